@@ -1,0 +1,1 @@
+"""nnU-Net v2 raw datasets: dataset.json, labels, cases, readers and writers, integrity checks, paths."""

@@ -1,0 +1,37 @@
+"""Where an array lies in space: spacing, origin and direction, kept exactly from reading to writing."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The grid of one image file.
+
+    `spacing_mm` is (z, y, x), as arrays are indexed. `origin` and `direction` are SimpleITK's own tuples (x, y, z
+    order, row-major direction); they have 2 and 4 entries for a 2D file, whose arrays have Z = 1 and
+    `spacing_mm[0]` = 999 (nnU-Net's convention). `reader` is the name of the reader-writer that made it.
+    """
+
+    reader: str
+    shape: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+    origin: tuple[float, ...] = ()
+    direction: tuple[float, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Geometry:
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in content.items()})
+
+    def to_nnunet(self) -> dict[str, Any]:
+        """The properties, built-in types only, that nnU-Net's reader-writers want back when they write."""
+        properties: dict[str, Any] = {"spacing": list(self.spacing_mm)}
+        if self.reader == "SimpleITKIO":
+            spacing_xyz = self.spacing_mm[::-1][: len(self.origin)]
+            properties["sitk_stuff"] = {"spacing": spacing_xyz, "origin": self.origin, "direction": self.direction}
+        return properties

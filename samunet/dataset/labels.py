@@ -1,0 +1,172 @@
+"""LabelSpace: targets, activation and decoding for plain labels, regions and the ignore label, in one place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from samunet.errors import UserError, joined
+
+Label = int | tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class LabelSpace:
+    """The `labels` of a dataset.json.
+
+    Plain labels: one network channel per label, background first, softmax, decoded by argmax.
+    Regions (nnU-Net: any label that is a list of more than one value): one channel per foreground region, sigmoid,
+    decoded by painting `regions_class_order[i]` where channel i has a probability above 0.5, in order.
+    The ignore label is no channel; its voxels never count in loss, sampling or evaluation.
+
+    Arguments:
+        names: name -> value as in dataset.json, `ignore` included; tuples for regions.
+        regions_class_order: the value painted for each foreground region, or None without regions.
+    """
+
+    names: Mapping[str, Label]
+    regions_class_order: tuple[int, ...] | None = None
+
+    @classmethod
+    def from_dataset_json(cls, content: Mapping[str, Any], where: str = "dataset.json") -> LabelSpace:
+        """Build from dataset.json's content.
+
+        Raises:
+            UserError: every broken rule at once (background 0, consecutive integers, ignore = highest + 1,
+                regions_class_order present and of the right length where there are regions).
+        """
+        labels = content.get("labels")
+        if not isinstance(labels, Mapping) or not labels:
+            raise UserError("dataset.json must have `labels`, a mapping of name to value.", where=where, found=repr(labels))
+        names = {str(name): tuple(value) if isinstance(value, list) else value for name, value in labels.items()}
+        order = content.get("regions_class_order")
+        space = cls(names, tuple(order) if order is not None else None)
+        problems = _problems(space, where)
+        if problems:
+            raise joined(problems)
+        return space
+
+    @property
+    def ignore(self) -> int | None:
+        """The ignore label's value, or None."""
+        value = self.names.get("ignore")
+        return value if isinstance(value, int) else None
+
+    @property
+    def has_regions(self) -> bool:
+        return any(isinstance(value, tuple) and len(value) > 1 for value in self.names.values())
+
+    @property
+    def values(self) -> tuple[int, ...]:
+        """All label values that a segmentation may hold, ignore left out, sorted."""
+        flat: set[int] = set()
+        for name, value in self.names.items():
+            if name != "ignore":
+                flat.update(value if isinstance(value, tuple) else (value,))
+        return tuple(sorted(flat))
+
+    @property
+    def foreground(self) -> tuple[Label, ...]:
+        """What is evaluated, in dataset.json's order of values: labels above 0, or regions (tuples) without background."""
+        if self.has_regions:
+            return tuple(v for n, v in self.names.items() if n != "ignore" and v not in (0, (0,)))
+        return tuple(value for value in self.values if value != 0)
+
+    @property
+    def channels(self) -> int:
+        """Number of network output channels."""
+        return len(self.foreground) if self.has_regions else len(self.values)
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Integer type of written segmentations (nnU-Net's rule): uint8 below 255 labels, else uint16."""
+        return np.dtype(np.uint8 if max(self.values) < 255 else np.uint16)
+
+    def name_of(self, label: Label) -> str:
+        """The name under which `label` stands in dataset.json."""
+        return next(name for name, value in self.names.items() if value == label or value == (label,))
+
+    def mask(self, segmentation: Any, label: Label) -> Any:
+        """Boolean array or tensor, same shape as `segmentation`: where it belongs to `label` (int or region)."""
+        values = label if isinstance(label, tuple) else (label,)
+        mask = segmentation == values[0]
+        for value in values[1:]:
+            mask = mask | (segmentation == value)
+        return mask
+
+    def channel_masks(self, segmentation: Any) -> list[Any]:
+        """One boolean mask per network channel (background first for plain labels).
+
+        Negative values (outside the non-zero crop) count as background; ignore voxels are in no mask.
+        """
+        if self.has_regions:
+            return [self.mask(segmentation, region) for region in self.foreground]
+        background = segmentation <= 0
+        return [background, *(segmentation == value for value in self.values if value != 0)]
+
+    def valid(self, segmentation: Any) -> Any:
+        """Boolean mask of the voxels that count (everything but the ignore label)."""
+        if self.ignore is None:
+            return segmentation == segmentation
+        return segmentation != self.ignore
+
+    def activate(self, logits: Any, axis: int = 0) -> Any:
+        """Tensor logits -> probabilities over channel axis `axis`: softmax, or sigmoid for regions."""
+        return logits.sigmoid() if self.has_regions else logits.softmax(axis)
+
+    def decode(self, scores: np.ndarray, *, threshold: float) -> np.ndarray:
+        """Scores (K, ...) -> segmentation (...) of `self.dtype`.
+
+        Arguments:
+            scores: probabilities or logits, one per channel.
+            threshold: 0.5 for probabilities, 0.0 for logits; only regions need it.
+        """
+        if not self.has_regions:
+            # Channel i is value i: labels are consecutive from 0 (checked when the dataset is read).
+            return np.argmax(scores, axis=0).astype(self.dtype)
+        segmentation = np.zeros(scores.shape[1:], self.dtype)
+        assert self.regions_class_order is not None
+        for channel, value in enumerate(self.regions_class_order):
+            segmentation[scores[channel] > threshold] = value
+        return segmentation
+
+
+def _problems(space: LabelSpace, where: str) -> list[UserError]:
+    problems: list[UserError] = []
+
+    def problem(rule: str, found: str, mend: str) -> None:
+        problems.append(UserError(rule, where=where, found=found, mend=mend))
+
+    bad = {
+        name: value
+        for name, value in space.names.items()
+        if not all(isinstance(v, int) and not isinstance(v, bool) and v >= 0
+                   for v in (value if isinstance(value, tuple) else (value,))) or value == ()
+    }
+    if bad:
+        problem("Label values must be integers of 0 or more, or lists of them.", repr(bad), "Write whole numbers.")
+        return problems
+    if space.names.get("background") not in (0, (0,)):
+        problem("Label `background` must be 0.", repr(space.names.get("background")), 'Add "background": 0.')
+    values = space.values
+    if list(values) != list(range(len(values))):
+        problem(
+            "Label values must be consecutive integers from 0.",
+            ", ".join(map(str, values)),
+            f"Renumber the labels to 0..{len(values) - 1}, in dataset.json and in every label file.",
+        )
+    ignore = space.names.get("ignore")
+    if ignore is not None and ignore != (max(values) + 1 if values else None):
+        problem("Label `ignore` must be one integer, the highest label + 1.", repr(ignore), f"Set it to {max(values) + 1}.")
+    if space.has_regions:
+        order = space.regions_class_order
+        if order is None or len(order) != len(space.foreground):
+            problem(
+                "A dataset with regions needs `regions_class_order`, one value for each foreground region.",
+                repr(order),
+                f"List {len(space.foreground)} label values, in the order in which they are painted.",
+            )
+    return problems

@@ -1,0 +1,122 @@
+"""Whole files only: everything is written to a temporary name in the same folder, flushed, then renamed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from samunet.errors import UserError
+
+TEMPORARY_PREFIX = ".unfinished-"
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path` with the same ending; rename it to `path` when the block succeeds.
+
+    The ending is kept because image writers choose the format by it. If the block raises, nothing stays behind.
+    A name left by a killed process is overwritten by the next one.
+
+    Raises:
+        UserError: the folder cannot be written (read-only, or a file blocks the way).
+    """
+    path = Path(path)
+    temporary = path.with_name(TEMPORARY_PREFIX + path.name)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(path)
+        yield temporary
+        _flush(temporary)
+        os.replace(temporary, path)
+    except (PermissionError, NotADirectoryError, FileExistsError, IsADirectoryError) as fault:
+        raise cannot_write(path, fault) from fault
+    except OSError as fault:
+        if fault.errno in (30, 28):  # read-only file system, no space left
+            raise cannot_write(path, fault) from fault
+        raise
+    finally:
+        temporary.unlink(missing_ok=True) if temporary.parent.is_dir() else None
+
+
+def cannot_write(path: Path, fault: OSError) -> UserError:
+    """The error for an output place that cannot be written."""
+    return UserError(
+        "The output place must be writable.",
+        where=path,
+        found=fault.strerror or str(fault),
+        mend="Choose another folder, remove what is in the way, or free the disk.",
+    )
+
+
+def make_folder(path: Path) -> Path:
+    """Create `path` and its parents; a file in the way or a read-only mount is a UserError. Returns `path`."""
+    try:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    except OSError as fault:
+        raise cannot_write(Path(path), fault) from fault
+    return Path(path)
+
+
+def require_writable(path: Path) -> Path:
+    """Create folder `path` and prove that a file can be made in it, before hours of work. Returns `path`."""
+    make_folder(path)
+    with whole_file(Path(path) / "writable") as temporary:
+        temporary.touch()
+    (Path(path) / "writable").unlink()
+    return Path(path)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text with `\\n` line ends, whole or not at all."""
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON with an indent of 2 and keys in the order given, whole or not at all."""
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        UserError: the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as fault:
+        raise UserError("A needed file is missing.", where=path, mend="Run the command that writes it first.") from fault
+    except (json.JSONDecodeError, UnicodeDecodeError) as fault:
+        raise UserError("A .json file must hold valid JSON.", where=path, found=str(fault)) from fault
+
+
+def digest_of_json(content: Any) -> str:
+    """SHA-256 (hex) of the canonical JSON text of `content`: sorted keys, no spaces."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def digest_of_file(path: Path) -> str:
+    """SHA-256 (hex) of a file's bytes."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def digest_of_array(array: Any) -> str:
+    """SHA-256 (hex) of a NumPy array's dtype, shape and bytes in C order."""
+    import numpy as np
+
+    array = np.ascontiguousarray(array)
+    head = f"{array.dtype.str}{array.shape}".encode()
+    return hashlib.sha256(head + array.tobytes()).hexdigest()
+
+
+def _flush(path: Path) -> None:
+    with open(path, "rb+") as stream:
+        os.fsync(stream.fileno())

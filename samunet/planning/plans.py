@@ -1,0 +1,125 @@
+"""Plans: what was decided for a dataset, as typed data. Written once, validated when read, never mutated."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from samunet.errors import UserError
+from samunet.files import digest_of_json, read_json, write_json
+
+PLANS_VERSION = 1
+
+
+@dataclass(frozen=True)
+class DatasetPlan:
+    """Decisions about the arrays. Axes are (z, y, x) after `transpose_forward`; spacings in mm."""
+
+    reader: str
+    transpose_forward: tuple[int, int, int]
+    transpose_backward: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+    median_shape: tuple[int, int, int]
+    anisotropic: bool
+    channel_names: tuple[str, ...]
+    normalization: tuple[str, ...]
+    use_mask_for_norm: tuple[bool, ...]
+    foreground_intensity: tuple[dict[str, float], ...]
+    reasons: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EncoderPlan:
+    """Decisions about one encoder's inputs, cache and training. Sizes in voxels of the plan's grid unless said.
+
+    `tile_shape` (rows, columns) is the in-plane window that is encoded at once; its longer side is scaled to
+    `input_size` pixels and the shorter is zero-padded. `composition` is `neighbours` (slices z-1, z, z+1 as the three
+    input channels), `repeat` (one slice three times) or `rgb` (the image's own three channels).
+    """
+
+    encoder: str
+    input_size: int
+    tile_shape: tuple[int, int]
+    tile_step: float
+    composition: str
+    stack_depth: int
+    batch_size: int
+    cache_dtype: str
+    cache_bytes: int
+    head_iterations: int
+    reasons: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Plans:
+    """One plans file: the dataset part, and a section for each encoder that was planned for."""
+
+    plans_name: str
+    dataset_name: str
+    dataset: DatasetPlan
+    encoders: dict[str, EncoderPlan]
+    version: int = PLANS_VERSION
+
+    def for_encoder(self, encoder: str) -> EncoderPlan:
+        """The section of encoder id `encoder`.
+
+        Raises:
+            UserError: it was never planned for.
+        """
+        if encoder not in self.encoders:
+            raise UserError(
+                f"The plans must have a section for encoder '{encoder}'.",
+                where=f"{self.plans_name}.json",
+                found=", ".join(self.encoders) or "no encoder",
+                mend=f"Run samunet_plan_and_preprocess with --encoder {encoder}.",
+            )
+        return self.encoders[encoder]
+
+    def save(self, path: Path) -> None:
+        write_json(path, {
+            "version": self.version,
+            "plans_name": self.plans_name,
+            "dataset_name": self.dataset_name,
+            "dataset": asdict(self.dataset),
+            "encoders": {name: asdict(section) for name, section in sorted(self.encoders.items())},
+        })
+
+    @classmethod
+    def load(cls, path: Path) -> Plans:
+        """Read and validate a plans file.
+
+        Raises:
+            UserError: missing file, another version, unknown or missing keys.
+        """
+        content = read_json(path)
+        if not isinstance(content, dict) or content.get("version") != PLANS_VERSION:
+            found = content.get("version") if isinstance(content, dict) else type(content).__name__
+            raise UserError(f"A plans file must be of version {PLANS_VERSION}.", where=path, found=str(found),
+                            mend="Run samunet_plan_experiment again.")
+        _check_keys(content, [f.name for f in fields(cls)], path)
+        sections = {name: _typed(EncoderPlan, section, path) for name, section in content["encoders"].items()}
+        return cls(content["plans_name"], content["dataset_name"], _typed(DatasetPlan, content["dataset"], path), sections)
+
+
+def digest_of_section(section: DatasetPlan | EncoderPlan) -> str:
+    """SHA-256 of a section's decisions, their reasons left out: what preprocessed data are signed with."""
+    content = asdict(section)
+    content.pop("reasons")
+    return digest_of_json(content)
+
+
+def _typed(kind: type[Any], content: dict[str, Any], path: Path) -> Any:
+    _check_keys(content, [f.name for f in fields(kind)], path)
+    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in content.items()})
+
+
+def _check_keys(content: dict[str, Any], expected: list[str], path: Path) -> None:
+    unknown, missing = sorted(set(content) - set(expected)), sorted(set(expected) - set(content))
+    if unknown or missing:
+        raise UserError(
+            "A plans file must have exactly the known keys.",
+            where=path,
+            found=f"unknown: {', '.join(unknown) or 'none'}; missing: {', '.join(missing) or 'none'}",
+            mend="Run samunet_plan_experiment again.",
+        )

@@ -1,0 +1,71 @@
+"""Cases worked on side by side, in fresh processes whose faults are told with the case's name."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from typing import TypeVar
+
+from samunet.errors import UserError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def default_workers() -> int:
+    """Processes used where `-np` is not given: the processors that this process may use, at most 8."""
+    import os
+
+    return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1), 8)
+
+
+def each_case(
+    work: Callable[[Item], Result], items: Sequence[Item], names: Sequence[str], workers: int
+) -> Iterator[tuple[str, Result]]:
+    """Run `work` on every item and yield (name, result) as they finish.
+
+    `work` must be importable by name (spawned processes). With `workers` <= 1 everything runs here, in order.
+    At most 2 * `workers` items are under way, so that memory stays bounded. A UserError of one case passes through as
+    it is; any other fault is raised with the case's name and the worker's own traceback.
+
+    Raises:
+        UserError: bad input, or a worker that was killed (most often for want of memory).
+        RuntimeError: an internal fault in a worker.
+    """
+    if workers <= 1 or len(items) <= 1:
+        for name, item in zip(names, items, strict=True):
+            yield name, _told(name, lambda item=item: work(item))
+        return
+    context = multiprocessing.get_context("spawn")
+    waiting = list(zip(names, items, strict=True))[::-1]
+    with ProcessPoolExecutor(min(workers, len(items)), mp_context=context) as pool:
+        running: dict[Future[Result], str] = {}
+        try:
+            while waiting or running:
+                while waiting and len(running) < 2 * workers:
+                    name, item = waiting.pop()
+                    running[pool.submit(work, item)] = name
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    name = running.pop(future)
+                    yield name, _told(name, future.result, [name, *running.values()])
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _told(name: str, call: Callable[[], Result], under_way: Sequence[str] = ()) -> Result:
+    try:
+        return call()
+    except UserError:
+        raise
+    except BrokenProcessPool as fault:
+        raise UserError(
+            "A worker process must live until its case is done.",
+            where=f"one of the cases {', '.join(under_way)}",
+            found="it was killed from outside, most often because memory ran out",
+            mend="Run again with fewer processes (-np 1); finished cases are kept.",
+        ) from fault
+    except Exception as fault:
+        raise RuntimeError(f"case {name}: {type(fault).__name__}: {fault}") from fault
