@@ -1,0 +1,52 @@
+"""One preprocessed case: arrays on the plan's grid, and all that is needed to go back to the file's own grid."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from samunet.dataset.geometry import Geometry
+
+
+@dataclass(frozen=True)
+class CaseProperties:
+    """Typed properties, stored as JSON beside the arrays.
+
+    Shapes and boxes are (z, y, x) after the plan's transpose. `bbox` is half-open [[low, high], ...].
+    `intensity_percentiles` holds, per channel, the 0.5 and 99.5 percentiles of the preprocessed image, for the encoder's
+    input. `signature` says from which files, and by which plan, the arrays were made; the digests are of the arrays.
+    """
+
+    name: str
+    geometry: Geometry
+    shape_before_cropping: tuple[int, int, int]
+    bbox: tuple[tuple[int, int], ...]
+    shape_after_cropping: tuple[int, int, int]
+    shape: tuple[int, int, int]
+    intensity_percentiles: tuple[tuple[float, float], ...]
+    image_digest: str
+    segmentation_digest: str | None
+    signature: dict[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "geometry": self.geometry.to_json()}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> CaseProperties:
+        values = {key: _tuples(value) if isinstance(value, list) else value for key, value in content.items()}
+        return cls(**{**values, "geometry": Geometry.from_json(content["geometry"])})
+
+
+@dataclass(frozen=True)
+class PreparedCase:
+    """`image` float32 (C, Z, Y, X) normalised; `segmentation` int16 (1, Z, Y, X), -1 outside the non-zero mask, or None."""
+
+    image: np.ndarray
+    segmentation: np.ndarray | None
+    properties: CaseProperties
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

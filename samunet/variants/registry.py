@@ -1,0 +1,53 @@
+"""The variants by name. Imports no torch, so that help and completion stay fast."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from samunet.errors import UserError
+
+if TYPE_CHECKING:
+    from samunet.variants.base import Variant
+
+
+@dataclass(frozen=True)
+class VariantEntry:
+    """`target` is "module:Class"; `needs` is what the variant reads: `embeddings` or `arrays`."""
+
+    target: str
+    help: str
+    needs: str
+
+
+VARIANTS = {
+    "linear_head": VariantEntry("samunet.variants.linear_head:LinearHeadVariant",
+                                "AutoSAM's linear head on cached embeddings", "embeddings"),
+    "cnn_head": VariantEntry("samunet.variants.cnn_head:CnnHeadVariant",
+                             "AutoSAM's CNN head on cached embeddings", "embeddings"),
+    "autosam": VariantEntry("samunet.variants.autosam:AutoSamVariant",
+                            "AutoSAM: SAM's mask decoder, prompt-free, on cached embeddings", "embeddings"),
+    "label_prior": VariantEntry("samunet.variants.label_prior:LabelPriorVariant",
+                                "mean of the training labels; never looks at the image", "arrays"),
+    "atlas": VariantEntry("samunet.variants.atlas:AtlasVariant",
+                          "registration of training cases to the target, labels fused", "arrays"),
+}
+
+
+def entry(name: str) -> VariantEntry:
+    """The registry's entry for `name`.
+
+    Raises:
+        UserError: unknown name; lists the known ones.
+    """
+    if name not in VARIANTS:
+        raise UserError("The variant must be a known one.", where="VARIANT", found=name,
+                        mend=f"Choose one of: {', '.join(VARIANTS)}.")
+    return VARIANTS[name]
+
+
+def variant_class(name: str) -> type[Variant]:
+    """Import and return the variant's class."""
+    module, _, attribute = entry(name).target.partition(":")
+    return getattr(import_module(module), attribute)
