@@ -1,0 +1,1 @@
+"""Metrics on the original grid, and nnU-Net's summary.json."""

@@ -1,0 +1,1 @@
+"""From trained models to segmentations on the input's own grid."""

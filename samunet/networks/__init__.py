@@ -1,0 +1,1 @@
+"""Plain nn.Modules: SAM encoders and checkpoints, heads."""
