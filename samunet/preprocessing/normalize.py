@@ -1,0 +1,77 @@
+"""Intensity normalisation, one function a scheme: nnU-Net v2's rules and constants.
+
+Source of the formulas: nnunetv2/preprocessing/normalization/default_normalization_schemes.py (2.8.1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from samunet.errors import UserError
+
+SMALLEST_DIVISOR = 1e-8
+
+
+def normalize(
+    image: np.ndarray,
+    outside: np.ndarray,
+    schemes: Sequence[str],
+    use_mask: Sequence[bool],
+    foreground_intensity: Sequence[Mapping[str, float]],
+) -> None:
+    """Normalise `image` in place, channel by channel.
+
+    Arguments:
+        image: float32 (C, Z, Y, X).
+        outside: boolean (Z, Y, X), True outside the non-zero mask (made from the image alone, so that a label can
+            never change the image it belongs to).
+        schemes: `ct`, `zscore`, `rescale_to_0_1`, `rgb_to_0_1` or `nonorm`, one per channel.
+        use_mask: per channel, whether `zscore` computes and applies its statistics inside the mask only; the voxels
+            outside keep their values.
+        foreground_intensity: per channel, nnU-Net's `mean`, `std`, `percentile_00_5` and `percentile_99_5` of the
+            dataset's foreground; only `ct` reads it.
+
+    Raises:
+        UserError: an RGB channel has values outside 0..255.
+    """
+    for channel, scheme in enumerate(schemes):
+        voxels = image[channel]
+        if scheme == "zscore":
+            _zscore(voxels, ~outside if use_mask[channel] else None)
+        elif scheme == "ct":
+            _ct(voxels, foreground_intensity[channel])
+        elif scheme == "rescale_to_0_1":
+            voxels -= voxels.min()
+            voxels /= max(voxels.max(), SMALLEST_DIVISOR)
+        elif scheme == "rgb_to_0_1":
+            _rgb(voxels)
+        elif scheme != "nonorm":
+            raise ValueError(f"unknown normalisation scheme {scheme!r} of channel {channel}")
+
+
+def _zscore(voxels: np.ndarray, inside: np.ndarray | None) -> None:
+    chosen = voxels if inside is None else voxels[inside]
+    mean, deviation = chosen.mean(), chosen.std()
+    chosen -= mean
+    chosen /= max(deviation, SMALLEST_DIVISOR)
+    if inside is not None:
+        voxels[inside] = chosen
+
+
+def _ct(voxels: np.ndarray, foreground: Mapping[str, float]) -> None:
+    np.clip(voxels, foreground["percentile_00_5"], foreground["percentile_99_5"], out=voxels)
+    voxels -= foreground["mean"]
+    voxels /= max(foreground["std"], SMALLEST_DIVISOR)
+
+
+def _rgb(voxels: np.ndarray) -> None:
+    low, high = float(voxels.min()), float(voxels.max())
+    if low < 0 or high > 255:
+        raise UserError(
+            "A channel named rgb_to_0_1 must have values from 0 to 255.",
+            found=f"values from {low:g} to {high:g}",
+            mend="Give the channel its true name in dataset.json's `channel_names`, for example zscore.",
+        )
+    voxels /= 255

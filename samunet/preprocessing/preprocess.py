@@ -1,0 +1,179 @@
+"""Raw case -> preprocessed case: transpose, crop to the non-zero box, normalise, resample (nnU-Net v2's order)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from samunet.console import progress, say
+from samunet.dataset.crop import crop_to_nonzero
+from samunet.dataset.dataset import RawCase, RawDataset
+from samunet.dataset.geometry import Geometry
+from samunet.dataset.labels import LabelSpace
+from samunet.dataset.readers import reader_named
+from samunet.errors import UserError
+from samunet.files import digest_of_array, digest_of_file, make_folder
+from samunet.planning.plans import DatasetPlan, Plans, digest_of_section
+from samunet.preprocessing.case import CaseProperties, PreparedCase
+from samunet.preprocessing.normalize import normalize
+from samunet.preprocessing.resample import new_shape, resample
+from samunet.preprocessing.store import ArrayStore
+from samunet.workers import each_case
+
+# Raised when this room's code starts to make other arrays from the same files and plan.
+VERSION = 1
+OUTSIDE = -1
+PERCENTILES = (0.5, 99.5)
+
+
+def case_signature(case: RawCase, dataset_plan: DatasetPlan) -> dict[str, Any]:
+    """What a case's arrays are made from: the plan's digest and the SHA-256 of each raw file."""
+    return {
+        "version": VERSION,
+        "plan": digest_of_section(dataset_plan),
+        "images": [digest_of_file(path) for path in case.images],
+        "label": digest_of_file(case.label) if case.label else None,
+    }
+
+
+def prepare_case(case: RawCase, reader: str, dataset_plan: DatasetPlan, labels: LabelSpace) -> PreparedCase:
+    """Read and preprocess one case; the only way by which arrays are made, for training and for prediction.
+
+    The image depends on the image files alone: where `use_mask_for_norm` holds, the mask is the image's non-zero mask,
+    while nnU-Net also counts labelled voxels outside it. `intensity_percentiles` are of the final array, all voxels
+    counted (inside and outside the mask, after resampling), linearly interpolated.
+
+    Raises:
+        UserError: unreadable files, another number of channels than planned, image and label of different shape or
+            spacing, a label value that dataset.json does not know, RGB values outside 0..255.
+    """
+    image, geometry = reader_named(reader).read_images(case.images)
+    if len(image) != len(dataset_plan.channel_names):
+        raise UserError(
+            "A case must have the channels that were planned for.",
+            where=case.images[0],
+            found=f"{len(image)} channels",
+            mend=f"Give {len(dataset_plan.channel_names)}: {', '.join(dataset_plan.channel_names)}.",
+        )
+    segmentation = _read_segmentation(case.label, reader, geometry, labels) if case.label else None
+    axes = (0, *(axis + 1 for axis in dataset_plan.transpose_forward))
+    spacing_mm = tuple(geometry.spacing_mm[axis] for axis in dataset_plan.transpose_forward)
+    image = image.transpose(axes)
+    shape_before_cropping = image.shape[1:]
+    image, mask, bbox = crop_to_nonzero(image, None)
+    outside = mask[0] == OUTSIDE
+    if segmentation is not None:
+        segmentation = _crop_segmentation(segmentation.transpose(axes), outside, bbox)
+    image = np.array(image, np.float32, order="C")
+    shape_after_cropping = image.shape[1:]
+    try:
+        normalize(image, outside, dataset_plan.normalization, dataset_plan.use_mask_for_norm,
+                  dataset_plan.foreground_intensity)
+    except UserError as fault:
+        raise UserError(fault.rule, where=case.images[0], found=fault.found, mend=fault.mend) from fault
+    shape = new_shape(shape_after_cropping, spacing_mm, dataset_plan.spacing_mm)
+    image = resample(image, shape, spacing_mm, dataset_plan.spacing_mm, is_segmentation=False)
+    if segmentation is not None:
+        segmentation = resample(segmentation, shape, spacing_mm, dataset_plan.spacing_mm, is_segmentation=True)
+    properties = CaseProperties(
+        name=case.name,
+        geometry=geometry,
+        shape_before_cropping=_three(shape_before_cropping),
+        bbox=tuple((int(low), int(high)) for low, high in bbox),
+        shape_after_cropping=_three(shape_after_cropping),
+        shape=shape,
+        intensity_percentiles=tuple(_percentiles(channel) for channel in image),
+        image_digest=digest_of_array(image),
+        segmentation_digest=None if segmentation is None else digest_of_array(segmentation),
+        signature=case_signature(case, dataset_plan),
+    )
+    return PreparedCase(image, segmentation, properties)
+
+
+def preprocess_dataset(dataset: RawDataset, plans: Plans, folder: Path, workers: int) -> ArrayStore:
+    """Make the arrays of every case of `dataset` in `folder` (<preprocessed>/<Dataset>/<plans_name>/arrays).
+
+    A case whose stored signature equals that of its raw files and the plan is left as it is; arrays of cases that the
+    dataset no longer has are removed.
+
+    Raises:
+        UserError: see `prepare_case`; a worker that was killed. Finished cases are kept.
+    """
+    names = [case.name for case in dataset.cases]
+    _check_names(names)
+    store = ArrayStore(make_folder(folder))
+    store.keep_only(names)
+    jobs = [_Job(case, plans.dataset, dataset.labels, folder) for case in dataset.cases]
+    written = 0
+    for _, made in progress(each_case(_make, jobs, names, workers), "Preprocessing", len(jobs)):
+        written += made
+    if written < len(jobs):
+        say(f"{len(jobs) - written} of {len(jobs)} cases were preprocessed already.")
+    return store
+
+
+@dataclass(frozen=True)
+class _Job:
+    case: RawCase
+    dataset_plan: DatasetPlan
+    labels: LabelSpace
+    folder: Path
+
+
+def _make(job: _Job) -> bool:
+    """Preprocess and store one case unless its signature is the stored one. Returns whether it was made."""
+    store = ArrayStore(job.folder)
+    name = job.case.name
+    if name in store and store.properties(name).signature == case_signature(job.case, job.dataset_plan):
+        return False
+    store.write(prepare_case(job.case, job.dataset_plan.reader, job.dataset_plan, job.labels))
+    return True
+
+
+def _check_names(names: list[str]) -> None:
+    clashing = sorted({f"{name}_seg" for name in names} & set(names))
+    if clashing:
+        raise UserError("No case may be named like another one with `_seg` at its end.", found=", ".join(clashing),
+                        mend="Rename these cases; their files would be taken for segmentations.")
+
+
+def _read_segmentation(path: Path, reader: str, geometry: Geometry, labels: LabelSpace) -> np.ndarray:
+    segmentation, label_geometry = reader_named(reader).read_segmentation(path)
+    if label_geometry.shape != geometry.shape or not np.allclose(label_geometry.spacing_mm, geometry.spacing_mm):
+        raise UserError(
+            "A label file must have its image's shape and spacing.",
+            where=path,
+            found=f"shape {label_geometry.shape}, spacing {label_geometry.spacing_mm} mm; "
+            f"image: {geometry.shape}, {geometry.spacing_mm} mm",
+            mend="Resample the label onto the image's grid.",
+        )
+    known = set(labels.values) | ({labels.ignore} if labels.ignore is not None else set())
+    unknown = sorted(set(np.unique(segmentation).tolist()) - known)
+    if unknown:
+        raise UserError(
+            "A label file must hold only values that dataset.json lists.",
+            where=path,
+            found=", ".join(map(str, unknown)),
+            mend="Correct the file, or add the label to dataset.json.",
+        )
+    return segmentation
+
+
+def _crop_segmentation(segmentation: np.ndarray, outside: np.ndarray, bbox: Any) -> np.ndarray:
+    """The box of `segmentation` (1, Z, Y, X) as int16, with -1 where it is background and outside the mask."""
+    window = tuple(slice(low, high) for low, high in bbox)
+    cropped = np.array(segmentation[(slice(None), *window)], np.int16, order="C")
+    cropped[(cropped == 0) & outside] = OUTSIDE
+    return cropped
+
+
+def _percentiles(channel: np.ndarray) -> tuple[float, float]:
+    low, high = np.percentile(channel, PERCENTILES)
+    return float(low), float(high)
+
+
+def _three(shape: tuple[int, ...]) -> tuple[int, int, int]:
+    return int(shape[0]), int(shape[1]), int(shape[2])
