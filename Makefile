@@ -1,0 +1,63 @@
+# Two targets do everything on a machine with Python and make:
+#   make demo                    install, then the main job on a made-up dataset (minutes)
+#   make demo DATASET=folder     the same on a folder DatasetXXX_Name in nnU-Net's raw format
+#   make test                    install with the test and nnunet extras, lint, type check, all tests
+# Another interpreter: make demo PYTHON=python3.12
+
+PYTHON ?= python3
+VENV ?= .venv
+DATASET ?=
+JOBS ?= 2
+
+ifeq ($(OS),Windows_NT)
+BIN := $(VENV)/Scripts
+else
+BIN := $(VENV)/bin
+endif
+
+# Stamps: written after success only, so that a stopped install is done again and a whole one is not.
+CREATED := $(VENV)/created.stamp
+INSTALLED := $(VENV)/installed.stamp
+INSTALLED_TEST := $(VENV)/installed-test.stamp
+INPUTS := setup.py pyproject.toml constraints.txt
+
+# Numerical libraries start one thread per process; processes are what is run side by side.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: demo test lint unit help
+
+help:
+	@sed -n '1,5s/^# \{0,1\}//p' Makefile
+
+demo: $(INSTALLED)
+	OMP_NUM_THREADS=$(JOBS) $(BIN)/samunet_demo $(if $(DATASET),--dataset "$(DATASET)")
+
+test: lint unit
+
+lint: $(INSTALLED_TEST)
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+unit: $(INSTALLED_TEST)
+	$(BIN)/python -m pytest -n $(JOBS)
+
+$(CREATED):
+	@command -v "$(PYTHON)" >/dev/null 2>&1 || { \
+	  echo "error: there is no '$(PYTHON)'."; \
+	  echo "  mend: install Python 3.11, 3.12 or 3.13, or name one: make PYTHON=/path/to/python3.12"; exit 2; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+	  echo "error: samunet needs Python 3.11, 3.12 or 3.13, and '$(PYTHON)' is $$($(PYTHON) --version 2>&1)."; \
+	  echo "  mend: install one of them and name it: make PYTHON=python3.12"; exit 2; }
+	@"$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null || { \
+	  echo "error: '$(PYTHON)' has no venv module, which makes the environment in $(VENV)."; \
+	  echo "  mend: install it; on Debian and Ubuntu: apt install python3-venv"; exit 2; }
+	"$(PYTHON)" -m venv "$(VENV)"
+	@touch $@
+
+$(INSTALLED): $(CREATED) $(INPUTS)
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(INSTALLED_TEST): $(CREATED) $(INPUTS)
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[test,nnunet]"
+	@touch $(INSTALLED) $@

@@ -1,0 +1,75 @@
+"""Package metadata, console scripts and what samunet needs. Known-good versions stand in constraints.txt."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "([^"]+)"', (HERE / "samunet" / "__init__.py").read_text(encoding="utf-8")).group(1)
+
+COMMANDS = (
+    "extract_fingerprint",
+    "plan_experiment",
+    "preprocess",
+    "plan_and_preprocess",
+    "train",
+    "predict",
+    "evaluate_folder",
+    "plot_overlay_pngs",
+    "demo",
+    "info",
+)
+
+BASE = [
+    "torch>=2.4",
+    "torchvision>=0.19",  # segment-anything imports it; must be of the same release as torch
+    "segment-anything>=1.0",
+    "batchgenerators>=0.25.1",
+    "SimpleITK>=2.3",
+    "scipy>=1.11",
+    "scikit-image>=0.22",
+    "acvl-utils>=0.2.3",
+    "numpy>=1.26",
+    "scikit-learn>=1.3",  # KFold: the folds must be nnU-Net's own
+    "blosc2>=3.0",
+    "safetensors>=0.4.3",
+    "tifffile>=2023.9",
+    "imageio>=2.31",
+    "matplotlib>=3.8",
+    "rich>=13.0",
+]
+
+EXTRAS = {
+    # nnunetv2 2.8.1 imports distutils, which Python 3.12 and later have from setuptools only.
+    "nnunet": ["nnunetv2==2.8.1", "setuptools; python_version >= '3.12'"],
+    "cluster": ["dask[distributed]>=2024.1", "dask-jobqueue>=0.8"],
+    "dicom": ["pydicom>=2.4", "highdicom>=0.22"],
+    "report": ["jinja2>=3.1"],
+    "test": ["pytest>=8.0", "pytest-xdist>=3.5", "surface-distance>=0.1", "MedPy>=0.5.2", "ruff>=0.5", "mypy>=1.10"],
+    "docs": ["mkdocs>=1.5"],
+}
+
+setup(
+    name="samunet",
+    version=VERSION,
+    description="Segment Anything, adapted to medical images with few labels, in nnU-Net's formats",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    packages=find_packages(include=["samunet", "samunet.*"]),
+    package_data={"samunet": ["py.typed", "**/*.json", "**/*.safetensors"]},
+    python_requires=">=3.11,<3.14",
+    install_requires=BASE,
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": [f"samunet_{name} = samunet.cli.{name}:main" for name in COMMANDS]},
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Medical Science Apps.",
+    ],
+)
