@@ -113,8 +113,9 @@ def digest_of_array(array: Any) -> str:
     import numpy as np
 
     array = np.ascontiguousarray(array)
-    head = f"{array.dtype.str}{array.shape}".encode()
-    return hashlib.sha256(head + array.tobytes()).hexdigest()
+    digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
+    digest.update(array.reshape(-1).view(np.uint8))  # no copy: arrays may be gigabytes
+    return digest.hexdigest()
 
 
 def _flush(path: Path) -> None:

@@ -1,0 +1,145 @@
+"""Files are whole or absent, and a place that cannot be written is told in one message."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from samunet.errors import UserError
+from samunet.files import (
+    TEMPORARY_PREFIX,
+    digest_of_array,
+    digest_of_file,
+    digest_of_json,
+    make_folder,
+    read_json,
+    require_writable,
+    whole_file,
+    write_json,
+    write_text,
+)
+
+
+def test_whole_file_appears_only_when_done_and_keeps_its_ending(tmp_path):
+    path = tmp_path / "new" / "case.nii.gz"
+    with whole_file(path) as temporary:
+        assert temporary.parent == path.parent and temporary.name.endswith(".nii.gz")
+        temporary.write_text("content")
+        assert not path.exists()
+    assert path.read_text() == "content"
+    assert [entry.name for entry in path.parent.iterdir()] == ["case.nii.gz"]
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    with pytest.raises(RuntimeError, match="fault"), whole_file(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError("fault")
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_killed_writer_leaves_the_old_file_and_the_next_one_overwrites_its_rest(tmp_path):
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    program = (
+        "import os, signal, sys; from pathlib import Path; from samunet.files import whole_file\n"
+        "with whole_file(Path(sys.argv[1])) as temporary:\n"
+        "    temporary.write_text('half'); os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program, str(path)], cwd=Path(__file__).parents[1])
+    assert ended.returncode == -signal.SIGKILL
+    assert path.read_text() == "old"
+    assert (tmp_path / f"{TEMPORARY_PREFIX}a.txt").read_text() == "half"
+    write_text(path, "new")
+    assert path.read_text() == "new"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_json_is_indented_ordered_and_round_trips(tmp_path):
+    write_json(tmp_path / "a.json", {"b": 1, "a": [1.5, None]})
+    assert (tmp_path / "a.json").read_text() == '{\n  "b": 1,\n  "a": [\n    1.5,\n    null\n  ]\n}\n'
+    assert read_json(tmp_path / "a.json") == {"b": 1, "a": [1.5, None]}
+
+
+@pytest.mark.parametrize("content", [b'{"a": 1', b"\xff\xfe\x00"])
+def test_broken_json_is_a_user_error_that_names_the_file(tmp_path, content):
+    (tmp_path / "broken.json").write_bytes(content)
+    with pytest.raises(UserError, match="valid JSON") as caught:
+        read_json(tmp_path / "broken.json")
+    assert caught.value.where == str(tmp_path / "broken.json")
+
+
+def test_a_missing_json_is_a_user_error(tmp_path):
+    with pytest.raises(UserError, match="missing") as caught:
+        read_json(tmp_path / "none.json")
+    assert caught.value.where == str(tmp_path / "none.json")
+
+
+def _blocked(tmp_path: Path) -> Path:
+    (tmp_path / "file").write_text("in the way")
+    return tmp_path / "file" / "inside"
+
+
+@pytest.mark.parametrize("act", [make_folder, require_writable, lambda path: write_text(path / "a.txt", "")])
+def test_a_file_in_the_way_of_a_folder_is_a_user_error(tmp_path, act):
+    with pytest.raises(UserError, match="must be writable") as caught:
+        act(_blocked(tmp_path))
+    assert str(tmp_path / "file") in caught.value.where
+    assert caught.value.mend
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+def test_a_folder_in_the_way_of_a_file_is_a_user_error_and_leaves_nothing(tmp_path):
+    (tmp_path / "a.json").mkdir()
+    with pytest.raises(UserError, match="must be writable"):
+        write_json(tmp_path / "a.json", {})
+    assert [entry.name for entry in tmp_path.iterdir()] == ["a.json"]
+
+
+def _read_only_mount() -> Path | None:
+    for line in Path("/proc/mounts").read_text().splitlines() if os.path.exists("/proc/mounts") else ():
+        place, options = line.split()[1], line.split()[3]
+        if "ro" in options.split(",") and os.path.isdir(place):
+            return Path(place)
+    return None
+
+
+@pytest.mark.parametrize("act", [make_folder, require_writable, lambda path: write_text(path / "a.txt", "")])
+def test_a_read_only_mount_is_a_user_error(act):
+    mount = _read_only_mount()
+    if mount is None:
+        pytest.skip("this machine has no read-only mount to try")
+    with pytest.raises(UserError, match="must be writable"):
+        act(mount / "samunet_test")
+
+
+def test_require_writable_leaves_an_empty_folder(tmp_path):
+    assert require_writable(tmp_path / "a" / "b") == tmp_path / "a" / "b"
+    assert list((tmp_path / "a" / "b").iterdir()) == []
+
+
+def test_digests_are_sha256(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")
+    assert digest_of_file(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()
+    assert digest_of_json({"b": 1, "a": 2}) == hashlib.sha256(b'{"a":2,"b":1}').hexdigest()
+    array = np.array([[1, 2], [3, 4]], np.int16)
+    expected = hashlib.sha256(b"<i2(2, 2)" + array.tobytes()).hexdigest()
+    assert digest_of_array(array) == expected
+    assert digest_of_array(np.asfortranarray(array)) == expected
+    assert digest_of_array(array.reshape(4)) != expected
+    assert digest_of_array(array.astype(np.int32)) != expected
+    assert digest_of_array(np.zeros((0, 3))) == hashlib.sha256(b"<f8(0, 3)").hexdigest()
+
+
+def test_json_digest_does_not_depend_on_the_order_of_keys():
+    assert digest_of_json(json.loads('{"a": 1, "b": 2}')) == digest_of_json(json.loads('{"b": 2, "a": 1}'))

@@ -1,0 +1,89 @@
+"""Faults of worker processes are told with the case's name; a dead worker is told in words."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import pytest
+
+from samunet.errors import UserError
+from samunet.workers import default_workers, each_case
+
+
+def square(value: int) -> int:
+    return value * value
+
+
+def refuse(value: int) -> int:
+    if value == 2:
+        raise UserError("The value must not be 2.", where="two.nii.gz", found="2", mend="Take 3.")
+    return value
+
+
+def break_down(value: int) -> int:
+    if value == 2:
+        raise ZeroDivisionError("two")
+    return value
+
+
+def exit_at_once(value: int) -> int:
+    if value == 2:
+        os._exit(1)
+    return value
+
+
+def kill_itself(value: int) -> int:
+    if value == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.1)
+    return value
+
+
+NAMES = ["one", "two", "three"]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_case_is_done_once(workers):
+    assert sorted(each_case(square, [1, 2, 3], NAMES, workers)) == [("one", 1), ("three", 9), ("two", 4)]
+
+
+def test_one_worker_keeps_the_order_and_works_lazily():
+    seen = each_case(square, [1, 2, 3], NAMES, 1)
+    assert next(seen) == ("one", 1) and next(seen) == ("two", 4)
+
+
+def test_nothing_to_do_is_no_fault():
+    assert list(each_case(square, [], [], 4)) == []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_user_error_passes_as_it_is(workers):
+    with pytest.raises(UserError) as caught:
+        list(each_case(refuse, [1, 2, 3], NAMES, workers))
+    assert str(caught.value) == (
+        "The value must not be 2.\n  where: two.nii.gz\n  found: 2\n  mend:  Take 3."
+    )
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_any_other_fault_names_the_case_and_keeps_its_traceback(workers):
+    with pytest.raises(RuntimeError, match="case two: ZeroDivisionError: two") as caught:
+        list(each_case(break_down, [1, 2, 3], NAMES, workers))
+    cause = caught.value.__cause__
+    assert isinstance(cause, ZeroDivisionError)
+    if workers > 1:
+        assert "break_down" in str(cause.__cause__)  # the worker's own traceback, as text
+
+
+@pytest.mark.parametrize("work", [exit_at_once, kill_itself])
+def test_a_dead_worker_is_told_in_words(work):
+    with pytest.raises(UserError, match="memory") as caught:
+        list(each_case(work, [1, 2, 3], NAMES, 2))
+    assert "two" in caught.value.where
+    assert "-np 1" in caught.value.mend
+
+
+def test_default_workers_are_bounded():
+    assert 1 <= default_workers() <= 8
