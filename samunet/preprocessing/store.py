@@ -59,7 +59,8 @@ class ArrayStore:
 
     def load(self, name: str) -> PreparedCase:
         """Image, segmentation and properties of a case."""
-        return PreparedCase(self.image(name), self.segmentation(name), self.properties(name))
+        properties = self.properties(name)
+        return PreparedCase(self.image(name), self.segmentation(name), properties)
 
     def write(self, case: PreparedCase) -> None:
         """Store a case, replacing what was there; an array whose digest is the stored one keeps its file."""
@@ -115,4 +116,5 @@ def _write_array(path: Path, array: np.ndarray) -> None:
             chunks=(1, min(slices, array.shape[1]), *array.shape[2:]),
             blocks=block,
             cparams={"codec": blosc2.Codec.ZSTD, "clevel": COMPRESSION_LEVEL, "nthreads": 1},
+            dparams={"nthreads": 1},  # stands in the file's header too
         )
