@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import signal
 import subprocess
 import sys
@@ -169,7 +168,7 @@ def test_killed_at_each_rename_a_rewrite_leaves_no_case_that_looks_whole(tmp_pat
     store.write(prepared())
     (tmp_path / "new").write_bytes(pickle.dumps(new))
     arguments = [sys.executable, "-c", KILLED_WRITE, str(store.folder), str(tmp_path / "new"), str(kill_at)]
-    ended = subprocess.run(arguments, cwd=Path(__file__).parents[2], env={**os.environ, "OMP_NUM_THREADS": "1"})
+    ended = subprocess.run(arguments, check=False, cwd=Path(__file__).parents[2])
     assert ended.returncode == -signal.SIGKILL
     assert "a" not in store  # so that it is made again, never mixed with the old
     for path in store.folder.glob("[!.]*.b2nd"):
