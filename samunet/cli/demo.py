@@ -1,0 +1,164 @@
+"""samunet_demo: the main job from raw images to scores, each step a command that can be repeated by hand."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from samunet.cli.main import command
+from samunet.console import result, say
+from samunet.errors import UserError
+
+VARIANT = "cnn_head"
+PHANTOM_ITERATIONS = 150
+PHANTOM_FOLD = "0"
+# With five folds the first is left alone: final figures are taken on fold 0 and must not have been looked at before.
+REAL_FOLD = 1
+REAL_SHOTS = 5
+REAL_CASES = 5
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="samunet_demo",
+        description=(
+            "Run the main job: plan, preprocess and embed, train, predict, evaluate, draw an overlay picture.\n"
+            "Without --dataset on a made-up dataset of small volumes (a few minutes on 2 cores)."
+        ),
+        epilog="examples:\n  samunet_demo\n  samunet_demo --dataset data/Dataset004_Hippocampus --output /tmp/demo",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--dataset", type=Path, metavar="FOLDER",
+                        help="a folder DatasetXXX_Name in nnU-Net's raw format; it is only read")
+    parser.add_argument("--output", type=Path, default=Path("demo_output"), metavar="FOLDER",
+                        help="everything is written below this folder (default: demo_output)")
+    return parser
+
+
+@dataclass(frozen=True)
+class Job:
+    """What the demo does: `fold` and `shots` as samunet_train reads them, images in, reference labels if there are any."""
+
+    dataset: Path
+    fold: str
+    training: tuple[str, ...]
+    images: Path
+    labels: Path | None
+    work: Path
+
+    @property
+    def id(self) -> str:
+        return str(int(self.dataset.name[len("Dataset") :].split("_")[0]))
+
+
+@command
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = parser().parse_args(arguments)
+    began = time.perf_counter()
+    work = _work_folder(options.output, options.dataset)
+    raw = options.dataset.resolve().parent if options.dataset else work / "raw"
+    _set_paths(raw, work)
+    dataset = options.dataset.resolve() if options.dataset else _phantom(raw)
+
+    number = dataset.name[len("Dataset") :].split("_")[0].lstrip("0") or "0"
+    _step("plan_and_preprocess", "-d", number, "--verify_dataset_integrity")
+    job = _real_job(dataset, work) if options.dataset else _phantom_job(dataset, work)
+    _step("train", job.id, VARIANT, job.fold, *job.training)
+    predictions, overlays = work / "predictions", work / "overlays"
+    _step("predict", "-i", str(job.images), "-o", str(predictions))
+    if job.labels:
+        _step("evaluate_folder", str(job.labels), str(predictions), "-djfile", str(dataset / "dataset.json"))
+        _print_scores(predictions / "summary.json", dataset)
+    _step("plot_overlay_pngs", "-i", str(job.images), "-s", str(predictions), "-o", str(overlays),
+          "-djfile", str(dataset / "dataset.json"))
+    say(f"the whole job took {time.perf_counter() - began:.0f} seconds")
+    result(f"segmentations: {predictions}\npictures:      {overlays}\nmodel:         {work / 'results'}")
+
+
+def _work_folder(output: Path, dataset: Path | None) -> Path:
+    """One folder for each dataset, so that `samunet_predict -i -o` alone finds this demo's model."""
+    if dataset is None:
+        return output / "Dataset900_Phantom"
+    name = dataset.resolve().name
+    digits = name[len("Dataset") :].split("_")[0]
+    if not dataset.is_dir() or not name.startswith("Dataset") or not digits.isdigit():
+        raise UserError(
+            "--dataset must be a folder DatasetXXX_Name in nnU-Net's raw format.",
+            where=dataset,
+            found="no such folder" if not dataset.is_dir() else f"the name '{name}'",
+            mend="Name a folder such as Dataset004_Hippocampus, with dataset.json, imagesTr and labelsTr in it.",
+        )
+    return output / name
+
+
+def _set_paths(raw: Path, work: Path) -> None:
+    """Set the three folders for this process, and tell the lines that do so in a shell."""
+    say("Each step is a command that you can repeat by hand, after these lines:\n")
+    for name, folder in (("raw", raw), ("preprocessed", work / "preprocessed"), ("results", work / "results")):
+        os.environ[f"samunet_{name}"] = str(folder)
+        say(f"  {'set' if os.name == 'nt' else 'export'} samunet_{name}={shlex.quote(str(folder))}")
+
+
+def _step(name: str, *arguments: str) -> None:
+    """Print a samunet command, then run it here; the demo ends where a step ends badly."""
+    say(f"\n$ samunet_{name} {shlex.join(arguments)}")
+    code = import_module(f"samunet.cli.{name}").main(list(arguments))
+    if code != 0:
+        sys.exit(code)
+
+
+def _phantom(raw: Path) -> Path:
+    from samunet.dataset.phantom import make_phantom_dataset
+
+    return make_phantom_dataset(raw)
+
+
+def _phantom_job(dataset: Path, work: Path) -> Job:
+    return Job(dataset, PHANTOM_FOLD, ("--iterations", str(PHANTOM_ITERATIONS)), dataset / "imagesTs",
+               dataset / "labelsTs", work)
+
+
+def _real_job(dataset: Path, work: Path) -> Job:
+    """Few shots of one fold; `imagesTs` is predicted, or else a few of the fold's validation cases."""
+    from samunet.dataset.dataset import load_dataset
+    from samunet.planning.groups import find_groups
+    from samunet.planning.splits import ensure_splits, fold_cases
+
+    raw = load_dataset(dataset)
+    splits = ensure_splits(raw, work / "preprocessed" / dataset.name, find_groups(raw, None))
+    fold = "all" if not splits else str(min(REAL_FOLD, len(splits) - 1))
+    training, validation = fold_cases(splits, fold, raw)
+    shots = ("--shots", str(REAL_SHOTS)) if len(training) > REAL_SHOTS else ()
+    test_images, test_labels = dataset / "imagesTs", dataset / "labelsTs"
+    if test_images.is_dir() and any(test_images.iterdir()):
+        return Job(dataset, fold, shots, test_images, test_labels if test_labels.is_dir() else None, work)
+    chosen = [case for case in raw.cases if case.name in set(validation)][:REAL_CASES]
+    images, labels = work / "validation_images", work / "validation_labels"
+    _copy([path for case in chosen for path in case.images], images)
+    _copy([case.label for case in chosen if case.label], labels)
+    return Job(dataset, fold, shots, images, labels, work)
+
+
+def _copy(files: Sequence[Path], folder: Path) -> None:
+    """Make `folder` hold copies of exactly `files`."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for path in files:
+        shutil.copyfile(path, folder / path.name)
+
+
+def _print_scores(summary: Path, dataset: Path) -> None:
+    from samunet.dataset.labels import LabelSpace
+    from samunet.files import read_json
+
+    labels = LabelSpace.from_dataset_json(read_json(dataset / "dataset.json"))
+    for label in labels.foreground:
+        say(f"  mean Dice of {labels.name_of(label)}: {read_json(summary)['mean'][str(label)]['Dice']:.3f}")

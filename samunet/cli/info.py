@@ -1,0 +1,116 @@
+"""samunet_info: what is installed, where data are looked for, which encoders and variants there are."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import samunet
+from samunet.cli.main import command
+from samunet.console import result
+from samunet.variants.registry import VARIANTS
+
+PACKAGES = ("torch", "torchvision", "segment-anything", "numpy", "scipy", "scikit-image", "SimpleITK", "blosc2",
+            "batchgenerators", "acvl-utils", "safetensors", "nnunetv2")
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="samunet_info",
+        description="Print versions, paths, encoders, hardware and variants on one screen.",
+        epilog="example:\n  samunet_info --json",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
+    return parser
+
+
+@command
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = parser().parse_args(arguments)
+    content = gather()
+    result(json.dumps(content, indent=2) if options.json else as_text(content))
+
+
+def gather() -> dict[str, Any]:
+    """All that the command prints, as built-in types."""
+    return {
+        "samunet": samunet.__version__,
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "paths": _paths(),
+        "encoders": _encoders(),
+        "hardware": _hardware(),
+        "variants": {name: entry.help for name, entry in VARIANTS.items()},
+    }
+
+
+def as_text(content: dict[str, Any]) -> str:
+    """The content of `gather` as one screen of text."""
+    lines = [f"samunet {content['samunet']}, Python {content['python']}"]
+    installed = [f"{name} {version}" for name, version in content["packages"].items() if version]
+    missing = [name for name, version in content["packages"].items() if not version]
+    half = (len(installed) + 1) // 2
+    lines += ["packages  " + ", ".join(installed[:half]), "          " + ", ".join(installed[half:])]
+    if missing:
+        lines.append("          not installed: " + ", ".join(missing))
+    for title in ("paths", "hardware", "encoders", "variants"):
+        width = max(map(len, content[title]))
+        for number, (name, text) in enumerate(content[title].items()):
+            lines.append(f"{title if number == 0 else '':<10}{name:<{width}}  {text}")
+    return "\n".join(lines)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _paths() -> dict[str, str]:
+    """Where the three folders are looked for, and why there."""
+    from samunet.dataset.paths import resolve_paths
+
+    found = resolve_paths()
+    paths = {}
+    for name in ("raw", "preprocessed", "results"):
+        folder = Path(getattr(found, name))
+        paths[f"samunet_{name}"] = f"{folder}{'' if folder.is_dir() else ' (not there yet)'}"
+    paths["samunet_checkpoints"] = os.environ.get("samunet_checkpoints") or "not set"
+    return paths
+
+
+def _encoders() -> dict[str, str]:
+    encoders = {"untrained": "mini SAM with random weights, the default until trained ones ship"}
+    folder = os.environ.get("samunet_checkpoints", "").strip("\"' ")
+    if folder and Path(folder).is_dir():
+        for path in sorted(Path(folder).iterdir()):
+            if path.suffix in (".pth", ".pt", ".safetensors"):
+                encoders[path.name] = f"{path.stat().st_size / 2**20:.0f} MiB in samunet_checkpoints"
+    return encoders
+
+
+def _hardware() -> dict[str, str]:
+    """Processors, memory and what PyTorch can compute on."""
+    import torch
+
+    from samunet.workers import default_workers
+
+    hardware = {
+        "system": f"{platform.system()} {platform.machine()}",
+        "processors": f"{os.cpu_count()} ({default_workers()} used by default, {torch.get_num_threads()} torch threads)",
+    }
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        hardware["memory"] = f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.1f} GiB"
+    for index in range(torch.cuda.device_count()):
+        hardware[f"cuda:{index}"] = torch.cuda.get_device_name(index)
+    if torch.backends.mps.is_available():
+        hardware["mps"] = "available"
+    return hardware
