@@ -1,0 +1,124 @@
+"""From logits on the plan's grid to labels on the file's own grid, slice by slice.
+
+Each slice of the plan's grid is interpolated in-plane once, at most two of them are held, and each slice of the file's grid is
+blended from them and decoded at once. So memory is that of the label map and a few slices, whatever the number of classes, and
+the result cannot depend on how the logits are cut into slabs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from samunet.dataset.labels import LabelSpace
+from samunet.inference.interpolation import AxisMap, blend
+from samunet.inference.sliding_window import Slab
+from samunet.planning.plans import DatasetPlan
+from samunet.preprocessing.case import CaseProperties
+from samunet.preprocessing.resample import separate_axis
+
+
+@dataclass(frozen=True)
+class Exported:
+    """`segmentation` (Z, Y, X) of the label space's integer type and `probabilities` float32 (K, Z, Y, X), file axes."""
+
+    segmentation: np.ndarray
+    probabilities: np.ndarray | None
+
+
+def export_case(
+    slabs: Iterable[Slab],
+    properties: CaseProperties,
+    dataset_plan: DatasetPlan,
+    labels: LabelSpace,
+    *,
+    with_probabilities: bool = False,
+) -> Exported:
+    """Bring a case's logits back to the grid of its files: resample, decode, undo the crop, undo the transpose.
+
+    The rule is nnU-Net's (export_prediction.py, 2.8.1): logits are interpolated linearly; where spacings are anisotropic, the
+    coarse axis takes the nearest slice. Outside the crop everything is background. Labels are decoded from the logits,
+    with probabilities or without, so that the segmentation is the same.
+
+    Arguments:
+        slabs: (first slice, finite logits float32 (K, dz, Y, X)) on the plan's grid, every slice once, in order.
+        properties: of the prepared case.
+        with_probabilities: also hold and return all probabilities, the only part that needs K volumes.
+
+    Raises:
+        ValueError: slabs that are out of order, end early, have another shape than the case or are not finite.
+    """
+    maps = axis_maps(properties, dataset_plan)
+    planes = _Planes(slabs, (labels.channels, *properties.shape[1:]), maps[1], maps[2])
+    file_shape = [properties.shape_before_cropping[axis] for axis in dataset_plan.transpose_backward]
+    segmentation = np.zeros(file_shape, labels.dtype)
+    # Written through a view with the plan's axes, so that undoing the transpose costs no second volume.
+    target = segmentation.transpose(dataset_plan.transpose_forward)
+    (first, _), *in_plane = properties.bbox
+    window = tuple(slice(low, high) for low, high in in_plane)
+    probabilities, chances = None, None
+    if with_probabilities:
+        probabilities = np.zeros((labels.channels, *file_shape), np.float32)
+        if not labels.has_regions:
+            probabilities[0] = 1
+        chances = probabilities.transpose(0, *(axis + 1 for axis in dataset_plan.transpose_forward))
+    for slice_ in range(properties.shape_after_cropping[0]):
+        logits = planes.blended(maps[0], slice_)
+        target[(first + slice_, *window)] = labels.decode(logits, threshold=0.0)
+        if chances is not None:
+            chances[(slice(None), first + slice_, *window)] = labels.activate(torch.from_numpy(logits)).numpy()
+    return Exported(segmentation, probabilities)
+
+
+def axis_maps(properties: CaseProperties, dataset_plan: DatasetPlan) -> list[AxisMap]:
+    """How each axis (z, y, x after the plan's transpose) goes from the plan's grid to the cropped grid of the file."""
+    spacing_mm = [properties.geometry.spacing_mm[axis] for axis in dataset_plan.transpose_forward]
+    separate = separate_axis(dataset_plan.spacing_mm, spacing_mm)
+    sizes = zip(properties.shape, properties.shape_after_cropping, strict=True)
+    return [
+        AxisMap.nearest(size, new_size) if axis == separate else AxisMap.linear(size, new_size)
+        for axis, (size, new_size) in enumerate(sizes)
+    ]
+
+
+class _Planes:
+    """The slices of a slab stream, interpolated in-plane when asked for; the two last asked for are kept."""
+
+    def __init__(self, slabs: Iterable[Slab], shape: tuple[int, ...], rows: AxisMap, columns: AxisMap) -> None:
+        self.stream = _slices(slabs, shape)
+        self.rows, self.columns = rows, columns
+        self.kept: dict[int, np.ndarray] = {}
+
+    def blended(self, along: AxisMap, place: int) -> np.ndarray:
+        """Logits (K, rows, columns) of slice `place` of the new axis; not to be written to."""
+        lower, upper = int(along.lower[place]), int(along.upper[place])
+        low = self._plane(lower)
+        if upper == lower:
+            return low
+        return blend(low.copy(), self._plane(upper).copy(), along.weight[place])
+
+    def _plane(self, index: int) -> np.ndarray:
+        if index not in self.kept:
+            plane = next((plane for number, plane in self.stream if number == index), None)
+            if plane is None:
+                raise ValueError(f"the logits end before slice {index}")
+            if not np.isfinite(plane).all():
+                raise ValueError(f"the logits of slice {index} are not finite")
+            self.kept[index] = self.columns.apply(self.rows.apply(plane, 1), 2)
+            self.kept = {number: self.kept[number] for number in sorted(self.kept)[-2:]}
+        return self.kept[index]
+
+
+def _slices(slabs: Iterable[Slab], shape: tuple[int, ...]) -> Iterator[tuple[int, np.ndarray]]:
+    """(index, logits (K, Y, X)) of every slice; `shape` is what each slice must have."""
+    expected = 0
+    for first, slab in slabs:
+        found = (slab.shape[0], *slab.shape[2:])
+        if first != expected or found != shape:
+            raise ValueError(f"a slab of slices {shape} was expected at {expected}, one of {found} came at {first}")
+        for offset in range(slab.shape[1]):
+            yield first + offset, np.ascontiguousarray(slab[:, offset], np.float32)
+        expected += slab.shape[1]

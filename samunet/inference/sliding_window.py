@@ -1,0 +1,116 @@
+"""Gaussian-weighted windows, in-plane and along stacks, joined in slice order with bounded memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from samunet.planning.tiles import TileFrame, window_starts
+
+Pick = tuple[int, int]
+LogitsOf = Callable[[Sequence[Pick]], Tensor]
+Slab = tuple[int, np.ndarray]
+
+
+def gaussian_weights(window: Sequence[int]) -> Tensor:
+    """Weights float32 of shape `window`: peak 1 at `window // 2`, sigma an eighth of the window along each axis.
+
+    The farthest corner of a 3D window weighs exp(-24), which float32 holds, so no weight is 0 and none needs mending.
+    """
+    weights = torch.ones((), dtype=torch.float64)
+    for size in window:
+        distance = (torch.arange(size, dtype=torch.float64) - size // 2) / (size / 8)
+        weights = weights[..., None] * torch.exp(-0.5 * distance**2)
+    return weights.float()
+
+
+def sliding_window(
+    logits_of: LogitsOf, frame: TileFrame, depth: int, *, batch_size: int, stack_depth: int = 1, stack_step: float = 0.5
+) -> Iterator[Slab]:
+    """Join the logits of all windows of one case; yield slabs as soon as no later window can reach them.
+
+    Windows are visited in slice order, so that the accumulators of only `stack_depth` slices are held. Every voxel is
+    divided by the true sum of its weights; padding is removed.
+
+    Arguments:
+        logits_of: gives logits (B, K, stack_depth, rows, columns) of B picks (first slice of the stack, tile index). The
+            first slice is negative, and the last beyond the case, where the case is shallower than the stack.
+        frame: the case's in-plane tiles.
+        depth: slices of the case.
+        batch_size: picks a call, taken across tiles and slices.
+        stack_depth: slices of one window; 1 for heads on single slices.
+        stack_step: fraction of the stack between neighbouring windows, at most.
+
+    Yields:
+        (first slice, logits float32 (K, dz, Y, X)) on the CPU, together every slice once, in order.
+    """
+    before = (max(depth, stack_depth) - depth) // 2
+    starts = window_starts(max(depth, stack_depth), stack_depth, stack_step)
+    picks = [(start, tile) for start in starts for tile in range(len(frame.starts))]
+    joined: _Joined | None = None
+    for batch in _batches(picks, batch_size):
+        logits = logits_of([(start - before, tile) for start, tile in batch])
+        for (start, tile), window in zip(batch, logits, strict=True):
+            if joined is None:
+                joined = _Joined(frame, starts, stack_depth, window)
+            yield from _inside(joined.finished_before(start), before, depth)
+            joined.add(tile, window)
+    if joined is not None:
+        yield from _inside(joined.finished_before(max(depth, stack_depth)), before, depth)
+
+
+class _Joined:
+    """Weighted sums of the `stack_depth` slices from `first` on, in the padded frame."""
+
+    def __init__(self, frame: TileFrame, starts: Sequence[int], stack_depth: int, like: Tensor) -> None:
+        self.frame, self.first, self.tiles = frame, 0, frame.starts
+        rows, columns = frame.padded_shape
+        self.weights = gaussian_weights((stack_depth, *frame.tile)).to(like.device)
+        self.sums = torch.zeros((like.shape[0], stack_depth, rows, columns), dtype=torch.float32, device=like.device)
+        # All tiles are visited at every start, so the sum of the weights is a product of two sums.
+        self.plane_sum = torch.zeros((rows, columns), device=like.device)
+        plane, along = gaussian_weights(frame.tile).to(like.device), gaussian_weights((stack_depth,))
+        for row, column in self.tiles:
+            self.plane_sum[row : row + frame.tile[0], column : column + frame.tile[1]] += plane
+        self.slice_sum = torch.zeros(starts[-1] + stack_depth)
+        for start in starts:
+            self.slice_sum[start : start + stack_depth] += along
+
+    def add(self, tile: int, window: Tensor) -> None:
+        """Add logits (K, stack_depth, rows, columns) of a window that starts at slice `first`."""
+        (row, column), (rows, columns) = self.tiles[tile], self.frame.tile
+        self.sums[:, :, row : row + rows, column : column + columns] += window.float() * self.weights
+
+    def finished_before(self, slice_: int) -> Iterator[Slab]:
+        """Give the slices before `slice_`, padding in-plane removed, and make room for as many new ones."""
+        count = slice_ - self.first
+        if count <= 0:
+            return
+        (top, left), (height, width) = self.frame.before, self.frame.shape
+        weight = self.slice_sum[self.first : slice_].to(self.sums.device)[:, None, None] * self.plane_sum
+        slab = (self.sums[:, :count] / weight)[:, :, top : top + height, left : left + width]
+        first, self.first = self.first, slice_
+        kept = self.sums[:, count:].clone()
+        self.sums.zero_()
+        self.sums[:, : kept.shape[1]] = kept
+        yield first, slab.cpu().numpy()
+
+
+def _inside(slabs: Iterator[Slab], before: int, depth: int) -> Iterator[Slab]:
+    """Slabs in the case's own slice numbers, what lies in the padding along the stack left out."""
+    for first, slab in slabs:
+        first -= before
+        low, high = max(first, 0), min(first + slab.shape[1], depth)
+        if low < high:
+            yield low, np.ascontiguousarray(slab[:, low - first : high - first])
+
+
+def _batches(picks: Sequence[Pick], size: int) -> Iterator[list[Pick]]:
+    stream = iter(picks)
+    for _ in range(math.ceil(len(picks) / size)):
+        yield list(islice(stream, size))
