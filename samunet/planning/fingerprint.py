@@ -1,0 +1,230 @@
+"""The dataset's fingerprint: spacings, shapes and, for CT, foreground intensities. Same figures as nnU-Net v2's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from samunet.console import progress, say
+from samunet.dataset.crop import crop_to_nonzero
+from samunet.dataset.dataset import RawCase, RawDataset
+from samunet.dataset.readers import choose_reader, reader_named
+from samunet.errors import UserError
+from samunet.files import digest_of_file, digest_of_json, read_json, write_json
+from samunet.planning.normalization_rules import schemes_of
+from samunet.workers import each_case
+
+FINGERPRINT_VERSION = 1
+# nnU-Net's constants: foreground voxels drawn in the whole dataset, and the seed for each case.
+FOREGROUND_SAMPLES = 10**8
+SAMPLING_SEED = 1234
+
+Three = tuple[float, float, float]
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What planning knows of a dataset. Cases stand in the order of their sorted names.
+
+    Arguments:
+        spacings_mm: (z, y, x) of each case, in the files' axis order.
+        shapes_after_crop: voxels (z, y, x) of each case inside its non-zero box, in the files' axis order.
+        median_relative_size_after_cropping: median of (voxels in the box / voxels in the file).
+        foreground_intensity_properties_per_channel: for each CT channel, by its number as a string: `mean`, `median`,
+            `std`, `min`, `max`, `percentile_00_5`, `percentile_99_5` of foreground voxels. Other channels have none,
+            so that labels cannot shape their plans.
+        label_channels: network output channels that dataset.json's labels ask for.
+        dataset_digest: SHA-256 over all that was read.
+    """
+
+    spacings_mm: tuple[Three, ...]
+    shapes_after_crop: tuple[Shape, ...]
+    median_relative_size_after_cropping: float
+    foreground_intensity_properties_per_channel: dict[str, dict[str, float]]
+    label_channels: int
+    dataset_digest: str
+
+    def save(self, path: Path) -> None:
+        """Write `dataset_fingerprint.json`: nnU-Net's keys, and ours after them."""
+        write_json(path, {
+            "spacings": self.spacings_mm,
+            "shapes_after_crop": self.shapes_after_crop,
+            "foreground_intensity_properties_per_channel": self.foreground_intensity_properties_per_channel,
+            "median_relative_size_after_cropping": self.median_relative_size_after_cropping,
+            "label_channels": self.label_channels,
+            "dataset_digest": self.dataset_digest,
+            "samunet_fingerprint_version": FINGERPRINT_VERSION,
+        })
+
+    @classmethod
+    def load(cls, path: Path) -> Fingerprint:
+        """Read what `save` wrote.
+
+        Raises:
+            UserError: missing file, or not a fingerprint of this version (nnU-Net's own has no digest).
+        """
+        content = read_json(path)
+        version = content.get("samunet_fingerprint_version") if isinstance(content, dict) else None
+        if version != FINGERPRINT_VERSION:
+            raise UserError(
+                f"A fingerprint must be samunet's, of version {FINGERPRINT_VERSION}.",
+                where=path,
+                found=str(version),
+                mend="Run samunet_extract_fingerprint --clean.",
+            )
+        return cls(
+            spacings_mm=tuple(tuple(spacing) for spacing in content["spacings"]),
+            shapes_after_crop=tuple(tuple(shape) for shape in content["shapes_after_crop"]),
+            median_relative_size_after_cropping=content["median_relative_size_after_cropping"],
+            foreground_intensity_properties_per_channel=content["foreground_intensity_properties_per_channel"],
+            label_channels=content["label_channels"],
+            dataset_digest=content["dataset_digest"],
+        )
+
+
+def extract_fingerprint(dataset: RawDataset, path: Path, workers: int, clean: bool) -> Fingerprint:
+    """Read every case, and write the fingerprint to `path`.
+
+    A fingerprint of the same file contents is used again unless `clean`; after any edit of the data it is made anew.
+
+    Raises:
+        UserError: unknown channel name, unreadable files, a CT channel without any foreground voxel.
+    """
+    sampled = [index for index, scheme in enumerate(schemes_of(dataset.channel_names)) if scheme == "ct"]
+    digest = dataset_digest(dataset, with_labels=bool(sampled), workers=workers)
+    if path.is_file() and not clean:
+        known = _known(path)
+        if known is not None and known.dataset_digest == digest:
+            say(f"Fingerprint of {dataset.name}: the data have not changed, {path} is used again.")
+            return known
+    reader = choose_reader(dataset)
+    labelled = sum(case.label is not None for case in dataset.cases)
+    samples = FOREGROUND_SAMPLES // max(labelled, 1)
+    jobs = [_Job(case, reader, tuple(sampled), samples) for case in dataset.cases]
+    names = [case.name for case in dataset.cases]
+    figures = dict(progress(each_case(_examine, jobs, names, workers), f"Fingerprint of {dataset.name}", len(jobs)))
+    ordered = [figures[name] for name in names]
+    fingerprint = Fingerprint(
+        spacings_mm=tuple(case.spacing_mm for case in ordered),
+        shapes_after_crop=tuple(case.shape for case in ordered),
+        median_relative_size_after_cropping=float(np.median([case.relative_size for case in ordered])),
+        foreground_intensity_properties_per_channel={
+            str(channel): _statistics([case.intensities[place] for case in ordered], dataset, channel)
+            for place, channel in enumerate(sampled)
+        },
+        label_channels=dataset.labels.channels,
+        dataset_digest=digest,
+    )
+    fingerprint.save(path)
+    return fingerprint
+
+
+def dataset_digest(dataset: RawDataset, *, with_labels: bool, workers: int) -> str:
+    """SHA-256 over the bytes of every image file (and label file, if asked), channel names, reader and label count."""
+    files = [
+        path
+        for case in dataset.cases
+        for path in (*case.images, *((case.label,) if with_labels and case.label is not None else ()))
+    ]
+    with ThreadPoolExecutor(max(workers, 1)) as pool:
+        digests = iter(list(pool.map(digest_of_file, files)))
+    cases = {
+        case.name: {
+            "images": [next(digests) for _ in case.images],
+            "label": next(digests) if with_labels and case.label is not None else None,
+        }
+        for case in dataset.cases
+    }
+    return digest_of_json({
+        "cases": cases,
+        "channel_names": list(dataset.channel_names),
+        "reader": dataset.reader,
+        "label_channels": dataset.labels.channels,
+    })
+
+
+@dataclass(frozen=True)
+class _Job:
+    case: RawCase
+    reader: str
+    sampled_channels: tuple[int, ...]
+    samples: int
+
+
+@dataclass(frozen=True)
+class _Figures:
+    """`intensities`: for each sampled channel float32 (samples,), or None without foreground."""
+
+    spacing_mm: Three
+    shape: Shape
+    relative_size: float
+    intensities: tuple[np.ndarray | None, ...]
+
+
+def _examine(job: _Job) -> _Figures:
+    reader = reader_named(job.reader)
+    image, geometry = reader.read_images(job.case.images)
+    voxels = int(np.prod(image.shape[1:]))
+    segmentation = None
+    if job.sampled_channels and job.case.label is not None:
+        segmentation = reader.read_segmentation(job.case.label)[0]
+    image, segmentation, _ = crop_to_nonzero(image, segmentation)
+    drawn: tuple[np.ndarray | None, ...] = (None,) * len(job.sampled_channels)
+    if job.sampled_channels and job.case.label is not None:
+        drawn = draw_foreground(image, segmentation[0] > 0, job.sampled_channels, job.samples)
+    depth, rows, columns = image.shape[1:]
+    return _Figures(geometry.spacing_mm, (depth, rows, columns), depth * rows * columns / voxels, drawn)
+
+
+def draw_foreground(
+    image: np.ndarray, foreground: np.ndarray, channels: Sequence[int], samples: int
+) -> tuple[np.ndarray | None, ...]:
+    """Draw `samples` foreground values with replacement from each of `channels` of `image` (C, Z, Y, X).
+
+    The values are nnU-Net's own: one generator for a case, and every channel draws in its turn, wanted or not.
+    None for each channel where `foreground` (Z, Y, X) is empty.
+    """
+    if not foreground.any():
+        return (None,) * len(channels)
+    generator = np.random.RandomState(SAMPLING_SEED)
+    drawn = {}
+    for channel in range(max(channels) + 1):
+        values = generator.choice(image[channel][foreground], samples, replace=True)
+        if channel in channels:
+            drawn[channel] = values
+    return tuple(drawn[channel] for channel in channels)
+
+
+def _statistics(drawn: Sequence[np.ndarray | None], dataset: RawDataset, channel: int) -> dict[str, float]:
+    present = [values for values in drawn if values is not None]
+    if not present:
+        raise UserError(
+            "CT normalisation needs foreground voxels in at least one labelled case.",
+            where=f"{dataset.folder}, channel {channel} ('{dataset.channel_names[channel]}')",
+            found="no voxel above 0 in any label file",
+            mend="Check the label files, or name the channel 'zscore' in dataset.json.",
+        )
+    values = np.concatenate(present)
+    low, median, high = np.percentile(values, (0.5, 50.0, 99.5))
+    return {
+        "mean": float(np.mean(values)),
+        "median": float(median),
+        "std": float(np.std(values)),
+        "min": float(np.min(values)),
+        "max": float(np.max(values)),
+        "percentile_99_5": float(high),
+        "percentile_00_5": float(low),
+    }
+
+
+def _known(path: Path) -> Fingerprint | None:
+    """The fingerprint at `path`, or None if it cannot serve (another version, nnU-Net's own, damaged)."""
+    try:
+        return Fingerprint.load(path)
+    except (UserError, KeyError, TypeError):
+        return None
