@@ -1,0 +1,51 @@
+"""A room imports only from the rooms above it, and command modules stay light to import."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "samunet"
+ROOMS = ["dataset", "planning", "networks", "preprocessing", "variants", "evaluation", "inference", "training", "cli"]
+ROOT_MODULES = {"errors", "files", "console", "workers", "__init__"}
+# What a base class or a registry may name for type checkers alone does not count; see _imports.
+HEAVY = {"torch", "numpy", "scipy", "SimpleITK", "skimage", "segment_anything", "blosc2", "matplotlib", "sklearn"}
+
+
+def _imports(tree: ast.AST) -> set[str]:
+    """Full names of all modules that are imported anywhere below `tree`, `if TYPE_CHECKING` blocks left out."""
+    found: set[str] = set()
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            found |= {node.module or ""} | {f"{node.module}.{alias.name}" for alias in node.names}
+        found |= _imports(node)
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_only_from_rooms_above(path: Path) -> None:
+    room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    allowed = ROOT_MODULES if room in ROOT_MODULES else ROOT_MODULES | set(ROOMS[: ROOMS.index(room) + 1])
+    imported = {name.split(".")[1] for name in _imports(ast.parse(path.read_text(encoding="utf-8")))
+                if name.startswith("samunet.") and (PACKAGE / name.split(".")[1]).is_dir()}
+    assert imported <= allowed, f"{path.name} imports from {sorted(imported - allowed)}"
+
+
+def test_every_folder_is_a_known_room() -> None:
+    assert {path.parent.name for path in PACKAGE.glob("*/__init__.py")} == set(ROOMS)
+
+
+def test_command_modules_and_registry_import_nothing_heavy() -> None:
+    modules = [f"samunet.cli.{path.stem}" for path in (PACKAGE / "cli").glob("*.py")] + ["samunet.variants.registry"]
+    code = (f"import sys, importlib\nfor name in {modules!r}: importlib.import_module(name)\n"
+            f"print(*sorted({HEAVY!r} & set(sys.modules)))")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
+    assert done.stdout.split() == []
