@@ -19,8 +19,8 @@ COARSEST_TOKEN = 8
 FINEST_TOKEN = 4
 SMALL_INPUT = 512
 LARGEST_TO_MEDIAN = 1.25
-# Tile = extent / factor: 1, 2 or 3 tiles along each axis at step 0.5.
-TILE_FACTORS = (1.0, 1.5, 2.0)
+# Tiles along each axis at step 0.5, and the factor by which such a tile is shorter than the extent.
+TILE_FACTORS = {1: 1.0, 2: 1.5, 3: 2.0}
 STACK_DEPTH = 5
 SMALLEST_BATCH, LARGEST_BATCH = 2, 16
 HEAD_ITERATIONS = 400
@@ -72,7 +72,7 @@ def input_size_for(spec: EncoderSpec, extent: Extent) -> tuple[int, str]:
 
 def tile_for(extent: Extent, input_size: int) -> tuple[Extent, str]:
     """(rows, columns) of a tile, and why: the fewest tiles (1, 2, at most 3 an axis) whose tokens cover at most 8 voxels."""
-    for factor, count in zip(TILE_FACTORS, (1, 2, 3), strict=True):
+    for count, factor in TILE_FACTORS.items():  # noqa: B007 (told below)
         rows, columns = (max(math.ceil(side / factor), 1) for side in extent)
         voxels = token_voxels(max(rows, columns), input_size)
         if voxels <= COARSEST_TOKEN:

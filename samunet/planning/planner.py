@@ -92,7 +92,7 @@ def plan_dataset(
         transpose_forward=forward,
         transpose_backward=backward,
         spacing_mm=transposed_mm,
-        median_shape=reordered([int(round(size)) for size in median], forward),
+        median_shape=reordered([round(size) for size in median], forward),
         anisotropic=ratio > ANISOTROPY,
         channel_names=tuple(dataset.channel_names),
         normalization=schemes,

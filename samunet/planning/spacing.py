@@ -74,9 +74,7 @@ def slice_axis_first(spacing_mm: Three) -> tuple[Axes, Axes]:
 
 def resampled_shape(shape: Shape, spacing_mm: Three, new_spacing_mm: Three) -> Shape:
     """Voxels of an array after resampling: `round(spacing / new * size)` for each axis. All in the same axis order."""
-    z, y, x = (
-        int(round(old / new * size)) for old, new, size in zip(spacing_mm, new_spacing_mm, shape, strict=True)
-    )
+    z, y, x = (round(old / new * size) for old, new, size in zip(spacing_mm, new_spacing_mm, shape, strict=True))
     return z, y, x
 
 
