@@ -16,10 +16,11 @@ from pathlib import Path
 from samunet.cli.main import command
 from samunet.console import result, say
 from samunet.errors import UserError
+from samunet.files import read_json
 
 VARIANT = "cnn_head"
+PHANTOM = "Dataset900_Phantom"
 PHANTOM_ITERATIONS = 150
-PHANTOM_FOLD = "0"
 # With five folds the first is left alone: final figures are taken on fold 0 and must not have been looked at before.
 REAL_FOLD = 1
 REAL_SHOTS = 5
@@ -45,58 +46,58 @@ def parser() -> argparse.ArgumentParser:
 
 @dataclass(frozen=True)
 class Job:
-    """What the demo does: `fold` and `shots` as samunet_train reads them, images in, reference labels if there are any."""
+    """What is trained (`samunet_train`'s fold and flags), which images are predicted, their reference labels if known."""
 
-    dataset: Path
     fold: str
     training: tuple[str, ...]
     images: Path
     labels: Path | None
-    work: Path
-
-    @property
-    def id(self) -> str:
-        return str(int(self.dataset.name[len("Dataset") :].split("_")[0]))
 
 
 @command
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parser().parse_args(arguments)
     began = time.perf_counter()
-    work = _work_folder(options.output, options.dataset)
+    name = _dataset_name(options.dataset)
+    # One folder for each dataset, so that `samunet_predict -i -o` alone finds this demo's model.
+    work = options.output / name
     raw = options.dataset.resolve().parent if options.dataset else work / "raw"
     _set_paths(raw, work)
-    dataset = options.dataset.resolve() if options.dataset else _phantom(raw)
+    if options.dataset is None:
+        from samunet.dataset.phantom import make_phantom_dataset
 
-    number = dataset.name[len("Dataset") :].split("_")[0].lstrip("0") or "0"
+        make_phantom_dataset(raw)
+    number = str(int(_digits(name)))
+    dataset, predictions, overlays = raw / name, work / "predictions", work / "overlays"
+
     _step("plan_and_preprocess", "-d", number, "--verify_dataset_integrity")
-    job = _real_job(dataset, work) if options.dataset else _phantom_job(dataset, work)
-    _step("train", job.id, VARIANT, job.fold, *job.training)
-    predictions, overlays = work / "predictions", work / "overlays"
+    job = _real_job(dataset, work) if options.dataset else _phantom_job(dataset)
+    _step("train", number, VARIANT, job.fold, *job.training)
     _step("predict", "-i", str(job.images), "-o", str(predictions))
     if job.labels:
         _step("evaluate_folder", str(job.labels), str(predictions), "-djfile", str(dataset / "dataset.json"))
         _print_scores(predictions / "summary.json", dataset)
-    _step("plot_overlay_pngs", "-i", str(job.images), "-s", str(predictions), "-o", str(overlays),
-          "-djfile", str(dataset / "dataset.json"))
-    say(f"the whole job took {time.perf_counter() - began:.0f} seconds")
+    _step("plot_overlay_pngs", "-i", str(job.images), "-s", str(predictions), "-o", str(overlays))
+    say(f"\nThe whole job took {time.perf_counter() - began:.0f} seconds.")
     result(f"segmentations: {predictions}\npictures:      {overlays}\nmodel:         {work / 'results'}")
 
 
-def _work_folder(output: Path, dataset: Path | None) -> Path:
-    """One folder for each dataset, so that `samunet_predict -i -o` alone finds this demo's model."""
+def _dataset_name(dataset: Path | None) -> str:
     if dataset is None:
-        return output / "Dataset900_Phantom"
+        return PHANTOM
     name = dataset.resolve().name
-    digits = name[len("Dataset") :].split("_")[0]
-    if not dataset.is_dir() or not name.startswith("Dataset") or not digits.isdigit():
+    if not dataset.is_dir() or not (name.startswith("Dataset") and _digits(name).isdecimal()):
         raise UserError(
             "--dataset must be a folder DatasetXXX_Name in nnU-Net's raw format.",
             where=dataset,
-            found="no such folder" if not dataset.is_dir() else f"the name '{name}'",
+            found=f"the name '{name}'" if dataset.is_dir() else "no such folder",
             mend="Name a folder such as Dataset004_Hippocampus, with dataset.json, imagesTr and labelsTr in it.",
         )
-    return output / name
+    return name
+
+
+def _digits(name: str) -> str:
+    return name.removeprefix("Dataset").partition("_")[0]
 
 
 def _set_paths(raw: Path, work: Path) -> None:
@@ -115,36 +116,28 @@ def _step(name: str, *arguments: str) -> None:
         sys.exit(code)
 
 
-def _phantom(raw: Path) -> Path:
-    from samunet.dataset.phantom import make_phantom_dataset
-
-    return make_phantom_dataset(raw)
-
-
-def _phantom_job(dataset: Path, work: Path) -> Job:
-    return Job(dataset, PHANTOM_FOLD, ("--iterations", str(PHANTOM_ITERATIONS)), dataset / "imagesTs",
-               dataset / "labelsTs", work)
+def _phantom_job(dataset: Path) -> Job:
+    return Job("0", ("--iterations", str(PHANTOM_ITERATIONS)), dataset / "imagesTs", dataset / "labelsTs")
 
 
 def _real_job(dataset: Path, work: Path) -> Job:
-    """Few shots of one fold; `imagesTs` is predicted, or else a few of the fold's validation cases."""
+    """Few shots of one fold; `imagesTs` is predicted, or else some of the fold's validation cases."""
     from samunet.dataset.dataset import load_dataset
-    from samunet.planning.groups import find_groups
-    from samunet.planning.splits import ensure_splits, fold_cases
 
     raw = load_dataset(dataset)
-    splits = ensure_splits(raw, work / "preprocessed" / dataset.name, find_groups(raw, None))
-    fold = "all" if not splits else str(min(REAL_FOLD, len(splits) - 1))
-    training, validation = fold_cases(splits, fold, raw)
-    shots = ("--shots", str(REAL_SHOTS)) if len(training) > REAL_SHOTS else ()
+    splits = read_json(work / "preprocessed" / dataset.name / "splits_final.json")
+    fold = str(min(REAL_FOLD, len(splits) - 1)) if splits else "all"
+    names = [case.name for case in raw.cases]
+    split = splits[int(fold)] if splits else {"train": names, "val": names}
+    shots = ("--shots", str(REAL_SHOTS)) if len(split["train"]) > REAL_SHOTS else ()
     test_images, test_labels = dataset / "imagesTs", dataset / "labelsTs"
     if test_images.is_dir() and any(test_images.iterdir()):
-        return Job(dataset, fold, shots, test_images, test_labels if test_labels.is_dir() else None, work)
-    chosen = [case for case in raw.cases if case.name in set(validation)][:REAL_CASES]
+        return Job(fold, shots, test_images, test_labels if test_labels.is_dir() else None)
+    chosen = [case for case in raw.cases if case.label and case.name in split["val"]][:REAL_CASES]
     images, labels = work / "validation_images", work / "validation_labels"
     _copy([path for case in chosen for path in case.images], images)
     _copy([case.label for case in chosen if case.label], labels)
-    return Job(dataset, fold, shots, images, labels, work)
+    return Job(fold, shots, images, labels)
 
 
 def _copy(files: Sequence[Path], folder: Path) -> None:
@@ -157,7 +150,6 @@ def _copy(files: Sequence[Path], folder: Path) -> None:
 
 def _print_scores(summary: Path, dataset: Path) -> None:
     from samunet.dataset.labels import LabelSpace
-    from samunet.files import read_json
 
     labels = LabelSpace.from_dataset_json(read_json(dataset / "dataset.json"))
     for label in labels.foreground:

@@ -28,7 +28,7 @@ def command(main: Main) -> Callable[..., int]:
         except KeyboardInterrupt:
             print("interrupted; run the same command again to continue", file=sys.stderr)
             return 130
-        except Exception:
+        except Exception:  # noqa: BLE001 - the one place that turns any fault into an exit code
             traceback.print_exc()
             return 1
         return 0
