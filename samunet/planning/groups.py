@@ -1,0 +1,143 @@
+"""Which cases belong to one patient: from a CSV file, an id pattern, or what an earlier command was told."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from samunet.console import say
+from samunet.errors import UserError
+from samunet.files import read_json, write_json
+
+if TYPE_CHECKING:
+    from samunet.dataset.dataset import RawDataset
+
+GROUPS_CSV = "groups.csv"
+GROUPS_JSON = "groups.json"
+
+# Endings by which files of one patient differ. Bare consecutive numbers are no sign of a pair.
+_VARYING_END = re.compile(
+    r"[-_. ](?:ed|es|left|right|l|r|pre|post|baseline|followup|follow-up|fu)$"
+    r"|[-_. ](?:frame|phase|visit|scan|session|ses|time|timepoint|tp|t|run|week|month|day|year|fu)[-_ ]?\d+$",
+    re.IGNORECASE,
+)
+
+
+def find_groups(
+    dataset: RawDataset, option: str | None, folder_preprocessed: Path | None = None
+) -> dict[str, str] | None:
+    """Case -> patient for every case of `dataset`, or None where nothing is known.
+
+    Looked for in this order: `option`; `groups.csv` beside dataset.json; `groups.json` in `folder_preprocessed`, kept from
+    an earlier --groups. A warning is told where nothing is known but ids look like several files of one patient.
+
+    Arguments:
+        option: what --groups gives: the path of a CSV file with the columns case and patient, or a regular expression
+            that is searched in each case id and whose first group is the patient.
+
+    Raises:
+        UserError: a file or pattern that cannot be read, or that leaves a case without a patient.
+    """
+    names = [case.name for case in dataset.cases]
+    beside = dataset.folder / GROUPS_CSV
+    if option is not None:
+        is_file = option.lower().endswith(".csv") or Path(option).is_file()
+        return read_groups(Path(option), names) if is_file else groups_from_pattern(option, names)
+    if beside.is_file():
+        return read_groups(beside, names)
+    kept = kept_groups(folder_preprocessed) if folder_preprocessed is not None else None
+    if kept is not None:
+        return covering(kept, names, str(folder_preprocessed / GROUPS_JSON), "Give --groups again.")
+    pairs = looking_paired(names)
+    if pairs:
+        say(
+            f"warning: {' and '.join(pairs[0][:3])} look like files of one patient ({len(pairs)} such groups), but no groups "
+            f"are known: one patient may stand in training and in validation. Write {beside} (case,patient) or give --groups."
+        )
+    return None
+
+
+def read_groups(path: Path, names: Iterable[str]) -> dict[str, str]:
+    """Case -> patient for `names`, from a CSV file with the columns `case` and `patient`. Other rows and columns are ignored.
+
+    Raises:
+        UserError: no such file, not UTF-8, columns missing, a case under two patients, a case of `names` missing.
+    """
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as stream:
+            reader = csv.DictReader(stream)
+            columns = [column.strip().lower() for column in reader.fieldnames or ()]
+            reader.fieldnames = columns
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as fault:
+        raise UserError("The groups file must be a readable CSV file in UTF-8.", where=path, found=str(fault)) from fault
+    if not {"case", "patient"} <= set(columns):
+        raise UserError("The groups file must have the columns case and patient.", where=path, found=", ".join(columns) or "nothing",
+                        mend="Make its first line: case,patient")
+    groups: dict[str, str] = {}
+    for row in rows:
+        case, patient = ((row[column] or "").strip() for column in ("case", "patient"))
+        if patient and groups.setdefault(case, patient) != patient:
+            raise UserError("A case must belong to one patient.", where=path, found=f"{case}: {groups[case]} and {patient}")
+    return covering(groups, names, str(path), "Add a line for each of these cases.")
+
+
+def groups_from_pattern(pattern: str, names: Iterable[str]) -> dict[str, str]:
+    """Case -> patient: the first group of the regular expression `pattern`, searched in each of `names`.
+
+    Raises:
+        UserError: no valid expression with a group, or a case in which it finds nothing.
+    """
+    try:
+        expression = re.compile(pattern)
+    except re.error as fault:
+        raise UserError("--groups must be a CSV file or a valid regular expression.", where="--groups",
+                        found=f"{pattern!r}: {fault}") from fault
+    if expression.groups < 1:
+        raise UserError("A --groups pattern must have a group in brackets that finds the patient.", where="--groups",
+                        found=repr(pattern), mend=r"Write for example '(patient\d+)_frame'.")
+    names = list(names)
+    found = {name: match.group(1) for name in names if (match := expression.search(name)) and match.group(1)}
+    return covering(found, names, f"--groups {pattern!r}", "Widen the pattern until it finds a patient in every case id.")
+
+
+def kept_groups(folder_preprocessed: Path) -> dict[str, str] | None:
+    """What `keep_groups` wrote, or None."""
+    path = folder_preprocessed / GROUPS_JSON
+    return dict(read_json(path)) if path.is_file() else None
+
+
+def keep_groups(folder_preprocessed: Path, groups: Mapping[str, str]) -> None:
+    """Write `groups.json`, by which training knows the patients that planning was told of."""
+    content = dict(sorted(groups.items()))
+    if kept_groups(folder_preprocessed) != content:
+        write_json(folder_preprocessed / GROUPS_JSON, content)
+
+
+def looking_paired(names: Iterable[str]) -> list[list[str]]:
+    """Sets of two or more ids that differ only in an ending such as _ED and _ES, frame01 and frame12, _pre and _post."""
+    by_stem: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(names):
+        ending = _VARYING_END.search(name)
+        if ending and ending.start() > 0:
+            by_stem[name[: ending.start()]].append(name)
+    return [members for members in by_stem.values() if len(members) > 1]
+
+
+def covering(groups: Mapping[str, str], names: Iterable[str], where: str, mend: str) -> dict[str, str]:
+    """`groups` for `names` alone.
+
+    Raises:
+        UserError: a name without a patient.
+    """
+    names = list(names)
+    missing = [name for name in names if name not in groups]
+    if missing:
+        shown = ", ".join(missing[:5]) + (" ..." if len(missing) > 5 else "")
+        raise UserError("Every case must have a patient, or none.", where=where,
+                        found=f"{len(missing)} of {len(names)} cases without one: {shown}", mend=mend)
+    return {name: groups[name] for name in names}

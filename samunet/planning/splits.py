@@ -1,0 +1,170 @@
+"""Cross-validation folds: nnU-Net's own for ungrouped cases, the same rule over patients where they are known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from samunet.console import say
+from samunet.errors import UserError, joined
+from samunet.files import read_json, write_json
+from samunet.planning.groups import GROUPS_JSON, covering, keep_groups, kept_groups
+
+if TYPE_CHECKING:
+    from samunet.dataset.dataset import RawDataset
+
+FOLDS = 5
+SPLIT_SEED = 12345
+SPLITS_FILE = "splits_final.json"
+ALL = "all"
+
+Split = dict[str, list[str]]
+
+
+def make_splits(names: Sequence[str], groups: Mapping[str, str] | None) -> list[Split]:
+    """Five folds, or as many as there are patients below five; none for one patient (then only fold `all` exists).
+
+    nnU-Net's rule: `KFold(5, shuffle=True, random_state=12345)` over the sorted ids. With `groups` (case -> patient) the
+    rule runs over the patients, sorted as strings, so that one patient never stands on both sides.
+
+    Returns:
+        For each fold {"train": [...], "val": [...]}, both sorted.
+    """
+    patient_of = {name: name if groups is None else str(groups[name]) for name in names}
+    patients = np.sort(sorted(set(patient_of.values()))) if names else np.array([], str)
+    count = min(FOLDS, len(patients))
+    if count < 2:
+        return []
+    splits = []
+    for places in _folds(len(patients), count):
+        held_out = set(patients[places].tolist())
+        ordered = sorted(patient_of)
+        splits.append({
+            "train": [name for name in ordered if patient_of[name] not in held_out],
+            "val": [name for name in ordered if patient_of[name] in held_out],
+        })
+    return splits
+
+
+def _folds(items: int, count: int) -> list[np.ndarray]:
+    """scikit-learn's KFold with shuffling: held-out places of each fold; the first `items % count` folds have one more."""
+    order = np.arange(items)
+    np.random.RandomState(SPLIT_SEED).shuffle(order)
+    return np.array_split(order, count)
+
+
+def ensure_splits(dataset: RawDataset, folder_preprocessed: Path, groups: Mapping[str, str] | None) -> list[Split]:
+    """The folds of `dataset`: those of `splits_final.json` if there is one, else new ones, which are written.
+
+    A file in the preprocessed folder wins; one beside dataset.json is copied there. Only labelled cases take part. Groups
+    are kept in the preprocessed folder beside the splits; without `groups` the kept ones are used.
+
+    Raises:
+        UserError: an existing file that is no list of folds, names unknown or unlabelled cases, has a case on both sides,
+            an empty side, or differs from the one beside dataset.json.
+    """
+    path = folder_preprocessed / SPLITS_FILE
+    given = dataset.folder / SPLITS_FILE
+    names = labelled_names(dataset)
+    groups = groups if groups is not None else kept_groups(folder_preprocessed)
+    if groups is not None:
+        groups = covering(groups, names, str(folder_preprocessed / GROUPS_JSON), "Give --groups again to samunet_plan_experiment.")
+    if path.is_file():
+        splits = read_splits(path, names)
+        if given.is_file():
+            _must_agree(splits, path, read_splits(given, names), given)
+    else:
+        splits = read_splits(given, names) if given.is_file() else make_splits(names, groups)
+        write_json(path, splits)
+    if groups is not None:
+        keep_groups(folder_preprocessed, groups)
+        _warn_of_leaks(splits, groups, path)
+    _warn_of_absent(splits, names, path)
+    return splits
+
+
+def read_splits(path: Path, names: Sequence[str]) -> list[Split]:
+    """Read and check a `splits_final.json` against the labelled cases `names`; every problem is told at once."""
+    content = read_json(path)
+    mend = "Correct the file, or delete it to have it made anew."
+    if not isinstance(content, list) or not all(_is_split(split) for split in content):
+        raise UserError('A splits file must be a list of {"train": [names], "val": [names]}.', where=path, mend=mend)
+    problems = []
+    known = set(names)
+    for fold, split in enumerate(content):
+        where = f"{path}, fold {fold}"
+        unknown = sorted({*split["train"], *split["val"]} - known)
+        both = sorted(set(split["train"]) & set(split["val"]))
+        empty = [side for side in ("train", "val") if not split[side]]
+        if unknown:
+            problems.append(UserError("Folds must name labelled cases of the dataset.", where=where, found=_some(unknown), mend=mend))
+        if both:
+            problems.append(UserError("No case may be in train and val of one fold.", where=where, found=_some(both), mend=mend))
+        if empty:
+            problems.append(UserError("Both sides of a fold must have cases.", where=where, found=f"no {empty[0]}", mend=mend))
+    if problems:
+        raise joined(problems)
+    return [{"train": list(split["train"]), "val": list(split["val"])} for split in content]
+
+
+def fold_cases(splits: Sequence[Split], fold: str, dataset: RawDataset) -> tuple[list[str], list[str]]:
+    """(training, validation) case names of `fold`, "0", "1", ... or "all", where both are all labelled cases.
+
+    Raises:
+        UserError: no such fold; lists what there is.
+    """
+    if fold == ALL:
+        names = labelled_names(dataset)
+        return names, list(names)
+    known = [str(number) for number in range(len(splits))]
+    if fold not in known:
+        raise UserError("The fold must be one that exists.", where="FOLD", found=fold,
+                        mend=f"Choose one of: {', '.join([*known, ALL])}.")
+    split = splits[int(fold)]
+    return list(split["train"]), list(split["val"])
+
+
+def labelled_names(dataset: RawDataset) -> list[str]:
+    """Names of the cases that have a label and are not listed as unlabelled, sorted."""
+    return sorted(case.name for case in dataset.cases if case.label is not None and case.name not in dataset.unlabelled)
+
+
+def _is_split(split: Any) -> bool:
+    return isinstance(split, dict) and all(
+        isinstance(split.get(side), list) and all(isinstance(name, str) for name in split[side]) for side in ("train", "val")
+    )
+
+
+def _must_agree(splits: list[Split], path: Path, given: list[Split], given_path: Path) -> None:
+    """As in nnU-Net, the preprocessed file may have more folds, but those of the raw folder's file must be its first."""
+    def sides(folds: list[Split]) -> list[tuple[set[str], set[str]]]:
+        return [(set(fold["train"]), set(fold["val"])) for fold in folds]
+
+    if sides(splits)[: len(given)] != sides(given):
+        raise UserError(
+            "A dataset must not have two splits files that disagree.",
+            where=path,
+            found=f"other folds than {given_path}",
+            mend="Delete the one that is not meant; models trained so far used the former.",
+        )
+
+
+def _warn_of_leaks(splits: list[Split], groups: Mapping[str, str], path: Path) -> None:
+    torn: set[str] = set()
+    for split in splits:
+        torn |= {groups[name] for name in split["train"]} & {groups[name] for name in split["val"]}
+    if torn:
+        say(f"warning: {path} puts patients on both sides of a fold: {_some(sorted(torn))}. Delete it to split by patient.")
+
+
+def _warn_of_absent(splits: list[Split], names: Sequence[str], path: Path) -> None:
+    absent = sorted(set(names) - {name for split in splits for side in split.values() for name in side}) if splits else []
+    if absent:
+        say(f"warning: labelled cases that stand in no fold of {path}: {_some(absent)}.")
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
