@@ -1,0 +1,57 @@
+"""samunet_plan_and_preprocess: all that comes before training, in one command."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from samunet.cli.main import command
+from samunet.cli.options import (
+    add_datasets,
+    add_encoder,
+    add_fingerprint,
+    add_paths,
+    add_planning,
+    add_plans_name,
+    add_workers,
+    command_parser,
+    encoder_of,
+    paths_of,
+    workers_of,
+)
+from samunet.cli.steps import Steps, add_no_embeddings
+from samunet.console import result
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = command_parser(
+        "samunet_plan_and_preprocess",
+        "Fingerprint, plans, splits, arrays and cached embeddings of raw datasets.\n"
+        "What is there and matches is kept; give the command again to continue.",
+        "samunet_plan_and_preprocess -d 4 --verify_dataset_integrity",
+    )
+    add_datasets(parser)
+    add_fingerprint(parser)
+    add_encoder(parser)
+    add_plans_name(parser)
+    add_planning(parser)
+    add_no_embeddings(parser)
+    add_workers(parser)
+    add_paths(parser)
+    return parser
+
+
+@command
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = parser().parse_args(arguments)
+    paths, spec = paths_of(options), encoder_of(options)
+    for steps in [Steps.of(name, paths, options.plans_name, workers_of(options)) for name in options.datasets]:
+        if options.verify_dataset_integrity:
+            steps.verify()
+        fingerprint = steps.fingerprint(options.clean)
+        plans = steps.plan(fingerprint, spec, options.gpu_memory_target, options.overwrite_target_spacing)
+        steps.splits(options.groups)
+        store = steps.arrays(plans)
+        if not options.no_embeddings:
+            steps.embeddings(plans, store, options.encoder, spec)
+        result(f"preprocessed: {steps.plans_folder}")

@@ -1,0 +1,161 @@
+"""The steps from a raw dataset to arrays and embeddings, shared by the commands that do one or all of them."""
+
+from __future__ import annotations
+
+import argparse
+import filecmp
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from samunet.errors import UserError
+from samunet.files import TEMPORARY_PREFIX, make_folder, whole_file
+
+if TYPE_CHECKING:
+    from samunet.dataset.dataset import RawDataset
+    from samunet.dataset.paths import Paths
+    from samunet.planning.encoder_spec import EncoderSpec
+    from samunet.planning.fingerprint import Fingerprint
+    from samunet.planning.plans import Plans
+    from samunet.preprocessing.store import ArrayStore
+
+
+def add_no_embeddings(parser: argparse.ArgumentParser) -> None:
+    """`--no_embeddings`."""
+    parser.add_argument("--no_embeddings", action="store_true",
+                        help="leave out the embedding cache; training makes what it needs")
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The steps of one dataset, in the order in which they are run. Each continues where it was interrupted.
+
+    Arguments:
+        dataset: the raw dataset.
+        folder: <preprocessed>/<Dataset>, where all but the model goes.
+        plans_name: which plans file is written and read.
+        workers: processes that work on cases side by side.
+    """
+
+    dataset: RawDataset
+    folder: Path
+    plans_name: str
+    workers: int
+
+    @classmethod
+    def of(cls, dataset: str, paths: Paths, plans_name: str, workers: int) -> Steps:
+        """The steps of the dataset with id or name `dataset`, its output folder proven writable.
+
+        Raises:
+            UserError: unknown dataset, broken dataset.json or case files, output that cannot be written.
+        """
+        from samunet.dataset.dataset import load_dataset
+        from samunet.dataset.paths import find_dataset
+        from samunet.files import require_writable
+
+        raw = load_dataset(find_dataset(paths.raw, dataset))
+        return cls(raw, require_writable(paths.preprocessed / raw.name), plans_name, workers)
+
+    @property
+    def plans_file(self) -> Path:
+        return self.folder / f"{self.plans_name}.json"
+
+    @property
+    def plans_folder(self) -> Path:
+        return self.folder / self.plans_name
+
+    def verify(self) -> None:
+        """Gather every problem of every case and tell them together."""
+        from samunet.dataset.integrity import verify_dataset
+
+        verify_dataset(self.dataset, self.workers)
+
+    def fingerprint(self, clean: bool) -> Fingerprint:
+        """dataset.json and dataset_fingerprint.json, in the dataset's preprocessed folder."""
+        from samunet.planning.fingerprint import extract_fingerprint
+
+        _copy(self.dataset.folder / "dataset.json", self.folder / "dataset.json")
+        return extract_fingerprint(self.dataset, self.folder / "dataset_fingerprint.json", self.workers, clean)
+
+    def plan(
+        self,
+        fingerprint: Fingerprint,
+        spec: EncoderSpec,
+        memory_target_gb: float,
+        overwrite_spacing_mm: Sequence[float] | None,
+    ) -> Plans:
+        """The plans file, with a section for the encoder."""
+        from samunet.planning.planner import plan_experiment
+
+        return plan_experiment(
+            self.dataset, fingerprint, spec, self.plans_file, plans_name=self.plans_name,
+            memory_target_gb=memory_target_gb, overwrite_spacing_mm=overwrite_spacing_mm,
+        )
+
+    def load_plans(self) -> Plans:
+        """The plans that were written before.
+
+        Raises:
+            UserError: there are none.
+        """
+        from samunet.planning.plans import Plans
+
+        if not self.plans_file.is_file():
+            raise UserError("A dataset must be planned before it is preprocessed.", where=self.plans_file,
+                            found="no such file", mend="Run samunet_plan_and_preprocess, or samunet_plan_experiment.")
+        return Plans.load(self.plans_file)
+
+    def splits(self, groups: str | None) -> None:
+        """splits_final.json, grouped by patient where groups are known."""
+        from samunet.planning.groups import find_groups
+        from samunet.planning.splits import ensure_splits
+
+        ensure_splits(self.dataset, self.folder, find_groups(self.dataset, groups))
+
+    def arrays(self, plans: Plans) -> ArrayStore:
+        """The preprocessed arrays, and copies of the labels by which a fold is evaluated without the raw folder."""
+        from samunet.preprocessing.preprocess import preprocess_dataset
+
+        store = preprocess_dataset(self.dataset, plans, self.plans_folder / "arrays", self.workers)
+        self._copy_labels()
+        return store
+
+    def embeddings(self, plans: Plans, store: ArrayStore, encoder_name: str, spec: EncoderSpec) -> None:
+        """The cached embeddings of every case's clean slices."""
+        from samunet.networks.checkpoints import load_encoder
+        from samunet.preprocessing.embeddings import ensure_embeddings
+
+        encoder = load_encoder(encoder_name, plans.for_encoder(spec.id).input_size, _device())
+        ensure_embeddings(store.names(), store, plans, encoder, self.plans_folder / "embeddings" / spec.id)
+
+    def _copy_labels(self) -> None:
+        """Copy the label files (with a 3D tiff's spacing file) to gt_segmentations, named by case; remove others."""
+        target = make_folder(self.folder / "gt_segmentations")
+        ending = self.dataset.file_ending
+        kept = set()
+        for case in self.dataset.cases:
+            if case.label is None:
+                continue
+            sidecar = case.label.with_name(case.label.name.removesuffix(ending) + ".json")
+            for source, name in ((case.label, f"{case.name}{ending}"), (sidecar, f"{case.name}.json")):
+                if source.is_file():
+                    _copy(source, target / name)
+                    kept.add(name)
+        for path in target.iterdir():
+            if path.name not in kept or path.name.startswith(TEMPORARY_PREFIX):
+                path.unlink()
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file unless the same bytes are there already."""
+    if not target.is_file() or not filecmp.cmp(source, target, shallow=False):
+        with whole_file(target) as temporary:
+            shutil.copyfile(source, temporary)
+
+
+def _device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
