@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,8 @@ def whole_file(path: Path) -> Iterator[Path]:
             raise cannot_write(path, fault) from fault
         raise
     finally:
-        temporary.unlink(missing_ok=True) if temporary.parent.is_dir() else None
+        with suppress(OSError):  # already renamed, never made, or on a read-only mount
+            temporary.unlink()
 
 
 def cannot_write(path: Path, fault: OSError) -> UserError:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -16,8 +18,6 @@ Result = TypeVar("Result")
 
 def default_workers() -> int:
     """Processes used where `-np` is not given: the processors that this process may use, at most 8."""
-    import os
-
     return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1), 8)
 
 
@@ -40,7 +40,7 @@ def each_case(
         return
     context = multiprocessing.get_context("spawn")
     waiting = list(zip(names, items, strict=True))[::-1]
-    with ProcessPoolExecutor(min(workers, len(items)), mp_context=context) as pool:
+    with ProcessPoolExecutor(min(workers, len(items)), mp_context=context, initializer=_end_with_parent) as pool:
         running: dict[Future[Result], str] = {}
         try:
             while waiting or running:
@@ -53,6 +53,18 @@ def each_case(
                     yield name, _told(name, future.result, [name, *running.values()])
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _end_with_parent() -> None:
+    """End this worker when the command is killed; else it would work on, beside the command that is started again."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _told(name: str, call: Callable[[], Result], under_way: Sequence[str] = ()) -> Result:

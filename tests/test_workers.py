@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -83,6 +86,40 @@ def test_a_dead_worker_is_told_in_words(work):
         list(each_case(work, [1, 2, 3], NAMES, 2))
     assert "two" in caught.value.where
     assert "-np 1" in caught.value.mend
+
+
+def sleep_and_tell(folder: str) -> None:
+    """Write this worker's process id, then work for longer than anybody waits."""
+    (Path(folder) / f"{os.getpid()}.started").touch()
+    time.sleep(60)
+
+
+def test_workers_end_when_the_command_is_killed(tmp_path):
+    code = (f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+            "from test_workers import sleep_and_tell; from samunet.workers import each_case\n"
+            f"if __name__ == '__main__': list(each_case(sleep_and_tell, [{str(tmp_path)!r}] * 2, ['a', 'b'], 2))\n")
+    (tmp_path / "command.py").write_text(code)
+    command = subprocess.Popen([sys.executable, tmp_path / "command.py"])
+    deadline = time.monotonic() + 60
+    while len(started := list(tmp_path.glob("*.started"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    command.kill()
+    command.wait()
+    workers = [int(path.stem) for path in started]
+    while any(_lives(worker) for worker in workers) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert len(workers) == 2 and not any(_lives(worker) for worker in workers)
+
+
+def _lives(process: int) -> bool:
+    stat = Path(f"/proc/{process}/stat")
+    if Path("/proc/self").exists():  # a zombie that nobody reaps has ended
+        return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
+    try:
+        os.kill(process, 0)
+    except OSError:
+        return False
+    return True
 
 
 def test_default_workers_are_bounded():
