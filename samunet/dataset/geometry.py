@@ -26,7 +26,8 @@ class Geometry:
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Geometry:
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in content.items()})
+        values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
+        return cls(**values)
 
     def to_nnunet(self) -> dict[str, Any]:
         """The properties, built-in types only, that nnU-Net's reader-writers want back when they write."""

@@ -110,7 +110,7 @@ class LabelSpace:
     def valid(self, segmentation: Any) -> Any:
         """Boolean mask of the voxels that count (everything but the ignore label)."""
         if self.ignore is None:
-            return segmentation == segmentation
+            return (segmentation == 0) | True
         return segmentation != self.ignore
 
     def activate(self, logits: Any, axis: int = 0) -> Any:

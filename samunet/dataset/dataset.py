@@ -1,0 +1,270 @@
+"""A raw dataset in nnU-Net v2's format: dataset.json, and which files belong to which case."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from samunet.dataset.labels import LabelSpace
+from samunet.errors import UserError, joined
+from samunet.files import read_json
+
+_CHANNEL_FILE = re.compile(r"(?P<name>.+)_(?P<channel>[0-9]{4})")
+# key: its type, and what it is
+_REQUIRED = {
+    "channel_names": (Mapping, 'a mapping of channel number to name, such as {"0": "CT"}'),
+    "labels": (Mapping, 'a mapping of name to value, such as {"background": 0, "liver": 1}'),
+    "numTraining": (int, "the number of training cases"),
+    "file_ending": (str, 'the ending of every image and label file, such as ".nii.gz"'),
+}
+
+
+@dataclass(frozen=True)
+class RawCase:
+    """One case's files. `images` are in channel order: one file a channel, or one file that holds them all."""
+
+    name: str
+    images: tuple[Path, ...]
+    label: Path | None
+
+
+@dataclass(frozen=True)
+class RawDataset:
+    """What dataset.json says, and the training cases, sorted by name.
+
+    `reader` is `overwrite_image_reader_writer` (None where it is unset or "None"). Cases in `unlabelled` have no label,
+    also where a label file lies there. `content` is dataset.json as it was read.
+    """
+
+    folder: Path
+    name: str
+    labels: LabelSpace
+    channel_names: tuple[str, ...]
+    file_ending: str
+    reader: str | None
+    cases: tuple[RawCase, ...]
+    unlabelled: frozenset[str]
+    content: dict[str, Any]
+
+
+def load_dataset(folder: Path) -> RawDataset:
+    """Read dataset.json of `folder` and list its training cases; no image is opened.
+
+    Raises:
+        UserError: every broken rule at once: missing or wrong keys, no images, missing channels or labels, a number of
+            cases that is not numTraining.
+    """
+    dataset, problems = scan_dataset(folder)
+    if problems:
+        raise joined(problems)
+    return dataset
+
+
+def scan_dataset(folder: Path) -> tuple[RawDataset, list[UserError]]:
+    """As `load_dataset`, but what is wrong with the cases' files is returned, not raised.
+
+    Raises:
+        UserError: a dataset.json by which no case can be found.
+    """
+    folder = Path(folder)
+    where = folder / "dataset.json"
+    content = read_json(where)
+    channel_names, labels = _check_content(content, where)
+    unlabelled = frozenset(map(str, content.get("unlabelled", ())))
+    reader = content.get("overwrite_image_reader_writer")
+    problems: list[UserError] = []
+    if "dataset" in content:
+        cases = _listed_cases(content["dataset"], folder, len(channel_names), unlabelled, problems)
+    else:
+        images = _scan(folder / "imagesTr", content["file_ending"], len(channel_names), problems)
+        labels_folder = folder / "labelsTr"
+        cases = [
+            RawCase(name, paths, None if name in unlabelled else labels_folder / f"{name}{content['file_ending']}")
+            for name, paths in images.items()
+        ]
+    problems += _missing_labels(cases)
+    if strangers := sorted(unlabelled - {case.name for case in cases}):
+        problems.append(UserError("`unlabelled` in dataset.json must list cases of the dataset.", where=where,
+                                  found=", ".join(strangers), mend="Remove these names, or add their images."))
+    if cases and len(cases) != content["numTraining"]:
+        problems.append(UserError(
+            "`numTraining` in dataset.json must be the number of training cases, unlabelled ones included.", where=where,
+            found=f"numTraining is {content['numTraining']}; there are {len(cases)} cases",
+            mend=f"Set it to {len(cases)}, or restore the missing cases.",
+        ))
+    dataset = RawDataset(
+        folder=folder,
+        name=folder.name,
+        labels=labels,
+        channel_names=channel_names,
+        file_ending=content["file_ending"],
+        reader=None if reader in (None, "None") else str(reader),
+        cases=tuple(sorted(cases, key=lambda case: case.name)),
+        unlabelled=unlabelled,
+        content=content,
+    )
+    return dataset, problems
+
+
+def collect_cases(folder: Path, file_ending: str, channels: int) -> tuple[RawCase, ...]:
+    """The cases of a folder of images to predict (CASE_0000.ending, ...), sorted by name, without labels.
+
+    Raises:
+        UserError: no such folder, no image in it, a missing channel, a file without channel number; all together.
+    """
+    problems: list[UserError] = []
+    images = _scan(Path(folder), file_ending, channels, problems)
+    if problems:
+        raise joined(problems)
+    return tuple(RawCase(name, paths, None) for name, paths in sorted(images.items()))
+
+
+def _check_content(content: Any, where: Path) -> tuple[tuple[str, ...], LabelSpace]:
+    """Channel names and labels of dataset.json's content; every broken rule is raised at once."""
+    if not isinstance(content, dict):
+        raise UserError("dataset.json must hold an object.", where=where, found=type(content).__name__)
+    if "channel_names" not in content and "modality" in content:
+        content = {**content, "channel_names": content["modality"]}
+    problems = []
+    for key, (kind, shape) in _REQUIRED.items():
+        if not isinstance(content.get(key), kind) or isinstance(content.get(key), bool):
+            problems.append(UserError(
+                f"dataset.json must have `{key}`.", where=where,
+                found=repr(content[key]) if key in content else f"only {', '.join(content)}",
+                mend=f"Write {shape}.",
+            ))
+    labels = None
+    if isinstance(content.get("labels"), Mapping):
+        try:
+            labels = LabelSpace.from_dataset_json(content, str(where))
+        except UserError as fault:
+            problems.append(fault)
+    names = content.get("channel_names")
+    if isinstance(names, Mapping) and sorted(names) != sorted(map(str, range(len(names) or 1))):
+        problems.append(UserError(
+            "`channel_names` in dataset.json must number the channels from 0.", where=where, found=", ".join(names),
+            mend='Write them as {"0": "CT", "1": ...}.',
+        ))
+    if not isinstance(content.get("unlabelled", []), list):
+        problems.append(UserError("`unlabelled` in dataset.json must be a list of case names.", where=where,
+                                  found=repr(content["unlabelled"])))
+    if not isinstance(content.get("dataset", {}), dict):
+        problems.append(UserError("`dataset` in dataset.json must map case names to images and label.", where=where,
+                                  found=type(content["dataset"]).__name__))
+    if problems:
+        raise joined(problems)
+    assert labels is not None
+    return tuple(str(names[str(channel)]) for channel in range(len(names))), labels
+
+
+def _scan(
+    folder: Path, file_ending: str, channels: int, problems: list[UserError]
+) -> dict[str, tuple[Path, ...]]:
+    """Case name -> its image files in channel order, for files CASE_XXXX + `file_ending`; hidden files are left out."""
+    if not folder.is_dir():
+        problems.append(UserError("The folder of images must exist.", where=folder, found="no such folder"))
+        return {}
+    numbered: dict[str, dict[int, Path]] = {}
+    unnumbered = []
+    for path in sorted(folder.iterdir()):
+        if not path.name.endswith(file_ending) or path.name.startswith("."):
+            continue
+        match = _CHANNEL_FILE.fullmatch(path.name.removesuffix(file_ending))
+        if match:
+            numbered.setdefault(match["name"], {})[int(match["channel"])] = path
+        else:
+            unnumbered.append(path.name)
+    if unnumbered:
+        problems.append(UserError(
+            f"Image files must be named CASE_XXXX{file_ending}, XXXX the channel number.", where=folder,
+            found=_some(unnumbered), mend=f"Rename them, for example to CASE_0000{file_ending}.",
+        ))
+    elif not numbered:
+        others = _some(sorted(path.name for path in folder.iterdir())) or "nothing"
+        problems.append(UserError(f"The folder of images must hold files CASE_0000{file_ending}.", where=folder,
+                                  found=others, mend="Put the images there, or correct `file_ending`."))
+    images = {name: tuple(path for _, path in sorted(files.items())) for name, files in numbered.items()}
+    # A file may hold all channels (4D, RGB); then every case has one file, and reading counts the channels.
+    expected = 1 if numbered and all(list(files) == [0] for files in numbered.values()) else channels
+    for name, files in sorted(numbered.items()):
+        problems += _channel_problems(name, set(files), expected, folder, file_ending)
+    return images
+
+
+def _channel_problems(name: str, found: set[int], expected: int, folder: Path, file_ending: str) -> list[UserError]:
+    problems = []
+    if missing := sorted(set(range(expected)) - found):
+        problems.append(UserError(
+            "Every case must have a file for each channel.", where=folder,
+            found=f"case {name} lacks " + ", ".join(f"{name}_{channel:04d}{file_ending}" for channel in missing),
+            mend="Add the missing files, or take the case out.",
+        ))
+    if extra := sorted(found - set(range(expected))):
+        problems.append(UserError(
+            "A case must not have more channel files than dataset.json names channels.", where=folder,
+            found=f"case {name} has " + ", ".join(f"{name}_{channel:04d}{file_ending}" for channel in extra),
+            mend="Name the channels in `channel_names`, or remove the files.",
+        ))
+    return problems
+
+
+def _listed_cases(
+    listing: dict[str, Any], folder: Path, channels: int, unlabelled: frozenset[str], problems: list[UserError]
+) -> list[RawCase]:
+    """The cases of dataset.json's `dataset` listing; paths may hold environment variables or be relative to `folder`."""
+    where = folder / "dataset.json"
+    if not listing:
+        problems.append(UserError("`dataset` in dataset.json must list at least one case.", where=where, found="none"))
+    cases = []
+    for name, files in listing.items():
+        entry = files if isinstance(files, dict) else {}
+        images, label = entry.get("images"), entry.get("label")
+        images = images if isinstance(images, list) and all(isinstance(path, str) for path in images) else []
+        labelled = name not in unlabelled
+        if Path(name).name != name or name.startswith("."):
+            problems.append(UserError("A case's name must be usable as a file name.", where=where, found=repr(name),
+                                      mend="Name it without slashes and without a leading dot."))
+        elif not images or (labelled and not isinstance(label, str)):
+            problems.append(UserError(
+                "A case of the `dataset` listing needs `images` (a list of files) and `label` (a file).", where=where,
+                found=f"case {name}: {files!r}", mend="Add them, or list the case under `unlabelled`.",
+            ))
+        else:
+            paths = tuple(_expanded(path, folder) for path in images)
+            problems += _listed_channel_problems(name, paths, channels)
+            cases.append(RawCase(name, paths, _expanded(str(label), folder) if labelled else None))
+    return cases
+
+
+def _listed_channel_problems(name: str, paths: tuple[Path, ...], channels: int) -> list[UserError]:
+    problems = [
+        UserError("Every image that dataset.json lists must exist.", where=path, found=f"no such file (case {name})",
+                  mend="Correct the path (are its environment variables set?), or restore the file.")
+        for path in paths if not path.is_file()
+    ]
+    if len(paths) not in (1, channels):
+        problems.append(UserError(
+            "Every case must have a file for each channel.", where=f"case {name}",
+            found=f"{len(paths)} files for {channels} channels", mend="List one file a channel, in channel order.",
+        ))
+    return problems
+
+
+def _missing_labels(cases: list[RawCase]) -> list[UserError]:
+    return [
+        UserError("Every training case must have a label file.", where=case.label, found=f"no such file (case {case.name})",
+                  mend="Add it, or list the case under `unlabelled` in dataset.json.")
+        for case in cases if case.label is not None and not case.label.is_file()
+    ]
+
+
+def _expanded(path: str, folder: Path) -> Path:
+    return Path(os.path.abspath(folder / os.path.expandvars(path)))
+
+
+def _some(names: list[str], limit: int = 5) -> str:
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")

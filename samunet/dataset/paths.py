@@ -1,0 +1,97 @@
+"""Where raw data, preprocessed data and results lie, and which folder a dataset's number or name means."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from samunet.console import say
+from samunet.errors import UserError
+
+DEFAULT_FOLDER = "samunet_data"
+_FOLDER_NAME = re.compile(r"Dataset([0-9]{3,})_.+")
+_said: set[str] = set()
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The three roots, absolute; each holds one folder DatasetXXX_Name per dataset. They need not exist."""
+
+    raw: Path
+    preprocessed: Path
+    results: Path
+
+
+def resolve_paths(
+    raw: str | Path | None = None, preprocessed: str | Path | None = None, results: str | Path | None = None
+) -> Paths:
+    """The roots by flag (the arguments), else by environment variable, else under ./samunet_data.
+
+    The variables are samunet_raw (then nnUNet_raw), samunet_preprocessed and samunet_results. Quotes and blanks around
+    a value, as Windows shells leave them, are taken off. A default that is used is said once.
+    """
+    return Paths(
+        _root("raw", raw, ("samunet_raw", "nnUNet_raw")),
+        _root("preprocessed", preprocessed, ("samunet_preprocessed",)),
+        _root("results", results, ("samunet_results",)),
+    )
+
+
+def find_dataset(root: Path, dataset: str) -> Path:
+    """The folder in `root` for a dataset given by number ("4", "004") or by full name ("Dataset004_Hippocampus").
+
+    Raises:
+        UserError: no such dataset, or two folders that claim the number; both list what there is.
+    """
+    known = {folder.name: folder for folder in _dataset_folders(Path(root))}
+    if dataset in known:
+        return known[dataset]
+    listing = ", ".join(sorted(known)) or "no dataset"
+    if not re.fullmatch("[0-9]+", dataset):
+        raise UserError(
+            "A dataset must be given by its number or by the full name of its folder (DatasetXXX_Name).",
+            where=root,
+            found=f"'{dataset}'; there is: {listing}",
+            mend="Use one of these, or set samunet_raw to the folder that holds the dataset.",
+        )
+    number = int(dataset)
+    matching = sorted(name for name in known if int(_FOLDER_NAME.fullmatch(name)[1]) == number)  # type: ignore[index]
+    if not matching:
+        raise UserError(
+            "The dataset's number must be that of a folder DatasetXXX_Name.",
+            where=root,
+            found=f"no Dataset{number:03d}_*; there is: {listing}",
+            mend="Use one of these, or set samunet_raw to the folder that holds the dataset.",
+        )
+    if len(matching) > 1:
+        raise UserError(
+            "A dataset's number must belong to one folder only.",
+            where=root,
+            found=f"{number} is claimed by {' and '.join(matching)}",
+            mend="Give the full name, or rename one of the folders.",
+        )
+    return known[matching[0]]
+
+
+def _root(kind: str, flag: str | Path | None, variables: tuple[str, ...]) -> Path:
+    for value in (flag, *(os.environ.get(variable) for variable in variables)):
+        text = _unquoted(str(value)) if value is not None else ""
+        if text:
+            return Path(text).expanduser().absolute()
+    folder = (Path.cwd() / DEFAULT_FOLDER / kind).absolute()
+    if kind not in _said:
+        _said.add(kind)
+        say(f"{variables[0]} is not set; using {folder}")
+    return folder
+
+
+def _unquoted(text: str) -> str:
+    return text.strip().strip("\"'").strip()
+
+
+def _dataset_folders(root: Path) -> list[Path]:
+    if not root.is_dir():
+        return []
+    return [folder for folder in root.iterdir() if _FOLDER_NAME.fullmatch(folder.name) and folder.is_dir()]
