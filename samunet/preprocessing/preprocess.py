@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from samunet.console import progress, say
-from samunet.dataset.crop import crop_to_nonzero
+from samunet.dataset.crop import OUTSIDE, BoundingBox, crop_to_nonzero
 from samunet.dataset.dataset import RawCase, RawDataset
 from samunet.dataset.geometry import Geometry
 from samunet.dataset.labels import LabelSpace
@@ -25,7 +25,6 @@ from samunet.workers import each_case
 
 # Raised when this room's code starts to make other arrays from the same files and plan.
 VERSION = 1
-OUTSIDE = -1
 PERCENTILES = (0.5, 99.5)
 
 
@@ -82,7 +81,7 @@ def prepare_case(case: RawCase, reader: str, dataset_plan: DatasetPlan, labels: 
         name=case.name,
         geometry=geometry,
         shape_before_cropping=_three(shape_before_cropping),
-        bbox=tuple((int(low), int(high)) for low, high in bbox),
+        bbox=bbox,
         shape_after_cropping=_three(shape_after_cropping),
         shape=shape,
         intensity_percentiles=tuple(_percentiles(channel) for channel in image),
@@ -162,7 +161,7 @@ def _read_segmentation(path: Path, reader: str, geometry: Geometry, labels: Labe
     return segmentation
 
 
-def _crop_segmentation(segmentation: np.ndarray, outside: np.ndarray, bbox: Any) -> np.ndarray:
+def _crop_segmentation(segmentation: np.ndarray, outside: np.ndarray, bbox: BoundingBox) -> np.ndarray:
     """The box of `segmentation` (1, Z, Y, X) as int16, with -1 where it is background and outside the mask."""
     window = tuple(slice(low, high) for low, high in bbox)
     cropped = np.array(segmentation[(slice(None), *window)], np.int16, order="C")
