@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 
 @dataclass(frozen=True)
 class Geometry:
@@ -20,6 +22,12 @@ class Geometry:
     spacing_mm: tuple[float, float, float]
     origin: tuple[float, ...] = ()
     direction: tuple[float, ...] = ()
+
+    def same_place(self, other: Geometry) -> bool:
+        """Whether origin and direction are those of `other`, to NumPy's default tolerance."""
+        return len(self.origin) == len(other.origin) and bool(
+            np.allclose(self.origin, other.origin) and np.allclose(self.direction, other.direction)
+        )
 
     def to_json(self) -> dict[str, Any]:
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import Any
 
 import numpy as np
@@ -43,7 +45,7 @@ class LabelSpace:
             raise UserError("dataset.json must have `labels`, a mapping of name to value.", where=where, found=repr(labels))
         names = {str(name): tuple(value) if isinstance(value, list) else value for name, value in labels.items()}
         order = content.get("regions_class_order")
-        space = cls(names, tuple(order) if order is not None else None)
+        space = cls(names, tuple(order) if isinstance(order, list) else None)
         problems = _problems(space, where)
         if problems:
             raise joined(problems)
@@ -72,7 +74,7 @@ class LabelSpace:
     def foreground(self) -> tuple[Label, ...]:
         """What is evaluated, in dataset.json's order of values: labels above 0, or regions (tuples) without background."""
         if self.has_regions:
-            return tuple(v for n, v in self.names.items() if n != "ignore" and v not in (0, (0,)))
+            return tuple(value for name, value in self.names.items() if name != "ignore" and not _is_background(value))
         return tuple(value for value in self.values if value != 0)
 
     @property
@@ -90,22 +92,22 @@ class LabelSpace:
         return next(name for name, value in self.names.items() if value == label or value == (label,))
 
     def mask(self, segmentation: Any, label: Label) -> Any:
-        """Boolean array or tensor, same shape as `segmentation`: where it belongs to `label` (int or region)."""
-        values = label if isinstance(label, tuple) else (label,)
-        mask = segmentation == values[0]
-        for value in values[1:]:
-            mask = mask | (segmentation == value)
-        return mask
+        """Boolean array or tensor, same shape as `segmentation`: where it belongs to `label` (int or region).
+
+        Negative values (outside the non-zero crop) count as background.
+        """
+        first, *others = (
+            segmentation <= 0 if value == 0 else segmentation == value
+            for value in (label if isinstance(label, tuple) else (label,))
+        )
+        return reduce(or_, others, first)
 
     def channel_masks(self, segmentation: Any) -> list[Any]:
         """One boolean mask per network channel (background first for plain labels).
 
         Negative values (outside the non-zero crop) count as background; ignore voxels are in no mask.
         """
-        if self.has_regions:
-            return [self.mask(segmentation, region) for region in self.foreground]
-        background = segmentation <= 0
-        return [background, *(segmentation == value for value in self.values if value != 0)]
+        return [self.mask(segmentation, label) for label in (self.foreground if self.has_regions else self.values)]
 
     def valid(self, segmentation: Any) -> Any:
         """Boolean mask of the voxels that count (everything but the ignore label)."""
@@ -134,6 +136,10 @@ class LabelSpace:
         return segmentation
 
 
+def _is_background(label: Label) -> bool:
+    return set(label) == {0} if isinstance(label, tuple) else label == 0
+
+
 def _problems(space: LabelSpace, where: str) -> list[UserError]:
     problems: list[UserError] = []
 
@@ -149,7 +155,7 @@ def _problems(space: LabelSpace, where: str) -> list[UserError]:
     if bad:
         problem("Label values must be integers of 0 or more, or lists of them.", repr(bad), "Write whole numbers.")
         return problems
-    if space.names.get("background") not in (0, (0,)):
+    if space.names.get("background") != 0:
         problem("Label `background` must be 0.", repr(space.names.get("background")), 'Add "background": 0.')
     values = space.values
     if list(values) != list(range(len(values))):
@@ -163,7 +169,7 @@ def _problems(space: LabelSpace, where: str) -> list[UserError]:
         problem("Label `ignore` must be one integer, the highest label + 1.", repr(ignore), f"Set it to {max(values) + 1}.")
     if space.has_regions:
         order = space.regions_class_order
-        if order is None or len(order) != len(space.foreground):
+        if order is None or len(order) != len(space.foreground) or any(value not in values for value in order):
             problem(
                 "A dataset with regions needs `regions_class_order`, one value for each foreground region.",
                 repr(order),

@@ -29,7 +29,7 @@ class SimpleItkIO:
         image = as_image(arrays, paths, [geometry.spacing_mm for geometry in geometries])
         first = geometries[0]
         for path, geometry in zip(paths, geometries, strict=True):
-            if not same_place(geometry, first):
+            if not geometry.same_place(first):
                 say(f"Warning: origin or direction of {path} differs from that of {Path(paths[0]).name}; the first counts.")
         return image, first
 
@@ -47,15 +47,6 @@ class SimpleItkIO:
         with whole_file(Path(path)) as temporary:
             temporary.touch()  # a place that cannot be written fails here, with an error that says so
             sitk.WriteImage(image, str(temporary), True)
-
-
-def same_place(one: Geometry, other: Geometry) -> bool:
-    """Whether two grids have the same origin and direction, to NumPy's default tolerance."""
-    return (
-        len(one.origin) == len(other.origin)
-        and np.allclose(one.origin, other.origin)
-        and np.allclose(one.direction, other.direction)
-    )
 
 
 def _read(path: Path) -> tuple[np.ndarray, Geometry]:

@@ -1,0 +1,56 @@
+"""NaturalImage2DIO: PNG, BMP and 2D TIFF images, grey or in colour, as cases of one slice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from skimage import io
+
+from samunet.dataset.geometry import Geometry
+from samunet.dataset.voxel_checks import as_image, as_segmentation, cannot_read, for_writing, require_file
+from samunet.errors import UserError
+from samunet.files import whole_file
+
+NAME = "NaturalImage2DIO"
+# nnU-Net's convention: pixels of 1 mm, and slices so far apart that the slice axis is never taken for a fine one.
+SPACING_MM = (999.0, 1.0, 1.0)
+
+
+class NaturalImageIO:
+    """See `samunet.dataset.readers.ReaderWriter`. Grey gives one channel, RGB three, RGBA four; Z is 1."""
+
+    name = NAME
+
+    def read_images(self, paths: Sequence[Path]) -> tuple[np.ndarray, Geometry]:
+        arrays = [_read(Path(path)) for path in paths]
+        image = as_image(arrays, paths, [SPACING_MM] * len(arrays))
+        return image, _geometry(image)
+
+    def read_segmentation(self, path: Path) -> tuple[np.ndarray, Geometry]:
+        segmentation = as_segmentation(_read(Path(path)), path)
+        return segmentation, _geometry(segmentation)
+
+    def write_segmentation(self, segmentation: np.ndarray, path: Path, geometry: Geometry) -> None:
+        with whole_file(Path(path)) as temporary:
+            io.imsave(str(temporary), for_writing(segmentation)[0], check_contrast=False)
+
+
+def _geometry(array: np.ndarray) -> Geometry:
+    return Geometry(reader=NAME, shape=(1, array.shape[2], array.shape[3]), spacing_mm=SPACING_MM)
+
+
+def _read(path: Path) -> np.ndarray:
+    """Array (C, 1, Y, X) in the file's own type."""
+    require_file(path)
+    try:
+        array = io.imread(str(path))
+    except Exception as fault:  # decoders raise all kinds of exceptions on damaged files
+        raise cannot_read(path, fault) from fault
+    if array.ndim == 2:
+        return array[None, None]
+    if array.ndim == 3 and array.shape[-1] in (3, 4):
+        return np.moveaxis(array, -1, 0)[:, None]
+    raise UserError("A natural image must be grey (rows, columns) or in colour (rows, columns, 3 or 4).", where=path,
+                    found=f"shape {array.shape}", mend="Save it as grey or RGB; 3D TIFFs are read by Tiff3DIO.")

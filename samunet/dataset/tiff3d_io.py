@@ -1,0 +1,87 @@
+"""Tiff3DIO: 3D TIFF files, whose spacing stands in a JSON file beside them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import tifffile
+
+from samunet.console import say
+from samunet.dataset.geometry import Geometry
+from samunet.dataset.voxel_checks import as_image, as_segmentation, cannot_read, for_writing, require_file
+from samunet.errors import UserError
+from samunet.files import read_json, whole_file, write_json
+
+NAME = "Tiff3DIO"
+
+
+class Tiff3dIO:
+    """See `samunet.dataset.readers.ReaderWriter`.
+
+    nnU-Net's convention: beside CASE_0000.tif, or CASE.tif for a label, lies CASE.json with {"spacing": [z, y, x]} in mm.
+    Without it the spacing is 1 mm, which is said.
+    """
+
+    name = NAME
+
+    def read_images(self, paths: Sequence[Path]) -> tuple[np.ndarray, Geometry]:
+        arrays = [_read(Path(path)) for path in paths]
+        first = Path(paths[0])
+        spacing_mm = _spacing_mm(first.with_name(re.sub(r"_[0-9]{4}$", "", first.stem) + ".json"), first)
+        image = as_image(arrays, paths, [spacing_mm] * len(arrays))
+        return image, _geometry(image, spacing_mm)
+
+    def read_segmentation(self, path: Path) -> tuple[np.ndarray, Geometry]:
+        path = Path(path)
+        segmentation = as_segmentation(_read(path), path)
+        return segmentation, _geometry(segmentation, _spacing_mm(path.with_suffix(".json"), path))
+
+    def write_segmentation(self, segmentation: np.ndarray, path: Path, geometry: Geometry) -> None:
+        # The spacing first: where the image exists, its spacing does too.
+        write_json(Path(path).with_suffix(".json"), {"spacing": list(geometry.spacing_mm)})
+        with whole_file(Path(path)) as temporary:
+            tifffile.imwrite(temporary, for_writing(segmentation), compression="zlib")
+
+
+def holds_volume(path: Path) -> bool:
+    """Whether a .tif holds slices (Tiff3DIO) and not one image, grey or with 3 or 4 colours first or last."""
+    require_file(path)
+    try:
+        with tifffile.TiffFile(path) as file:
+            shape = file.series[0].shape
+    except Exception as fault:  # decoders raise all kinds of exceptions on damaged files
+        raise cannot_read(path, fault) from fault
+    return len(shape) == 3 and shape[0] not in (3, 4) and shape[-1] not in (3, 4)
+
+
+def _geometry(array: np.ndarray, spacing_mm: tuple[float, float, float]) -> Geometry:
+    return Geometry(reader=NAME, shape=(array.shape[1], array.shape[2], array.shape[3]), spacing_mm=spacing_mm)
+
+
+def _read(path: Path) -> np.ndarray:
+    """Array (1, Z, Y, X) in the file's own type."""
+    require_file(path)
+    try:
+        array = tifffile.imread(path)
+    except Exception as fault:  # decoders raise all kinds of exceptions on damaged files
+        raise cannot_read(path, fault) from fault
+    if array.ndim != 3:
+        raise UserError("A 3D TIFF must have three axes (slices, rows, columns).", where=path,
+                        found=f"shape {array.shape}", mend="Save one file for each channel.")
+    return array[None]
+
+
+def _spacing_mm(path: Path, image: Path) -> tuple[float, float, float]:
+    if not path.is_file():
+        say(f"Warning: {image} has no {path.name} beside it with its spacing; 1 mm is assumed.")
+        return 1.0, 1.0, 1.0
+    content = read_json(path)
+    spacing = content.get("spacing") if isinstance(content, dict) else None
+    values = spacing if isinstance(spacing, list) else []
+    if len(values) != 3 or not all(isinstance(value, int | float) and value > 0 for value in values):
+        raise UserError('A TIFF\'s spacing file must hold {"spacing": [z, y, x]}, three values above 0 in mm.',
+                        where=path, found=repr(content)[:200])
+    return float(values[0]), float(values[1]), float(values[2])
