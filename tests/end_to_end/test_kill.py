@@ -1,0 +1,73 @@
+"""Every command may be killed at any moment; started again, it ends with the bytes of an undisturbed run."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+
+KILLS = 3
+# What must be equal byte by byte. Logs, run.json, pictures and absolute paths in summary.json are not promised.
+PROMISED = (
+    "preprocessed/**/*",
+    "results/**/*.safetensors",
+    "results/**/plans.json",
+    "results/**/dataset*.json",
+    "results/**/label_statistics.json",
+    "results/**/*.nii.gz",
+    "out/*.nii.gz",
+)
+
+pytestmark = pytest.mark.slow
+
+
+def _commands(workplace) -> list[tuple[str, ...]]:
+    dataset = workplace.root / "raw" / "Dataset005_Boxes"
+    return [
+        ("plan_and_preprocess", "-d", "5", "--verify_dataset_integrity", "-np", "2"),
+        ("train", "5", "cnn_head", "0", "--iterations", "120", "-device", "cpu"),
+        ("predict", "-i", str(dataset / "imagesTs"), "-o", str(workplace.root / "out"), "-device", "cpu"),
+        ("evaluate_folder", str(dataset / "labelsTs"), str(workplace.root / "out"),
+         "-djfile", str(dataset / "dataset.json")),
+    ]
+
+
+def _prepared(workplace, make_dataset):
+    dataset = make_dataset(workplace.root / "raw", cases=6)
+    shutil.copytree(dataset / "imagesTr", dataset / "imagesTs")
+    shutil.copytree(dataset / "labelsTr", dataset / "labelsTs")
+    return workplace
+
+
+def _kill_after(workplace, seconds: float, command: tuple[str, ...]) -> bool:
+    """Whether the command still ran when it was killed."""
+    process = workplace.start(*command)
+    try:
+        process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
+    return process.returncode == -signal.SIGKILL
+
+
+def test_killed_commands_end_like_undisturbed_ones(tmp_path, workplace_at, make_dataset):
+    calm, disturbed = (_prepared(workplace_at(tmp_path / name), make_dataset) for name in ("calm", "disturbed"))
+    moments = random.Random(20240229)
+    killed = 0
+    for calm_command, command in zip(_commands(calm), _commands(disturbed), strict=True):
+        began = time.monotonic()
+        calm.run(*calm_command)
+        usual = time.monotonic() - began
+        for _ in range(KILLS):
+            killed += _kill_after(disturbed, moments.uniform(0.3, 1.0) * usual, command)
+        disturbed.run(*command)
+        assert disturbed.digests(*PROMISED) == calm.digests(*PROMISED), command[0]
+        assert not list(disturbed.root.rglob(".unfinished-*"))
+    assert killed >= KILLS, "most kills must have hit a running command"
+    for name in ("summary.json", "metrics.json"):
+        texts = [(place.root / "out" / name).read_text().replace(str(place.root), "") for place in (calm, disturbed)]
+        assert texts[0] == texts[1]

@@ -1,0 +1,90 @@
+"""The whole job on a small phantom through the console scripts, as a user runs it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import SimpleITK as sitk
+
+ITERATIONS = "120"
+# label_prior reaches a foreground mean of about 0.3 on these cases; see the assertion on it below.
+FLOOR = 0.6
+LABEL_PRIOR_CEILING = 0.5
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory, workplace_at):
+    """A workplace after the main job. The model that was trained last is the head; label_prior was fitted before it."""
+    from samunet.dataset.phantom import make_phantom_dataset
+
+    workplace = workplace_at(tmp_path_factory.mktemp("job"))
+    dataset = make_phantom_dataset(workplace.root / "raw", cases=6, test_cases=2)
+    labels = dataset / "labelsTs"
+    workplace.run("plan_and_preprocess", "-d", "900", "--verify_dataset_integrity")
+    workplace.run("train", "900", "label_prior", "0")
+    workplace.run("predict", "-i", dataset / "imagesTs", "-o", workplace.root / "prior")
+    workplace.run("train", "900", "cnn_head", "0", "--iterations", ITERATIONS, "-device", "cpu")
+    workplace.run("predict", "-i", dataset / "imagesTs", "-o", workplace.root / "out", "-device", "cpu")
+    for folder in ("prior", "out"):
+        workplace.run("evaluate_folder", labels, workplace.root / folder, "-djfile", dataset / "dataset.json")
+    return workplace
+
+
+def _foreground_dice(path) -> float:
+    return json.loads(path.read_text())["foreground_mean"]["Dice"]
+
+
+def test_predictions_lie_on_the_images_own_grids(job):
+    images = sorted((job.root / "raw" / "Dataset900_Phantom" / "imagesTs").glob("*_0000.nii.gz"))
+    assert len(images) == 2
+    for path in images:
+        image = sitk.ReadImage(str(path))
+        prediction = sitk.ReadImage(str(job.root / "out" / path.name.replace("_0000", "")))
+        assert prediction.GetSize() == image.GetSize()
+        assert prediction.GetSpacing() == image.GetSpacing()
+        assert prediction.GetOrigin() == image.GetOrigin()
+        assert prediction.GetDirection() == image.GetDirection()
+        assert prediction.GetPixelIDTypeAsString() == "8-bit unsigned integer"
+
+
+def test_the_head_learns_what_label_prior_cannot_know(job):
+    assert _foreground_dice(job.root / "prior" / "summary.json") < LABEL_PRIOR_CEILING
+    assert _foreground_dice(job.root / "out" / "summary.json") > FLOOR
+
+
+def test_validation_was_scored_over_the_whole_fold(job):
+    folder = next(job.root.glob("results/*/cnn_head__samunetPlans__untrained/fold_0"))
+    splits = json.loads((job.root / "preprocessed" / "Dataset900_Phantom" / "splits_final.json").read_text())
+    summary = json.loads((folder / "validation" / "summary.json").read_text())
+    assert len(summary["metric_per_case"]) == len(splits[0]["val"]) > 0
+    assert {path.name for path in (folder / "validation").glob("*.nii.gz")} == {
+        f"{name}.nii.gz" for name in splits[0]["val"]}
+    assert (folder / "validation" / "metrics.json").is_file()
+    assert (folder / "progress.png").read_bytes().startswith(b"\x89PNG")
+    run = json.loads((folder / "run.json").read_text())
+    assert run["train_cases"] == sorted(splits[0]["train"]) and run["finished"]
+
+
+def test_a_model_folder_holds_megabytes(job):
+    folder = next(job.root.glob("results/*/cnn_head__samunetPlans__untrained"))
+    assert {"plans.json", "dataset.json", "dataset_fingerprint.json", "fold_0"} == {path.name for path in folder.iterdir()}
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 20 * 2**20
+
+
+def test_metrics_json_states_units_and_tolerance(job):
+    text = (job.root / "out" / "metrics.json").read_text()
+    for name in ("HD95_mm", "ASSD_mm", "NSD", "tolerance_mm"):
+        assert name in text
+
+
+def test_running_again_gives_the_same_bytes(job):
+    patterns = ("preprocessed/**/*", "results/**/*.safetensors", "results/**/validation/*.nii.gz", "out/*.nii.gz")
+    before = job.digests(*patterns)
+    job.run("plan_and_preprocess", "-d", "900")
+    job.run("train", "900", "cnn_head", "0", "--iterations", ITERATIONS, "-device", "cpu")
+    images = job.root / "raw" / "Dataset900_Phantom" / "imagesTs"
+    job.run("predict", "-i", images, "-o", job.root / "out", "-device", "cpu")
+    assert job.digests(*patterns) == before
