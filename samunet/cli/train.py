@@ -1,0 +1,108 @@
+"""samunet_train: train one fold of a variant and validate it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from samunet.cli.main import command
+from samunet.cli.options import (
+    DEFAULT_PLANS_NAME,
+    add_encoder,
+    add_paths,
+    add_workers,
+    encoder_of,
+    paths_of,
+    workers_of,
+)
+from samunet.console import result
+from samunet.variants.registry import VARIANTS, entry
+
+EPILOG = """examples:
+  samunet_train 4 cnn_head 0                       fold 0, length from the plans
+  samunet_train 4 autosam 0 --shots 5 --draw 1     five labelled cases
+  samunet_train 4 cnn_head all --minutes 3         all cases, three minutes
+  samunet_train --list                             the variants"""
+
+
+class _List(argparse.Action):
+    """`--list` answers without the positional arguments, as --help does."""
+
+    def __call__(self, parser, namespace, values, option_string=None):  # type: ignore[no-untyped-def]
+        width = max(map(len, VARIANTS))
+        result("\n".join(f"{name:<{width}}  {known.help}" for name, known in VARIANTS.items()))
+        parser.exit()
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="samunet_train",
+        description="Train one fold of a variant, then predict and evaluate its validation cases.\n"
+                    "A killed run goes on when the same command is given again.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("dataset", metavar="DATASET", help="id or name, as 4 or Dataset004_Hippocampus")
+    parser.add_argument("variant", metavar="VARIANT", help=f"one of {', '.join(VARIANTS)}")
+    parser.add_argument("fold", metavar="FOLD", help="0, 1, ... or all (every labelled case trains and validates)")
+    parser.add_argument("--list", action=_List, nargs=0, help="print the variants and what they are")
+    add_encoder(parser)
+    parser.add_argument("-p", dest="plans_name", default=DEFAULT_PLANS_NAME, metavar="PLANS",
+                        help="name of the plans (default: %(default)s)")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--epochs", type=int, metavar="N", help="length in epochs of 50 iterations")
+    length.add_argument("--iterations", type=int, metavar="N", help="length in iterations (default: the plans')")
+    length.add_argument("--minutes", type=float, metavar="M",
+                        help="length in minutes on this machine, measured once and kept as a count")
+    parser.add_argument("--shots", type=int, metavar="K", help="labelled training cases to use (default: all)")
+    parser.add_argument("--draw", type=int, default=0, metavar="N", help="which draw of K cases (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of weights and batches (default: 0)")
+    parser.add_argument("-pretrained_weights", type=Path, metavar="FILE",
+                        help="start from a checkpoint_final.safetensors of the same variant")
+    sitting = parser.add_mutually_exclusive_group()
+    sitting.add_argument("--c", action="store_true", dest="must_continue",
+                         help="continue a run; refuse if there is none of the same settings")
+    sitting.add_argument("--val", action="store_true", help="only validate a finished run once more")
+    parser.add_argument("--npz", action="store_true", help="also save the probabilities of the validation cases")
+    parser.add_argument("-device", default=None, metavar="NAME", help="cpu, cuda or mps (default: cuda if there is one)")
+    add_workers(parser)
+    add_paths(parser)
+    return parser
+
+
+@command
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = parser().parse_args(arguments)
+    if entry(options.variant).needs == "embeddings":  # a wrong name is told before torch is loaded
+        encoder_of(options)
+    from samunet.training.run import train_model, validate_model
+    from samunet.training.settings import ITERATIONS_PER_EPOCH, Request
+
+    request = Request(
+        dataset=options.dataset,
+        variant=options.variant,
+        fold=options.fold,
+        encoder=options.encoder,
+        plans_name=options.plans_name,
+        iterations=options.iterations if options.epochs is None else options.epochs * ITERATIONS_PER_EPOCH,
+        minutes=options.minutes,
+        shots=options.shots,
+        draw=options.draw,
+        seed=options.seed,
+        pretrained_weights=options.pretrained_weights,
+        device=options.device or default_device(),
+        probabilities=options.npz,
+    )
+    paths = paths_of(options)
+    if options.val:
+        validate_model(request, paths, workers=workers_of(options))
+    else:
+        train_model(request, paths, must_continue=options.must_continue, workers=workers_of(options))
+
+
+def default_device() -> str:
+    """`cuda` where PyTorch has one, else `cpu`."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,0 +1,204 @@
+"""From a request to everything that a run needs: plans, cases, encoder, settings, folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from samunet.dataset.dataset import RawDataset, load_dataset
+from samunet.dataset.paths import Paths, find_dataset
+from samunet.errors import UserError
+from samunet.files import digest_of_file, digest_of_json, read_json, write_json
+from samunet.networks.checkpoints import Encoder, encoder_spec, load_encoder
+from samunet.planning.groups import kept_groups
+from samunet.planning.plans import EncoderPlan, Plans, digest_of_section
+from samunet.planning.shots import draw_shots
+from samunet.planning.splits import ensure_splits, fold_cases
+from samunet.preprocessing.case import PreparedCase
+from samunet.preprocessing.embeddings import CaseEmbeddings, ensure_embeddings
+from samunet.preprocessing.store import ArrayStore
+from samunet.training.checkpoints import start_from
+from samunet.training.run_folder import RunFolder
+from samunet.training.settings import Request, Settings
+from samunet.variants.base import EmbeddingVariant, Variant, VariantContext
+from samunet.variants.registry import entry, variant_class
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A request, resolved against what planning and preprocessing have written.
+
+    `encoder` is None for variants that read no embeddings. Case names are sorted.
+    """
+
+    request: Request
+    dataset: RawDataset
+    plans: Plans
+    section: EncoderPlan
+    encoder: Encoder | None
+    arrays: ArrayStore
+    train_cases: tuple[str, ...]
+    val_cases: tuple[str, ...]
+    settings: Settings
+    folder: RunFolder
+    preprocessed: Path
+
+    def build_variant(self) -> Variant:
+        """The variant as it stands before training: weights drawn under the seed, or pretrained ones."""
+        torch.manual_seed(self.settings.seed)
+        sam_state: dict[str, Tensor] = self.encoder.sam_state if self.encoder else {}
+        context = VariantContext(self.dataset.labels, self.plans.dataset, self.section, sam_state)
+        variant = variant_class(self.settings.variant)(context)
+        if self.request.pretrained_weights:
+            start_from(self.request.pretrained_weights, variant)
+        return variant
+
+    def segmentation(self, name: str) -> np.ndarray:
+        """A labelled case's label values, int16 (Z, Y, X), on the plan's grid."""
+        segmentation = self.arrays.segmentation(name)
+        if segmentation is None:
+            raise UserError("A case to learn from must have a label.", where=name, found="preprocessed without one",
+                            mend="Run samunet_preprocess again.")
+        return segmentation[0]
+
+    def embeddings(self, names: Sequence[str]) -> list[CaseEmbeddings]:
+        """The cached embeddings of cases; what is missing or out of date is made first."""
+        assert self.encoder is not None
+        folder = self.preprocessed / self.plans.plans_name / "embeddings" / self.section.encoder
+        store = ensure_embeddings(names, self.arrays, self.plans, self.encoder, folder)
+        return [store.open(name, self._signature(name)) for name in names]
+
+    def write_model_files(self) -> None:
+        """Put plans (with this encoder's section alone), dataset.json and fingerprint beside the folds."""
+        plans = Plans(self.plans.plans_name, self.plans.dataset_name, self.plans.dataset, {self.section.encoder: self.section})
+        plans.save(self.folder.parent / "plans.json")
+        write_json(self.folder.parent / "dataset.json", self.dataset.content)
+        fingerprint = read_json(self.preprocessed / "dataset_fingerprint.json")
+        write_json(self.folder.parent / "dataset_fingerprint.json", fingerprint)
+
+    def check_model_files(self) -> None:
+        """Refuse to put a fold beside folds that were trained under other plans.
+
+        Raises:
+            UserError: there are such folds.
+        """
+        path = self.folder.parent / "plans.json"
+        others = [fold.name for fold in self.folder.parent.glob("fold_*")
+                  if fold.suffix == "" and fold != self.folder.final]
+        if not others or not path.is_file():
+            return
+        there = Plans.load(path)
+        if _plan_digest(there, there.for_encoder(self.section.encoder)) != self.settings.plan:
+            raise UserError("All folds of one model must be trained under the same plans.", where=path,
+                            found=f"{', '.join(sorted(others))} trained under other plans than {self.plans.plans_name}.json",
+                            mend="Remove that model's folder, or plan under another name with -plans_name.")
+
+
+class LazyCases(Sequence[PreparedCase]):
+    """Prepared cases that are read when they are asked for, so that a large dataset needs no large memory."""
+
+    def __init__(self, arrays: ArrayStore, names: Sequence[str]) -> None:
+        self.arrays, self.names = arrays, names
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @overload
+    def __getitem__(self, index: int) -> PreparedCase: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> LazyCases: ...
+
+    def __getitem__(self, index: int | slice) -> PreparedCase | LazyCases:
+        if isinstance(index, slice):
+            return LazyCases(self.arrays, self.names[index])
+        return self.arrays.load(self.names[index])
+
+
+def open_experiment(request: Request, paths: Paths) -> Experiment:
+    """Read what planning and preprocessing wrote and settle the run's cases and settings.
+
+    Raises:
+        UserError: unknown dataset, variant, fold or encoder; no plans or arrays; more shots than cases.
+    """
+    needs_embeddings = entry(request.variant).needs == "embeddings"
+    raw = find_dataset(paths.raw, request.dataset)
+    dataset = load_dataset(raw)
+    preprocessed = paths.preprocessed / raw.name
+    plans = Plans.load(preprocessed / f"{request.plans_name}.json")
+    spec = encoder_spec(request.encoder)
+    section = plans.for_encoder(spec.id)
+    arrays = ArrayStore(preprocessed / request.plans_name / "arrays")
+    train, val = _cases(request, dataset, preprocessed)
+    device = _device(request.device)
+    encoder = None
+    if needs_embeddings:
+        encoder = load_encoder(request.encoder, section.input_size, device)
+    name = f"{request.variant}__{request.plans_name}__{spec.id}"
+    parent = paths.results / raw.name / name
+    if request.shots is not None:
+        parent /= f"shots{request.shots}_draw{request.draw}"
+    settings = _settings(request, raw.name, plans, section, encoder, arrays, train, val)
+    return Experiment(request, dataset, plans, section, encoder, arrays, train, val, settings,
+                      RunFolder(parent, request.fold), preprocessed)
+
+
+def _cases(request: Request, dataset: RawDataset, preprocessed: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Training cases (the drawn shots) and validation cases of the fold, sorted; all of them are labelled."""
+    train, val = fold_cases(ensure_splits(dataset, preprocessed, None), request.fold, dataset)
+    if request.shots is not None:
+        train = draw_shots(train, kept_groups(preprocessed), request.shots, request.draw)
+    return tuple(sorted(train)), tuple(sorted(val))
+
+
+def _settings(
+    request: Request, dataset: str, plans: Plans, section: EncoderPlan, encoder: Encoder | None, arrays: ArrayStore,
+    train: Sequence[str], val: Sequence[str],
+) -> Settings:
+    kind = variant_class(request.variant)
+    learns = issubclass(kind, EmbeddingVariant)
+    iterations = request.iterations or (section.head_iterations if request.minutes is None else None)
+    properties = {name: arrays.properties(name) for name in {*train, *val}}
+    digests = {name: [each.image_digest, each.segmentation_digest] for name, each in properties.items()}
+    weights = request.pretrained_weights
+    if weights and not weights.is_file():
+        raise UserError("Pretrained weights must be a file.", where=weights, found="no such file")
+    return Settings(
+        dataset=dataset,
+        variant=request.variant,
+        fold=request.fold,
+        plans=plans.plans_name,
+        encoder=section.encoder,
+        iterations=iterations if learns else 0,
+        minutes=request.minutes if learns else None,
+        batch_size=section.batch_size if learns else 0,
+        learning_rate=kind.learning_rate if issubclass(kind, EmbeddingVariant) else 0.0,
+        weight_decay=kind.weight_decay if issubclass(kind, EmbeddingVariant) else 0.0,
+        seed=request.seed,
+        shots=request.shots,
+        draw=request.draw,
+        pretrained_weights=digest_of_file(weights) if weights else None,
+        device=request.device,
+        encoder_digest=encoder.digest if encoder else None,
+        plan=_plan_digest(plans, section),
+        data=digest_of_json({"training": [[name, digests[name]] for name in train],
+                             "validation": [[name, digests[name]] for name in val]}),
+    )
+
+
+def _plan_digest(plans: Plans, section: EncoderPlan) -> str:
+    return digest_of_json([digest_of_section(plans.dataset), digest_of_section(section)])
+
+
+def _device(name: str) -> torch.device:
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not available.get(name.split(":")[0], False):
+        raise UserError("-device must be one that PyTorch can use here.", where="-device", found=name,
+                        mend=f"Choose one of: {', '.join(kind for kind, there in available.items() if there)}.")
+    return torch.device(name)

@@ -1,0 +1,77 @@
+"""The training log: one JSON line an epoch, and the picture drawn from it."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from samunet.files import whole_file, write_text
+
+SECONDS_BETWEEN_PICTURES = 30.0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line: iterations finished, mean loss since the line before, learning rate of the last step, seconds taken."""
+
+    iteration: int
+    loss: float
+    learning_rate: float
+    seconds: float
+
+
+class Logbook:
+    """`log.jsonl` and `progress.png` in a run's folder. A run that goes on first drops what its checkpoint never saw."""
+
+    def __init__(self, folder: Path, finished_iterations: int) -> None:
+        self.path, self.picture = folder / "log.jsonl", folder / "progress.png"
+        self.entries = [entry for entry in _read(self.path) if entry.iteration <= finished_iterations]
+        write_text(self.path, "".join(_line(entry) for entry in self.entries))
+        self._drawn = time.monotonic()
+
+    def add(self, entry: Entry) -> None:
+        """Append a line; redraw the picture now and then."""
+        self.entries.append(entry)
+        with open(self.path, "a", encoding="utf-8", newline="\n") as stream:
+            stream.write(_line(entry))
+        if time.monotonic() - self._drawn > SECONDS_BETWEEN_PICTURES:
+            self.draw()
+
+    def draw(self) -> None:
+        """Write progress.png: loss, learning rate, seconds per iteration, over iterations."""
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        iterations = [entry.iteration for entry in self.entries]
+        steps = [later - earlier for earlier, later in zip([0, *iterations], iterations, strict=False)]
+        curves = {
+            "loss": [entry.loss for entry in self.entries],
+            "learning rate": [entry.learning_rate for entry in self.entries],
+            "seconds per iteration": [entry.seconds / step for entry, step in zip(self.entries, steps, strict=True)],
+        }
+        figure = Figure(figsize=(8, 9), layout="constrained")
+        FigureCanvasAgg(figure)
+        for axes, (name, values) in zip(figure.subplots(len(curves), 1, sharex=True), curves.items(), strict=True):
+            axes.plot(iterations, values, marker=".")
+            axes.set_ylabel(name)
+            axes.grid(alpha=0.3)
+        axes.set_xlabel("iteration")
+        with whole_file(self.picture) as temporary:
+            figure.savefig(temporary, dpi=100)
+        self._drawn = time.monotonic()
+
+
+def _line(entry: Entry) -> str:
+    return json.dumps(asdict(entry)) + "\n"
+
+
+def _read(path: Path) -> list[Entry]:
+    entries: list[Entry] = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        try:
+            entries.append(Entry(**json.loads(line)))
+        except json.JSONDecodeError:
+            break  # the half line of a killed process is always the last
+    return entries

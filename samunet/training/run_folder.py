@@ -1,0 +1,105 @@
+"""The folder of one run: worked on as fold_F.unfinished, renamed to fold_F when whole, never half replaced."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from samunet.errors import UserError
+from samunet.files import make_folder, read_json, write_json
+from samunet.training.settings import Settings
+
+RUN_FILE = "run.json"
+
+
+class Start(Enum):
+    """What a call of `samunet_train` has to do."""
+
+    ANEW = "anew"
+    CONTINUE = "continue"
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """`parent` is the model folder (or its shotsK_drawD), `fold` a number or `all`."""
+
+    parent: Path
+    fold: str
+
+    @property
+    def final(self) -> Path:
+        return self.parent / f"fold_{self.fold}"
+
+    @property
+    def work(self) -> Path:
+        return self.parent / f"fold_{self.fold}.unfinished"
+
+    @property
+    def _replaced(self) -> Path:
+        return self.parent / f"fold_{self.fold}.replaced"
+
+    def start(self, settings: Settings, must_continue: bool) -> Start:
+        """Decide, by the settings of what lies here, and clear the work folder where a run begins anew.
+
+        Arguments:
+            must_continue: `--c` was given.
+
+        Raises:
+            UserError: with `must_continue`, there is nothing to continue or its settings differ.
+        """
+        self._recover()
+        unfinished, finished = stored_run(self.work), stored_run(self.final)
+        if unfinished is not None:
+            differing = settings.differences(unfinished["settings"])
+            if not differing:
+                return Start.CONTINUE
+            if must_continue:
+                raise _refused(self.work, differing)
+        elif must_continue and finished is not None:
+            differing = settings.differences(finished["settings"])
+            if not differing:
+                return Start.NOTHING
+            raise _refused(self.final, differing)
+        elif must_continue:
+            raise UserError("--c needs a run to continue.", where=self.final, found="no run, finished or not",
+                            mend="Leave --c out to train.")
+        shutil.rmtree(self.work, ignore_errors=True)
+        return Start.ANEW
+
+    def write(self, run: dict[str, Any]) -> None:
+        """Write run.json into the work folder."""
+        write_json(make_folder(self.work) / RUN_FILE, run)
+
+    def finish(self) -> None:
+        """Put the work folder in the place of the final one."""
+        if self.final.exists():
+            shutil.rmtree(self._replaced, ignore_errors=True)
+            self.final.rename(self._replaced)
+        self.work.rename(self.final)
+        shutil.rmtree(self._replaced, ignore_errors=True)
+
+    def replace_validation(self, anew: Path) -> None:
+        """Put folder `anew` in the place of the finished run's validation."""
+        shutil.rmtree(self.final / "validation", ignore_errors=True)
+        anew.rename(self.final / "validation")
+
+    def _recover(self) -> None:
+        """Finish what a killed process left between the steps of `finish`."""
+        run = stored_run(self.work)
+        if run is not None and run["finished"] is not None:
+            self.finish()
+        shutil.rmtree(self._replaced, ignore_errors=True)
+
+
+def stored_run(folder: Path) -> dict[str, Any] | None:
+    """A run folder's run.json, or None."""
+    return read_json(folder / RUN_FILE) if (folder / RUN_FILE).is_file() else None
+
+
+def _refused(folder: Path, differing: list[str]) -> UserError:
+    return UserError("--c continues only a run of the same settings.", where=folder, found="; ".join(differing),
+                     mend="Give the flags of that run, or leave --c out to train anew.")

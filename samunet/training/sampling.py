@@ -1,0 +1,120 @@
+"""Which slices and tiles a batch holds: keyed by (seed, iteration, sample), a third of them with foreground for sure."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from samunet.dataset.labels import LabelSpace
+from samunet.planning.tiles import TileFrame
+
+if TYPE_CHECKING:
+    from samunet.preprocessing.embeddings import CaseEmbeddings
+
+FOREGROUND_SHARE = 0.33
+OUTSIDE = -1
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class LabelSlices:
+    """One case's labels, ready to be sampled. Slices are kept compressed: label maps shrink a hundredfold.
+
+    Arguments:
+        frame: the case's tiles.
+        packed: one zlib stream of int16 (Y, X) per slice.
+        presence: bool (F, Z, T), whether foreground class f (in `labels.foreground`'s order) has a voxel in a tile.
+        annotated: bool (Z, T), whether a tile has a voxel inside the image's non-zero part that is not to be ignored.
+    """
+
+    frame: TileFrame
+    packed: tuple[bytes, ...]
+    presence: np.ndarray
+    annotated: np.ndarray
+
+    @classmethod
+    def build(cls, segmentation: np.ndarray, frame: TileFrame, labels: LabelSpace) -> LabelSlices:
+        """From `segmentation` int16 (Z, Y, X), -1 outside the non-zero mask."""
+        tiles = range(len(frame.starts))
+
+        def in_tiles(mask: np.ndarray) -> np.ndarray:
+            return np.stack([frame.cut(mask, tile, False).any(axis=(1, 2)) for tile in tiles], axis=1)
+
+        presence = np.stack([in_tiles(labels.mask(segmentation, label)) for label in labels.foreground])
+        annotated = in_tiles((segmentation >= 0) & labels.valid(segmentation))
+        packed = tuple(zlib.compress(np.ascontiguousarray(plane, np.int16).tobytes(), 1) for plane in segmentation)
+        return cls(frame, packed, presence, annotated)
+
+    def tile(self, plane: int, tile: int) -> np.ndarray:
+        """Label values int16 (rows, columns) of one tile, -1 outside the image."""
+        labels = np.frombuffer(zlib.decompress(self.packed[plane]), np.int16).reshape(self.frame.shape)
+        return self.frame.cut(labels, tile, OUTSIDE)
+
+
+@dataclass(frozen=True)
+class Pick:
+    """One sample: index of the case in the sampler's list, slice, tile."""
+
+    case: int
+    plane: int
+    tile: int
+
+
+class Sampler:
+    """Draws the picks of each batch.
+
+    The last third of a batch (at least one sample, nnU-Net's rule) is drawn from the foreground: a class that occurs in
+    the cases, a (case, slice) that holds it, a tile that holds it, each uniform. The others are a case, a slice, a tile,
+    each uniform. With an ignore label, slices and tiles without an annotated voxel are left out where others exist.
+    """
+
+    def __init__(self, cases: Sequence[LabelSlices], labels: LabelSpace, batch_size: int, seed: int) -> None:
+        self.cases, self.batch_size, self.seed = cases, batch_size, seed
+        self.from_foreground = max(1, batch_size - round(batch_size * (1 - FOREGROUND_SHARE)))
+        # (case, slice) pairs of each class that occurs at all
+        pairs = [[(index, int(plane)) for index, case in enumerate(cases)
+                  for plane in np.flatnonzero(case.presence[label].any(axis=1))] for label in range(len(labels.foreground))]
+        self._pairs = {label: found for label, found in enumerate(pairs) if found}
+        self._allowed = [case.annotated if labels.ignore is not None else np.ones_like(case.annotated) for case in cases]
+        if not any(allowed.any() for allowed in self._allowed):
+            self._allowed = [np.ones_like(allowed) for allowed in self._allowed]
+        self._usable = [index for index, allowed in enumerate(self._allowed) if allowed.any()]
+
+    def picks(self, iteration: int) -> list[Pick]:
+        """The batch of `iteration`, whatever was drawn before."""
+        first_foreground = self.batch_size - self.from_foreground
+        return [self._pick(np.random.default_rng([self.seed, iteration, sample]), sample >= first_foreground)
+                for sample in range(self.batch_size)]
+
+    def _pick(self, random: np.random.Generator, foreground: bool) -> Pick:
+        if foreground and self._pairs:
+            label = _one_of(random, list(self._pairs))
+            case, plane = _one_of(random, self._pairs[label])
+            return Pick(case, plane, _any_of(random, self.cases[case].presence[label, plane]))
+        case = _one_of(random, self._usable)
+        plane = _any_of(random, self._allowed[case].any(axis=1))
+        return Pick(case, plane, _any_of(random, self._allowed[case][plane]))
+
+
+def read_batch(
+    picks: Sequence[Pick], embeddings: Sequence[CaseEmbeddings], labels: Sequence[LabelSlices]
+) -> tuple[Tensor, Tensor]:
+    """The picked embeddings, float32 (B, D, g, g), and their label values, int64 (B, rows, columns), on the CPU."""
+    features = torch.cat([embeddings[pick.case].read([(pick.plane, pick.tile)]) for pick in picks])
+    targets = np.stack([labels[pick.case].tile(pick.plane, pick.tile) for pick in picks])
+    return features, torch.from_numpy(targets.astype(np.int64))
+
+
+def _one_of(random: np.random.Generator, items: Sequence[T]) -> T:
+    return items[int(random.integers(len(items)))]
+
+
+def _any_of(random: np.random.Generator, present: np.ndarray) -> int:
+    """The index of one of the true entries of `present` (N,)."""
+    return int(random.choice(np.flatnonzero(present)))

@@ -1,0 +1,114 @@
+"""What a training run was asked for, and the settings that it resolved to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from samunet.errors import UserError, joined
+
+ITERATIONS_PER_EPOCH = 50
+"""The interval at which a run logs and saves its state; the unit of --epochs."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """The flags of `samunet_train`, checked.
+
+    Arguments:
+        dataset: id or full name.
+        variant: a name of the registry.
+        fold: a number of the splits file, or `all`.
+        encoder: as given on the command line, so that it can be loaded again.
+        plans_name: which plans file.
+        iterations: optimiser steps; None takes the plan's.
+        minutes: training time to spend, turned into an iteration count by measuring; excludes `iterations`.
+        shots: labelled cases to use, or None for all of the fold's.
+        draw: which draw of `shots` cases.
+        seed: of weights and batches.
+        pretrained_weights: a checkpoint of the same kind of network to start from.
+        device: torch's device name.
+        probabilities: whether validation also writes class probabilities.
+    """
+
+    dataset: str
+    variant: str
+    fold: str
+    encoder: str
+    plans_name: str
+    iterations: int | None = None
+    minutes: float | None = None
+    shots: int | None = None
+    draw: int = 0
+    seed: int = 0
+    pretrained_weights: Path | None = None
+    device: str = "cpu"
+    probabilities: bool = False
+
+    def __post_init__(self) -> None:
+        rules = [
+            (self.iterations is None or self.iterations >= 1, "The number of iterations must be 1 or more.",
+             self.iterations),
+            (self.minutes is None or self.minutes > 0, "The minutes to train must be above 0.", self.minutes),
+            (self.iterations is None or self.minutes is None, "Only one of iterations and minutes may be set.",
+             f"{self.iterations} and {self.minutes}"),
+            (self.shots is None or self.shots >= 1, "The number of shots must be 1 or more.", self.shots),
+            (self.draw >= 0, "The draw must be 0 or more.", self.draw),
+            (self.seed >= 0, "The seed must be 0 or more.", self.seed),
+            (self.fold == "all" or self.fold.isdecimal(), "The fold must be a number or `all`.", self.fold),
+        ]
+        problems = [UserError(rule, where="command line", found=str(found)) for kept, rule, found in rules if not kept]
+        if problems:
+            raise joined(problems)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides a run's weights; two runs of equal settings end with the same ones.
+
+    Arguments:
+        dataset, plans: full names.
+        encoder: encoder id.
+        iterations: optimiser steps; None only while `minutes` has not been measured yet, 0 for comparators.
+        batch_size, learning_rate, weight_decay: 0 for comparators.
+        pretrained_weights: SHA-256 of the file, or None.
+        encoder_digest: SHA-256 of the encoder's weights, None for comparators.
+        plan: SHA-256 over the dataset's and the encoder's section of the plans.
+        data: SHA-256 over names and arrays of the training and validation cases.
+    """
+
+    dataset: str
+    variant: str
+    fold: str
+    plans: str
+    encoder: str
+    iterations: int | None
+    minutes: float | None
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    seed: int
+    shots: int | None
+    draw: int
+    pretrained_weights: str | None
+    device: str
+    encoder_digest: str | None
+    plan: str
+    data: str
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def differences(self, stored: Mapping[str, Any]) -> list[str]:
+        """One line for each setting that differs from a `stored` run's, `name: theirs there, ours here`.
+
+        A run whose length was asked for in minutes keeps the count that was measured when it began.
+        """
+        ours = self.to_json()
+        if self.minutes is not None and stored.get("minutes") == self.minutes:
+            ours["iterations"] = stored.get("iterations")
+        names = [*ours, *(name for name in stored if name not in ours)]
+        return [f"{name}: {stored.get(name)} there, {ours.get(name)} here"
+                for name in names if stored.get(name) != ours.get(name)]

@@ -1,0 +1,42 @@
+"""Initial weights from another run, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from samunet.errors import UserError
+from samunet.training.checkpoints import save_weights, start_from
+
+
+def test_equal_weights_give_equal_bytes(made, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        save_weights(tmp_path / name, made.tiny_variant(seed=4).state())
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_start_from_takes_what_fits_and_leaves_the_rest(made, tmp_path: Path, capsys) -> None:
+    given = made.tiny_variant(seed=1).state()
+    given["3.weight"] = torch.zeros(5, 8, 1, 1)  # another number of classes
+    save_weights(tmp_path / "given.safetensors", given)
+    variant = made.tiny_variant(seed=2)
+    own = {name: tensor.clone() for name, tensor in variant.state().items()}
+    start_from(tmp_path / "given.safetensors", variant)
+    assert torch.equal(variant.state()["0.weight"], given["0.weight"])
+    assert torch.equal(variant.state()["3.weight"], own["3.weight"])
+    assert f"{len(own) - 1} of {len(own)} tensors" in capsys.readouterr().err
+
+
+def test_a_file_that_fits_nothing_is_refused(made, tmp_path: Path) -> None:
+    save_file({"other": torch.zeros(2)}, tmp_path / "other.safetensors")
+    with pytest.raises(UserError, match="must fit the variant"):
+        start_from(tmp_path / "other.safetensors", made.tiny_variant())
+
+
+def test_a_file_of_another_format_is_refused(made, tmp_path: Path) -> None:
+    (tmp_path / "weights.pth").write_bytes(b"PK\x03\x04 not safetensors")
+    with pytest.raises(UserError, match="readable .safetensors"):
+        start_from(tmp_path / "weights.pth", made.tiny_variant())

@@ -1,0 +1,88 @@
+"""When a run continues, begins anew or is refused, and that a folder is replaced whole or not at all."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from samunet.errors import UserError
+from samunet.training.run_folder import RunFolder, Start, stored_run
+from samunet.training.settings import Settings
+
+SETTINGS = Settings("Dataset004_Hippocampus", "cnn_head", "0", "samunetPlans", "untrained", 400, None, 8, 5e-4, 1e-2, 0, None,
+                    0, None, "cpu", "ab", "cd", "ef")
+LONGER = dataclasses.replace(SETTINGS, iterations=500)
+
+
+def run_of(settings: Settings, finished: str | None = None) -> dict:
+    return {"settings": settings.to_json(), "finished": finished}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> RunFolder:
+    return RunFolder(tmp_path / "model", "0")
+
+
+def finish(folder: RunFolder, settings: Settings, weights: str) -> None:
+    folder.write(run_of(settings, "2026-01-01T00:00:00+00:00"))
+    (folder.work / "weights").write_text(weights)
+    folder.finish()
+
+
+def test_nothing_there(folder: RunFolder) -> None:
+    assert folder.start(SETTINGS, must_continue=False) is Start.ANEW
+    with pytest.raises(UserError, match="needs a run to continue"):
+        folder.start(SETTINGS, must_continue=True)
+
+
+def test_an_unfinished_run_of_equal_settings_continues(folder: RunFolder) -> None:
+    folder.write(run_of(SETTINGS))
+    (folder.work / "weights").write_text("half")
+    for must_continue in (False, True):
+        assert folder.start(SETTINGS, must_continue) is Start.CONTINUE
+    assert (folder.work / "weights").read_text() == "half"
+
+
+def test_an_unfinished_run_of_other_settings(folder: RunFolder) -> None:
+    folder.write(run_of(SETTINGS))
+    with pytest.raises(UserError, match="iterations: 400 there, 500 here"):
+        folder.start(LONGER, must_continue=True)
+    assert folder.work.is_dir()
+    assert folder.start(LONGER, must_continue=False) is Start.ANEW
+    assert not folder.work.exists()
+
+
+def test_a_finished_run(folder: RunFolder) -> None:
+    finish(folder, SETTINGS, "old")
+    assert folder.start(SETTINGS, must_continue=True) is Start.NOTHING
+    with pytest.raises(UserError, match="iterations: 400 there, 500 here"):
+        folder.start(LONGER, must_continue=True)
+    assert folder.start(SETTINGS, must_continue=False) is Start.ANEW
+    assert (folder.final / "weights").read_text() == "old"
+
+
+def test_a_new_run_replaces_the_old_one_when_whole(folder: RunFolder) -> None:
+    finish(folder, SETTINGS, "old")
+    finish(folder, LONGER, "new")
+    assert (folder.final / "weights").read_text() == "new"
+    assert [path.name for path in folder.parent.iterdir()] == ["fold_0"]
+
+
+@pytest.mark.parametrize("step", ["before", "between", "after"])
+def test_killed_while_the_folders_are_swapped(folder: RunFolder, step: str) -> None:
+    finish(folder, SETTINGS, "old")
+    folder.write(run_of(LONGER, "2026-01-02T00:00:00+00:00"))
+    (folder.work / "weights").write_text("new")
+    if step != "before":
+        folder.final.rename(folder.parent / "fold_0.replaced")
+    if step == "after":
+        folder.work.rename(folder.final)
+    assert folder.start(LONGER, must_continue=True) is Start.NOTHING
+    assert (folder.final / "weights").read_text() == "new"
+    assert [path.name for path in folder.parent.iterdir()] == ["fold_0"]
+
+
+def test_stored_run_of_no_run(tmp_path: Path) -> None:
+    assert stored_run(tmp_path) is None

@@ -1,0 +1,135 @@
+"""The loop: schedule by hand, learning, exact resume after SIGKILL and after an exception, faults that name the cases."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from samunet.training.checkpoints import FINAL, LATEST, save_weights
+from samunet.training.sampling import Sampler
+from samunet.training.trainer import measured_iterations, poly_learning_rate, train
+
+CPU = torch.device("cpu")
+ITERATIONS = 130
+
+RUN = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import conftest, torch
+from pathlib import Path
+from samunet.training.checkpoints import FINAL, save_weights
+from samunet.training.sampling import Sampler
+from samunet.training.trainer import train
+folder = Path(sys.argv[1])
+variant, cases = conftest.tiny_variant(), conftest.made_training_set()
+sampler = Sampler(cases.labels, conftest.LABELS, 4, 0)
+train(variant, cases, sampler, {ITERATIONS}, folder, torch.device("cpu"))
+save_weights(folder / FINAL, variant.state())
+"""
+
+
+def run(made, folder: Path, variant=None) -> bytes:
+    folder.mkdir(exist_ok=True)
+    variant, cases = variant or made.tiny_variant(), made.made_training_set()
+    train(variant, cases, Sampler(cases.labels, made.LABELS, 4, 0), ITERATIONS, folder, CPU)
+    save_weights(folder / FINAL, variant.state())
+    return (folder / FINAL).read_bytes()
+
+
+def logged(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(request, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    subprocess.run([sys.executable, "-c", RUN, str(folder)], check=True)
+    return folder
+
+
+def test_schedule_by_hand() -> None:
+    assert poly_learning_rate(0.5, 0, 100) == 0.5
+    assert poly_learning_rate(1.0, 50, 100) == pytest.approx(0.5358867)  # 0.5 ** 0.9
+    assert poly_learning_rate(1.0, 99, 100) == pytest.approx(0.01584893)  # 0.01 ** 0.9
+
+
+def test_the_log_has_a_line_each_epoch_and_the_loss_falls(undisturbed: Path) -> None:
+    lines = logged(undisturbed)
+    assert [line["iteration"] for line in lines] == [50, 100, 130]
+    assert lines[-1]["loss"] < 0.85 * lines[0]["loss"]
+    assert lines[1]["learning_rate"] == pytest.approx(1e-2 * (1 - 99 / 130) ** 0.9)
+    assert (undisturbed / "progress.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_run_in_this_process_gives_the_same_bytes(made, tmp_path: Path, undisturbed: Path) -> None:
+    torch.rand(17)  # what torch's random state was before must not matter
+    assert run(made, tmp_path) == (undisturbed / FINAL).read_bytes()
+
+
+@pytest.mark.parametrize("stop", [50, 101])
+def test_stopped_and_continued_gives_the_same_bytes(made, tmp_path: Path, undisturbed: Path, stop: int) -> None:
+    variant, calls = made.tiny_variant(), []
+
+    def loss(logits: Tensor, segmentation: Tensor) -> Tensor:
+        calls.append(1)
+        if len(calls) > stop:
+            raise KeyboardInterrupt
+        return made.TinyVariant.loss(variant, logits, segmentation)
+
+    variant.loss = loss
+    with pytest.raises(KeyboardInterrupt):
+        run(made, tmp_path, variant)
+    assert len(logged(tmp_path)) == stop // 50
+    assert run(made, tmp_path) == (undisturbed / FINAL).read_bytes()
+    assert [line["iteration"] for line in logged(tmp_path)] == [50, 100, 130]
+
+
+def test_killed_and_continued_gives_the_same_bytes(made, tmp_path: Path, undisturbed: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", RUN, str(tmp_path)])
+    while not (tmp_path / LATEST).is_file() and process.poll() is None:
+        time.sleep(0.002)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert run(made, tmp_path) == (undisturbed / FINAL).read_bytes()
+    assert [line["iteration"] for line in logged(tmp_path)] == [50, 100, 130]
+
+
+def test_a_line_that_the_checkpoint_never_saw_is_dropped(made, tmp_path: Path, undisturbed: Path) -> None:
+    (tmp_path / "log.jsonl").write_text('{"iteration": 50, "loss": 9.0, "learning_rate": 1.0, "seconds": 1.0}\n{"itera')
+    assert run(made, tmp_path) == (undisturbed / FINAL).read_bytes()
+    assert [line["iteration"] for line in logged(tmp_path)] == [50, 100, 130]
+    assert logged(tmp_path)[0]["loss"] < 9
+
+
+def test_a_loss_that_is_not_finite_names_iteration_and_cases(made, tmp_path: Path) -> None:
+    variant = made.tiny_variant()
+    variant.loss = lambda logits, segmentation: logits.sum() * float("nan")
+    with pytest.raises(RuntimeError, match=r"nan at iteration 0, cases .*(one|two|three)"):
+        run(made, tmp_path, variant)
+    assert not (tmp_path / LATEST).exists()
+
+
+def test_measuring_leaves_the_variant_as_it_was(made, training_set) -> None:
+    variant = made.tiny_variant()
+    before = {name: tensor.clone() for name, tensor in variant.state().items()}
+    count = measured_iterations(variant, training_set, Sampler(training_set.labels, made.LABELS, 4, 0), 0.5, CPU)
+    assert count > 1
+    assert all(torch.equal(before[name], tensor) for name, tensor in variant.state().items())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_mixed_precision_trains(made, tmp_path: Path) -> None:
+    variant, cases = made.tiny_variant(), made.made_training_set()
+    train(variant, cases, Sampler(cases.labels, made.LABELS, 4, 0), ITERATIONS, tmp_path, torch.device("cuda"))
+    lines = logged(tmp_path)
+    assert lines[-1]["loss"] < 0.85 * lines[0]["loss"]
