@@ -1,0 +1,144 @@
+"""Evaluate a folder of predicted segmentations against a folder of references, case by case, on the original grid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from samunet import files
+from samunet.console import progress, say
+from samunet.dataset.labels import LabelSpace
+from samunet.dataset.readers import reader_named
+from samunet.errors import UserError, joined
+from samunet.evaluation.case_metrics import CaseMetrics, case_metrics
+from samunet.evaluation.report import metrics_content, metrics_path, summary_content, write_summary
+from samunet.workers import each_case
+
+TOLERANCE_MM = 1.0
+
+
+def evaluate_folder(
+    reference: Path,
+    prediction: Path,
+    labels: LabelSpace,
+    file_ending: str,
+    reader: str,
+    output: Path | None,
+    workers: int,
+    tolerance_mm: float = TOLERANCE_MM,
+    names: Sequence[str] | None = None,
+    shown_prediction_folder: Path | None = None,
+) -> dict[str, Any]:
+    """Write nnU-Net's summary.json and, beside it, metrics.json (see `samunet.evaluation.report`).
+
+    Whole volumes are compared, empty slices and empty cases included. Millimetres are those of the reference file.
+
+    Arguments:
+        reference, prediction: folders with <case><file_ending>.
+        reader: a reader-writer's name.
+        output: the summary's path, ending in .json; default <prediction>/summary.json.
+        tolerance_mm: of NSD.
+        names: evaluate these cases alone; default: every file of `reference`.
+        shown_prediction_folder: named in the files in place of `prediction`, where that is a temporary place.
+
+    Returns:
+        The content of summary.json: `foreground_mean`, `mean` by class key and `metric_per_case`, sorted by file name.
+
+    Raises:
+        UserError: a folder or files are missing (all are named, nothing is written), a file cannot be read, a
+            prediction's shape differs from its reference's, or the output place is not writable.
+    """
+    output = Path(output) if output is not None else Path(prediction) / "summary.json"
+    if output.suffix != ".json":
+        raise UserError("The output file must end with .json.", where=output, mend="Name it summary.json, for example.")
+    pairs = _find_pairs(Path(reference), Path(prediction), file_ending, names)
+    files.require_writable(output.parent)
+    jobs = [_Job(*pair, reader, labels, tolerance_mm) for pair in pairs]
+    finished = each_case(_evaluate_case, jobs, [job.reference.name for job in jobs], workers)
+    measured: dict[str, CaseMetrics] = {}
+    faults: dict[str, UserError] = {}
+    for name, outcome in progress(finished, "evaluating", len(jobs)):
+        if isinstance(outcome, UserError):
+            faults[name] = outcome
+        else:
+            measured[name] = outcome
+    if faults:
+        raise joined([faults[name] for name in sorted(faults)])
+
+    overlap_rows, surface_rows = [], []
+    for job in jobs:
+        name = job.reference.name
+        shown = (shown_prediction_folder or job.prediction.parent) / name
+        paths = {"prediction_file": str(shown), "reference_file": str(job.reference)}
+        overlap_rows.append({"metrics": measured[name].overlap, **paths})
+        surface_rows.append({"metrics": measured[name].surface, **paths})
+    summary = summary_content(overlap_rows)
+    files.write_json(metrics_path(output), metrics_content(surface_rows, tolerance_mm))
+    write_summary(output, summary)
+    return summary
+
+
+@dataclass(frozen=True)
+class _Job:
+    reference: Path
+    prediction: Path
+    reader: str
+    labels: LabelSpace
+    tolerance_mm: float
+
+
+def _evaluate_case(job: _Job) -> CaseMetrics | UserError:
+    """The case's metrics, or what is wrong with its files, so that the faults of all cases are told together."""
+    reader = reader_named(job.reader)
+    try:
+        reference, geometry = reader.read_segmentation(job.reference)
+        prediction, _ = reader.read_segmentation(job.prediction)
+    except UserError as fault:
+        return fault
+    if reference.shape != prediction.shape:
+        return UserError(
+            "A prediction must have the shape of its reference.",
+            where=job.prediction,
+            found=f"{prediction.shape[1:]} voxels (z, y, x), but {reference.shape[1:]} in {job.reference}",
+            mend="Predict from the image that the reference was drawn on, or resample the prediction onto its grid.",
+        )
+    return case_metrics(reference[0], prediction[0], geometry, job.labels, job.tolerance_mm)
+
+
+def _find_pairs(
+    reference: Path, prediction: Path, file_ending: str, names: Sequence[str] | None
+) -> list[tuple[Path, Path]]:
+    """The files to compare, sorted by name. Predictions without a reference are passed over, with a word."""
+    references, predictions = _files_of(reference, file_ending), _files_of(prediction, file_ending)
+    wanted = sorted(name + file_ending for name in names) if names is not None else sorted(references)
+    if not wanted:
+        raise UserError(
+            "The reference folder must hold segmentations.",
+            where=reference,
+            found=f"no file that ends with {file_ending}",
+            mend="Give the folder with the labels, as in labelsTr.",
+        )
+    problems = []
+    for rule, folder, present in (
+        ("Every case needs its reference file.", reference, references),
+        ("Every reference needs its prediction file.", prediction, predictions),
+    ):
+        missing = [name for name in wanted if name not in present]
+        if missing:
+            found = f"{len(missing)} of {len(wanted)} are missing: {', '.join(missing)}"
+            problems.append(UserError(rule, where=folder, found=found, mend="Put the missing files there."))
+    if problems:
+        raise joined(problems)
+    extra = sorted(predictions - set(wanted))
+    if names is None and extra:
+        say(f"passed over, for want of a reference: {', '.join(extra)}")
+    return [(reference / name, prediction / name) for name in wanted]
+
+
+def _files_of(folder: Path, file_ending: str) -> set[str]:
+    if not folder.is_dir():
+        raise UserError("A folder to evaluate must exist.", where=folder)
+    # Hidden files are leftovers of an interrupted command, never segmentations.
+    return {p.name for p in folder.iterdir() if p.name.endswith(file_ending) and not p.name.startswith(".")}

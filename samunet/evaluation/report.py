@@ -1,0 +1,78 @@
+"""The two result files: nnU-Net's summary.json, and metrics.json with what nnU-Net does not measure.
+
+summary.json has nnU-Net 2.8's layout, sorted keys and bare NaN. metrics.json is strict JSON: null stands for a value that
+is undefined (both masks empty), the string "Infinity" for an infinite one (one of the masks empty).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from samunet import files
+
+Rows = Sequence[dict[str, Any]]  # metric_per_case: {"metrics": {class: {metric: value}}, "prediction_file", ...}
+
+
+def summary_content(rows: Rows) -> dict[str, Any]:
+    """nnU-Net's summary: means over the cases where a metric is defined, then plain means over the classes.
+
+    A class that no case has makes `foreground_mean` NaN, as in nnU-Net.
+    """
+    mean = {key: {m: _mean(_column(rows, key, m)) for m in row} for key, row in rows[0]["metrics"].items()}
+    names = next(iter(mean.values()))
+    foreground_mean = {m: float(np.mean([row[m] for row in mean.values()])) for m in names}
+    return {"metric_per_case": list(rows), "mean": mean, "foreground_mean": foreground_mean}
+
+
+def metrics_content(rows: Rows, tolerance_mm: float) -> dict[str, Any]:
+    """The content of metrics.json.
+
+    tolerance_mm: of NSD. mean: per class, over finite values alone. infinite, undefined: how many cases each mean leaves
+    out. foreground_mean: over the classes that have a mean.
+    """
+    keys, names = list(rows[0]["metrics"]), list(next(iter(rows[0]["metrics"].values())))
+    columns = {key: {m: _column(rows, key, m) for m in names} for key in keys}
+    mean = {key: {m: _mean(c[np.isfinite(c)]) for m, c in columns[key].items()} for key in keys}
+    return {
+        "tolerance_mm": tolerance_mm,
+        "foreground_mean": {m: _strict(_mean(np.array([mean[key][m] for key in keys]))) for m in names},
+        "mean": {key: {m: _strict(value) for m, value in mean[key].items()} for key in keys},
+        "infinite": {key: {m: int(np.isinf(c).sum()) for m, c in columns[key].items()} for key in keys},
+        "undefined": {key: {m: int(np.isnan(c).sum()) for m, c in columns[key].items()} for key in keys},
+        "metric_per_case": [
+            {**row, "metrics": {k: {m: _strict(v) for m, v in r.items()} for k, r in row["metrics"].items()}}
+            for row in rows
+        ],
+    }
+
+
+def write_summary(path: Path, content: dict[str, Any]) -> None:
+    """Write as nnU-Net does: sorted keys, an indent of 4, NaN bare."""
+    files.write_text(path, json.dumps(content, sort_keys=True, indent=4))
+
+
+def metrics_path(summary: Path) -> Path:
+    """Where the second file goes: metrics.json beside summary.json, NAME_metrics.json beside NAME.json."""
+    return summary.with_name("metrics.json" if summary.name == "summary.json" else f"{summary.stem}_metrics.json")
+
+
+def _column(rows: Rows, key: str, metric: str) -> np.ndarray:
+    return np.array([row["metrics"][key][metric] for row in rows], dtype=np.float64)
+
+
+def _mean(values: np.ndarray) -> float:
+    """Mean of what is not NaN; NaN where nothing is left."""
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if defined.size else math.nan
+
+
+def _strict(value: float) -> float | str | None:
+    if math.isnan(value):
+        return None
+    return value if math.isfinite(value) else "Infinity" if value > 0 else "-Infinity"
