@@ -28,9 +28,9 @@ CACHE_DTYPE = "float16"
 CACHE_BYTES_PER_VALUE = 2
 # The other half is for weights, optimiser, the library's workspace and what else runs on the device.
 MEMORY_SHARE = 0.5
-# Depth of AutoSAM's CNN head: the small form for mini, the published form for SAM's sizes.
-HEAD_DEPTHS = {"mini": 2}
-PUBLISHED_HEAD_DEPTH = 4
+# AutoSAM's CNN head: the published form from this input size on, the small form below (see variants/cnn_head.py).
+PUBLISHED_HEAD_INPUT = 512
+PUBLISHED_HEAD_DEPTH, SMALL_HEAD_DEPTH = 4, 2
 HEAD_TOP_WIDTH = 64
 BYTES_PER_ACTIVATION = 2 * 4  # the float32 value and its gradient
 # Float32 arrays of (classes, rows, columns) alive at once: logits, their gradient, probabilities, log-probabilities,
@@ -119,9 +119,9 @@ class HeadMemory:
         return self.activations + self.logits
 
 
-def head_memory(size: str, input_size: int, tile: Extent, embedding_channels: int, classes: int) -> HeadMemory:
+def head_memory(input_size: int, tile: Extent, embedding_channels: int, classes: int) -> HeadMemory:
     """The memory model behind the batch size, layer by layer of the CNN head (see networks/cnn_head.py)."""
-    depth = HEAD_DEPTHS.get(size, PUBLISHED_HEAD_DEPTH)
+    depth = PUBLISHED_HEAD_DEPTH if input_size >= PUBLISHED_HEAD_INPUT else SMALL_HEAD_DEPTH
     side = input_size // PATCH_SIZE
     width = HEAD_TOP_WIDTH * 2**depth
     values = (embedding_channels + 2 * width) * side**2

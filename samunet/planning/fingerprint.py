@@ -105,7 +105,7 @@ def extract_fingerprint(dataset: RawDataset, path: Path, workers: int, clean: bo
     reader = choose_reader(dataset)
     labelled = sum(case.label is not None for case in dataset.cases)
     samples = FOREGROUND_SAMPLES // max(labelled, 1)
-    jobs = [_Job(case, reader, tuple(sampled), samples) for case in dataset.cases]
+    jobs = [_Job(case, reader, len(dataset.channel_names), tuple(sampled), samples) for case in dataset.cases]
     names = [case.name for case in dataset.cases]
     figures = dict(progress(each_case(_examine, jobs, names, workers), f"Fingerprint of {dataset.name}", len(jobs)))
     ordered = [figures[name] for name in names]
@@ -152,6 +152,7 @@ def dataset_digest(dataset: RawDataset, *, with_labels: bool, workers: int) -> s
 class _Job:
     case: RawCase
     reader: str
+    channels: int
     sampled_channels: tuple[int, ...]
     samples: int
 
@@ -169,16 +170,34 @@ class _Figures:
 def _examine(job: _Job) -> _Figures:
     reader = reader_named(job.reader)
     image, geometry = reader.read_images(job.case.images)
+    if len(image) != job.channels:
+        raise UserError(
+            "A case must have the channels that dataset.json names.",
+            where=job.case.images[0],
+            found=f"{len(image)} channels, {job.channels} in `channel_names`",
+            mend="Correct `channel_names`, or the image files.",
+        )
     voxels = int(np.prod(image.shape[1:]))
-    segmentation = None
-    if job.sampled_channels and job.case.label is not None:
-        segmentation = reader.read_segmentation(job.case.label)[0]
-    image, segmentation, _ = crop_to_nonzero(image, segmentation)
+    segmentation = _read_label(job, image.shape[1:]) if job.sampled_channels and job.case.label is not None else None
+    image, cropped, _ = crop_to_nonzero(image, segmentation)
     drawn: tuple[np.ndarray | None, ...] = (None,) * len(job.sampled_channels)
-    if job.sampled_channels and job.case.label is not None:
-        drawn = draw_foreground(image, segmentation[0] > 0, job.sampled_channels, job.samples)
+    if segmentation is not None:
+        drawn = draw_foreground(image, cropped[0] > 0, job.sampled_channels, job.samples)
     depth, rows, columns = image.shape[1:]
     return _Figures(geometry.spacing_mm, (depth, rows, columns), depth * rows * columns / voxels, drawn)
+
+
+def _read_label(job: _Job, shape: tuple[int, ...]) -> np.ndarray:
+    assert job.case.label is not None
+    segmentation, _ = reader_named(job.reader).read_segmentation(job.case.label)
+    if segmentation.shape[1:] != shape:
+        raise UserError(
+            "A label file must have its image's shape.",
+            where=job.case.label,
+            found=f"{segmentation.shape[1:]}, the image has {shape}",
+            mend="Resample the label onto the image's grid.",
+        )
+    return segmentation
 
 
 def draw_foreground(

@@ -138,9 +138,7 @@ def plan_encoder(
     )
     stack_depth, stack_reason = rules.stack_depth_for(depth)
     alone = 1 if composition == "rgb" else len(dataset_plan.channel_names)
-    memory = rules.head_memory(
-        spec.size, input_size, tile, rules.EMBEDDING_CHANNELS * alone, fingerprint.label_channels
-    )
+    memory = rules.head_memory(input_size, tile, rules.EMBEDDING_CHANNELS * alone, fingerprint.label_channels)
     batch_size, batch_reason = rules.batch_size_for(memory, memory_target_gb)
     cache_bytes, cache_reason = rules.cache_bytes_for(shapes, tile, input_size, alone)
     return EncoderPlan(

@@ -78,7 +78,7 @@ def test_head_memory_by_hand():
     # mini, 16x16 tokens, D 256, width 256: input 256 + two 1x1 convolutions of 256 channels at 16x16; two 3x3 of 256 at
     # 16x16 and 128 at 32x32; two of 128 at 32x32 and 64 at 64x64; 64 and 3 classes at 64x64.
     values = (3 * 256 + 2 * 256) * 256 + (128 + 2 * 128) * 1024 + (64 + 64 + 3) * 4096
-    memory = head_memory("mini", 256, (59, 43), 256, 3)
+    memory = head_memory(256, (59, 43), 256, 3)
     assert memory.activations == values * 8
     assert memory.logits == 59 * 59 * 3 * 4 * 6
 
@@ -87,13 +87,16 @@ def test_head_memory_counts_the_layers_that_the_head_has():
     torch = pytest.importorskip("torch")
     from samunet.networks.cnn_head import build_cnn_head
 
-    counted = [256 * 64**2]
-    head = build_cnn_head(256, 5, depth=4)
-    for layer in head:
-        if not isinstance(layer, torch.nn.ReLU):
-            layer.register_forward_hook(lambda _module, _inputs, output: counted.append(output.numel()))
-    head.to("meta")(torch.empty(1, 256, 64, 64, device="meta"))
-    assert head_memory("vit_b", 1024, (512, 512), 256, 5).activations == sum(counted) * 8
+    for input_size, depth in ((256, 2), (1024, 4)):
+        side = input_size // 16
+        counted = [512 * side**2]
+        with torch.device("meta"):
+            head = build_cnn_head(512, 5, depth)
+            for layer in head:
+                if not isinstance(layer, torch.nn.ReLU):
+                    layer.register_forward_hook(lambda _layer, _given, made, to=counted: to.append(made.numel()))
+            head(torch.empty(1, 512, side, side))
+        assert head_memory(input_size, (512, 512), 512, 5).activations == sum(counted) * 8
 
 
 def test_batch_size_is_what_fits_half_the_target_within_limits():

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from samunet.dataset.dataset import RawCase, RawDataset
+from samunet.dataset.labels import LabelSpace
+from samunet.errors import UserError
+from samunet.planning.splits import ensure_splits, fold_cases, make_splits
+
+NAMES = [f"case_{index:02d}" for index in range(10)]
+PATIENTS = {name: str(index // 2) for index, name in enumerate(NAMES)}
+
+
+def dataset_of(folder: Path, names=NAMES, unlabelled=()) -> RawDataset:
+    folder.mkdir(parents=True, exist_ok=True)
+    cases = tuple(
+        RawCase(name, (folder / f"{name}_0000.nii.gz",), None if name in unlabelled else folder / f"{name}.nii.gz")
+        for name in sorted(names)
+    )
+    labels = LabelSpace({"background": 0, "thing": 1})
+    return RawDataset(folder, folder.name, labels, ("MRI",), ".nii.gz", None, cases, frozenset(unlabelled), {})
+
+
+@pytest.mark.parametrize("count", [5, 6, 7, 23, 200, 260])
+def test_ungrouped_splits_are_nnunets_own(count):
+    reference = pytest.importorskip("nnunetv2.utilities.crossval_split")
+    names = [f"hippocampus_{number}" for number in np.random.default_rng(count).permutation(400)[:count]]
+    expected = reference.generate_crossval_split(list(np.sort(names)), seed=12345, n_splits=5)
+    assert make_splits(names, None) == expected
+
+
+def test_grouped_splits_are_the_same_rule_over_patients_sorted_as_strings():
+    reference = pytest.importorskip("nnunetv2.utilities.crossval_split")
+    names = [f"scan_{index:03d}" for index in range(60)]
+    groups = {name: str(index // 3) for index, name in enumerate(names)}
+    expected = reference.generate_crossval_split(sorted(set(groups.values())))
+    splits = make_splits(names, groups)
+    for split, patients in zip(splits, expected, strict=True):
+        assert split["val"] == [name for name in names if groups[name] in patients["val"]]
+        assert split["train"] == [name for name in names if groups[name] in patients["train"]]
+
+
+def test_no_patient_stands_on_both_sides_and_every_case_is_held_out_once():
+    splits = make_splits(NAMES, PATIENTS)
+    assert sorted(name for split in splits for name in split["val"]) == NAMES
+    for split in splits:
+        assert not {PATIENTS[name] for name in split["train"]} & {PATIENTS[name] for name in split["val"]}
+
+
+@pytest.mark.parametrize(("count", "folds"), [(0, 0), (1, 0), (2, 2), (3, 3), (4, 4), (5, 5)])
+def test_below_five_there_are_as_many_folds_as_cases(count, folds):
+    splits = make_splits(NAMES[:count], None)
+    assert len(splits) == folds
+    assert all(len(split["val"]) == 1 for split in splits)
+
+
+def test_two_cases_of_one_patient_leave_only_fold_all(tmp_path):
+    assert make_splits(["a", "b"], {"a": "1", "b": "1"}) == []
+    dataset = dataset_of(tmp_path, ["a"])
+    splits = ensure_splits(dataset, tmp_path / "preprocessed", None)
+    assert fold_cases(splits, "all", dataset) == (["a"], ["a"])
+    with pytest.raises(UserError, match="fold") as fault:
+        fold_cases(splits, "0", dataset)
+    assert "all" in str(fault.value)
+
+
+def test_new_splits_are_written_and_groups_kept(tmp_path):
+    folder = tmp_path / "preprocessed"
+    dataset = dataset_of(tmp_path / "raw")
+    splits = ensure_splits(dataset, folder, PATIENTS)
+    assert json.loads((folder / "splits_final.json").read_text()) == splits == make_splits(NAMES, PATIENTS)
+    (folder / "splits_final.json").unlink()
+    assert ensure_splits(dataset, folder, None) == splits
+
+
+def test_an_existing_file_wins_and_a_leak_is_told(tmp_path, capsys):
+    folder = tmp_path / "preprocessed"
+    folder.mkdir()
+    own = [{"train": NAMES[1:], "val": NAMES[:1]}]
+    (folder / "splits_final.json").write_text(json.dumps(own))
+    assert ensure_splits(dataset_of(tmp_path / "raw"), folder, PATIENTS) == own
+    assert "both sides of a fold: 0. Delete it" in capsys.readouterr().err
+
+
+def test_a_file_in_the_raw_folder_is_copied(tmp_path):
+    dataset = dataset_of(tmp_path / "raw")
+    own = [{"train": NAMES[5:], "val": NAMES[:5]}]
+    (tmp_path / "raw" / "splits_final.json").write_text(json.dumps(own))
+    assert ensure_splits(dataset, tmp_path / "p", None) == own
+    assert json.loads((tmp_path / "p" / "splits_final.json").read_text()) == own
+    (tmp_path / "raw" / "splits_final.json").write_text(json.dumps([{"train": NAMES[:5], "val": NAMES[5:]}]))
+    with pytest.raises(UserError, match="two splits files that disagree"):
+        ensure_splits(dataset, tmp_path / "p", None)
+
+
+def test_unlabelled_cases_stand_in_no_fold(tmp_path):
+    dataset = dataset_of(tmp_path, unlabelled=NAMES[:4])
+    splits = ensure_splits(dataset, tmp_path / "p", None)
+    assert sorted(name for split in splits for name in split["val"]) == NAMES[4:]
+    assert fold_cases(splits, "all", dataset) == (NAMES[4:], NAMES[4:])
+
+
+@pytest.mark.parametrize(
+    ("content", "rule"),
+    [
+        ([{"train": ["case_00", "stranger"], "val": ["case_01"]}], "labelled cases of the dataset"),
+        ([{"train": ["case_00", "case_01"], "val": ["case_01"]}], "both|train and val of one fold"),
+        ([{"train": ["case_00"], "val": []}], "Both sides"),
+        ({"train": [], "val": []}, "must be a list"),
+        ([{"train": ["case_00"]}], "must be a list"),
+        ([{"train": [0], "val": [1]}], "must be a list"),
+    ],
+)
+def test_a_bad_file_says_what_is_wrong(tmp_path, content, rule):
+    dataset = dataset_of(tmp_path)
+    folder = tmp_path / "p"
+    folder.mkdir()
+    (folder / "splits_final.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=rule) as fault:
+        ensure_splits(dataset, folder, None)
+    assert "splits_final.json" in str(fault.value)
+
+
+def test_labelled_cases_in_no_fold_are_told(tmp_path, capsys):
+    folder = tmp_path / "p"
+    folder.mkdir()
+    (folder / "splits_final.json").write_text(json.dumps([{"train": NAMES[:8], "val": NAMES[8:9]}]))
+    ensure_splits(dataset_of(tmp_path), folder, None)
+    assert "stand in no fold" in capsys.readouterr().err
+
+
+def test_kept_groups_must_cover_new_cases(tmp_path):
+    ensure_splits(dataset_of(tmp_path, NAMES[:6]), tmp_path / "p", {name: PATIENTS[name] for name in NAMES[:6]})
+    with pytest.raises(UserError, match="Every case must have a patient"):
+        ensure_splits(dataset_of(tmp_path, NAMES), tmp_path / "p", None)
