@@ -31,11 +31,9 @@ BASE = [
     "scikit-image>=0.22",
     "acvl-utils>=0.2.3",
     "numpy>=1.26",
-    "scikit-learn>=1.3",  # KFold: the folds must be nnU-Net's own
     "blosc2>=3.0",
     "safetensors>=0.4.3",
     "tifffile>=2023.9",
-    "imageio>=2.31",
     "matplotlib>=3.8",
     "rich>=13.0",
 ]

@@ -1,0 +1,43 @@
+"""samunet_info tells what is there, as text and as JSON."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import samunet
+from samunet.cli.info import main
+from samunet.variants.registry import VARIANTS
+
+
+@pytest.fixture
+def content(capsys, monkeypatch, tmp_path):
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "sam_vit_b_01ec64.pth").write_bytes(b"0" * 3 * 2**20)
+    (tmp_path / "checkpoints" / "notes.txt").write_text("no checkpoint")
+    for name in ("raw", "preprocessed", "results", "checkpoints"):
+        monkeypatch.setenv(f"samunet_{name}", str(tmp_path / name))
+    assert main(["--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_json_has_versions_paths_encoders_hardware_and_variants(content, tmp_path):
+    assert content["samunet"] == samunet.__version__
+    assert content["packages"]["torch"].count(".") >= 2
+    assert content["paths"]["samunet_raw"] == str(tmp_path / "raw")
+    assert content["paths"]["samunet_results"] == f"{tmp_path / 'results'} (not there yet)"
+    assert set(content["encoders"]) == {"untrained", "sam_vit_b_01ec64.pth"}
+    assert content["encoders"]["sam_vit_b_01ec64.pth"].startswith("3 MiB")
+    assert content["variants"] == {name: entry.help for name, entry in VARIANTS.items()}
+    assert int(content["hardware"]["processors"].split()[0]) >= 1
+
+
+def test_text_fits_one_screen(capsys, content):
+    assert main([]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"samunet {samunet.__version__}, Python 3.")
+    assert len(text.splitlines()) <= 40
+    for name in ("untrained", *VARIANTS):
+        assert name in text
