@@ -49,8 +49,7 @@ def find_groups(
         return read_groups(Path(option), names) if is_file else groups_from_pattern(option, names)
     if beside.is_file():
         return read_groups(beside, names)
-    kept = kept_groups(folder_preprocessed) if folder_preprocessed is not None else None
-    if kept is not None:
+    if folder_preprocessed is not None and (kept := kept_groups(folder_preprocessed)) is not None:
         return covering(kept, names, str(folder_preprocessed / GROUPS_JSON), "Give --groups again.")
     pairs = looking_paired(names)
     if pairs:

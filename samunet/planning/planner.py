@@ -99,8 +99,11 @@ def plan_dataset(
         use_mask_for_norm=masks_for(schemes, relative),
         foreground_intensity=tuple(statistics.get(str(index), {}) for index in range(len(schemes))),
         reasons={
-            "reader": f"dataset.json asks for {reader}" if dataset.reader else f"reads {dataset.file_ending} files",
-            "transpose_forward": f"axis {forward[0]} is the coarsest ({spacing_mm[forward[0]]:g} mm), so it is the slice axis",
+            "reader": f"dataset.json asks for {dataset.reader}" if dataset.reader else f"reads {dataset.file_ending} files",
+            "transpose_forward": (
+                f"axis {forward[0]} is the coarsest, or the first of equals, in the files' spacing of "
+                f"{' x '.join(f'{value:g}' for value in spacing_mm)} mm, so it is the slice axis"
+            ),
             "transpose_backward": f"the inverse of transpose_forward {forward}",
             "spacing_mm": spacing_reason,
             "median_shape": f"median of {len(new_shapes)} cases after crop and resampling",
@@ -109,7 +112,9 @@ def plan_dataset(
             "normalization": "; ".join(
                 f"channel '{name}' is {scheme}" for name, scheme in zip(dataset.channel_names, schemes, strict=True)
             ),
-            "use_mask_for_norm": f"the crop leaves {relative:.3g} of the median case; z-score stays inside the mask below {MASKED_BELOW}",
+            "use_mask_for_norm": (
+                f"the non-zero crop leaves {relative:.1%} of the median case; z-score stays inside the mask below {MASKED_BELOW:.0%}"
+            ),
             "foreground_intensity": _foreground_reason(schemes),
         },
     )
