@@ -17,6 +17,7 @@ AFFINE_ITERATIONS = 60
 DEMONS_LEVELS = ((2, 30), (1, 30))
 DEMONS_SMOOTHING_VOXELS = 1.5
 SMALLEST_COARSENED_SIDE = 16
+RECURSIVE_GAUSSIAN_SIDE = 4
 
 Filter = TypeVar("Filter", bound=sitk.ProcessObject)
 
@@ -49,6 +50,10 @@ def register_affine(fixed: sitk.Image, moving: sitk.Image) -> sitk.AffineTransfo
     method = one_thread(sitk.ImageRegistrationMethod())
     method.SetMetricAsMattesMutualInformation(32)
     method.SetMetricSamplingStrategy(method.NONE)
+    if min(*fixed.GetSize(), *moving.GetSize()) < RECURSIVE_GAUSSIAN_SIDE:
+        # ITK's default gradient is a recursive Gaussian's, which refuses such images; take plain differences.
+        method.MetricUseFixedImageGradientFilterOff()
+        method.MetricUseMovingImageGradientFilterOff()
     method.SetInterpolator(sitk.sitkLinear)
     method.SetOptimizerAsRegularStepGradientDescent(1.0, 0.01, AFFINE_ITERATIONS, 0.6)
     method.SetOptimizerScalesFromPhysicalShift()
@@ -98,7 +103,7 @@ def resampled(image: sitk.Image, grid: sitk.Image, transform: sitk.Transform | N
 def coarser(image: sitk.Image, factor: float) -> sitk.Image:
     """`image` smoothed and resampled to voxels `factor` times as long, over the same box; short axes stay as they are."""
     old = np.array(image.GetSize())
-    new = np.where(old >= SMALLEST_COARSENED_SIDE, np.maximum(np.round(old / factor), 1), old).astype(int)
+    new = np.where(old >= SMALLEST_COARSENED_SIDE, np.maximum(np.round(old / factor), RECURSIVE_GAUSSIAN_SIDE), old).astype(int)
     if (new == old).all():
         return image
     spacing = np.array(image.GetSpacing()) * old / new

@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from safetensors.torch import load_file, save_file
+from scipy.ndimage import gaussian_filter
+
+from samunet.dataset.geometry import Geometry
+from samunet.dataset.labels import LabelSpace
+from samunet.planning.plans import DatasetPlan, EncoderPlan
+from samunet.preprocessing.case import CaseProperties, PreparedCase
+from samunet.variants import atlas
+from samunet.variants.atlas import AtlasVariant, _local_weight
+from samunet.variants.base import VariantContext
+from samunet.variants.registration import centred, coarser, register
+
+PLAIN = LabelSpace({"background": 0, "organ": 1})
+IGNORING = LabelSpace({"background": 0, "organ": 1, "ignore": 2})
+REGIONS = LabelSpace({"background": 0, "whole": (1, 2), "core": 2}, (1, 2))
+SHAPE = (20, 26, 24)
+
+
+def variant(labels: LabelSpace = PLAIN, shape=SHAPE, normalization=("zscore",), spacing_mm=(1.0, 1.0, 1.0)) -> AtlasVariant:
+    channels = len(normalization)
+    dataset = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), spacing_mm, shape, False, ("MRI",) * channels, normalization,
+                          (False,) * channels, ({},) * channels)
+    encoder = EncoderPlan("untrained", 256, shape[1:], 0.5, "repeat", 1, 2, "float16", 0, 1)
+    return AtlasVariant(VariantContext(labels, dataset, encoder, {}))
+
+
+def case(image: np.ndarray, segmentation: np.ndarray | None = None) -> PreparedCase:
+    image = image if image.ndim == 4 else image[None]
+    shape = image.shape[1:]
+    box = tuple((0, side) for side in shape)
+    properties = CaseProperties("case_7", Geometry("SimpleITKIO", shape, (1.0, 1.0, 1.0)), shape, box, shape, shape,
+                                ((0.0, 1.0),), "", None, {})
+    labels = None if segmentation is None else segmentation[None].astype(np.int16)
+    return PreparedCase(image.astype(np.float32), labels, properties)
+
+
+def blob(centre: tuple[float, ...], radii: tuple[float, ...], shape=SHAPE, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Image and mask of an ellipsoid, brighter in its middle, on a noisy ground with a landmark that moves with it."""
+    at = np.stack(np.meshgrid(*(np.arange(side) for side in shape), indexing="ij"), -1)
+    inside = (((at - centre) / radii) ** 2).sum(-1) < 1
+    landmark = (((at - centre + np.array([0, 0, 6])) / 2.0) ** 2).sum(-1) < 1
+    image = gaussian_filter(inside * 2.0 + landmark * 3.0, [0.0 if side == 1 else 0.7 for side in shape])
+    return image + np.random.default_rng(seed).normal(0, 0.05, shape), inside
+
+
+def dice(logits: torch.Tensor, truth: np.ndarray) -> float:
+    found = logits.numpy().argmax(0) == 1
+    return 2 * (found & truth).sum() / (found.sum() + truth.sum())
+
+
+def test_finds_what_the_label_lies_on_not_where_it_lay() -> None:
+    image, mask = blob((9, 11, 11), (5, 5, 5))
+    moved, truth = blob((11, 14, 14), (4, 6, 5), seed=1)
+    assert 2 * (mask & truth).sum() / (mask.sum() + truth.sum()) < 0.65
+    fitted = variant()
+    fitted.fit([case(image, mask)])
+    assert dice(fitted.predict(case(moved)), truth) > 0.92
+
+
+def test_a_case_finds_itself_among_others_and_two_runs_give_the_same_bytes() -> None:
+    first, second = blob((9, 12, 12), (5, 6, 5)), blob((10, 13, 13), (4, 5, 6), seed=1)
+    fitted = variant()
+    fitted.fit([case(*first), case(*second)])
+    logits = fitted.predict(case(first[0] * 100 - 7))  # another scale of intensities
+    assert logits.shape == (2, *SHAPE) and logits.dtype == torch.float32
+    assert dice(logits, first[1]) > 0.97
+    assert torch.equal(logits, fitted.predict(case(first[0] * 100 - 7)))
+
+
+def test_saved_and_loaded_predicts_the_same_bytes(tmp_path) -> None:
+    fitted = variant()
+    smaller = tuple(side - 2 for side in SHAPE)
+    fitted.fit([case(*blob((9, 12, 12), (5, 6, 5))), case(*blob((9, 12, 11), (5, 5, 5), smaller, seed=1))])
+    state = fitted.state()
+    assert state["00.labels"].dtype == torch.uint8 and state["01.image"].shape == smaller
+    save_file(state, tmp_path / "atlas.safetensors")
+    loaded = variant()
+    loaded.load_state(load_file(tmp_path / "atlas.safetensors"))
+    target = case(blob((10, 13, 13), (4, 5, 6), seed=2)[0])
+    assert torch.equal(loaded.predict(target), fitted.predict(target))
+
+
+def test_one_slice_is_registered_in_the_plane() -> None:
+    shape = (1, 40, 36)
+    image, mask = blob((0, 18, 17), (1, 8, 7), shape)
+    moved, truth = blob((0, 22, 20), (1, 7, 9), shape, seed=1)
+    fitted = variant(shape=shape, spacing_mm=(999.0, 1.0, 1.0))
+    fitted.fit([case(image, mask)])
+    assert dice(fitted.predict(case(moved)), truth) > 0.92
+
+
+@pytest.mark.parametrize("shape", [(2, 30, 28), (5, 40, 36)])
+def test_few_slices(shape, capsys) -> None:
+    middle = (shape[0] - 1) / 2
+    image, mask = blob((middle, 14, 14), (9, 6, 6), shape)
+    moved, truth = blob((middle, 15, 16), (9, 7, 5), shape, seed=1)
+    fitted = variant(shape=shape, spacing_mm=(8.0, 1.0, 1.0))
+    fitted.fit([case(image, mask)])
+    assert dice(fitted.predict(case(moved)), truth) > 0.9
+    assert capsys.readouterr().err == ""
+
+
+def test_a_flat_image_takes_the_stretched_labels_and_says_so(capsys) -> None:
+    image, mask = blob((9, 12, 12), (5, 6, 5))
+    fitted = variant()
+    fitted.fit([case(image, mask)])
+    logits = fitted.predict(case(np.full(SHAPE, 3.0)))
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "case_7" in said
+    assert dice(logits, mask) == 1.0
+
+
+def test_regions_and_ignored_voxels() -> None:
+    image, mask = blob((9, 12, 12), (5, 6, 5))
+    core = mask & (np.arange(SHAPE[2]) > 12)
+    nested = variant(REGIONS)
+    nested.fit([case(image, mask + core.astype(int))])
+    found = nested.predict(case(image)).numpy() > 0
+    assert (found[1] & ~found[0]).sum() == 0
+    assert 2 * (found[1] & core).sum() / (found[1].sum() + core.sum()) > 0.95
+    # The left half is ignored in one case and labelled in another: only the other has a say there.
+    ignoring = variant(IGNORING)
+    half = np.where(np.arange(SHAPE[2]) < 12, 2, mask)
+    ignoring.fit([case(image, half), case(image, mask)])
+    assert dice(ignoring.predict(case(image)), mask) > 0.95
+
+
+def test_at_most_the_first_sixteen_cases_are_kept() -> None:
+    fitted = variant(shape=(2, 3, 4))
+    fitted.fit([case(np.zeros((2, 3, 4)), np.full((2, 3, 4), number % 2)) for number in range(20)])
+    assert [int(support.labels.max()) for support in fitted.supports] == [0, 1] * 8
+
+
+def test_registers_by_the_first_channel_and_rgb_by_the_mean() -> None:
+    image = np.stack([np.linspace(0, 1, 24).reshape(2, 3, 4), np.zeros((2, 3, 4)), np.zeros((2, 3, 4))])
+    image[2, 0, 0, 0] = 100.0
+    several, _ = variant(shape=(2, 3, 4), normalization=("zscore",) * 3)._registration_image(case(image))
+    assert several.ravel()[[0, -1]] == pytest.approx([0, 1]) and np.all(np.diff(several.ravel()) >= 0)
+    rgb, _ = variant(shape=(2, 3, 4), normalization=("rgb_to_0_1",) * 3)._registration_image(case(image))
+    assert rgb.argmax() == 0
+
+
+def test_large_cases_are_registered_on_a_coarser_grid(monkeypatch) -> None:
+    monkeypatch.setattr(atlas, "GRID_VOXELS", 20 * 13 * 13)
+    image, mask = blob((9, 12, 12), (5, 6, 5))
+    fitted = variant(spacing_mm=(2.0, 1.0, 1.0))
+    fitted.fit([case(image, mask)])
+    support = fitted.supports[0]
+    # 15 * 15 * 15 = 3375 fits into 3380 voxels, 16 * 16 * 16 does not.
+    assert support.image.shape == (15, 15, 15)
+    assert support.spacing_mm == pytest.approx((2 * 20 / 15, 26 / 15, 24 / 15))
+    logits = fitted.predict(case(image))
+    assert logits.shape == (2, *SHAPE)
+    assert dice(logits, mask) > 0.85
+
+
+def test_weight_falls_with_the_local_difference() -> None:
+    fixed = sitk.GetImageFromArray(np.zeros((1, 1, 41), np.float32))
+    moved = np.zeros((1, 1, 41), np.float32)
+    moved[..., 21:] = 0.5
+    weight = _local_weight(fixed, sitk.GetImageFromArray(moved))[0, 0]
+    assert weight[0] == pytest.approx(atlas.FUSION_FLOOR**-2, rel=1e-3)
+    assert weight[-1] == pytest.approx((0.25 + atlas.FUSION_FLOOR) ** -2, rel=1e-3)
+    assert np.all(np.diff(weight) <= 0)
+
+
+def test_centred_lays_box_over_box() -> None:
+    fixed, moving = sitk.Image(10, 20, 30, sitk.sitkFloat32), sitk.Image(20, 20, 15, sitk.sitkFloat32)
+    moving.SetSpacing((1.0, 0.5, 2.0))
+    transform = centred(fixed, moving)
+    # Corners of the boxes lie half a voxel outside the outermost centres.
+    assert transform.TransformPoint((-0.5, -0.5, -0.5)) == pytest.approx((-0.5, -0.25, -1.0))
+    assert transform.TransformPoint((9.5, 19.5, 29.5)) == pytest.approx((19.5, 9.75, 29.0))
+
+
+def test_coarser_keeps_the_box_and_linear_ramps() -> None:
+    ramp = np.broadcast_to(np.arange(32, dtype=np.float32), (3, 32, 32))
+    image = coarser(sitk.GetImageFromArray(np.ascontiguousarray(ramp)), 2)
+    assert image.GetSize() == (16, 16, 3)
+    assert image.GetSpacing() == (2, 2, 1)
+    assert sitk.GetArrayFromImage(image)[1, 8, 2:-2] == pytest.approx(np.arange(12) * 2 + 4.5, abs=1e-3)
+
+
+def test_transform_carries_points_of_fixed_to_moving() -> None:
+    (fixed, _), (moving, _) = blob((9, 12, 12), (5, 6, 5)), blob((11, 14, 13), (5, 6, 5), seed=1)
+    images = [sitk.GetImageFromArray((image / 3).astype(np.float32)) for image in (fixed, moving)]
+    x, y, z = register(*images).TransformPoint((12.0, 12.0, 9.0))
+    assert (z, y, x) == pytest.approx((11, 14, 13), abs=0.8)

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from samunet.errors import UserError
+from samunet.variants.base import Comparator, EmbeddingVariant
+from samunet.variants.registry import VARIANTS, entry, variant_class
+
+
+@pytest.mark.parametrize("name", sorted(VARIANTS))
+def test_every_entry_leads_to_a_variant_that_reads_what_it_says(name: str) -> None:
+    kind = Comparator if entry(name).needs == "arrays" else EmbeddingVariant
+    assert issubclass(variant_class(name), kind)
+    assert entry(name).help
+
+
+def test_unknown_name_lists_the_known_ones() -> None:
+    with pytest.raises(UserError) as caught:
+        variant_class("unet9000")
+    assert caught.value.found == "unet9000"
+    assert all(name in caught.value.mend for name in VARIANTS)
+
+
+def test_registry_imports_no_torch() -> None:
+    code = "import sys, samunet.variants.registry; print({'torch', 'numpy', 'SimpleITK'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
