@@ -91,25 +91,36 @@ def reader_named(name: str) -> ReaderWriter:
 
 
 def choose_reader(dataset: RawDataset) -> str:
-    """Name of the reader-writer for `dataset`: its `overwrite_image_reader_writer`, else by the file ending.
+    """Name of the reader-writer for `dataset`'s files; see `reader_for`."""
+    example = dataset.cases[0].images[0] if dataset.cases else None
+    return reader_for(dataset.reader, dataset.file_ending, example, dataset.folder / "dataset.json")
 
-    A .tif is a natural image where its array is 2D or has 3 or 4 colours last, else a 3D volume (Tiff3DIO).
+
+def reader_for(overwrite: str | None, file_ending: str, example: Path | None, where: Path) -> str:
+    """Name of a reader-writer: `overwrite` where it is given, else by the file ending.
+
+    A .tif is a natural image where its array is 2D or has 3 or 4 colours first or last, else a 3D volume (Tiff3DIO).
+
+    Arguments:
+        overwrite: dataset.json's `overwrite_image_reader_writer`.
+        example: one of the files, opened only if it is a .tif; None where there is none yet.
+        where: dataset.json, for the message.
 
     Raises:
-        UserError: unknown reader or file ending, or a first image that cannot be read.
+        UserError: unknown reader or file ending, or an example that cannot be read.
     """
-    if dataset.reader is not None:
-        return reader_named(dataset.reader).name
-    ending = dataset.file_ending.lower()
+    if overwrite is not None:
+        return reader_named(overwrite).name
+    ending = file_ending.lower()
     if ending not in _BY_ENDING:
         raise UserError(
             "The `file_ending` in dataset.json must be one that samunet reads.",
-            where=dataset.folder / "dataset.json",
-            found=dataset.file_ending,
+            where=where,
+            found=file_ending,
             mend=f"Convert the images to one of {', '.join(_BY_ENDING)}.",
         )
-    if ending == ".tif":
+    if ending == ".tif" and example is not None:
         from samunet.dataset.tiff3d_io import holds_volume
 
-        return "Tiff3DIO" if holds_volume(dataset.cases[0].images[0]) else "NaturalImage2DIO"
+        return "Tiff3DIO" if holds_volume(example) else "NaturalImage2DIO"
     return _BY_ENDING[ending]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import math
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +20,7 @@ from samunet.files import whole_file
 NAME = "SimpleITKIO"
 # nnU-Net gives a 2D file a slice spacing so large that no rule takes the slice axis for a fine one.
 SLICE_SPACING_2D = 999
+GIPL_HEADER_BYTES = 256
 
 
 class SimpleItkIO:
@@ -56,6 +60,7 @@ def _read(path: Path) -> tuple[np.ndarray, Geometry]:
         image = sitk.ReadImage(str(path))
     except RuntimeError as fault:
         raise cannot_read(path, fault) from fault
+    _require_whole(path, image)
     array = sitk.GetArrayFromImage(image)
     dimensions = image.GetDimension()
     if not 2 <= dimensions <= 4:
@@ -82,3 +87,38 @@ def _read(path: Path) -> tuple[np.ndarray, Geometry]:
         direction=tuple(direction.ravel().tolist()),
     )
     return array, geometry
+
+
+def _require_whole(path: Path, image: sitk.Image) -> None:
+    """Raise a UserError where a NIfTI or GIPL file is shorter than its header says: ITK fills the rest with zeros.
+
+    The other formats' readers fail by themselves. A gzip stream is only read through where the length in its last four
+    bytes is not the one expected, as after a truncation, but also where something follows the voxels.
+    """
+    if image.HasMetaDataKey("vox_offset"):
+        sizes = [int(image.GetMetaData(f"dim[{axis}]")) for axis in range(1, int(image.GetMetaData("dim[0]")) + 1)]
+        voxel_bytes = math.prod(sizes) * int(image.GetMetaData("bitpix")) // 8
+        expected = int(float(image.GetMetaData("vox_offset"))) + voxel_bytes
+    elif path.name.lower().endswith(".gipl"):
+        expected = GIPL_HEADER_BYTES + image.GetNumberOfPixels() * image.GetSizeOfPixelComponent()
+    else:
+        return
+    found = path.stat().st_size
+    with open(path, "rb") as stream:
+        if stream.read(2) == b"\x1f\x8b":
+            stream.seek(-4, 2)
+            found = expected if int.from_bytes(stream.read(), "little") == expected % 2**32 else _unpacked_bytes(path)
+    if found < expected:
+        raise cannot_read(path, ValueError(f"{found} bytes (unpacked) of {expected}"))
+
+
+def _unpacked_bytes(path: Path) -> int:
+    """Length of what a gzip file holds."""
+    length = 0
+    try:
+        with gzip.open(path) as stream:
+            while block := stream.read(1 << 20):
+                length += len(block)
+    except (EOFError, OSError, zlib.error) as fault:
+        raise cannot_read(path, fault) from fault
+    return length
