@@ -45,9 +45,11 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parser().parse_args(arguments)
     paths, spec = paths_of(options), encoder_of(options)
-    for steps in [Steps.of(name, paths, options.plans_name, workers_of(options)) for name in options.datasets]:
-        if options.verify_dataset_integrity:
-            steps.verify()
+    all_steps = [
+        Steps.of(name, paths, options.plans_name, workers_of(options), verify=options.verify_dataset_integrity)
+        for name in options.datasets
+    ]
+    for steps in all_steps:
         fingerprint = steps.fingerprint(options.clean)
         plans = steps.plan(fingerprint, spec, options.gpu_memory_target, options.overwrite_target_spacing)
         steps.splits(options.groups)

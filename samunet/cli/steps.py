@@ -45,17 +45,22 @@ class Steps:
     workers: int
 
     @classmethod
-    def of(cls, dataset: str, paths: Paths, plans_name: str, workers: int) -> Steps:
+    def of(cls, dataset: str, paths: Paths, plans_name: str, workers: int, *, verify: bool = False) -> Steps:
         """The steps of the dataset with id or name `dataset`, its output folder proven writable.
+
+        Arguments:
+            verify: open and check every file of every case first, and tell all problems together.
 
         Raises:
             UserError: unknown dataset, broken dataset.json or case files, output that cannot be written.
         """
         from samunet.dataset.dataset import load_dataset
+        from samunet.dataset.integrity import verify_folder
         from samunet.dataset.paths import find_dataset
         from samunet.files import require_writable
 
-        raw = load_dataset(find_dataset(paths.raw, dataset))
+        folder = find_dataset(paths.raw, dataset)
+        raw = verify_folder(folder, workers) if verify else load_dataset(folder)
         return cls(raw, require_writable(paths.preprocessed / raw.name), plans_name, workers)
 
     @property
@@ -65,12 +70,6 @@ class Steps:
     @property
     def plans_folder(self) -> Path:
         return self.folder / self.plans_name
-
-    def verify(self) -> None:
-        """Gather every problem of every case and tell them together."""
-        from samunet.dataset.integrity import verify_dataset
-
-        verify_dataset(self.dataset, self.workers)
 
     def fingerprint(self, clean: bool) -> Fingerprint:
         """dataset.json and dataset_fingerprint.json, in the dataset's preprocessed folder."""
@@ -112,7 +111,7 @@ class Steps:
         from samunet.planning.groups import find_groups
         from samunet.planning.splits import ensure_splits
 
-        ensure_splits(self.dataset, self.folder, find_groups(self.dataset, groups))
+        ensure_splits(self.dataset, self.folder, find_groups(self.dataset, groups, self.folder))
 
     def arrays(self, plans: Plans) -> ArrayStore:
         """The preprocessed arrays, and copies of the labels by which a fold is evaluated without the raw folder."""

@@ -12,9 +12,10 @@ from samunet.console import progress, say
 from samunet.dataset.crop import OUTSIDE, BoundingBox, crop_to_nonzero
 from samunet.dataset.dataset import RawCase, RawDataset
 from samunet.dataset.geometry import Geometry
+from samunet.dataset.integrity import channel_problems, grid_problems, value_problems
 from samunet.dataset.labels import LabelSpace
 from samunet.dataset.readers import reader_named
-from samunet.errors import UserError
+from samunet.errors import UserError, joined
 from samunet.files import digest_of_array, digest_of_file, make_folder
 from samunet.planning.plans import DatasetPlan, Plans, digest_of_section
 from samunet.preprocessing.case import CaseProperties, PreparedCase
@@ -49,15 +50,7 @@ def prepare_case(case: RawCase, reader: str, dataset_plan: DatasetPlan, labels: 
         UserError: unreadable files, another number of channels than planned, image and label of different shape or
             spacing, a label value that dataset.json does not know, RGB values outside 0..255.
     """
-    image, geometry = reader_named(reader).read_images(case.images)
-    if len(image) != len(dataset_plan.channel_names):
-        raise UserError(
-            "A case must have the channels that were planned for.",
-            where=case.images[0],
-            found=f"{len(image)} channels",
-            mend=f"Give {len(dataset_plan.channel_names)}: {', '.join(dataset_plan.channel_names)}.",
-        )
-    segmentation = _read_segmentation(case.label, reader, geometry, labels) if case.label else None
+    image, segmentation, geometry = _read(case, reader, dataset_plan.channel_names, labels)
     axes = (0, *(axis + 1 for axis in dataset_plan.transpose_forward))
     spacing_mm = tuple(geometry.spacing_mm[axis] for axis in dataset_plan.transpose_forward)
     image = image.transpose(axes)
@@ -139,26 +132,20 @@ def _check_names(names: list[str]) -> None:
                         mend="Rename these cases; their files would be taken for segmentations.")
 
 
-def _read_segmentation(path: Path, reader: str, geometry: Geometry, labels: LabelSpace) -> np.ndarray:
-    segmentation, label_geometry = reader_named(reader).read_segmentation(path)
-    if label_geometry.shape != geometry.shape or not np.allclose(label_geometry.spacing_mm, geometry.spacing_mm):
-        raise UserError(
-            "A label file must have its image's shape and spacing.",
-            where=path,
-            found=f"shape {label_geometry.shape}, spacing {label_geometry.spacing_mm} mm; "
-            f"image: {geometry.shape}, {geometry.spacing_mm} mm",
-            mend="Resample the label onto the image's grid.",
-        )
-    known = set(labels.values) | ({labels.ignore} if labels.ignore is not None else set())
-    unknown = sorted(set(np.unique(segmentation).tolist()) - known)
-    if unknown:
-        raise UserError(
-            "A label file must hold only values that dataset.json lists.",
-            where=path,
-            found=", ".join(map(str, unknown)),
-            mend="Correct the file, or add the label to dataset.json.",
-        )
-    return segmentation
+def _read(
+    case: RawCase, reader: str, channel_names: tuple[str, ...], labels: LabelSpace
+) -> tuple[np.ndarray, np.ndarray | None, Geometry]:
+    """Image, segmentation and image geometry as they are in the files, checked."""
+    image, geometry = reader_named(reader).read_images(case.images)
+    problems = channel_problems(image, case.images[0], channel_names)
+    segmentation = None
+    if case.label is not None:
+        segmentation, label_geometry = reader_named(reader).read_segmentation(case.label)
+        problems += grid_problems(label_geometry, geometry, case.label)
+        problems += value_problems(segmentation, labels, case.label)
+    if problems:
+        raise joined(problems)
+    return image, segmentation, geometry
 
 
 def _crop_segmentation(segmentation: np.ndarray, outside: np.ndarray, bbox: BoundingBox) -> np.ndarray:

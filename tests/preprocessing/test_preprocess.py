@@ -311,7 +311,7 @@ def test_an_unknown_label_value_is_a_user_error(tmp_path):
     label[0, 0, 0] = 7
     with pytest.raises(UserError, match="dataset.json lists") as caught:
         prepare_case(raw_case(tmp_path, image, label, (1, 1, 1)), "SimpleITKIO", plan(), LABELS)
-    assert caught.value.found == "7" and "case.nii.gz" in caught.value.where
+    assert caught.value.found == "7 (1 voxels)" and "case.nii.gz" in caught.value.where
 
 
 def test_the_ignore_label_is_known(tmp_path):
@@ -324,7 +324,7 @@ def test_the_ignore_label_is_known(tmp_path):
 
 def test_another_number_of_channels_is_a_user_error(tmp_path):
     image, _ = blob((6, 8, 8), 0, channels=2)
-    with pytest.raises(UserError, match="channels that were planned") as caught:
+    with pytest.raises(UserError, match="must have the channels") as caught:
         prepare_case(raw_case(tmp_path, image, None, (1, 1, 1)), "SimpleITKIO", plan(), LABELS)
     assert "2 channels" in caught.value.found
 
@@ -334,7 +334,7 @@ def test_a_label_on_another_grid_is_a_user_error(tmp_path, shape, spacing_mm):
     image, _ = blob((6, 8, 8), 0)
     case = raw_case(tmp_path, image, None, (1, 1, 1))
     label = write(tmp_path / "label.nii.gz", np.zeros(shape, np.uint8), spacing_mm)
-    with pytest.raises(UserError, match="shape and spacing") as caught:
+    with pytest.raises(UserError, match="must have its image's") as caught:
         prepare_case(dataclasses.replace(case, label=label), "SimpleITKIO", plan(), LABELS)
     assert caught.value.where == str(label)
 
