@@ -13,6 +13,7 @@ import SimpleITK as sitk
 
 from samunet.console import say
 from samunet.dataset.geometry import Geometry
+from samunet.dataset.nifti_voxels import restore_not_finite
 from samunet.dataset.voxel_checks import as_image, as_segmentation, cannot_read, for_writing, require_file
 from samunet.errors import UserError
 from samunet.files import whole_file
@@ -62,6 +63,7 @@ def _read(path: Path) -> tuple[np.ndarray, Geometry]:
         raise cannot_read(path, fault) from fault
     _require_whole(path, image)
     array = sitk.GetArrayFromImage(image)
+    restore_not_finite(array, path, image)
     dimensions = image.GetDimension()
     if not 2 <= dimensions <= 4:
         raise UserError("An image file must have 2 to 4 dimensions.", where=path, found=f"{dimensions} dimensions",

@@ -1,0 +1,58 @@
+"""NaN and Inf come back although ITK reads them as 0."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from samunet.dataset.nifti_voxels import restore_not_finite
+
+
+def _volume(dtype) -> np.ndarray:
+    array = np.arange(60, dtype=dtype).reshape(3, 4, 5)
+    array[1, 2, 3], array[2, 0, 4], array[2, 3, 4] = np.nan, np.inf, -np.inf
+    return array
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
+def test_values_are_restored_at_their_places(dtype, ending, tmp_path):
+    path = tmp_path / f"a{ending}"
+    sitk.WriteImage(sitk.GetImageFromArray(_volume(dtype)), str(path))
+    image = sitk.ReadImage(str(path))
+    array = sitk.GetArrayFromImage(image)
+    assert np.isfinite(array).all(), "ITK began to keep them: this module can go"
+    restore_not_finite(array, path, image)
+    np.testing.assert_array_equal(array, _volume(dtype))
+
+
+def test_big_endian_files(tmp_path):
+    """A NIfTI-1 file written byte by byte: header of 348, 4 empty bytes, then the voxels."""
+    header = bytearray(352)
+    struct.pack_into(">i", header, 0, 348)
+    struct.pack_into(">8h", header, 40, 3, 5, 4, 3, 1, 1, 1, 1)
+    struct.pack_into(">2h", header, 70, 16, 32)
+    struct.pack_into(">8f", header, 76, 1, 1, 1, 1, 0, 0, 0, 0)
+    struct.pack_into(">3f", header, 108, 352, 1, 0)
+    header[344:348] = b"n+1\0"
+    path = tmp_path / "a.nii.gz"
+    path.write_bytes(gzip.compress(bytes(header) + _volume(">f4").tobytes()))
+    image = sitk.ReadImage(str(path))
+    array = sitk.GetArrayFromImage(image)
+    restore_not_finite(array, path, image)
+    np.testing.assert_array_equal(array, _volume(np.float32))
+
+
+@pytest.mark.parametrize("ending, dtype", [(".nii.gz", np.int16), (".nrrd", np.float32)])
+def test_other_types_and_formats_are_left_alone(ending, dtype, tmp_path):
+    path = tmp_path / f"a{ending}"
+    expected = np.arange(60, dtype=dtype).reshape(3, 4, 5)
+    sitk.WriteImage(sitk.GetImageFromArray(expected), str(path))
+    image = sitk.ReadImage(str(path))
+    array = sitk.GetArrayFromImage(image)
+    restore_not_finite(array, path, image)
+    np.testing.assert_array_equal(array, expected)
