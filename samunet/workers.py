@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from typing import TypeVar
 
 from samunet.errors import UserError
@@ -36,7 +37,7 @@ def each_case(
     """
     if workers <= 1 or len(items) <= 1:
         for name, item in zip(names, items, strict=True):
-            yield name, _told(name, lambda item=item: work(item))
+            yield name, _told(name, partial(work, item))
         return
     context = multiprocessing.get_context("spawn")
     waiting = list(zip(names, items, strict=True))[::-1]

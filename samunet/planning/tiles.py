@@ -61,7 +61,7 @@ class TileFrame:
     def cut(self, array: np.ndarray, index: int, fill: float) -> np.ndarray:
         """Tile `index` of `array` (..., Y, X) as (..., rows, columns), padded with `fill` outside the image."""
         padding = [(0, 0)] * (array.ndim - 2)
-        window = []
+        window: list[slice] = []
         for axis in (0, 1):
             start = self.starts[index][axis] - self.before[axis]
             stop = start + self.tile[axis]
