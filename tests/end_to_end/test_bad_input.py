@@ -74,8 +74,8 @@ DATASET_FAULTS: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
     "non-consecutive labels": (_renumber, ("consecutive", "dataset.json")),
     "fractional label": (
         lambda dataset: _rewrite(_label(dataset), lambda array: array.astype(np.float32) * 0.5), ("whole", "0.5", CASE)),
-    "truncated image": (lambda dataset: _truncate(_image(dataset)), ("read", f"{CASE}_0000.nii.gz")),
-    "truncated label": (lambda dataset: _truncate(_label(dataset)), ("read", f"{CASE}.nii.gz")),
+    "truncated image": (lambda dataset: _truncate(_image(dataset)), ("whole", "truncated", f"{CASE}_0000.nii.gz")),
+    "truncated label": (lambda dataset: _truncate(_label(dataset)), ("whole", "truncated", f"{CASE}.nii.gz")),
     "4D label": (lambda dataset: _rewrite(_label(dataset), lambda array: np.stack([array, array])), ("label", CASE)),
     "channel count": (lambda dataset: _rewrite(_image(dataset), lambda array: np.stack([array, array])),
                       ("channel", CASE)),
@@ -173,7 +173,7 @@ def copied(trained, tmp_path):
 
 @pytest.mark.parametrize("fault, words", [
     ("NaN", ("NaN", "box_001")),
-    ("truncated", ("read", "box_001")),
+    ("truncated", ("whole", "box_001")),
     ("channels", ("channel", "box_001")),
     ("empty", ("image",)),
     ("missing", ("folder",)),
