@@ -53,6 +53,8 @@ def evaluate_folder(
     output = Path(output) if output is not None else Path(prediction) / "summary.json"
     if output.suffix != ".json":
         raise UserError("The output file must end with .json.", where=output, mend="Name it summary.json, for example.")
+    if not labels.foreground:
+        raise UserError("`labels` in dataset.json must name a label besides the background.", found=repr(labels.names))
     pairs = _find_pairs(Path(reference), Path(prediction), file_ending, names)
     files.require_writable(output.parent)
     jobs = [_Job(*pair, reader, labels, tolerance_mm) for pair in pairs]

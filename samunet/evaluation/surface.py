@@ -134,5 +134,5 @@ def _sorted(distances_mm: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np
 
 def _weighted_percentile(distances_mm: np.ndarray, sizes: np.ndarray, percent: float) -> float:
     share = np.cumsum(sizes) / np.sum(sizes)
-    index = np.searchsorted(share, percent / 100)
+    index = int(np.searchsorted(share, percent / 100))
     return float(distances_mm[min(index, distances_mm.size - 1)])

@@ -1,0 +1,52 @@
+"""samunet_evaluate_folder: compare predicted segmentations with references, case by case."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from samunet.cli.main import command
+from samunet.cli.options import add_workers, command_parser, workers_of
+from samunet.console import result, say
+from samunet.errors import UserError
+
+DESCRIPTION = """Write nnU-Net's summary.json, and beside it metrics.json with HD95, ASSD, NSD and volume error in mm and ml,
+for every case and class. A missing prediction is an error; predictions without a reference are passed over."""
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = command_parser("samunet_evaluate_folder", DESCRIPTION,
+                            "samunet_evaluate_folder labelsTs predictions -djfile Dataset004_Hippocampus/dataset.json")
+    parser.add_argument("reference", type=Path, metavar="GT_FOLDER", help="folder with the reference segmentations")
+    parser.add_argument("prediction", type=Path, metavar="PRED_FOLDER", help="folder with the predicted segmentations")
+    parser.add_argument("-djfile", type=Path, required=True, metavar="FILE", help="the dataset's dataset.json")
+    parser.add_argument("-pfile", type=Path, metavar="FILE",
+                        help="plans.json, taken as nnU-Net's command does; dataset.json says all that is needed")
+    parser.add_argument("-o", dest="output", type=Path, metavar="FILE",
+                        help="where to write the summary, ending in .json (default: PRED_FOLDER/summary.json)")
+    add_workers(parser)
+    return parser
+
+
+@command
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = parser().parse_args(arguments)
+    from samunet.dataset.labels import LabelSpace
+    from samunet.dataset.readers import reader_for
+    from samunet.evaluation.evaluate import evaluate_folder
+    from samunet.evaluation.report import metrics_path
+    from samunet.files import read_json
+
+    content = read_json(options.djfile)
+    if not isinstance(content, dict) or not isinstance(content.get("file_ending"), str):
+        raise UserError("dataset.json must have `file_ending`.", where=options.djfile, mend='Write it, such as ".nii.gz".')
+    labels, file_ending = LabelSpace.from_dataset_json(content, str(options.djfile)), content["file_ending"]
+    overwrite = content.get("overwrite_image_reader_writer")
+    example = next(iter(sorted(options.reference.glob(f"*{file_ending}"))), None)
+    reader = reader_for(None if overwrite in (None, "None") else str(overwrite), file_ending, example, options.djfile)
+    output = options.output or options.prediction / "summary.json"
+    summary = evaluate_folder(options.reference, options.prediction, labels, file_ending, reader, output,
+                              workers_of(options))
+    say(f"mean foreground Dice of {len(summary['metric_per_case'])} cases: {summary['foreground_mean']['Dice']:.4f}")
+    result(f"evaluation: {output} and {metrics_path(output)}")

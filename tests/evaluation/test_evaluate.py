@@ -1,0 +1,239 @@
+"""evaluate_folder: by hand on one small case, against nnU-Net 2.8.1 on many, and bad input."""
+
+from __future__ import annotations
+
+import json
+import math
+import multiprocessing.dummy
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from samunet.cli.evaluate_folder import main
+from samunet.dataset.labels import LabelSpace
+from samunet.errors import UserError
+from samunet.evaluation.evaluate import evaluate_folder
+
+PLAIN = {"background": 0, "a": 1, "b": 2, "stray": 3, "never": 4}
+IGNORE = {**PLAIN, "ignore": 5}
+REGIONS = {"background": 0, "whole": [1, 2, 3], "core": [2, 3], "stray": 3, "never": [4]}
+REGIONS_IGNORE = {**REGIONS, "ignore": 5}
+
+
+def space(labels: dict, order: list[int] | None = None) -> LabelSpace:
+    return LabelSpace.from_dataset_json({"labels": labels, "regions_class_order": order})
+
+
+def write(path: Path, array: np.ndarray, spacing_xyz: tuple[float, ...] = (1.0, 2.0, 5.0)) -> None:
+    path.parent.mkdir(exist_ok=True, parents=True)
+    image = sitk.GetImageFromArray(array.astype(np.uint8))
+    image.SetSpacing(spacing_xyz[: array.ndim])
+    sitk.WriteImage(image, str(path))
+
+
+def folders(root: Path, ignore: int | None = None, cases: int = 4) -> tuple[Path, Path]:
+    """Random label blocks: case 0 all background, case 1 with an empty prediction; label 3 is only ever predicted."""
+    shape = (3, 8, 6)
+    for number in range(cases):
+        random = np.random.default_rng([number])
+        reference, prediction = (np.kron(random.integers(0, 4, (3, 4, 3)), np.ones((1, 2, 2))) for _ in range(2))
+        reference[reference == 3] = 1
+        if number == 0:
+            reference, prediction = np.zeros(shape), np.zeros(shape)
+        if number == 1:
+            prediction = np.zeros(shape)
+        if ignore is not None:
+            reference[random.random(shape) > 0.8] = ignore
+        write(root / "reference" / f"case_{number}.nii.gz", reference)
+        write(root / "prediction" / f"case_{number}.nii.gz", prediction)
+    return root / "reference", root / "prediction"
+
+
+def strict(path: Path) -> dict:
+    def refuse(constant: str):
+        raise AssertionError(f"{path.name} holds a bare {constant}")
+
+    return json.loads(path.read_text(), parse_constant=refuse)
+
+
+def assert_equal(ours, theirs, where: str = "") -> None:
+    assert type(ours) is type(theirs), where
+    if isinstance(theirs, dict):
+        assert list(ours) == list(theirs), where
+        for key in theirs:
+            assert_equal(ours[key], theirs[key], f"{where}/{key}")
+    elif isinstance(theirs, list):
+        assert len(ours) == len(theirs), where
+        for number, (one, other) in enumerate(zip(ours, theirs, strict=True)):
+            assert_equal(one, other, f"{where}/{number}")
+    elif isinstance(theirs, float):
+        assert ours == pytest.approx(theirs, abs=1e-6, nan_ok=True), where
+    else:
+        assert ours == theirs, where
+
+
+def test_one_case_by_hand(tmp_path):
+    # Two single voxels, one slice of 5 mm apart; voxels are 5 x 2 x 1 mm = 0.01 ml.
+    reference, prediction = np.zeros((4, 4, 4)), np.zeros((4, 4, 4))
+    reference[1, 1, 1:3] = 1
+    prediction[2, 1, 1] = 1
+    prediction[0, 0, 0] = 2
+    write(tmp_path / "gt" / "x.nii.gz", reference)
+    write(tmp_path / "pred" / "x.nii.gz", prediction)
+    summary = evaluate_folder(tmp_path / "gt", tmp_path / "pred", space({"background": 0, "a": 1, "b": 2, "c": 3}),
+                              ".nii.gz", "SimpleITKIO", None, 1)
+    row = summary["metric_per_case"][0]
+    assert row["metrics"]["1"] == {"Dice": 0, "IoU": 0, "FP": 1, "TP": 0, "FN": 2, "TN": 61, "n_pred": 1, "n_ref": 2}
+    assert row["metrics"]["2"]["Dice"] == 0 and row["metrics"]["2"]["FP"] == 1
+    assert math.isnan(row["metrics"]["3"]["Dice"]) and math.isnan(summary["foreground_mean"]["Dice"])
+
+    metrics = strict(tmp_path / "pred" / "metrics.json")
+    one, two, three = (metrics["metric_per_case"][0]["metrics"][key] for key in "123")
+    # From the reference's two voxels 5 and sqrt(26) mm, from the prediction's one 5 mm.
+    assert one["ASSD_mm"] == pytest.approx((10 + math.sqrt(26)) / 3)
+    # Surface elements lie at the corners. Those between the two slices touch the other surface or, at the reference's end,
+    # are 1 mm from it; those beyond are 5 mm away, at that end sqrt(26). Both halves are equally large.
+    assert one["HD95_mm"] == pytest.approx(math.sqrt(26))
+    assert one["NSD"] == pytest.approx(0.5)
+    assert one["volume_error_ml"] == pytest.approx(-0.01) and one["absolute_volume_error_ml"] == pytest.approx(0.01)
+    assert one["relative_volume_error"] == -0.5 and one["absolute_relative_volume_error"] == 0.5
+    assert two["HD95_mm"] == two["ASSD_mm"] == two["relative_volume_error"] == "Infinity" and two["NSD"] == 0
+    assert two["volume_error_ml"] == pytest.approx(0.01)
+    assert set(three.values()) == {None}
+    assert metrics["tolerance_mm"] == 1.0
+    assert metrics["mean"]["1"]["ASSD_mm"] == one["ASSD_mm"] and metrics["mean"]["2"]["ASSD_mm"] is None
+    assert metrics["infinite"]["2"]["ASSD_mm"] == 1 and metrics["undefined"]["2"]["ASSD_mm"] == 0
+    assert metrics["undefined"]["3"]["NSD"] == 1
+    assert metrics["foreground_mean"]["ASSD_mm"] == one["ASSD_mm"]
+    assert metrics["foreground_mean"]["NSD"] == pytest.approx(one["NSD"] / 2)
+
+
+@pytest.mark.parametrize(
+    "labels, order",
+    [(PLAIN, None), (IGNORE, None), (REGIONS, [1, 2, 3, 4]), (REGIONS_IGNORE, [1, 2, 3, 4])],
+    ids=["plain", "ignore", "regions", "regions_ignore"],
+)
+@pytest.mark.filterwarnings("ignore:Mean of empty slice")
+def test_summary_equals_nnunet(tmp_path, monkeypatch, labels, order):
+    evaluation = pytest.importorskip("nnunetv2.evaluation.evaluate_predictions")
+    from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
+    from nnunetv2.utilities.label_handling.label_handling import LabelManager
+
+    reference, prediction = folders(tmp_path, labels.get("ignore"))
+    manager = LabelManager(labels, order)
+    wanted = manager.foreground_regions if manager.has_regions else manager.foreground_labels
+    # Threads in place of its processes, which take seconds to start.
+    monkeypatch.setattr(evaluation, "multiprocessing", SimpleNamespace(get_context=lambda _: multiprocessing.dummy))
+    evaluation.compute_metrics_on_folder(str(reference), str(prediction), str(tmp_path / "nnunet.json"), SimpleITKIO(),
+                                         ".nii.gz", wanted, manager.ignore_label, num_processes=1)
+    theirs = (tmp_path / "nnunet.json").read_text()
+
+    evaluate_folder(reference, prediction, space(labels, order), ".nii.gz", "SimpleITKIO", tmp_path / "ours.json", 1)
+    ours = (tmp_path / "ours.json").read_text()
+    assert_equal(json.loads(ours), json.loads(theirs))
+    assert ours.count("NaN") == theirs.count("NaN") > 0
+    means = json.loads(theirs)["mean"]
+    assert means["3"]["Dice"] == 0 and math.isnan(means["(4,)" if order else "4"]["Dice"])  # the edges are in the data
+    assert list(strict(tmp_path / "ours_metrics.json")["mean"]) == [str(key) for key in wanted]
+
+
+def test_ignored_voxels_count_nowhere(tmp_path):
+    reference, prediction = np.zeros((2, 6, 6)), np.zeros((2, 6, 6))
+    reference[:, :3, :3] = prediction[:, :3, :3] = 1
+    reference[:, :, 4:] = 2
+    prediction[:, :, 4:] = 1  # wrong only where nobody knows better
+    write(tmp_path / "gt" / "x.nii.gz", reference)
+    write(tmp_path / "pred" / "x.nii.gz", prediction)
+    summary = evaluate_folder(tmp_path / "gt", tmp_path / "pred", space({"background": 0, "a": 1, "ignore": 2}),
+                              ".nii.gz", "SimpleITKIO", None, 1)
+    assert summary["foreground_mean"]["Dice"] == 1 and summary["foreground_mean"]["TN"] == 48 - 18
+    metrics = strict(tmp_path / "pred" / "metrics.json")["foreground_mean"]
+    assert (metrics["HD95_mm"], metrics["ASSD_mm"], metrics["NSD"], metrics["volume_error_ml"]) == (0, 0, 1, 0)
+
+
+def test_2d_files_are_measured_in_the_plane(tmp_path):
+    reference, prediction = np.zeros((9, 9)), np.zeros((9, 9))
+    reference[1, 1] = prediction[4, 5] = 1
+    write(tmp_path / "gt" / "x.png", reference)
+    write(tmp_path / "pred" / "x.png", prediction)
+    evaluate_folder(tmp_path / "gt", tmp_path / "pred", space({"background": 0, "a": 1}), ".png", "NaturalImage2DIO", None, 1)
+    metrics = strict(tmp_path / "pred" / "metrics.json")["mean"]["1"]
+    assert (metrics["HD95_mm"], metrics["ASSD_mm"]) == (5, 5)
+    assert metrics["volume_error_ml"] is None and metrics["relative_volume_error"] == 0
+
+
+def test_workers_give_the_same_files_and_only_named_cases_count(tmp_path):
+    reference, prediction = folders(tmp_path)
+    arguments = (reference, prediction, space(PLAIN), ".nii.gz", "SimpleITKIO")
+    names = ["case_3", "case_1", "case_2"]
+    evaluate_folder(*arguments, tmp_path / "one.json", 1, names=names, shown_prediction_folder=Path("/final/place"))
+    evaluate_folder(*arguments, tmp_path / "two.json", 2, names=names, shown_prediction_folder=Path("/final/place"))
+    assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
+    assert (tmp_path / "one_metrics.json").read_bytes() == (tmp_path / "two_metrics.json").read_bytes()
+    rows = json.loads((tmp_path / "one.json").read_text())["metric_per_case"]
+    assert [row["prediction_file"] for row in rows] == [f"/final/place/case_{n}.nii.gz" for n in (1, 2, 3)]
+    assert rows[0]["reference_file"] == str(reference / "case_1.nii.gz")
+
+
+def test_missing_predictions_are_all_named_and_nothing_is_written(tmp_path):
+    reference, prediction = folders(tmp_path)
+    (prediction / "case_1.nii.gz").unlink()
+    (prediction / "case_3.nii.gz").unlink()
+    with pytest.raises(UserError, match=r"2 of 4 are missing: case_1\.nii\.gz, case_3\.nii\.gz"):
+        evaluate_folder(reference, prediction, space(PLAIN), ".nii.gz", "SimpleITKIO", tmp_path / "new" / "s.json", 1)
+    assert not (tmp_path / "new").exists()
+
+
+def test_extra_predictions_are_passed_over_with_a_word(tmp_path, capsys):
+    reference, prediction = folders(tmp_path)
+    write(prediction / "stranger.nii.gz", np.zeros((2, 2, 2)))
+    summary = evaluate_folder(reference, prediction, space(PLAIN), ".nii.gz", "SimpleITKIO", None, 1)
+    assert len(summary["metric_per_case"]) == 4
+    assert "stranger.nii.gz" in capsys.readouterr().err
+
+
+def test_shapes_that_differ_are_told_together(tmp_path):
+    reference, prediction = folders(tmp_path)
+    for number in (1, 2):
+        write(prediction / f"case_{number}.nii.gz", np.zeros((3, 6, 8)))
+    with pytest.raises(UserError, match="must have the shape") as fault:
+        evaluate_folder(reference, prediction, space(PLAIN), ".nii.gz", "SimpleITKIO", None, 1)
+    assert "2 problems" in str(fault.value) and "(3, 6, 8)" in str(fault.value) and "(3, 8, 6)" in str(fault.value)
+    assert not list(prediction.glob("*.json"))
+
+
+@pytest.mark.parametrize("fault", ["no_folder", "empty", "not_json_ending", "named_but_missing"])
+def test_bad_places(tmp_path, fault):
+    reference, prediction = folders(tmp_path)
+    output, names = tmp_path / "summary.json", None
+    if fault == "no_folder":
+        prediction, words = tmp_path / "nowhere", "must exist"
+    elif fault == "empty":
+        (tmp_path / "empty").mkdir()
+        reference, words = tmp_path / "empty", "must hold segmentations"
+    elif fault == "not_json_ending":
+        output, words = tmp_path / "summary.txt", "end with .json"
+    else:
+        names, words = ["case_9"], "needs its reference"
+    with pytest.raises(UserError, match=words):
+        evaluate_folder(reference, prediction, space(PLAIN), ".nii.gz", "SimpleITKIO", output, 1, names=names)
+    assert not list(tmp_path.glob("summary*"))
+
+
+def test_command(tmp_path, capsys):
+    reference, prediction = folders(tmp_path)
+    dataset_json = tmp_path / "dataset.json"
+    dataset_json.write_text(json.dumps({"labels": PLAIN, "file_ending": ".nii.gz"}))
+    arguments = [str(reference), str(prediction), "-djfile", str(dataset_json), "-pfile", "plans.json", "-np", "1"]
+    assert main(arguments) == 0
+    printed = capsys.readouterr()
+    assert str(prediction / "summary.json") in printed.out and str(prediction / "metrics.json") in printed.out
+    (prediction / "case_2.nii.gz").unlink()
+    assert main([*arguments, "-o", str(tmp_path / "other.json")]) == 2
+    assert "case_2.nii.gz" in capsys.readouterr().err and not (tmp_path / "other.json").exists()
+    dataset_json.write_text(json.dumps({"labels": PLAIN}))
+    assert main(arguments) == 2
+    assert "file_ending" in capsys.readouterr().err
