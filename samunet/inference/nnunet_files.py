@@ -1,0 +1,90 @@
+"""Predictions as files, and what nnU-Net's own tools (nnUNetv2_ensemble and others) want to find beside them."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from samunet.dataset.readers import reader_named
+from samunet.files import whole_file, write_json
+from samunet.inference.export import Exported
+from samunet.planning.plans import Plans
+from samunet.preprocessing.case import CaseProperties
+
+PICKLE_PROTOCOL = 4
+
+
+def write_prediction(exported: Exported, folder: Path, properties: CaseProperties, file_ending: str) -> None:
+    """Write one case's segmentation and, if `exported` has them, its probabilities.
+
+    <case><ending> lies on the grid of the image files. With probabilities: <case>.npz (`probabilities` float32 (K, Z, Y, X),
+    axes of the file), <case>.pkl (nnU-Net's properties, built-in types only) and <case>.properties.json (ours; <case>.json
+    is where 3D tiffs keep their spacing). The segmentation comes last, so that it vouches for the others.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    name = properties.name
+    if exported.probabilities is not None:
+        with whole_file(folder / f"{name}.npz") as temporary:
+            np.savez_compressed(temporary, probabilities=exported.probabilities)
+        with whole_file(folder / f"{name}.pkl") as temporary, open(temporary, "wb") as stream:
+            pickle.dump(nnunet_properties(properties), stream, protocol=PICKLE_PROTOCOL)
+        write_json(folder / f"{name}.properties.json", properties.to_json())
+    reader = reader_named(properties.geometry.reader)
+    reader.write_segmentation(exported.segmentation, folder / f"{name}{file_ending}", properties.geometry)
+
+
+def prediction_is_whole(folder: Path, name: str, file_ending: str, with_probabilities: bool) -> bool:
+    """Whether everything that `write_prediction` writes for case `name` is there; files that exist are whole."""
+    endings = (file_ending, ".npz", ".pkl", ".properties.json") if with_probabilities else (file_ending,)
+    return all((folder / f"{name}{ending}").is_file() for ending in endings)
+
+
+def nnunet_properties(properties: CaseProperties) -> dict[str, Any]:
+    """The case's properties under nnU-Net's keys: lists, tuples, numbers and strings alone, so that loading runs nothing.
+
+    Shapes and the half-open box are (z, y, x) after the transpose; `spacing` has the file's axes.
+    """
+    return {
+        **properties.geometry.to_nnunet(),
+        "shape_before_cropping": tuple(properties.shape_before_cropping),
+        "bbox_used_for_cropping": [list(bounds) for bounds in properties.bbox],
+        "shape_after_cropping_and_before_resampling": tuple(properties.shape_after_cropping),
+    }
+
+
+def nnunet_plans(plans: Plans) -> dict[str, Any]:
+    """What nnU-Net's PlansManager is asked for when predictions are ensembled or postprocessed; no configuration."""
+    return {
+        "dataset_name": plans.dataset_name,
+        "plans_name": plans.plans_name,
+        "original_median_spacing_after_transp": list(plans.dataset.spacing_mm),
+        "original_median_shape_after_transp": list(plans.dataset.median_shape),
+        # Files are read and written by our own SimpleITK reader where a dataset names nibabel; the .pkl tells its geometry.
+        "image_reader_writer": reader_named(plans.dataset.reader).name,
+        "transpose_forward": list(plans.dataset.transpose_forward),
+        "transpose_backward": list(plans.dataset.transpose_backward),
+        "configurations": {},
+        "experiment_planner_used": "samunet",
+        "label_manager": "LabelManager",
+        "foreground_intensity_properties_per_channel": {
+            str(channel): statistics for channel, statistics in enumerate(plans.dataset.foreground_intensity)
+        },
+    }
+
+
+def write_companions(folder: Path, plans: Plans, dataset: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
+    """Write dataset.json, plans.json and predict_from_raw_data_args.json beside predictions, as nnU-Net does.
+
+    Arguments:
+        dataset: the content of dataset.json.
+        arguments: what the prediction was asked for, JSON types.
+    """
+    write_json(folder / "dataset.json", dict(dataset))
+    write_json(folder / "plans.json", nnunet_plans(plans))
+    write_json(folder / "predict_from_raw_data_args.json", dict(arguments))
