@@ -21,7 +21,7 @@ from samunet.planning.plans import EncoderPlan, Plans, digest_of_section
 from samunet.planning.shots import draw_shots
 from samunet.planning.splits import ensure_splits, fold_cases
 from samunet.preprocessing.case import PreparedCase
-from samunet.preprocessing.embeddings import CaseEmbeddings, ensure_embeddings
+from samunet.preprocessing.embeddings import CaseEmbeddings, ensure_embeddings, open_embeddings
 from samunet.preprocessing.store import ArrayStore
 from samunet.training.checkpoints import start_from
 from samunet.training.run_folder import RunFolder
@@ -67,12 +67,12 @@ class Experiment:
                             mend="Run samunet_preprocess again.")
         return segmentation[0]
 
-    def embeddings(self, names: Sequence[str]) -> list[CaseEmbeddings]:
-        """The cached embeddings of cases; what is missing or out of date is made first."""
+    def embeddings(self, names: Sequence[str]) -> dict[str, CaseEmbeddings]:
+        """The cached embeddings of cases by name; what is missing or out of date is made first."""
         assert self.encoder is not None
         folder = self.preprocessed / self.plans.plans_name / "embeddings" / self.section.encoder
         store = ensure_embeddings(names, self.arrays, self.plans, self.encoder, folder)
-        return [store.open(name, self._signature(name)) for name in names]
+        return {name: open_embeddings(name, self.arrays, self.plans, self.encoder, store) for name in names}
 
     def write_model_files(self) -> None:
         """Put plans (with this encoder's section alone), dataset.json and fingerprint beside the folds."""

@@ -103,11 +103,11 @@ def _train(experiment: Experiment, variant: EmbeddingVariant, run: dict[str, Any
     embeddings = experiment.embeddings(names)
     slices = []
     figures = {}
-    for name, source in zip(names, embeddings, strict=True):
+    for name, source in embeddings.items():
         segmentation = experiment.segmentation(name)
         slices.append(LabelSlices.build(segmentation, source.frame, labels))
         figures[name] = case_statistics(segmentation, labels, voxels_per_token(experiment.section))
-    cases = TrainingSet(names, embeddings, slices)
+    cases = TrainingSet(names, list(embeddings.values()), slices)
     sampler = Sampler(slices, labels, settings.batch_size, settings.seed)
     iterations = run["settings"]["iterations"]
     if iterations is None:

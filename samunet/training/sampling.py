@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from samunet.dataset.labels import LabelSpace
@@ -115,6 +116,6 @@ def _one_of(random: np.random.Generator, items: Sequence[T]) -> T:
     return items[int(random.integers(len(items)))]
 
 
-def _any_of(random: np.random.Generator, present: np.ndarray) -> int:
+def _any_of(random: np.random.Generator, present: ArrayLike) -> int:
     """The index of one of the true entries of `present` (N,)."""
     return int(random.choice(np.flatnonzero(present)))

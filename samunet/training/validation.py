@@ -9,7 +9,7 @@ from samunet.console import progress
 from samunet.evaluation.evaluate import evaluate_folder
 from samunet.files import make_folder
 from samunet.inference.export import export_case
-from samunet.inference.nnunet_files import write_prediction
+from samunet.inference.nnunet_files import prediction_is_whole, write_prediction
 from samunet.inference.predictor import predict_case
 from samunet.training.experiment import Experiment
 from samunet.variants.base import Comparator, Variant
@@ -25,24 +25,17 @@ def validate(experiment: Experiment, variant: Variant, output: Path, workers: in
     """
     dataset, probabilities = experiment.dataset, experiment.request.probabilities
     make_folder(output)
-    missing = [name for name in experiment.val_cases if not _is_whole(output, name, dataset.file_ending, probabilities)]
-    if not isinstance(variant, Comparator):
-        experiment.embeddings(missing)  # one progress bar for what is not cached yet
+    missing = [name for name in experiment.val_cases
+               if not prediction_is_whole(output, name, dataset.file_ending, probabilities)]
+    embeddings = {} if isinstance(variant, Comparator) else experiment.embeddings(missing)
     for name in progress(missing, "validating", len(missing)):
         case = experiment.arrays.load(name)
-        embeddings = None if isinstance(variant, Comparator) else experiment.embeddings([name])[0]
-        slabs = predict_case([variant], case, experiment.plans, experiment.encoder, embeddings=embeddings)
+        slabs = predict_case([variant], case, experiment.plans, experiment.encoder, embeddings=embeddings.get(name))
         exported = export_case(slabs, case.properties, experiment.plans.dataset, dataset.labels,
                                with_probabilities=probabilities)
-        write_prediction(exported, output, name, ...)
+        write_prediction(exported, output, case.properties, dataset.file_ending)
     return evaluate_folder(
         experiment.preprocessed / "gt_segmentations", output, dataset.labels, dataset.file_ending,
         experiment.plans.dataset.reader, None, workers, names=experiment.val_cases,
         shown_prediction_folder=experiment.folder.final / "validation",
     )
-
-
-def _is_whole(output: Path, name: str, file_ending: str, probabilities: bool) -> bool:
-    # The segmentation is written last, so it vouches for the probabilities beside it.
-    wanted = [f"{name}{file_ending}", *([f"{name}.npz", f"{name}.pkl"] if probabilities else [])]
-    return all((output / each).is_file() for each in wanted)
