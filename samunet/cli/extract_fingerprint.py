@@ -38,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser().parse_args(arguments)
     paths = paths_of(options)
     for dataset in options.datasets:
-        steps = Steps.of(dataset, paths, DEFAULT_PLANS_NAME, workers_of(options), verify=options.verify_dataset_integrity)
+        steps = Steps.of(
+            dataset, paths, DEFAULT_PLANS_NAME, workers_of(options), verify=options.verify_dataset_integrity
+        )
         steps.fingerprint(options.clean)
         result(f"fingerprint: {steps.folder / 'dataset_fingerprint.json'}")

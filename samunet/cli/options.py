@@ -29,16 +29,26 @@ def command_parser(name: str, description: str, example: str) -> argparse.Argume
 
 def add_datasets(parser: argparse.ArgumentParser) -> None:
     """`-d`: one or more datasets, as `options.datasets`."""
-    parser.add_argument("-d", dest="datasets", nargs="+", required=True, metavar="ID",
-                        help="dataset ids (4, 004) or names (Dataset004_Hippocampus), one or several")
+    parser.add_argument(
+        "-d",
+        dest="datasets",
+        nargs="+",
+        required=True,
+        metavar="ID",
+        help="dataset ids (4, 004) or names (Dataset004_Hippocampus), one or several",
+    )
 
 
 def add_paths(parser: argparse.ArgumentParser) -> None:
     """`--raw --preprocessed --results`; read them with `paths_of`."""
     group = parser.add_argument_group("folders (each wins over the environment variable of its name)")
     group.add_argument("--raw", type=Path, metavar="FOLDER", help="raw datasets (samunet_raw, else nnUNet_raw)")
-    group.add_argument("--preprocessed", type=Path, metavar="FOLDER",
-                       help="fingerprints, plans, arrays, embeddings (samunet_preprocessed)")
+    group.add_argument(
+        "--preprocessed",
+        type=Path,
+        metavar="FOLDER",
+        help="fingerprints, plans, arrays, embeddings (samunet_preprocessed)",
+    )
     group.add_argument("--results", type=Path, metavar="FOLDER", help="trained models (samunet_results)")
 
 
@@ -51,8 +61,13 @@ def paths_of(options: argparse.Namespace) -> Paths:
 
 def add_workers(parser: argparse.ArgumentParser) -> None:
     """`-np`; read it with `workers_of`."""
-    parser.add_argument("-np", dest="workers", type=at_least_one, metavar="N",
-                        help="cases worked on side by side (default: the processors, at most 8)")
+    parser.add_argument(
+        "-np",
+        dest="workers",
+        type=at_least_one,
+        metavar="N",
+        help="cases worked on side by side (default: the processors, at most 8)",
+    )
 
 
 def workers_of(options: argparse.Namespace) -> int:
@@ -64,9 +79,13 @@ def workers_of(options: argparse.Namespace) -> int:
 
 def add_encoder(parser: argparse.ArgumentParser) -> None:
     """`--encoder`; read it with `encoder_of`."""
-    parser.add_argument("--encoder", default=DEFAULT_ENCODER, metavar="NAME",
-                        help="untrained, vit_b, vit_l, vit_h, or the path of a checkpoint with SAM's key names "
-                             "(default: %(default)s, a mini SAM with random weights, until trained ones ship)")
+    parser.add_argument(
+        "--encoder",
+        default=DEFAULT_ENCODER,
+        metavar="NAME",
+        help="untrained, vit_b, vit_l, vit_h, or the path of a checkpoint with SAM's key names "
+        "(default: %(default)s, a mini SAM with random weights, until trained ones ship)",
+    )
 
 
 def encoder_of(options: argparse.Namespace) -> EncoderSpec:
@@ -81,27 +100,49 @@ def encoder_of(options: argparse.Namespace) -> EncoderSpec:
 
 def add_plans_name(parser: argparse.ArgumentParser) -> None:
     """`-plans_name`, as `options.plans_name`."""
-    parser.add_argument("-plans_name", default=DEFAULT_PLANS_NAME, metavar="NAME",
-                        help="name of the plans file and of the folder of arrays (default: %(default)s)")
+    parser.add_argument(
+        "-plans_name",
+        default=DEFAULT_PLANS_NAME,
+        metavar="NAME",
+        help="name of the plans file and of the folder of arrays (default: %(default)s)",
+    )
 
 
 def add_fingerprint(parser: argparse.ArgumentParser) -> None:
     """`--verify_dataset_integrity --clean`."""
-    parser.add_argument("--verify_dataset_integrity", action="store_true",
-                        help="first check every file of every case, and tell all problems together")
-    parser.add_argument("--clean", action="store_true", help="make the fingerprint anew even if the data have not changed")
+    parser.add_argument(
+        "--verify_dataset_integrity",
+        action="store_true",
+        help="first check every file of every case, and tell all problems together",
+    )
+    parser.add_argument(
+        "--clean", action="store_true", help="make the fingerprint anew even if the data have not changed"
+    )
 
 
 def add_planning(parser: argparse.ArgumentParser) -> None:
     """`--groups -gpu_memory_target -overwrite_target_spacing`."""
-    parser.add_argument("--groups", metavar="CSV_OR_PATTERN",
-                        help="which cases are one patient's: a file with the columns case,patient, or a regular expression for "
-                             "case ids whose first group is the patient, as in '(patient\\d+)_frame' "
-                             "(default: groups.csv beside dataset.json, if there is one)")
-    parser.add_argument("-gpu_memory_target", type=float, default=DEFAULT_MEMORY_TARGET_GB, metavar="GB",
-                        help="memory that training may take; the machine's own is never asked (default: %(default)g)")
-    parser.add_argument("-overwrite_target_spacing", type=float, nargs=3, metavar=("Z", "Y", "X"),
-                        help="target spacing in mm, in array order, instead of the planned one")
+    parser.add_argument(
+        "--groups",
+        metavar="CSV_OR_PATTERN",
+        help="which cases are one patient's: a file with the columns case,patient, or a regular expression for "
+        "case ids whose first group is the patient, as in '(patient\\d+)_frame' "
+        "(default: groups.csv beside dataset.json, if there is one)",
+    )
+    parser.add_argument(
+        "-gpu_memory_target",
+        type=float,
+        default=DEFAULT_MEMORY_TARGET_GB,
+        metavar="GB",
+        help="memory that training may take; the machine's own is never asked (default: %(default)g)",
+    )
+    parser.add_argument(
+        "-overwrite_target_spacing",
+        type=float,
+        nargs=3,
+        metavar=("Z", "Y", "X"),
+        help="target spacing in mm, in array order, instead of the planned one",
+    )
 
 
 def at_least_one(text: str) -> int:

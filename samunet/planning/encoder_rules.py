@@ -67,11 +67,14 @@ def input_size_for(spec: EncoderSpec, extent: Extent) -> tuple[int, str]:
             f"at {native} px a token would cover {voxels:.2g} voxels of the {max(extent)}-voxel extent, "
             f"finer than {FINEST_TOKEN}; {SMALL_INPUT} px costs a quarter"
         )
-    return native, f"native size; a token covers {voxels:.2g} voxels of the {max(extent)}-voxel extent, not under {FINEST_TOKEN}"
+    return (
+        native,
+        f"native size; a token covers {voxels:.2g} voxels of the {max(extent)}-voxel extent, not under {FINEST_TOKEN}",
+    )
 
 
 def tile_for(extent: Extent, input_size: int) -> tuple[Extent, str]:
-    """(rows, columns) of a tile, and why: the fewest tiles (1, 2, at most 3 an axis) whose tokens cover at most 8 voxels."""
+    """(rows, columns) of a tile, and why: the fewest tiles an axis (1 to 3) whose tokens cover at most 8 voxels."""
     for count, factor in TILE_FACTORS.items():  # noqa: B007 (told below)
         rows, columns = (max(math.ceil(side / factor), 1) for side in extent)
         voxels = token_voxels(max(rows, columns), input_size)
@@ -104,12 +107,14 @@ def stack_depth_for(depth: int) -> tuple[int, str]:
     if depth == 1:
         return 1, "2D images"
     largest_odd = depth if depth % 2 else depth - 1
-    return min(STACK_DEPTH, largest_odd), f"{STACK_DEPTH}, at most the largest odd number up to the median depth {depth}"
+    return min(
+        STACK_DEPTH, largest_odd
+    ), f"{STACK_DEPTH}, at most the largest odd number up to the median depth {depth}"
 
 
 @dataclass(frozen=True)
 class HeadMemory:
-    """Bytes that training AutoSAM's CNN head takes for each tile, in float32: activations and logits, with gradients."""
+    """Bytes that training AutoSAM's CNN head takes for each tile: float32 activations and logits, with gradients."""
 
     activations: int
     logits: int

@@ -51,15 +51,18 @@ class Fingerprint:
 
     def save(self, path: Path) -> None:
         """Write `dataset_fingerprint.json`: nnU-Net's keys, and ours after them."""
-        write_json(path, {
-            "spacings": self.spacings_mm,
-            "shapes_after_crop": self.shapes_after_crop,
-            "foreground_intensity_properties_per_channel": self.foreground_intensity_properties_per_channel,
-            "median_relative_size_after_cropping": self.median_relative_size_after_cropping,
-            "label_channels": self.label_channels,
-            "dataset_digest": self.dataset_digest,
-            "samunet_fingerprint_version": FINGERPRINT_VERSION,
-        })
+        write_json(
+            path,
+            {
+                "spacings": self.spacings_mm,
+                "shapes_after_crop": self.shapes_after_crop,
+                "foreground_intensity_properties_per_channel": self.foreground_intensity_properties_per_channel,
+                "median_relative_size_after_cropping": self.median_relative_size_after_cropping,
+                "label_channels": self.label_channels,
+                "dataset_digest": self.dataset_digest,
+                "samunet_fingerprint_version": FINGERPRINT_VERSION,
+            },
+        )
 
     @classmethod
     def load(cls, path: Path) -> Fingerprint:
@@ -140,12 +143,14 @@ def dataset_digest(dataset: RawDataset, *, with_labels: bool, workers: int) -> s
         }
         for case in dataset.cases
     }
-    return digest_of_json({
-        "cases": cases,
-        "channel_names": list(dataset.channel_names),
-        "reader": dataset.reader,
-        "label_channels": dataset.labels.channels,
-    })
+    return digest_of_json(
+        {
+            "cases": cases,
+            "channel_names": list(dataset.channel_names),
+            "reader": dataset.reader,
+            "label_channels": dataset.labels.channels,
+        }
+    )
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,8 @@ def find_groups(
 ) -> dict[str, str] | None:
     """Case -> patient for every case of `dataset`, or None where nothing is known.
 
-    Looked for in this order: `option`; `groups.csv` beside dataset.json; `groups.json` in `folder_preprocessed`, kept from
-    an earlier --groups. A warning is told where nothing is known but ids look like several files of one patient.
+    Looked for in this order: `option`; `groups.csv` beside dataset.json; `groups.json` in `folder_preprocessed`, kept
+    from an earlier --groups. A warning is told where nothing is known but ids look like files of one patient.
 
     Arguments:
         option: what --groups gives: the path of a CSV file with the columns case and patient, or a regular expression
@@ -54,14 +54,17 @@ def find_groups(
     pairs = looking_paired(names)
     if pairs:
         say(
-            f"warning: {' and '.join(pairs[0][:3])} look like files of one patient ({len(pairs)} such groups), but no groups "
-            f"are known: one patient may stand in training and in validation. Write {beside} (case,patient) or give --groups."
+            f"warning: {' and '.join(pairs[0][:3])} look like files of one patient ({len(pairs)} such groups), but no "
+            f"groups are known: one patient may stand in training and in validation. Write {beside} (case,patient) or "
+            f"give --groups."
         )
     return None
 
 
 def read_groups(path: Path, names: Iterable[str]) -> dict[str, str]:
-    """Case -> patient for `names`, from a CSV file with the columns `case` and `patient`. Other rows and columns are ignored.
+    """Case -> patient for `names`, from a CSV file with the columns `case` and `patient`.
+
+    Other rows and columns are ignored.
 
     Raises:
         UserError: no such file, not UTF-8, columns missing, a case under two patients, a case of `names` missing.
@@ -73,15 +76,23 @@ def read_groups(path: Path, names: Iterable[str]) -> dict[str, str]:
             reader.fieldnames = columns
             rows = list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as fault:
-        raise UserError("The groups file must be a readable CSV file in UTF-8.", where=path, found=str(fault)) from fault
+        raise UserError(
+            "The groups file must be a readable CSV file in UTF-8.", where=path, found=str(fault)
+        ) from fault
     if not {"case", "patient"} <= set(columns):
-        raise UserError("The groups file must have the columns case and patient.", where=path, found=", ".join(columns) or "nothing",
-                        mend="Make its first line: case,patient")
+        raise UserError(
+            "The groups file must have the columns case and patient.",
+            where=path,
+            found=", ".join(columns) or "nothing",
+            mend="Make its first line: case,patient",
+        )
     groups: dict[str, str] = {}
     for row in rows:
         case, patient = ((row[column] or "").strip() for column in ("case", "patient"))
         if patient and groups.setdefault(case, patient) != patient:
-            raise UserError("A case must belong to one patient.", where=path, found=f"{case}: {groups[case]} and {patient}")
+            raise UserError(
+                "A case must belong to one patient.", where=path, found=f"{case}: {groups[case]} and {patient}"
+            )
     return covering(groups, names, str(path), "Add a line for each of these cases.")
 
 
@@ -94,14 +105,23 @@ def groups_from_pattern(pattern: str, names: Iterable[str]) -> dict[str, str]:
     try:
         expression = re.compile(pattern)
     except re.error as fault:
-        raise UserError("--groups must be a CSV file or a valid regular expression.", where="--groups",
-                        found=f"{pattern!r}: {fault}") from fault
+        raise UserError(
+            "--groups must be a CSV file or a valid regular expression.",
+            where="--groups",
+            found=f"{pattern!r}: {fault}",
+        ) from fault
     if expression.groups < 1:
-        raise UserError("A --groups pattern must have a group in brackets that finds the patient.", where="--groups",
-                        found=repr(pattern), mend=r"Write for example '(patient\d+)_frame'.")
+        raise UserError(
+            "A --groups pattern must have a group in brackets that finds the patient.",
+            where="--groups",
+            found=repr(pattern),
+            mend=r"Write for example '(patient\d+)_frame'.",
+        )
     names = list(names)
     found = {name: match.group(1) for name in names if (match := expression.search(name)) and match.group(1)}
-    return covering(found, names, f"--groups {pattern!r}", "Widen the pattern until it finds a patient in every case id.")
+    return covering(
+        found, names, f"--groups {pattern!r}", "Widen the pattern until it finds a patient in every case id."
+    )
 
 
 def kept_groups(folder_preprocessed: Path) -> dict[str, str] | None:
@@ -118,7 +138,7 @@ def keep_groups(folder_preprocessed: Path, groups: Mapping[str, str]) -> None:
 
 
 def looking_paired(names: Iterable[str]) -> list[list[str]]:
-    """Sets of two or more ids that differ only in an ending such as _ED and _ES, frame01 and frame12, _pre and _post."""
+    """Sets of ids that differ only in an ending such as _ED and _ES, _frame01 and _frame12, _pre and _post."""
     by_stem: dict[str, list[str]] = defaultdict(list)
     for name in sorted(names):
         ending = _VARYING_END.search(name)
@@ -137,6 +157,10 @@ def covering(groups: Mapping[str, str], names: Iterable[str], where: str, mend: 
     missing = [name for name in names if name not in groups]
     if missing:
         shown = ", ".join(missing[:5]) + (" ..." if len(missing) > 5 else "")
-        raise UserError("Every case must have a patient, or none.", where=where,
-                        found=f"{len(missing)} of {len(names)} cases without one: {shown}", mend=mend)
+        raise UserError(
+            "Every case must have a patient, or none.",
+            where=where,
+            found=f"{len(missing)} of {len(names)} cases without one: {shown}",
+            mend=mend,
+        )
     return {name: groups[name] for name in names}

@@ -99,7 +99,9 @@ def plan_dataset(
         use_mask_for_norm=masks_for(schemes, relative),
         foreground_intensity=tuple(statistics.get(str(index), {}) for index in range(len(schemes))),
         reasons={
-            "reader": f"dataset.json asks for {dataset.reader}" if dataset.reader else f"reads {dataset.file_ending} files",
+            "reader": f"dataset.json asks for {dataset.reader}"
+            if dataset.reader
+            else f"reads {dataset.file_ending} files",
             "transpose_forward": (
                 f"axis {forward[0]} is the coarsest, or the first of equals, in the files' spacing of "
                 f"{' x '.join(f'{value:g}' for value in spacing_mm)} mm, so it is the slice axis"
@@ -113,7 +115,8 @@ def plan_dataset(
                 f"channel '{name}' is {scheme}" for name, scheme in zip(dataset.channel_names, schemes, strict=True)
             ),
             "use_mask_for_norm": (
-                f"the non-zero crop leaves {relative:.1%} of the median case; z-score stays inside the mask below {MASKED_BELOW:.0%}"
+                f"the non-zero crop leaves {relative:.1%} of the median case; "
+                f"z-score stays inside the mask below {MASKED_BELOW:.0%}"
             ),
             "foreground_intensity": _foreground_reason(schemes),
         },
@@ -132,7 +135,9 @@ def plan_encoder(
         UserError: a memory target that is not above 0.
     """
     if not memory_target_gb > 0:
-        raise UserError("The memory target must be above 0 GB.", where="-gpu_memory_target", found=f"{memory_target_gb:g}")
+        raise UserError(
+            "The memory target must be above 0 GB.", where="-gpu_memory_target", found=f"{memory_target_gb:g}"
+        )
     shapes = plan_grid_shapes(dataset_plan, fingerprint)
     depth = dataset_plan.median_shape[0]
     extent = rules.in_plane_extent(shapes)

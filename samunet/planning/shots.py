@@ -29,8 +29,12 @@ def draw_shots(train: Sequence[str], groups: Mapping[str, str] | None, shots: in
         UserError: fewer cases than shots, no shots, or a negative draw.
     """
     if not 1 <= shots <= len(train):
-        raise UserError("--shots must be at least 1 and at most the fold's labelled training cases.", where="--shots",
-                        found=f"{shots} shots, {len(train)} cases", mend=f"Give a number from 1 to {len(train)}.")
+        raise UserError(
+            "--shots must be at least 1 and at most the fold's labelled training cases.",
+            where="--shots",
+            found=f"{shots} shots, {len(train)} cases",
+            mend=f"Give a number from 1 to {len(train)}.",
+        )
     if draw < 0:
         raise UserError("--draw must be 0 or more.", where="--draw", found=str(draw))
     cases_of: dict[str, list[str]] = defaultdict(list)

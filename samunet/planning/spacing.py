@@ -22,9 +22,9 @@ Axes = tuple[int, int, int]
 def target_spacing(spacings_mm: Sequence[Three], shapes: Sequence[Shape]) -> tuple[Three, str]:
     """The spacing to resample to, in the files' axis order (z, y, x), and the reason in one line.
 
-    The median of each axis. Where the coarsest axis is over three times as coarse as the others and also has less than a
-    third of their voxels, that axis takes its 10th percentile instead, but stays coarser than the others: the median
-    would make up too many slices for cases that are finer there.
+    The median of each axis. Where the coarsest axis is over three times as coarse as the others and also has less than
+    a third of their voxels, that axis takes its 10th percentile instead, but stays coarser than the others: the median
+    would blur or drop slices of the cases that are finer there.
 
     Arguments:
         spacings_mm: one (z, y, x) for each case.
@@ -42,8 +42,8 @@ def target_spacing(spacings_mm: Sequence[Three], shapes: Sequence[Shape]) -> tup
         low = np.percentile(spacings[:, worst], LOW_PERCENTILE)
         target[worst] = low if low >= coarsest_other else coarsest_other + 1e-5
         reason += (
-            f"; axis {worst} (median {median:g} mm, {sizes[worst]:g} voxels) is over {ANISOTROPY:g} times as coarse and as "
-            f"short as the others, so its {LOW_PERCENTILE}th percentile is taken"
+            f"; axis {worst} (median {median:g} mm, {sizes[worst]:g} voxels) is over {ANISOTROPY:g} times as "
+            f"coarse and as short as the others, so its {LOW_PERCENTILE}th percentile is taken"
         )
     return _three(target), reason
 
@@ -65,7 +65,7 @@ def checked_spacing(spacing_mm: Sequence[float]) -> Three:
 
 
 def slice_axis_first(spacing_mm: Three) -> tuple[Axes, Axes]:
-    """(transpose_forward, transpose_backward): the coarsest axis (the first of equals) comes first, the others keep order."""
+    """(transpose_forward, transpose_backward): the coarsest axis (the first of equals) first, the others in order."""
     slice_axis = int(np.argmax(spacing_mm))
     forward = [slice_axis, *(axis for axis in range(3) if axis != slice_axis)]
     first, second, third = (forward.index(axis) for axis in range(3))

@@ -27,8 +27,8 @@ Split = dict[str, list[str]]
 def make_splits(names: Sequence[str], groups: Mapping[str, str] | None) -> list[Split]:
     """Five folds, or as many as there are patients below five; none for one patient (then only fold `all` exists).
 
-    nnU-Net's rule: `KFold(5, shuffle=True, random_state=12345)` over the sorted ids. With `groups` (case -> patient) the
-    rule runs over the patients, sorted as strings, so that one patient never stands on both sides.
+    nnU-Net's rule: `KFold(5, shuffle=True, random_state=12345)` over the sorted ids. With `groups` (case -> patient)
+    the rule runs over the patients, sorted as strings, so that one patient never stands on both sides.
 
     Returns:
         For each fold {"train": [...], "val": [...]}, both sorted.
@@ -42,15 +42,17 @@ def make_splits(names: Sequence[str], groups: Mapping[str, str] | None) -> list[
     for places in _folds(len(patients), count):
         held_out = set(patients[places].tolist())
         ordered = sorted(patient_of)
-        splits.append({
-            "train": [name for name in ordered if patient_of[name] not in held_out],
-            "val": [name for name in ordered if patient_of[name] in held_out],
-        })
+        splits.append(
+            {
+                "train": [name for name in ordered if patient_of[name] not in held_out],
+                "val": [name for name in ordered if patient_of[name] in held_out],
+            }
+        )
     return splits
 
 
 def _folds(items: int, count: int) -> list[np.ndarray]:
-    """scikit-learn's KFold with shuffling: held-out places of each fold; the first `items % count` folds have one more."""
+    """scikit-learn's shuffled KFold: held-out places of each fold; the first `items % count` folds have one more."""
     order = np.arange(items)
     np.random.RandomState(SPLIT_SEED).shuffle(order)
     return np.array_split(order, count)
@@ -59,19 +61,21 @@ def _folds(items: int, count: int) -> list[np.ndarray]:
 def ensure_splits(dataset: RawDataset, folder_preprocessed: Path, groups: Mapping[str, str] | None) -> list[Split]:
     """The folds of `dataset`: those of `splits_final.json` if there is one, else new ones, which are written.
 
-    A file in the preprocessed folder wins; one beside dataset.json is copied there. Only labelled cases take part. Groups
-    are kept in the preprocessed folder beside the splits; without `groups` the kept ones are used.
+    A file in the preprocessed folder wins; one beside dataset.json is copied there. Only labelled cases take part.
+    Groups are kept in the preprocessed folder beside the splits; without `groups` the kept ones are used.
 
     Raises:
-        UserError: an existing file that is no list of folds, names unknown or unlabelled cases, has a case on both sides,
-            an empty side, or differs from the one beside dataset.json.
+        UserError: an existing file that is no list of folds, names unknown or unlabelled cases, has a case on both
+            sides, an empty side, or differs from the one beside dataset.json.
     """
     path = folder_preprocessed / SPLITS_FILE
     given = dataset.folder / SPLITS_FILE
     names = labelled_names(dataset)
     groups = groups if groups is not None else kept_groups(folder_preprocessed)
     if groups is not None:
-        groups = covering(groups, names, str(folder_preprocessed / GROUPS_JSON), "Give --groups again to samunet_plan_experiment.")
+        groups = covering(
+            groups, names, str(folder_preprocessed / GROUPS_JSON), "Give --groups again to samunet_plan_experiment."
+        )
     if path.is_file():
         splits = read_splits(path, names)
         if given.is_file():
@@ -100,11 +104,19 @@ def read_splits(path: Path, names: Sequence[str]) -> list[Split]:
         both = sorted(set(split["train"]) & set(split["val"]))
         empty = [side for side in ("train", "val") if not split[side]]
         if unknown:
-            problems.append(UserError("Folds must name labelled cases of the dataset.", where=where, found=_some(unknown), mend=mend))
+            problems.append(
+                UserError(
+                    "Folds must name labelled cases of the dataset.", where=where, found=_some(unknown), mend=mend
+                )
+            )
         if both:
-            problems.append(UserError("No case may be in train and val of one fold.", where=where, found=_some(both), mend=mend))
+            problems.append(
+                UserError("No case may be in train and val of one fold.", where=where, found=_some(both), mend=mend)
+            )
         if empty:
-            problems.append(UserError("Both sides of a fold must have cases.", where=where, found=f"no {empty[0]}", mend=mend))
+            problems.append(
+                UserError("Both sides of a fold must have cases.", where=where, found=f"no {empty[0]}", mend=mend)
+            )
     if problems:
         raise joined(problems)
     return [{"train": list(split["train"]), "val": list(split["val"])} for split in content]
@@ -121,8 +133,12 @@ def fold_cases(splits: Sequence[Split], fold: str, dataset: RawDataset) -> tuple
         return names, list(names)
     known = [str(number) for number in range(len(splits))]
     if fold not in known:
-        raise UserError("The fold must be one that exists.", where="FOLD", found=fold,
-                        mend=f"Choose one of: {', '.join([*known, ALL])}.")
+        raise UserError(
+            "The fold must be one that exists.",
+            where="FOLD",
+            found=fold,
+            mend=f"Choose one of: {', '.join([*known, ALL])}.",
+        )
     split = splits[int(fold)]
     return list(split["train"]), list(split["val"])
 
@@ -134,12 +150,14 @@ def labelled_names(dataset: RawDataset) -> list[str]:
 
 def _is_split(split: Any) -> bool:
     return isinstance(split, dict) and all(
-        isinstance(split.get(side), list) and all(isinstance(name, str) for name in split[side]) for side in ("train", "val")
+        isinstance(split.get(side), list) and all(isinstance(name, str) for name in split[side])
+        for side in ("train", "val")
     )
 
 
 def _must_agree(splits: list[Split], path: Path, given: list[Split], given_path: Path) -> None:
-    """As in nnU-Net, the preprocessed file may have more folds, but those of the raw folder's file must be its first."""
+    """As in nnU-Net, the preprocessed file may have more folds, but the raw folder's must be its first."""
+
     def sides(folds: list[Split]) -> list[tuple[set[str], set[str]]]:
         return [(set(fold["train"]), set(fold["val"])) for fold in folds]
 
@@ -157,11 +175,16 @@ def _warn_of_leaks(splits: list[Split], groups: Mapping[str, str], path: Path) -
     for split in splits:
         torn |= {groups[name] for name in split["train"]} & {groups[name] for name in split["val"]}
     if torn:
-        say(f"warning: {path} puts patients on both sides of a fold: {_some(sorted(torn))}. Delete it to split by patient.")
+        say(
+            f"warning: {path} puts patients on both sides of a fold: {_some(sorted(torn))}. "
+            "Delete it to split by patient."
+        )
 
 
 def _warn_of_absent(splits: list[Split], names: Sequence[str], path: Path) -> None:
-    absent = sorted(set(names) - {name for split in splits for side in split.values() for name in side}) if splits else []
+    absent = (
+        sorted(set(names) - {name for split in splits for side in split.values() for name in side}) if splits else []
+    )
     if absent:
         say(f"warning: labelled cases that stand in no fold of {path}: {_some(absent)}.")
 

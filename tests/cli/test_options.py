@@ -13,8 +13,10 @@ from samunet.workers import default_workers
 
 def test_flags_are_nnunets():
     given = plan_experiment.parser().parse_args(
-        shlex.split("-d 4 Dataset027_ACDC -np 3 -plans_name mine -gpu_memory_target 4.5 -overwrite_target_spacing 3 1 1 "
-                    "--groups '(a)b' --encoder vit_b --raw r --preprocessed p --results q")
+        shlex.split(
+            "-d 4 Dataset027_ACDC -np 3 -plans_name mine -gpu_memory_target 4.5 -overwrite_target_spacing 3 1 1 "
+            "--groups '(a)b' --encoder vit_b --raw r --preprocessed p --results q"
+        )
     )
     assert given.datasets == ["4", "Dataset027_ACDC"]
     assert (options.workers_of(given), given.plans_name, given.gpu_memory_target) == (3, "mine", 4.5)

@@ -22,13 +22,19 @@ def folders(tmp_path: Path) -> list[str]:
     for part in ("imagesTr", "labelsTr"):
         (raw / part).mkdir(parents=True)
     for name in NAMES:
-        for path, array in ((f"imagesTr/{name}_0000", generator.normal(size=(6, 20, 16)).astype(np.float32)),
-                            (f"labelsTr/{name}", generator.integers(0, 2, (6, 20, 16)).astype(np.uint8))):
+        for path, array in (
+            (f"imagesTr/{name}_0000", generator.normal(size=(6, 20, 16)).astype(np.float32)),
+            (f"labelsTr/{name}", generator.integers(0, 2, (6, 20, 16)).astype(np.uint8)),
+        ):
             image = sitk.GetImageFromArray(array)
             image.SetSpacing((1.0, 1.0, 4.0))
             sitk.WriteImage(image, str(raw / f"{path}.nii.gz"))
-    content = {"channel_names": {"0": "cine"}, "labels": {"background": 0, "one": 1}, "numTraining": 10,
-               "file_ending": ".nii.gz"}
+    content = {
+        "channel_names": {"0": "cine"},
+        "labels": {"background": 0, "one": 1},
+        "numTraining": 10,
+        "file_ending": ".nii.gz",
+    }
     (raw / "dataset.json").write_text(json.dumps(content))
     parts = ("raw", "preprocessed", "results")
     return ["-d", "3", "-np", "1", *(each for part in parts for each in (f"--{part}", str(tmp_path / part)))]
@@ -73,8 +79,15 @@ def test_planning_twice_gives_the_same_bytes(folders, tmp_path):
     assert {path.name: path.read_bytes() for path in made.iterdir()} == first
 
 
-@pytest.mark.parametrize("wrong", [["--groups", "no_group"], ["-gpu_memory_target", "0"], ["--encoder", "no_such_encoder"],
-                                   ["-overwrite_target_spacing", "0", "1", "1"]])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["--groups", "no_group"],
+        ["-gpu_memory_target", "0"],
+        ["--encoder", "no_such_encoder"],
+        ["-overwrite_target_spacing", "0", "1", "1"],
+    ],
+)
 def test_bad_input_ends_with_code_2_and_one_message(folders, wrong, capsys):
     assert plan_experiment.main([*folders, *wrong]) == 2
     message = capsys.readouterr().err

@@ -58,7 +58,8 @@ def test_tile_is_the_largest_whose_token_covers_eight_voxels(extent, input_size,
 
 def test_tile_reason_states_the_figures():
     assert tile_for((129, 100), 256)[1] == (
-        "2 tiles an axis over the extent 129x100 (largest case, at most 1.25 x the median); a token covers 5.4 voxels, at most 8"
+        "2 tiles an axis over the extent 129x100 (largest case, at most 1.25 x the median); "
+        "a token covers 5.4 voxels, at most 8"
     )
 
 

@@ -36,8 +36,12 @@ def make_dataset(folder: Path, channels: dict[str, str], cases: int = 3) -> Path
         label[3:6, 5:12, 4:10] = 1
         label[3, 5, 4] = 2 if case == cases - 1 else 1
         write(folder / "labelsTr" / f"case_{case}.nii.gz", label, spacing_mm)
-    content = {"channel_names": channels, "labels": {"background": 0, "one": 1, "two": 2}, "numTraining": cases,
-               "file_ending": ".nii.gz"}
+    content = {
+        "channel_names": channels,
+        "labels": {"background": 0, "one": 1, "two": 2},
+        "numTraining": cases,
+        "file_ending": ".nii.gz",
+    }
     (folder / "dataset.json").write_text(json.dumps(content))
     return folder
 
@@ -119,7 +123,10 @@ def test_ct_statistics_equal_nnunets(tmp_path, monkeypatch):
     expected = extractor.run()
     found = extract_fingerprint(dataset, tmp_path / "fingerprint.json", 1, False)
     assert set(found.foreground_intensity_properties_per_channel) == {"1"}
-    assert found.foreground_intensity_properties_per_channel["1"] == expected["foreground_intensity_properties_per_channel"][1]
+    assert (
+        found.foreground_intensity_properties_per_channel["1"]
+        == expected["foreground_intensity_properties_per_channel"][1]
+    )
     assert [list(spacing) for spacing in found.spacings_mm] == [list(spacing) for spacing in expected["spacings"]]
     assert list(found.shapes_after_crop) == expected["shapes_after_crop"]
     assert found.median_relative_size_after_cropping == expected["median_relative_size_after_cropping"]

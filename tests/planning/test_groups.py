@@ -21,7 +21,9 @@ def dataset_of(folder: Path, names=NAMES) -> RawDataset:
 
 def test_a_csv_beside_dataset_json_is_used_by_itself(tmp_path):
     (tmp_path / "groups.csv").write_text("case,patient\n" + "".join(f"{name},{name[:10]}\n" for name in NAMES))
-    assert find_groups(dataset_of(tmp_path), None) == dict(zip(NAMES, ["patient001", "patient001", "patient002"], strict=True))
+    assert find_groups(dataset_of(tmp_path), None) == dict(
+        zip(NAMES, ["patient001", "patient001", "patient002"], strict=True)
+    )
 
 
 def test_other_columns_rows_and_a_byte_order_mark_do_not_matter(tmp_path):
@@ -68,8 +70,14 @@ def test_a_csv_that_is_not_there_is_an_error(tmp_path):
         find_groups(dataset_of(tmp_path), str(tmp_path / "none.csv"))
 
 
-@pytest.mark.parametrize(("pattern", "rule"), [("patient(", "valid regular expression"), (r"patient\d+", "group in brackets"),
-                                               ("(frame12)", "Every case must have a patient")])
+@pytest.mark.parametrize(
+    ("pattern", "rule"),
+    [
+        ("patient(", "valid regular expression"),
+        (r"patient\d+", "group in brackets"),
+        ("(frame12)", "Every case must have a patient"),
+    ],
+)
 def test_a_bad_pattern_says_what_is_wrong(pattern, rule):
     with pytest.raises(UserError, match=rule):
         groups_from_pattern(pattern, NAMES)

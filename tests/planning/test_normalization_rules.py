@@ -8,12 +8,39 @@ from samunet.planning.normalization_rules import SCHEMES, ZSCORE_CHANNELS, masks
 
 def test_scheme_names_count_without_case():
     assert schemes_of(["CT", "noNorm", "zScore", "rescale_to_0_1", "rgb_to_0_1"]) == (
-        "ct", "nonorm", "zscore", "rescale_to_0_1", "rgb_to_0_1",
+        "ct",
+        "nonorm",
+        "zscore",
+        "rescale_to_0_1",
+        "rgb_to_0_1",
     )
 
 
-@pytest.mark.parametrize("name", ["MRI", "T1", "t1w", "T1ce", "T1Gd", "T2", "T2w", "FLAIR", "T2-FLAIR", "T2 Flair", "PD", "ADC",
-                                  "DWI", "cine", "cine-MRI", "cineMRI", "PET", "US", "OCT", "microscopy"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "MRI",
+        "T1",
+        "t1w",
+        "T1ce",
+        "T1Gd",
+        "T2",
+        "T2w",
+        "FLAIR",
+        "T2-FLAIR",
+        "T2 Flair",
+        "PD",
+        "ADC",
+        "DWI",
+        "cine",
+        "cine-MRI",
+        "cineMRI",
+        "PET",
+        "US",
+        "OCT",
+        "microscopy",
+    ],
+)
 def test_known_modalities_are_z_score(name):
     assert schemes_of([name]) == ("zscore",)
 

@@ -17,8 +17,15 @@ from samunet.planning.plans import DatasetPlan, EncoderPlan, Plans
 
 MINI = EncoderSpec("untrained", "mini", "mini", 256)
 VIT_B = EncoderSpec("vit_b", "vit_b", "sam", 1024)
-CT_STATISTICS = {"mean": 99.5, "median": 101.0, "std": 39.4, "min": -1024.0, "max": 3071.0, "percentile_99_5": 215.0,
-                 "percentile_00_5": -17.0}
+CT_STATISTICS = {
+    "mean": 99.5,
+    "median": 101.0,
+    "std": 39.4,
+    "min": -1024.0,
+    "max": 3071.0,
+    "percentile_99_5": 215.0,
+    "percentile_00_5": -17.0,
+}
 
 
 @dataclass(frozen=True)
@@ -42,28 +49,47 @@ class Made:
         if self.ending == ".png":
             spacings[:], shapes[:, 0] = self.spacing_mm, 1
         statistics = {str(index): CT_STATISTICS for index, name in enumerate(self.channels) if name == "CT"}
-        return Fingerprint(tuple(map(tuple, spacings.tolist())), tuple(map(tuple, shapes.tolist())), self.relative_size,
-                           statistics, 3, "digest")
+        return Fingerprint(
+            tuple(map(tuple, spacings.tolist())),
+            tuple(map(tuple, shapes.tolist())),
+            self.relative_size,
+            statistics,
+            3,
+            "digest",
+        )
 
     def dataset(self, folder: Path) -> RawDataset:
         names = [f"case_{index}" for index in range(self.cases)]
         content = {
             "channel_names": {str(index): name for index, name in enumerate(self.channels)},
-            "labels": {"background": 0, "one": 1, "two": 2}, "numTraining": self.cases, "file_ending": self.ending,
+            "labels": {"background": 0, "one": 1, "two": 2},
+            "numTraining": self.cases,
+            "file_ending": self.ending,
             "overwrite_image_reader_writer": self.reader,
         }
         for part in ("imagesTr", "labelsTr"):
             (folder / part).mkdir(parents=True)
         cases = []
         for name in names:
-            images = tuple(folder / "imagesTr" / f"{name}_{channel:04d}{self.ending}" for channel in range(len(self.channels)))
+            images = tuple(
+                folder / "imagesTr" / f"{name}_{channel:04d}{self.ending}" for channel in range(len(self.channels))
+            )
             label = folder / "labelsTr" / f"{name}{self.ending}"
             for path in (*images, label):
                 path.touch()
             cases.append(RawCase(name, images, label))
         (folder / "dataset.json").write_text(json.dumps(content))
-        return RawDataset(folder, folder.name, LabelSpace.from_dataset_json(content), self.channels, self.ending, self.reader,
-                          tuple(cases), frozenset(), content)
+        return RawDataset(
+            folder,
+            folder.name,
+            LabelSpace.from_dataset_json(content),
+            self.channels,
+            self.ending,
+            self.reader,
+            tuple(cases),
+            frozenset(),
+            content,
+        )
 
 
 MADE = {
@@ -84,16 +110,24 @@ def nnunet_plans(made: Made, folder: Path, monkeypatch) -> dict:
     monkeypatch.setenv("nnUNet_preprocessed", str(preprocessed))
     (preprocessed / "Dataset001_Made").mkdir(parents=True)
     ours = made.fingerprint()
-    content = {"spacings": ours.spacings_mm, "shapes_after_crop": ours.shapes_after_crop,
-               "median_relative_size_after_cropping": made.relative_size,
-               "foreground_intensity_properties_per_channel": ours.foreground_intensity_properties_per_channel}
+    content = {
+        "spacings": ours.spacings_mm,
+        "shapes_after_crop": ours.shapes_after_crop,
+        "median_relative_size_after_cropping": made.relative_size,
+        "foreground_intensity_properties_per_channel": ours.foreground_intensity_properties_per_channel,
+    }
     (preprocessed / "Dataset001_Made" / "dataset_fingerprint.json").write_text(json.dumps(content))
     monkeypatch.setattr(planners.ExperimentPlanner, "static_estimate_VRAM_usage", lambda *_: 1e6)
     return planners.ExperimentPlanner(1).plan_experiment()
 
 
-NNUNET_SCHEMES = {"zscore": "ZScoreNormalization", "ct": "CTNormalization", "nonorm": "NoNormalization",
-                  "rescale_to_0_1": "RescaleTo01Normalization", "rgb_to_0_1": "RGBTo01Normalization"}
+NNUNET_SCHEMES = {
+    "zscore": "ZScoreNormalization",
+    "ct": "CTNormalization",
+    "nonorm": "NoNormalization",
+    "rescale_to_0_1": "RescaleTo01Normalization",
+    "rgb_to_0_1": "RGBTo01Normalization",
+}
 
 
 @pytest.mark.parametrize("name", MADE)
@@ -167,7 +201,9 @@ def test_rgb_is_one_embedding_and_other_channels_are_one_each(tmp_path):
 def test_a_smaller_memory_target_gives_a_smaller_batch(tmp_path):
     made = MADE["ct"]
     dataset_plan = plan_dataset(made.dataset(tmp_path), made.fingerprint())
-    sizes = [plan_encoder(dataset_plan, made.fingerprint(), VIT_B, target).batch_size for target in (1.0, 4.0, 8.0, 40.0)]
+    sizes = [
+        plan_encoder(dataset_plan, made.fingerprint(), VIT_B, target).batch_size for target in (1.0, 4.0, 8.0, 40.0)
+    ]
     assert sizes[0] == 2 and sizes[-1] == 16 and sizes == sorted(set(sizes))
     with pytest.raises(UserError, match="memory target"):
         plan_encoder(dataset_plan, made.fingerprint(), MINI, 0)
@@ -192,8 +228,13 @@ def test_the_same_input_gives_the_same_bytes(tmp_path):
 
 def test_plans_come_back_from_their_file_as_they_were(tmp_path):
     made = MADE["ct"]
-    plans = plan_experiment(made.dataset(tmp_path / "Dataset001_Made"), made.fingerprint(), MINI, tmp_path / "plans.json",
-                            plans_name="plans")
+    plans = plan_experiment(
+        made.dataset(tmp_path / "Dataset001_Made"),
+        made.fingerprint(),
+        MINI,
+        tmp_path / "plans.json",
+        plans_name="plans",
+    )
     assert Plans.load(tmp_path / "plans.json") == plans
     assert plans.plans_name == "plans" and plans.dataset_name == "Dataset001_Made"
 
