@@ -24,7 +24,7 @@ GRID_VOXELS = 2_000_000
 PERCENTILES = (1.0, 99.0)
 FUSION_WINDOW_VOXELS = 1.5
 FUSION_POWER = 2.0
-FUSION_FLOOR = 1e-4
+FUSION_FLOOR = 1e-3
 
 
 @dataclass(frozen=True)
@@ -78,10 +78,8 @@ class AtlasVariant(Comparator):
         total = np.zeros(image.shape, np.float32)
         flat = image.shape[0] == 1
         fixed = _sitk_image(image, spacing_mm, flat)
-        for support, transform in self._registered(fixed, flat, case.properties.name):
-            moving = _sitk_image(support.image, support.spacing_mm, flat)
-            weight = _local_weight(fixed, resampled(histogram_matched(moving, fixed), fixed, transform))
-            weight = weight.reshape(image.shape)
+        for support, moving, transform in self._registered(fixed, flat, case.properties.name):
+            weight = _local_weight(fixed, resampled(moving, fixed, transform)).reshape(image.shape)
 
             def warped(mask: np.ndarray, support=support, transform=transform) -> np.ndarray:
                 moved = resampled(_sitk_image(mask.astype(np.float32), support.spacing_mm, flat), fixed, transform)
@@ -112,23 +110,29 @@ class AtlasVariant(Comparator):
             for number in numbers
         )
 
-    def _registered(self, fixed: sitk.Image, flat: bool, name: str) -> Iterator[tuple[Support, sitk.Transform]]:
-        """Supports with their transforms, in their order; as many at a time as there are workers bounds the memory."""
+    def _registered(
+        self, fixed: sitk.Image, flat: bool, name: str
+    ) -> Iterator[tuple[Support, sitk.Image, sitk.Transform]]:
+        """Supports in their order, with their images (histograms matched to `fixed`) and transforms."""
+        faults: list[RuntimeError] = []
 
-        def transform_of(support: Support) -> sitk.Transform:
+        def registered(support: Support) -> tuple[Support, sitk.Image, sitk.Transform]:
             moving = _sitk_image(support.image, support.spacing_mm, flat)
             try:
-                return register(fixed, moving)
+                moving = histogram_matched(moving, fixed)
+                return support, moving, register(fixed, moving)
             except RuntimeError as fault:
-                reason = str(fault).strip().splitlines()[-1].strip()
-                say(f"{name}: a training case could not be registered and is only stretched over it ({reason}).")
-                return centred(fixed, moving)
+                faults.append(fault)
+                return support, moving, centred(fixed, moving)
 
+        # As many at a time as there are workers, because a displacement field takes 24 bytes a voxel.
         workers = default_workers()
         with ThreadPoolExecutor(workers) as pool:
             for start in range(0, len(self.supports), workers):
-                together = self.supports[start : start + workers]
-                yield from zip(together, pool.map(transform_of, together), strict=True)
+                yield from pool.map(registered, self.supports[start : start + workers])
+        if faults:
+            say(f"{name}: {len(faults)} of {len(self.supports)} training cases could not be registered and are only "
+                f"stretched over it ({str(faults[0]).strip().splitlines()[-1].strip()}).")
 
     def _registration_image(self, case: PreparedCase) -> tuple[np.ndarray, tuple[float, float, float]]:
         """One channel, float32 (z, y, x), its 1st and 99th percentile at 0 and 1, on the registration grid; spacing in mm."""

@@ -15,7 +15,7 @@ import SimpleITK as sitk
 AFFINE_VOXELS = 20_000
 AFFINE_ITERATIONS = 60
 DEMONS_LEVELS = ((2, 30), (1, 30))
-DEMONS_SMOOTHING_VOXELS = 1.5
+DEMONS_SMOOTHING_VOXELS = 1.0
 SMALLEST_COARSENED_SIDE = 16
 RECURSIVE_GAUSSIAN_SIDE = 4
 
@@ -23,12 +23,11 @@ Filter = TypeVar("Filter", bound=sitk.ProcessObject)
 
 
 def register(fixed: sitk.Image, moving: sitk.Image) -> sitk.Transform:
-    """The transform that carries points of `fixed` to points of `moving`.
+    """The transform that carries points of `fixed` to points of `moving`, whose histograms should match.
 
     Raises:
         RuntimeError: ITK found nothing to go by (a flat image, no overlap).
     """
-    moving = histogram_matched(moving, fixed)
     affine = register_affine(fixed, moving)
     return register_demons(fixed, moving, affine)
 

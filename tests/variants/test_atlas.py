@@ -63,13 +63,15 @@ def test_finds_what_the_label_lies_on_not_where_it_lay() -> None:
     assert dice(fitted.predict(case(moved)), truth) > 0.92
 
 
-def test_a_case_finds_itself_among_others_and_two_runs_give_the_same_bytes() -> None:
+def test_a_case_finds_itself_among_others_and_gives_the_same_bytes_with_any_number_of_workers(monkeypatch) -> None:
     first, second = blob((9, 12, 12), (5, 6, 5)), blob((10, 13, 13), (4, 5, 6), seed=1)
     fitted = variant()
     fitted.fit([case(*first), case(*second)])
+    monkeypatch.setattr(atlas, "default_workers", lambda: 1)
     logits = fitted.predict(case(first[0] * 100 - 7))  # another scale of intensities
     assert logits.shape == (2, *SHAPE) and logits.dtype == torch.float32
     assert dice(logits, first[1]) > 0.97
+    monkeypatch.setattr(atlas, "default_workers", lambda: 3)
     assert torch.equal(logits, fitted.predict(case(first[0] * 100 - 7)))
 
 
@@ -109,10 +111,10 @@ def test_few_slices(shape, capsys) -> None:
 def test_a_flat_image_takes_the_stretched_labels_and_says_so(capsys) -> None:
     image, mask = blob((9, 12, 12), (5, 6, 5))
     fitted = variant()
-    fitted.fit([case(image, mask)])
+    fitted.fit([case(image, mask)] * 3)
     logits = fitted.predict(case(np.full(SHAPE, 3.0)))
     said = capsys.readouterr().err
-    assert said.count("\n") == 1 and "case_7" in said
+    assert said.count("\n") == 1 and said.startswith("case_7: 3 of 3 training cases")
     assert dice(logits, mask) == 1.0
 
 
