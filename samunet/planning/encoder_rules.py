@@ -60,25 +60,22 @@ def input_size_for(spec: EncoderSpec, extent: Extent) -> tuple[int, str]:
     """Side of the square input in pixels, and why."""
     native = spec.native_input_size
     voxels = token_voxels(max(extent), native)
-    if spec.size == "mini":
+    if spec.size == "mini" or native <= SMALL_INPUT:
         return native, f"native size of {spec.id}"
-    if voxels < FINEST_TOKEN and native > SMALL_INPUT:
+    extent_told = f"{voxels:.2g} voxels of the {max(extent)}-voxel extent"
+    if voxels < FINEST_TOKEN:
         return SMALL_INPUT, (
-            f"at {native} px a token would cover {voxels:.2g} voxels of the {max(extent)}-voxel extent, "
-            f"finer than {FINEST_TOKEN}; {SMALL_INPUT} px costs a quarter"
+            f"at {native} px a token would cover {extent_told}, finer than {FINEST_TOKEN}; {SMALL_INPUT} px costs less"
         )
-    return (
-        native,
-        f"native size; a token covers {voxels:.2g} voxels of the {max(extent)}-voxel extent, not under {FINEST_TOKEN}",
-    )
+    return native, f"native size; a token covers {extent_told}, not under {FINEST_TOKEN}"
 
 
 def tile_for(extent: Extent, input_size: int) -> tuple[Extent, str]:
     """(rows, columns) of a tile, and why: the fewest tiles an axis (1 to 3) whose tokens cover at most 8 voxels."""
-    for count, factor in TILE_FACTORS.items():  # noqa: B007 (told below)
+    for count, factor in TILE_FACTORS.items():
         rows, columns = (max(math.ceil(side / factor), 1) for side in extent)
         voxels = token_voxels(max(rows, columns), input_size)
-        if voxels <= COARSEST_TOKEN:
+        if voxels <= COARSEST_TOKEN or count == max(TILE_FACTORS):
             break
     comparison = "at most" if voxels <= COARSEST_TOKEN else "more tiles would cost too much, else at most"
     return (rows, columns), (
