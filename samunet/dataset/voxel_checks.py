@@ -23,7 +23,7 @@ def cannot_read(path: Path, fault: Exception) -> UserError:
     """The error for a file whose content is damaged or of another format."""
     text = " ".join(str(fault).split())
     return UserError(
-        "An image or label file must be whole and of the format that its ending says.",
+        "An image or label file must be readable: whole, and of the format that its ending says.",
         where=path,
         found=text[-300:],
         mend="Copy or convert the file again; it may be truncated.",

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from nnunetv2.utilities.label_handling.label_handling import LabelManager
+
+from samunet.dataset.labels import LabelSpace
+from samunet.errors import UserError
+
+PLAIN = {"labels": {"background": 0, "a": 1, "b": 2}}
+PLAIN_IGNORE = {"labels": {"background": 0, "a": 1, "b": 2, "ignore": 3}}
+LISTS_OF_ONE = {"labels": {"background": 0, "a": [1], "b": [2]}}
+REGIONS = {"labels": {"background": 0, "whole": [1, 2, 3], "core": [2, 3], "inner": 3}, "regions_class_order": [1, 2, 3]}
+REGIONS_LIST_OF_ONE = {
+    "labels": {"background": 0, "whole": [1, 2], "core": [2], "ignore": 3}, "regions_class_order": [1, 2]}
+# Not in the order of values, a background region that is no channel, and a region that contains background.
+REGIONS_ODD = {"labels": {"core": [2], "background": 0, "nothing": [0, 0], "rest": [0, 1], "whole": [1, 2]},
+               "regions_class_order": [2, 1, 1]}
+ALL = {"plain": PLAIN, "plain_ignore": PLAIN_IGNORE, "lists_of_one": LISTS_OF_ONE, "regions": REGIONS,
+       "regions_list_of_one": REGIONS_LIST_OF_ONE, "regions_odd": REGIONS_ODD}
+
+
+@pytest.fixture(params=ALL.values(), ids=ALL)
+def content(request):
+    return request.param
+
+
+def _manager(content) -> LabelManager:
+    return LabelManager(content["labels"], content.get("regions_class_order"))
+
+
+def test_agrees_with_nnunet(content):
+    ours, theirs = LabelSpace.from_dataset_json(content), _manager(content)
+    assert ours.has_regions == theirs.has_regions
+    assert ours.ignore == theirs.ignore_label
+    assert list(ours.values) == theirs.all_labels
+    assert ours.channels == theirs.num_segmentation_heads
+    assert list(ours.foreground) == (theirs.foreground_regions if ours.has_regions else theirs.foreground_labels)
+
+
+def test_decodes_as_nnunet(content):
+    ours, theirs = LabelSpace.from_dataset_json(content), _manager(content)
+    logits = np.random.default_rng(0).normal(size=(ours.channels, 3, 7, 5)).astype(np.float32) * 3
+    expected = theirs.convert_logits_to_segmentation(logits)
+    from_logits = ours.decode(logits, threshold=0.0)
+    assert from_logits.dtype == np.uint8
+    np.testing.assert_array_equal(from_logits, expected)
+    probabilities = ours.activate(torch.from_numpy(logits)).numpy()
+    np.testing.assert_allclose(probabilities, theirs.apply_inference_nonlin(logits).numpy(), atol=1e-7)
+    np.testing.assert_array_equal(ours.decode(probabilities, threshold=0.5), expected)
+
+
+def test_plain_labels_by_hand():
+    space = LabelSpace.from_dataset_json(PLAIN_IGNORE)
+    assert (space.ignore, space.values, space.foreground, space.channels) == (3, (0, 1, 2), (1, 2), 3)
+    segmentation = np.array([-1, 0, 1, 2, 3], np.int16)
+    masks = space.channel_masks(segmentation)
+    assert [mask.tolist() for mask in masks] == [[1, 1, 0, 0, 0], [0, 0, 1, 0, 0], [0, 0, 0, 1, 0]]
+    assert space.valid(segmentation).tolist() == [True, True, True, True, False]
+    assert space.name_of(2) == "b"
+
+
+def test_regions_by_hand():
+    space = LabelSpace.from_dataset_json(REGIONS)
+    assert space.foreground == ((1, 2, 3), (2, 3), 3)
+    segmentation = np.array([-1, 0, 1, 2, 3], np.int16)
+    assert [mask.tolist() for mask in space.channel_masks(segmentation)] == [
+        [0, 0, 1, 1, 1], [0, 0, 0, 1, 1], [0, 0, 0, 0, 1]]
+    # Painting in order: whole, then core over it, then inner.
+    scores = np.array([[0.9, 0.9, 0.9, 0.1, 0.5], [0.1, 0.9, 0.9, 0.9, 0.5], [0.1, 0.1, 0.9, 0.1, 0.5]])
+    assert space.decode(scores, threshold=0.5).tolist() == [1, 2, 3, 2, 0]
+    assert [space.name_of(label) for label in space.foreground] == ["whole", "core", "inner"]
+
+
+def test_a_region_that_contains_background_takes_what_is_outside_the_crop():
+    space = LabelSpace.from_dataset_json(REGIONS_ODD)
+    assert space.foreground == ((2,), (0, 1), (1, 2))
+    assert space.mask(np.array([-1, 0, 1, 2]), (0, 1)).tolist() == [True, True, True, False]
+
+
+def test_lists_of_one_value_are_plain_labels():
+    space = LabelSpace.from_dataset_json(LISTS_OF_ONE)
+    assert not space.has_regions
+    assert space.foreground == (1, 2)
+    assert space.name_of(1) == "a"
+
+
+@pytest.mark.parametrize("name", ["plain", "plain_ignore", "regions_odd"])
+def test_tensors_give_the_same_masks(name):
+    space = LabelSpace.from_dataset_json(ALL[name])
+    segmentation = np.random.default_rng(1).integers(-1, 3, (4, 5)).astype(np.int16)
+    tensor = torch.from_numpy(segmentation)
+    for ours, expected in zip(space.channel_masks(tensor), space.channel_masks(segmentation), strict=True):
+        assert ours.dtype == torch.bool
+        np.testing.assert_array_equal(ours.numpy(), expected)
+    np.testing.assert_array_equal(space.valid(tensor).numpy(), space.valid(segmentation))
+
+
+def test_without_ignore_everything_counts():
+    assert LabelSpace.from_dataset_json(PLAIN).valid(np.array([-1, 0, 2])).tolist() == [True, True, True]
+
+
+def test_many_labels_need_uint16():
+    labels = {"background": 0, **{str(value): value for value in range(1, 255)}}
+    assert LabelSpace.from_dataset_json({"labels": labels}).dtype == np.uint8
+    assert LabelSpace.from_dataset_json({"labels": {**labels, "last": 255}}).dtype == np.uint16
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    ({}, "must have `labels`"),
+    ({"labels": {}}, "must have `labels`"),
+    ({"labels": {"a": 1, "b": 0}}, "`background` must be 0"),
+    ({"labels": {"background": 1, "a": 0}}, "`background` must be 0"),
+    ({"labels": {"background": [0], "a": 1}}, "`background` must be 0"),
+    ({"labels": {"background": 0, "a": 1, "b": 3}}, "consecutive integers from 0"),
+    ({"labels": {"background": 0, "a": 1.5}}, "must be integers"),
+    ({"labels": {"background": 0, "a": "1"}}, "must be integers"),
+    ({"labels": {"background": 0, "a": True}}, "must be integers"),
+    ({"labels": {"background": 0, "a": -1}}, "must be integers"),
+    ({"labels": {"background": 0, "a": []}}, "must be integers"),
+    ({"labels": {"background": 0, "a": [[1]]}}, "must be integers"),
+    ({"labels": {"background": 0, "a": 1, "ignore": 1}}, "highest label \\+ 1"),
+    ({"labels": {"background": 0, "a": 1, "ignore": 3}}, "highest label \\+ 1"),
+    ({"labels": {"background": 0, "a": 1, "ignore": [2]}}, "highest label \\+ 1"),
+    ({"labels": {"background": 0, "a": [1, 2]}}, "needs `regions_class_order`"),
+    ({"labels": {"background": 0, "a": [1, 2]}, "regions_class_order": [1, 2]}, "needs `regions_class_order`"),
+    ({"labels": {"background": 0, "a": [1, 2]}, "regions_class_order": [7]}, "needs `regions_class_order`"),
+    ({"labels": {"background": 0, "a": [1, 2]}, "regions_class_order": 1}, "needs `regions_class_order`"),
+])
+def test_bad_labels(content, message):
+    with pytest.raises(UserError, match=message):
+        LabelSpace.from_dataset_json(content)
+
+
+def test_bad_labels_are_told_together():
+    with pytest.raises(UserError) as caught:
+        LabelSpace.from_dataset_json({"labels": {"background": 1, "a": [1, 3], "ignore": 9}})
+    assert str(caught.value).startswith("4 problems were found:")
