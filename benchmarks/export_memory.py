@@ -59,7 +59,7 @@ def main() -> None:
 def described(plan_shape: tuple[int, int, int], shape: tuple[int, int, int]) -> tuple[DatasetPlan, CaseProperties]:
     """A plan whose grid of `plan_shape` covers a file of `shape` voxels of 1 mm, without crop or transpose."""
     spacing_mm = tuple(new / old for old, new in zip(plan_shape, shape, strict=True))
-    plan = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), spacing_mm, plan_shape, False, ("CT",), ("CT",), (False,), ({},))
+    plan = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), spacing_mm, plan_shape, False, ("CT",), ("ct",), (False,), ({},))
     bbox = tuple((0, size) for size in shape)
     geometry = Geometry("SimpleITKIO", shape, (1.0, 1.0, 1.0))
     return plan, CaseProperties("made", geometry, shape, bbox, shape, plan_shape, ((0.0, 1.0),), "", None, {})

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from samunet.errors import UserError
 from samunet.inference.sliding_window import Pick, Slab, sliding_window
+from samunet.networks.checkpoints import Encoder
 from samunet.planning.plans import Plans
 from samunet.preprocessing.case import PreparedCase
+from samunet.preprocessing.embeddings import CaseEmbeddings, LiveEmbeddings
 from samunet.variants.base import Comparator, EmbeddingVariant, Variant, device_of
-
-if TYPE_CHECKING:
-    from samunet.networks.checkpoints import Encoder
-    from samunet.preprocessing.embeddings import CaseEmbeddings
 
 MIRRORS = ((0,), (1,), (0, 1))
 
@@ -54,12 +51,8 @@ def predict_case(
         yield 0, _mean([variant.predict(case) for variant in variants if isinstance(variant, Comparator)]).numpy()
         return
     heads = [variant for variant in variants if isinstance(variant, EmbeddingVariant)]
-    if encoder is None and (embeddings is None or tta):
-        raise UserError("An encoder is needed where embeddings are not cached.", where=case.properties.name)
-    clean = _live(case, plans, encoder, (), step) if embeddings is None else embeddings
-    sources: list[tuple[tuple[int, ...], CaseEmbeddings]] = [((), clean)]
-    if tta:
-        sources += [(mirror, _live(case, plans, encoder, mirror, clean.frame.step)) for mirror in MIRRORS]
+    sources = _sources(case, plans, encoder, embeddings, tta, step)
+    clean = sources[0][1]
     for head in heads:
         head.network.eval()
     yield from sliding_window(
@@ -70,12 +63,19 @@ def predict_case(
     )
 
 
-def _live(
-    case: PreparedCase, plans: Plans, encoder: Encoder | None, mirror: tuple[int, ...], step: float | None
-) -> CaseEmbeddings:
-    from samunet.preprocessing.embeddings import LiveEmbeddings
-
-    return LiveEmbeddings(case, plans, encoder, mirror=mirror, step=step)
+def _sources(
+    case: PreparedCase, plans: Plans, encoder: Encoder | None, embeddings: CaseEmbeddings | None, tta: bool,
+    step: float | None,
+) -> list[tuple[tuple[int, ...], CaseEmbeddings]]:
+    """(mirrored axes, embeddings of the tiles so mirrored), the unmirrored first."""
+    if encoder is None:
+        if embeddings is None or tta:
+            raise UserError("An encoder is needed where embeddings are not cached.", where=case.properties.name)
+        return [((), embeddings)]
+    clean = LiveEmbeddings(case, plans, encoder, step=step) if embeddings is None else embeddings
+    mirrors = MIRRORS if tta else ()
+    mirrored = [(axes, LiveEmbeddings(case, plans, encoder, mirror=axes, step=clean.frame.step)) for axes in mirrors]
+    return [((), clean), *mirrored]
 
 
 def _logits(

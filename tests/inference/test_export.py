@@ -22,7 +22,7 @@ REGIONS = LabelSpace({"background": 0, "whole": (1, 2), "core": (2,)}, (1, 2))
 
 def dataset_plan(spacing_mm, forward=(0, 1, 2)) -> DatasetPlan:
     backward = tuple(int(axis) for axis in np.argsort(forward))
-    return DatasetPlan("SimpleITKIO", forward, backward, spacing_mm, (1, 1, 1), False, ("MRI",), ("ZScore",), (False,), ({},))
+    return DatasetPlan("SimpleITKIO", forward, backward, spacing_mm, (1, 1, 1), False, ("MRI",), ("zscore",), (False,), ({},))
 
 
 def case_properties(shape, after, spacing_mm, before=None, bbox=None) -> CaseProperties:

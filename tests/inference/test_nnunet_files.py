@@ -28,7 +28,7 @@ from samunet.preprocessing.case import CaseProperties
 LABELS = LabelSpace({"background": 0, "a": 1, "b": 2})
 DATASET = {"channel_names": {"0": "MRI"}, "labels": dict(LABELS.names), "numTraining": 2, "file_ending": ".nii.gz"}
 FORWARD, BACKWARD = (1, 0, 2), (1, 0, 2)
-PLAN = DatasetPlan("SimpleITKIO", FORWARD, BACKWARD, (3.5, 1.0, 1.2), (6, 9, 8), False, ("MRI",), ("ZScore",), (False,),
+PLAN = DatasetPlan("SimpleITKIO", FORWARD, BACKWARD, (3.5, 1.0, 1.2), (6, 9, 8), False, ("MRI",), ("zscore",), (False,),
                    ({},))
 PLANS = Plans("samunetPlans", "Dataset900_Phantom", PLAN, {})
 COSINE, SINE = math.cos(0.3), math.sin(0.3)

@@ -11,13 +11,15 @@ from samunet.dataset.geometry import Geometry
 from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError
 from samunet.inference.predictor import predict_case
+from samunet.networks.checkpoints import Encoder
+from samunet.planning.encoder_spec import EncoderSpec
 from samunet.planning.plans import DatasetPlan, EncoderPlan, Plans
 from samunet.planning.tiles import TileFrame
 from samunet.preprocessing.case import CaseProperties, PreparedCase
 from samunet.variants.base import Comparator, EmbeddingVariant, VariantContext
 
 LABELS = LabelSpace({"background": 0, "a": 1})
-DATASET = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), (3, 4, 6), False, ("MRI",), ("ZScore",),
+DATASET = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), (3, 4, 6), False, ("MRI",), ("zscore",),
                       (False,), ({},))
 ENCODER = EncoderPlan("untrained", 64, (4, 4), 0.5, "repeat", 1, 4, "float16", 0, 1)
 PLANS = Plans("samunetPlans", "Dataset900_Phantom", DATASET, {"untrained": ENCODER})
@@ -120,3 +122,49 @@ def test_comparators_give_one_slab():
 def test_missing_encoder_is_told(arguments):
     with pytest.raises(UserError, match="encoder is needed"):
         list(predict_case([scaled(1.0)], made_case(), PLANS, None, **arguments))
+
+
+class Ramp(nn.Module):
+    """Sees nothing: every embedding is 0, 1, 2, 3 along its columns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dummy = nn.Parameter(torch.zeros(()))
+
+    def forward(self, pictures):
+        return torch.arange(4.0).expand(len(pictures), 256, 4, 4)
+
+
+class Pooled(Ramp):
+    """Sees the mean intensity of each 16 x 16 patch, so a mirrored picture has the mirrored embedding."""
+
+    def forward(self, pictures):
+        return nn.functional.avg_pool2d(pictures[:, :1], 16).expand(-1, 256, -1, -1)
+
+
+def made_encoder(module: nn.Module) -> Encoder:
+    return Encoder(EncoderSpec("untrained", "mini", "medsam", 64), module, {}, "")
+
+
+def test_mirrored_logits_are_flipped_back_and_averaged():
+    # Unmirrored and row-mirrored tiles give the ramp, the two mirrored along columns give it reversed: 1.5 everywhere.
+    case, encoder = made_case((3, 4, 4)), made_encoder(Ramp())
+    plain = joined(predict_case([scaled(1.0)], case, PLANS, encoder))
+    mirrored = joined(predict_case([scaled(1.0)], case, PLANS, encoder, tta=True))
+    np.testing.assert_allclose(plain[1, 0, 0], [0, 1, 2, 3], rtol=1e-6)
+    np.testing.assert_allclose(mirrored[1], 1.5, rtol=1e-6)
+
+
+def test_mirroring_changes_nothing_for_an_encoder_that_mirrors_with_the_image():
+    case, encoder = made_case((2, 5, 7)), made_encoder(Pooled())
+    plain = joined(predict_case([scaled(1.0)], case, PLANS, encoder))
+    mirrored = joined(predict_case([scaled(1.0)], case, PLANS, encoder, tta=True))
+    assert plain[1].std() > 0.1
+    np.testing.assert_allclose(mirrored, plain, atol=1e-5)
+
+
+def test_the_step_can_be_given():
+    case, encoder = made_case((1, 4, 8)), made_encoder(Ramp())
+    # Tiles of four columns from 0 and 4: two ramps side by side.
+    logits = joined(predict_case([scaled(1.0)], case, PLANS, encoder, step=1.0))
+    np.testing.assert_allclose(logits[1, 0, 0], [0, 1, 2, 3, 0, 1, 2, 3], atol=1e-6)

@@ -1,0 +1,74 @@
+"""samunet_predict: segment a folder of images with a trained model."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from samunet.cli.main import command
+from samunet.cli.options import add_paths, at_least_one, paths_of
+from samunet.console import result, say
+from samunet.variants.registry import entry
+
+EPILOG = """examples:
+  samunet_predict -i images -o segmentations                            the model that was trained last
+  samunet_predict -i images -o segmentations -d 4 -v cnn_head -f 0 1 2
+  samunet_predict -i images -o segmentations -m results/Dataset004_Hippocampus/cnn_head__samunetPlans__untrained"""
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="samunet_predict",
+        description="Segment every case of a folder (CASE_0000.nii.gz, ...), each onto its own grid.\n"
+                    "Without a model named, the one that samunet_train trained last is used, with all its finished folds.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("-i", dest="input", type=Path, required=True, metavar="FOLDER", help="images")
+    parser.add_argument("-o", dest="output", type=Path, required=True, metavar="FOLDER", help="segmentations go here")
+    model = parser.add_argument_group("model (the last trained one that fits)")
+    model.add_argument("-m", dest="model", type=Path, metavar="FOLDER", help="its folder, instead of all that follows but -f")
+    model.add_argument("-d", dest="dataset", metavar="DATASET", help="id or name, as 4 or Dataset004_Hippocampus")
+    model.add_argument("-v", dest="variant", metavar="VARIANT", help="the variant, as cnn_head")
+    model.add_argument("-p", dest="plans_name", metavar="PLANS", help="name of the plans")
+    model.add_argument("--encoder", metavar="NAME", help="the encoder that it was trained with")
+    model.add_argument("--shots", type=int, metavar="K", help="labelled cases that it was trained with")
+    model.add_argument("--draw", type=int, metavar="N", help="which draw of K cases")
+    model.add_argument("-f", dest="folds", nargs="+", metavar="FOLD", help="folds to average (default: all finished ones)")
+    parser.add_argument("--save_probabilities", action="store_true",
+                        help="also write <case>.npz, .pkl and .properties.json; nnUNetv2_ensemble reads them")
+    parser.add_argument("--continue_prediction", action="store_true", help="leave cases that are predicted already")
+    mirroring = parser.add_mutually_exclusive_group()
+    mirroring.add_argument("--tta", action="store_true", help="average over mirrored images (four times as long)")
+    mirroring.add_argument("--disable_tta", action="store_true", help="no mirroring; this is the default here")
+    parser.add_argument("-step_size", type=float, metavar="S",
+                        help="distance of neighbouring tiles as a fraction of the tile (default: the plans', 0.5)")
+    parser.add_argument("-num_parts", type=at_least_one, default=1, metavar="N", help="split the cases into N parts")
+    parser.add_argument("-part_id", type=int, default=0, metavar="K", help="which part to predict, from 0")
+    parser.add_argument("-device", metavar="NAME", help="cpu, cuda or mps (default: cuda if there is one)")
+    add_paths(parser)
+    return parser
+
+
+@command
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = parser().parse_args(arguments)
+    if options.variant is not None:
+        entry(options.variant)  # a wrong name is told with the known ones
+    from samunet.inference.model_folder import chosen_device, find_model, load_model
+    from samunet.inference.predict_folder import PredictionSettings, predict_folder
+    from samunet.networks.checkpoints import announce
+
+    settings = PredictionSettings(options.save_probabilities, options.continue_prediction, options.tta, options.step_size,
+                                  options.num_parts, options.part_id)
+    folder = options.model or find_model(
+        paths_of(options).results, dataset=options.dataset, variant=options.variant, plans_name=options.plans_name,
+        encoder=options.encoder, shots=options.shots, draw=options.draw,
+    )
+    model = load_model(folder, options.folds, chosen_device(options.device))
+    say(f"model: {folder}, fold{'s' if len(model.folds) > 1 else ''} {', '.join(model.folds)}")
+    if model.encoder is not None and (line := announce(model.encoder.spec)):
+        say(line)
+    count = predict_folder(model, options.input, options.output, settings)
+    result(f"{count} case{'' if count == 1 else 's'} predicted: {options.output}")

@@ -1,0 +1,224 @@
+"""Trained models on disk: which ones there are, which one is meant, and how one is loaded."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from samunet.dataset.labels import LabelSpace
+from samunet.errors import UserError
+from samunet.files import read_json
+from samunet.networks.checkpoints import Encoder, load_encoder
+from samunet.planning.plans import Plans
+from samunet.variants.base import EmbeddingVariant, Variant, VariantContext
+from samunet.variants.registry import entry, variant_class
+
+TRAINED_BY = "samunet_train"
+CHECKPOINT = "checkpoint_final.safetensors"
+_SHOTS = re.compile(r"shots([0-9]+)_draw([0-9]+)")
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A folder with at least one finished fold. `shots` and `draw` are None where all training cases were used."""
+
+    folder: Path
+    dataset: str
+    variant: str
+    plans_name: str
+    encoder: str
+    shots: int | None
+    draw: int | None
+    runs: dict[str, dict[str, Any]]
+
+    @property
+    def last_finished(self) -> str:
+        """ISO time of its youngest run."""
+        return max(run["finished"] for run in self.runs.values())
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """What prediction needs: `variants` has one entry for each of `folds`, on the chosen device.
+
+    `encoder` is None where the variant reads no embeddings; `dataset` is the content of dataset.json.
+    """
+
+    folder: Path
+    folds: tuple[str, ...]
+    variants: tuple[Variant, ...]
+    plans: Plans
+    encoder: Encoder | None
+    labels: LabelSpace
+    dataset: dict[str, Any]
+
+    @property
+    def file_ending(self) -> str:
+        return self.dataset["file_ending"]
+
+
+def finished_runs(folder: Path) -> dict[str, dict[str, Any]]:
+    """The run.json of every finished fold of a model folder, by fold: numbers first, in order, then `all`."""
+    runs = {}
+    for path in folder.glob("fold_*/run.json"):
+        fold = path.parent.name.removeprefix("fold_")
+        if not fold.endswith((".unfinished", ".replaced")):
+            run = read_json(path)
+            if run.get("finished"):
+                runs[fold] = run
+    return dict(sorted(runs.items(), key=lambda item: (not item[0].isdecimal(), item[0].zfill(6))))
+
+
+def list_models(results: Path) -> Iterator[ModelEntry]:
+    """All models below the results folder, sorted by path."""
+    for model in sorted(results.glob("Dataset*/*__*__*")):
+        variant, plans_name, encoder = model.name.split("__", 2)
+        for folder in (model, *sorted(model.glob("shots*_draw*"))):
+            drawn = _SHOTS.fullmatch(folder.name)
+            shots, draw = (int(drawn[1]), int(drawn[2])) if drawn else (None, None)
+            if runs := finished_runs(folder):
+                yield ModelEntry(folder, model.parent.name, variant, plans_name, encoder, shots, draw, runs)
+
+
+def find_model(
+    results: Path,
+    *,
+    dataset: str | None = None,
+    variant: str | None = None,
+    plans_name: str | None = None,
+    encoder: str | None = None,
+    shots: int | None = None,
+    draw: int | None = None,
+) -> Path:
+    """The folder of the model that was last trained among those that fit what is given.
+
+    Without `variant` only models that samunet_train trained are looked at (not those of a benchmark).
+
+    Arguments:
+        dataset: number or full name.
+        encoder: its id, or the name under which it was given in training.
+
+    Raises:
+        UserError: no model fits (lists what there is), or they belong to several datasets.
+    """
+    models = list(list_models(results))
+    fitting = [
+        model
+        for model in models
+        if (dataset is None or _is_dataset(model.dataset, dataset))
+        and variant in (None, model.variant)
+        and plans_name in (None, model.plans_name)
+        and encoder in (None, model.encoder, *(run["encoder"]["name"] for run in model.runs.values()))
+        and shots in (None, model.shots)
+        and draw in (None, model.draw)
+        and (variant is not None or any(run["trained_by"] == TRAINED_BY for run in model.runs.values()))
+    ]
+    if not fitting:
+        listing = "; ".join(str(model.folder.relative_to(results)) for model in models) or "no finished model"
+        raise UserError("A trained model is needed.", where=results, found=listing,
+                        mend="Train one with samunet_train, or name another with -d and -v, or a folder with -m.")
+    datasets = sorted({model.dataset for model in fitting})
+    if len(datasets) > 1:
+        raise UserError("Where models of several datasets are trained, the dataset must be named.", where=results,
+                        found=", ".join(datasets), mend="Give one of them with -d.")
+    return max(fitting, key=lambda model: model.last_finished).folder
+
+
+def load_model(folder: Path, folds: Sequence[str] | None, device: torch.device) -> TrainedModel:
+    """Load the folds of a model, all finished ones if `folds` is None, and the encoder that they were trained with.
+
+    Raises:
+        UserError: no such model or fold, a file of it that is missing or broken, or an encoder whose weights are not those of
+            training.
+    """
+    runs = _chosen_runs(folder, folds)
+    plans = Plans.load(folder / "plans.json")
+    dataset = read_json(folder / "dataset.json")
+    labels = LabelSpace.from_dataset_json(dataset, str(folder / "dataset.json"))
+    first = next(iter(runs.values()))
+    section = plans.for_encoder(first["encoder"]["id"])
+    context = VariantContext(labels, plans.dataset, section, {})
+    variants = tuple(_loaded(folder / f"fold_{fold}", run["variant"], context, device) for fold, run in runs.items())
+    encoder = None
+    if entry(first["variant"]).needs == "embeddings":
+        encoder = _matching_encoder(folder, runs, section.input_size, device)
+    return TrainedModel(folder, tuple(runs), variants, plans, encoder, labels, dataset)
+
+
+def chosen_device(name: str | None) -> torch.device:
+    """The device of PyTorch's name `name`; None takes CUDA where there is one, else the CPU.
+
+    Raises:
+        UserError: unknown, or not there.
+    """
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name is None:
+        return torch.device("cuda" if available["cuda"] else "cpu")
+    if not available.get(name.split(":")[0], False):
+        raise UserError("-device must be one that PyTorch can use here.", where="-device", found=name,
+                        mend=f"Choose one of: {', '.join(kind for kind, there in available.items() if there)}.")
+    return torch.device(name)
+
+
+def _chosen_runs(folder: Path, folds: Sequence[str] | None) -> dict[str, dict[str, Any]]:
+    runs = finished_runs(folder)
+    missing = [fold for fold in folds or () if fold not in runs]
+    if not runs or missing:
+        below = ", ".join(path.name for path in sorted(folder.glob("shots*_draw*")))
+        raise UserError(
+            "A model's folder must hold the finished folds that are asked for.",
+            where=folder,
+            found=f"finished: {', '.join(runs) or 'none'}" + (f"; missing: {', '.join(missing)}" if missing else "")
+            + (f"; folders below: {below}" if below else ""),
+            mend="Train the fold with samunet_train, or choose others with -f.",
+        )
+    return {fold: runs[fold] for fold in folds} if folds else runs
+
+
+def _loaded(fold: Path, name: str, context: VariantContext, device: torch.device) -> Variant:
+    variant = variant_class(name)(context)
+    path = fold / CHECKPOINT
+    try:
+        variant.load_state(load_file(path))
+    except (OSError, SafetensorError, KeyError, RuntimeError) as fault:
+        raise UserError("A trained model's checkpoint must be whole, and made by the same variant and plans.", where=path,
+                        found=str(fault), mend="Copy the model's folder again, or train the fold again.") from fault
+    if isinstance(variant, EmbeddingVariant):
+        variant.network.to(device)
+    return variant
+
+
+def _matching_encoder(
+    folder: Path, runs: dict[str, dict[str, Any]], input_size: int, device: torch.device
+) -> Encoder:
+    """The encoder named in training, proven to have the weights that every fold was trained with."""
+    name = next(iter(runs.values()))["encoder"]["name"]
+    encoder = load_encoder(name, input_size, device)
+    for fold, run in runs.items():
+        trained_with = run["encoder"]
+        if trained_with["digest"] != encoder.digest:
+            raise UserError(
+                "A model must be used with the encoder that it was trained with.",
+                where=folder / f"fold_{fold}",
+                found=f"trained with '{trained_with['id']}' (weights {_short(trained_with['digest'])}), "
+                f"but '{name}' is now '{encoder.spec.id}' (weights {_short(encoder.digest)})",
+                mend="Restore that encoder's file, or train the model again.",
+            )
+    return encoder
+
+
+def _short(digest: str | None) -> str:
+    return f"{digest[:12]}..." if digest else "unknown"
+
+
+def _is_dataset(folder_name: str, dataset: str) -> bool:
+    if dataset.isdecimal():
+        return folder_name.startswith(f"Dataset{int(dataset):03d}_")
+    return folder_name == dataset

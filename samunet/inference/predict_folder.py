@@ -1,0 +1,97 @@
+"""Predict every case of a folder: read, preprocess, predict, export, write, one after another."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from samunet.console import progress, say
+from samunet.dataset.dataset import RawCase, collect_cases
+from samunet.errors import UserError, joined
+from samunet.files import require_writable
+from samunet.inference.export import export_case
+from samunet.inference.model_folder import TrainedModel
+from samunet.inference.nnunet_files import prediction_is_whole, write_companions, write_prediction
+from samunet.inference.predictor import predict_case
+from samunet.preprocessing.preprocess import prepare_case
+
+
+@dataclass(frozen=True)
+class PredictionSettings:
+    """How a folder is predicted.
+
+    Arguments:
+        save_probabilities: also write each case's probabilities.
+        continue_prediction: leave cases whose files are there; without it they are written again.
+        tta: average over mirrored tiles.
+        step: fraction of a tile between neighbours; None takes the plan's.
+        parts, part: this call predicts the cases number part, part + parts, ... of the sorted list.
+    """
+
+    save_probabilities: bool = False
+    continue_prediction: bool = False
+    tta: bool = False
+    step: float | None = None
+    parts: int = 1
+    part: int = 0
+
+    def __post_init__(self) -> None:
+        problems = []
+        if self.step is not None and not 0 < self.step <= 1:
+            problems.append(UserError("-step_size must be above 0 and at most 1.", found=str(self.step)))
+        if not 0 <= self.part < self.parts:
+            problems.append(UserError("-part_id must be between 0 and -num_parts - 1.",
+                                      found=f"-part_id {self.part} of -num_parts {self.parts}"))
+        if problems:
+            raise joined(problems)
+
+
+def predict_folder(model: TrainedModel, images: Path, output: Path, settings: PredictionSettings) -> int:
+    """Predict the cases in `images` into `output`; returns how many were predicted now.
+
+    A case that cannot be read does not keep the others from being predicted; such cases are told together at the end.
+
+    Raises:
+        UserError: missing channels or no images, an output that cannot be written (both before any work), and cases that
+            could not be read (after it).
+    """
+    cases = find_cases(model, images, output, settings)
+    if settings.part == 0:  # parts run side by side, and would write the same files at the same time
+        arguments = {"input": str(images), "output": str(output), "model": str(model.folder), "folds": list(model.folds)}
+        write_companions(output, model.plans, model.dataset, {**arguments, **asdict(settings)})
+    problems: list[UserError] = []
+    for case in progress(cases, "predicting", len(cases)):
+        try:
+            predict_to_file(model, case, output, settings)
+        except UserError as fault:
+            problems.append(fault)
+    if problems:
+        raise joined(problems)
+    return len(cases)
+
+
+def find_cases(model: TrainedModel, images: Path, output: Path, settings: PredictionSettings) -> list[RawCase]:
+    """The cases that this call has to predict; everything that can be told without reading an image is checked here."""
+    cases = collect_cases(images, model.file_ending, len(model.plans.dataset.channel_names))
+    if images.resolve() == output.resolve():
+        raise UserError("The output folder must not be the input folder.", where=output,
+                        mend="Choose another folder for -o; segmentations there would be taken for images next time.")
+    require_writable(output)
+    mine = cases[settings.part :: settings.parts]
+    if not settings.continue_prediction:
+        return list(mine)
+    missing = [case for case in mine if not prediction_is_whole(output, case.name, model.file_ending,
+                                                                settings.save_probabilities)]
+    if len(missing) < len(mine):
+        say(f"{len(mine) - len(missing)} of {len(mine)} cases were predicted already.")
+    return missing
+
+
+def predict_to_file(model: TrainedModel, case: RawCase, output: Path, settings: PredictionSettings) -> None:
+    """Read, predict and write one case; only one case's arrays are held."""
+    dataset_plan = model.plans.dataset
+    prepared = prepare_case(case, dataset_plan.reader, dataset_plan, model.labels)
+    slabs = predict_case(model.variants, prepared, model.plans, model.encoder, tta=settings.tta, step=settings.step)
+    exported = export_case(slabs, prepared.properties, dataset_plan, model.labels,
+                           with_probabilities=settings.save_probabilities)
+    write_prediction(exported, output, prepared.properties, model.file_ending)

@@ -1,0 +1,136 @@
+"""Models made by hand on disk: which is meant, what is loaded, what is refused."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from samunet.errors import UserError
+from samunet.inference.model_folder import chosen_device, find_model, finished_runs, load_model
+from samunet.networks.checkpoints import load_encoder
+from samunet.planning.plans import DatasetPlan, EncoderPlan, Plans
+from samunet.variants.registry import variant_class
+
+CPU = torch.device("cpu")
+DATASET = {"channel_names": {"0": "MRI"}, "labels": {"background": 0, "a": 1}, "numTraining": 2, "file_ending": ".nii.gz"}
+
+
+@pytest.fixture
+def results(tmp_path):
+    return tmp_path / "results"
+
+
+@pytest.fixture
+def make_run(results):
+    """Write a finished fold: label_prior with a prior of 0.25 and 0.75 unless another state is given."""
+
+    def make(dataset, model, fold, finished, *, below="", trained_by="samunet_train", digest=None, state=None):
+        variant, plans_name, encoder = model.split("__")
+        folder = results / dataset / model / below
+        run = folder / f"fold_{fold}"
+        run.mkdir(parents=True)
+        (run / "run.json").write_text(json.dumps({
+            "variant": variant, "fold": str(fold), "finished": finished, "trained_by": trained_by,
+            "encoder": {"id": encoder, "name": encoder, "digest": digest},
+        }))
+        dataset_plan = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), (2, 2, 2), False, ("MRI",),
+                                   ("zscore",), (False,), ({},))
+        section = EncoderPlan(encoder, 64, (8, 8), 0.5, "repeat", 1, 2, "float16", 0, 1)
+        Plans(plans_name, dataset, dataset_plan, {encoder: section}).save(folder / "plans.json")
+        (folder / "dataset.json").write_text(json.dumps(DATASET))
+        prior = torch.stack([torch.full((2, 2, 2), 0.25), torch.full((2, 2, 2), 0.75)])
+        save_file(state or {"prior": prior}, run / "checkpoint_final.safetensors")
+        return folder
+
+    return make
+
+
+def test_the_last_trained_model_is_found(results, make_run):
+    make_run("Dataset004_A", "label_prior__samunetPlans__untrained", 0, "2024-01-01T00:00:00+00:00")
+    newest = make_run("Dataset004_A", "atlas__samunetPlans__untrained", 1, "2024-01-03T00:00:00+00:00", below="shots5_draw0")
+    make_run("Dataset004_A", "cnn_head__samunetPlans__untrained", 0, None)
+    benchmark = make_run("Dataset004_A", "autosam__samunetPlans__untrained", 0, "2024-01-09T00:00:00+00:00",
+                         trained_by="samunet_benchmark")
+    assert find_model(results) == newest
+    assert find_model(results, dataset="4", variant="label_prior") == newest.parents[1] / "label_prior__samunetPlans__untrained"
+    assert find_model(results, dataset="Dataset004_A", shots=5, draw=0) == newest
+    assert find_model(results, variant="autosam") == benchmark
+
+
+def test_several_datasets_are_listed(results, make_run):
+    for dataset in ("Dataset004_A", "Dataset005_B"):
+        make_run(dataset, "label_prior__samunetPlans__untrained", 0, "2024-01-01T00:00:00+00:00")
+    with pytest.raises(UserError, match="Dataset004_A, Dataset005_B"):
+        find_model(results)
+    assert find_model(results, dataset="005").parent.name == "Dataset005_B"
+
+
+def test_no_fitting_model_lists_what_there_is(results, make_run):
+    with pytest.raises(UserError, match="no finished model"):
+        find_model(results)
+    make_run("Dataset004_A", "label_prior__samunetPlans__untrained", 0, "2024-01-01T00:00:00+00:00")
+    with pytest.raises(UserError, match="label_prior__samunetPlans__untrained"):
+        find_model(results, variant="atlas")
+
+
+def test_all_finished_folds_are_loaded_in_order(make_run):
+    for fold in ("all", 10, 2):
+        folder = make_run("Dataset004_A", "label_prior__samunetPlans__untrained", fold, "2024-01-01T00:00:00+00:00")
+    (folder / "fold_3.unfinished").mkdir()
+    (folder / "fold_3.unfinished" / "run.json").write_text(json.dumps({"finished": None}))
+    assert list(finished_runs(folder)) == ["2", "10", "all"]
+    model = load_model(folder, None, CPU)
+    assert model.folds == ("2", "10", "all") and len(model.variants) == 3
+    assert model.encoder is None and model.file_ending == ".nii.gz"
+    assert model.variants[0].prior[1].unique().tolist() == [0.75]
+    assert load_model(folder, ["10"], CPU).folds == ("10",)
+    with pytest.raises(UserError, match="missing: 3"):
+        load_model(folder, ["2", "3"], CPU)
+
+
+def test_a_folder_without_folds_names_those_below(make_run):
+    folder = make_run("Dataset004_A", "label_prior__samunetPlans__untrained", 0, "2024-01-01T00:00:00+00:00",
+                      below="shots5_draw0")
+    with pytest.raises(UserError, match="folders below: shots5_draw0"):
+        load_model(folder.parent, None, CPU)
+
+
+def test_a_truncated_checkpoint_is_told(make_run):
+    folder = make_run("Dataset004_A", "label_prior__samunetPlans__untrained", 0, "2024-01-01T00:00:00+00:00")
+    path = folder / "fold_0" / "checkpoint_final.safetensors"
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(UserError, match="must be whole"):
+        load_model(folder, None, CPU)
+
+
+def test_the_encoder_must_be_the_one_of_training(make_run):
+    encoder = load_encoder("untrained", 64)
+    folder = make_run("Dataset004_A", "linear_head__samunetPlans__untrained", 0, "2024-01-01T00:00:00+00:00",
+                      digest=encoder.digest, state=_linear_head_state())
+    model = load_model(folder, None, CPU)
+    assert model.encoder is not None and model.encoder.digest == encoder.digest
+    run = folder / "fold_0" / "run.json"
+    content = json.loads(run.read_text())
+    run.write_text(json.dumps({**content, "encoder": {**content["encoder"], "digest": "0" * 64}}))
+    with pytest.raises(UserError, match="000000000000.*untrained.*" + encoder.digest[:12]):
+        load_model(folder, None, CPU)
+
+
+def _linear_head_state():
+    from samunet.dataset.labels import LabelSpace
+    from samunet.variants.base import VariantContext
+
+    plan = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), (2, 2, 2), False, ("MRI",), ("zscore",),
+                       (False,), ({},))
+    section = EncoderPlan("untrained", 64, (8, 8), 0.5, "repeat", 1, 2, "float16", 0, 1)
+    context = VariantContext(LabelSpace.from_dataset_json(DATASET), plan, section, {})
+    return variant_class("linear_head")(context).state()
+
+
+def test_devices():
+    assert chosen_device("cpu") == CPU
+    with pytest.raises(UserError, match="-device"):
+        chosen_device("abacus")

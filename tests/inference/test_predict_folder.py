@@ -1,0 +1,134 @@
+"""A folder of made images predicted by a label prior whose answer is known, through the command where that matters."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from safetensors.torch import save_file
+
+from samunet.cli.predict import main
+from samunet.errors import UserError
+from samunet.inference.predict_folder import PredictionSettings
+from samunet.planning.plans import DatasetPlan, EncoderPlan, Plans
+
+SHAPE = (5, 6, 8)
+DIRECTION = (math.cos(0.2), -math.sin(0.2), 0.0, math.sin(0.2), math.cos(0.2), 0.0, 0.0, 0.0, 1.0)
+# Plan axes are the file's (y, z, x); the prior knows nothing but that label 1 is the upper half of the plan's first axis.
+PLAN = DatasetPlan("SimpleITKIO", (1, 0, 2), (1, 0, 2), (1.5, 2.0, 1.0), (6, 5, 8), False, ("MRI",), ("zscore",), (False,),
+                   ({},))
+NAMES = ("one", "three", "two")
+
+
+@pytest.fixture
+def place(tmp_path):
+    """`model`, a fold of label_prior, and `in`, three images of which voxel 0 is outside the non-zero box."""
+    model = tmp_path / "model"
+    (model / "fold_0").mkdir(parents=True)
+    section = EncoderPlan("untrained", 64, (8, 8), 0.5, "repeat", 1, 2, "float16", 0, 1)
+    Plans("samunetPlans", "Dataset900_Phantom", PLAN, {"untrained": section}).save(model / "plans.json")
+    (model / "dataset.json").write_text(json.dumps({
+        "channel_names": {"0": "MRI"}, "labels": {"background": 0, "a": 1}, "numTraining": 2, "file_ending": ".nii.gz"}))
+    (model / "fold_0" / "run.json").write_text(json.dumps({
+        "variant": "label_prior", "fold": "0", "finished": "2024-01-01T00:00:00+00:00", "trained_by": "samunet_train",
+        "encoder": {"id": "untrained", "name": "untrained", "digest": None}}))
+    prior = torch.full((2, 6, 5, 8), 0.2)
+    prior[0, :3], prior[1, 3:] = 0.8, 0.8
+    save_file({"prior": prior}, model / "fold_0" / "checkpoint_final.safetensors")
+    for seed, name in enumerate(NAMES):
+        write_image(tmp_path / "in" / f"{name}_0000.nii.gz", seed)
+    return tmp_path
+
+
+def write_image(path, seed):
+    path.parent.mkdir(exist_ok=True)
+    array = np.random.default_rng([seed]).uniform(1, 2, SHAPE).astype(np.float32)
+    padded = np.pad(array, ((2, 0), (1, 0), (0, 3)))
+    image = sitk.GetImageFromArray(padded)
+    image.SetSpacing((1.0, 1.5, 2.0))
+    image.SetOrigin((-3.0, 7.5, 100.0))
+    image.SetDirection(DIRECTION)
+    sitk.WriteImage(image, str(path))
+
+
+def expected():
+    """Upper half of the rows of the non-zero box, (Z, Y, X) of the file."""
+    labels = np.zeros((7, 7, 11), np.uint8)
+    labels[2:, 1 + 3 :, :8] = 1
+    return labels
+
+
+def predict(place, *arguments):
+    return main(["-i", str(place / "in"), "-o", str(place / "out"), "-m", str(place / "model"), *arguments])
+
+
+def test_segmentations_lie_on_the_images_grid(place):
+    assert predict(place) == 0
+    for name in NAMES:
+        image = sitk.ReadImage(str(place / "out" / f"{name}.nii.gz"))
+        np.testing.assert_array_equal(sitk.GetArrayFromImage(image), expected())
+        assert image.GetPixelID() == sitk.sitkUInt8
+        reference = sitk.ReadImage(str(place / "in" / f"{name}_0000.nii.gz"))
+        assert image.GetSpacing() == reference.GetSpacing()
+        assert image.GetOrigin() == reference.GetOrigin()
+        assert image.GetDirection() == reference.GetDirection()
+    assert {path.name for path in (place / "out").iterdir()} == {
+        *(f"{name}.nii.gz" for name in NAMES), "dataset.json", "plans.json", "predict_from_raw_data_args.json"}
+
+
+def test_probabilities(place):
+    assert predict(place, "--save_probabilities") == 0
+    probabilities = np.load(place / "out" / "one.npz")["probabilities"]
+    assert probabilities.shape == (2, 7, 7, 11) and probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities[1, 2, 1], [0.2] * 8 + [0] * 3, atol=1e-6)
+    np.testing.assert_allclose(probabilities[1, 2, 6], [0.8] * 8 + [0] * 3, atol=1e-6)
+    np.testing.assert_allclose(probabilities.sum(0), 1, atol=1e-6)
+
+
+def test_continuing_skips_whole_cases_and_a_rerun_writes_anew(place):
+    assert predict(place) == 0
+    (place / "out" / "two.nii.gz").unlink()
+    marked = place / "out" / "one.nii.gz"
+    marked.write_bytes(b"mark")
+    assert predict(place, "--continue_prediction") == 0
+    assert marked.read_bytes() == b"mark" and (place / "out" / "two.nii.gz").is_file()
+    assert predict(place) == 0
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(marked))), expected())
+
+
+def test_parts_share_the_cases(place):
+    found = []
+    for part in ("0", "1"):
+        assert predict(place, "-num_parts", "2", "-part_id", part) == 0
+        found.append(sorted(path.name for path in (place / "out").glob("*.nii.gz")))
+    assert found == [["one.nii.gz", "two.nii.gz"], ["one.nii.gz", "three.nii.gz", "two.nii.gz"]]
+
+
+def test_an_unreadable_case_is_told_after_the_others_are_done(place, capsys):
+    broken = place / "in" / "one_0000.nii.gz"
+    broken.write_bytes(broken.read_bytes()[:60])
+    assert predict(place) == 2
+    assert "one_0000.nii.gz" in capsys.readouterr().err
+    assert sorted(path.name for path in (place / "out").glob("*.nii.gz")) == ["three.nii.gz", "two.nii.gz"]
+    assert not list((place / "out").glob(".unfinished-*"))
+
+
+def test_bad_folders_are_told_before_any_work(place, capsys):
+    (place / "blocker").write_text("in the way")
+    assert main(["-i", str(place / "in"), "-o", str(place / "blocker"), "-m", str(place / "model")]) == 2
+    assert "writable" in capsys.readouterr().err
+    assert main(["-i", str(place / "in"), "-o", str(place / "in"), "-m", str(place / "model")]) == 2
+    assert "must not be the input folder" in capsys.readouterr().err
+    (place / "in" / "four.nii.gz").write_bytes(b"")
+    assert predict(place) == 2
+    assert "four.nii.gz" in capsys.readouterr().err
+    assert not (place / "out").exists()
+
+
+def test_settings_are_checked():
+    with pytest.raises(UserError, match="2 problems"):
+        PredictionSettings(step=0.0, parts=2, part=2)
