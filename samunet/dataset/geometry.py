@@ -13,8 +13,9 @@ class Geometry:
     """The grid of one image file.
 
     `spacing_mm` is (z, y, x), as arrays are indexed. `origin` and `direction` are SimpleITK's own tuples (x, y, z
-    order, row-major direction); they have 2 and 4 entries for a 2D file, whose arrays have Z = 1 and
-    `spacing_mm[0]` = 999 (nnU-Net's convention). `reader` is the name of the reader-writer that made it.
+    order, row-major direction); they have 2 and 4 entries for a 2D file read by SimpleITKIO, none for TIFF and natural
+    images. The arrays of 2D files have Z = 1, and a `spacing_mm[0]` of 999, or with SimpleITKIO of 999 times the
+    coarser pixel spacing (nnU-Net's convention). `reader` is the name of the reader-writer that made it.
     """
 
     reader: str
