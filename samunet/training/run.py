@@ -159,7 +159,7 @@ def _new_run(experiment: Experiment, variant: Variant) -> dict[str, Any]:
         "hardware": {"system": f"{platform.system()} {platform.machine()}", "processors": os.cpu_count(),
                      "device": torch.cuda.get_device_name() if experiment.settings.device.startswith("cuda") else "cpu"},
         "threads": torch.get_num_threads(),
-        "ct_statistics_over_all_cases": "CT" in experiment.plans.dataset.normalization,
+        "ct_statistics_over_all_cases": "ct" in experiment.plans.dataset.normalization,
         "seconds": {},
         "trainable_parameters": parameters,
         "finished": None,

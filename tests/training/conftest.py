@@ -22,7 +22,7 @@ from samunet.variants.base import EmbeddingVariant, VariantContext
 torch.set_num_threads(1)
 
 LABELS = LabelSpace({"background": 0, "a": 1, "b": 2})
-DATASET_PLAN = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), (4, 32, 32), False, ("MRI",), ("ZScore",),
+DATASET_PLAN = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), (4, 32, 32), False, ("MRI",), ("zscore",),
                            (False,), ({},))
 SECTION = EncoderPlan("untrained", 32, (32, 32), 0.5, "repeat", 1, 4, "float16", 0, 20)
 
@@ -72,7 +72,7 @@ def training_set() -> TrainingSet:
     return made_training_set()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def made() -> ModuleType:
     """This module: its plans, its labels, `tiny_variant`."""
     return sys.modules[__name__]

@@ -1,0 +1,264 @@
+"""Whole runs on a tiny made dataset with the untrained encoder at 32 pixels, and every way to go on or be refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from safetensors.numpy import load_file
+
+from samunet.dataset.dataset import load_dataset
+from samunet.dataset.paths import Paths
+from samunet.errors import UserError
+from samunet.files import read_json, write_json
+from samunet.planning.plans import Plans
+from samunet.preprocessing.preprocess import preprocess_dataset
+from samunet.training import run as run_module
+from samunet.training.checkpoints import save_latest
+from samunet.training.run import train_model, validate_model
+from samunet.training.settings import Request
+
+NAMES = ("a1", "a2", "b1", "b2", "c1", "d1")
+UNLABELLED = "b2"
+REQUEST = Request("5", "linear_head", "0", "untrained", "tiny", iterations=60)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory, made) -> Path:
+    """A root with raw and preprocessed folders; every file but the embeddings is there."""
+    root = tmp_path_factory.mktemp("prepared")
+    raw, preprocessed = root / "raw" / "Dataset005_Made", root / "preprocessed" / "Dataset005_Made"
+    random = np.random.default_rng([7])
+    for name in NAMES:
+        segmentation = np.zeros((3, 30, 28), np.uint8)
+        segmentation[1:, 6:18, 5:15] = 1
+        segmentation[2, 8:12, 7:11] = 2
+        image = segmentation * 40.0 + random.normal(100, 5, segmentation.shape)
+        _write(raw / "imagesTr" / f"{name}_0000.nii.gz", image.astype(np.float32))
+        if name != UNLABELLED:
+            for folder in (raw / "labelsTr", preprocessed / "gt_segmentations"):
+                _write(folder / f"{name}.nii.gz", segmentation)
+    write_json(raw / "dataset.json", {
+        "channel_names": {"0": "MRI"}, "labels": {"background": 0, "a": 1, "b": 2}, "numTraining": len(NAMES),
+        "file_ending": ".nii.gz", "unlabelled": [UNLABELLED],
+    })
+    plans = Plans("tiny", "Dataset005_Made", made.DATASET_PLAN, {"untrained": made.SECTION})
+    plans.save(preprocessed / "tiny.json")
+    write_json(preprocessed / "dataset_fingerprint.json", {"made": True})
+    splits = [{"train": ["a1", "a2", "b1"], "val": ["c1", "d1"]}, {"train": ["c1", "d1"], "val": ["a1", "a2", "b1"]}]
+    write_json(preprocessed / "splits_final.json", splits)
+    preprocess_dataset(load_dataset(raw), plans, preprocessed / "tiny" / "arrays", 1)
+    return root
+
+
+@pytest.fixture
+def paths(prepared: Path, tmp_path: Path) -> Paths:
+    return Paths(prepared / "raw", prepared / "preprocessed", tmp_path / "results")
+
+
+@pytest.fixture(scope="module")
+def finished(prepared: Path, tmp_path_factory) -> Path:
+    """The fold folder of an undisturbed run of REQUEST."""
+    results = tmp_path_factory.mktemp("finished")
+    train_model(REQUEST, Paths(prepared / "raw", prepared / "preprocessed", results), must_continue=False, workers=1)
+    return results / "Dataset005_Made" / "linear_head__tiny__untrained" / "fold_0"
+
+
+def model(paths: Paths, variant: str = "linear_head") -> Path:
+    return paths.results / "Dataset005_Made" / f"{variant}__tiny__untrained"
+
+
+def start(request: Request, paths: Paths, must_continue: bool = False) -> None:
+    train_model(request, paths, must_continue=must_continue, workers=1)
+
+
+def test_a_finished_run_has_every_file(finished: Path) -> None:
+    assert {path.name for path in finished.iterdir()} == {
+        "run.json", "checkpoint_final.safetensors", "log.jsonl", "progress.png", "label_statistics.json", "validation"}
+    assert {path.name for path in (finished / "validation").iterdir()} == {
+        "c1.nii.gz", "d1.nii.gz", "summary.json", "metrics.json"}
+    assert {path.name for path in finished.parent.iterdir()} == {
+        "fold_0", "plans.json", "dataset.json", "dataset_fingerprint.json"}
+    run = read_json(finished / "run.json")
+    assert run["settings"]["iterations"] == 60 and run["finished"] is not None
+    assert run["train_cases"] == ["a1", "a2", "b1"] and run["val_cases"] == ["c1", "d1"]
+    assert run["trainable_parameters"] == sum(each.size for each in load_file(finished / "checkpoint_final.safetensors").values())
+    assert run["encoder"]["id"] == run["encoder"]["name"] == "untrained" and len(run["encoder"]["digest"]) == 64
+    assert list(Plans.load(finished.parent / "plans.json").encoders) == ["untrained"]
+
+
+def test_summary_names_the_finished_place_and_the_references(finished: Path, prepared: Path) -> None:
+    cases = read_json(finished / "validation" / "summary.json")["metric_per_case"]
+    assert [case["prediction_file"] for case in cases] == [str(finished / "validation" / f"{n}.nii.gz") for n in ("c1", "d1")]
+    assert Path(cases[0]["reference_file"]).is_file()
+    assert (cases[0]["metrics"]["1"]["n_ref"], cases[0]["metrics"]["2"]["n_ref"]) == (12 * 10 * 2 - 16, 16)
+
+
+def test_statistics_are_of_the_training_cases_alone(finished: Path) -> None:
+    statistics = read_json(finished / "label_statistics.json")
+    assert list(statistics["cases"]) == ["a1", "a2", "b1"]
+    assert statistics["cases"]["a1"]["a"]["voxels_per_slice"] == [0, 120, 104]
+    assert statistics["voxels_per_token"] == 16
+
+
+def test_interrupted_in_training_and_in_validation_ends_with_the_same_bytes(finished, paths, monkeypatch) -> None:
+    def stop(*_arguments, **_named):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("samunet.training.trainer.save_latest", lambda *given: (save_latest(*given), stop()))
+        with pytest.raises(KeyboardInterrupt):
+            start(REQUEST, paths)
+    work = model(paths) / "fold_0.unfinished"
+    assert not (model(paths) / "fold_0").exists() and (work / "checkpoint_latest.safetensors").is_file()
+    assert len((work / "log.jsonl").read_text().splitlines()) == 1
+    with monkeypatch.context() as patch:
+        patch.setattr("samunet.training.validation.evaluate_folder", stop)
+        with pytest.raises(KeyboardInterrupt):
+            start(REQUEST, paths, must_continue=True)
+    predicted = {path: path.stat().st_mtime_ns for path in (work / "validation").glob("*.nii.gz")}
+    assert len(predicted) == 2
+    start(REQUEST, paths)
+    final = model(paths) / "fold_0"
+    assert {path: (final / "validation" / path.name).stat().st_mtime_ns for path in predicted} == predicted
+    for name in ("checkpoint_final.safetensors", "label_statistics.json", "validation/c1.nii.gz", "validation/d1.nii.gz"):
+        assert (final / name).read_bytes() == (finished / name).read_bytes(), name
+    assert [json.loads(line)["iteration"] for line in (final / "log.jsonl").read_text().splitlines()] == [50, 60]
+
+
+def test_c_on_a_finished_run_says_so_and_on_another_names_the_difference(paths, capsys) -> None:
+    with pytest.raises(UserError, match="needs a run to continue"):
+        start(REQUEST, paths, must_continue=True)
+    assert not model(paths).exists()
+    short = dataclasses.replace(REQUEST, iterations=2)
+    start(short, paths)
+    weights = (model(paths) / "fold_0" / "checkpoint_final.safetensors").read_bytes()
+    capsys.readouterr()
+    start(short, paths, must_continue=True)
+    assert "already finished" in capsys.readouterr().out
+    with pytest.raises(UserError, match="iterations: 2 there, 60 here"):
+        start(REQUEST, paths, must_continue=True)
+    with pytest.raises(UserError, match="seed: 0 there, 3 here"):
+        start(dataclasses.replace(short, seed=3), paths, must_continue=True)
+    assert (model(paths) / "fold_0" / "checkpoint_final.safetensors").read_bytes() == weights
+
+
+def test_the_old_run_stays_until_the_new_one_is_whole(paths, monkeypatch) -> None:
+    short = dataclasses.replace(REQUEST, iterations=2)
+    start(short, paths)
+    final = model(paths) / "fold_0" / "checkpoint_final.safetensors"
+    old = final.read_bytes()
+    other = dataclasses.replace(short, seed=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "validate", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            start(other, paths)
+    assert final.read_bytes() == old
+    start(other, paths)
+    assert final.read_bytes() != old
+
+
+def test_minutes_become_a_count_that_a_resumed_run_keeps(paths, monkeypatch) -> None:
+    counted = []
+    monkeypatch.setattr(run_module, "measured_iterations", lambda *_: counted.append(1) or 3)
+    by_minutes = dataclasses.replace(REQUEST, iterations=None, minutes=0.5)
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "train", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            start(by_minutes, paths)
+    start(by_minutes, paths, must_continue=True)
+    assert counted == [1]
+    run = read_json(model(paths) / "fold_0" / "run.json")
+    assert run["settings"]["iterations"] == 3 and run["settings"]["minutes"] == 0.5
+
+
+def test_the_plan_gives_the_length_where_no_flag_does(paths, made) -> None:
+    start(dataclasses.replace(REQUEST, iterations=None), paths)
+    assert read_json(model(paths) / "fold_0" / "run.json")["settings"]["iterations"] == made.SECTION.head_iterations
+
+
+def test_shots_lie_in_their_own_folder_and_leave_the_rest_out(paths) -> None:
+    start(dataclasses.replace(REQUEST, iterations=2, shots=1, draw=2), paths)
+    folder = model(paths) / "shots1_draw2"
+    expected = np.random.RandomState(12345 + 2).permutation(["a1", "a2", "b1"])[0]
+    assert read_json(folder / "fold_0" / "run.json")["train_cases"] == [expected]
+    assert list(read_json(folder / "fold_0" / "label_statistics.json")["cases"]) == [expected]
+    assert (folder / "plans.json").is_file()
+    with pytest.raises(UserError, match="(?s)shots.*4 shots, 3 cases"):
+        start(dataclasses.replace(REQUEST, shots=4), paths)
+
+
+def test_fold_all_trains_on_every_labelled_case(paths) -> None:
+    start(dataclasses.replace(REQUEST, iterations=2, fold="all"), paths)
+    run = read_json(model(paths) / "fold_all" / "run.json")
+    assert run["train_cases"] == run["val_cases"] == [name for name in NAMES if name != UNLABELLED]
+
+
+def test_a_comparator_is_fitted_without_encoder_and_embeddings(paths) -> None:
+    start(dataclasses.replace(REQUEST, variant="label_prior", iterations=None), paths)
+    final = model(paths, "label_prior") / "fold_0"
+    # Every case has the same labels, so their mean is right everywhere.
+    assert read_json(final / "validation" / "summary.json")["foreground_mean"]["Dice"] == 1
+    run = read_json(final / "run.json")
+    assert run["settings"]["iterations"] == 0 and run["encoder"]["digest"] is None
+    assert {path.name for path in final.iterdir()} == {
+        "run.json", "checkpoint_final.safetensors", "label_statistics.json", "validation"}
+
+
+def test_validating_once_more_with_probabilities(paths, finished) -> None:
+    start(REQUEST, paths)
+    final = model(paths) / "fold_0"
+    (final / "validation" / "c1.nii.gz").unlink()
+    validate_model(dataclasses.replace(REQUEST, probabilities=True), paths, workers=1)
+    assert (final / "validation" / "c1.nii.gz").read_bytes() == (finished / "validation" / "c1.nii.gz").read_bytes()
+    probabilities = np.load(final / "validation" / "c1.npz")["probabilities"]
+    assert probabilities.shape == (3, 3, 30, 28)
+    segmentation = sitk.GetArrayFromImage(sitk.ReadImage(str(final / "validation" / "c1.nii.gz")))
+    np.testing.assert_array_equal(probabilities.argmax(0), segmentation)
+    assert not (final / "validation.unfinished").exists()
+
+
+def test_validating_needs_the_encoder_of_the_training(paths) -> None:
+    with pytest.raises(UserError, match="needs a finished run"):
+        validate_model(REQUEST, paths, workers=1)
+    start(dataclasses.replace(REQUEST, iterations=2), paths)
+    run = read_json(model(paths) / "fold_0" / "run.json")
+    run["settings"]["encoder_digest"] = "0" * 64
+    write_json(model(paths) / "fold_0" / "run.json", run)
+    with pytest.raises(UserError, match="encoder_digest: 0000"):
+        validate_model(REQUEST, paths, workers=1)
+
+
+def test_folds_of_other_plans_are_refused(paths) -> None:
+    short = dataclasses.replace(REQUEST, iterations=2)
+    start(short, paths)
+    plans = read_json(model(paths) / "plans.json")
+    plans["encoders"]["untrained"]["batch_size"] = 3
+    write_json(model(paths) / "plans.json", plans)
+    with pytest.raises(UserError, match="(?s)same plans.*fold_0"):
+        start(dataclasses.replace(short, fold="1"), paths)
+    start(short, paths)  # the only fold may be replaced
+
+
+def test_pretrained_weights_are_taken_and_part_of_the_settings(paths, finished, capsys) -> None:
+    weights = finished / "checkpoint_final.safetensors"
+    start(dataclasses.replace(REQUEST, iterations=1, pretrained_weights=weights), paths)
+    assert f"starting from {weights}" in capsys.readouterr().err
+    with pytest.raises(UserError, match="pretrained_weights"):
+        start(dataclasses.replace(REQUEST, iterations=1), paths, must_continue=True)
+    with pytest.raises(UserError, match="Pretrained weights must be a file"):
+        start(dataclasses.replace(REQUEST, pretrained_weights=Path("nowhere")), paths)
+
+
+def test_an_unusable_device_is_refused(paths) -> None:
+    with pytest.raises(UserError, match="(?s)-device.*abacus"):
+        start(dataclasses.replace(REQUEST, device="abacus"), paths)
+
+
+def _write(path: Path, array: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    sitk.WriteImage(sitk.GetImageFromArray(array), str(path))
