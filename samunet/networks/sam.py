@@ -1,0 +1,84 @@
+"""Segment Anything, built from segment-anything's own modules, in SAM's three sizes and in samunet's `mini`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, TwoWayTransformer
+from torch import nn
+
+from samunet.planning.encoder_spec import EMBEDDING_CHANNELS, PATCH_SIZE
+
+
+@dataclass(frozen=True)
+class EncoderSize:
+    """Numbers of one image encoder. `window_size` 0 means that every block attends globally."""
+
+    embed_dim: int
+    depth: int
+    num_heads: int
+    window_size: int
+    global_attn_indexes: tuple[int, ...]
+    native_input_size: int
+
+
+# vit_b, vit_l, vit_h: segment-anything's build_sam. mini: 16 x 16 tokens need no windows (14 would pad them to 28 x 28).
+ENCODER_SIZES = {
+    "mini": EncoderSize(192, 12, 3, 0, (), 256),
+    "vit_b": EncoderSize(768, 12, 12, 14, (2, 5, 8, 11), 1024),
+    "vit_l": EncoderSize(1024, 24, 16, 14, (5, 11, 17, 23), 1024),
+    "vit_h": EncoderSize(1280, 32, 16, 14, (7, 15, 23, 31), 1024),
+}
+
+
+def build_image_encoder(size: str, input_size: int) -> ImageEncoderViT:
+    """SAM's image encoder: (B, 3, S, S) normalised float -> (B, 256, S/16, S/16), with PyTorch's initial weights."""
+    numbers = ENCODER_SIZES[size]
+    return ImageEncoderViT(
+        img_size=input_size,
+        patch_size=PATCH_SIZE,
+        embed_dim=numbers.embed_dim,
+        depth=numbers.depth,
+        num_heads=numbers.num_heads,
+        mlp_ratio=4,
+        out_chans=EMBEDDING_CHANNELS,
+        qkv_bias=True,
+        norm_layer=partial(nn.LayerNorm, eps=1e-6),
+        use_rel_pos=True,
+        window_size=numbers.window_size,
+        global_attn_indexes=numbers.global_attn_indexes,
+    )
+
+
+def build_prompt_encoder(input_size: int) -> PromptEncoder:
+    """SAM's prompt encoder for an S x S input."""
+    grid = (input_size // PATCH_SIZE, input_size // PATCH_SIZE)
+    return PromptEncoder(
+        embed_dim=EMBEDDING_CHANNELS,
+        image_embedding_size=grid,
+        input_image_size=(input_size, input_size),
+        mask_in_chans=16,
+    )
+
+
+def build_mask_decoder(mask_tokens: int = 4) -> MaskDecoder:
+    """SAM's mask decoder with `mask_tokens` output masks (SAM itself: 4)."""
+    return MaskDecoder(
+        num_multimask_outputs=mask_tokens - 1,
+        transformer=TwoWayTransformer(depth=2, embedding_dim=EMBEDDING_CHANNELS, mlp_dim=2048, num_heads=8),
+        transformer_dim=EMBEDDING_CHANNELS,
+        iou_head_depth=3,
+        iou_head_hidden_dim=256,
+    )
+
+
+def build_sam(size: str, input_size: int) -> nn.ModuleDict:
+    """A whole SAM as a module whose state dict has SAM's key names (image_encoder., prompt_encoder., mask_decoder.)."""
+    return nn.ModuleDict(
+        {
+            "image_encoder": build_image_encoder(size, input_size),
+            "prompt_encoder": build_prompt_encoder(input_size),
+            "mask_decoder": build_mask_decoder(),
+        }
+    )

@@ -1,0 +1,99 @@
+"""From a preprocessed case to the square pictures that a SAM encoder reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate, pad
+
+from samunet.planning.plans import DatasetPlan, EncoderPlan
+from samunet.planning.tiles import TileFrame
+from samunet.preprocessing.case import PreparedCase
+
+# Mean and deviation, for intensities in [0, 1], with which each family of encoders was trained.
+# sam: segment-anything's pixel_mean and pixel_std over 255. medsam: none. mini: samunet's own.
+INPUT_STATISTICS = {
+    "sam": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "medsam": ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+    "mini": ((0.5, 0.5, 0.5), (0.25, 0.25, 0.25)),
+}
+
+
+class EncoderInput:
+    """Pictures of one case, cut and scaled as the plans say.
+
+    Each channel is clipped to its 0.5 and 99.5 percentiles (CT: the dataset's own, which normalisation has applied
+    already) and scaled to [0, 1]; then the tile is scaled so that its longer side is the encoder's input size,
+    normalised with the family's mean and deviation, and what lies outside the image is 0.
+    """
+
+    def __init__(
+        self, case: PreparedCase, dataset_plan: DatasetPlan, plan: EncoderPlan, family: str, step: float | None = None
+    ) -> None:
+        self.plan = plan
+        self.frame = TileFrame(case.image.shape[2:], plan.tile_shape, plan.tile_step if step is None else step)
+        self.depth = case.image.shape[1]
+        self._image = np.stack(
+            [
+                _unit_range(channel, *_limits(case, dataset_plan, index))
+                for index, channel in enumerate(case.image)
+            ]
+        )
+        self._inside = np.ones(case.image.shape[2:], np.float32)
+        mean, deviation = INPUT_STATISTICS[family]
+        self._mean, self._deviation = torch.tensor(mean).view(3, 1, 1), torch.tensor(deviation).view(3, 1, 1)
+
+    @property
+    def pictures_per_pick(self) -> int:
+        """Pictures that one (slice, tile) becomes: one, or one for each channel that is encoded alone."""
+        return 1 if self.plan.composition == "rgb" else self._image.shape[0]
+
+    def pictures(self, picks: Sequence[tuple[int, int]], mirror: Sequence[int] = ()) -> Tensor:
+        """Pictures float32 (B * pictures_per_pick, 3, S, S) of (slice, tile index) picks.
+
+        Arguments:
+            picks: slices and tiles of `frame`.
+            mirror: in-plane axes (0 rows, 1 columns) along which each tile is flipped before it is padded to a square.
+        """
+        tiles = np.concatenate([self._composed(slice_, tile) for slice_, tile in picks])
+        inside = np.stack([self.frame.cut(self._inside, tile, 0.0) for _, tile in picks])
+        axes = [axis - 2 for axis in mirror]
+        picture = torch.from_numpy(np.ascontiguousarray(np.flip(tiles, axes)))
+        mask = torch.from_numpy(np.ascontiguousarray(np.flip(inside, axes)))[:, None]
+        mask = mask.repeat_interleave(self.pictures_per_pick, 0)
+        picture, mask = self._scaled(picture), self._scaled(mask)
+        picture = (picture - self._mean * mask) / self._deviation
+        size = self.plan.input_size
+        return pad(picture, (0, size - picture.shape[-1], 0, size - picture.shape[-2]))
+
+    def _composed(self, slice_: int, tile: int) -> np.ndarray:
+        """(pictures_per_pick, 3, rows, columns) in [0, 1], 0 outside the image."""
+        if self.plan.composition == "rgb":
+            planes = self._image[:, slice_][None]
+        elif self.plan.composition == "repeat":
+            planes = np.repeat(self._image[:, slice_][:, None], 3, axis=1)
+        else:
+            near = np.clip([slice_ - 1, slice_, slice_ + 1], 0, self.depth - 1)
+            planes = self._image[:, near]
+        return self.frame.cut(planes, tile, 0.0)
+
+    def _scaled(self, picture: Tensor) -> Tensor:
+        rows, columns = self.plan.tile_shape
+        factor = self.plan.input_size / max(rows, columns)
+        size = (max(round(rows * factor), 1), max(round(columns * factor), 1))
+        return interpolate(picture, size, mode="bilinear", align_corners=False, antialias=factor < 1)
+
+
+def _limits(case: PreparedCase, dataset_plan: DatasetPlan, channel: int) -> tuple[float, float]:
+    if dataset_plan.normalization[channel] == "ct":
+        statistics = dataset_plan.foreground_intensity[channel]
+        mean, deviation = statistics["mean"], max(statistics["std"], 1e-8)
+        return tuple((statistics[key] - mean) / deviation for key in ("percentile_00_5", "percentile_99_5"))  # type: ignore[return-value]
+    return case.properties.intensity_percentiles[channel]
+
+
+def _unit_range(channel: np.ndarray, low: float, high: float) -> np.ndarray:
+    return ((np.clip(channel, low, high) - low) / max(high - low, 1e-8)).astype(np.float32)

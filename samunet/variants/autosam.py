@@ -1,0 +1,21 @@
+"""`autosam`: SAM's mask decoder with class tokens, on the frozen encoder."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import nn
+
+from samunet.networks.autosam_head import AutoSamHead
+from samunet.variants.base import EmbeddingVariant
+
+
+class AutoSamVariant(EmbeddingVariant):
+    """Trains `networks.autosam_head`; source and deviations are told there."""
+
+    learning_rate: ClassVar[float] = 5e-4
+
+    def build_network(self) -> nn.Module:
+        context = self.context
+        size = context.encoder_plan.input_size
+        return AutoSamHead(context.embedding_channels, self.labels.channels, size, context.sam_state)

@@ -1,0 +1,15 @@
+"""`linear_head`: AutoSAM's linear head on the frozen encoder."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from samunet.networks.linear_head import build_linear_head
+from samunet.variants.base import EmbeddingVariant
+
+
+class LinearHeadVariant(EmbeddingVariant):
+    """Trains `networks.linear_head` on cached embeddings; source and deviations are told there."""
+
+    def build_network(self) -> nn.Module:
+        return build_linear_head(self.context.embedding_channels, self.labels.channels)
