@@ -67,9 +67,11 @@ def make_folder(path: Path) -> Path:
 def require_writable(path: Path) -> Path:
     """Create folder `path` and prove that a file can be made in it, before hours of work. Returns `path`."""
     make_folder(path)
-    with whole_file(Path(path) / "writable") as temporary:
+    # Several processes may prove the same folder at once (prediction in parts).
+    proof = Path(path) / f"writable-{os.getpid()}"
+    with whole_file(proof) as temporary:
         temporary.touch()
-    (Path(path) / "writable").unlink()
+    proof.unlink()
     return Path(path)
 
 

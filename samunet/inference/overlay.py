@@ -1,0 +1,94 @@
+"""Pictures of a segmentation over its image, for the eye: filled prediction, outlined reference, a legend."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from samunet.dataset.labels import LabelSpace
+from samunet.files import whole_file
+
+FILL = 0.45
+CONTRAST_PERCENTILES = (0.5, 99.5)
+AXIS_NAMES = ("slice", "row", "column")
+PANEL_INCHES = 4.0
+DOTS_PER_INCH = 100
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """What is drawn: `image` (Z, Y, X), label values (Z, Y, X) of the prediction and, if there is one, the reference."""
+
+    image: np.ndarray
+    prediction: np.ndarray
+    reference: np.ndarray | None
+    spacing_mm: tuple[float, float, float]
+
+
+def draw_overlay(overlay: Overlay, labels: LabelSpace, title: str, path: Path) -> None:
+    """Write a PNG with one panel for each axis, cut through the middle of the foreground (2D images: one panel).
+
+    The prediction is filled; the reference is an outline of the same colour. Panels have true proportions in mm.
+    """
+    views = [0] if overlay.image.shape[0] == 1 else [0, 1, 2]
+    values = [value for value in labels.values if value > 0]
+    palette = matplotlib.colormaps["tab20" if len(values) > 10 else "tab10"]
+    colours = {value: palette((value - 1) % palette.N) for value in values}
+    figure = Figure(figsize=(PANEL_INCHES * len(views), PANEL_INCHES + 0.8), dpi=DOTS_PER_INCH, layout="constrained")
+    low, high = np.percentile(overlay.image, CONTRAST_PERCENTILES)
+    for axes, axis, place in zip(np.ravel(figure.subplots(1, len(views))), views, middle_of_foreground(overlay), strict=False):
+        _draw_panel(axes, overlay, axis, place, colours, (float(low), float(high)))
+    figure.suptitle(title)
+    figure.legend(handles=_legend(labels, colours, overlay.reference is not None), loc="outside lower center", ncols=4)
+    with whole_file(path) as temporary:
+        figure.savefig(temporary)
+
+
+def middle_of_foreground(overlay: Overlay) -> tuple[int, int, int]:
+    """Indices (z, y, x): the median place of the foreground of prediction and reference, or the image's middle."""
+    foreground = overlay.prediction > 0
+    if overlay.reference is not None:
+        foreground = foreground | (overlay.reference > 0)
+    if not foreground.any():
+        z, y, x = (size // 2 for size in foreground.shape)
+    else:
+        z, y, x = (int(np.median(places)) for places in np.nonzero(foreground))
+    return z, y, x
+
+
+def _draw_panel(axes, overlay: Overlay, axis: int, place: int, colours: dict[int, tuple], limits: tuple[float, float]) -> None:
+    height_mm, width_mm = (spacing for other, spacing in enumerate(overlay.spacing_mm) if other != axis)
+    shown = {"aspect": height_mm / width_mm, "interpolation": "nearest"}
+    axes.imshow(np.take(overlay.image, place, axis), cmap="gray", vmin=limits[0], vmax=limits[1], **shown)
+    prediction = np.take(overlay.prediction, place, axis)
+    fill = np.zeros((*prediction.shape, 4))
+    for value, colour in colours.items():
+        fill[prediction == value] = (*colour[:3], FILL)
+    axes.imshow(fill, **shown)
+    if overlay.reference is not None:
+        reference = np.take(overlay.reference, place, axis)
+        for value, colour in colours.items():
+            if (reference == value).any() and min(reference.shape) > 1:
+                axes.contour(reference == value, levels=[0.5], colors=[colour], linewidths=1.2)
+    axes.set_title(f"{AXIS_NAMES[axis]} {place}", fontsize=9)
+    axes.set_axis_off()
+
+
+def _legend(labels: LabelSpace, colours: dict[int, tuple], with_reference: bool) -> list:
+    handles: list = [Patch(facecolor=colour, alpha=0.7, label=_names_of(labels, value)) for value, colour in colours.items()]
+    if with_reference:
+        handles.append(Line2D([], [], color="black", linewidth=1.2, label="outline: reference"))
+    return handles
+
+
+def _names_of(labels: LabelSpace, value: int) -> str:
+    """The label's name, or with regions those of all that hold it."""
+    names = [name for name, held in labels.names.items()
+             if name != "ignore" and (value in held if isinstance(held, tuple) else held == value)]
+    return ", ".join(names) or str(value)

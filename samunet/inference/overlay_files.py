@@ -1,0 +1,107 @@
+"""Which files are drawn over which, for a raw dataset or for a folder of predictions; one picture a case."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from samunet.console import progress, say
+from samunet.dataset.dataset import RawCase, RawDataset, collect_cases
+from samunet.dataset.labels import LabelSpace
+from samunet.dataset.readers import choose_reader, reader_for, reader_named
+from samunet.errors import UserError
+from samunet.files import read_json, require_writable
+from samunet.inference.overlay import Overlay, draw_overlay
+from samunet.workers import each_case
+
+
+@dataclass(frozen=True)
+class OverlayJob:
+    """One picture: files in, PNG out. `channel` is the image channel that is shown."""
+
+    name: str
+    images: tuple[Path, ...]
+    prediction: Path
+    reference: Path | None
+    reader: str
+    labels: LabelSpace
+    channel: int
+    output: Path
+
+
+def jobs_of_dataset(dataset: RawDataset, output: Path, channel: int) -> list[OverlayJob]:
+    """The labels of a raw dataset's training cases over their images."""
+    reader = choose_reader(dataset)
+    return [
+        OverlayJob(case.name, case.images, case.label, None, reader, dataset.labels, channel, output / f"{case.name}.png")
+        for case in dataset.cases
+        if case.label is not None
+    ]
+
+
+def jobs_of_folder(
+    images: Path, segmentations: Path, references: Path | None, dataset_file: Path, output: Path, channel: int
+) -> list[OverlayJob]:
+    """Segmentations, and references where there are some, over the images of the same name.
+
+    Raises:
+        UserError: no images, or none of them has a segmentation.
+    """
+    content = read_json(dataset_file)
+    labels = LabelSpace.from_dataset_json(content, str(dataset_file))
+    ending, overwrite = content["file_ending"], content.get("overwrite_image_reader_writer")
+    cases = collect_cases(images, ending, len(content.get("channel_names", content.get("modality", ()))))
+    reader = reader_for(None if overwrite in (None, "None") else overwrite, ending, cases[0].images[0], dataset_file)
+    drawn = [case for case in cases if (segmentations / f"{case.name}{ending}").is_file()]
+    if not drawn:
+        raise UserError("The folder of segmentations must hold some of the images' cases.", where=segmentations,
+                        found=f"no {cases[0].name}{ending}", mend="Name the folder that samunet_predict wrote, with -s.")
+    if len(drawn) < len(cases):
+        say(f"{len(cases) - len(drawn)} of {len(cases)} images have no segmentation and are left out.")
+
+    def reference_of(case: RawCase) -> Path | None:
+        path = references / f"{case.name}{ending}" if references else None
+        return path if path and path.is_file() else None
+
+    return [
+        OverlayJob(case.name, case.images, segmentations / f"{case.name}{ending}", reference_of(case), reader, labels,
+                   channel, output / f"{case.name}.png")
+        for case in drawn
+    ]
+
+
+def draw_all(jobs: Sequence[OverlayJob], output: Path, workers: int) -> None:
+    """Draw every job, side by side."""
+    require_writable(output)
+    for _ in progress(each_case(draw, jobs, [job.name for job in jobs], workers), "drawing", len(jobs)):
+        pass
+
+
+def draw(job: OverlayJob) -> None:
+    """Read one case's files and write its picture.
+
+    Raises:
+        UserError: unreadable files, no such channel, or a segmentation that is not on the image's grid.
+    """
+    reader = reader_named(job.reader)
+    # Only the channel's own file is read where channels have files of their own.
+    alone = len(job.images) > 1 and job.channel < len(job.images)
+    image, geometry = reader.read_images([job.images[job.channel]] if alone else job.images)
+    channel = 0 if alone else job.channel
+    if channel >= len(image):
+        raise UserError("-channel_idx must be one of the image's channels.", where=job.images[0],
+                        found=f"channel {job.channel} of {len(image)}")
+    maps = [_on_grid(job.reader, path, image.shape[1:]) for path in (job.prediction, job.reference) if path is not None]
+    overlay = Overlay(image[channel], maps[0], maps[1] if len(maps) > 1 else None, geometry.spacing_mm)
+    draw_overlay(overlay, job.labels, job.name, job.output)
+
+
+def _on_grid(reader: str, path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    segmentation, _ = reader_named(reader).read_segmentation(path)
+    if segmentation.shape[1:] != shape:
+        raise UserError("A segmentation must have its image's shape.", where=path,
+                        found=f"{segmentation.shape[1:]}, the image has {shape}")
+    return segmentation[0]

@@ -1,0 +1,85 @@
+"""Pictures whose pixels can be checked by hand."""
+
+from __future__ import annotations
+
+import json
+
+import matplotlib.image
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from samunet.cli.plot_overlay_pngs import main
+from samunet.dataset.labels import LabelSpace
+from samunet.inference.overlay import Overlay, draw_overlay, middle_of_foreground
+
+LABELS = LabelSpace({"background": 0, "a": 1, "b": 2})
+BLUE, ORANGE = (31, 119, 180), (255, 127, 14)  # the first two colours of matplotlib's tab10
+
+
+def test_middle_by_hand():
+    prediction = np.zeros((9, 10, 11), np.uint8)
+    prediction[3:6, 2, 8] = 1
+    overlay = Overlay(np.zeros(prediction.shape), prediction, None, (1.0, 1.0, 1.0))
+    assert middle_of_foreground(overlay) == (4, 2, 8)
+    empty = Overlay(overlay.image, np.zeros_like(prediction), None, (1.0, 1.0, 1.0))
+    assert middle_of_foreground(empty) == (4, 5, 5)
+
+
+def test_fill_is_the_labels_colour_and_outline_the_references(tmp_path):
+    """A black 2D image, its left half predicted as 1: filled pixels are FILL of tab10's blue, nowhere orange."""
+    prediction = np.zeros((1, 20, 20), np.uint8)
+    prediction[0, :, :10] = 1
+    image = np.zeros((1, 20, 20), np.float32)
+    draw_overlay(Overlay(image, prediction, None, (999.0, 1.0, 1.0)), LABELS, "t", tmp_path / "plain.png")
+    reference = np.zeros_like(prediction)
+    reference[0, 5:15, 12:18] = 2
+    draw_overlay(Overlay(image, prediction, reference, (999.0, 1.0, 1.0)), LABELS, "t", tmp_path / "outlined.png")
+    fill = tuple(round(0.45 * value) for value in BLUE)
+    plain, outlined = (_pixels(tmp_path / f"{name}.png") for name in ("plain", "outlined"))
+    assert 0.8 < _count(plain, fill) / _count(plain, (0, 0, 0)) < 1.3
+    # Outside the legend, orange is drawn only as the outline.
+    assert _count(outlined, ORANGE) > _count(plain, ORANGE)
+
+
+def _pixels(path):
+    return np.round(matplotlib.image.imread(path)[..., :3] * 255).astype(int)
+
+
+def _count(pixels, colour):
+    return int((np.abs(pixels - np.array(colour)).max(-1) <= 2).sum())
+
+
+@pytest.fixture
+def folders(tmp_path):
+    for case in range(2):
+        labels = np.zeros((6, 8, 7), np.uint8)
+        labels[2:4, 2:5, 3:6] = 1 + case
+        for folder, name, array in (("images", f"c{case}_0000", labels * 5.0), ("labels", f"c{case}", labels)):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            sitk.WriteImage(sitk.GetImageFromArray(array), str(tmp_path / folder / f"{name}.nii.gz"))
+    (tmp_path / "labels" / "dataset.json").write_text(json.dumps({
+        "channel_names": {"0": "MRI"}, "labels": dict(LABELS.names), "numTraining": 2, "file_ending": ".nii.gz"}))
+    return tmp_path
+
+
+def run(folders, *arguments):
+    return main(["-i", str(folders / "images"), "-s", str(folders / "labels"), "-o", str(folders / "out"), "-np", "1",
+                 *arguments])
+
+
+def test_one_picture_for_each_case_that_has_a_segmentation(folders, capsys):
+    assert run(folders, "-r", str(folders / "labels")) == 0
+    assert sorted(path.name for path in (folders / "out").iterdir()) == ["c0.png", "c1.png"]
+    (folders / "labels" / "c0.nii.gz").unlink()
+    assert run(folders) == 0
+    assert "1 of 2 images" in capsys.readouterr().err
+
+
+def test_bad_input_is_told(folders, capsys):
+    assert run(folders, "-channel_idx", "3") == 2
+    assert "channel 3 of 1" in capsys.readouterr().err
+    sitk.WriteImage(sitk.GetImageFromArray(np.zeros((6, 8, 9), np.uint8)), str(folders / "labels" / "c0.nii.gz"))
+    assert run(folders) == 2
+    assert "(6, 8, 9)" in capsys.readouterr().err
+    assert main(["-o", str(folders / "out")]) == 2
