@@ -1,0 +1,85 @@
+"""samunet_train's flags: what they become, what is refused before torch is loaded."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from samunet.cli import train
+from samunet.variants.registry import VARIANTS
+
+LIGHT = "import sys; from samunet.cli.train import main, parser; {}; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+
+
+@pytest.fixture
+def asked(monkeypatch, tmp_path) -> list:
+    """What the command hands to the training room; nothing is trained."""
+    calls: list = []
+    for name in ("train_model", "validate_model"):
+        monkeypatch.setattr(f"samunet.training.run.{name}",
+                            lambda request, paths, name=name, **named: calls.append((name, request, paths, named)))
+    for name in ("raw", "preprocessed", "results"):
+        monkeypatch.setenv(f"samunet_{name}", str(tmp_path / name))
+    return calls
+
+
+def test_flags_become_a_request(asked, tmp_path: Path) -> None:
+    code = train.main(["27", "cnn_head", "3", "-p", "mine", "--epochs", "4", "--shots", "5", "--draw", "2", "--seed", "9",
+                       "-pretrained_weights", "w.safetensors", "--npz", "-device", "cpu", "-np", "3", "--c",
+                       "--results", str(tmp_path / "elsewhere")])
+    assert code == 0
+    [(name, request, paths, named)] = asked
+    assert name == "train_model" and named == {"must_continue": True, "workers": 3}
+    assert (request.dataset, request.variant, request.fold, request.plans_name) == ("27", "cnn_head", "3", "mine")
+    assert request.iterations == 200 and request.minutes is None
+    assert (request.shots, request.draw, request.seed) == (5, 2, 9)
+    assert request.pretrained_weights == Path("w.safetensors") and request.probabilities and request.device == "cpu"
+    assert (paths.raw, paths.results) == (tmp_path / "raw", tmp_path / "elsewhere")
+
+
+def test_val_only_validates(asked) -> None:
+    assert train.main(["27", "label_prior", "all", "--val", "-np", "1"]) == 0
+    [(name, request, _, named)] = asked
+    assert name == "validate_model" and named == {"workers": 1}
+    assert request.iterations is None and request.encoder == "untrained"
+
+
+def test_the_untrained_encoder_is_told_in_one_line_where_it_is_used(asked, capsys) -> None:
+    train.main(["27", "cnn_head", "0"])
+    assert capsys.readouterr().err.count("untrained") == 1
+    train.main(["27", "label_prior", "0"])
+    assert "untrained" not in capsys.readouterr().err
+
+
+def test_list_prints_every_variant_without_torch(capsys) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        train.parser().parse_args(["--list"])
+    assert stopped.value.code == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(VARIANTS)
+    listed = subprocess.run([sys.executable, "-c", LIGHT.format("\ntry: main(['--list'])\nexcept SystemExit: pass")],
+                            check=False)
+    assert listed.returncode == 0
+
+
+def test_an_unknown_variant_is_refused_without_torch() -> None:
+    refused = subprocess.run([sys.executable, "-c", LIGHT.format("assert main(['4', 'nope', '0']) == 2")],
+                             check=False, capture_output=True, text=True)
+    assert refused.returncode == 0, refused.stderr
+    assert "nope" in refused.stderr and all(name in refused.stderr for name in VARIANTS)
+
+
+@pytest.mark.parametrize("flags", [["--epochs", "1", "--minutes", "2"], ["--c", "--val"], ["--iterations", "many"]])
+def test_flags_that_contradict_each_other_exit_with_2(flags) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        train.parser().parse_args(["4", "cnn_head", "0", *flags])
+    assert stopped.value.code == 2
+
+
+def test_bad_numbers_are_told_and_exit_with_2(asked, capsys) -> None:
+    assert train.main(["4", "label_prior", "0", "--epochs", "0"]) == 2
+    assert "iterations must be 1 or more" in capsys.readouterr().err
+    assert asked == []
