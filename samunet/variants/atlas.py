@@ -51,6 +51,11 @@ class AtlasVariant(Comparator):
 
     Images of several channels are registered by their first channel, RGB images by the mean of the three. A target whose
     registration to a support fails (a flat image) takes that support's labels stretched over its box.
+
+    The constants were chosen on the hippocampus data, 16 validation cases of folds 1 and 2 (grouped), 5 shots of draw 0.
+    Mean Dice of both classes there: affine only 0.784; demons smoothed by 2, 1.5, 1 and 0.75 voxels 0.811, 0.821,
+    0.827 and 0.829; half or twice the iterations, other percentiles, fusion windows of 0.7 to 2.5 voxels and powers of
+    1 to 3 within 0.003. As it stands, 24 cases: 0.74 from 1 shot, 0.837 from 5; about half a second a pair.
     """
 
     def __init__(self, context: VariantContext) -> None:
