@@ -22,7 +22,7 @@ ENDING = ".nii.gz"
 def make_phantom_dataset(folder: Path, cases: int = 8, test_cases: int = 2, seed: int = 0) -> Path:
     """Write an nnU-Net raw dataset `Dataset900_Phantom` in `folder` and return its folder.
 
-    One channel, about 24 x 48 x 44 voxels of about 1 mm, on an oblique grid with a shifted origin. An ellipsoid `shell`
+    One channel, about 24 x 48 x 44 voxels of about 1.3 x 1 x 1 mm, on an oblique grid with a shifted origin. An ellipsoid `shell`
     around a `core`, and a `tube` through the slices, at random places and sizes; a smooth bias field and noise.
     Training cases in imagesTr and labelsTr, test cases in imagesTs and labelsTs. The same arguments give the same bytes.
     """
@@ -77,7 +77,8 @@ def _image(segmentation: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def _grid(rng: np.random.Generator) -> sitk.Image:
     """An image that carries a spacing, an origin and an oblique direction."""
     grid = sitk.Image(1, 1, 1, sitk.sitkUInt8)
-    grid.SetSpacing(rng.uniform(0.95, 1.05, 3).round(3).tolist())
+    # The axis with fewest voxels is the coarsest, and so the slice axis that planning chooses.
+    grid.SetSpacing((rng.uniform(0.95, 1.05, 3) * (1, 1, 1.3)).round(3).tolist())
     grid.SetOrigin(rng.uniform(-100, 100, 3).round(2).tolist())
     turn = sitk.Euler3DTransform((0, 0, 0), *rng.uniform(-0.2, 0.2, 3).tolist())
     grid.SetDirection(turn.GetMatrix())
