@@ -77,7 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if job.labels:
         _step("evaluate_folder", str(job.labels), str(predictions), "-djfile", str(dataset / "dataset.json"))
         _print_scores(predictions / "summary.json", dataset)
-    _step("plot_overlay_pngs", "-i", str(job.images), "-s", str(predictions), "-o", str(overlays))
+    references = ("-r", str(job.labels)) if job.labels else ()
+    _step("plot_overlay_pngs", "-i", str(job.images), "-s", str(predictions), *references, "-o", str(overlays))
     say(f"\nThe whole job took {time.perf_counter() - began:.0f} seconds.")
     result(f"segmentations: {predictions}\npictures:      {overlays}\nmodel:         {work / 'results'}")
 

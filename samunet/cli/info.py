@@ -14,6 +14,7 @@ from typing import Any
 import samunet
 from samunet.cli.main import command
 from samunet.console import result
+from samunet.networks.checkpoints import DEFAULT_ENCODER, checkpoints_folder
 from samunet.variants.registry import VARIANTS
 
 PACKAGES = ("torch", "torchvision", "segment-anything", "numpy", "scipy", "scikit-image", "SimpleITK", "blosc2",
@@ -75,25 +76,22 @@ def _version(package: str) -> str | None:
 
 
 def _paths() -> dict[str, str]:
-    """Where the three folders are looked for, and why there."""
+    """Where data and checkpoints are looked for."""
     from samunet.dataset.paths import resolve_paths
 
     found = resolve_paths()
-    paths = {}
-    for name in ("raw", "preprocessed", "results"):
-        folder = Path(getattr(found, name))
-        paths[f"samunet_{name}"] = f"{folder}{'' if folder.is_dir() else ' (not there yet)'}"
-    paths["samunet_checkpoints"] = os.environ.get("samunet_checkpoints") or "not set"
-    return paths
+    paths = {"samunet_raw": found.raw, "samunet_preprocessed": found.preprocessed, "samunet_results": found.results,
+             "samunet_checkpoints": checkpoints_folder()}
+    return {name: f"{folder}{'' if folder.is_dir() else ' (not there yet)'}" for name, folder in paths.items()}
 
 
 def _encoders() -> dict[str, str]:
-    encoders = {"untrained": "mini SAM with random weights, the default until trained ones ship"}
-    folder = os.environ.get("samunet_checkpoints", "").strip("\"' ")
-    if folder and Path(folder).is_dir():
-        for path in sorted(Path(folder).iterdir()):
-            if path.suffix in (".pth", ".pt", ".safetensors"):
-                encoders[path.name] = f"{path.stat().st_size / 2**20:.0f} MiB in samunet_checkpoints"
+    """What ships, and the files that are found; whether a file is a SAM is seen when it is used."""
+    encoders = {DEFAULT_ENCODER: "mini SAM with random weights, the default until trained ones ship"}
+    folder = checkpoints_folder()
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.suffix in (".pth", ".pt", ".safetensors"):
+            encoders[path.name] = f"{path.stat().st_size / 2**20:.0f} MiB in {folder}"
     return encoders
 
 
