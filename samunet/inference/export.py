@@ -67,9 +67,9 @@ def export_case(
         chances = probabilities.transpose(0, *(axis + 1 for axis in dataset_plan.transpose_forward))
     for slice_ in range(properties.shape_after_cropping[0]):
         logits = planes.blended(maps[0], slice_)
-        target[(first + slice_, *window)] = labels.decode(logits, threshold=0.0)
+        target[first + slice_][window] = labels.decode(logits, threshold=0.0)
         if chances is not None:
-            chances[(slice(None), first + slice_, *window)] = labels.activate(torch.from_numpy(logits)).numpy()
+            chances[:, first + slice_][(slice(None), *window)] = labels.activate(torch.from_numpy(logits)).numpy()
     return Exported(segmentation, probabilities)
 
 
