@@ -24,6 +24,9 @@ class AutoSamHead(nn.Module):
     the authors discard. Several separately encoded channels are first joined by a 1x1 convolution.
     """
 
+    positions: Tensor
+    no_mask: Tensor
+
     def __init__(self, embedding_channels: int, classes: int, input_size: int, sam_state: Mapping[str, Tensor]) -> None:
         super().__init__()
         self.join = (

@@ -40,4 +40,5 @@ def _start_as_he(module: nn.Module) -> None:
         # A transposed convolution of kernel 2 and stride 2 writes each output once: its fan-in is the input channels.
         taps = module.kernel_size[0] ** 2 if isinstance(module, nn.Conv2d) else 1
         nn.init.normal_(module.weight, std=(2 / (module.in_channels * taps)) ** 0.5)
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

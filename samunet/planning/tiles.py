@@ -68,4 +68,4 @@ class TileFrame:
             low, high = max(start, 0), min(stop, self.shape[axis])
             window.append(slice(low, high))
             padding.append((low - start, stop - high))
-        return np.pad(array[(..., *window)], padding, constant_values=fill)
+        return np.pad(array[..., window[0], window[1]], padding, constant_values=fill)

@@ -60,7 +60,7 @@ class EncoderInput:
         """
         tiles = np.concatenate([self._composed(slice_, tile) for slice_, tile in picks])
         inside = np.stack([self.frame.cut(self._inside, tile, 0.0) for _, tile in picks])
-        axes = [axis - 2 for axis in mirror]
+        axes = tuple(axis - 2 for axis in mirror)
         picture = torch.from_numpy(np.ascontiguousarray(np.flip(tiles, axes)))
         mask = torch.from_numpy(np.ascontiguousarray(np.flip(inside, axes)))[:, None]
         mask = mask.repeat_interleave(self.pictures_per_pick, 0)
