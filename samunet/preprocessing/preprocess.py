@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ from samunet.dataset.integrity import channel_problems, grid_problems, value_pro
 from samunet.dataset.labels import LabelSpace
 from samunet.dataset.readers import reader_named
 from samunet.errors import UserError, joined
-from samunet.files import digest_of_array, digest_of_file, make_folder
-from samunet.planning.plans import DatasetPlan, Plans, digest_of_section
+from samunet.files import digest_of_array, digest_of_file, digest_of_json, make_folder
+from samunet.planning.plans import DatasetPlan, Plans
 from samunet.preprocessing.case import CaseProperties, PreparedCase
 from samunet.preprocessing.normalize import normalize
 from samunet.preprocessing.resample import new_shape, resample
@@ -26,14 +26,16 @@ from samunet.workers import each_case
 
 # Raised when this room's code starts to make other arrays from the same files and plan.
 VERSION = 1
+# What of the plan the arrays depend on; the median shape, say, moves with every case that is added.
+ARRAY_DECISIONS = ("reader", "transpose_forward", "spacing_mm", "normalization", "use_mask_for_norm", "foreground_intensity")
 PERCENTILES = (0.5, 99.5)
 
 
 def case_signature(case: RawCase, dataset_plan: DatasetPlan) -> dict[str, Any]:
-    """What a case's arrays are made from: the plan's digest and the SHA-256 of each raw file."""
+    """What a case's arrays are made from: the digest of the plan's decisions and the SHA-256 of each raw file."""
     return {
         "version": VERSION,
-        "plan": digest_of_section(dataset_plan),
+        "plan": digest_of_json([asdict(dataset_plan)[key] for key in ARRAY_DECISIONS]),
         "images": [digest_of_file(path) for path in case.images],
         "label": digest_of_file(case.label) if case.label else None,
     }
