@@ -22,6 +22,7 @@ from samunet.preprocessing.encoder_input import EncoderInput
 from samunet.preprocessing.store import ArrayStore
 
 ENCODER_BATCH = 8  # pictures at once; fixed, since a GEMM's sums may vary with the batch
+CACHE_DTYPE = torch.float16
 _PLAN_KEYS = ("input_size", "tile_shape", "tile_step", "composition", "cache_dtype")
 
 
@@ -60,19 +61,21 @@ class LiveEmbeddings:
             encoded = torch.cat(
                 [self._encoder.module(batch.to(device)).float().cpu() for batch in pictures.split(ENCODER_BATCH)]
             )
+        # Rounded as the cache rounds, so that a validation case predicted anew comes out the same.
+        encoded = encoded.to(CACHE_DTYPE).float()
         # Channels that are encoded alone stand side by side in the embedding's channels.
         return encoded.reshape(len(picks), -1, *encoded.shape[2:])
 
 
 class CachedEmbeddings:
-    """Embeddings of a case read from the cache, memory-mapped."""
+    """Embeddings of a case read from the cache; memory-mapped for each read, so that many cases need no open files."""
 
-    def __init__(self, path: Path, frame: TileFrame) -> None:
-        self._array = np.load(path, mmap_mode="r")
-        self.frame, self.depth = frame, self._array.shape[0]
+    def __init__(self, path: Path, frame: TileFrame, depth: int) -> None:
+        self._path, self.frame, self.depth = path, frame, depth
 
     def read(self, picks: Sequence[tuple[int, int]]) -> Tensor:
-        return torch.from_numpy(np.stack([self._array[pick] for pick in picks]).astype(np.float32))
+        array = np.load(self._path, mmap_mode="r")
+        return torch.from_numpy(np.stack([array[pick] for pick in picks]).astype(np.float32))
 
 
 class EmbeddingStore:
@@ -104,20 +107,23 @@ class EmbeddingStore:
                             where=self.folder / f"{name}.npy", found=difference,
                             mend="Run samunet_preprocess again; it encodes what does not match.")
         frame = TileFrame(tuple(expected["shape"][1:]), tuple(expected["tile_shape"]), expected["tile_step"])
-        return CachedEmbeddings(self.folder / f"{name}.npy", frame)
+        return CachedEmbeddings(self.folder / f"{name}.npy", frame, expected["shape"][0])
 
     def write(self, name: str, embeddings: LiveEmbeddings, signature: dict[str, Any]) -> None:
-        """Encode every slice and tile of a case and write it whole; one slice in memory at a time."""
+        """Encode every slice and tile of a case and write it whole, a batch at a time."""
         tiles = len(embeddings.frame.starts)
+        picks = [(slice_, tile) for slice_ in range(embeddings.depth) for tile in range(tiles)]
         (self.folder / f"{name}.json").unlink(missing_ok=True)
         with whole_file(self.folder / f"{name}.npy") as temporary:
             array = None
-            for slice_ in range(embeddings.depth):
-                encoded = embeddings.read([(slice_, tile) for tile in range(tiles)]).numpy().astype(np.float16)
+            for first in range(0, len(picks), ENCODER_BATCH):
+                batch = picks[first : first + ENCODER_BATCH]
+                encoded = embeddings.read(batch).numpy().astype(np.float16)
                 if array is None:
-                    shape = (embeddings.depth, *encoded.shape)
+                    shape = (embeddings.depth, tiles, *encoded.shape[1:])
                     array = np.lib.format.open_memmap(temporary, "w+", np.float16, shape)
-                array[slice_] = encoded
+                slices, indices = zip(*batch, strict=True)
+                array[slices, indices] = encoded
             assert array is not None
             array.flush()
             del array

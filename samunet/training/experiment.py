@@ -15,6 +15,7 @@ from samunet.dataset.dataset import RawDataset, load_dataset
 from samunet.dataset.paths import Paths, find_dataset
 from samunet.errors import UserError
 from samunet.files import digest_of_file, digest_of_json, read_json, write_json
+from samunet.inference.model_folder import chosen_device
 from samunet.networks.checkpoints import Encoder, encoder_spec, load_encoder
 from samunet.planning.groups import kept_groups
 from samunet.planning.plans import EncoderPlan, Plans, digest_of_section
@@ -136,7 +137,7 @@ def open_experiment(request: Request, paths: Paths) -> Experiment:
     section = plans.for_encoder(spec.id)
     arrays = ArrayStore(preprocessed / request.plans_name / "arrays")
     train, val = _cases(request, dataset, preprocessed)
-    device = _device(request.device)
+    device = chosen_device(request.device)
     encoder = None
     if needs_embeddings:
         encoder = load_encoder(request.encoder, section.input_size, device)
@@ -194,11 +195,3 @@ def _settings(
 
 def _plan_digest(plans: Plans, section: EncoderPlan) -> str:
     return digest_of_json([digest_of_section(plans.dataset), digest_of_section(section)])
-
-
-def _device(name: str) -> torch.device:
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not available.get(name.split(":")[0], False):
-        raise UserError("-device must be one that PyTorch can use here.", where="-device", found=name,
-                        mend=f"Choose one of: {', '.join(kind for kind, there in available.items() if there)}.")
-    return torch.device(name)

@@ -54,7 +54,8 @@ def test_the_cache_holds_what_is_encoded_on_the_fly(arrays: ArrayStore, plans: P
     picks = [(1, 1), (0, 0)]
     read = cached.read(picks)
     assert read.shape == (2, 512, 4, 4) and read.dtype == torch.float32
-    torch.testing.assert_close(read, live.read(picks), rtol=2e-3, atol=2e-3)  # float16's precision
+    # The live form rounds as the cache does; another batch may change the last bit of a float16.
+    torch.testing.assert_close(read, live.read(picks), rtol=1e-3, atol=1e-3)
 
 
 def test_channels_encoded_alone_stand_side_by_side(arrays: ArrayStore, plans: Plans, encoder: Encoder):
@@ -64,7 +65,7 @@ def test_channels_encoded_alone_stand_side_by_side(arrays: ArrayStore, plans: Pl
                       foreground_intensity=({},))
     second = PreparedCase(case.image[1:], None, replace(case.properties, intensity_percentiles=((-2.0, 2.0),)))
     alone = LiveEmbeddings(second, replace(plans, dataset=dataset), encoder).read([(0, 0)])
-    torch.testing.assert_close(both[:, 256:], alone)
+    torch.testing.assert_close(both[:, 256:], alone, rtol=1e-3, atol=1e-3)  # float16, another batch
 
 
 def test_matching_embeddings_are_kept_and_stale_ones_encoded_anew(
