@@ -20,7 +20,7 @@ from samunet.files import read_json
 
 VARIANT = "cnn_head"
 PHANTOM = "Dataset900_Phantom"
-PHANTOM_ITERATIONS = 150
+PHANTOM_ITERATIONS = 100
 # With five folds the first is left alone: final figures are taken on fold 0 and must not have been looked at before.
 REAL_FOLD = 1
 REAL_SHOTS = 5
