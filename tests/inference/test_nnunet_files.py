@@ -6,6 +6,9 @@ import json
 import math
 import pickle
 import pickletools
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -77,11 +80,12 @@ def nnunets_folder(folder):
 
 @pytest.mark.parametrize("ours_first", [True, False])
 def test_nnunet_ensembles_our_folder_with_its_own(tmp_path, ours_first):
-    ensemble = pytest.importorskip("nnunetv2.ensembling.ensemble")
+    pytest.importorskip("nnunetv2")
     our_folder(tmp_path / "ours")
     nnunets_folder(tmp_path / "theirs")
     folders = [str(tmp_path / "ours"), str(tmp_path / "theirs")][:: 1 if ours_first else -1]
-    ensemble.ensemble_folders(folders, str(tmp_path / "out"), save_merged_probabilities=True, num_processes=1)
+    command = Path(sys.executable).with_name("nnUNetv2_ensemble")
+    subprocess.run([command, "-i", *folders, "-o", tmp_path / "out", "-np", "1", "--save_npz"], check=True)
     for name in NAMES:
         ours, theirs = (np.load(tmp_path / each / f"{name}.npz")["probabilities"] for each in ("ours", "theirs"))
         assert ours.shape == theirs.shape == (3, *GEOMETRY.shape) and ours.dtype == theirs.dtype == np.float32
