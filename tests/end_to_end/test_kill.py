@@ -29,7 +29,7 @@ def _commands(workplace) -> list[tuple[str, ...]]:
     dataset = workplace.root / "raw" / "Dataset005_Boxes"
     return [
         ("plan_and_preprocess", "-d", "5", "--verify_dataset_integrity", "-np", "2"),
-        ("train", "5", "cnn_head", "0", "--iterations", "120", "-device", "cpu"),
+        ("train", "5", "linear_head", "0", "--iterations", "120", "-device", "cpu"),
         ("predict", "-i", str(dataset / "imagesTs"), "-o", str(workplace.root / "out"), "-device", "cpu"),
         ("evaluate_folder", str(dataset / "labelsTs"), str(workplace.root / "out"),
          "-djfile", str(dataset / "dataset.json")),

@@ -7,10 +7,10 @@ import json
 import pytest
 import SimpleITK as sitk
 
-ITERATIONS = "120"
-# label_prior reaches a foreground mean of about 0.3 on these cases; see the assertion on it below.
-FLOOR = 0.6
-LABEL_PRIOR_CEILING = 0.5
+ITERATIONS = "60"
+# Set by hand: label_prior reaches a foreground mean of 0.62 on the two test cases, the head 0.9.
+FLOOR = 0.8
+LABEL_PRIOR_CEILING = 0.7
 
 pytestmark = pytest.mark.slow
 
