@@ -53,9 +53,8 @@ def figures(options: argparse.Namespace, variant: str, draw: int) -> dict[str, A
     folder = folder / f"shots{options.shots}_draw{draw}" / f"fold_{options.fold}"
     request = [options.dataset, variant, options.fold, "--shots", str(options.shots), "--draw", str(draw)]
     # --c keeps a finished run of the same settings; where there is none, train.
-    if not folder.exists() or train([*request, "--c"]):
-        if code := train(request):
-            sys.exit(code)
+    if (not folder.exists() or train([*request, "--c"])) and (code := train(request)):
+        sys.exit(code)
     summary = read_json(folder / "validation" / "summary.json")
     surface = read_json(folder / "validation" / "metrics.json")
     run = read_json(folder / "run.json")
