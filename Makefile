@@ -21,16 +21,13 @@ INSTALLED := $(VENV)/installed.stamp
 INSTALLED_TEST := $(VENV)/installed-test.stamp
 INPUTS := setup.py pyproject.toml constraints.txt
 
-# Numerical libraries start one thread per process; processes are what is run side by side.
-export OMP_NUM_THREADS ?= 1
-
 .PHONY: demo test lint unit help
 
 help:
 	@sed -n '1,5s/^# \{0,1\}//p' Makefile
 
 demo: $(INSTALLED)
-	OMP_NUM_THREADS=$(JOBS) $(BIN)/samunet_demo $(if $(DATASET),--dataset "$(DATASET)")
+	$(BIN)/samunet_demo $(if $(DATASET),--dataset "$(DATASET)")
 
 test: lint unit
 
@@ -38,8 +35,9 @@ lint: $(INSTALLED_TEST)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+# Processes are run side by side, each on one thread.
 unit: $(INSTALLED_TEST)
-	$(BIN)/python -m pytest -n $(JOBS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 
 $(CREATED):
 	@command -v "$(PYTHON)" >/dev/null 2>&1 || { \
