@@ -37,7 +37,7 @@ lint: $(INSTALLED_TEST)
 
 # Processes are run side by side, each on one thread.
 unit: $(INSTALLED_TEST)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 $(CREATED):
 	@command -v "$(PYTHON)" >/dev/null 2>&1 || { \
