@@ -90,11 +90,11 @@ def add_encoder(parser: argparse.ArgumentParser) -> None:
 
 def encoder_of(options: argparse.Namespace) -> EncoderSpec:
     """What planning must know of the encoder; says so in one line if it is the untrained one."""
-    from samunet.networks.checkpoints import encoder_spec
+    from samunet.networks.checkpoints import announce, encoder_spec
 
     spec = encoder_spec(options.encoder)
-    if spec.id == DEFAULT_ENCODER:
-        say("the encoder is 'untrained': a mini SAM with random weights, the default until trained ones ship")
+    if line := announce(spec):
+        say(line)
     return spec
 
 

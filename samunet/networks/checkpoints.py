@@ -102,7 +102,7 @@ def announce(spec: EncoderSpec) -> str | None:
     """The line that every command shows which uses the untrained encoder, else None."""
     if spec.id != DEFAULT_ENCODER:
         return None
-    return "encoder 'untrained': random weights, no download; a SAM checkpoint (--encoder) segments better"
+    return "encoder 'untrained': a mini SAM with random weights, the default until trained ones ship"
 
 
 def _checkpoint_path(name: str) -> Path:
