@@ -15,10 +15,10 @@ from samunet.console import progress, say
 from samunet.errors import UserError
 from samunet.files import read_json, whole_file, write_json
 from samunet.networks.checkpoints import Encoder
-from samunet.planning.plans import EncoderPlan, Plans
+from samunet.planning.plans import DatasetPlan, EncoderPlan, Plans
 from samunet.planning.tiles import TileFrame
 from samunet.preprocessing.case import CaseProperties, PreparedCase
-from samunet.preprocessing.encoder_input import EncoderInput
+from samunet.preprocessing.encoder_input import EncoderInput, intensity_limits
 from samunet.preprocessing.store import ArrayStore
 
 ENCODER_BATCH = 8  # pictures at once; fixed, since a GEMM's sums may vary with the batch
@@ -130,7 +130,9 @@ class EmbeddingStore:
         write_json(self.folder / f"{name}.json", signature)
 
 
-def signature(properties: CaseProperties, plan: EncoderPlan, encoder: Encoder) -> dict[str, Any]:
+def signature(
+    properties: CaseProperties, dataset_plan: DatasetPlan, plan: EncoderPlan, encoder: Encoder
+) -> dict[str, Any]:
     """What a case's embeddings depend on; JSON types only."""
     decided = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(plan).items()}
     return {
@@ -140,7 +142,7 @@ def signature(properties: CaseProperties, plan: EncoderPlan, encoder: Encoder) -
         **{key: decided[key] for key in _PLAN_KEYS},
         "shape": list(properties.shape),
         "image": properties.image_digest,
-        "percentiles": [list(pair) for pair in properties.intensity_percentiles],
+        "intensity_limits": [list(pair) for pair in intensity_limits(properties, dataset_plan)],
     }
 
 
@@ -153,7 +155,7 @@ def ensure_embeddings(
         UserError: the disk has no room for what must be written.
     """
     store, plan = EmbeddingStore(folder), plans.for_encoder(encoder.spec.id)
-    wanted = {name: signature(arrays.properties(name), plan, encoder) for name in names}
+    wanted = {name: signature(arrays.properties(name), plans.dataset, plan, encoder) for name in names}
     missing = []
     for name, expected in wanted.items():
         if difference := store.difference(name, expected):
@@ -171,7 +173,7 @@ def open_embeddings(
     name: str, arrays: ArrayStore, plans: Plans, encoder: Encoder, store: EmbeddingStore
 ) -> CachedEmbeddings:
     """One case of the cache, checked against what the run needs."""
-    return store.open(name, signature(arrays.properties(name), plans.for_encoder(encoder.spec.id), encoder))
+    return store.open(name, signature(arrays.properties(name), plans.dataset, plans.for_encoder(encoder.spec.id), encoder))
 
 
 def _require_room(folder: Path, names: Sequence[str], arrays: ArrayStore, plans: Plans, plan: EncoderPlan) -> None:

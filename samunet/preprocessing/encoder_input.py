@@ -11,7 +11,9 @@ from torch.nn.functional import interpolate, pad
 
 from samunet.planning.plans import DatasetPlan, EncoderPlan
 from samunet.planning.tiles import TileFrame
-from samunet.preprocessing.case import PreparedCase
+from samunet.preprocessing.case import CaseProperties, PreparedCase
+
+Z_SCORE_RANGE = 2.5
 
 # Mean and deviation, for intensities in [0, 1], with which each family of encoders was trained.
 # sam: segment-anything's pixel_mean and pixel_std over 255. medsam: none. mini: samunet's own.
@@ -25,9 +27,8 @@ INPUT_STATISTICS = {
 class EncoderInput:
     """Pictures of one case, cut and scaled as the plans say.
 
-    Each channel is clipped to its 0.5 and 99.5 percentiles (CT: the dataset's own, which normalisation has applied
-    already) and scaled to [0, 1]; then the tile is scaled so that its longer side is the encoder's input size,
-    normalised with the family's mean and deviation, and what lies outside the image is 0.
+    Each channel is clipped to `intensity_limits` and scaled to [0, 1]; then the tile is scaled so that its longer side is
+    the encoder's input size, normalised with the family's mean and deviation, and what lies outside the image is 0.
     """
 
     def __init__(
@@ -36,10 +37,11 @@ class EncoderInput:
         self.plan = plan
         self.frame = TileFrame(case.image.shape[2:], plan.tile_shape, plan.tile_step if step is None else step)
         self.depth = case.image.shape[1]
+        limits = intensity_limits(case.properties, dataset_plan)
         self._image = np.stack(
             [
-                _unit_range(channel, *_limits(case, dataset_plan, index))
-                for index, channel in enumerate(case.image)
+                _unit_range(channel, low, high)
+                for channel, (low, high) in zip(case.image, limits, strict=True)
             ]
         )
         self._inside = np.ones(case.image.shape[2:], np.float32)
@@ -87,12 +89,25 @@ class EncoderInput:
         return interpolate(picture, size, mode="bilinear", align_corners=False, antialias=factor < 1)
 
 
-def _limits(case: PreparedCase, dataset_plan: DatasetPlan, channel: int) -> tuple[float, float]:
-    if dataset_plan.normalization[channel] == "ct":
-        statistics = dataset_plan.foreground_intensity[channel]
-        mean, deviation = statistics["mean"], max(statistics["std"], 1e-8)
-        return tuple((statistics[key] - mean) / deviation for key in ("percentile_00_5", "percentile_99_5"))  # type: ignore[return-value]
-    return case.properties.intensity_percentiles[channel]
+def intensity_limits(properties: CaseProperties, dataset_plan: DatasetPlan) -> list[tuple[float, float]]:
+    """Per channel, the values of the normalised image that become 0 and 1 in the encoder's picture.
+
+    z-score: mean -/+ 2.5 deviations, the same for every case, which a few very bright voxels cannot shift as they shift
+    the 99.5 percentile. CT: the dataset's 0.5 and 99.5 percentiles. Others: those of the case.
+    """
+    limits = []
+    for scheme, statistics, case in zip(
+        dataset_plan.normalization, dataset_plan.foreground_intensity, properties.intensity_percentiles, strict=True
+    ):
+        if scheme == "zscore":
+            limits.append((-Z_SCORE_RANGE, Z_SCORE_RANGE))
+        elif scheme == "ct":
+            mean, deviation = statistics["mean"], max(statistics["std"], 1e-8)
+            low, high = statistics["percentile_00_5"], statistics["percentile_99_5"]
+            limits.append(((low - mean) / deviation, (high - mean) / deviation))
+        else:
+            limits.append(case)
+    return limits
 
 
 def _unit_range(channel: np.ndarray, low: float, high: float) -> np.ndarray:

@@ -13,7 +13,7 @@ from samunet.variants.base import EmbeddingVariant
 class AutoSamVariant(EmbeddingVariant):
     """Trains `networks.autosam_head`; source and deviations are told there."""
 
-    learning_rate: ClassVar[float] = 5e-4
+    learning_rate: ClassVar[float] = 1e-3
 
     def build_network(self) -> nn.Module:
         context = self.context

@@ -15,7 +15,7 @@ PUBLISHED_INPUT_SIZE = 512  # an encoder with smaller inputs (mini) gets the sma
 class CnnHeadVariant(EmbeddingVariant):
     """Trains `networks.cnn_head`: the 1.8 M form for mini encoders, the published 20.7 M form for SAM's sizes."""
 
-    learning_rate: ClassVar[float] = 5e-4
+    learning_rate: ClassVar[float] = 1e-3
 
     def build_network(self) -> nn.Module:
         depth = 4 if self.context.encoder_plan.input_size >= PUBLISHED_INPUT_SIZE else 2

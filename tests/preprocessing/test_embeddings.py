@@ -117,4 +117,4 @@ def test_the_signature_names_everything_that_embeddings_depend_on(
     ensure_embeddings(["one"], arrays, plans, encoder, tmp_path / "cache")
     written = json.loads((tmp_path / "cache" / "one.json").read_text())
     assert set(written) == {"encoder", "weights", "family", "input_size", "tile_shape", "tile_step", "composition",
-                            "cache_dtype", "shape", "image", "percentiles"}
+                            "cache_dtype", "shape", "image", "intensity_limits"}

@@ -19,14 +19,15 @@ def made_case(image: np.ndarray, limits: tuple[float, float] = (0.0, 1.0)) -> Pr
     return PreparedCase(image.astype(np.float32), None, properties)
 
 
-def made_plans(tile: tuple[int, int], composition: str, scheme: str = "zscore", **statistics: float):
-    dataset = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1, 1, 1), (3, 4, 4), False, ("a", "b", "c"), (scheme,) * 3, (False,) * 3,
-                          (statistics,) * 3)
+def made_plans(tile: tuple[int, int], composition: str, scheme: str = "nonorm", channels: int = 1, **statistics: float):
+    dataset = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1, 1, 1), (3, 4, 4), False, ("any",) * channels,
+                          (scheme,) * channels, (False,) * channels, (statistics,) * channels)
     return dataset, EncoderPlan("untrained", 32, tile, 0.5, composition, 1, 2, "float16", 0, 10)
 
 
 def pictures(image, tile, composition, picks, family="medsam", limits=(0.0, 1.0), mirror=()):
-    return EncoderInput(made_case(image, limits), *made_plans(tile, composition), family).pictures(picks, mirror)
+    plans = made_plans(tile, composition, channels=image.shape[0])
+    return EncoderInput(made_case(image, limits), *plans, family).pictures(picks, mirror)
 
 
 def test_intensities_are_clipped_to_the_percentiles_and_scaled_to_one():
@@ -78,6 +79,17 @@ def test_mirroring_flips_the_tile_before_it_is_padded():
     plain, flipped = (pictures(image, (4, 2), "repeat", [(0, 0)], limits=(0, 7), mirror=m) for m in ((), (1,)))
     torch.testing.assert_close(flipped[..., :16], plain[..., :16].flip(-1))
     assert bool((flipped[..., 16:] == 0).all())
+
+
+def test_z_scores_have_the_same_scale_in_every_case_whatever_its_percentiles():
+    dataset, plan = made_plans((4, 4), "repeat", "zscore")
+    image = np.full((1, 1, 4, 4), 1.25)
+    image[0, 0, 0] = 99.0
+    for limits in ((0.0, 1.0), (-2.0, 99.0)):
+        picture = EncoderInput(made_case(image, limits), dataset, plan, "medsam").pictures([(0, 0)])
+        # -2.5 deviations are 0, +2.5 are 1: 1.25 is three quarters of the way.
+        assert float(picture[0, 0, 20, 8]) == pytest.approx(0.75)
+        assert float(picture[0, 0, 0, 8]) == 1.0
 
 
 def test_ct_is_clipped_to_the_datasets_percentiles_not_the_cases():
