@@ -29,7 +29,6 @@ BASE = [
     "SimpleITK>=2.3",
     "scipy>=1.11",
     "scikit-image>=0.22",
-    "acvl-utils>=0.2.3",
     "numpy>=1.26",
     "blosc2>=3.0",
     "safetensors>=0.4.3",

@@ -17,7 +17,7 @@ from samunet.networks.checkpoints import DEFAULT_ENCODER, checkpoints_folder
 from samunet.variants.registry import VARIANTS
 
 PACKAGES = ("torch", "torchvision", "segment-anything", "numpy", "scipy", "scikit-image", "SimpleITK", "blosc2",
-            "batchgenerators", "acvl-utils", "safetensors", "nnunetv2")
+            "batchgenerators", "safetensors", "nnunetv2")
 
 
 def parser() -> argparse.ArgumentParser:
