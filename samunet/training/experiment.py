@@ -21,9 +21,11 @@ from samunet.planning.groups import kept_groups
 from samunet.planning.plans import EncoderPlan, Plans, digest_of_section
 from samunet.planning.shots import draw_shots
 from samunet.planning.splits import ensure_splits, fold_cases
+from samunet.planning.tiles import TileFrame
 from samunet.preprocessing.case import PreparedCase
 from samunet.preprocessing.embeddings import CaseEmbeddings, ensure_embeddings, open_embeddings
 from samunet.preprocessing.store import ArrayStore
+from samunet.preprocessing.views import ViewedArrays, views_for
 from samunet.training.checkpoints import start_from
 from samunet.training.run_folder import RunFolder
 from samunet.training.settings import Request, Settings
@@ -74,6 +76,16 @@ class Experiment:
         folder = self.preprocessed / self.plans.plans_name / "embeddings" / self.section.encoder
         store = ensure_embeddings(names, self.arrays, self.plans, self.encoder, folder)
         return {name: open_embeddings(name, self.arrays, self.plans, self.encoder, store) for name in names}
+
+    def views(self) -> int:
+        """How many augmented views each training case gets: what the cases' sizes and the encoder allow."""
+        assert self.encoder is not None
+        alone = 1 if self.section.composition == "rgb" else len(self.plans.dataset.channel_names)
+        pictures = 0
+        for name in self.train_cases:
+            depth, rows, columns = self.arrays.properties(name).shape
+            pictures += depth * alone * len(TileFrame((rows, columns), self.section.tile_shape, self.section.tile_step).starts)
+        return views_for(pictures, self.encoder.spec.size)
 
     def write_model_files(self) -> None:
         """Put plans (with this encoder's section alone), dataset.json and fingerprint beside the folds."""
@@ -135,7 +147,7 @@ def open_experiment(request: Request, paths: Paths) -> Experiment:
     plans = Plans.load(preprocessed / f"{request.plans_name}.json")
     spec = encoder_spec(request.encoder)
     section = plans.for_encoder(spec.id)
-    arrays = ArrayStore(preprocessed / request.plans_name / "arrays")
+    arrays = ViewedArrays(preprocessed / request.plans_name / "arrays", plans.dataset)
     train, val = _cases(request, dataset, preprocessed)
     device = chosen_device(request.device)
     encoder = None

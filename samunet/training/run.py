@@ -19,6 +19,7 @@ from samunet.console import result, say
 from samunet.dataset.paths import Paths
 from samunet.errors import UserError
 from samunet.files import write_json
+from samunet.preprocessing.views import view_name
 from samunet.training.checkpoints import FINAL, LATEST, save_weights
 from samunet.training.experiment import Experiment, LazyCases, open_experiment
 from samunet.training.label_statistics import (
@@ -96,18 +97,23 @@ def validate_model(request: Request, paths: Paths, *, workers: int) -> None:
 
 
 def _train(experiment: Experiment, variant: EmbeddingVariant, run: dict[str, Any]) -> None:
-    """Train on cached embeddings, write the final checkpoint."""
+    """Train on cached embeddings of the training cases and their views, write the final checkpoint."""
     folder, settings = experiment.folder, experiment.settings
     device = torch.device(settings.device)
-    names, labels = experiment.train_cases, experiment.dataset.labels
-    embeddings = experiment.embeddings(names)
+    labels = experiment.dataset.labels
+    started = time.perf_counter()
+    run["views"] = experiment.views()
+    views = [view_name(name, view) for name in experiment.train_cases for view in range(1, run["views"] + 1)]
+    embeddings = experiment.embeddings([*experiment.train_cases, *views])
+    run["seconds"]["embeddings"] = run["seconds"].get("embeddings", 0.0) + time.perf_counter() - started
     slices = []
     figures = {}
     for name, source in embeddings.items():
         segmentation = experiment.segmentation(name)
         slices.append(LabelSlices.build(segmentation, source.frame, labels))
-        figures[name] = case_statistics(segmentation, labels, voxels_per_token(experiment.section))
-    cases = TrainingSet(names, list(embeddings.values()), slices)
+        if name in experiment.train_cases:
+            figures[name] = case_statistics(segmentation, labels, voxels_per_token(experiment.section))
+    cases = TrainingSet(list(embeddings), list(embeddings.values()), slices)
     sampler = Sampler(slices, labels, settings.batch_size, settings.seed)
     iterations = run["settings"]["iterations"]
     if iterations is None:

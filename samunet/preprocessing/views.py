@@ -1,0 +1,141 @@
+"""Views: seeded augmented copies of a training case, warped in 3D before slicing, whose embeddings are cached as well.
+
+A frozen encoder cannot be augmented through: a flipped embedding is not the embedding of a flipped image. So the case itself is
+copied, image and labels alike, a few times, and each copy is encoded once.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from scipy.ndimage import gaussian_filter, map_coordinates
+
+from samunet.files import digest_of_json
+from samunet.planning.plans import DatasetPlan
+from samunet.preprocessing.case import CaseProperties, PreparedCase
+from samunet.preprocessing.store import ArrayStore
+
+# Raised when this file starts to make other views.
+VERSION = 1
+SEED = 2024
+MOST_VIEWS = 6
+# Pictures that may be encoded for one run's views: about half a minute of 2 cores for a mini encoder. The larger ones take
+# seconds a picture there and get no views.
+PICTURES = {"mini": 800}
+IN_PLANE_DEGREES, THROUGH_PLANE_DEGREES = 20.0, 8.0
+SCALE = (0.85, 1.18)
+SHIFT_FRACTION = 0.05
+ELASTIC_SMOOTHNESS, ELASTIC_VOXELS = 6.0, 1.5
+GAMMA = (0.7, 1.4)
+CONTRAST = (0.8, 1.25)
+BRIGHTNESS, NOISE = 0.25, 0.1
+_MARK = "__view"
+
+
+def views_for(clean_pictures: int, encoder_size: str) -> int:
+    """How many views each training case gets: as many as fit the encoder's budget of pictures, at most 6.
+
+    Arguments:
+        clean_pictures: pictures (slices x tiles x channels encoded alone) of all training cases.
+        encoder_size: `mini`, `vit_b`, `vit_l` or `vit_h`.
+    """
+    return min(MOST_VIEWS, PICTURES.get(encoder_size, 0) // max(clean_pictures, 1))
+
+
+class ViewedArrays(ArrayStore):
+    """The store of a plan's arrays in which `<case>__view<n>` is made from the case when it is asked for."""
+
+    def __init__(self, folder: Path, dataset_plan: DatasetPlan) -> None:
+        super().__init__(folder)
+        self._dataset_plan = dataset_plan
+
+    def properties(self, name: str) -> CaseProperties:
+        case, view = _case_and_view(name)
+        properties = super().properties(case)
+        return properties if view is None else _properties_of_view(properties, view)
+
+    def load(self, name: str) -> PreparedCase:
+        case, view = _case_and_view(name)
+        return super().load(name) if view is None else view_of(super().load(case), view, self._dataset_plan)
+
+    def segmentation(self, name: str) -> np.ndarray | None:
+        _, view = _case_and_view(name)
+        return super().segmentation(name) if view is None else self.load(name).segmentation
+
+
+def view_name(case: str, view: int) -> str:
+    """Name under which view `view` (from 1) of a case is cached."""
+    return f"{case}{_MARK}{view}"
+
+
+def _case_and_view(name: str) -> tuple[str, int | None]:
+    case, mark, view = name.rpartition(_MARK)
+    return (case, int(view)) if mark and view.isdigit() else (name, None)
+
+
+def _properties_of_view(properties: CaseProperties, view: int) -> CaseProperties:
+    """Told from the case's own, so that a cached view can be checked without making it."""
+    return replace(
+        properties,
+        name=view_name(properties.name, view),
+        image_digest=digest_of_json([VERSION, view, properties.name, properties.image_digest]),
+        segmentation_digest=digest_of_json([VERSION, view, properties.name, properties.segmentation_digest]),
+    )
+
+
+def view_of(case: PreparedCase, view: int, dataset_plan: DatasetPlan) -> PreparedCase:
+    """View number `view` of a labelled case: the same for every run, keyed by (SEED, CRC-32 of the case's name, view).
+
+    One rotation, scaling, shift and smooth elastic displacement of the whole volume (linear for the image, nearest for the
+    labels, edges repeated), then gamma, contrast, brightness and noise on each channel, in units of the channel's own
+    deviation. Slices are not tilted against each other where they are thick (anisotropic plans) or there is one only.
+    """
+    random = np.random.default_rng([SEED, zlib.crc32(case.properties.name.encode()), view])
+    coordinates = _warped_grid(random, case.image.shape[1:], flat=dataset_plan.anisotropic or case.image.shape[1] == 1)
+    image = np.stack([_recoloured(random, map_coordinates(channel, coordinates, order=1, mode="nearest"))
+                      for channel in case.image]).astype(np.float32)
+    segmentation = case.segmentation
+    if segmentation is not None:
+        segmentation = map_coordinates(segmentation[0], coordinates, order=0, mode="nearest")[None]
+    return PreparedCase(image, segmentation, _properties_of_view(case.properties, view))
+
+
+def _warped_grid(random: np.random.Generator, shape: tuple[int, ...], *, flat: bool) -> np.ndarray:
+    """Source coordinates float64 (3, Z, Y, X) of each voxel of the view."""
+    tilt = 0.0 if flat else THROUGH_PLANE_DEGREES
+    angles = np.radians(random.uniform(-1, 1, 3) * (IN_PLANE_DEGREES, tilt, tilt))
+    scale = np.exp(random.uniform(*np.log(SCALE))) * np.exp(random.uniform(-0.05, 0.05, 3))
+    shift = random.uniform(-1, 1, 3) * SHIFT_FRACTION * np.array(shape)
+    if flat:
+        scale[0], shift[0] = 1.0, 0.0
+    matrix = np.eye(3)
+    for angle, (first, second) in zip(angles, ((1, 2), (0, 1), (0, 2)), strict=True):
+        rotation = np.eye(3)
+        rotation[[first, first, second, second], [first, second, first, second]] = (
+            np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle))
+        matrix = matrix @ rotation
+    matrix = matrix / scale
+    centre = (np.array(shape) - 1) / 2
+    grid = np.indices(shape, float) - centre[:, None, None, None]
+    warped = np.tensordot(matrix, grid, 1) + (centre + shift)[:, None, None, None]
+    for axis in range(1 if flat else 0, 3):
+        bend = gaussian_filter(random.standard_normal(shape), (0 if flat else ELASTIC_SMOOTHNESS, *[ELASTIC_SMOOTHNESS] * 2))
+        warped[axis] += bend * (random.uniform(0, ELASTIC_VOXELS) / max(float(bend.std()), 1e-8))
+    return warped
+
+
+def _recoloured(random: np.random.Generator, channel: np.ndarray) -> np.ndarray:
+    low, high = float(channel.min()), float(channel.max())
+    deviation = max(float(channel.std()), 1e-8)
+    middle = float(channel.mean())
+    unit = np.clip((channel - low) / max(high - low, 1e-8), 0, 1)
+    gamma = np.exp(random.uniform(*np.log(GAMMA)))
+    bent = unit**gamma
+    # Gamma alone would shift mean and deviation; they are restored, then moved by draws of their own.
+    bent = (bent - bent.mean()) / max(float(bent.std()), 1e-8) * deviation + middle
+    contrast = np.exp(random.uniform(*np.log(CONTRAST)))
+    moved = (bent - middle) * contrast + middle + random.uniform(-BRIGHTNESS, BRIGHTNESS) * deviation
+    return moved + random.standard_normal(channel.shape) * random.uniform(0, NOISE) * deviation

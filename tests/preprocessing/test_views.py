@@ -1,0 +1,80 @@
+"""Augmented copies of training cases, and the store that makes them by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from samunet.dataset.geometry import Geometry
+from samunet.files import digest_of_array
+from samunet.planning.plans import DatasetPlan
+from samunet.preprocessing.case import CaseProperties, PreparedCase
+from samunet.preprocessing.store import ArrayStore
+from samunet.preprocessing.views import ViewedArrays, view_name, view_of, views_for
+
+SHAPE = (10, 24, 20)
+
+
+def plan(anisotropic: bool = False) -> DatasetPlan:
+    return DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1, 1, 1), SHAPE, anisotropic, ("any",), ("zscore",), (False,),
+                       ({},))
+
+
+def ball_case(name: str = "one") -> PreparedCase:
+    """A bright ball of label 1 on a dark, nearly flat ground."""
+    z, y, x = np.indices(SHAPE)
+    inside = ((z - 4.5) / 3) ** 2 + ((y - 11.5) / 6) ** 2 + ((x - 9.5) / 6) ** 2 < 1
+    image = (np.where(inside, 2.0, -0.5) + 0.001 * y).astype(np.float32)[None]
+    segmentation = inside.astype(np.int16)[None]
+    properties = CaseProperties(name, Geometry("SimpleITKIO", SHAPE, (1, 1, 1)), SHAPE, ((0, 10), (0, 24), (0, 20)), SHAPE,
+                                SHAPE, ((-0.5, 2.0),), digest_of_array(image), digest_of_array(segmentation), {})
+    return PreparedCase(image, segmentation, properties)
+
+
+def test_a_view_is_the_same_each_time_and_another_for_each_number_and_case():
+    first, again, second = (view_of(ball_case(), view, plan()) for view in (1, 1, 2))
+    assert np.array_equal(first.image, again.image) and np.array_equal(first.segmentation, again.segmentation)
+    assert not np.array_equal(first.image, second.image)
+    assert not np.array_equal(first.image, view_of(ball_case("two"), 1, plan()).image)
+
+
+@pytest.mark.parametrize("view", [1, 2, 3, 4])
+def test_labels_are_warped_as_the_image_is(view):
+    made = view_of(ball_case(), view, plan())
+    bright = made.image[0] > (made.image[0].max() + made.image[0].min()) / 2
+    label = made.segmentation[0] == 1
+    # The ball moved, yet its label still covers what is bright.
+    assert 2 * (bright & label).sum() / (bright.sum() + label.sum()) > 0.9
+    assert not np.array_equal(label, ball_case().segmentation[0] == 1)
+    assert made.image.dtype == np.float32 and made.segmentation.dtype == np.int16
+
+
+def test_thick_slices_are_not_tilted_against_each_other():
+    case = ball_case()
+    columns = np.broadcast_to(np.arange(10)[:, None, None], SHAPE).astype(np.int16)[None]
+    made = view_of(PreparedCase(case.image, columns, case.properties), 1, plan(anisotropic=True))
+    # Labels that number the slices stay in their slices.
+    assert np.array_equal(made.segmentation, columns)
+
+
+def test_the_store_makes_views_by_name_and_knows_their_properties_without_making_them(tmp_path: Path):
+    case = ball_case()
+    ArrayStore(tmp_path).write(case)
+    store = ViewedArrays(tmp_path, plan())
+    made = store.load(view_name("one", 3))
+    expected = view_of(case, 3, plan())
+    assert np.array_equal(made.image, expected.image)
+    assert np.array_equal(store.segmentation(view_name("one", 3)), expected.segmentation)
+    assert store.properties(view_name("one", 3)) == made.properties == expected.properties
+    digests = {store.properties(name).image_digest for name in ("one", view_name("one", 1), view_name("one", 2))}
+    assert len(digests) == 3
+    assert np.array_equal(store.load("one").image, case.image)
+
+
+def test_views_fit_a_budget_of_pictures():
+    assert views_for(180, "mini") == 4  # 4 x 180 = 720 of 800
+    assert views_for(36, "mini") == 6  # never more
+    assert views_for(5700, "mini") == 0
+    assert views_for(10, "vit_b") == 0
