@@ -18,6 +18,9 @@ COMMANDS = (
     "evaluate_folder",
     "plot_overlay_pngs",
     "demo",
+    "download_checkpoint",
+    "cache",
+    "pretrain_encoder",
     "info",
 )
 

@@ -13,7 +13,14 @@ from typing import Any
 import samunet
 from samunet.cli.main import command
 from samunet.console import result
-from samunet.networks.checkpoints import DEFAULT_ENCODER, checkpoints_folder
+from samunet.networks.released import (
+    RELEASED_FILES,
+    SHIPPED_ENCODER,
+    checkpoint_files,
+    checkpoints_folder,
+    shipped_card,
+)
+from samunet.planning.encoder_spec import DEFAULT_ENCODER
 from samunet.variants.registry import VARIANTS
 
 PACKAGES = ("torch", "torchvision", "segment-anything", "numpy", "scipy", "scikit-image", "SimpleITK", "blosc2",
@@ -85,12 +92,18 @@ def _paths() -> dict[str, str]:
 
 
 def _encoders() -> dict[str, str]:
-    """What ships, and the files that are found; whether a file is a SAM is seen when it is used."""
-    encoders = {DEFAULT_ENCODER: "mini SAM with random weights, the default until trained ones ship"}
-    folder = checkpoints_folder()
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if path.suffix in (".pth", ".pt", ".safetensors"):
-            encoders[path.name] = f"{path.stat().st_size / 2**20:.0f} MiB in {folder}"
+    """What has a name, and the files that are found; whether a file is a SAM is seen when it is used."""
+    card, folder = shipped_card(), checkpoints_folder()
+    encoders = {
+        "mini": f"{SHIPPED_ENCODER}, trained on {card['trained_on']}" if card
+        else f"{SHIPPED_ENCODER}, not shipped with this installation",
+        "untrained": "mini SAM with random weights, a floor to measure from",
+        "pixels": "no encoder, the picture's own values; what an encoder must beat",
+        ", ".join(RELEASED_FILES): "Meta's SAM; samunet_download_checkpoint fetches them",
+    }
+    encoders[DEFAULT_ENCODER] += " (default)"
+    for path in checkpoint_files(folder):
+        encoders[path.name] = f"{path.stat().st_size / 2**20:.0f} MiB in {folder}"
     return encoders
 
 

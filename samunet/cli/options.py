@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from samunet.console import say
+from samunet.planning.encoder_spec import DEFAULT_ENCODER
 
 if TYPE_CHECKING:
     from samunet.dataset.paths import Paths
     from samunet.planning.encoder_spec import EncoderSpec
 
-DEFAULT_ENCODER = "untrained"
 DEFAULT_PLANS_NAME = "samunetPlans"
 DEFAULT_MEMORY_TARGET_GB = 8.0
 
@@ -83,13 +83,13 @@ def add_encoder(parser: argparse.ArgumentParser) -> None:
         "--encoder",
         default=DEFAULT_ENCODER,
         metavar="NAME",
-        help="untrained, vit_b, vit_l, vit_h, or the path of a checkpoint with SAM's key names "
-        "(default: %(default)s, a mini SAM with random weights, until trained ones ship)",
+        help="mini, untrained, pixels, vit_b, vit_l, vit_h, or a checkpoint file with SAM's key names; @sam, @medsam or @mini "
+        "after it overrides how its input is normalised, as in vit_b@medsam (default: %(default)s)",
     )
 
 
 def encoder_of(options: argparse.Namespace) -> EncoderSpec:
-    """What planning must know of the encoder; says so in one line if it is the untrained one."""
+    """What planning must know of the encoder; says in one line if its weights are random or somebody's."""
     from samunet.networks.checkpoints import announce, encoder_spec
 
     spec = encoder_spec(options.encoder)

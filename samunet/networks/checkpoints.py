@@ -1,28 +1,32 @@
-"""Encoders by name or file: which there are, what planning must know of them, and their weights."""
+"""Encoders by name or by file: what planning must know of them, and the loaded, frozen encoder."""
 
 from __future__ import annotations
 
 import hashlib
-import os
-import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from samunet.errors import UserError
 from samunet.files import digest_of_file
-from samunet.planning.encoder_spec import PATCH_SIZE, EncoderSpec
+from samunet.networks.released import (
+    CHECKPOINT_ENDINGS,
+    RELEASED_FILES,
+    SAM_LICENCE,
+    SHIPPED_ENCODER,
+    checkpoints_folder,
+    released_path,
+    sha256_start,
+    shipped_path,
+)
+from samunet.planning.encoder_spec import NAMED_ENCODERS, PATCH_SIZE, EncoderSpec
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-DEFAULT_ENCODER = "untrained"
-# Names that Meta's released files begin with (segment-anything's README).
-RELEASED_PREFIX = {"vit_b": "sam_vit_b_01ec64", "vit_l": "sam_vit_l_0b3195", "vit_h": "sam_vit_h_4b8939"}
-_EMBED_DIM_TO_SIZE = {192: "mini", 768: "vit_b", 1024: "vit_l", 1280: "vit_h"}
-_NATIVE = {"mini": 256, "vit_b": 1024, "vit_l": 1024, "vit_h": 1024}
+FAMILIES = ("sam", "medsam", "mini")
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Encoder:
     """A loaded, frozen SAM image encoder in evaluation mode.
 
     `module` maps normalised pictures (B, 3, S, S) to (B, 256, S/16, S/16). `sam_state` is the whole checkpoint with
-    SAM's key names, for heads that start from its decoder. `digest` is the SHA-256 of all weights.
+    SAM's key names, float32, for heads that start from its decoder. `digest` is the SHA-256 of all weights.
     """
 
     spec: EncoderSpec
@@ -38,145 +42,137 @@ class Encoder:
     sam_state: dict[str, Tensor]
     digest: str
 
-
-def checkpoints_folder() -> Path:
-    """Where checkpoints are looked for: `samunet_checkpoints`, else samunet_data/checkpoints under the current folder."""
-    return Path(os.environ.get("samunet_checkpoints", Path("samunet_data") / "checkpoints"))
+    @property
+    def device(self) -> torch.device:
+        """Where `module` computes."""
+        return next(tensor.device for tensors in (self.module.parameters(), self.module.buffers()) for tensor in tensors)
 
 
 def encoder_spec(name: str) -> EncoderSpec:
-    """What planning must know of encoder `name`: `untrained`, `vit_b`, `vit_l`, `vit_h`, or a checkpoint's path.
+    """What planning must know of encoder `name`: a name of NAMED_ENCODERS or a checkpoint's path, either with `@family`.
+
+    A file's family is what its metadata say, else `medsam` if its name has that word, `mini` if it has that size, else `sam`.
 
     Raises:
-        UserError: no such name or file, or a file that is no SAM-format ViT.
+        UserError: no such name or file, a file that is no SAM-format ViT, or one that is not what its released name says.
     """
-    if name == DEFAULT_ENCODER:
-        return EncoderSpec(name, "mini", "mini", _NATIVE["mini"])
-    if name in RELEASED_PREFIX:
-        return EncoderSpec(name, name, "sam", _NATIVE[name])
-    path = _checkpoint_path(name)
-    state = _read_checkpoint(path)
-    size = _detect_size(state, path)
-    family = "medsam" if "medsam" in path.stem.lower() else ("mini" if size == "mini" else "sam")
-    native = state["image_encoder.pos_embed"].shape[1] * PATCH_SIZE
-    return EncoderSpec(f"{path.stem}-{digest_of_file(path)[:8]}", size, family, native)
+    base, family = _split(name)
+    spec = NAMED_ENCODERS.get(base) or _spec_of_file(_file_of(base))
+    # Another family gives other embeddings, so it must have other plans, caches and results.
+    return spec if family in (None, spec.family) else replace(spec, id=f"{spec.id}-{family}", family=family)
 
 
 def load_encoder(name: str, input_size: int, device: torch.device | str = "cpu") -> Encoder:
     """Load encoder `name` for square inputs of `input_size` pixels, frozen, on `device`.
 
-    Absolute positions are interpolated bilinearly where the input size is not the encoder's own; segment-anything's
-    attention interpolates the relative tables itself.
+    Absolute positions and the relative tables of global blocks are interpolated where the input size is not the
+    encoder's own.
 
     Raises:
-        UserError: no such name or file, or a file that does not hold the encoder's weights whole.
+        UserError: no such name or file, a file that does not hold the encoder's weights whole, or an input size that is not
+            a multiple of 16.
     """
-    from samunet.networks.sam import build_image_encoder
-
-    spec = encoder_spec(name)
-    if name == DEFAULT_ENCODER:
-        from samunet.networks.untrained import untrained_state
-
-        path: Path | None = None
-        state = untrained_state()
+    if input_size < PATCH_SIZE or input_size % PATCH_SIZE:
+        raise UserError(f"An encoder's input size must be a multiple of {PATCH_SIZE} pixels.", where=name,
+                        found=str(input_size), mend="Plan again; the plan's input_size was changed by hand.")
+    spec, (base, _) = encoder_spec(name), _split(name)
+    if base == "pixels":
+        module, state, digest = _pixels()
     else:
-        path = _checkpoint_path(name)
-        state = _read_checkpoint(path)
-    if path is not None and (found := _detect_size(state, path)) != spec.size:
-        raise UserError(f"Checkpoint '{name}' must hold a {spec.size} encoder.", where=path, found=found)
-    prefix = "image_encoder."
-    part = {key[len(prefix) :]: tensor.float() for key, tensor in state.items() if key.startswith(prefix)}
-    part["pos_embed"] = _resized_positions(part["pos_embed"], input_size // PATCH_SIZE)
-    module = build_image_encoder(spec.size, input_size)
-    _resize_tables(part, module)
-    try:
-        module.load_state_dict(part)
-    except RuntimeError as fault:
-        raise UserError("A checkpoint must hold the encoder's weights whole.", where=path or name,
-                        found=str(fault).splitlines()[1].strip()) from fault
+        state = _state_of(base)
+        module, digest = _module(base, spec, state, input_size), _digest(state)
     module.requires_grad_(False).eval().to(device)
-    return Encoder(spec, module, state, _digest(state))
+    return Encoder(spec, module, state, digest)
 
 
 def announce(spec: EncoderSpec) -> str | None:
-    """The line that every command shows which uses the untrained encoder, else None."""
-    if spec.id != DEFAULT_ENCODER:
-        return None
-    return "encoder 'untrained': a mini SAM with random weights, the default until trained ones ship"
+    """The line that a command shows once for the encoder that it uses: random weights, or whose weights; else None."""
+    base = spec.id.removesuffix(f"-{spec.family}")
+    if base == "untrained":
+        return "encoder 'untrained': a mini SAM with random weights, a floor to measure from"
+    if base in RELEASED_FILES:
+        return f"encoder '{spec.id}': {SAM_LICENCE}"
+    if spec.family in ("sam", "medsam"):
+        return f"encoder '{spec.id}': weights of your own file, under their maker's licence ({SAM_LICENCE})"
+    return None
 
 
-def _checkpoint_path(name: str) -> Path:
-    if name in RELEASED_PREFIX:
-        found = sorted(checkpoints_folder().glob(f"{RELEASED_PREFIX[name]}*"))
-        if not found:
-            raise UserError(
-                f"Encoder '{name}' needs Meta's released checkpoint.",
-                where=checkpoints_folder(),
-                found=f"no file {RELEASED_PREFIX[name]}.pth",
-                mend="Put it there, or set samunet_checkpoints to the folder that holds it.",
-            )
-        return found[0]
-    path = Path(name)
-    if path.suffix not in (".pth", ".pt", ".safetensors") or not path.is_file():
-        known = ", ".join([DEFAULT_ENCODER, *RELEASED_PREFIX])
-        raise UserError("The encoder must be a known name or a checkpoint file (.pth, .safetensors).", where="--encoder",
-                        found=name, mend=f"Choose one of {known}, or give a path that exists.")
+def _split(name: str) -> tuple[str, str | None]:
+    """`vit_b@medsam` -> (`vit_b`, `medsam`); no checkpoint's file name ends like that."""
+    base, _, family = name.rpartition("@")
+    return (base, family) if base and family in FAMILIES else (name, None)
+
+
+def _file_of(name: str) -> Path:
+    """A path as it is given, else a file of that name in the checkpoints folder."""
+    path = next((path for path in (Path(name), checkpoints_folder() / name) if path.is_file()), None)
+    if path is None or path.suffix not in CHECKPOINT_ENDINGS:
+        known = ", ".join(key for key in NAMED_ENCODERS if key != SHIPPED_ENCODER)
+        raise UserError("The encoder must be a known name or a checkpoint file (.pth, .pt, .safetensors).", where="--encoder",
+                        found=name, mend=f"Choose one of {known}, or give a path that exists, either with "
+                        f"{', '.join(f'@{family}' for family in FAMILIES)} to override how its input is normalised.")
     return path
 
 
-def _read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """State dict of a checkpoint; nothing in it is run (`weights_only`)."""
-    import pickle
+def _spec_of_file(path: Path) -> EncoderSpec:
+    from samunet.networks.checkpoint_files import family_in_file, read_checkpoint
+    from samunet.networks.encoder_shapes import encoder_size, size_name
 
-    import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, SafetensorError, pickle.UnpicklingError, EOFError, zipfile.BadZipFile, ValueError) as fault:
-        raise UserError("A checkpoint must be a whole .pth or .safetensors file of tensors.", where=path,
-                        found=str(fault).splitlines()[0], mend="Fetch the file again.") from fault
-    return {key: value for key, value in state.items() if isinstance(value, torch.Tensor)} if isinstance(
-        state, Mapping) else {}
+    size = encoder_size(read_checkpoint(path), path)
+    digest, start = digest_of_file(path), sha256_start(path.name)
+    if start and not digest.startswith(start):
+        raise UserError(f"A file named {path.name} must be Meta's, whose SHA-256 begins with {start}.", where=path,
+                        found=f"SHA-256 {digest[:12]}...", mend="Fetch it again with samunet_download_checkpoint, or rename it.")
+    by_name = "medsam" if "medsam" in path.stem.lower() else ("mini" if size_name(size) == "mini" else "sam")
+    family = family_in_file(path) or by_name
+    if family not in FAMILIES:
+        raise UserError(f"The family that a checkpoint's metadata name must be one of {', '.join(FAMILIES)}.", where=path,
+                        found=family, mend="Write the file again with a known family.")
+    return EncoderSpec(f"{path.stem}-{digest[:8]}", size_name(size), family, size.native_input_size)
 
 
-def _detect_size(state: Mapping[str, Tensor], path: Path) -> str:
-    position = state.get("image_encoder.pos_embed")
-    size = _EMBED_DIM_TO_SIZE.get(position.shape[-1]) if position is not None and position.ndim == 4 else None
-    if size is None:
-        keys = ", ".join(list(state)[:3]) or "no tensors"
-        raise UserError("A checkpoint must have SAM's key names and a known encoder width.", where=path,
-                        found=f"{len(state)} tensors ({keys} ...)",
-                        mend="Use a SAM-format ViT file, with keys such as image_encoder.pos_embed.")
-    return size
+def _state_of(base: str) -> dict[str, Tensor]:
+    """The whole checkpoint of an encoder that has weights."""
+    from samunet.networks.checkpoint_files import read_checkpoint
+    from samunet.networks.untrained import untrained_state
+
+    return untrained_state() if base == "untrained" else read_checkpoint(_weights_path(base))
 
 
-def _resized_positions(positions: Tensor, grid: int) -> Tensor:
-    """(1, G, G, D) -> (1, grid, grid, D), bilinear without aligned corners."""
-    from torch.nn.functional import interpolate
-
-    if positions.shape[1] == grid:
-        return positions
-    resized = interpolate(positions.permute(0, 3, 1, 2), (grid, grid), mode="bilinear", align_corners=False)
-    return resized.permute(0, 2, 3, 1)
+def _weights_path(base: str) -> Path:
+    if base in RELEASED_FILES:
+        return released_path(base)
+    return shipped_path() if base in NAMED_ENCODERS else _file_of(base)
 
 
-def _resize_tables(part: dict[str, Tensor], module: nn.Module) -> None:
-    """Interpolate the relative position tables of global blocks to the module's lengths, as get_rel_pos does."""
-    from torch.nn.functional import interpolate
+def _module(base: str, spec: EncoderSpec, state: Mapping[str, Tensor], input_size: int) -> nn.Module:
+    from samunet.networks.encoder_shapes import encoder_size, encoder_weights, require_same_shapes, size_name
+    from samunet.networks.sam import build_image_encoder
 
-    for name, parameter in module.state_dict().items():
-        table = part.get(name)
-        if ".rel_pos_" in name and table is not None and table.shape[0] != parameter.shape[0]:
-            part[name] = interpolate(table.T[None], parameter.shape[0], mode="linear")[0].T.contiguous()
+    path = Path(base) if base == "untrained" else _weights_path(base)
+    size = encoder_size(state, path)
+    if size_name(size) != spec.size:
+        raise UserError(f"The checkpoint of encoder '{spec.id}' must hold a {spec.size}.", where=path, found=size_name(size),
+                        mend="Put the right file there, or give this one's path with --encoder.")
+    module = build_image_encoder(size, input_size)
+    weights = encoder_weights(state, size, input_size)
+    require_same_shapes(weights, module.state_dict(), path)
+    module.load_state_dict(weights)
+    return module
+
+
+def _pixels() -> tuple[nn.Module, dict[str, Tensor], str]:
+    """The pixels themselves, with the untrained decoder for heads that start from SAM's."""
+    from samunet.networks.pixels import Pixels, pixels_digest
+    from samunet.networks.untrained import untrained_state
+
+    decoder = {key: tensor for key, tensor in untrained_state().items() if not key.startswith("image_encoder.")}
+    return Pixels(), decoder, pixels_digest()
 
 
 def _digest(state: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name in sorted(state):
         digest.update(name.encode())
-        digest.update(state[name].contiguous().numpy().tobytes())
+        digest.update(state[name].contiguous().numpy().data)
     return digest.hexdigest()

@@ -32,9 +32,9 @@ ENCODER_SIZES = {
 }
 
 
-def build_image_encoder(size: str, input_size: int) -> ImageEncoderViT:
+def build_image_encoder(size: str | EncoderSize, input_size: int) -> ImageEncoderViT:
     """SAM's image encoder: (B, 3, S, S) normalised float -> (B, 256, S/16, S/16), with PyTorch's initial weights."""
-    numbers = ENCODER_SIZES[size]
+    numbers = ENCODER_SIZES[size] if isinstance(size, str) else size
     return ImageEncoderViT(
         img_size=input_size,
         patch_size=PATCH_SIZE,
@@ -73,12 +73,14 @@ def build_mask_decoder(mask_tokens: int = 4) -> MaskDecoder:
     )
 
 
-def build_sam(size: str, input_size: int) -> nn.ModuleDict:
-    """A whole SAM as a module whose state dict has SAM's key names (image_encoder., prompt_encoder., mask_decoder.)."""
-    return nn.ModuleDict(
-        {
-            "image_encoder": build_image_encoder(size, input_size),
-            "prompt_encoder": build_prompt_encoder(input_size),
-            "mask_decoder": build_mask_decoder(),
-        }
-    )
+class Sam(nn.Module):
+    """A whole SAM, whose state dict has SAM's key names (image_encoder., prompt_encoder., mask_decoder.)."""
+
+    def __init__(self, image_encoder: nn.Module, prompt_encoder: PromptEncoder, mask_decoder: MaskDecoder) -> None:
+        super().__init__()
+        self.image_encoder, self.prompt_encoder, self.mask_decoder = image_encoder, prompt_encoder, mask_decoder
+
+
+def build_sam(size: str, input_size: int) -> Sam:
+    """A whole SAM of one of ENCODER_SIZES for an S x S input."""
+    return Sam(build_image_encoder(size, input_size), build_prompt_encoder(input_size), build_mask_decoder())

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 PATCH_SIZE = 16
 EMBEDDING_CHANNELS = 256
+# What every command uses where --encoder is not given.
+DEFAULT_ENCODER = "untrained"
 
 
 @dataclass(frozen=True)
@@ -13,9 +15,10 @@ class EncoderSpec:
     """An encoder before it is loaded.
 
     Arguments:
-        id: the name that plans, caches and results folders carry (`untrained`, `mini-1`, `vit_b`, `<file stem>-<hash8>`).
-        size: architecture, one of `mini`, `vit_b`, `vit_l`, `vit_h`.
-        family: how its input was normalised in training: `sam`, `medsam` or `mini`.
+        id: the name that plans, caches and results folders carry (`untrained`, `mini-1`, `pixels`, `vit_b`,
+            `<file stem>-<hash8>`; followed by `-<family>` where the family was overridden).
+        size: architecture: `mini`, `vit_b`, `vit_l`, `vit_h`, `pixels`, or `vit_<width>x<depth>` for others.
+        family: how its input is normalised: `sam`, `medsam` or `mini`.
         native_input_size: side in pixels of the square input that it was trained with.
     """
 
@@ -23,3 +26,15 @@ class EncoderSpec:
     size: str
     family: str
     native_input_size: int
+
+
+# The encoders that have names. A file is read only when its encoder is loaded.
+NAMED_ENCODERS = {
+    "mini": EncoderSpec("mini-1", "mini", "mini", 256),
+    "mini-1": EncoderSpec("mini-1", "mini", "mini", 256),
+    "untrained": EncoderSpec("untrained", "mini", "mini", 256),
+    "pixels": EncoderSpec("pixels", "pixels", "mini", 256),
+    "vit_b": EncoderSpec("vit_b", "vit_b", "sam", 1024),
+    "vit_l": EncoderSpec("vit_l", "vit_l", "sam", 1024),
+    "vit_h": EncoderSpec("vit_h", "vit_h", "sam", 1024),
+}

@@ -8,6 +8,8 @@ import pytest
 
 import samunet
 from samunet.cli.info import main
+from samunet.networks import released
+from samunet.planning.encoder_spec import DEFAULT_ENCODER
 from samunet.variants.registry import VARIANTS
 
 
@@ -28,7 +30,8 @@ def test_json_has_versions_paths_encoders_hardware_and_variants(content, tmp_pat
     assert content["packages"]["torch"].count(".") >= 2
     assert content["paths"]["samunet_raw"] == str(tmp_path / "raw")
     assert content["paths"]["samunet_results"] == f"{tmp_path / 'results'} (not there yet)"
-    assert set(content["encoders"]) == {"untrained", "sam_vit_b_01ec64.pth"}
+    assert list(content["encoders"]) == ["mini", "untrained", "pixels", "vit_b, vit_l, vit_h", "sam_vit_b_01ec64.pth"]
+    assert [name for name, told in content["encoders"].items() if "(default)" in told] == [DEFAULT_ENCODER]
     assert content["encoders"]["sam_vit_b_01ec64.pth"].startswith("3 MiB")
     assert content["variants"] == {name: entry.help for name, entry in VARIANTS.items()}
     assert int(content["hardware"]["processors"].split()[0]) >= 1
@@ -41,3 +44,14 @@ def test_text_fits_one_screen(capsys, content):
     assert len(text.splitlines()) <= 40
     for name in ("untrained", *VARIANTS):
         assert name in text
+
+
+@pytest.mark.parametrize("ships", [True, False])
+def test_mini_says_what_it_was_trained_on(tmp_path, monkeypatch, capsys, ships):
+    monkeypatch.setattr(released, "files", lambda package: tmp_path)
+    if ships:
+        (tmp_path / "weights").mkdir()
+        (tmp_path / "weights" / "mini-1.json").write_text('{"trained_on": "images that were made"}')
+    assert main([]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if "mini-1" in line)
+    assert ("mini-1, trained on images that were made" if ships else "mini-1, not shipped") in line

@@ -146,7 +146,7 @@ def test_an_id_that_two_folders_claim_names_both(workplace, make_dataset):
 def test_an_unknown_variant_lists_the_known(workplace):
     done = workplace.here("train", "5", "cnn_hat", "0")
     assert done.code == 2
-    for known in ("cnn_hat", "linear_head", "cnn_head", "autosam", "label_prior", "atlas"):
+    for known in ("cnn_hat", "probe", "linear_head", "cnn_head", "autosam", "label_prior", "atlas"):
         assert known in done.err
 
 

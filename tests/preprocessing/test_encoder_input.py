@@ -97,3 +97,20 @@ def test_ct_is_clipped_to_the_datasets_percentiles_not_the_cases():
     # After CT normalisation 0 HU stands at -2 and 300 HU at 4, so 1.0 is halfway.
     picture = EncoderInput(made_case(np.ones((1, 1, 4, 4)), (0.0, 1.0)), dataset, plan, "medsam").pictures([(0, 0)])
     assert float(picture[0, 0, 8, 8]) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("family", "black", "white"),
+    [
+        # segment-anything: (value * 255 - pixel_mean) / pixel_std with 123.675, 116.28, 103.53 and 58.395, 57.12, 57.375.
+        ("sam", (-123.675 / 58.395, -116.28 / 57.12, -103.53 / 57.375), (131.325 / 58.395, 138.72 / 57.12, 151.47 / 57.375)),
+        ("medsam", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+        ("mini", (-2.0, -2.0, -2.0), (2.0, 2.0, 2.0)),
+    ],
+)
+def test_each_family_gets_its_input_as_it_was_trained(family, black, white):
+    image = np.zeros((1, 1, 4, 4))
+    image[0, 0, 2:] = 1.0
+    picture = pictures(image, (4, 4), "repeat", [(0, 0)], family=family)
+    assert picture[0, :, 0, 5].tolist() == pytest.approx(black, abs=1e-6)
+    assert picture[0, :, 31, 5].tolist() == pytest.approx(white, abs=1e-6)

@@ -1,0 +1,85 @@
+"""samunet_download_checkpoint: fetch Meta's released SAM weights into the checkpoints folder."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from samunet.cli.main import command
+from samunet.console import result, say
+from samunet.errors import UserError
+from samunet.files import digest_of_file
+from samunet.networks.download import fetch
+from samunet.networks.released import (
+    RELEASED_ADDRESS,
+    RELEASED_FILES,
+    SAM_LICENCE,
+    checkpoint_files,
+    checkpoints_folder,
+    sha256_start,
+)
+
+EPILOG = """examples:
+  samunet_download_checkpoint vit_b                        358 MiB into the checkpoints folder
+  samunet_download_checkpoint vit_h --checkpoints /data/checkpoints
+  samunet_download_checkpoint --list                       what can be had, and what is there"""
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="samunet_download_checkpoint",
+        description="Fetch the weights of Segment Anything that Meta released, and prove them by their SHA-256.\n"
+                    "A broken download goes on when the same command is given again.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("name", nargs="?", metavar="NAME", help=f"one of {', '.join(RELEASED_FILES)}")
+    parser.add_argument("--list", action="store_true", help="print what can be had, and which files are there")
+    parser.add_argument("--checkpoints", type=Path, metavar="FOLDER",
+                        help="where the file goes (samunet_checkpoints, else samunet_data/checkpoints)")
+    parser.add_argument("--url", metavar="URL", help="another address of the same file, instead of Meta's")
+    return parser
+
+
+@command
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = parser().parse_args(arguments)
+    folder = options.checkpoints or checkpoints_folder()
+    if options.list:
+        result(listing(folder))
+        return
+    if options.name not in RELEASED_FILES:
+        raise UserError("The checkpoint must be one that Meta released.", where="command line", found=str(options.name),
+                        mend=f"Choose one of {', '.join(RELEASED_FILES)}; mini, untrained and pixels need no file.")
+    name = RELEASED_FILES[options.name]
+    target, start = folder / name, sha256_start(name)
+    assert start is not None
+    if target.exists():
+        _require_genuine(target, start)
+        result(f"already there, SHA-256 verified: {target}")
+        return
+    say(SAM_LICENCE)
+    fetch(options.url or RELEASED_ADDRESS + name, target, start)
+    result(f"fetched, SHA-256 verified: {target}")
+
+
+def listing(folder: Path) -> str:
+    """One line for each of Meta's files, there or not, and for each other checkpoint in `folder`."""
+    there = {path.name: path.stat().st_size for path in checkpoint_files(folder)}
+    lines = [f"{name}  {file:<20}  {_size(there[file]) if file in there else 'not there'}"
+             for name, file in RELEASED_FILES.items()]
+    lines += [f"       {file:<20}  {_size(size)}, used by --encoder {file}"
+              for file, size in there.items() if file not in RELEASED_FILES.values()]
+    return "\n".join([f"in {folder}:", *lines])
+
+
+def _size(count: int) -> str:
+    return f"there, {count / 2**20:.0f} MiB"
+
+
+def _require_genuine(path: Path, start: str) -> None:
+    digest = digest_of_file(path)
+    if not digest.startswith(start):
+        raise UserError(f"A file named {path.name} must be Meta's, whose SHA-256 begins with {start}.", where=path,
+                        found=f"SHA-256 {digest[:12]}...", mend="Remove or rename it, and run the command again.")

@@ -1,0 +1,56 @@
+"""samunet_pretrain_encoder: train a mini SAM on made images."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from samunet.cli.main import command
+from samunet.cli.options import command_parser
+from samunet.console import result
+
+LOSSES = ("promptable", "in_context", "contrastive", "probe", "reconstruction")
+DEFAULT_PHASES = ("128:3000:4", "256:600:2")
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = command_parser(
+        "samunet_pretrain_encoder",
+        "Train a complete mini SAM (image encoder, prompt encoder, mask decoder) on made anatomies; no data are needed. "
+        "A run that was stopped goes on when the same command is given again.",
+        "samunet_pretrain_encoder -o my_encoder --phases 128:3000:4 256:600:2",
+    )
+    parser.add_argument("-o", dest="output", type=Path, required=True, metavar="FOLDER",
+                        help="where state, log.jsonl, mini.safetensors and its card mini.json go")
+    parser.add_argument("--phases", nargs="+", default=DEFAULT_PHASES, metavar="SIZE:STEPS:FAMILIES",
+                        help="side of the pictures, steps, and families of 4 patients x 2 slices a step "
+                        f"(default: {' '.join(DEFAULT_PHASES)}, hours on a CPU); a run that goes on may have other steps")
+    parser.add_argument("--without", nargs="+", default=(), choices=LOSSES, metavar="LOSS",
+                        help=f"losses to leave out, of {', '.join(LOSSES)}")
+    parser.add_argument("--seed", type=int, default=0, help="of weights beside the SAM and of all pictures (default: 0)")
+    parser.add_argument("-device", default=None, choices=("cpu", "cuda"), help="default: cuda where there is one")
+    return parser
+
+
+@command
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = parser().parse_args(arguments)
+    import torch
+
+    from samunet.files import require_writable
+    from samunet.inference.model_folder import chosen_device
+    from samunet.pretraining.export import export
+    from samunet.pretraining.pretrainer import Pretrainer
+    from samunet.pretraining.recipe import Phase, Recipe
+
+    losses = tuple(loss for loss in LOSSES if loss not in options.without)
+    recipe = Recipe(tuple(Phase.parse(phase) for phase in options.phases), options.seed, losses)
+    device = torch.device(chosen_device(options.device))
+    pretrainer = Pretrainer(recipe, require_writable(options.output), device)
+    pretrainer.run()
+    given = sys.argv[1:] if arguments is None else arguments
+    weights = export(pretrainer, shlex.join(["samunet_pretrain_encoder", *given]))
+    result(f"{weights}: use it with --encoder {weights}")

@@ -1,0 +1,99 @@
+"""Reading a SAM checkpoint from a file that somebody else wrote: tensors only, under SAM's own key names, float32."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from samunet.errors import UserError
+
+PARTS = ("image_encoder.", "prompt_encoder.", "mask_decoder.")
+# What training frameworks put before SAM's names (DataParallel, micro-sam, MedSAM's and Lightning's wrappers), any of them
+# any number of times.
+_WRAPPERS = re.compile(r"^(?:(?:module|model|sam|net)\.)+")
+# Keys under which a training file keeps the weights beside optimiser and epoch.
+_NESTS = ("model", "state_dict", "model_state", "model_state_dict")
+_WHOLE = "A checkpoint must be a whole .pth or .safetensors file of tensors."
+
+
+def read_checkpoint(path: Path) -> dict[str, Tensor]:
+    """The tensors of a SAM checkpoint by SAM's own names (image_encoder., prompt_encoder., mask_decoder.), float32, CPU.
+
+    Wrappers' prefixes are taken off, weights under `model` or `state_dict` are found, an image encoder alone gets its
+    prefix; what belongs to no part of SAM is left out. Nothing in the file is run. The tensors may be mapped from the
+    file, so that looking at their shapes alone reads little of it.
+
+    Raises:
+        UserError: unreadable, truncated, not a file of tensors, or one without an image encoder of SAM.
+    """
+    content = _safetensors(path) if path.suffix == ".safetensors" else _pickled(path)
+    state = {key: tensor.float() for key, tensor in _sam_tensors(content).items()}
+    if "image_encoder.pos_embed" not in state:
+        keys = ", ".join(map(str, list(content)[:3])) or "nothing"
+        raise UserError("A checkpoint must have SAM's key names.", where=path, found=f"{len(content)} entries ({keys}, ...)",
+                        mend="Use a SAM-format ViT file, with keys such as image_encoder.pos_embed.")
+    return state
+
+
+def family_in_file(path: Path) -> str | None:
+    """The `family` that a safetensors file's metadata name, else None."""
+    if path.suffix != ".safetensors":
+        return None
+    with safe_open(path, "pt") as file:
+        return (file.metadata() or {}).get("family")
+
+
+def _safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        with safe_open(path, "pt") as file:
+            return {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping, it has keys() alone
+    except Exception as fault:
+        raise _unreadable(path, fault) from fault
+
+
+def _pickled(path: Path) -> Mapping[Any, Any]:
+    try:
+        with open(path, "rb") as stream:
+            is_archive = stream.read(4) == b"PK\x03\x04"
+        # Only the archives of PyTorch 1.6 and later can be mapped; SAM's own files are such.
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_archive)
+    except Exception as fault:
+        raise _unreadable(path, fault) from fault
+    return content if isinstance(content, Mapping) else {type(content).__name__: content}
+
+
+def _unreadable(path: Path, fault: Exception) -> UserError:
+    if isinstance(fault, OSError):
+        return UserError(_WHOLE, where=path, found=fault.strerror or str(fault), mend="Make the file readable.")
+    start = path.read_bytes()[:40] if path.stat().st_size < 2**20 else b""
+    if path.stat().st_size == 0:
+        return UserError(_WHOLE, where=path, found="an empty file", mend="Fetch the file again.")
+    if start and all(32 <= byte < 127 or byte in b"\t\r\n" for byte in start):
+        return UserError(_WHOLE, where=path, found=f"a text that begins {start.decode()!r}",
+                         mend="Fetch the file itself, not a page or a pointer to it.")
+    told = str(fault)
+    if foreign := re.search(r"(?:Unsupported global: GLOBAL|Unsupported class|unsupported GLOBAL) (\S+)", told):
+        return UserError("A checkpoint must hold tensors alone; nothing else in a file is run.", where=path,
+                         found=f"a Python object, {foreign[1]}",
+                         mend="Where you trust the file, save its weights alone: torch.save(model.state_dict(), path).")
+    line = next((line.strip() for line in told.splitlines() if line.strip()), type(fault).__name__)
+    return UserError(_WHOLE, where=path, found=f"{path.stat().st_size} bytes that cannot be read: {line[:200]}",
+                     mend="Fetch the file again.")
+
+
+def _sam_tensors(content: Mapping[Any, Any]) -> dict[str, Tensor]:
+    """The tensors of SAM's parts by SAM's names, wherever the file keeps them; empty if it has no image encoder."""
+    for place in (content, *(content[nest] for nest in _NESTS if isinstance(content.get(nest), Mapping))):
+        named = {_WRAPPERS.sub("", key): value for key, value in place.items()
+                 if isinstance(key, str) and isinstance(value, Tensor)}
+        if "pos_embed" in named and "neck.0.weight" in named:
+            named = {f"image_encoder.{key}": value for key, value in named.items()}
+        if "image_encoder.pos_embed" in named:
+            return {key: value for key, value in named.items() if key.startswith(PARTS)}
+    return {}

@@ -1,0 +1,72 @@
+"""The weights that have names: Meta's released SAM files, and the small encoder that ships with samunet."""
+
+from __future__ import annotations
+
+import os
+import re
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from samunet.errors import UserError
+from samunet.files import read_json
+
+# segment-anything's README. The digits after the last underscore begin the file's SHA-256.
+RELEASED_FILES = {"vit_b": "sam_vit_b_01ec64.pth", "vit_l": "sam_vit_l_0b3195.pth", "vit_h": "sam_vit_h_4b8939.pth"}
+RELEASED_ADDRESS = "https://dl.fbaipublicfiles.com/segment_anything/"
+SAM_LICENCE = "Segment Anything's weights are Meta's, under the Apache-2.0 licence"
+SHIPPED_ENCODER = "mini-1"
+CHECKPOINT_ENDINGS = (".pth", ".pt", ".safetensors")
+
+
+def checkpoints_folder() -> Path:
+    """Where checkpoints are looked for: `samunet_checkpoints`, else samunet_data/checkpoints under the current folder."""
+    return Path(os.environ.get("samunet_checkpoints", Path("samunet_data") / "checkpoints"))
+
+
+def checkpoint_files(folder: Path) -> list[Path]:
+    """The files in `folder` that have a checkpoint's ending, sorted; whether they are SAMs is seen when they are used."""
+    return sorted(path for path in folder.iterdir() if path.suffix in CHECKPOINT_ENDINGS) if folder.is_dir() else []
+
+
+def sha256_start(file_name: str) -> str | None:
+    """The first hex digits of the SHA-256 that a released file's name carries; None for other names."""
+    return re.sub(r".*_|\.pth$", "", file_name) if file_name in RELEASED_FILES.values() else None
+
+
+def released_path(name: str) -> Path:
+    """The file of Meta's encoder `name`, by its released name.
+
+    Raises:
+        UserError: it is not in the checkpoints folder.
+    """
+    path = checkpoints_folder() / RELEASED_FILES[name]
+    if not path.is_file():
+        raise UserError(f"Encoder '{name}' needs Meta's released checkpoint.", where=checkpoints_folder(),
+                        found=f"no file {RELEASED_FILES[name]}",
+                        mend=f"Fetch it with samunet_download_checkpoint {name}, or set samunet_checkpoints to the folder "
+                        "that holds it.")
+    return path
+
+
+def shipped_path() -> Path:
+    """The weights that ship with samunet.
+
+    Raises:
+        UserError: this installation has none.
+    """
+    path = _shipped(".safetensors")
+    if not path.is_file():
+        raise UserError("Encoder 'mini' needs the weights that ship with samunet.", where=path, found="no such file",
+                        mend="Install samunet anew, or choose another --encoder.")
+    return path
+
+
+def shipped_card() -> dict[str, Any] | None:
+    """How the shipped weights were made (`trained_on`, `command`, `licence`, ...); None if this installation has none."""
+    path = _shipped(".json")
+    return read_json(path) if path.is_file() else None
+
+
+def _shipped(ending: str) -> Path:
+    return Path(str(files("samunet.networks"))) / "weights" / f"{SHIPPED_ENCODER}{ending}"

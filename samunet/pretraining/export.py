@@ -1,0 +1,48 @@
+"""From a pretraining folder to what ships: half-precision weights with SAM's key names, and the facts of their making."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from samunet.files import whole_file, write_json
+from samunet.pretraining.pretrainer import LOG, Pretrainer, batch_shape
+
+WEIGHTS, CARD = "mini.safetensors", "mini.json"
+
+
+def export(pretrainer: Pretrainer, command: str) -> Path:
+    """Write the averaged weights as float16 and a card beside them; return the weights' path.
+
+    Arguments:
+        command: the command line that made them.
+    """
+    folder = pretrainer.folder
+    weights = {name: tensor.detach().cpu().half().contiguous() for name, tensor in sorted(pretrainer.average.items())}
+    with whole_file(folder / WEIGHTS) as temporary:
+        save_file(weights, temporary, metadata={"family": "mini"})
+    write_json(folder / CARD, _card(pretrainer, command))
+    return folder / WEIGHTS
+
+
+def _card(pretrainer: Pretrainer, command: str) -> dict[str, Any]:
+    recipe = pretrainer.recipe
+    lines = [json.loads(line) for line in (pretrainer.folder / LOG).read_text(encoding="utf-8").splitlines()]
+    pictures = sum(phase.steps * batch_shape(phase).pictures for phase in recipe.phases)
+    return {
+        "trained_on": f"{pictures} pictures of made anatomies; no collected image",
+        "command": command,
+        "recipe": recipe.to_json(),
+        "seed": recipe.seed,
+        "steps": pretrainer.step,
+        "hours": round(pretrainer.seconds / 3600, 2),
+        "hardware": torch.cuda.get_device_name() if pretrainer.device.type == "cuda" else "CPU",
+        "threads": sorted({line["threads"] for line in lines}),
+        "torch": torch.__version__,
+        "validation": [line["validation"] for line in lines if "validation" in line][-1:],
+        "licence": "Apache-2.0",
+    }

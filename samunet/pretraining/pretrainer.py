@@ -1,0 +1,233 @@
+"""The pretraining loop: made batches, the objectives' sum, AdamW, EMA, a state that can be resumed."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+from torch.utils.data import DataLoader, Dataset
+
+from samunet.console import progress, say
+from samunet.errors import UserError
+from samunet.files import make_folder, whole_file
+from samunet.networks.sam import ENCODER_SIZES, Sam, build_sam
+from samunet.networks.untrained import untrained_state
+from samunet.planning.encoder_spec import PATCH_SIZE
+from samunet.pretraining import objectives
+from samunet.pretraining.batches import Batch, BatchShape, make_batch
+from samunet.pretraining.objectives import Encoded, Objectives
+from samunet.pretraining.recipe import PATIENTS, SLICES, WEIGHTS, Phase, Recipe
+from samunet.pretraining.validation import validate
+
+STATE = "state.safetensors"
+LOG = "log.jsonl"
+STEPS_BETWEEN_LINES = 20
+STEPS_BETWEEN_STATES = 100
+STEPS_BETWEEN_VALIDATIONS = 500
+GRADIENT_NORM = 1.0
+BETAS = (0.9, 0.98)
+
+
+class Pretrainer:
+    """A mini SAM in training, from `untrained` weights on.
+
+    Arguments:
+        recipe: what to train. A run that goes on may have other step counts than it began with, the schedule follows; all
+            else must be equal.
+        folder: where state, log and weights go.
+        device: of the networks and of the synthesis.
+    """
+
+    def __init__(self, recipe: Recipe, folder: Path, device: torch.device) -> None:
+        self.recipe, self.folder, self.device = recipe, make_folder(folder), device
+        torch.manual_seed(recipe.seed)
+        self.sam = build_sam("mini", ENCODER_SIZES["mini"].native_input_size)
+        self.sam.load_state_dict(untrained_state())
+        self.extra = Objectives()
+        self.sam.to(device)
+        self.extra.to(device)
+        named = [*self.sam.named_parameters(), *self.extra.named_parameters()]
+        self.optimizer = torch.optim.AdamW(_groups(named, recipe.weight_decay), lr=recipe.learning_rate, betas=BETAS)
+        self.average = {name: tensor.detach().clone() for name, tensor in self.sam.state_dict().items()}
+        self.step, self.seconds = 0, 0.0
+        if (folder / STATE).is_file():
+            self._restore()
+
+    def run(self) -> None:
+        """Train to the recipe's last step; a run that was stopped goes on from its last state."""
+        if self.step:
+            say(f"going on at step {self.step} of {self.recipe.steps}")
+        sums: dict[str, float] = {}
+        started = time.perf_counter()
+        batches = self._batches()
+        for _ in progress(range(self.step, self.recipe.steps), "pretraining", self.recipe.steps - self.step):
+            for name, value in self._train_step(next(batches)).items():
+                sums[name] = sums.get(name, 0.0) + value / STEPS_BETWEEN_LINES
+            self.step += 1
+            if self.step % STEPS_BETWEEN_LINES == 0:
+                self.seconds, started = self.seconds + time.perf_counter() - started, time.perf_counter()
+                self._log({name: round(value, 4) for name, value in sums.items()})
+                sums = {}
+            if self.step % STEPS_BETWEEN_STATES == 0 or self.step == self.recipe.steps:
+                self._save()
+            if self.step % STEPS_BETWEEN_VALIDATIONS == 0 or self.step == self.recipe.steps:
+                self._log({"validation": self.validate()})
+        if not (self.folder / STATE).is_file():
+            self._save()
+
+    def validate(self) -> dict[str, float]:
+        """Figures of the averaged weights on made families and on phantoms, at the current phase's size."""
+        current = {name: tensor.clone() for name, tensor in self.sam.state_dict().items()}
+        self.sam.load_state_dict(self.average)
+        size = self.recipe.phase_at(max(self.step - 1, 0)).size
+        figures = validate(self.sam, lambda pictures: encode(self.sam, pictures), size, self.device)
+        self.sam.load_state_dict(current)
+        return figures
+
+    def _batches(self) -> Iterator[Batch]:
+        """Batches from the current step on; on a CPU made one process ahead."""
+        ahead = self.device.type == "cpu"
+        steps = _MadeBatches(self.recipe, self.step, torch.device("cpu") if ahead else self.device)
+        return iter(DataLoader(steps, batch_size=None, num_workers=int(ahead), prefetch_factor=4 if ahead else None))
+
+    def _train_step(self, batch: Batch) -> dict[str, float]:
+        size = batch.pictures.shape[-1]
+        set_input_size(self.sam, size)
+        generator = torch.Generator(self.device).manual_seed(self.recipe.seed * 1_000_003 + self.step + 2**40)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.rate_at(self.step)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            encoded = Encoded.of(batch, lambda pictures: encode(self.sam, pictures))
+        values = losses(encoded, self.sam, self.extra, self.recipe.losses, generator)
+        total = sum(WEIGHTS[name] * value for name, value in values.items())
+        assert isinstance(total, Tensor)
+        if not bool(torch.isfinite(total)):
+            raise FloatingPointError(f"loss at step {self.step} is {float(total)}: {values}")
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()
+        parameters = [each for group in self.optimizer.param_groups for each in group["params"]]
+        nn.utils.clip_grad_norm_(parameters, GRADIENT_NORM)
+        self.optimizer.step()
+        decay = min(self.recipe.ema_decay, (1 + self.step) / (10 + self.step))
+        for name, tensor in self.sam.state_dict().items():
+            self.average[name].lerp_(tensor, 1 - decay)
+        return {name: float(value.detach()) for name, value in values.items()}
+
+    def _log(self, content: dict[str, Any]) -> None:
+        line = {"step": self.step, "size": self.recipe.phase_at(self.step - 1).size, "seconds": round(self.seconds, 1),
+                "threads": torch.get_num_threads(), "learning_rate": self.recipe.rate_at(self.step - 1), **content}
+        with open(self.folder / LOG, "a", encoding="utf-8") as stream:
+            stream.write(json.dumps(line) + "\n")
+
+    def _tensors(self) -> dict[str, Tensor]:
+        tensors = {f"sam/{name}": tensor for name, tensor in self.sam.state_dict().items()}
+        tensors |= {f"extra/{name}": tensor for name, tensor in self.extra.state_dict().items()}
+        tensors |= {f"average/{name}": tensor for name, tensor in self.average.items()}
+        for index, values in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer/{index}/{name}": torch.as_tensor(value) for name, value in values.items()}
+        return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+
+    def _save(self) -> None:
+        """One file, so that no two parts of it can disagree."""
+        scalars = {"step": self.step, "seconds": self.seconds, "recipe": _kept(self.recipe)}
+        with whole_file(self.folder / STATE) as temporary:
+            save_file(self._tensors(), temporary, metadata={"pretraining": json.dumps(scalars)})
+
+    def _restore(self) -> None:
+        with safe_open(self.folder / STATE, framework="pt") as content:
+            scalars = json.loads(content.metadata()["pretraining"])
+            tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 - not a mapping
+        if scalars["recipe"] != (wanted := _kept(self.recipe)):
+            different = [f"{key} {scalars['recipe'].get(key)} there, {value} asked for" for key, value in wanted.items()
+                         if scalars["recipe"].get(key) != value]
+            raise UserError("A run that goes on must have the recipe it began with.", where=self.folder / STATE,
+                            found="; ".join(different), mend="Choose another output folder, or the same recipe.")
+        self.sam.load_state_dict(_part(tensors, "sam/"))
+        self.extra.load_state_dict(_part(tensors, "extra/"))
+        self.average = {name: tensor.to(self.device) for name, tensor in _part(tensors, "average/").items()}
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in _part(tensors, "optimizer/").items():
+            index, _, key = name.partition("/")
+            moments.setdefault(int(index), {})[key] = tensor
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        self.step, self.seconds = scalars["step"], scalars["seconds"]
+
+
+class _MadeBatches(Dataset[Batch]):
+    """Batch number i of the steps that are left."""
+
+    def __init__(self, recipe: Recipe, first: int, device: torch.device) -> None:
+        self.recipe, self.first, self.device = recipe, first, device
+
+    def __len__(self) -> int:
+        return self.recipe.steps - self.first
+
+    def __getitem__(self, index: int) -> Batch:
+        step = self.first + index
+        return make_batch(batch_shape(self.recipe.phase_at(step)), self.recipe.seed, step, self.device)
+
+
+def batch_shape(phase: Phase) -> BatchShape:
+    """The pictures of one step of a phase."""
+    return BatchShape(phase.families, PATIENTS, SLICES, phase.size)
+
+
+def losses(
+    encoded: Encoded, sam: Sam, extra: Objectives, names: tuple[str, ...], generator: torch.Generator
+) -> dict[str, Tensor]:
+    """The named losses of a batch, unweighted."""
+    functions = {"promptable": lambda: objectives.promptable(encoded, sam, generator),
+                 "in_context": lambda: objectives.in_context(encoded, sam, generator),
+                 "contrastive": lambda: objectives.contrastive(encoded, extra, generator),
+                 "probe": lambda: objectives.probe(encoded, extra, generator),
+                 "reconstruction": lambda: objectives.reconstruction(encoded, extra)}
+    return {name: functions[name]() for name in names}
+
+
+def set_input_size(sam: Sam, size: int) -> None:
+    """Tell the prompt encoder the side of the pictures; its weights do not depend on it."""
+    sam.prompt_encoder.input_image_size = (size, size)
+    sam.prompt_encoder.image_embedding_size = (size // PATCH_SIZE, size // PATCH_SIZE)
+
+
+def encode(sam: Sam, pictures: Tensor) -> Tensor:
+    """Embeddings (B, 256, S/16, S/16) float32 of pictures (B, 3, S, S) of any size, positions interpolated as at loading."""
+    encoder: Any = sam.image_encoder
+    tokens = encoder.patch_embed(pictures)
+    positions = encoder.pos_embed
+    if positions.shape[1:3] != tokens.shape[1:3]:
+        positions = interpolate(positions.permute(0, 3, 1, 2), tokens.shape[1:3], mode="bilinear", align_corners=False)
+        positions = positions.permute(0, 2, 3, 1)
+    tokens = tokens + positions
+    for block in encoder.blocks:
+        tokens = block(tokens)
+    return encoder.neck(tokens.permute(0, 3, 1, 2)).float()
+
+
+def _groups(named: list[tuple[str, nn.Parameter]], weight_decay: float) -> list[dict[str, Any]]:
+    """Matrices decay; biases, norms, tokens and positions do not."""
+    decaying = [tensor for name, tensor in named if _decays(name, tensor)]
+    others = [tensor for name, tensor in named if not _decays(name, tensor)]
+    return [{"params": decaying, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+
+
+def _decays(name: str, tensor: Tensor) -> bool:
+    return tensor.ndim > 1 and not any(part in name for part in ("pos_embed", "rel_pos", "token", "_embed", "embeddings"))
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _kept(recipe: Recipe) -> dict[str, Any]:
+    """What must be equal when a run goes on."""
+    return {key: value for key, value in recipe.to_json().items() if key != "phases"}

@@ -1,0 +1,125 @@
+"""Pictures of labelled slices: random contrast, texture, bias, partial volume, noise and resolution, as SynthSeg draws them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, interpolate
+
+from samunet.pretraining.draws import normal, uniform
+
+# What the picture's three channels are: the slices before, at and after it; the slice three times; three contrasts of it.
+NEIGHBOURS, REPEAT, RGB = 0, 1, 2
+COMPOSITION_SHARE = (0.55, 0.25, 0.20)
+TEXTURE = 0.12
+BIAS = 0.4
+NOISE = 0.10
+COARSEST = 6  # resolution is lowered by 1 to this factor, then brought back
+RANGE = (1.6, 3.2)  # deviations about the mean that become [0, 1]
+GAMMA = (0.7, 1.4)
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """Pictures float (V, S, 3, H, W) in [0, 1], and the middle slice without texture or noise (V, S, H, W), on the same scale."""
+
+    pictures: Tensor
+    clean: Tensor
+
+
+def render(labels: Tensor, label_count: int, generator: torch.Generator) -> Rendering:
+    """Render V volumes of S slices, each with its own contrast and degradation.
+
+    After SynthSeg (Billot et al., MedIA 86:102789, section 3.2): a Gaussian for each label, smoothed texture, a bias field,
+    lowered resolution and intensity augmentation.
+
+    Arguments:
+        labels: uint8 (V, S, 3, H, W): the slice before, the slice, the slice after.
+        label_count: number of labels.
+    """
+    composition = _choices(COMPOSITION_SHARE, len(labels), generator)
+    alone = composition != NEIGHBOURS
+    labels = torch.where(alone[:, None, None, None, None], labels[:, :, 1:2], labels).long()
+    contrast = _contrast(composition == RGB, label_count, generator)
+    picture = torch.stack([_looked_up(contrast[:, channel], labels[:, :, channel]) for channel in range(3)], 2)
+    clean = torch.where((composition == RGB)[:, None, None, None], picture.mean(2), picture[:, :, 1])
+    picture = picture + _texture(labels, label_count, alone, generator)
+    picture = _degraded(picture * _bias(labels, generator), alone, generator)
+    return _scaled(picture, clean, generator)
+
+
+def _choices(shares: tuple[float, ...], count: int, generator: torch.Generator) -> Tensor:
+    weights = torch.tensor(shares, device=generator.device)
+    return torch.multinomial(weights, count, replacement=True, generator=generator)
+
+
+def _contrast(coloured: Tensor, label_count: int, generator: torch.Generator) -> Tensor:
+    """(V, 3, label_count) mean intensities; the three channels differ in coloured pictures only."""
+    contrast = uniform(0, 1, generator, len(coloured), 3, label_count)
+    return torch.where(coloured[:, None, None], contrast, contrast[:, :1])
+
+
+def _looked_up(table: Tensor, labels: Tensor) -> Tensor:
+    """table (V, L) by labels (V, S, H, W)."""
+    return table.gather(1, labels.flatten(1)).view(labels.shape)
+
+
+def _texture(labels: Tensor, label_count: int, alone: Tensor, generator: torch.Generator) -> Tensor:
+    """Smooth noise whose strength is each label's own; one noise for the three channels where they show one slice."""
+    volumes, slices, channels, rows, columns = labels.shape
+    texture = torch.zeros(volumes, slices, channels, rows, columns, device=labels.device)
+    for scale in (2, 8):
+        shape = (volumes, slices * channels, rows // scale, columns // scale)
+        noise = normal(generator, *shape)
+        noise = interpolate(noise, (rows, columns), mode="bilinear", align_corners=False).view(labels.shape)
+        noise = torch.where(alone[:, None, None, None, None], noise[:, :, 1:2], noise)
+        strength = uniform(0, TEXTURE, generator, volumes, label_count) * uniform(0, 1, generator, volumes, 1)
+        texture += noise * _looked_up(strength, labels.flatten(1, 2)).view(labels.shape)
+    return texture
+
+
+def _bias(labels: Tensor, generator: torch.Generator) -> Tensor:
+    """(V, S, 1, H, W), a smooth positive gain."""
+    volumes, _, _, rows, columns = labels.shape
+    coarse = normal(generator, volumes, 1, 3, 3)
+    field = interpolate(coarse, (rows, columns), mode="bicubic", align_corners=True)
+    return torch.exp(field * uniform(0, BIAS, generator, volumes, 1, 1, 1))[:, :, None]
+
+
+def _degraded(picture: Tensor, alone: Tensor, generator: torch.Generator) -> Tensor:
+    """Partial volume between slices, lowered resolution, noise at that resolution."""
+    volumes = len(picture)
+    thick = torch.where(alone, torch.zeros(1, device=picture.device), uniform(0, 0.3, generator, volumes))
+    thick = thick[:, None, None, None, None]
+    picture = (1 - thick) * picture + thick * picture.mean(2, keepdim=True)
+    soft = uniform(0, 1, generator, volumes)[:, None, None, None]
+    flat = picture.flatten(1, 2)
+    flat = (1 - soft) * flat + soft * avg_pool2d(flat, 3, 1, 1, count_include_pad=False)
+    factors = torch.randint(1, COARSEST + 1, (volumes,), generator=generator, device=picture.device).tolist()
+    noise = (uniform(0, NOISE, generator, volumes) * uniform(0, 1, generator, volumes)).tolist()
+    rows, columns = picture.shape[-2:]
+    for index, factor in enumerate(factors):
+        low = flat[index : index + 1]
+        if factor > 1:
+            low = interpolate(low, (rows // factor, columns // factor), mode="area")
+        low = low + noise[index] * normal(generator, *low.shape)
+        flat[index] = interpolate(low, (rows, columns), mode="bilinear", align_corners=False)[0]
+    return flat.view(picture.shape)
+
+
+def _scaled(picture: Tensor, clean: Tensor, generator: torch.Generator) -> Rendering:
+    """Mean -/+ some deviations of each volume to [0, 1], then gamma; the clean slice goes through the same curve."""
+    volumes = len(picture)
+    mean = picture.mean((1, 2, 3, 4))
+    spread = picture.std((1, 2, 3, 4)).clamp_min(1e-3) * uniform(*RANGE, generator, volumes)
+    low, high = torch.tensor(GAMMA).log().tolist()
+    gamma = torch.exp(uniform(low, high, generator, volumes))
+
+    def curve(values: Tensor) -> Tensor:
+        shape = (volumes,) + (1,) * (values.ndim - 1)
+        unit = ((values - mean.view(shape)) / (2 * spread.view(shape)) + 0.5).clamp(0, 1)
+        return unit ** gamma.view(shape)
+
+    return Rendering(curve(picture), curve(clean))

@@ -1,0 +1,124 @@
+"""What an encoder can do on made families that it was not trained on, and on phantoms, which another program makes."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate, one_hot
+
+from samunet.dataset.phantom import make_phantom_dataset
+from samunet.networks.in_context import no_mask, region_tokens
+from samunet.networks.mask_decoding import decode_masks
+from samunet.networks.sam import Sam
+from samunet.planning.encoder_spec import PATCH_SIZE
+from samunet.preprocessing.encoder_input import INPUT_STATISTICS, Z_SCORE_RANGE
+from samunet.pretraining.anatomy import LABELS
+from samunet.pretraining.batches import BatchShape, make_batch
+from samunet.pretraining.regions import SMALLEST_REGION, cell_coverage
+
+VALIDATION_SEED = 900_001  # no training seed comes near it
+FAMILIES, PATIENTS, SLICES = 6, 4, 3
+LABELLED = 2  # patients of each family that a probe or a prompt may learn from
+PHANTOMS, PHANTOM_SLICES = 4, 8
+RIDGE = 1.0  # penalty of the probe, in pictures' cells
+
+Encode = Callable[[Tensor], Tensor]
+
+
+@torch.no_grad()
+def validate(sam: Sam, encode: Encode, size: int, device: torch.device) -> dict[str, float]:
+    """Figures in [0, 1], higher is better.
+
+    probe_made, probe_phantom: mean Dice, over labels and on the token grid, of a ridge regression from embeddings to labels
+    that is fitted on two patients of a family and read on the others. in_context: mean IoU of masks prompted by tokens of
+    the two.
+    """
+    shape = BatchShape(FAMILIES, PATIENTS, SLICES, size)
+    batch = make_batch(shape, VALIDATION_SEED, 0, device)
+    embeddings = torch.stack([encode(family.flatten(0, 1)) for family in batch.pictures])
+    embeddings = embeddings.unflatten(1, (PATIENTS, SLICES))
+    coverage = cell_coverage(batch)
+    probes = [probe_dice(embeddings[family], coverage[family]) for family in range(FAMILIES)]
+    figures = {"probe_made": float(np.mean(probes)), "in_context": _in_context_iou(embeddings, coverage, sam)}
+    phantoms, truth = _phantoms(size, device)
+    embedded = torch.stack([encode(patient) for patient in phantoms])
+    figures["probe_phantom"] = probe_dice(embedded, truth)
+    return {name: round(value, 4) for name, value in figures.items()}
+
+
+def probe_dice(embeddings: Tensor, coverage: Tensor) -> float:
+    """Mean Dice over the labels present in both sets, of a ridge probe fitted on the first LABELLED patients.
+
+    Arguments:
+        embeddings: float (P, S, 256, g, g). coverage: float (P, S, L, g, g), shares of cells that labels cover.
+    """
+    features = embeddings.movedim(2, -1).flatten(1, 3)
+    truth = coverage.movedim(2, -1).flatten(1, 3)
+    seen, target = features[:LABELLED].flatten(0, 1), truth[:LABELLED].flatten(0, 1)
+    mean = seen.mean(0)
+    seen = torch.cat([seen - mean, torch.ones_like(seen[:, :1])], 1)
+    gram = seen.T @ seen + RIDGE * torch.eye(seen.shape[1], device=seen.device)
+    weights = torch.linalg.solve(gram, seen.T @ target)
+    unseen = features[LABELLED:].flatten(0, 1)
+    answer = torch.cat([unseen - mean, torch.ones_like(unseen[:, :1])], 1) @ weights
+    found = one_hot(answer.argmax(1), coverage.shape[2]).float()
+    wanted = truth[LABELLED:].flatten(0, 1)
+    usable = (target.sum(0) >= SMALLEST_REGION) & (wanted.sum(0) >= SMALLEST_REGION)
+    dice = 2 * (found * wanted).sum(0) / (found.sum(0) + wanted.sum(0)).clamp_min(1e-6)
+    return float(dice[usable].mean())
+
+
+def _in_context_iou(embeddings: Tensor, coverage: Tensor, sam: Sam) -> float:
+    """Mean IoU, on the token grid, over families, labels and slices of the unlabelled patients that hold the label."""
+    prompts, grid = sam.prompt_encoder, embeddings.shape[-1]
+    prompts.image_embedding_size = (grid, grid)
+    found = []
+    for family in range(len(embeddings)):
+        support, shares = embeddings[family, :LABELLED].flatten(0, 1), coverage[family, :LABELLED].flatten(0, 1)
+        queries, truth = embeddings[family, LABELLED:].flatten(0, 1), coverage[family, LABELLED:].flatten(0, 1)
+        for label in range(LABELS):
+            asked = truth[:, label].sum((1, 2)) >= SMALLEST_REGION
+            if shares[:, label].sum() < SMALLEST_REGION or not bool(asked.any()):
+                continue
+            tokens = region_tokens(support, shares[:, label], prompts).flatten(0, 1)
+            logits, _ = decode_masks(sam.mask_decoder, queries[asked], prompts.get_dense_pe(),
+                                     tokens.expand(int(asked.sum()), -1, -1), no_mask(prompts, grid))
+            mask = (logits[:, 0] > 0).float().unflatten(1, (grid, -1)).unflatten(3, (grid, -1)).mean((2, 4))
+            wanted = truth[asked, label]
+            overlap = torch.minimum(mask, wanted).sum((1, 2)) / torch.maximum(mask, wanted).sum((1, 2)).clamp_min(1e-6)
+            found += overlap.tolist()
+    return float(np.mean(found))
+
+
+def _phantoms(size: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Pictures (P, S, 3, size, size) of the demo's phantoms, prepared as plans prepare z-scored images, and coverage."""
+    with tempfile.TemporaryDirectory() as folder:
+        dataset = make_phantom_dataset(Path(folder), cases=PHANTOMS, test_cases=0, seed=VALIDATION_SEED)
+        cases = [(_array(dataset / "imagesTr" / f"phantom_{index:03d}_0000.nii.gz"),
+                  _array(dataset / "labelsTr" / f"phantom_{index:03d}.nii.gz")) for index in range(PHANTOMS)]
+    pictures, coverage = [], []
+    mean, deviation = INPUT_STATISTICS["mini"]
+    for image, labels in cases:
+        unit = (image - image.mean()) / image.std() / (2 * Z_SCORE_RANGE) + 0.5
+        places = np.linspace(2, len(image) - 3, PHANTOM_SLICES).round().astype(int)
+        stack = torch.from_numpy(np.stack([unit[place - 1 : place + 2] for place in places]).clip(0, 1)).float()
+        side = max(stack.shape[2:])
+        whole = torch.full((len(places), 3, side, side), mean[0])
+        whole[..., : stack.shape[2], : stack.shape[3]] = stack
+        pictures.append((interpolate(whole, (size, size), mode="bilinear") - mean[0]) / deviation[0])
+        truth = torch.zeros(len(places), int(labels.max()) + 1, side, side)
+        shown = torch.from_numpy(labels[places].astype(np.int64))
+        truth[..., : stack.shape[2], : stack.shape[3]] = one_hot(shown, truth.shape[1]).movedim(-1, 1).float()
+        grid = size // PATCH_SIZE
+        coverage.append(interpolate(truth, (grid, grid), mode="area"))
+    return torch.stack(pictures).to(device), torch.stack(coverage).to(device)
+
+
+def _array(path: Path) -> np.ndarray:
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
