@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,7 @@ from samunet.planning.encoder_spec import PATCH_SIZE
 from samunet.pretraining import objectives
 from samunet.pretraining.batches import Batch, BatchShape, make_batch
 from samunet.pretraining.objectives import Encoded, Objectives
-from samunet.pretraining.recipe import PATIENTS, SLICES, WEIGHTS, Phase, Recipe
+from samunet.pretraining.recipe import PATIENTS, SLICES, Phase, Recipe
 from samunet.pretraining.validation import validate
 
 STATE = "state.safetensors"
@@ -106,20 +108,38 @@ class Pretrainer:
             group["lr"] = self.recipe.rate_at(self.step)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             encoded = Encoded.of(batch, lambda pictures: encode(self.sam, pictures))
-        values = losses(encoded, self.sam, self.extra, self.recipe.losses, generator)
-        total = sum(WEIGHTS[name] * value for name, value in values.items())
-        assert isinstance(total, Tensor)
-        if not bool(torch.isfinite(total)):
-            raise FloatingPointError(f"loss at step {self.step} is {float(total)}: {values}")
-        self.optimizer.zero_grad(set_to_none=True)
-        total.backward()
-        parameters = [each for group in self.optimizer.param_groups for each in group["params"]]
-        nn.utils.clip_grad_norm_(parameters, GRADIENT_NORM)
+        values = self._backward(encoded, generator)
+        for module in (self.sam.image_encoder, self.sam.prompt_encoder, self.sam.mask_decoder, self.extra):
+            nn.utils.clip_grad_norm_(module.parameters(), GRADIENT_NORM)
         self.optimizer.step()
         decay = min(self.recipe.ema_decay, (1 + self.step) / (10 + self.step))
         for name, tensor in self.sam.state_dict().items():
             self.average[name].lerp_(tensor, 1 - decay)
-        return {name: float(value.detach()) for name, value in values.items()}
+        return values
+
+    def _backward(self, encoded: Encoded, generator: torch.Generator) -> dict[str, float]:
+        """Gradients of all losses; each loss has its share of the encoder's, whatever its scale.
+
+        Every loss meets the encoder only through the embeddings. Its gradient there is scaled to its share before the sum goes
+        through the encoder: as they are, a decoder that knows nothing yet outweighs the dense losses a hundredfold, and
+        shrinks the embeddings to a constant.
+        """
+        self.optimizer.zero_grad(set_to_none=True)
+        meeting = replace(encoded, embeddings=encoded.embeddings.detach().requires_grad_())
+        combined = torch.zeros_like(encoded.embeddings)
+        values = {}
+        for name in self.recipe.losses:
+            loss = loss_of(meeting, self.sam, self.extra, name, generator)
+            values[name] = float(loss.detach())
+            if not math.isfinite(values[name]):
+                raise FloatingPointError(f"loss {name} at step {self.step} is {values[name]}")
+            meeting.embeddings.grad = None
+            loss.backward()
+            gradient = meeting.embeddings.grad
+            assert gradient is not None
+            combined += self.recipe.share_at(name, self.step) * gradient / gradient.norm().clamp_min(1e-12)
+        encoded.embeddings.backward(combined)
+        return values
 
     def _log(self, content: dict[str, Any]) -> None:
         line = {"step": self.step, "size": self.recipe.phase_at(self.step - 1).size, "seconds": round(self.seconds, 1),
@@ -181,16 +201,19 @@ def batch_shape(phase: Phase) -> BatchShape:
     return BatchShape(phase.families, PATIENTS, SLICES, phase.size)
 
 
-def losses(
-    encoded: Encoded, sam: Sam, extra: Objectives, names: tuple[str, ...], generator: torch.Generator
-) -> dict[str, Tensor]:
-    """The named losses of a batch, unweighted."""
-    functions = {"promptable": lambda: objectives.promptable(encoded, sam, generator),
-                 "in_context": lambda: objectives.in_context(encoded, sam, generator),
-                 "contrastive": lambda: objectives.contrastive(encoded, extra, generator),
-                 "probe": lambda: objectives.probe(encoded, extra, generator),
-                 "reconstruction": lambda: objectives.reconstruction(encoded, extra)}
-    return {name: functions[name]() for name in names}
+def loss_of(encoded: Encoded, sam: Sam, extra: Objectives, name: str, generator: torch.Generator) -> Tensor:
+    """The named loss of a batch."""
+    match name:
+        case "promptable":
+            return objectives.promptable(encoded, sam, generator)
+        case "in_context":
+            return objectives.in_context(encoded, sam, generator)
+        case "contrastive":
+            return objectives.contrastive(encoded, extra, generator)
+        case "probe":
+            return objectives.probe(encoded, extra, generator)
+        case _:
+            return objectives.reconstruction(encoded, extra)
 
 
 def set_input_size(sam: Sam, size: int) -> None:

@@ -10,8 +10,11 @@ from samunet.errors import UserError
 from samunet.planning.encoder_spec import PATCH_SIZE
 
 LOSSES = ("promptable", "in_context", "contrastive", "probe", "reconstruction")
-# What each loss counts. Promptable is a sum over two rounds and the ambiguous masks; the contrastive one starts near 8.
-WEIGHTS = {"promptable": 0.5, "in_context": 1.0, "contrastive": 0.5, "probe": 1.0, "reconstruction": 2.0}
+# Share of each loss in the encoder's gradient. Those that go through the mask decoder grow to theirs over DECODER_STEPS: what
+# a decoder wants that knows nothing yet is noise.
+SHARES = {"promptable": 0.5, "in_context": 0.5, "contrastive": 0.5, "probe": 1.0, "reconstruction": 1.0}
+THROUGH_DECODER = ("promptable", "in_context")
+DECODER_STEPS = 500
 PATIENTS, SLICES = 4, 2
 
 
@@ -72,5 +75,9 @@ class Recipe:
         done = (step - self.warmup_steps) / max(self.steps - self.warmup_steps, 1)
         return self.learning_rate * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
 
+    def share_at(self, loss: str, step: int) -> float:
+        """Norm to which the loss's gradient at the embeddings is scaled at step `step`."""
+        return SHARES[loss] * (min(step / DECODER_STEPS, 1.0) if loss in THROUGH_DECODER else 1.0)
+
     def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"losses": list(self.losses), "weights": WEIGHTS, "patients": PATIENTS, "slices": SLICES}
+        return asdict(self) | {"losses": list(self.losses), "shares": SHARES, "patients": PATIENTS, "slices": SLICES}

@@ -22,6 +22,8 @@ class VariantEntry:
 
 
 VARIANTS = {
+    "probe": VariantEntry("samunet.variants.probe:ProbeVariant",
+                          "one 1x1 convolution on cached embeddings: what the encoder alone holds", "embeddings"),
     "linear_head": VariantEntry("samunet.variants.linear_head:LinearHeadVariant",
                                 "AutoSAM's linear head on cached embeddings", "embeddings"),
     "cnn_head": VariantEntry("samunet.variants.cnn_head:CnnHeadVariant",

@@ -1,0 +1,265 @@
+"""How promptable an encoder's whole SAM is on real slices: boxes, points, and regions of a few labelled cases.
+
+    samunet_plan_and_preprocess -d 4 --no_embeddings --encoder mini
+    python benchmarks/promptable.py -d 4 --encoder mini --output benchmarks/results/promptable.jsonl --markdown prompts.md
+
+Nothing is trained on the data. Draw d is looked at on fold d + 1, for d = 0 to 3; `--final` takes draw 0 on fold 0 instead, which
+is looked at once, at the end. Three figures, each beside what it must beat, with paired 95 % intervals over draws
+and patients (`samunet.evaluation.statistics`):
+
+box         ORACLE: the tight box of a class on a slice, taken from the label, against the ellipse inscribed in that box. IoU,
+            paired over slices and classes.
+in context  the support tokens of 5 labelled cases (`networks.in_context`) ask for each class on every slice.
+point       ORACLE: one point for each slice and class, the voxel of the label farthest from its edge; a class without a
+            label on a slice is not asked for. Dice of a case, paired with the tokens', which are told neither.
+
+Mask 0 of the decoder is used (SAM's single mask). Classes compete by their logits; a voxel where all are below 0 is
+background. Dice and IoU are taken on the voxels of the plan's grid.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.ndimage import distance_transform_edt
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, interpolate, pad
+
+from samunet.console import progress
+from samunet.dataset.paths import Paths, resolve_paths
+from samunet.evaluation.statistics import paired_differences, paired_interval
+from samunet.files import whole_file
+from samunet.networks.in_context import no_mask, region_tokens
+from samunet.networks.mask_decoding import decode_masks
+from samunet.networks.sam import build_mask_decoder, build_prompt_encoder
+from samunet.planning.encoder_spec import PATCH_SIZE
+from samunet.planning.groups import kept_groups
+from samunet.preprocessing.embeddings import CaseEmbeddings
+from samunet.training.experiment import Experiment, open_experiment
+from samunet.training.sampling import OUTSIDE
+from samunet.training.settings import Request
+
+SHOTS = 5
+# Slices of each labelled case that are pooled for a class: so many as pretraining shows of a patient.
+SUPPORT_SLICES = 2
+BATCH = 32
+
+
+class Prompted:
+    """A SAM's decoder and prompt encoder on the tiles of a plan. Pictures are addressed in voxels of the tile."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        assert experiment.encoder is not None
+        section = experiment.section
+        self.tile, self.size, self.grid = section.tile_shape, section.input_size, section.input_size // PATCH_SIZE
+        self.pixels = self.size / max(self.tile)  # of the encoder's input, for each voxel
+        self.prompts, self.decoder = build_prompt_encoder(self.size), build_mask_decoder()
+        for module, prefix in ((self.prompts, "prompt_encoder."), (self.decoder, "mask_decoder.")):
+            module.load_state_dict({name.removeprefix(prefix): tensor for name, tensor in experiment.encoder.sam_state.items()
+                                    if name.startswith(prefix)})
+            module.requires_grad_(False).eval()
+
+    def box(self, mask: np.ndarray) -> Tensor:
+        """Prompt (1, 2, 256) of the tight box of a mask bool (rows, columns), its sides on the voxels' outer edges."""
+        (top, bottom), (left, right) = extent(mask)
+        corners = torch.tensor([[left, top, right, bottom]]) * self.pixels
+        return self.prompts._embed_boxes(corners.float())
+
+    def point(self, mask: np.ndarray) -> Tensor:
+        """Prompt (1, 2, 256) of the middle of the mask's voxel that is farthest from its edge."""
+        row, column = np.unravel_index(distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1].argmax(), mask.shape)
+        # SAM counts from pixel centres and adds the half itself.
+        place = torch.tensor([[[column + 0.5, row + 0.5]]]) * self.pixels - 0.5
+        return self.prompts._embed_points(place.float(), torch.ones(1, 1), pad=True)
+
+    def tokens(self, embeddings: Tensor, masks: np.ndarray) -> Tensor:
+        """Support tokens (1, 2 B, 256) of a region: embeddings (B, 256, g, g), its masks bool (B, rows, columns)."""
+        side = max(self.tile)
+        square = pad(torch.from_numpy(masks).float(), (0, side - self.tile[1], 0, side - self.tile[0]))[:, None]
+        coverage = avg_pool2d(interpolate(square, (self.size, self.size), mode="bilinear"), PATCH_SIZE)[:, 0]
+        return region_tokens(embeddings, coverage, self.prompts).flatten(0, 1)[None]
+
+    def logits(self, embeddings: Tensor, sparse: Tensor) -> Tensor:
+        """Logits (B, rows, columns) of B prompts (B, N, 256) on B pictures (B, 256, g, g)."""
+        found = []
+        for images, prompts in zip(embeddings.split(BATCH), sparse.split(BATCH), strict=True):
+            masks, _ = decode_masks(self.decoder, images, self.prompts.get_dense_pe(), prompts, no_mask(self.prompts, self.grid))
+            found.append(interpolate(masks[:, :1], (max(self.tile),) * 2, mode="bilinear", align_corners=False)[:, 0])
+        return torch.cat(found)[:, : self.tile[0], : self.tile[1]]
+
+
+@dataclass(frozen=True)
+class CaseFigures:
+    """IoU of every (slice, class) by box and by ellipse, and the case's mean Dice by tokens and by points."""
+
+    box: list[float]
+    ellipse: list[float]
+    in_context: float
+    point: float
+
+
+def extent(mask: np.ndarray) -> list[tuple[int, int]]:
+    """First index and one after the last that hold the mask: of rows, of columns."""
+    held = [np.flatnonzero(mask.any(axis)) for axis in (1, 0)]
+    return [(int(each[0]), int(each[-1]) + 1) for each in held]
+
+
+def ellipse(mask: np.ndarray) -> np.ndarray:
+    """Voxels whose middle lies in the ellipse inscribed in the tight box of `mask` bool (rows, columns)."""
+    distance = np.zeros(mask.shape)
+    for axis, (first, stop) in enumerate(extent(mask)):
+        along = (np.arange(mask.shape[axis]) + 0.5 - (first + stop) / 2) / ((stop - first) / 2)
+        distance += np.expand_dims(along**2, 1 - axis)
+    return distance <= 1
+
+
+def iou(first: np.ndarray, second: np.ndarray) -> float:
+    """Of two masks of which one holds a voxel."""
+    return float((first & second).sum() / (first | second).sum())
+
+
+def tiled(experiment: Experiment, name: str, source: CaseEmbeddings) -> tuple[Tensor, np.ndarray]:
+    """Embeddings (Z, 256, g, g) of all slices of a case, and its class masks bool (Z, F, rows, columns)."""
+    if len(source.frame.starts) > 1 or experiment.plans.dataset.channel_names[1:]:
+        sys.exit(f"{name}: this script takes images of one channel whose slices fit one tile")
+    labels, segmentation = experiment.dataset.labels, experiment.segmentation(name)
+    tiles = np.stack([source.frame.cut(plane, 0, OUTSIDE) for plane in segmentation])
+    masks = np.stack([labels.mask(tiles, label) for label in labels.foreground], axis=1)
+    return source.read([(plane, 0) for plane in range(source.depth)]), masks
+
+
+def support(experiment: Experiment, prompted: Prompted) -> list[Tensor]:
+    """For each class, the tokens (1, N, 256) of slices of the labelled cases, spread evenly over those that hold it."""
+    pictures: dict[int, list[Tensor]] = defaultdict(list)
+    regions: dict[int, list[np.ndarray]] = defaultdict(list)
+    for name, source in experiment.embeddings(experiment.train_cases).items():
+        embeddings, masks = tiled(experiment, name, source)
+        for label in range(masks.shape[1]):
+            held = np.flatnonzero(masks[:, label].any((1, 2)))
+            # The middles of equal parts, so that the ends, where little of the class is left, are passed over.
+            places = held[((np.arange(SUPPORT_SLICES) + 0.5) / SUPPORT_SLICES * len(held)).astype(int)] if len(held) else held
+            pictures[label].append(embeddings[places])
+            regions[label].append(masks[places, label])
+    return [prompted.tokens(torch.cat(pictures[label]), np.concatenate(regions[label])) for label in sorted(pictures)]
+
+
+def looked_at(prompted: Prompted, embeddings: Tensor, masks: np.ndarray, tokens: Sequence[Tensor]) -> CaseFigures:
+    """One validation case: embeddings (Z, 256, g, g), true class masks bool (Z, F, rows, columns)."""
+    asked = np.argwhere(masks.any((2, 3)))
+    pictures = embeddings[asked[:, 0]]
+    true = [masks[plane, label] for plane, label in asked]
+    boxed = prompted.logits(pictures, torch.cat([prompted.box(mask) for mask in true])).numpy() > 0
+    points = torch.full(masks.shape, -torch.inf)
+    points[asked[:, 0], asked[:, 1]] = prompted.logits(pictures, torch.cat([prompted.point(mask) for mask in true]))
+    context = torch.stack([prompted.logits(embeddings, each.expand(len(embeddings), -1, -1)) for each in tokens], 1)
+    return CaseFigures(
+        [iou(found, mask) for found, mask in zip(boxed, true, strict=True)],
+        [iou(ellipse(mask), mask) for mask in true],
+        mean_dice(context, masks),
+        mean_dice(points, masks),
+    )
+
+
+def mean_dice(logits: Tensor, masks: np.ndarray) -> float:
+    """Mean over classes of the case's Dice; logits and masks (Z, F, rows, columns)."""
+    best, found = logits.max(1)
+    winner = torch.where(best > 0, found, -1).numpy()
+    dice = []
+    for label in range(masks.shape[1]):
+        mask = masks[:, label]
+        total = (winner == label).sum() + mask.sum()
+        dice.append(2 * (mask & (winner == label)).sum() / total if total else np.nan)
+    return float(np.nanmean(dice))
+
+
+@torch.inference_mode()
+def figures(options: argparse.Namespace, paths: Paths, draw: int) -> tuple[dict[str, CaseFigures], dict[str, str] | None]:
+    """Each validation case of the draw's fold, and the patients."""
+    fold = "0" if options.final else str(draw + 1)
+    request = Request(dataset=options.dataset, variant="probe", fold=fold, encoder=options.encoder,
+                      plans_name="samunetPlans", shots=SHOTS, draw=draw)
+    experiment = open_experiment(request, paths)
+    prompted = Prompted(experiment)
+    tokens = support(experiment, prompted)
+    found = {}
+    sources = experiment.embeddings(experiment.val_cases)
+    for name, source in progress(sources.items(), f"fold {fold}", len(sources)):
+        found[name] = looked_at(prompted, *tiled(experiment, name, source), tokens)
+    return found, kept_groups(experiment.preprocessed)
+
+
+def compared(draws: Sequence[dict[str, CaseFigures]], groups: dict[str, str] | None) -> list[dict[str, Any]]:
+    """Box against ellipse and tokens against points: means, means of each draw, paired interval."""
+    rows = []
+    boxes = []
+    for cases in draws:
+        differences: dict[str, list[float]] = defaultdict(list)
+        for name, case in cases.items():
+            differences[groups[name] if groups else name] += np.subtract(case.box, case.ellipse).tolist()
+        boxes.append(differences)
+    each = [[mean(value for case in cases.values() for value in getattr(case, key)) for cases in draws]
+            for key in ("box", "ellipse")]
+    rows.append({"figure": "IoU of a slice and class", "prompt": "oracle box", "against": "ellipse in the box",
+                 "means": [mean(values) for values in each], "draws": each, **vars(paired_interval(boxes))})
+    scores = [[{name: getattr(case, key) for name, case in cases.items()} for cases in draws]
+              for key in ("in_context", "point")]
+    pairs = [paired_differences(one, other, groups) for one, other in zip(*scores, strict=True)]
+    each = [[mean(cases.values()) for cases in kind] for kind in scores]
+    rows.append({"figure": "Dice of a case", "prompt": f"tokens of {SHOTS} labelled cases",
+                 "against": "oracle point for each slice and class", "means": [mean(values) for values in each],
+                 "draws": each, **vars(paired_interval(pairs))})
+    return rows
+
+
+def markdown(rows: Sequence[dict[str, Any]], facts: dict[str, Any]) -> str:
+    """One table."""
+    lines = ["| figure | prompt | | against | | difference, paired, 95 % interval |", "|---|---|---|---|---|---|"]
+    lines += [f"| {row['figure']} | {row['prompt']} | {row['means'][0]:.3f} | {row['against']} | {row['means'][1]:.3f} | "
+              f"{row['mean']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}] |" for row in rows]
+    where = "draw 0 on fold 0, looked at once" if facts["final"] else f"draw d on fold d + 1, d = {facts['draws']}"
+    return "\n".join([*lines, "", f"Encoder `{facts['encoder']}`, {where}; `{facts['command']}` at commit {facts['commit'][:7]}."])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-d", dest="dataset", required=True)
+    parser.add_argument("--encoder", default="mini")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--draws", type=int, nargs="+", choices=range(4), default=[0, 1, 2, 3])
+    which.add_argument("--final", action="store_true", help="draw 0 on fold 0, once, at the end")
+    parser.add_argument("--output", type=Path, help="a JSON line is appended")
+    parser.add_argument("--markdown", type=Path, help="the table is written")
+    options = parser.parse_args()
+    paths = resolve_paths()
+    numbers = [0] if options.final else options.draws
+    draws, groups = zip(*(figures(options, paths, draw) for draw in numbers), strict=True)
+    rows = compared(draws, groups[0])
+    facts = {"time": datetime.now(UTC).isoformat(timespec="seconds"),
+             "commit": subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip(),
+             "command": "python benchmarks/promptable.py " + " ".join(sys.argv[1:]),
+             "encoder": options.encoder, "final": options.final, "draws": numbers}
+    text = markdown(rows, facts)
+    print(text)
+    if options.markdown:
+        with whole_file(options.markdown) as temporary:
+            temporary.write_text(text + "\n", encoding="utf-8")
+    if options.output:
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        with options.output.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps({**facts, "rows": rows}) + "\n")
+
+
+if __name__ == "__main__":
+    main()

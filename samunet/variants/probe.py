@@ -1,0 +1,25 @@
+"""`probe`: one 1x1 convolution on the frozen encoder; what the embeddings hold without help from a head."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import nn
+
+from samunet.variants.base import EmbeddingVariant
+
+
+class ProbeVariant(EmbeddingVariant):
+    """Embeddings (B, D, g, g) -> logits (B, K, g, g); the base class scales them to the tile, bilinearly.
+
+    A linear probe (Alain and Bengio, arXiv 1610.01644): every token is classified alone, so whatever its neighbours tell of
+    it must be in it already. Embeddings of all encoders enter as they are, which is of unit scale: a SAM encoder ends in
+    a LayerNorm2d, and pixels are normalised. Standardising each channel did not lower the training loss (hippocampus,
+    5 shots: pixels 0.56 and 0.56, untrained 0.23 as they are and 0.26 standardised).
+    """
+
+    # After 400 iterations the training loss is lower than at 1e-2 and at 3e-3, for untrained embeddings as for pixels.
+    learning_rate: ClassVar[float] = 3e-2
+
+    def build_network(self) -> nn.Module:
+        return nn.Conv2d(self.context.embedding_channels, self.labels.channels, kernel_size=1)
