@@ -22,9 +22,9 @@ BOX_JITTER = 0.1  # of the box's side, as SAM draws it (Kirillov et al. 2023, ap
 ABSENT_SHARE = 0.15  # of in-context targets that do not hold the region
 PURE = 0.7  # share of a cell that one label must cover for the contrastive loss
 CELLS = 256  # drawn from each family for the contrastive loss
-TEMPERATURE = 0.1
+TEMPERATURE = 0.2
 CONTRAST_CHANNELS = 128
-FIRST_RIDGE, FIRST_SHARPNESS = 10.0, 5.0  # penalty in cells, and what the probe's answers in [0, 1] are multiplied by
+FIRST_RIDGE, FIRST_SHARPNESS = 50.0, 3.0  # penalty in cells, and what the probe's answers in [0, 1] are multiplied by
 CLEAN_SCALE = 4.0  # clean blocks in [0, 1], of deviation about 1/4
 
 

@@ -14,7 +14,6 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 from torch.utils.data import DataLoader, Dataset
 
 from samunet.console import progress, say
@@ -90,7 +89,7 @@ class Pretrainer:
         current = {name: tensor.clone() for name, tensor in self.sam.state_dict().items()}
         self.sam.load_state_dict(self.average)
         size = self.recipe.phase_at(max(self.step - 1, 0)).size
-        figures = validate(self.sam, lambda pictures: encode(self.sam, pictures), size, self.device)
+        figures = validate(self.sam, size, self.device)
         self.sam.load_state_dict(current)
         return figures
 
@@ -107,7 +106,7 @@ class Pretrainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.rate_at(self.step)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            encoded = Encoded.of(batch, lambda pictures: encode(self.sam, pictures))
+            encoded = Encoded.of(batch, self.sam.image_encoder)
         values = self._backward(encoded, generator)
         for module in (self.sam.image_encoder, self.sam.prompt_encoder, self.sam.mask_decoder, self.extra):
             nn.utils.clip_grad_norm_(module.parameters(), GRADIENT_NORM)
@@ -220,20 +219,6 @@ def set_input_size(sam: Sam, size: int) -> None:
     """Tell the prompt encoder the side of the pictures; its weights do not depend on it."""
     sam.prompt_encoder.input_image_size = (size, size)
     sam.prompt_encoder.image_embedding_size = (size // PATCH_SIZE, size // PATCH_SIZE)
-
-
-def encode(sam: Sam, pictures: Tensor) -> Tensor:
-    """Embeddings (B, 256, S/16, S/16) float32 of pictures (B, 3, S, S) of any size, positions interpolated as at loading."""
-    encoder: Any = sam.image_encoder
-    tokens = encoder.patch_embed(pictures)
-    positions = encoder.pos_embed
-    if positions.shape[1:3] != tokens.shape[1:3]:
-        positions = interpolate(positions.permute(0, 3, 1, 2), tokens.shape[1:3], mode="bilinear", align_corners=False)
-        positions = positions.permute(0, 2, 3, 1)
-    tokens = tokens + positions
-    for block in encoder.blocks:
-        tokens = block(tokens)
-    return encoder.neck(tokens.permute(0, 3, 1, 2)).float()
 
 
 def _groups(named: list[tuple[str, nn.Parameter]], weight_decay: float) -> list[dict[str, Any]]:
