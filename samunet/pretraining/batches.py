@@ -69,7 +69,7 @@ def make_batch(shape: BatchShape, seed: int, step: int, device: torch.device | s
     coordinates = _coordinates(shape, generator)
     growth = GROWTH * normal(generator, shape.families, shape.patients, OBJECTS)
     labels = _labels(anatomies, coordinates, growth)
-    rendering = render(labels, LABELS, generator)
+    rendering = render(labels, LABELS, shape.patients, generator)
     inside = _inside(shape, generator)
     mean, deviation = INPUT_STATISTICS["mini"]
     pictures = (rendering.pictures - mean[0]) / deviation[0] * inside[:, None, None]

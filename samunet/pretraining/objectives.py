@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss, normalize, pixel_shuffle, smooth_l1_loss
+from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss, normalize, pixel_unshuffle, smooth_l1_loss
 
 from samunet.networks.in_context import no_mask, region_tokens
 from samunet.networks.mask_decoding import decode_masks
@@ -29,13 +29,13 @@ CLEAN_SCALE = 4.0  # clean blocks in [0, 1], of deviation about 1/4
 
 
 class Objectives(nn.Module):
-    """What is trained beside SAM and thrown away: the projection of the contrastive loss, the block's decoder."""
+    """What is trained beside SAM and thrown away: the contrastive loss's projection, the probes' penalties."""
 
     def __init__(self) -> None:
         super().__init__()
         self.projection = nn.Conv2d(EMBEDDING_CHANNELS, CONTRAST_CHANNELS, 1)
-        self.block = nn.Conv2d(EMBEDDING_CHANNELS, PATCH_SIZE**2, 1)
         self.log_ridge = nn.Parameter(torch.tensor(FIRST_RIDGE).log())
+        self.log_block_ridge = nn.Parameter(torch.tensor(FIRST_RIDGE).log())
         self.log_sharpness = nn.Parameter(torch.tensor(FIRST_SHARPNESS).log())
 
 
@@ -182,29 +182,52 @@ def probe(encoded: Encoded, extra: Objectives, generator: torch.Generator) -> Te
     Ridge regression from cells to label shares, differentiated through (R2-D2, Bertinetto et al. 2019, section 3.1), penalty and
     sharpness learned: the encoder is trained for what its users do with it. Labels that the fitted half lacks do not count.
     """
-    patients = encoded.embeddings.shape[1]
-    order = torch.randperm(patients, generator=generator, device=generator.device)
-    features = encoded.embeddings.movedim(3, -1).flatten(2, 4)  # (F, P, cells, 256)
-    shares = encoded.coverage.movedim(3, -1).flatten(2, 4)
-    fitted, read = order[: patients // 2], order[patients // 2 :]
-    seen, target = features[:, fitted].flatten(1, 2), shares[:, fitted].flatten(1, 2)
-    unseen, wanted = features[:, read].flatten(1, 2), shares[:, read].flatten(1, 2)
-    middle = seen.mean(1, keepdim=True)
-    seen, unseen = (torch.cat([each - middle, torch.ones_like(each[..., :1])], -1) for each in (seen, unseen))
-    gram = seen.transpose(1, 2) @ seen + extra.log_ridge.exp() * torch.eye(seen.shape[-1], device=seen.device)
-    answer = unseen @ torch.linalg.solve(gram, seen.transpose(1, 2) @ target)
+    fitted, read = _halves(encoded.embeddings.shape[1], generator)
+    features, shares = _cells(encoded.embeddings), _cells(encoded.coverage)
+    target, wanted = shares[:, fitted].flatten(1, 2), shares[:, read].flatten(1, 2)
+    answer = _ridge(features[:, fitted].flatten(1, 2), target, features[:, read].flatten(1, 2), extra.log_ridge.exp())
     known = (target.sum(1, keepdim=True) >= SMALLEST_REGION).float()
     logits = answer * extra.log_sharpness.exp() - 1e4 * (1 - known)
     wanted = wanted * known
     return -(wanted * logits.log_softmax(-1)).sum() / wanted.sum().clamp_min(1)
 
 
-def reconstruction(encoded: Encoded, extra: Objectives) -> Tensor:
-    """The clean 16 x 16 block under each token, told from that token alone (smooth L1 in deviations of a picture)."""
-    blocks = pixel_shuffle(extra.block(encoded.embeddings.flatten(0, 2)), PATCH_SIZE)[:, 0]
-    clean = (encoded.batch.clean.flatten(0, 2) - 0.5) * CLEAN_SCALE
-    known = encoded.flat_inside().float()
-    return (smooth_l1_loss(blocks, clean, reduction="none") * known).sum() / known.sum()
+def reconstruction(encoded: Encoded, extra: Objectives, generator: torch.Generator) -> Tensor:
+    """The clean 16 x 16 block under each token, told from that token alone (smooth L1 in deviations of a picture).
+
+    Read out by ridge regression as the probe is, fitted on half of the patients of all families: a learned head finds the few
+    directions in which blocks differ most, and the embeddings shrink to these.
+    """
+    fitted, read = _halves(encoded.embeddings.shape[1], generator)
+    slices = encoded.batch.clean.shape[2]
+    inside = encoded.batch.inside[:, :, None].expand(-1, -1, slices, -1, -1).float()
+    clean = (encoded.batch.clean - 0.5) * CLEAN_SCALE * inside
+    blocks, known = (_cells(pixel_unshuffle(each.flatten(0, 2)[:, None], PATCH_SIZE).unflatten(0, each.shape[:3]))
+                     for each in (clean, inside))
+    features = _cells(encoded.embeddings)
+    seen, unseen = features[:, fitted].flatten(0, 2)[None], features[:, read].flatten(0, 2)[None]
+    answer = _ridge(seen, blocks[:, fitted].flatten(0, 2)[None], unseen, extra.log_block_ridge.exp())
+    known = known[:, read].flatten(0, 2)[None]
+    wrong = smooth_l1_loss(answer, blocks[:, read].flatten(0, 2)[None], reduction="none")
+    return (wrong * known).sum() / known.sum().clamp_min(1)
+
+
+def _halves(patients: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    order = torch.randperm(patients, generator=generator, device=generator.device)
+    return order[: patients // 2], order[patients // 2 :]
+
+
+def _cells(maps: Tensor) -> Tensor:
+    """(F, P, S, C, g, g) -> (F, P, S * g * g, C)."""
+    return maps.movedim(3, -1).flatten(2, 4)
+
+
+def _ridge(seen: Tensor, target: Tensor, unseen: Tensor, penalty: Tensor) -> Tensor:
+    """Answers (B, m, K) for `unseen` (B, m, D), of the ridge regression from `seen` (B, n, D) to `target` (B, n, K)."""
+    middle = seen.mean(1, keepdim=True)
+    seen, unseen = (torch.cat([each - middle, torch.ones_like(each[..., :1])], -1) for each in (seen, unseen))
+    gram = seen.transpose(1, 2) @ seen + penalty * torch.eye(seen.shape[-1], device=seen.device)
+    return unseen @ torch.linalg.solve(gram, seen.transpose(1, 2) @ target)
 
 
 def mask_loss(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:

@@ -64,25 +64,27 @@ class Pretrainer:
 
     def run(self) -> None:
         """Train to the recipe's last step; a run that was stopped goes on from its last state."""
+        if self.step > self.recipe.steps:
+            raise UserError("A run that goes on must have at least the steps that it has done.", where=self.folder / STATE,
+                            found=f"{self.step} done, {self.recipe.steps} asked for",
+                            mend="Ask for more steps, or choose another folder.")
         if self.step:
             say(f"going on at step {self.step} of {self.recipe.steps}")
         sums: dict[str, float] = {}
-        started = time.perf_counter()
+        summed, started = 0, time.perf_counter()
         batches = self._batches()
         for _ in progress(range(self.step, self.recipe.steps), "pretraining", self.recipe.steps - self.step):
             for name, value in self._train_step(next(batches)).items():
-                sums[name] = sums.get(name, 0.0) + value / STEPS_BETWEEN_LINES
-            self.step += 1
-            if self.step % STEPS_BETWEEN_LINES == 0:
-                self.seconds, started = self.seconds + time.perf_counter() - started, time.perf_counter()
-                self._log({name: round(value, 4) for name, value in sums.items()})
-                sums = {}
-            if self.step % STEPS_BETWEEN_STATES == 0 or self.step == self.recipe.steps:
+                sums[name] = sums.get(name, 0.0) + value
+            self.step, summed, last = self.step + 1, summed + 1, self.step + 1 == self.recipe.steps
+            self.seconds, started = self.seconds + time.perf_counter() - started, time.perf_counter()
+            if self.step % STEPS_BETWEEN_LINES == 0 or last:
+                self._log({name: round(value / summed, 4) for name, value in sums.items()})
+                sums, summed = {}, 0
+            if self.step % STEPS_BETWEEN_STATES == 0 or last:
                 self._save()
-            if self.step % STEPS_BETWEEN_VALIDATIONS == 0 or self.step == self.recipe.steps:
+            if self.step % STEPS_BETWEEN_VALIDATIONS == 0 or last:
                 self._log({"validation": self.validate()})
-        if not (self.folder / STATE).is_file():
-            self._save()
 
     def validate(self) -> dict[str, float]:
         """Figures of the averaged weights on made families and on phantoms, at the current phase's size."""
@@ -135,7 +137,8 @@ class Pretrainer:
             meeting.embeddings.grad = None
             loss.backward()
             gradient = meeting.embeddings.grad
-            assert gradient is not None
+            if gradient is None or not bool(gradient.isfinite().all()):
+                raise FloatingPointError(f"gradient of loss {name} at step {self.step} is not finite")
             combined += self.recipe.share_at(name, self.step) * gradient / gradient.norm().clamp_min(1e-12)
         encoded.embeddings.backward(combined)
         return values
@@ -212,7 +215,7 @@ def loss_of(encoded: Encoded, sam: Sam, extra: Objectives, name: str, generator:
         case "probe":
             return objectives.probe(encoded, extra, generator)
         case _:
-            return objectives.reconstruction(encoded, extra)
+            return objectives.reconstruction(encoded, extra, generator)
 
 
 def set_input_size(sam: Sam, size: int) -> None:
@@ -222,7 +225,7 @@ def set_input_size(sam: Sam, size: int) -> None:
 
 
 def _groups(named: list[tuple[str, nn.Parameter]], weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices decay; biases, norms, tokens and positions do not."""
+    """Matrices decay; biases, norms, tokens, positions and what embeds patches or points do not."""
     decaying = [tensor for name, tensor in named if _decays(name, tensor)]
     others = [tensor for name, tensor in named if not _decays(name, tensor)]
     return [{"params": decaying, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]

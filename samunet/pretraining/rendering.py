@@ -13,6 +13,8 @@ from samunet.pretraining.draws import normal, uniform
 # What the picture's three channels are: the slices before, at and after it; the slice three times; three contrasts of it.
 NEIGHBOURS, REPEAT, RGB = 0, 1, 2
 COMPOSITION_SHARE = (0.55, 0.25, 0.20)
+SHARED_SHARE = 0.7  # of families whose patients are imaged alike, as one dataset's are; the others differ in everything
+CONTRAST_JITTER = 0.04
 TEXTURE = 0.12
 BIAS = 0.4
 NOISE = 0.10
@@ -29,8 +31,8 @@ class Rendering:
     clean: Tensor
 
 
-def render(labels: Tensor, label_count: int, generator: torch.Generator) -> Rendering:
-    """Render V volumes of S slices, each with its own contrast and degradation.
+def render(labels: Tensor, label_count: int, patients: int, generator: torch.Generator) -> Rendering:
+    """Render V volumes of S slices: those of a family under one protocol (contrast, degradation), or each under its own.
 
     After SynthSeg (Billot et al., MedIA 86:102789, section 3.2): a Gaussian for each label, smoothed texture, a bias field,
     lowered resolution and intensity augmentation.
@@ -38,16 +40,26 @@ def render(labels: Tensor, label_count: int, generator: torch.Generator) -> Rend
     Arguments:
         labels: uint8 (V, S, 3, H, W): the slice before, the slice, the slice after.
         label_count: number of labels.
+        patients: volumes of each family, which follow each other.
     """
-    composition = _choices(COMPOSITION_SHARE, len(labels), generator)
+    protocol = _protocols(len(labels), patients, generator)
+    composition = _choices(COMPOSITION_SHARE, len(labels), generator)[protocol]
     alone = composition != NEIGHBOURS
     labels = torch.where(alone[:, None, None, None, None], labels[:, :, 1:2], labels).long()
-    contrast = _contrast(composition == RGB, label_count, generator)
+    contrast = _contrast(composition == RGB, label_count, protocol, generator)
     picture = torch.stack([_looked_up(contrast[:, channel], labels[:, :, channel]) for channel in range(3)], 2)
     clean = torch.where((composition == RGB)[:, None, None, None], picture.mean(2), picture[:, :, 1])
-    picture = picture + _texture(labels, label_count, alone, generator)
-    picture = _degraded(picture * _bias(labels, generator), alone, generator)
-    return _scaled(picture, clean, generator)
+    picture = picture + _texture(labels, label_count, alone, protocol, generator)
+    picture = _degraded(picture * _bias(labels, generator), alone, protocol, generator)
+    return _scaled(picture, clean, protocol, generator)
+
+
+def _protocols(volumes: int, patients: int, generator: torch.Generator) -> Tensor:
+    """int (V,): the volume under whose protocol each is imaged, the family's first or itself."""
+    own = torch.arange(volumes, device=generator.device)
+    first = own - own % patients
+    shared = uniform(0, 1, generator, volumes // patients).repeat_interleave(patients) < SHARED_SHARE
+    return torch.where(shared, first, own)
 
 
 def _choices(shares: tuple[float, ...], count: int, generator: torch.Generator) -> Tensor:
@@ -55,9 +67,10 @@ def _choices(shares: tuple[float, ...], count: int, generator: torch.Generator) 
     return torch.multinomial(weights, count, replacement=True, generator=generator)
 
 
-def _contrast(coloured: Tensor, label_count: int, generator: torch.Generator) -> Tensor:
+def _contrast(coloured: Tensor, label_count: int, protocol: Tensor, generator: torch.Generator) -> Tensor:
     """(V, 3, label_count) mean intensities; the three channels differ in coloured pictures only."""
-    contrast = uniform(0, 1, generator, len(coloured), 3, label_count)
+    contrast = uniform(0, 1, generator, len(coloured), 3, label_count)[protocol]
+    contrast = contrast + CONTRAST_JITTER * normal(generator, *contrast.shape)
     return torch.where(coloured[:, None, None], contrast, contrast[:, :1])
 
 
@@ -66,7 +79,9 @@ def _looked_up(table: Tensor, labels: Tensor) -> Tensor:
     return table.gather(1, labels.flatten(1)).view(labels.shape)
 
 
-def _texture(labels: Tensor, label_count: int, alone: Tensor, generator: torch.Generator) -> Tensor:
+def _texture(
+    labels: Tensor, label_count: int, alone: Tensor, protocol: Tensor, generator: torch.Generator
+) -> Tensor:
     """Smooth noise whose strength is each label's own; one noise for the three channels where they show one slice."""
     volumes, slices, channels, rows, columns = labels.shape
     texture = torch.zeros(volumes, slices, channels, rows, columns, device=labels.device)
@@ -76,6 +91,7 @@ def _texture(labels: Tensor, label_count: int, alone: Tensor, generator: torch.G
         noise = interpolate(noise, (rows, columns), mode="bilinear", align_corners=False).view(labels.shape)
         noise = torch.where(alone[:, None, None, None, None], noise[:, :, 1:2], noise)
         strength = uniform(0, TEXTURE, generator, volumes, label_count) * uniform(0, 1, generator, volumes, 1)
+        strength = strength[protocol]
         texture += noise * _looked_up(strength, labels.flatten(1, 2)).view(labels.shape)
     return texture
 
@@ -88,17 +104,17 @@ def _bias(labels: Tensor, generator: torch.Generator) -> Tensor:
     return torch.exp(field * uniform(0, BIAS, generator, volumes, 1, 1, 1))[:, :, None]
 
 
-def _degraded(picture: Tensor, alone: Tensor, generator: torch.Generator) -> Tensor:
+def _degraded(picture: Tensor, alone: Tensor, protocol: Tensor, generator: torch.Generator) -> Tensor:
     """Partial volume between slices, lowered resolution, noise at that resolution."""
     volumes = len(picture)
-    thick = torch.where(alone, torch.zeros(1, device=picture.device), uniform(0, 0.3, generator, volumes))
+    thick = torch.where(alone, torch.zeros(1, device=picture.device), uniform(0, 0.3, generator, volumes)[protocol])
     thick = thick[:, None, None, None, None]
     picture = (1 - thick) * picture + thick * picture.mean(2, keepdim=True)
-    soft = uniform(0, 1, generator, volumes)[:, None, None, None]
+    soft = uniform(0, 1, generator, volumes)[protocol, None, None, None]
     flat = picture.flatten(1, 2)
     flat = (1 - soft) * flat + soft * avg_pool2d(flat, 3, 1, 1, count_include_pad=False)
-    factors = torch.randint(1, COARSEST + 1, (volumes,), generator=generator, device=picture.device).tolist()
-    noise = (uniform(0, NOISE, generator, volumes) * uniform(0, 1, generator, volumes)).tolist()
+    factors = torch.randint(1, COARSEST + 1, (volumes,), generator=generator, device=picture.device)[protocol].tolist()
+    noise = (uniform(0, NOISE, generator, volumes) * uniform(0, 1, generator, volumes))[protocol].tolist()
     rows, columns = picture.shape[-2:]
     for index, factor in enumerate(factors):
         low = flat[index : index + 1]
@@ -109,13 +125,13 @@ def _degraded(picture: Tensor, alone: Tensor, generator: torch.Generator) -> Ten
     return flat.view(picture.shape)
 
 
-def _scaled(picture: Tensor, clean: Tensor, generator: torch.Generator) -> Rendering:
+def _scaled(picture: Tensor, clean: Tensor, protocol: Tensor, generator: torch.Generator) -> Rendering:
     """Mean -/+ some deviations of each volume to [0, 1], then gamma; the clean slice goes through the same curve."""
     volumes = len(picture)
     mean = picture.mean((1, 2, 3, 4))
-    spread = picture.std((1, 2, 3, 4)).clamp_min(1e-3) * uniform(*RANGE, generator, volumes)
+    spread = picture.std((1, 2, 3, 4)).clamp_min(1e-3) * uniform(*RANGE, generator, volumes)[protocol]
     low, high = torch.tensor(GAMMA).log().tolist()
-    gamma = torch.exp(uniform(low, high, generator, volumes))
+    gamma = torch.exp(uniform(low, high, generator, volumes))[protocol]
 
     def curve(values: Tensor) -> Tensor:
         shape = (volumes,) + (1,) * (values.ndim - 1)

@@ -64,8 +64,8 @@ def probe_dice(embeddings: Tensor, coverage: Tensor) -> float:
     weights = torch.linalg.solve(gram, seen.T @ target)
     unseen = features[LABELLED:].flatten(0, 1)
     answer = torch.cat([unseen - mean, torch.ones_like(unseen[:, :1])], 1) @ weights
-    found = one_hot(answer.argmax(1), coverage.shape[2]).float()
     wanted = truth[LABELLED:].flatten(0, 1)
+    found = one_hot(answer.argmax(1), coverage.shape[2]) * wanted.sum(1, keepdim=True)  # padding is no answer
     usable = (target.sum(0) >= SMALLEST_REGION) & (wanted.sum(0) >= SMALLEST_REGION)
     dice = 2 * (found * wanted).sum(0) / (found.sum(0) + wanted.sum(0)).clamp_min(1e-6)
     return float(dice[usable].mean())
