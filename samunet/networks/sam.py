@@ -1,13 +1,13 @@
-"""Segment Anything, built from segment-anything's own modules, in SAM's three sizes and in samunet's `mini`."""
+"""Segment Anything in its three sizes and in samunet's `mini`: our image encoder, segment-anything's other modules."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 
-from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, TwoWayTransformer
+from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
 from torch import nn
 
+from samunet.networks.image_encoder import ImageEncoder
 from samunet.planning.encoder_spec import EMBEDDING_CHANNELS, PATCH_SIZE
 
 
@@ -32,22 +32,18 @@ ENCODER_SIZES = {
 }
 
 
-def build_image_encoder(size: str | EncoderSize, input_size: int) -> ImageEncoderViT:
-    """SAM's image encoder: (B, 3, S, S) normalised float -> (B, 256, S/16, S/16), with PyTorch's initial weights."""
+def build_image_encoder(size: str | EncoderSize, input_size: int) -> ImageEncoder:
+    """SAM's image encoder: (B, 3, S, S) normalised float -> (B, 256, S/16, S/16), with segment-anything's initial weights."""
     numbers = ENCODER_SIZES[size] if isinstance(size, str) else size
-    return ImageEncoderViT(
-        img_size=input_size,
-        patch_size=PATCH_SIZE,
-        embed_dim=numbers.embed_dim,
+    return ImageEncoder(
+        input_size=input_size,
+        patch=PATCH_SIZE,
+        width=numbers.embed_dim,
         depth=numbers.depth,
-        num_heads=numbers.num_heads,
-        mlp_ratio=4,
-        out_chans=EMBEDDING_CHANNELS,
-        qkv_bias=True,
-        norm_layer=partial(nn.LayerNorm, eps=1e-6),
-        use_rel_pos=True,
-        window_size=numbers.window_size,
-        global_attn_indexes=numbers.global_attn_indexes,
+        heads=numbers.num_heads,
+        window=numbers.window_size,
+        global_blocks=numbers.global_attn_indexes,
+        out_channels=EMBEDDING_CHANNELS,
     )
 
 
