@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from samunet.console import say
+from samunet.planning.cache_rules import CACHE_DTYPES, DEFAULT_CACHE_DTYPE
 from samunet.planning.encoder_spec import DEFAULT_ENCODER
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def add_fingerprint(parser: argparse.ArgumentParser) -> None:
 
 
 def add_planning(parser: argparse.ArgumentParser) -> None:
-    """`--groups -gpu_memory_target -overwrite_target_spacing`."""
+    """`--groups -gpu_memory_target -overwrite_target_spacing --cache_dtype`."""
     parser.add_argument(
         "--groups",
         metavar="CSV_OR_PATTERN",
@@ -142,6 +143,12 @@ def add_planning(parser: argparse.ArgumentParser) -> None:
         nargs=3,
         metavar=("Z", "Y", "X"),
         help="target spacing in mm, in array order, instead of the planned one",
+    )
+    parser.add_argument(
+        "--cache_dtype",
+        choices=list(CACHE_DTYPES),
+        default=DEFAULT_CACHE_DTYPE,
+        help="number type of cached embeddings; int8 takes half the disk (default: %(default)s)",
     )
 
 

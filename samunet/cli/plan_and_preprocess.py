@@ -51,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ]
     for steps in all_steps:
         fingerprint = steps.fingerprint(options.clean)
-        plans = steps.plan(fingerprint, spec, options.gpu_memory_target, options.overwrite_target_spacing)
+        plans = steps.plan(fingerprint, spec, options.gpu_memory_target, options.overwrite_target_spacing,
+                           options.cache_dtype)
         steps.splits(options.groups)
         store = steps.arrays(plans)
         if not options.no_embeddings:

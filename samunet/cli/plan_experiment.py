@@ -45,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for dataset in options.datasets:
         steps = Steps.of(dataset, paths, options.plans_name, workers_of(options))
         fingerprint = steps.fingerprint(clean=False)
-        steps.plan(fingerprint, spec, options.gpu_memory_target, options.overwrite_target_spacing)
+        steps.plan(fingerprint, spec, options.gpu_memory_target, options.overwrite_target_spacing,
+                   options.cache_dtype)
         steps.splits(options.groups)
         result(f"plans: {steps.plans_file}")

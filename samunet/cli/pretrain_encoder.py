@@ -11,6 +11,7 @@ from pathlib import Path
 from samunet.cli.main import command
 from samunet.cli.options import command_parser
 from samunet.console import result
+from samunet.errors import UserError
 
 LOSSES = ("promptable", "in_context", "contrastive", "probe", "reconstruction")
 DEFAULT_PHASES = ("128:3000:4", "256:600:2")
@@ -47,6 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from samunet.pretraining.recipe import Phase, Recipe
 
     losses = tuple(loss for loss in LOSSES if loss not in options.without)
+    if not losses:
+        raise UserError("At least one loss must train.", where="--without", found=" ".join(options.without),
+                        mend="Leave one out of the list.")
     recipe = Recipe(tuple(Phase.parse(phase) for phase in options.phases), options.seed, losses)
     device = torch.device(chosen_device(options.device))
     pretrainer = Pretrainer(recipe, require_writable(options.output), device)

@@ -84,13 +84,14 @@ class Steps:
         spec: EncoderSpec,
         memory_target_gb: float,
         overwrite_spacing_mm: Sequence[float] | None,
+        cache_dtype: str,
     ) -> Plans:
         """The plans file, with a section for the encoder."""
         from samunet.planning.planner import plan_experiment
 
         return plan_experiment(
             self.dataset, fingerprint, spec, self.plans_file, plans_name=self.plans_name,
-            memory_target_gb=memory_target_gb, overwrite_spacing_mm=overwrite_spacing_mm,
+            memory_target_gb=memory_target_gb, overwrite_spacing_mm=overwrite_spacing_mm, cache_dtype=cache_dtype,
         )
 
     def load_plans(self) -> Plans:
@@ -122,9 +123,9 @@ class Steps:
         return store
 
     def embeddings(self, plans: Plans, store: ArrayStore, encoder_name: str, spec: EncoderSpec) -> None:
-        """The cached embeddings of every case's clean slices."""
+        """The cached embeddings of every case's clean slices; where the disk has no room, a line that says so."""
         from samunet.networks.checkpoints import load_encoder
-        from samunet.preprocessing.embeddings import ensure_embeddings
+        from samunet.preprocessing.embedding_cache import ensure_embeddings
 
         encoder = load_encoder(encoder_name, plans.for_encoder(spec.id).input_size, _device())
         ensure_embeddings(store.names(), store, plans, encoder, self.plans_folder / "embeddings" / spec.id)

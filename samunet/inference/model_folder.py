@@ -16,6 +16,7 @@ from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError
 from samunet.files import read_json
 from samunet.networks.checkpoints import Encoder, load_encoder
+from samunet.planning.encoder_spec import NAMED_ENCODERS
 from samunet.planning.plans import Plans
 from samunet.variants.base import EmbeddingVariant, Variant, VariantContext
 from samunet.variants.registry import entry, variant_class
@@ -199,7 +200,9 @@ def _matching_encoder(
     folder: Path, runs: dict[str, dict[str, Any]], input_size: int, device: torch.device
 ) -> Encoder:
     """The encoder named in training, proven to have the weights that every fold was trained with."""
-    name = next(iter(runs.values()))["encoder"]["name"]
+    recorded = next(iter(runs.values()))["encoder"]
+    # `mini` may come to mean a later version; its id stays that of the weights.
+    name = recorded["id"] if recorded["id"] in NAMED_ENCODERS else recorded["name"]
     encoder = load_encoder(name, input_size, device)
     for fold, run in runs.items():
         trained_with = run["encoder"]

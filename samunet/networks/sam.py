@@ -72,7 +72,7 @@ def build_mask_decoder(mask_tokens: int = 4) -> MaskDecoder:
 class Sam(nn.Module):
     """A whole SAM, whose state dict has SAM's key names (image_encoder., prompt_encoder., mask_decoder.)."""
 
-    def __init__(self, image_encoder: nn.Module, prompt_encoder: PromptEncoder, mask_decoder: MaskDecoder) -> None:
+    def __init__(self, image_encoder: ImageEncoder, prompt_encoder: PromptEncoder, mask_decoder: MaskDecoder) -> None:
         super().__init__()
         self.image_encoder, self.prompt_encoder, self.mask_decoder = image_encoder, prompt_encoder, mask_decoder
 

@@ -1,4 +1,4 @@
-"""Rules for one encoder's inputs: input size, tile, channel composition, stack depth, batch and cache.
+"""Rules for one encoder's inputs: input size, tile, channel composition, stack depth and batch.
 
 All of them look at image sizes alone, never at labels, so that no plan knows anything of a validation case's answer.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from samunet.planning.encoder_spec import EMBEDDING_CHANNELS, PATCH_SIZE, EncoderSpec
+from samunet.planning.encoder_spec import PATCH_SIZE, EncoderSpec
 from samunet.planning.tiles import TileFrame
 
 TILE_STEP = 0.5
@@ -24,8 +24,6 @@ TILE_FACTORS = {1: 1.0, 2: 1.5, 3: 2.0}
 STACK_DEPTH = 5
 SMALLEST_BATCH, LARGEST_BATCH = 2, 16
 HEAD_ITERATIONS = 400
-CACHE_DTYPE = "float16"
-CACHE_BYTES_PER_VALUE = 2
 # The other half is for weights, optimiser, the library's workspace and what else runs on the device.
 MEMORY_SHARE = 0.5
 # AutoSAM's CNN head: the published form from this input size on, the small form below (see variants/cnn_head.py).
@@ -83,6 +81,11 @@ def tile_for(extent: Extent, input_size: int) -> tuple[Extent, str]:
         f"(largest case, at most {LARGEST_TO_MEDIAN:g} x the median); a token covers {voxels:.2g} voxels, "
         f"{comparison} {COARSEST_TOKEN}"
     )
+
+
+def tiles_of(shapes: Sequence[tuple[int, int, int]], tile: Extent) -> int:
+    """How many tiles all slices of the cases have; `shapes` are (z, y, x) voxels on the plan's grid."""
+    return sum(shape[0] * len(TileFrame((shape[1], shape[2]), tile, TILE_STEP).starts) for shape in shapes)
 
 
 def composition_for(
@@ -146,17 +149,4 @@ def batch_size_for(memory: HeadMemory, memory_target_gb: float) -> tuple[int, st
     return size, (
         f"a tile takes {memory.total / 1e6:.0f} MB in the CNN head, so {fitting} fit {MEMORY_SHARE:.0%} of "
         f"{memory_target_gb:g} GB; kept within {SMALLEST_BATCH} and {LARGEST_BATCH}"
-    )
-
-
-def cache_bytes_for(
-    shapes: Sequence[tuple[int, int, int]], tile: Extent, input_size: int, channels_alone: int
-) -> tuple[int, str]:
-    """Bytes of the clean views' embeddings of all cases, and why."""
-    tiles = sum(shape[0] * len(TileFrame((shape[1], shape[2]), tile, TILE_STEP).starts) for shape in shapes)
-    side = input_size // PATCH_SIZE
-    size = tiles * EMBEDDING_CHANNELS * channels_alone * side**2 * CACHE_BYTES_PER_VALUE
-    return size, (
-        f"{tiles} tiles of {len(shapes)} cases x {EMBEDDING_CHANNELS * channels_alone} channels x {side}x{side} "
-        f"x {CACHE_BYTES_PER_VALUE} bytes"
     )

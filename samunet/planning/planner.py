@@ -12,8 +12,9 @@ import numpy as np
 from samunet.console import say
 from samunet.dataset.readers import choose_reader
 from samunet.errors import UserError
+from samunet.planning import cache_rules
 from samunet.planning import encoder_rules as rules
-from samunet.planning.encoder_spec import EncoderSpec
+from samunet.planning.encoder_spec import EMBEDDING_CHANNELS, EncoderSpec
 from samunet.planning.fingerprint import Fingerprint
 from samunet.planning.normalization_rules import MASKED_BELOW, masks_for, schemes_of
 from samunet.planning.plans import DatasetPlan, EncoderPlan, Plans
@@ -43,6 +44,7 @@ def plan_experiment(
     plans_name: str = DEFAULT_PLANS_NAME,
     memory_target_gb: float = DEFAULT_MEMORY_TARGET_GB,
     overwrite_spacing_mm: Sequence[float] | None = None,
+    cache_dtype: str = cache_rules.DEFAULT_CACHE_DTYPE,
 ) -> Plans:
     """Plan for `spec` and write the plans file `path`.
 
@@ -52,12 +54,13 @@ def plan_experiment(
 
     Arguments:
         overwrite_spacing_mm: target spacing (z, y, x) in the files' axis order instead of the planned one.
+        cache_dtype: number type of cached embeddings, one of CACHE_DTYPES.
 
     Raises:
         UserError: unknown channel name, bad spacing or memory target, an output place that cannot be written.
     """
     dataset_plan = plan_dataset(dataset, fingerprint, overwrite_spacing_mm)
-    section = plan_encoder(dataset_plan, fingerprint, spec, memory_target_gb)
+    section = plan_encoder(dataset_plan, fingerprint, spec, memory_target_gb, cache_dtype)
     plans = Plans(plans_name, dataset.name, dataset_plan, {**_other_sections(path, dataset_plan), spec.id: section})
     plans.save(path)
     return plans
@@ -128,8 +131,9 @@ def plan_encoder(
     fingerprint: Fingerprint,
     spec: EncoderSpec,
     memory_target_gb: float = DEFAULT_MEMORY_TARGET_GB,
+    cache_dtype: str = cache_rules.DEFAULT_CACHE_DTYPE,
 ) -> EncoderPlan:
-    """Decide one encoder's input, batch and cache, from image sizes alone.
+    """Decide one encoder's input, batch, cache and views, from image sizes and the encoder's own size alone.
 
     Raises:
         UserError: a memory target that is not above 0.
@@ -148,9 +152,11 @@ def plan_encoder(
     )
     stack_depth, stack_reason = rules.stack_depth_for(depth)
     alone = 1 if composition == "rgb" else len(dataset_plan.channel_names)
-    memory = rules.head_memory(input_size, tile, rules.EMBEDDING_CHANNELS * alone, fingerprint.label_channels)
+    memory = rules.head_memory(input_size, tile, EMBEDDING_CHANNELS * alone, fingerprint.label_channels)
     batch_size, batch_reason = rules.batch_size_for(memory, memory_target_gb)
-    cache_bytes, cache_reason = rules.cache_bytes_for(shapes, tile, input_size, alone)
+    cache_bytes, cache_reason = cache_rules.cache_bytes_for(
+        rules.tiles_of(shapes, tile), len(shapes), input_size, alone, cache_dtype)
+    view_pictures, view_reason = cache_rules.view_pictures_for(spec.size, input_size, cache_dtype)
     return EncoderPlan(
         encoder=spec.id,
         input_size=input_size,
@@ -159,9 +165,10 @@ def plan_encoder(
         composition=composition,
         stack_depth=stack_depth,
         batch_size=batch_size,
-        cache_dtype=rules.CACHE_DTYPE,
+        cache_dtype=cache_dtype,
         cache_bytes=cache_bytes,
         head_iterations=rules.HEAD_ITERATIONS,
+        view_pictures=view_pictures,
         reasons={
             "encoder": f"{spec.size}, input normalised as for the {spec.family} family",
             "input_size": input_reason,
@@ -170,9 +177,10 @@ def plan_encoder(
             "composition": composition_reason,
             "stack_depth": stack_reason,
             "batch_size": batch_reason,
-            "cache_dtype": "half the bytes of float32; 3 decimal digits are enough for normalised embeddings",
+            "cache_dtype": cache_rules.CACHE_DTYPES[cache_dtype],
             "cache_bytes": cache_reason,
             "head_iterations": f"{rules.HEAD_ITERATIONS} for every dataset: heads train within 3 minutes on 2 cores",
+            "view_pictures": view_reason,
         },
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from samunet.errors import UserError
 from samunet.files import digest_of_json, read_json, write_json
+from samunet.planning.cache_rules import CACHE_DTYPES
 
 PLANS_VERSION = 1
 
@@ -35,7 +36,8 @@ class EncoderPlan:
 
     `tile_shape` (rows, columns) is the in-plane window that is encoded at once; its longer side is scaled to
     `input_size` pixels and the shorter is zero-padded. `composition` is `neighbours` (slices z-1, z, z+1 as the three
-    input channels), `repeat` (one slice three times) or `rgb` (the image's own three channels).
+    input channels), `repeat` (one slice three times) or `rgb` (the image's own three channels). `cache_dtype` is `float16`
+    or `int8`. `view_pictures` is how many pictures of augmented views may be encoded for one run.
     """
 
     encoder: str
@@ -48,7 +50,17 @@ class EncoderPlan:
     cache_dtype: str
     cache_bytes: int
     head_iterations: int
+    view_pictures: int = 0
     reasons: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.cache_dtype not in CACHE_DTYPES:
+            raise UserError(f"The plan's cache_dtype must be one of {', '.join(CACHE_DTYPES)}.", where=f"section {self.encoder}",
+                            found=self.cache_dtype, mend="Plan again; it was changed by hand.")
+
+    def channels_alone(self, dataset_plan: DatasetPlan) -> int:
+        """How many pictures a tile becomes: one, or one for each channel, whose embeddings are then joined."""
+        return 1 if self.composition == "rgb" else len(dataset_plan.channel_names)
 
 
 @dataclass(frozen=True)

@@ -1,44 +1,76 @@
-"""Embeddings of a frozen encoder: encoded on the fly, or cached under a signature that must match."""
+"""Embeddings of a frozen encoder by (slice, tile), encoded when they are read; rounded as the cache rounds them."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from samunet.console import progress, say
-from samunet.errors import UserError
-from samunet.files import read_json, whole_file, write_json
 from samunet.networks.checkpoints import Encoder
-from samunet.planning.plans import DatasetPlan, EncoderPlan, Plans
+from samunet.planning.encoder_spec import PATCH_SIZE
+from samunet.planning.plans import EncoderPlan, Plans
 from samunet.planning.tiles import TileFrame
-from samunet.preprocessing.case import CaseProperties, PreparedCase
-from samunet.preprocessing.encoder_input import EncoderInput, intensity_limits
+from samunet.preprocessing.case import PreparedCase
+from samunet.preprocessing.encoder_input import EncoderInput
+from samunet.preprocessing.quantize import rounded
 from samunet.preprocessing.store import ArrayStore
 
-ENCODER_BATCH = 8  # pictures at once; fixed, since a GEMM's sums may vary with the batch
-CACHE_DTYPE = torch.float16
-_PLAN_KEYS = ("input_size", "tile_shape", "tile_step", "composition", "cache_dtype")
+# Pictures of 256 tokens that are encoded at once; of larger ones as many as have no more tokens in all. Products of 2048
+# rows keep a processor busy; a GPU wants more.
+AT_ONCE, AT_ONCE_ON_GPU = 8, 64
+REFERENCE_TOKENS = 256
+# Images of cases that are encoded when they are read stay in memory up to this.
+RECENT_BYTES = 10**9
+
+Pick = tuple[int, int]
 
 
 class CaseEmbeddings(Protocol):
-    """Embeddings of one case by (slice, tile index of `frame`)."""
+    """Embeddings of one case, or of one of its views, by (slice, tile index of `frame`)."""
 
     frame: TileFrame
     depth: int
 
-    def read(self, picks: Sequence[tuple[int, int]]) -> Tensor:
+    def read(self, picks: Sequence[Pick]) -> Tensor:
         """Float32 (B, D, g, g) on the CPU."""
         ...
 
 
-class LiveEmbeddings:
-    """Embeddings of a case in memory, encoded when they are read.
+class EncodedWhenRead(ABC):
+    """Embeddings that are not stored. Equal to the cached ones, bit for bit, on the same machine and number of threads."""
+
+    def __init__(
+        self, frame: TileFrame, depth: int, plan: EncoderPlan, encoder: Encoder, mirror: Sequence[int] = ()
+    ) -> None:
+        self.frame, self.depth = frame, depth
+        self._plan, self._encoder, self._mirror = plan, encoder, tuple(mirror)
+
+    @abstractmethod
+    def input(self) -> EncoderInput:
+        """The case's pictures."""
+
+    def pictures(self, picks: Sequence[Pick]) -> Tensor:
+        """The pictures float32 (B * channels that are encoded alone, 3, S, S) of B picks."""
+        return self.input().pictures(picks, self._mirror)
+
+    def read(self, picks: Sequence[Pick]) -> Tensor:
+        """Float32 (B, D, g, g) on the CPU."""
+        return self.embeddings(self.pictures(picks), len(picks))
+
+    def embeddings(self, pictures: Tensor, count: int) -> Tensor:
+        """The embeddings of the `pictures` of `count` picks."""
+        encoded = rounded(encode(self._encoder, pictures), self._plan.cache_dtype)
+        # Channels that are encoded alone stand side by side in the embedding's channels.
+        return encoded.reshape(count, -1, *encoded.shape[2:])
+
+
+class LiveEmbeddings(EncodedWhenRead):
+    """Embeddings of a case that is in memory.
 
     Arguments:
         mirror: in-plane axes (0 rows, 1 columns) along which each tile is flipped before it is encoded; the caller flips
@@ -51,149 +83,81 @@ class LiveEmbeddings:
     ) -> None:
         plan = plans.for_encoder(encoder.spec.id)
         self._input = EncoderInput(case, plans.dataset, plan, encoder.spec.family, step)
-        self._encoder, self._mirror = encoder, tuple(mirror)
-        self.frame, self.depth = self._input.frame, self._input.depth
+        super().__init__(self._input.frame, self._input.depth, plan, encoder, mirror)
 
-    def read(self, picks: Sequence[tuple[int, int]]) -> Tensor:
-        pictures = self._input.pictures(picks, self._mirror)
-        device = next(self._encoder.module.parameters()).device
-        with torch.inference_mode():
-            encoded = torch.cat(
-                [self._encoder.module(batch.to(device)).float().cpu() for batch in pictures.split(ENCODER_BATCH)]
-            )
-        # Rounded as the cache rounds, so that a validation case predicted anew comes out the same.
-        encoded = encoded.to(CACHE_DTYPE).float()
-        # Channels that are encoded alone stand side by side in the embedding's channels.
-        return encoded.reshape(len(picks), -1, *encoded.shape[2:])
+    def input(self) -> EncoderInput:
+        return self._input
 
 
-class CachedEmbeddings:
-    """Embeddings of a case read from the cache; memory-mapped for each read, so that many cases need no open files."""
+class RecentInputs:
+    """The pictures of stored cases; those that were asked for last stay in memory, up to RECENT_BYTES."""
 
-    def __init__(self, path: Path, frame: TileFrame, depth: int) -> None:
-        self._path, self.frame, self.depth = path, frame, depth
+    def __init__(self, arrays: ArrayStore, plans: Plans, encoder: Encoder) -> None:
+        self.arrays, self.plans, self.encoder = arrays, plans, encoder
+        self.plan = plans.for_encoder(encoder.spec.id)
+        self._inputs: OrderedDict[str, tuple[EncoderInput, int]] = OrderedDict()
 
-    def read(self, picks: Sequence[tuple[int, int]]) -> Tensor:
-        array = np.load(self._path, mmap_mode="r")
-        return torch.from_numpy(np.stack([array[pick] for pick in picks]).astype(np.float32))
-
-
-class EmbeddingStore:
-    """<case>.npy, float16 (slices, tiles, D, g, g), and <case>.json, the signature, which is written last."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def difference(self, name: str, expected: dict[str, Any]) -> str | None:
-        """What keeps the cached case from being used: a sentence, or None where it matches."""
-        if not (self.folder / f"{name}.json").exists() or not (self.folder / f"{name}.npy").exists():
-            return "it was never written"
-        found = read_json(self.folder / f"{name}.json")
-        different = [
-            f"{key}: cached {_short(found.get(key))}, needed {_short(value)}"
-            for key, value in expected.items()
-            if found.get(key) != value
-        ]
-        return "; ".join(different) or None
-
-    def open(self, name: str, expected: dict[str, Any]) -> CachedEmbeddings:
-        """The case's embeddings.
-
-        Raises:
-            UserError: the cache was written by another encoder, other plans or from other data; names the difference.
-        """
-        if difference := self.difference(name, expected):
-            raise UserError("Cached embeddings must match the encoder, the plans and the data.",
-                            where=self.folder / f"{name}.npy", found=difference,
-                            mend="Run samunet_preprocess again; it encodes what does not match.")
-        frame = TileFrame(tuple(expected["shape"][1:]), tuple(expected["tile_shape"]), expected["tile_step"])
-        return CachedEmbeddings(self.folder / f"{name}.npy", frame, expected["shape"][0])
-
-    def write(self, name: str, embeddings: LiveEmbeddings, signature: dict[str, Any]) -> None:
-        """Encode every slice and tile of a case and write it whole, a batch at a time."""
-        tiles = len(embeddings.frame.starts)
-        picks = [(slice_, tile) for slice_ in range(embeddings.depth) for tile in range(tiles)]
-        (self.folder / f"{name}.json").unlink(missing_ok=True)
-        with whole_file(self.folder / f"{name}.npy") as temporary:
-            array = None
-            for first in range(0, len(picks), ENCODER_BATCH):
-                batch = picks[first : first + ENCODER_BATCH]
-                encoded = embeddings.read(batch).numpy().astype(np.float16)
-                if array is None:
-                    shape = (embeddings.depth, tiles, *encoded.shape[1:])
-                    array = np.lib.format.open_memmap(temporary, "w+", np.float16, shape)
-                slices, indices = zip(*batch, strict=True)
-                array[slices, indices] = encoded
-            assert array is not None
-            array.flush()
-            del array
-        write_json(self.folder / f"{name}.json", signature)
+    def get(self, name: str) -> EncoderInput:
+        """The pictures of a case, read if they are not in memory."""
+        if name not in self._inputs:
+            case = self.arrays.load(name)
+            made = EncoderInput(case, self.plans.dataset, self.plan, self.encoder.spec.family)
+            self._inputs[name] = made, case.image.nbytes
+        self._inputs.move_to_end(name)
+        while len(self._inputs) > 1 and sum(size for _, size in self._inputs.values()) > RECENT_BYTES:
+            self._inputs.popitem(last=False)
+        return self._inputs[name][0]
 
 
-def signature(
-    properties: CaseProperties, dataset_plan: DatasetPlan, plan: EncoderPlan, encoder: Encoder
-) -> dict[str, Any]:
-    """What a case's embeddings depend on; JSON types only."""
-    decided = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(plan).items()}
-    return {
-        "encoder": encoder.spec.id,
-        "weights": encoder.digest,
-        "family": encoder.spec.family,
-        **{key: decided[key] for key in _PLAN_KEYS},
-        "shape": list(properties.shape),
-        "image": properties.image_digest,
-        "intensity_limits": [list(pair) for pair in intensity_limits(properties, dataset_plan)],
-    }
+class StoredCaseEmbeddings(EncodedWhenRead):
+    """Embeddings of a case in the array store, for where the disk has no room for the cache."""
+
+    def __init__(self, name: str, inputs: RecentInputs) -> None:
+        self._name, self._inputs = name, inputs
+        depth, rows, columns = inputs.arrays.properties(name).shape
+        super().__init__(TileFrame((rows, columns), inputs.plan.tile_shape, inputs.plan.tile_step), depth, inputs.plan,
+                         inputs.encoder)
+
+    def input(self) -> EncoderInput:
+        return self._inputs.get(self._name)
 
 
-def ensure_embeddings(
-    names: Sequence[str], arrays: ArrayStore, plans: Plans, encoder: Encoder, folder: Path
-) -> EmbeddingStore:
-    """Encode the cases whose embeddings are missing or do not match, with one progress bar; matching ones are kept.
+def read_across(sources: Sequence[CaseEmbeddings], picks: Sequence[Pick]) -> Tensor:
+    """One embedding for each pair of a case and a pick in it, float32 (B, D, g, g).
 
-    Raises:
-        UserError: the disk has no room for what must be written.
+    What is encoded when it is read is encoded together: cases of one plan and encoder share their batches.
     """
-    store, plan = EmbeddingStore(folder), plans.for_encoder(encoder.spec.id)
-    wanted = {name: signature(arrays.properties(name), plans.dataset, plan, encoder) for name in names}
-    missing = []
-    for name, expected in wanted.items():
-        if difference := store.difference(name, expected):
-            missing.append(name)
-            if difference != "it was never written":
-                say(f"{name}: cached embeddings do not match and are encoded anew ({difference})")
-    _require_room(folder, missing, arrays, plans, plan)
-    for name in progress(missing, f"embeddings ({encoder.spec.id})", len(missing)):
-        live = LiveEmbeddings(arrays.load(name), plans, encoder)
-        store.write(name, live, wanted[name])
-    return store
+    live = [(source, pick) for source, pick in zip(sources, picks, strict=True) if isinstance(source, EncodedWhenRead)]
+    encoded = iter(())
+    if live:
+        pictures = torch.cat([source.pictures([pick]) for source, pick in live])
+        encoded = iter(live[0][0].embeddings(pictures, len(live)))
+    return torch.stack([next(encoded) if isinstance(source, EncodedWhenRead) else source.read([pick])[0]
+                        for source, pick in zip(sources, picks, strict=True)])
 
 
-def open_embeddings(
-    name: str, arrays: ArrayStore, plans: Plans, encoder: Encoder, store: EmbeddingStore
-) -> CachedEmbeddings:
-    """One case of the cache, checked against what the run needs."""
-    return store.open(name, signature(arrays.properties(name), plans.dataset, plans.for_encoder(encoder.spec.id), encoder))
+def encode(encoder: Encoder, pictures: Tensor) -> Tensor:
+    """Embeddings float32 (N, 256, g, g) on the CPU of normalised `pictures` float32 (N, 3, S, S).
+
+    The last batch is filled up with zeros. The sums of a matrix product may be ordered by its shape, so equal shapes are
+    what makes a picture's embedding the same whatever other pictures it is encoded with.
+    """
+    size = pictures_at_once(encoder, pictures.shape[-1])
+    encoded = []
+    with torch.inference_mode():
+        for batch in pictures.split(size):
+            full = torch.cat([batch, batch.new_zeros(size - len(batch), *batch.shape[1:])]) if len(batch) < size else batch
+            encoded.append(encoder.module(full.to(encoder.device))[: len(batch)].float().cpu())
+    return torch.cat(encoded)
 
 
-def _require_room(folder: Path, names: Sequence[str], arrays: ArrayStore, plans: Plans, plan: EncoderPlan) -> None:
-    import shutil
-
-    from samunet.files import make_folder
-
-    alone = 1 if plan.composition == "rgb" else len(plans.dataset.channel_names)
-    per_picture = 256 * alone * (plan.input_size // 16) ** 2 * 2
-    needed = 0
-    for name in names:
-        depth, rows, columns = arrays.properties(name).shape
-        needed += depth * len(TileFrame((rows, columns), plan.tile_shape, plan.tile_step).starts) * per_picture
-    free = shutil.disk_usage(make_folder(folder)).free
-    if needed > free:
-        raise UserError("The disk must have room for the embeddings.", where=folder,
-                        found=f"{needed / 1e9:.1f} GB needed, {free / 1e9:.1f} GB free",
-                        mend="Free the disk, or point samunet_preprocessed (--preprocessed) to a larger one.")
+def pictures_at_once(encoder: Encoder, input_size: int) -> int:
+    """How many pictures of `input_size` pixels make a batch of the encoder, where it stands."""
+    tokens = (input_size // PATCH_SIZE) ** 2
+    most = AT_ONCE_ON_GPU if encoder.device.type == "cuda" else AT_ONCE
+    return max(1, most * REFERENCE_TOKENS // max(tokens, REFERENCE_TOKENS))
 
 
-def _short(value: Any) -> str:
-    text = str(value)
-    return text[:12] if len(text) == 64 else text
+def all_picks(depth: int, frame: TileFrame) -> list[Pick]:
+    """Every (slice, tile) of a case, in the order in which the cache holds them."""
+    return [(int(slice_), int(tile)) for slice_, tile in np.ndindex(depth, len(frame.starts))]

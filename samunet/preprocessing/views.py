@@ -14,7 +14,8 @@ import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from samunet.files import digest_of_json
-from samunet.planning.plans import DatasetPlan
+from samunet.planning.plans import DatasetPlan, EncoderPlan
+from samunet.planning.tiles import TileFrame
 from samunet.preprocessing.case import CaseProperties, PreparedCase
 from samunet.preprocessing.store import ArrayStore
 
@@ -22,9 +23,6 @@ from samunet.preprocessing.store import ArrayStore
 VERSION = 1
 SEED = 2024
 MOST_VIEWS = 6
-# Pictures that may be encoded for one run's views: about half a minute of 2 cores for a mini encoder. The larger ones take
-# seconds a picture there and get no views.
-PICTURES = {"mini": 800}
 IN_PLANE_DEGREES, THROUGH_PLANE_DEGREES = 20.0, 8.0
 SCALE = (0.85, 1.18)
 SHIFT_FRACTION = 0.05
@@ -35,14 +33,21 @@ BRIGHTNESS, NOISE = 0.25, 0.1
 _MARK = "__view"
 
 
-def views_for(clean_pictures: int, encoder_size: str) -> int:
-    """How many views each training case gets: as many as fit the encoder's budget of pictures, at most 6.
+def views_for(clean_pictures: int, view_pictures: int) -> int:
+    """How many views each training case gets: as many as fit the plan's budget of pictures, at most 6.
 
     Arguments:
         clean_pictures: pictures (slices x tiles x channels encoded alone) of all training cases.
-        encoder_size: `mini`, `vit_b`, `vit_l` or `vit_h`.
+        view_pictures: the plan's budget.
     """
-    return min(MOST_VIEWS, PICTURES.get(encoder_size, 0) // max(clean_pictures, 1))
+    return min(MOST_VIEWS, view_pictures // max(clean_pictures, 1))
+
+
+def clean_pictures(properties: CaseProperties, dataset_plan: DatasetPlan, plan: EncoderPlan) -> int:
+    """Pictures (slices x tiles x channels encoded alone) of one case."""
+    depth, rows, columns = properties.shape
+    tiles = len(TileFrame((rows, columns), plan.tile_shape, plan.tile_step).starts)
+    return depth * tiles * plan.channels_alone(dataset_plan)
 
 
 class ViewedArrays(ArrayStore):
@@ -53,16 +58,16 @@ class ViewedArrays(ArrayStore):
         self._dataset_plan = dataset_plan
 
     def properties(self, name: str) -> CaseProperties:
-        case, view = _case_and_view(name)
+        case, view = case_and_view(name)
         properties = super().properties(case)
         return properties if view is None else _properties_of_view(properties, view)
 
     def load(self, name: str) -> PreparedCase:
-        case, view = _case_and_view(name)
+        case, view = case_and_view(name)
         return super().load(name) if view is None else view_of(super().load(case), view, self._dataset_plan)
 
     def segmentation(self, name: str) -> np.ndarray | None:
-        _, view = _case_and_view(name)
+        _, view = case_and_view(name)
         return super().segmentation(name) if view is None else self.load(name).segmentation
 
 
@@ -71,7 +76,8 @@ def view_name(case: str, view: int) -> str:
     return f"{case}{_MARK}{view}"
 
 
-def _case_and_view(name: str) -> tuple[str, int | None]:
+def case_and_view(name: str) -> tuple[str, int | None]:
+    """The case and the view's number, None for the clean case, under which `name` is cached."""
     case, mark, view = name.rpartition(_MARK)
     return (case, int(view)) if mark and view.isdigit() else (name, None)
 

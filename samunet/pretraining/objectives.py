@@ -17,7 +17,7 @@ from samunet.pretraining.batches import Batch
 from samunet.pretraining.regions import SMALLEST_REGION, cell_coverage, drawn_labels, majority, target_masks
 
 FOCAL_POWER = 2.0
-FOCAL_WEIGHT = 10.0  # SAM weighs focal to Dice loss 20 : 1; smaller masks than SAM's, a smaller weight
+FOCAL_WEIGHT = 2.0
 BOX_JITTER = 0.1  # of the box's side, as SAM draws it (Kirillov et al. 2023, appendix A)
 ABSENT_SHARE = 0.15  # of in-context targets that do not hold the region
 PURE = 0.7  # share of a cell that one label must cover for the contrastive loss
@@ -62,17 +62,17 @@ class Encoded:
 def promptable(encoded: Encoded, sam: Sam, generator: torch.Generator) -> Tensor:
     """Point or box, then one corrective click with the first mask as a prompt; after SAM's own training (appendix A).
 
-    Half of the pictures are asked about, to save time: of these, half get a point and may be answered by any of the three
-    masks for ambiguous prompts, half a box; mask 0 is trained on all, and the predicted IoU on the IoU found.
+    Every picture is asked about once. Half of them get a point and may be answered by any of the three masks for ambiguous
+    prompts, half a box; mask 0 is trained on all, and the predicted IoU on the IoU found.
     """
     pictures = encoded.batch.labels.shape[:3].numel()
-    asked = torch.randperm(pictures, generator=generator, device=generator.device)[: max(pictures // 2, 2)]
-    labels, inside = encoded.batch.labels.flatten(0, 2)[asked], encoded.flat_inside()[asked]
-    coverage = encoded.coverage.flatten(0, 2)[asked]
+    order = torch.randperm(pictures, generator=generator, device=generator.device)
+    labels, inside = encoded.batch.labels.flatten(0, 2)[order], encoded.flat_inside()[order]
+    coverage = encoded.coverage.flatten(0, 2)[order]
     area = coverage.sum((2, 3))
     wanted = drawn_labels((area >= SMALLEST_REGION) * area.clamp_min(0).sqrt(), generator)
     prompts, decoder = sam.prompt_encoder, sam.mask_decoder
-    embeddings = encoded.embeddings.flatten(0, 2)[asked]
+    embeddings = encoded.embeddings.flatten(0, 2)[order]
     grid = embeddings.shape[-1]
     mask = (labels == wanted[:, None, None]) & inside
     target, known = target_masks(labels, inside, wanted, labels.shape[-1] // (4 * grid))
@@ -95,21 +95,17 @@ def promptable(encoded: Encoded, sam: Sam, generator: torch.Generator) -> Tensor
 
 
 def in_context(encoded: Encoded, sam: Sam, generator: torch.Generator) -> Tensor:
-    """Tokens of a region in one to all other patients of the family prompt the decoder on this patient.
-
-    Half of the patients are asked about, to save time.
-    """
+    """Tokens of a region in one to all other patients of the family prompt the decoder on this patient."""
     patients = encoded.embeddings.shape[1]
     supports = int(torch.randint(1, patients, (1,), generator=generator, device=generator.device))
     order = torch.randperm(patients, generator=generator, device=generator.device).tolist()
-    asked = order[: max(patients // 2, 1)]
     area = encoded.coverage.sum((4, 5))  # (F, P, S, LABELS)
     tokens, wanted = [], []
-    for place, patient in enumerate(asked):
+    for place, patient in enumerate(order):
         chosen = [order[(place + offset) % patients] for offset in range(1, supports + 1)]
         wanted.append(_wanted(area[:, patient], area[:, chosen].amax((1, 2)), generator))
         tokens.append(_support_tokens(encoded, chosen, wanted[-1], sam.prompt_encoder))
-    return _answered(encoded, asked, torch.stack(wanted, 1).flatten(), torch.stack(tokens, 1).flatten(0, 2), sam)
+    return _answered(encoded, order, torch.stack(wanted, 1).flatten(), torch.stack(tokens, 1).flatten(0, 2), sam)
 
 
 def _wanted(area: Tensor, supported: Tensor, generator: torch.Generator) -> Tensor:
@@ -231,12 +227,19 @@ def _ridge(seen: Tensor, target: Tensor, unseen: Tensor, penalty: Tensor) -> Ten
 
 
 def mask_loss(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
-    """Focal and Dice loss of each mask: logits, target in [0, 1], known in [0, 1], all (N, h, w) -> (N,)."""
+    """Focal and Dice loss of each mask: logits, target in [0, 1], known in [0, 1], all (N, h, w) -> (N,).
+
+    The focal loss is a mean over the mask plus a mean over the rest (SAM's is one mean over all pixels): small masks weigh as
+    much as large ones, and a decoder that starts from nothing does not learn first that no mask is the safest answer.
+    """
     chance = logits.sigmoid()
     wrong = (chance - target).abs() ** FOCAL_POWER
-    focal = (binary_cross_entropy_with_logits(logits, target, reduction="none") * wrong * known).mean((1, 2))
-    overlap = 2 * (chance * target * known).sum((1, 2)) + 1
-    return FOCAL_WEIGHT * focal + 1 - overlap / ((chance * known).sum((1, 2)) + (target * known).sum((1, 2)) + 1)
+    focal = binary_cross_entropy_with_logits(logits, target, reduction="none") * wrong * known
+    inner, outer = target * known, (1 - target) * known
+    focal_inner = (focal * target).sum((1, 2)) / inner.sum((1, 2)).clamp_min(1)
+    focal_outer = (focal * (1 - target)).sum((1, 2)) / outer.sum((1, 2)).clamp_min(1)
+    overlap = (2 * (chance * inner).sum((1, 2)) + 1) / ((chance * known).sum((1, 2)) + inner.sum((1, 2)) + 1)
+    return FOCAL_WEIGHT * (focal_inner + focal_outer) + 1 - overlap
 
 
 def rating_loss(logits: Tensor, rating: Tensor, target: Tensor, known: Tensor) -> Tensor:

@@ -38,7 +38,9 @@ BETAS = (0.9, 0.98)
 
 
 class Pretrainer:
-    """A mini SAM in training, from `untrained` weights on.
+    """A mini SAM in training: the image encoder from `untrained` weights on, the rest from PyTorch's initial ones.
+
+    PyTorch's are smaller than `untrained` has them, and a decoder that starts with large answers first learns to say nothing.
 
     Arguments:
         recipe: what to train. A run that goes on may have other step counts than it began with, the schedule follows; all
@@ -51,16 +53,31 @@ class Pretrainer:
         self.recipe, self.folder, self.device = recipe, make_folder(folder), device
         torch.manual_seed(recipe.seed)
         self.sam = build_sam("mini", ENCODER_SIZES["mini"].native_input_size)
-        self.sam.load_state_dict(untrained_state())
+        self.sam.image_encoder.load_state_dict(_part(untrained_state(), "image_encoder."))
         self.extra = Objectives()
         self.sam.to(device)
         self.extra.to(device)
+        if not (folder / STATE).is_file():
+            self._standardise()
         named = [*self.sam.named_parameters(), *self.extra.named_parameters()]
         self.optimizer = torch.optim.AdamW(_groups(named, recipe.weight_decay), lr=recipe.learning_rate, betas=BETAS)
         self.average = {name: tensor.detach().clone() for name, tensor in self.sam.state_dict().items()}
         self.step, self.seconds = 0, 0.0
         if (folder / STATE).is_file():
             self._restore()
+
+    def _standardise(self) -> None:
+        """Start with embeddings of mean 0 and deviation 1 in each channel.
+
+        Most of an untrained embedding is the same for all cells; the decoder's attention would see little else.
+        """
+        batch = make_batch(batch_shape(self.recipe.phases[0]), self.recipe.seed, 0, self.device)
+        last: Any = self.sam.image_encoder.neck[-1]
+        with torch.no_grad():
+            embeddings = self.sam.image_encoder(batch.pictures.flatten(0, 2))
+            mean, deviation = embeddings.mean((0, 2, 3)), embeddings.std((0, 2, 3)).clamp_min(1e-3)
+            last.weight.div_(deviation)
+            last.bias.sub_(mean).div_(deviation)
 
     def run(self) -> None:
         """Train to the recipe's last step; a run that was stopped goes on from its last state."""

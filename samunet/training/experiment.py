@@ -21,11 +21,11 @@ from samunet.planning.groups import kept_groups
 from samunet.planning.plans import EncoderPlan, Plans, digest_of_section
 from samunet.planning.shots import draw_shots
 from samunet.planning.splits import ensure_splits, fold_cases
-from samunet.planning.tiles import TileFrame
 from samunet.preprocessing.case import PreparedCase
-from samunet.preprocessing.embeddings import CaseEmbeddings, ensure_embeddings, open_embeddings
+from samunet.preprocessing.embedding_cache import embeddings_of
+from samunet.preprocessing.embeddings import CaseEmbeddings
 from samunet.preprocessing.store import ArrayStore
-from samunet.preprocessing.views import ViewedArrays, views_for
+from samunet.preprocessing.views import ViewedArrays, clean_pictures, views_for
 from samunet.training.checkpoints import start_from
 from samunet.training.run_folder import RunFolder
 from samunet.training.settings import Request, Settings
@@ -71,21 +71,19 @@ class Experiment:
         return segmentation[0]
 
     def embeddings(self, names: Sequence[str]) -> dict[str, CaseEmbeddings]:
-        """The cached embeddings of cases by name; what is missing or out of date is made first."""
+        """The embeddings of cases by name, cached; what is missing or out of date is made first.
+
+        What the disk has no room for is encoded whenever it is read, to the same numbers.
+        """
         assert self.encoder is not None
         folder = self.preprocessed / self.plans.plans_name / "embeddings" / self.section.encoder
-        store = ensure_embeddings(names, self.arrays, self.plans, self.encoder, folder)
-        return {name: open_embeddings(name, self.arrays, self.plans, self.encoder, store) for name in names}
+        return embeddings_of(names, self.arrays, self.plans, self.encoder, folder)
 
     def views(self) -> int:
-        """How many augmented views each training case gets: what the cases' sizes and the encoder allow."""
-        assert self.encoder is not None
-        alone = 1 if self.section.composition == "rgb" else len(self.plans.dataset.channel_names)
-        pictures = 0
-        for name in self.train_cases:
-            depth, rows, columns = self.arrays.properties(name).shape
-            pictures += depth * alone * len(TileFrame((rows, columns), self.section.tile_shape, self.section.tile_step).starts)
-        return views_for(pictures, self.encoder.spec.size)
+        """How many augmented views each training case gets: what the cases' sizes and the plan's budget allow."""
+        pictures = sum(clean_pictures(self.arrays.properties(name), self.plans.dataset, self.section)
+                       for name in self.train_cases)
+        return views_for(pictures, self.section.view_pictures)
 
     def write_model_files(self) -> None:
         """Put plans (with this encoder's section alone), dataset.json and fingerprint beside the folds."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -14,9 +14,7 @@ from torch import Tensor
 
 from samunet.dataset.labels import LabelSpace
 from samunet.planning.tiles import TileFrame
-
-if TYPE_CHECKING:
-    from samunet.preprocessing.embeddings import CaseEmbeddings
+from samunet.preprocessing.embeddings import CaseEmbeddings, read_across
 
 FOREGROUND_SHARE = 0.33
 OUTSIDE = -1
@@ -107,7 +105,7 @@ def read_batch(
     picks: Sequence[Pick], embeddings: Sequence[CaseEmbeddings], labels: Sequence[LabelSlices]
 ) -> tuple[Tensor, Tensor]:
     """The picked embeddings, float32 (B, D, g, g), and their label values, int64 (B, rows, columns), on the CPU."""
-    features = torch.cat([embeddings[pick.case].read([(pick.plane, pick.tile)]) for pick in picks])
+    features = read_across([embeddings[pick.case] for pick in picks], [(pick.plane, pick.tile) for pick in picks])
     targets = np.stack([labels[pick.case].tile(pick.plane, pick.tile) for pick in picks])
     return features, torch.from_numpy(targets.astype(np.int64))
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,9 +16,10 @@ import torch
 from torch import Tensor
 
 from samunet.console import progress
+from samunet.preprocessing.read_ahead import read_ahead
 from samunet.training.checkpoints import LATEST, Progress, load_latest, save_latest
 from samunet.training.logbook import Entry, Logbook
-from samunet.training.sampling import LabelSlices, Sampler, read_batch
+from samunet.training.sampling import LabelSlices, Pick, Sampler, read_batch
 from samunet.training.settings import ITERATIONS_PER_EPOCH
 from samunet.variants.base import EmbeddingVariant
 
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
 
 POLY_POWER = 0.9
 GRADIENT_NORM = 12.0
-MEASURED_ITERATIONS = 10
+# The first iterations find batches that were read before the clock started, and are not counted.
+WARM_UP_ITERATIONS, MEASURED_ITERATIONS = 3, 10
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,16 @@ class TrainingSet:
     names: Sequence[str]
     embeddings: Sequence[CaseEmbeddings]
     labels: Sequence[LabelSlices]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One iteration's picks, their embeddings float32 (B, D, g, g) and label values int64 (B, rows, columns)."""
+
+    iteration: int
+    picks: Sequence[Pick]
+    embeddings: Tensor
+    segmentation: Tensor
 
 
 class Optimization:
@@ -87,16 +100,19 @@ def train(
     losses: list[float] = []
     started = time.perf_counter()
 
-    for iteration in progress(range(done.iteration, iterations), "training", iterations - done.iteration):
-        rate = poly_learning_rate(variant.learning_rate, iteration, iterations)
-        losses.append(_iterate(optimization, cases, sampler, iteration, rate))
-        if (iteration + 1) % ITERATIONS_PER_EPOCH == 0 or iteration + 1 == iterations:
-            seconds = time.perf_counter() - started
-            # The log first: a line that the checkpoint does not know is dropped on resume, a lost one would stay lost.
-            logbook.add(Entry(iteration + 1, sum(losses) / len(losses), rate, seconds))
-            done = Progress(iteration + 1, done.seconds + seconds)
-            save_latest(folder / LATEST, variant, optimization.optimizer, optimization.scaler, done)
-            losses, started = [], time.perf_counter()
+    # The next batches are read while the head trains on this one.
+    with closing(read_ahead(_batches(cases, sampler, range(done.iteration, iterations)))) as batches:
+        for batch in progress(batches, "training", iterations - done.iteration):
+            rate = poly_learning_rate(variant.learning_rate, batch.iteration, iterations)
+            losses.append(_iterate(optimization, cases, sampler.seed, batch, rate))
+            reached = batch.iteration + 1
+            if reached % ITERATIONS_PER_EPOCH == 0 or reached == iterations:
+                seconds = time.perf_counter() - started
+                # The log first: a line that the checkpoint does not know is dropped on resume, a lost one would stay lost.
+                logbook.add(Entry(reached, sum(losses) / len(losses), rate, seconds))
+                done = Progress(reached, done.seconds + seconds)
+                save_latest(folder / LATEST, variant, optimization.optimizer, optimization.scaler, done)
+                losses, started = [], time.perf_counter()
 
     logbook.draw()
     return done.seconds
@@ -105,14 +121,23 @@ def train(
 def measured_iterations(
     variant: EmbeddingVariant, cases: TrainingSet, sampler: Sampler, minutes: float, device: torch.device
 ) -> int:
-    """How many iterations fit in `minutes`, from the time that a few take on a copy of the variant. At least 1."""
+    """How many iterations fit in `minutes`, from the time that a few take. At least 1."""
+    return max(1, int(minutes * 60 / seconds_per_iteration(variant, cases, sampler, device)))
+
+
+def seconds_per_iteration(
+    variant: EmbeddingVariant, cases: TrainingSet, sampler: Sampler, device: torch.device,
+    iterations: int = MEASURED_ITERATIONS,
+) -> float:
+    """Seconds that one iteration of training takes, the mean of a few on a copy of the variant."""
     optimization = Optimization(copy.deepcopy(variant), device)
-    _iterate(optimization, cases, sampler, 0, variant.learning_rate)  # warms up, not counted
-    started = time.perf_counter()
-    for iteration in range(MEASURED_ITERATIONS):
-        _iterate(optimization, cases, sampler, iteration, variant.learning_rate)
-    seconds = (time.perf_counter() - started) / MEASURED_ITERATIONS
-    return max(1, int(minutes * 60 / seconds))
+    started = 0.0
+    with closing(read_ahead(_batches(cases, sampler, range(WARM_UP_ITERATIONS + iterations)))) as batches:
+        for batch in batches:
+            if batch.iteration == WARM_UP_ITERATIONS:
+                started = time.perf_counter()
+            _iterate(optimization, cases, sampler.seed, batch, variant.learning_rate)
+    return (time.perf_counter() - started) / iterations
 
 
 def poly_learning_rate(initial: float, iteration: int, iterations: int) -> float:
@@ -120,12 +145,17 @@ def poly_learning_rate(initial: float, iteration: int, iterations: int) -> float
     return initial * (1 - iteration / iterations) ** POLY_POWER
 
 
-def _iterate(optimization: Optimization, cases: TrainingSet, sampler: Sampler, iteration: int, rate: float) -> float:
-    picks = sampler.picks(iteration)
+def _batches(cases: TrainingSet, sampler: Sampler, iterations: Iterable[int]) -> Iterator[Batch]:
+    for iteration in iterations:
+        picks = sampler.picks(iteration)
+        yield Batch(iteration, picks, *read_batch(picks, cases.embeddings, cases.labels))
+
+
+def _iterate(optimization: Optimization, cases: TrainingSet, seed: int, batch: Batch, rate: float) -> float:
     # Layers that draw at random (dropout) get their seed from the iteration as well, never from what ran before.
-    torch.manual_seed(int(np.random.SeedSequence([sampler.seed, iteration]).generate_state(1, np.uint64)[0]))
-    loss = optimization.step(*read_batch(picks, cases.embeddings, cases.labels), rate)
+    torch.manual_seed(int(np.random.SeedSequence([seed, batch.iteration]).generate_state(1, np.uint64)[0]))
+    loss = optimization.step(batch.embeddings, batch.segmentation, rate)
     if not math.isfinite(loss):
-        names = ", ".join(sorted({cases.names[pick.case] for pick in picks}))
-        raise RuntimeError(f"the loss is {loss} at iteration {iteration}, cases {names}")
+        names = ", ".join(sorted({cases.names[pick.case] for pick in batch.picks}))
+        raise RuntimeError(f"the loss is {loss} at iteration {batch.iteration}, cases {names}")
     return loss

@@ -5,13 +5,13 @@ import pytest
 from samunet.planning.encoder_rules import (
     HeadMemory,
     batch_size_for,
-    cache_bytes_for,
     composition_for,
     head_memory,
     in_plane_extent,
     input_size_for,
     stack_depth_for,
     tile_for,
+    tiles_of,
     token_voxels,
 )
 from samunet.planning.encoder_spec import EncoderSpec
@@ -107,8 +107,6 @@ def test_batch_size_is_what_fits_half_the_target_within_limits():
     assert batch_size_for(memory, 80.0)[0] == 16
 
 
-def test_cache_bytes_by_hand():
+def test_tiles_of_all_slices():
     # case 1: 10 slices of one tile; case 2: 4 slices of two tiles, as 60 rows need two tiles of 40 at step 0.5.
-    size, reason = cache_bytes_for([(10, 40, 40), (4, 60, 40)], (40, 40), 256, 2)
-    assert size == 18 * 512 * 16 * 16 * 2
-    assert reason == "18 tiles of 2 cases x 512 channels x 16x16 x 2 bytes"
+    assert tiles_of([(10, 40, 40), (4, 60, 40)], (40, 40)) == 18

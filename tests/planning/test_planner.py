@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -175,6 +175,22 @@ def test_encoder_part_of_a_hippocampus_like_dataset_by_hand(tmp_path):
     assert (section.stack_depth, section.batch_size, section.cache_dtype) == (5, 16, "float16")
     assert section.cache_bytes == 200 * 36 * 256 * 16 * 16 * 2
     assert section.reasons["cache_bytes"] == "7200 tiles of 200 cases x 256 channels x 16x16 x 2 bytes"
+    assert section.view_pictures == 800
+
+
+def test_the_cache_may_be_int8(tmp_path):
+    made = Made((1.0, 1.0, 1.0), (36, 50, 35), ("MRI",), cases=200, even=True)
+    plan = plan_dataset(made.dataset(tmp_path), made.fingerprint())
+    section = plan_encoder(plan, made.fingerprint(), MINI, cache_dtype="int8")
+    assert (section.cache_dtype, section.cache_bytes) == ("int8", 200 * 36 * (256 * 16 * 16 + 256 * 4))
+    assert replace(section, cache_dtype="float16", cache_bytes=0, reasons={}) == replace(
+        plan_encoder(plan, made.fingerprint(), MINI), cache_bytes=0, reasons={})
+
+
+def test_a_number_type_that_no_cache_has_is_refused():
+    section = EncoderPlan("untrained", 64, (8, 8), 0.5, "repeat", 1, 2, "float16", 0, 1)
+    with pytest.raises(UserError, match="one of float16, int8"):
+        replace(section, cache_dtype="bfloat16")
 
 
 def test_encoder_part_of_an_acdc_like_dataset_by_hand(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,10 @@ import pytest
 
 from samunet.dataset.geometry import Geometry
 from samunet.files import digest_of_array
-from samunet.planning.plans import DatasetPlan
+from samunet.planning.plans import DatasetPlan, EncoderPlan
 from samunet.preprocessing.case import CaseProperties, PreparedCase
 from samunet.preprocessing.store import ArrayStore
-from samunet.preprocessing.views import ViewedArrays, view_name, view_of, views_for
+from samunet.preprocessing.views import ViewedArrays, case_and_view, clean_pictures, view_name, view_of, views_for
 
 SHAPE = (10, 24, 20)
 
@@ -74,7 +75,22 @@ def test_the_store_makes_views_by_name_and_knows_their_properties_without_making
 
 
 def test_views_fit_a_budget_of_pictures():
-    assert views_for(180, "mini") == 4  # 4 x 180 = 720 of 800
-    assert views_for(36, "mini") == 6  # never more
-    assert views_for(5700, "mini") == 0
-    assert views_for(10, "vit_b") == 0
+    assert views_for(180, 800) == 4  # 4 x 180 = 720 of 800
+    assert views_for(36, 800) == 6  # never more
+    assert views_for(5700, 800) == 0
+    assert views_for(10, 0) == 0
+
+
+def test_clean_pictures_by_hand():
+    # 10 slices of 24 x 20: tiles of 16 x 20 at half a tile's step start at rows 0 and 8.
+    section = EncoderPlan("untrained", 64, (16, 20), 0.5, "repeat", 1, 2, "float16", 0, 10)
+    assert clean_pictures(ball_case().properties, plan(), section) == 20
+    two = replace(plan(), channel_names=("a", "b"))
+    assert clean_pictures(ball_case().properties, two, section) == 40
+    assert clean_pictures(ball_case().properties, two, replace(section, composition="rgb")) == 20
+
+
+def test_names_of_views():
+    assert case_and_view(view_name("a__view", 12)) == ("a__view", 12)
+    assert case_and_view("a__view") == ("a__view", None)
+    assert case_and_view("a__view2x") == ("a__view2x", None)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -190,6 +192,21 @@ def test_shots_lie_in_their_own_folder_and_leave_the_rest_out(paths) -> None:
     assert (folder / "plans.json").is_file()
     with pytest.raises(UserError, match="(?s)shots.*4 shots, 3 cases"):
         start(dataclasses.replace(REQUEST, shots=4), paths)
+
+
+def test_where_the_disk_is_full_the_same_weights_are_trained_on_the_fly(
+    prepared, paths, finished, tmp_path, monkeypatch, capsys
+) -> None:
+    """The encoder works in the loop, for clean cases and views alike, and in validation."""
+    shutil.copytree(prepared / "preprocessed", tmp_path / "preprocessed", ignore=shutil.ignore_patterns("embeddings"))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(total=10**9, used=10**9, free=1000))
+    start(REQUEST, dataclasses.replace(paths, preprocessed=tmp_path / "preprocessed"))
+    final = model(paths) / "fold_0"
+    assert capsys.readouterr().err.count("encoded on the fly") == 2  # training, validation
+    assert not list((tmp_path / "preprocessed").glob("**/*.npy"))
+    assert read_json(final / "run.json")["views"] == read_json(finished / "run.json")["views"] == 6
+    for name in ("checkpoint_final.safetensors", "validation/c1.nii.gz", "validation/d1.nii.gz"):
+        assert (final / name).read_bytes() == (finished / name).read_bytes(), name
 
 
 def test_fold_all_trains_on_every_labelled_case(paths) -> None:

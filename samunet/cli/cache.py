@@ -1,0 +1,113 @@
+"""samunet_cache: list, verify and prune the cached embeddings."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from samunet.cli.main import command
+from samunet.cli.options import add_paths, command_parser, paths_of
+from samunet.console import result, say
+from samunet.errors import UserError
+
+if TYPE_CHECKING:
+    from samunet.preprocessing.cache_inventory import Cache
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = command_parser(
+        "samunet_cache",
+        "List the cached embeddings, verify them, or prune what no command can use any more.\n"
+        "verify reads every byte, and the encoders' weights where they are at hand; exit code 2 if anything is wrong.",
+        "samunet_cache prune -d 4 --dry_run",
+    )
+    parser.add_argument("action", choices=("list", "verify", "prune"), help="what to do")
+    parser.add_argument("-d", dest="datasets", nargs="+", metavar="ID", help="datasets, by number or name (default: all)")
+    parser.add_argument("--encoder", metavar="NAME", help="caches of this encoder: its id, its name or its file (default: all)")
+    parser.add_argument("--all", action="store_true", help="prune: remove all that -d and --encoder select, useful or not")
+    parser.add_argument("--dry_run", action="store_true", help="prune: say what would be removed, and remove nothing")
+    add_paths(parser)
+    return parser
+
+
+@command
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = parser().parse_args(arguments)
+    if options.action != "prune" and (options.all or options.dry_run):
+        raise UserError("--all and --dry_run belong to prune.", where="command line", found=options.action)
+    caches = selected(options)
+    if options.action == "list":
+        list_caches(caches)
+    elif options.action == "verify":
+        verify_caches(caches, options.encoder)
+    else:
+        prune_caches(caches, options.encoder, everything=options.all, dry_run=options.dry_run)
+
+
+def selected(options: argparse.Namespace) -> list[Cache]:
+    """The caches that `-d` and `--encoder` name."""
+    from samunet.dataset.paths import find_dataset
+    from samunet.preprocessing.cache_encoders import encoder_id
+    from samunet.preprocessing.cache_inventory import find_caches
+
+    root = paths_of(options).preprocessed
+    datasets = [find_dataset(root, each).name for each in options.datasets] if options.datasets else [None]
+    encoder = encoder_id(options.encoder) if options.encoder else None
+    return [cache for dataset in datasets for cache in find_caches(root, dataset, encoder)]
+
+
+def list_caches(caches: Sequence[Cache]) -> None:
+    """One line for each cache, and their sum."""
+    from samunet.preprocessing.embedding_cache import told_size
+
+    for cache in caches:
+        views = sum(entry.is_view for entry in cache.entries)
+        result(f"{cache.dataset} {cache.plans_name} {cache.encoder}: {len(cache.entries) - views} cases, {views} views, "
+               f"{' and '.join(cache.number_types) or 'nothing'}, {told_size(cache.size)}; {cache.state()}")
+    result(f"{len(caches)} caches, {told_size(sum(cache.size for cache in caches))}")
+
+
+def verify_caches(caches: Sequence[Cache], encoder: str | None) -> None:
+    """Say each fault; raise if there is one."""
+    from samunet.preprocessing.cache_encoders import weights_of
+    from samunet.preprocessing.cache_inventory import differing_weights, unusable_numbers
+
+    wrong = 0
+    for cache in caches:
+        faults = [cache.fault] if cache.fault else [entry.fault for entry in cache.entries if entry.fault]
+        faults += [f"{name}: numbers that are not finite" for name in unusable_numbers(cache)]
+        faults += [f"unfinished: {path.name}" for path in cache.leftovers]
+        weights = weights_of(cache.encoder, encoder)
+        if weights:
+            faults += [f"{name}: {told}" for name, told in differing_weights(cache, *weights).items()]
+        else:
+            say(f"encoder '{cache.encoder}' is not at hand, so its weights are not compared")
+        for fault in faults:
+            say(f"{cache.folder}: {fault}")
+        wrong += len(faults)
+    if wrong:
+        raise UserError("Cached embeddings must be whole, and match the plans, the arrays and the encoder.",
+                        where="samunet_cache verify", found=f"{wrong} faults, told above",
+                        mend="Run samunet_cache prune, remove what it leaves of these files, and run samunet_preprocess.")
+    result(f"{len(caches)} caches are whole and match")
+
+
+def prune_caches(caches: Sequence[Cache], encoder: str | None, *, everything: bool, dry_run: bool) -> None:
+    """Remove what nothing can use, or everything; say what was freed."""
+    from samunet.preprocessing.cache_encoders import weights_of
+    from samunet.preprocessing.cache_inventory import differing_weights, remove, useless_files
+    from samunet.preprocessing.embedding_cache import told_size
+
+    total = 0
+    for cache in caches:
+        if everything:
+            files = sorted(cache.folder.iterdir())
+        else:
+            weights = weights_of(cache.encoder, encoder)
+            files = useless_files(cache, differing_weights(cache, *weights) if weights else {})
+        size = sum(path.stat().st_size for path in files) if dry_run else remove(cache, files)
+        if files:
+            say(f"{cache.folder}: {len(files)} files, {told_size(size)}" + ("" if everything else f" ({cache.state()})"))
+        total += size
+    result(f"{told_size(total)} {'would be freed' if dry_run else 'freed'}")

@@ -1,0 +1,202 @@
+"""The cache: what is encoded, what is kept, what is refused, and what happens where the disk has no room."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from samunet.errors import UserError
+from samunet.files import digest_of_array
+from samunet.networks.checkpoints import Encoder
+from samunet.planning.plans import Plans
+from samunet.preprocessing.case import PreparedCase
+from samunet.preprocessing.embedding_cache import embeddings_of, ensure_embeddings, open_embeddings, told_size
+from samunet.preprocessing.embedding_store import CachedEmbeddings
+from samunet.preprocessing.embeddings import LiveEmbeddings, StoredCaseEmbeddings, all_picks
+from samunet.preprocessing.store import ArrayStore
+from samunet.preprocessing.views import ViewedArrays, view_name
+
+PAYLOAD = 2 * 2 * 512 * 4 * 4 * 2  # slices, tiles, channels, 4 x 4 tokens, float16
+
+
+def free_disk(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(total=10 * free, used=9 * free, free=free))
+
+
+def change_image(arrays: ArrayStore, name: str) -> None:
+    case = arrays.load(name)
+    image = case.image + 1
+    properties = replace(case.properties, image_digest=digest_of_array(image))
+    arrays.write(PreparedCase(image, case.segmentation, properties))
+
+
+@pytest.mark.parametrize("plans", ["float16", "int8"], indirect=True)
+def test_the_cache_holds_what_is_encoded_on_the_fly(
+    arrays: ArrayStore, plans: Plans, encoder: Encoder, tmp_path: Path
+) -> None:
+    store = ensure_embeddings(["one", "two"], arrays, plans, encoder, tmp_path / "cache")
+    for name in ("one", "two"):
+        cached = open_embeddings(name, arrays, plans, encoder, store)
+        live = LiveEmbeddings(arrays.load(name), plans, encoder)
+        # 12 rows at tiles of 8 and half a tile's step: starts 0 and 4; one column.
+        assert cached.frame.starts == live.frame.starts == [(0, 0), (4, 0)] and cached.depth == 2
+        picks = all_picks(2, cached.frame)
+        assert torch.equal(cached.read(picks), live.read(picks))
+        assert torch.equal(cached.read([(1, 1), (0, 0)]), torch.cat([live.read([(1, 1)]), live.read([(0, 0)])]))
+
+
+def test_short_cases_share_batches_and_come_out_the_same(
+    arrays: ArrayStore, plans: Plans, encoder: Encoder, tmp_path: Path
+) -> None:
+    """One channel: 4 pictures a case, so two cases make a batch of 8."""
+    dataset = replace(plans.dataset, channel_names=("a",), normalization=("zscore",), use_mask_for_norm=(False,),
+                      foreground_intensity=({},))
+    plans = replace(plans, dataset=dataset)
+    for name in arrays.names():
+        case = arrays.load(name)
+        arrays.write(PreparedCase(case.image[:1], case.segmentation, replace(
+            case.properties, image_digest=digest_of_array(case.image[:1]), intensity_percentiles=((-2.0, 2.0),))))
+    seen = []
+    handle = encoder.module.register_forward_hook(lambda _module, given, _made: seen.append(given[0].shape[0]))
+    ensure_embeddings(["one", "two"], arrays, plans, encoder, tmp_path / "together")
+    assert seen == [8]
+    for name in ("one", "two"):
+        ensure_embeddings([name], arrays, plans, encoder, tmp_path / "alone")
+        assert (tmp_path / "alone" / f"{name}.npy").read_bytes() == (tmp_path / "together" / f"{name}.npy").read_bytes()
+    assert seen == [8, 8, 8]
+    handle.remove()
+
+
+@pytest.mark.parametrize(("plans", "size"), [("float16", PAYLOAD), ("int8", PAYLOAD // 2 + 2 * 2 * 512 * 4)],
+                         indirect=["plans"])
+def test_bytes_of_a_case_by_hand(
+    arrays: ArrayStore, plans: Plans, encoder: Encoder, tmp_path: Path, size: int
+) -> None:
+    ensure_embeddings(["one"], arrays, plans, encoder, tmp_path)
+    header = (tmp_path / "one.npy").stat().st_size - size
+    assert header == np.lib.format.open_memmap(tmp_path / "one.npy", "r").offset
+
+
+def test_what_will_be_written_is_told_before(
+    arrays: ArrayStore, plans: Plans, encoder: Encoder, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    free_disk(monkeypatch, 5 * 10**9)
+    ensure_embeddings(["one", "two"], arrays, plans, encoder, tmp_path / "cache")
+    # 2 x 65536 bytes
+    first = capsys.readouterr().err.splitlines()[0]
+    assert first == f"embeddings of 2 cases (untrained): 0.1 MB, 5.0 GB free in {tmp_path / 'cache'}"
+    ensure_embeddings(["one", "two"], arrays, plans, encoder, tmp_path / "cache")
+    assert capsys.readouterr().err == ""
+
+
+def test_sizes_are_told_as_a_person_reads_them() -> None:
+    assert [told_size(count) for count in (65_536, 99_000_000, 2_149_000_000)] == ["0.1 MB", "99.0 MB", "2.1 GB"]
+
+
+@pytest.mark.parametrize("plans", ["float16", "int8"], indirect=True)
+def test_where_the_disk_has_no_room_the_same_numbers_are_encoded_on_the_fly(
+    arrays: ArrayStore, plans: Plans, encoder: Encoder, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    viewed = ViewedArrays(arrays.folder, plans.dataset)
+    names = ["one", "two", view_name("two", 1)]
+    cached = embeddings_of(names, viewed, plans, encoder, tmp_path / "cache")
+    ensure_embeddings(["one"], viewed, plans, encoder, tmp_path / "full")
+    capsys.readouterr()
+    free_disk(monkeypatch, 50_000)
+    live = embeddings_of(names, viewed, plans, encoder, tmp_path / "full")
+    assert capsys.readouterr().err.count("not cached but encoded on the fly") == 1
+    # What was cached before is used; nothing new was written.
+    assert [type(live[name]) for name in names] == [CachedEmbeddings, StoredCaseEmbeddings, StoredCaseEmbeddings]
+    assert sorted(path.name for path in (tmp_path / "full").iterdir()) == ["one.json", "one.npy"]
+    for name in names:
+        picks = all_picks(2, cached[name].frame)
+        assert torch.equal(cached[name].read(picks), live[name].read(picks))
+
+
+def test_what_is_replaced_needs_no_new_room(
+    arrays: ArrayStore, plans: Plans, encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ensure_embeddings(["one"], arrays, plans, encoder, tmp_path / "cache")
+    change_image(arrays, "one")
+    free_disk(monkeypatch, 20_000)
+    store = ensure_embeddings(["one"], arrays, plans, encoder, tmp_path / "cache")
+    open_embeddings("one", arrays, plans, encoder, store)
+
+
+def test_matching_embeddings_are_kept_and_stale_ones_made_anew(
+    arrays: ArrayStore, plans: Plans, encoder: Encoder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "cache"
+    ensure_embeddings(["one", "two"], arrays, plans, encoder, folder)
+    before = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    change_image(arrays, "two")
+    capsys.readouterr()
+    ensure_embeddings(["one", "two"], arrays, plans, encoder, folder)
+    after = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert {name for name in before if before[name] != after[name]} == {"two.npy", "two.json"}
+    assert capsys.readouterr().err.startswith("two: cached embeddings do not match and are made anew (image: cached ")
+
+
+@pytest.mark.parametrize("difference", ["weights", "tile_shape", "image", "cache_dtype"])
+def test_a_mismatch_is_refused_named_and_made_anew(
+    arrays: ArrayStore, plans: Plans, encoder: Encoder, tmp_path: Path, difference: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    store = ensure_embeddings(["one", "two"], arrays, plans, encoder, tmp_path / "cache")
+    section = plans.for_encoder("untrained")
+    if difference == "weights":
+        encoder = replace(encoder, digest="0" * 64)
+    elif difference == "tile_shape":
+        plans = replace(plans, encoders={"untrained": replace(section, tile_shape=(12, 8))})
+    elif difference == "cache_dtype":
+        plans = replace(plans, encoders={"untrained": replace(section, cache_dtype="int8")})
+    else:
+        change_image(arrays, "one")
+    with pytest.raises(UserError, match=f"found: {difference}: cached"):
+        open_embeddings("one", arrays, plans, encoder, store)
+    capsys.readouterr()
+    ensure_embeddings(["one", "two"], arrays, plans, encoder, tmp_path / "cache")
+    said = capsys.readouterr().err.splitlines()[0]
+    who = "one" if difference == "image" else "one, two"
+    assert said.startswith(f"{who}: cached embeddings do not match and are made anew ({difference}: cached")
+    cached = open_embeddings("one", arrays, plans, encoder, store)
+    assert torch.equal(cached.read([(1, 0)]), LiveEmbeddings(arrays.load("one"), plans, encoder).read([(1, 0)]))
+
+
+def test_a_cache_without_its_signature_was_never_written(
+    arrays: ArrayStore, plans: Plans, encoder: Encoder, tmp_path: Path
+) -> None:
+    store = ensure_embeddings(["one"], arrays, plans, encoder, tmp_path / "cache")
+    (tmp_path / "cache" / "one.json").unlink()
+    with pytest.raises(UserError, match="never written"):
+        open_embeddings("one", arrays, plans, encoder, store)
+
+
+def test_a_fault_while_encoding_leaves_no_half_case(
+    arrays: ArrayStore, plans: Plans, encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_pictures: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("the device is gone")
+
+    monkeypatch.setattr(encoder.module, "forward", broken)
+    with pytest.raises(RuntimeError, match="the device is gone"):
+        ensure_embeddings(["one"], arrays, plans, encoder, tmp_path / "cache")
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_the_signature_names_everything_that_embeddings_depend_on(
+    arrays: ArrayStore, plans: Plans, encoder: Encoder, tmp_path: Path
+) -> None:
+    ensure_embeddings(["one"], arrays, plans, encoder, tmp_path / "cache")
+    written = json.loads((tmp_path / "cache" / "one.json").read_text())
+    assert set(written) == {"encoder", "weights", "family", "input_size", "tile_shape", "tile_step", "composition",
+                            "cache_dtype", "shape", "image", "intensity_limits"}
