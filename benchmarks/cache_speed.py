@@ -11,20 +11,17 @@ batch read ahead, one way after the other in every round; medians over rounds, a
 from __future__ import annotations
 
 import argparse
-import json
 import platform
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 import torch
+from record import append, facts
 from safetensors.torch import save_file
 
 from samunet.dataset.geometry import Geometry
@@ -73,8 +70,7 @@ def main() -> None:
     print(f"{'encoder':8} {'head':12} {'cached it/s':>12} {'in the loop':>12} {'ratio':>7}")
     for row in rows:
         print(f"{row['encoder']:8} {row['head']:12} {row['cached']:12.2f} {row['in_loop']:12.4f} {row['ratio']:6.1f}x")
-    if options.output:
-        append(options, rows)
+    append(options.output, facts() | content(options, rows))
 
 
 def measured(name: str, options: argparse.Namespace) -> list[dict[str, Any]]:
@@ -148,19 +144,13 @@ def training_set(sources: dict[str, CaseEmbeddings], arrays: ArrayStore) -> Trai
     return TrainingSet(names, [sources[name] for name in names], labels)
 
 
-def append(options: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-    line = {
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit,
-        "command": "python benchmarks/cache_speed.py " + " ".join(sys.argv[1:]),
+def content(options: argparse.Namespace, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """What is recorded."""
+    return {
         "device": torch.cuda.get_device_name() if options.device.startswith("cuda") else platform.machine(),
         "threads": torch.get_num_threads(),
         "rows": rows,
     }
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    with options.output.open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(line) + "\n")
 
 
 if __name__ == "__main__":

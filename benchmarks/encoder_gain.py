@@ -17,17 +17,15 @@ draws of its own (`--draws 0 1`, `--draws 2 3`) and has a samunet_preprocessed o
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
 import numpy as np
+from record import append, facts
 
 from samunet.cli.plan_experiment import main as plan
 from samunet.cli.train import main as train
@@ -97,20 +95,15 @@ def main() -> None:
         ensure_planned(options.dataset, encoder, preprocessed / f"{PLANS}.json")
     rows = [figures(options, paths, *job) for job in jobs(options)]
     gains = list(gains_of(options.encoders[0], rows, kept_groups(preprocessed)))
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-    facts = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "commit": commit,
-             "command": "python benchmarks/encoder_gain.py " + " ".join(sys.argv[1:]), "final": options.final}
-    text = markdown(options, rows, gains, facts)
+    made = facts() | {"final": options.final}
+    text = markdown(options, rows, gains, made)
     print(text)
     if options.markdown:
         with whole_file(options.markdown) as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")
-    if options.output:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        each = [{"head": gain.head, "shots": gain.shots, "encoder": options.encoders[0], "against": gain.against,
-                 **vars(gain.interval)} for gain in gains]
-        with options.output.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps({**facts, "rows": [row.content() for row in rows], "gains": each}) + "\n")
+    each = [{"head": gain.head, "shots": gain.shots, "encoder": options.encoders[0], "against": gain.against,
+             **vars(gain.interval)} for gain in gains]
+    append(options.output, made | {"rows": [row.content() for row in rows], "gains": each})
 
 
 def parsed() -> argparse.Namespace:
@@ -196,7 +189,7 @@ def gains_of(first: str, rows: list[Row], groups: dict[str, str] | None) -> Iter
                 yield Gain(row.head, row.shots, other.encoder or PRIOR, paired_interval(pairs))
 
 
-def markdown(options: argparse.Namespace, rows: list[Row], gains: list[Gain], facts: dict[str, Any]) -> str:
+def markdown(options: argparse.Namespace, rows: list[Row], gains: list[Gain], made: dict[str, Any]) -> str:
     """Two tables for each number of shots, Dice and gains, and what they were made with."""
     first, others = options.encoders[0], [*options.encoders[1:], PRIOR]
     where = "draw 0 on fold 0, looked at once" if options.final else (
@@ -223,7 +216,7 @@ def markdown(options: argparse.Namespace, rows: list[Row], gains: list[Gain], fa
               + "; ".join(f"{shots} shot{'s' if shots > 1 else ''}: " + ", ".join(
                   f"{encoder} {_together([row for row in heads if (row['encoder'], row['shots']) == (encoder, shots)], 'views')}"
                   for encoder in options.encoders) for shots in options.shots) + ".",
-              f"`{facts['command']}` at commit {facts['commit'][:7]}."]
+              f"`{made['command']}` at commit {made['commit'][:7]}."]
     return "\n".join(lines)
 
 

@@ -13,18 +13,15 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
+from record import append, facts
 from segment_anything.modeling import ImageEncoderViT
 from torch import nn
 from torch.nn.functional import cosine_similarity
@@ -54,8 +51,7 @@ def main() -> None:
         print(f"left out what {options.device} only emulates; its fast type is {fast}")
     rows = [measure(encoder, size, dtype, options)
             for encoder, size in zip(options.encoders, options.input_sizes, strict=True) for dtype in dtypes]
-    if options.output:
-        append(options.output, options, rows)
+    append(options.output, facts() | content(options, rows))
 
 
 def measure(name: str, input_size: int, dtype: torch.dtype, options: argparse.Namespace) -> dict[str, Any]:
@@ -145,21 +141,15 @@ def timed(run: Callable[[], Any], device: torch.device) -> float:
     return time.perf_counter() - start
 
 
-def append(path: Path, options: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-    line = {
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit,
-        "command": "python benchmarks/encoder_speed.py " + " ".join(sys.argv[1:]),
+def content(options: argparse.Namespace, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """What is recorded."""
+    return {
         "device": torch.cuda.get_device_name() if options.device == "cuda" else torch.cpu.get_capabilities()["cpu_name"],
         "fast_dtype": str(fast_dtype(options.device)),
         "torch": torch.__version__,
         "threads": options.threads,
         "rows": rows,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(line) + "\n")
 
 
 if __name__ == "__main__":

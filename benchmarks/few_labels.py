@@ -11,17 +11,19 @@ of each draw and as means. Paths come from samunet_raw, samunet_preprocessed and
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from record import append, facts
+
+from samunet.cli.options import DEFAULT_PLANS_NAME
 from samunet.cli.train import main as train
 from samunet.dataset.paths import find_dataset, resolve_paths
 from samunet.files import read_json
+from samunet.networks.checkpoints import encoder_spec
+from samunet.planning.encoder_spec import DEFAULT_ENCODER
 
 VARIANTS = ("label_prior", "atlas", "linear_head", "cnn_head", "autosam")
 
@@ -33,6 +35,8 @@ def main() -> None:
     parser.add_argument("--shots", type=int, default=5)
     parser.add_argument("--draws", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--variants", nargs="+", default=VARIANTS)
+    parser.add_argument("--encoder", default=DEFAULT_ENCODER)
+    parser.add_argument("-p", dest="plans", default=DEFAULT_PLANS_NAME, help="plans name")
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     rows = {variant: [figures(options, variant, draw) for draw in options.draws] for variant in options.variants}
@@ -41,17 +45,17 @@ def main() -> None:
         means = [mean(draw[key] for draw in draws) for key in ("dice", "hd95_mm", "assd_mm", "train_seconds")]
         each = " ".join(f"{draw['dice']:.4f}" for draw in draws)
         print(f"{variant:12} {means[0]:7.4f} {means[1]:8.3f} {means[2]:8.3f} {means[3]:8.1f}  {each}")
-    if options.output:
-        append(options.output, options, rows)
+    append(options.output, facts() | content(options, rows))
 
 
 def figures(options: argparse.Namespace, variant: str, draw: int) -> dict[str, Any]:
     """Train (or find trained) one variant on one draw and read its figures."""
     paths = resolve_paths()
-    name = f"{variant}__samunetPlans__untrained"
+    name = f"{variant}__{options.plans}__{encoder_spec(options.encoder).id}"
     folder = paths.results / find_dataset(paths.raw, options.dataset).name / name
     folder = folder / f"shots{options.shots}_draw{draw}" / f"fold_{options.fold}"
-    request = [options.dataset, variant, options.fold, "--shots", str(options.shots), "--draw", str(draw)]
+    request = [options.dataset, variant, options.fold, "--encoder", options.encoder, "-p", options.plans,
+               "--shots", str(options.shots), "--draw", str(draw)]
     # --c keeps a finished run of the same settings; where there is none, train.
     if (not folder.exists() or train([*request, "--c"])) and (code := train(request)):
         sys.exit(code)
@@ -71,20 +75,16 @@ def figures(options: argparse.Namespace, variant: str, draw: int) -> dict[str, A
     }
 
 
-def append(path: Path, options: argparse.Namespace, rows: dict[str, list[dict[str, Any]]]) -> None:
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-    line = {
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": commit,
-        "command": "python benchmarks/few_labels.py " + " ".join(sys.argv[1:]),
+def content(options: argparse.Namespace, rows: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+    """What is recorded."""
+    return {
         "fold": options.fold,
         "shots": options.shots,
+        "encoder": options.encoder,
+        "plans": options.plans,
         "mean_dice": {variant: mean(draw["dice"] for draw in draws) for variant, draws in rows.items()},
         "rows": rows,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(line) + "\n")
 
 
 if __name__ == "__main__":

@@ -13,9 +13,10 @@ import argparse
 import json
 import subprocess
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from record import append, facts
 
 from samunet.cli.pretrain_encoder import LOSSES
 from samunet.cli.pretrain_encoder import main as pretrain
@@ -42,13 +43,7 @@ def main() -> None:
         print(f"| {each['left_out'] or 'nothing'} | {each['dice']:.3f} | {each['probe_made']:.3f} | "
               f"{each['probe_phantom']:.3f} | {each['in_context']:.3f} |")
     print(f"| all (`untrained`) | {dice['untrained']:.3f} | | | |")
-    if options.output:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        line = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "commit": commit,
-                "command": "python benchmarks/loss_ablation.py " + " ".join(sys.argv[1:]),
-                "rows": rows, "untrained": dice["untrained"]}
-        with options.output.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(line) + "\n")
+    append(options.output, facts() | {"rows": rows, "untrained": dice["untrained"]})
 
 
 def trained(options: argparse.Namespace, left_out: str) -> Path:

@@ -20,19 +20,17 @@ background. Dice and IoU are taken on the voxels of the plan's grid.
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import mean
 from typing import Any
 
 import numpy as np
 import torch
+from record import append, facts
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate, pad
@@ -223,13 +221,13 @@ def compared(draws: Sequence[dict[str, CaseFigures]], groups: dict[str, str] | N
     return rows
 
 
-def markdown(rows: Sequence[dict[str, Any]], facts: dict[str, Any]) -> str:
+def markdown(rows: Sequence[dict[str, Any]], made: dict[str, Any]) -> str:
     """One table."""
     lines = ["| figure | prompt | | against | | difference, paired, 95 % interval |", "|---|---|---|---|---|---|"]
     lines += [f"| {row['figure']} | {row['prompt']} | {row['means'][0]:.3f} | {row['against']} | {row['means'][1]:.3f} | "
               f"{row['mean']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}] |" for row in rows]
-    where = "draw 0 on fold 0, looked at once" if facts["final"] else f"draw d on fold d + 1, d = {facts['draws']}"
-    return "\n".join([*lines, "", f"Encoder `{facts['encoder']}`, {where}; `{facts['command']}` at commit {facts['commit'][:7]}."])
+    where = "draw 0 on fold 0, looked at once" if made["final"] else f"draw d on fold d + 1, d = {made['draws']}"
+    return "\n".join([*lines, "", f"Encoder `{made['encoder']}`, {where}; `{made['command']}` at commit {made['commit'][:7]}."])
 
 
 def main() -> None:
@@ -246,19 +244,13 @@ def main() -> None:
     numbers = [0] if options.final else options.draws
     draws, groups = zip(*(figures(options, paths, draw) for draw in numbers), strict=True)
     rows = compared(draws, groups[0])
-    facts = {"time": datetime.now(UTC).isoformat(timespec="seconds"),
-             "commit": subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip(),
-             "command": "python benchmarks/promptable.py " + " ".join(sys.argv[1:]),
-             "encoder": options.encoder, "final": options.final, "draws": numbers}
-    text = markdown(rows, facts)
+    made = facts() | {"encoder": options.encoder, "final": options.final, "draws": numbers}
+    text = markdown(rows, made)
     print(text)
     if options.markdown:
         with whole_file(options.markdown) as temporary:
             temporary.write_text(text + "\n", encoding="utf-8")
-    if options.output:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        with options.output.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps({**facts, "rows": rows}) + "\n")
+    append(options.output, made | {"rows": rows})
 
 
 if __name__ == "__main__":

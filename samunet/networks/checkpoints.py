@@ -66,12 +66,14 @@ def load_encoder(name: str, input_size: int, device: torch.device | str = "cpu")
     """Load encoder `name` for square inputs of `input_size` pixels, frozen, on `device`.
 
     Absolute positions and the relative tables of global blocks are interpolated where the input size is not the
-    encoder's own.
+    encoder's own. On a CUDA card the matrix products are in bfloat16 where it has them; on a CPU all is float32.
 
     Raises:
         UserError: no such name or file, a file that does not hold the encoder's weights whole, or an input size that is not
             a multiple of 16.
     """
+    from samunet.networks.image_encoder import ImageEncoder, fast_dtype
+
     if input_size < PATCH_SIZE or input_size % PATCH_SIZE:
         raise UserError(f"An encoder's input size must be a multiple of {PATCH_SIZE} pixels.", where=name,
                         found=str(input_size), mend="Plan again; the plan's input_size was changed by hand.")
@@ -82,6 +84,8 @@ def load_encoder(name: str, input_size: int, device: torch.device | str = "cpu")
         state = _state_of(base)
         module, digest = _module(base, spec, state, input_size), _digest(state)
     module.requires_grad_(False).eval().to(device)
+    if str(device).startswith("cuda") and isinstance(module, ImageEncoder):
+        module.compute_in(fast_dtype(device))
     return Encoder(spec, module, state, digest)
 
 

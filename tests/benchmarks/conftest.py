@@ -16,6 +16,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
     """A script of `benchmarks/` as a module; nothing of it runs."""
 
     def load(name: str) -> ModuleType:
+        monkeypatch.syspath_prepend(SCRIPTS)  # as Python does for a script: they import each other
         spec = importlib.util.spec_from_file_location(f"benchmarks_{name}", SCRIPTS / f"{name}.py")
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
