@@ -17,7 +17,7 @@ from samunet.pretraining.batches import Batch
 from samunet.pretraining.regions import SMALLEST_REGION, cell_coverage, drawn_labels, majority, target_masks
 
 FOCAL_POWER = 2.0
-FOCAL_WEIGHT = 2.0
+FOCAL_WEIGHT = 2.0  # of the focal loss against the Dice loss; SAM's 20 : 1 is for a mean over all pixels
 BOX_JITTER = 0.1  # of the box's side, as SAM draws it (Kirillov et al. 2023, appendix A)
 ABSENT_SHARE = 0.15  # of in-context targets that do not hold the region
 PURE = 0.7  # share of a cell that one label must cover for the contrastive loss
@@ -219,7 +219,10 @@ def _cells(maps: Tensor) -> Tensor:
 
 
 def _ridge(seen: Tensor, target: Tensor, unseen: Tensor, penalty: Tensor) -> Tensor:
-    """Answers (B, m, K) for `unseen` (B, m, D), of the ridge regression from `seen` (B, n, D) to `target` (B, n, K)."""
+    """Answers (B, m, K) for `unseen` (B, m, D), of the ridge regression from `seen` (B, n, D) to `target` (B, n, K).
+
+    The penalty is on the constant, too, so the answers of few cells shrink towards 0.
+    """
     middle = seen.mean(1, keepdim=True)
     seen, unseen = (torch.cat([each - middle, torch.ones_like(each[..., :1])], -1) for each in (seen, unseen))
     gram = seen.transpose(1, 2) @ seen + penalty * torch.eye(seen.shape[-1], device=seen.device)

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from samunet.console import progress, say
 from samunet.errors import UserError
-from samunet.files import make_folder, whole_file
+from samunet.files import make_folder, whole_file, write_text
 from samunet.networks.sam import ENCODER_SIZES, Sam, build_sam
 from samunet.networks.untrained import untrained_state
 from samunet.planning.encoder_spec import PATCH_SIZE
@@ -98,10 +98,11 @@ class Pretrainer:
             if self.step % STEPS_BETWEEN_LINES == 0 or last:
                 self._log({name: round(value / summed, 4) for name, value in sums.items()})
                 sums, summed = {}, 0
-            if self.step % STEPS_BETWEEN_STATES == 0 or last:
-                self._save()
             if self.step % STEPS_BETWEEN_VALIDATIONS == 0 or last:
                 self._log({"validation": self.validate()})
+            # After all that is told of this step: a run that is killed before goes back and tells it again.
+            if self.step % STEPS_BETWEEN_STATES == 0 or last:
+                self._save()
 
     def validate(self) -> dict[str, float]:
         """Figures of the averaged weights on made families and on phantoms, at the current phase's size."""
@@ -199,6 +200,9 @@ class Pretrainer:
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
         self.step, self.seconds = scalars["step"], scalars["seconds"]
+        if (log := self.folder / LOG).is_file():
+            lines = [line for line in log.read_text(encoding="utf-8").splitlines() if json.loads(line)["step"] <= self.step]
+            write_text(log, "".join(f"{line}\n" for line in lines))
 
 
 class _MadeBatches(Dataset[Batch]):

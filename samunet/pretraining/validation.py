@@ -52,6 +52,8 @@ def validate(sam: Sam, size: int, device: torch.device) -> dict[str, float]:
 def probe_dice(embeddings: Tensor, coverage: Tensor) -> float:
     """Mean Dice over the labels present in both sets, of a ridge probe fitted on the first LABELLED patients.
 
+    The penalty is on the constant, too.
+
     Arguments:
         embeddings: float (P, S, 256, g, g). coverage: float (P, S, L, g, g), shares of cells that labels cover.
     """
@@ -67,7 +69,7 @@ def probe_dice(embeddings: Tensor, coverage: Tensor) -> float:
     wanted = truth[LABELLED:].flatten(0, 1)
     found = one_hot(answer.argmax(1), coverage.shape[2]) * wanted.sum(1, keepdim=True)  # padding is no answer
     usable = (target.sum(0) >= SMALLEST_REGION) & (wanted.sum(0) >= SMALLEST_REGION)
-    dice = 2 * (found * wanted).sum(0) / (found.sum(0) + wanted.sum(0)).clamp_min(1e-6)
+    dice = 2 * torch.minimum(found, wanted).sum(0) / (found.sum(0) + wanted.sum(0)).clamp_min(1e-6)
     return float(dice[usable].mean())
 
 

@@ -1,0 +1,84 @@
+"""The ridge probe on features that are made to be easy or useless."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from samunet.pretraining.validation import _phantoms, probe_dice
+
+
+@pytest.fixture
+def truth() -> Tensor:
+    """Coverage (4, 2, 5, 8, 8): cells of one of labels 0..2 each, drawn; 3 and 4 are nowhere."""
+    labels = torch.randint(0, 3, (4, 2, 8, 8), generator=torch.Generator().manual_seed(0))
+    return one_hot(labels, 5).movedim(-1, 2).float()
+
+
+def features(coverage: Tensor) -> Tensor:
+    """Embeddings (P, S, 256, g, g) that hold the labels in their first channels."""
+    embeddings = torch.zeros(*coverage.shape[:2], 256, *coverage.shape[3:])
+    embeddings[:, :, : coverage.shape[2]] = 10 * coverage
+    return embeddings
+
+
+def test_features_that_hold_the_label_have_dice_one(truth) -> None:
+    assert probe_dice(features(truth), truth) == 1.0
+
+
+def test_features_that_say_nothing_have_the_dice_of_a_guess(truth) -> None:
+    noise = torch.randn(4, 2, 256, 8, 8, generator=torch.Generator().manual_seed(1))
+    assert probe_dice(noise, truth) == pytest.approx(1 / 3, abs=0.12)
+    # All cells are given the fitted patients' commonest label: Dice 2 n / (n + all) for it, 0 for the two others.
+    commonest = int(truth[:2].sum((0, 1, 3, 4)).argmax())
+    count, everything = float(truth[2:, :, commonest].sum()), 2 * 2 * 64
+    assert probe_dice(torch.zeros_like(noise), truth) == pytest.approx(2 * count / (count + everything) / 3, abs=1e-5)
+
+
+def test_labels_that_either_set_lacks_do_not_count(truth) -> None:
+    shown = features(truth)
+    only_fitted, only_read = truth.clone(), truth.clone()
+    only_fitted[0, 0, :, 0, 0] = one_hot(torch.tensor(3), 5)
+    shown_fitted = features(only_fitted)
+    assert probe_dice(shown_fitted, only_fitted) == 1.0
+    # Label 3 in half of the cells of one read picture, whose features say another label: that label alone loses.
+    only_read[3, 1, :, :4] = one_hot(torch.tensor(3), 5).view(5, 1, 1)
+    wrong = truth[3, 1, :3, :4].sum((1, 2))
+    held = only_read[2:, :, :3].sum((0, 1, 3, 4))
+    expected = (2 * held / (2 * held + wrong)).mean()
+    assert probe_dice(shown, only_read) == pytest.approx(float(expected), abs=1e-5)
+
+
+def test_cells_that_are_padding_do_not_count(truth) -> None:
+    shown, padded = features(truth), truth.clone()
+    shown[2:, :, :3, 6:] = 0
+    shown[2:, :, 1, 6:] = 10  # padding that looks like label 1
+    padded[2:, :, :, 6:] = 0
+    assert probe_dice(shown, padded) == 1.0
+    # One cell that does count and looks like another label is wrong for both.
+    held = padded[2:].sum((0, 1, 3, 4))[:3]
+    right = int(truth[2, 0, :3, 5, 0].argmax())
+    wrong = (right + 1) % 3
+    shown[2, 0, :3, 5, 0] = 10 * one_hot(torch.tensor(wrong), 3)
+    expected = torch.ones(3)
+    expected[right] = 2 * (held[right] - 1) / (2 * held[right] - 1)
+    expected[wrong] = 2 * held[wrong] / (2 * held[wrong] + 1)
+    assert probe_dice(shown, padded) == pytest.approx(float(expected.mean()), abs=1e-5)
+
+
+def test_right_answers_to_cells_that_are_half_padding_have_dice_one(truth) -> None:
+    padded = truth.clone()
+    padded[2:, :, :, 5] *= 0.5
+    assert probe_dice(features(truth), padded) == pytest.approx(1, abs=1e-6)
+
+
+def test_phantoms_are_normalised_pictures_with_the_coverage_of_their_cells() -> None:
+    pictures, coverage = _phantoms(64, torch.device("cpu"))
+    assert pictures.shape[:1] + pictures.shape[2:] == (4, 3, 64, 64) and coverage.shape[-2:] == (4, 4)
+    assert -2 <= float(pictures.min()) and float(pictures.max()) <= 2
+    inside = coverage.sum(2)
+    assert float(inside.max()) == pytest.approx(1) and float(coverage[:, :, 1:].sum((1, 3, 4)).min()) > 0.5
+    # Channels are neighbouring slices.
+    assert not torch.equal(pictures[:, :, 0], pictures[:, :, 1])
