@@ -117,6 +117,8 @@ def _wanted(area: Tensor, supported: Tensor, generator: torch.Generator) -> Tens
     known = (supported >= SMALLEST_REGION)[:, None]
     absent = torch.rand((*area.shape[:2], 1), generator=generator, device=area.device) < ABSENT_SHARE
     weights = torch.where(absent, known * (area == 0), known * area.sqrt()).float()
+    # Where no label is both, any that the supports show: what they do not show cannot be asked for.
+    weights = torch.where(weights.sum(-1, keepdim=True) > 0, weights, known.float().expand_as(weights))
     return drawn_labels(weights.flatten(0, 1), generator).view(area.shape[:2])
 
 

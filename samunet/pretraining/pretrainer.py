@@ -35,6 +35,7 @@ STEPS_BETWEEN_STATES = 100
 STEPS_BETWEEN_VALIDATIONS = 500
 GRADIENT_NORM = 1.0
 BETAS = (0.9, 0.98)
+SMALLEST_NORM = 1e-6  # of a loss's gradient at the embeddings; what is smaller is rounding and is not scaled up to a full share
 
 
 class Pretrainer:
@@ -157,7 +158,7 @@ class Pretrainer:
             gradient = meeting.embeddings.grad
             if gradient is None or not bool(gradient.isfinite().all()):
                 raise FloatingPointError(f"gradient of loss {name} at step {self.step} is not finite")
-            combined += self.recipe.share_at(name, self.step) * gradient / gradient.norm().clamp_min(1e-12)
+            combined += self.recipe.share_at(name, self.step) * gradient / gradient.norm().clamp_min(SMALLEST_NORM)
         encoded.embeddings.backward(combined)
         return values
 

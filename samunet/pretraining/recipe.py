@@ -12,7 +12,7 @@ from samunet.planning.encoder_spec import PATCH_SIZE
 LOSSES = ("promptable", "in_context", "contrastive", "probe", "reconstruction")
 # Share of each loss in the encoder's gradient. Those that go through the mask decoder grow to theirs over DECODER_STEPS: what
 # a decoder wants that knows nothing yet is noise.
-SHARES = {"promptable": 0.1, "in_context": 0.1, "contrastive": 0.1, "probe": 1.0, "reconstruction": 1.0}
+SHARES = {"promptable": 0.1, "in_context": 0.1, "contrastive": 0.1, "probe": 1.0, "reconstruction": 0.3}
 THROUGH_DECODER = ("promptable", "in_context")
 DECODER_STEPS = 500
 PATIENTS, SLICES = 4, 2

@@ -50,7 +50,7 @@ def render(labels: Tensor, label_count: int, patients: int, generator: torch.Gen
     picture = torch.stack([_looked_up(contrast[:, channel], labels[:, :, channel]) for channel in range(3)], 2)
     clean = torch.where((composition == RGB)[:, None, None, None], picture.mean(2), picture[:, :, 1])
     picture = picture + _texture(labels, label_count, alone, protocol, generator)
-    picture = _degraded(picture * _bias(labels, generator), alone, protocol, generator)
+    picture = _degraded(picture * _bias(labels, generator), composition, protocol, generator)
     return _scaled(picture, clean, protocol, generator)
 
 
@@ -104,9 +104,10 @@ def _bias(labels: Tensor, generator: torch.Generator) -> Tensor:
     return torch.exp(field * uniform(0, BIAS, generator, volumes, 1, 1, 1))[:, :, None]
 
 
-def _degraded(picture: Tensor, alone: Tensor, protocol: Tensor, generator: torch.Generator) -> Tensor:
+def _degraded(picture: Tensor, composition: Tensor, protocol: Tensor, generator: torch.Generator) -> Tensor:
     """Partial volume between slices, lowered resolution, noise at that resolution."""
     volumes = len(picture)
+    alone = composition != NEIGHBOURS
     thick = torch.where(alone, torch.zeros(1, device=picture.device), uniform(0, 0.3, generator, volumes)[protocol])
     thick = thick[:, None, None, None, None]
     picture = (1 - thick) * picture + thick * picture.mean(2, keepdim=True)
@@ -115,12 +116,16 @@ def _degraded(picture: Tensor, alone: Tensor, protocol: Tensor, generator: torch
     flat = (1 - soft) * flat + soft * avg_pool2d(flat, 3, 1, 1, count_include_pad=False)
     factors = torch.randint(1, COARSEST + 1, (volumes,), generator=generator, device=picture.device)[protocol].tolist()
     noise = (uniform(0, NOISE, generator, volumes) * uniform(0, 1, generator, volumes))[protocol].tolist()
+    repeated = (composition == REPEAT).tolist()
     rows, columns = picture.shape[-2:]
     for index, factor in enumerate(factors):
         low = flat[index : index + 1]
         if factor > 1:
             low = interpolate(low, (rows // factor, columns // factor), mode="area")
-        low = low + noise[index] * normal(generator, *low.shape)
+        grain = normal(generator, *low.shape).unflatten(1, (-1, 3))
+        if repeated[index]:
+            grain = grain[:, :, 1:2].expand_as(grain)  # one slice three times has one noise
+        low = low + noise[index] * grain.flatten(1, 2)
         flat[index] = interpolate(low, (rows, columns), mode="bilinear", align_corners=False)[0]
     return flat.view(picture.shape)
 

@@ -134,9 +134,9 @@ def seconds_per_iteration(
     started = 0.0
     with closing(read_ahead(_batches(cases, sampler, range(WARM_UP_ITERATIONS + iterations)))) as batches:
         for batch in batches:
-            if batch.iteration == WARM_UP_ITERATIONS:
-                started = time.perf_counter()
             _iterate(optimization, cases, sampler.seed, batch, variant.learning_rate)
+            if batch.iteration == WARM_UP_ITERATIONS - 1:
+                started = time.perf_counter()  # before the wait for the next batch, which counts as well
     return (time.perf_counter() - started) / iterations
 
 

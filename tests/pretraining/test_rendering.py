@@ -52,13 +52,13 @@ def test_pictures_lie_in_the_unit_range_and_clean_ones_are_one_value_a_label(lab
     assert float(made.pictures[:, 0, 1].reshape(2, BANDS, -1).std(-1).min()) > 0
 
 
-def test_a_repeated_slice_has_three_equal_channels_but_for_the_noise(labels, monkeypatch) -> None:
+def test_a_repeated_slice_has_three_equal_channels_and_three_contrasts_have_not(labels, monkeypatch) -> None:
     only(REPEAT, monkeypatch)
-    noisy = render(labels, BANDS, 1, generator()).pictures
-    assert not torch.equal(noisy[:, :, 0], noisy[:, :, 1])
-    monkeypatch.setattr(rendering, "NOISE", 0.0)
     pictures = render(labels, BANDS, 1, generator()).pictures
     assert torch.equal(pictures[:, :, 0], pictures[:, :, 1]) and torch.equal(pictures[:, :, 1], pictures[:, :, 2])
+    only(RGB, monkeypatch)
+    pictures = render(labels, BANDS, 1, generator()).pictures
+    assert not torch.equal(pictures[:, :, 0], pictures[:, :, 1])
 
 
 def test_repeated_and_coloured_pictures_show_the_middle_slice_alone(labels, monkeypatch) -> None:
