@@ -1,7 +1,7 @@
 """Iterations a second of training a head from cached embeddings, and with the encoder in the loop, on the same batches.
 
     python benchmarks/cache_speed.py --encoders mini --output benchmarks/results/cache_speed.jsonl
-    python benchmarks/cache_speed.py --encoders vit_b --iterations 1 --rounds 1
+    python benchmarks/cache_speed.py --encoders vit_b --heads linear_head --rounds 1 --iterations 2
 
 Made volumes and encoders with random weights: speed depends on neither. `mini` reads hippocampus-like volumes in batches of 16
 at 256 pixels, `vit_b` heart-like ones in batches of 2 at 1024. Both ways train through the trainer's own loop, with the next

@@ -18,9 +18,9 @@ from typing import Any
 
 from record import append, facts
 
-from samunet.cli.pretrain_encoder import LOSSES
 from samunet.cli.pretrain_encoder import main as pretrain
 from samunet.files import read_json
+from samunet.pretraining.recipe import LOSSES
 
 
 def main() -> None:

@@ -12,8 +12,8 @@ from samunet.cli.main import command
 from samunet.cli.options import command_parser
 from samunet.console import result
 from samunet.errors import UserError
+from samunet.pretraining.recipe import LOSSES, Phase, Recipe
 
-LOSSES = ("promptable", "in_context", "contrastive", "probe", "reconstruction")
 DEFAULT_PHASES = ("128:3000:4", "256:600:2")
 
 
@@ -45,7 +45,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from samunet.inference.model_folder import chosen_device
     from samunet.pretraining.export import export
     from samunet.pretraining.pretrainer import Pretrainer
-    from samunet.pretraining.recipe import Phase, Recipe
 
     losses = tuple(loss for loss in LOSSES if loss not in options.without)
     if not losses:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from samunet.errors import UserError
+from samunet.networks.image_encoder import resized_positions
 from samunet.networks.sam import ENCODER_SIZES, EncoderSize
 from samunet.planning.encoder_spec import PATCH_SIZE
 
@@ -66,10 +67,7 @@ def encoder_weights(state: Mapping[str, Tensor], size: EncoderSize, input_size: 
     """
     part = {key[len(PREFIX) :]: tensor for key, tensor in state.items() if key.startswith(PREFIX)}
     grid = input_size // PATCH_SIZE
-    if part["pos_embed"].shape[1] != grid:
-        channels_first = part["pos_embed"].permute(0, 3, 1, 2)
-        resized = interpolate(channels_first, (grid, grid), mode="bilinear", align_corners=False)
-        part["pos_embed"] = resized.permute(0, 2, 3, 1).contiguous()
+    part["pos_embed"] = resized_positions(part["pos_embed"], (grid, grid)).contiguous()
     everywhere = range(size.depth) if size.window_size == 0 else size.global_attn_indexes
     for name in (f"blocks.{block}.attn.rel_pos_{axis}" for block in everywhere for axis in "hw"):
         if (table := part.get(name)) is not None and table.shape[0] != 2 * grid - 1:
