@@ -25,6 +25,7 @@ from statistics import mean
 from typing import Any
 
 import numpy as np
+from draws import add_draws, draws_of, fold_of, told
 from record import append, facts
 
 from samunet.cli.plan_experiment import main as plan
@@ -115,13 +116,11 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--iterations", nargs="+", type=head_iterations, default=[], metavar="HEAD=N",
                         help="other counts, as in cnn_head=150 (default: "
                              + " ".join(f"{head}={count}" for head, count in ITERATIONS.items()) + ")")
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--draws", type=int, nargs="+", choices=range(4), default=[0, 1, 2, 3])
-    which.add_argument("--final", action="store_true", help="draw 0 on fold 0, once, at the end")
+    add_draws(parser)
     parser.add_argument("--output", type=Path, help="a JSON line is appended")
     parser.add_argument("--markdown", type=Path, help="the tables are written")
     options = parser.parse_args()
-    options.draws = [0] if options.final else options.draws
+    options.draws = draws_of(options)
     options.iterations = ITERATIONS | dict(options.iterations)
     return options
 
@@ -155,7 +154,7 @@ def figures(options: argparse.Namespace, paths: Paths, encoder: str, head: str, 
     name = find_dataset(paths.raw, options.dataset).name
     model = paths.results / name / f"{head}__{PLANS}__{encoder_spec(encoder).id}"
     for draw in options.draws:
-        fold = "0" if options.final else str(draw + 1)
+        fold = fold_of(draw, options.final)
         folder = model / f"shots{shots}_draw{draw}" / f"fold_{fold}"
         request = [options.dataset, head, fold, "--encoder", encoder, "--shots", str(shots), "--draw", str(draw), "-np", "1"]
         if head != PRIOR:
@@ -192,8 +191,7 @@ def gains_of(first: str, rows: list[Row], groups: dict[str, str] | None) -> Iter
 def markdown(options: argparse.Namespace, rows: list[Row], gains: list[Gain], made: dict[str, Any]) -> str:
     """Two tables for each number of shots, Dice and gains, and what they were made with."""
     first, others = options.encoders[0], [*options.encoders[1:], PRIOR]
-    where = "draw 0 on fold 0, looked at once" if options.final else (
-        "draw d on fold d + 1, d = " + ", ".join(map(str, options.draws)))
+    where = told(options.draws, options.final)
     lines = []
     for shots in options.shots:
         mine = {(row.encoder, row.head): row for row in rows if row.shots == shots}

@@ -30,6 +30,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from draws import add_draws, draws_of, fold_of, told
 from record import append, facts
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
@@ -185,7 +186,7 @@ def mean_dice(logits: Tensor, masks: np.ndarray) -> float:
 @torch.inference_mode()
 def figures(options: argparse.Namespace, paths: Paths, draw: int) -> tuple[dict[str, CaseFigures], dict[str, str] | None]:
     """Each validation case of the draw's fold, and the patients."""
-    fold = "0" if options.final else str(draw + 1)
+    fold = fold_of(draw, options.final)
     request = Request(dataset=options.dataset, variant="probe", fold=fold, encoder=options.encoder,
                       plans_name="samunetPlans", shots=SHOTS, draw=draw)
     experiment = open_experiment(request, paths)
@@ -226,7 +227,7 @@ def markdown(rows: Sequence[dict[str, Any]], made: dict[str, Any]) -> str:
     lines = ["| figure | prompt | | against | | difference, paired, 95 % interval |", "|---|---|---|---|---|---|"]
     lines += [f"| {row['figure']} | {row['prompt']} | {row['means'][0]:.3f} | {row['against']} | {row['means'][1]:.3f} | "
               f"{row['mean']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}] |" for row in rows]
-    where = "draw 0 on fold 0, looked at once" if made["final"] else f"draw d on fold d + 1, d = {made['draws']}"
+    where = told(made["draws"], made["final"])
     return "\n".join([*lines, "", f"Encoder `{made['encoder']}`, {where}; `{made['command']}` at commit {made['commit'][:7]}."])
 
 
@@ -234,14 +235,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-d", dest="dataset", required=True)
     parser.add_argument("--encoder", default="mini")
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--draws", type=int, nargs="+", choices=range(4), default=[0, 1, 2, 3])
-    which.add_argument("--final", action="store_true", help="draw 0 on fold 0, once, at the end")
+    add_draws(parser)
     parser.add_argument("--output", type=Path, help="a JSON line is appended")
     parser.add_argument("--markdown", type=Path, help="the table is written")
     options = parser.parse_args()
     paths = resolve_paths()
-    numbers = [0] if options.final else options.draws
+    numbers = draws_of(options)
     draws, groups = zip(*(figures(options, paths, draw) for draw in numbers), strict=True)
     rows = compared(draws, groups[0])
     made = facts() | {"encoder": options.encoder, "final": options.final, "draws": numbers}
