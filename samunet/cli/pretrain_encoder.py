@@ -26,8 +26,9 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("-o", dest="output", type=Path, required=True, metavar="FOLDER",
                         help="where state, log.jsonl, mini.safetensors and its card mini.json go")
-    parser.add_argument("--phases", nargs="+", default=DEFAULT_PHASES, metavar="SIZE:STEPS:FAMILIES",
-                        help="side of the pictures, steps, and families of 4 patients x 2 slices a step "
+    parser.add_argument("--phases", nargs="+", default=DEFAULT_PHASES, metavar="SIZE:STEPS:FAMILIES[:PART]",
+                        help="side of the pictures, steps, families of 4 patients x 2 slices a step, and what is trained: all "
+                        "(default), encoder (by the losses that need no mask decoder) or decoder (the encoder stands still) "
                         f"(default: {' '.join(DEFAULT_PHASES)}, hours on a CPU); a run that goes on may have other steps")
     parser.add_argument("--without", nargs="+", default=(), choices=LOSSES, metavar="LOSS",
                         help=f"losses to leave out, of {', '.join(LOSSES)}")

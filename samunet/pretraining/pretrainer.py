@@ -22,10 +22,10 @@ from samunet.files import make_folder, whole_file, write_text
 from samunet.networks.sam import ENCODER_SIZES, Sam, build_sam
 from samunet.networks.untrained import untrained_state
 from samunet.planning.encoder_spec import PATCH_SIZE
-from samunet.pretraining import objectives
+from samunet.pretraining import mask_objectives, objectives
 from samunet.pretraining.batches import Batch, BatchShape, make_batch
 from samunet.pretraining.objectives import Encoded, Objectives
-from samunet.pretraining.recipe import PATIENTS, SLICES, Phase, Recipe
+from samunet.pretraining.recipe import FIRST_LESSON, PATIENTS, SLICES, Phase, Recipe
 from samunet.pretraining.validation import validate
 
 STATE = "state.safetensors"
@@ -35,6 +35,7 @@ STEPS_BETWEEN_STATES = 100
 STEPS_BETWEEN_VALIDATIONS = 500
 GRADIENT_NORM = 1.0
 BETAS = (0.9, 0.98)
+LOWEST_FREQUENCY = 0.1
 SMALLEST_NORM = 1e-6  # of a loss's gradient at the embeddings; what is smaller is rounding and is not scaled up to a full share
 
 
@@ -55,6 +56,7 @@ class Pretrainer:
         torch.manual_seed(recipe.seed)
         self.sam = build_sam("mini", ENCODER_SIZES["mini"].native_input_size)
         self.sam.image_encoder.load_state_dict(_part(untrained_state(), "image_encoder."))
+        _spread_frequencies(self.sam)
         self.extra = Objectives()
         self.sam.to(device)
         self.extra.to(device)
@@ -126,7 +128,8 @@ class Pretrainer:
         generator = torch.Generator(self.device).manual_seed(self.recipe.seed * 1_000_003 + self.step + 2**40)
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.rate_at(self.step)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+        moving = self.recipe.phase_at(self.step).part != "decoder"
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"), torch.set_grad_enabled(moving):
             encoded = Encoded.of(batch, self.sam.image_encoder)
         values = self._backward(encoded, generator)
         for module in (self.sam.image_encoder, self.sam.prompt_encoder, self.sam.mask_decoder, self.extra):
@@ -148,8 +151,9 @@ class Pretrainer:
         meeting = replace(encoded, embeddings=encoded.embeddings.detach().requires_grad_())
         combined = torch.zeros_like(encoded.embeddings)
         values = {}
-        for name in self.recipe.losses:
-            loss = loss_of(meeting, self.sam, self.extra, name, generator)
+        for name in self.recipe.losses_at(self.step):
+            first_lesson = self.recipe.decoder_steps(self.step) < FIRST_LESSON
+            loss = loss_of(meeting, self.sam, self.extra, name, generator, first_lesson)
             values[name] = float(loss.detach())
             if not math.isfinite(values[name]):
                 raise FloatingPointError(f"loss {name} at step {self.step} is {values[name]}")
@@ -159,7 +163,8 @@ class Pretrainer:
             if gradient is None or not bool(gradient.isfinite().all()):
                 raise FloatingPointError(f"gradient of loss {name} at step {self.step} is not finite")
             combined += self.recipe.share_at(name, self.step) * gradient / gradient.norm().clamp_min(SMALLEST_NORM)
-        encoded.embeddings.backward(combined)
+        if encoded.embeddings.requires_grad:
+            encoded.embeddings.backward(combined)
         return values
 
     def _log(self, content: dict[str, Any]) -> None:
@@ -225,19 +230,32 @@ def batch_shape(phase: Phase) -> BatchShape:
     return BatchShape(phase.families, PATIENTS, SLICES, phase.size)
 
 
-def loss_of(encoded: Encoded, sam: Sam, extra: Objectives, name: str, generator: torch.Generator) -> Tensor:
-    """The named loss of a batch."""
+def loss_of(
+    encoded: Encoded, sam: Sam, extra: Objectives, name: str, generator: torch.Generator, first_lesson: bool = False
+) -> Tensor:
+    """The named loss of a batch; in the decoder's first lesson, prompts are boxes and ask for ellipses."""
     match name:
+        case "promptable" if first_lesson:
+            return mask_objectives.inscribed(encoded, sam, generator)
         case "promptable":
-            return objectives.promptable(encoded, sam, generator)
+            return mask_objectives.promptable(encoded, sam, generator)
         case "in_context":
-            return objectives.in_context(encoded, sam, generator)
+            return mask_objectives.in_context(encoded, sam, generator)
         case "contrastive":
             return objectives.contrastive(encoded, extra, generator)
         case "probe":
             return objectives.probe(encoded, extra, generator)
         case _:
             return objectives.reconstruction(encoded, extra, generator)
+
+
+def _spread_frequencies(sam: Sam) -> None:
+    """Scale the random frequencies of positions, which SAM draws with deviation 1, to deviations from LOWEST_FREQUENCY to 1.
+
+    At 1, places 8 % of the picture apart are as good as unrelated. Between which corners a place lies is told by slow waves.
+    """
+    frequencies = sam.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix
+    frequencies.mul_(torch.logspace(math.log10(LOWEST_FREQUENCY), 0, frequencies.shape[1]))
 
 
 def set_input_size(sam: Sam, size: int) -> None:

@@ -41,11 +41,11 @@ def validate(sam: Sam, size: int, device: torch.device) -> dict[str, float]:
     embeddings = torch.stack([sam.image_encoder(family.flatten(0, 1)) for family in batch.pictures])
     embeddings = embeddings.unflatten(1, (PATIENTS, SLICES))
     coverage = cell_coverage(batch)
-    probes = [probe_dice(embeddings[family], coverage[family]) for family in range(FAMILIES)]
+    probes = [probe_dice(each, shares) for each, shares in zip(_standardised(embeddings), coverage, strict=True)]
     figures = {"probe_made": float(np.mean(probes)), "in_context": _in_context_iou(embeddings, coverage, sam)}
     phantoms, truth = _phantoms(size, device)
     embedded = torch.stack([sam.image_encoder(patient) for patient in phantoms])
-    figures["probe_phantom"] = probe_dice(embedded, truth)
+    figures["probe_phantom"] = probe_dice(_standardised(embedded), truth)
     return {name: round(value, 4) for name, value in figures.items()}
 
 
@@ -71,6 +71,13 @@ def probe_dice(embeddings: Tensor, coverage: Tensor) -> float:
     usable = (target.sum(0) >= SMALLEST_REGION) & (wanted.sum(0) >= SMALLEST_REGION)
     dice = 2 * torch.minimum(found, wanted).sum(0) / (found.sum(0) + wanted.sum(0)).clamp_min(1e-6)
     return float(dice[usable].mean())
+
+
+def _standardised(embeddings: Tensor) -> Tensor:
+    """Embeddings float (..., 256, g, g) with mean 0 and deviation 1 in each channel: the probe's penalty knows no scale."""
+    others = [axis % embeddings.ndim for axis in range(-embeddings.ndim, 0) if axis != -3]
+    deviation, mean = torch.std_mean(embeddings, others, keepdim=True)
+    return (embeddings - mean) / deviation.clamp_min(1e-6)
 
 
 def _in_context_iou(embeddings: Tensor, coverage: Tensor, sam: Sam) -> float:

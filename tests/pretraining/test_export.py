@@ -35,4 +35,4 @@ def test_averaged_weights_in_half_precision_and_a_card(tmp_path) -> None:
     assert (card["hardware"], card["threads"], card["licence"]) == ("CPU", [1, 2], "Apache-2.0")
     assert card["validation"] == [{"probe_made": 0.5}]
     assert card["recipe"]["losses"] == ["probe"]
-    assert card["recipe"]["phases"][1] == {"size": 128, "steps": 1, "families": 2}
+    assert card["recipe"]["phases"][1] == {"size": 128, "steps": 1, "families": 2, "part": "all"}
