@@ -16,14 +16,19 @@ from samunet.pretraining.rendering import render
 
 COARSER = 2  # pixels across which one label of a neighbouring slice holds: it is seen in the picture, never asked for
 ZOOM = (0.5, 1.2)  # half-sides of the cube that a half-side of the image covers
+# How much the patients of a family differ in pose and shape, of the most that follows. Cropped organs lie alike in all patients of a
+# dataset, and there the place tells most; whole bodies do not.
+SPREAD = (0.1, 1.0)
 TILT_DEGREES = 20.0
 SCALE = 0.15
 SHIFT = 0.08
 BEND = 0.08
 GROWTH = 0.03
 SLICE_STEP = (0.01, 0.08)
+SLICE_JITTER = 0.04
 PADDED_SHARE = 0.5
 SMALLEST_SIDE = 0.6
+MERGED_SHARE = 0.2  # of labels that are asked for as a part of another: regions have structures in them that no label names
 
 
 @dataclass(frozen=True)
@@ -66,16 +71,26 @@ def make_batch(shape: BatchShape, seed: int, step: int, device: torch.device | s
     """
     generator = torch.Generator(device).manual_seed((seed * 1_000_003 + step) % 2**63)
     anatomies = random_anatomies(shape.families, generator)
-    coordinates = _coordinates(shape, generator)
-    growth = GROWTH * normal(generator, shape.families, shape.patients, OBJECTS)
+    spread = uniform(*SPREAD, generator, shape.families, 1, 1)
+    coordinates = _coordinates(shape, spread, generator)
+    growth = GROWTH * spread * normal(generator, shape.families, shape.patients, OBJECTS)
     labels = _labels(anatomies, coordinates, growth)
     rendering = render(labels, LABELS, shape.patients, generator)
     inside = _inside(shape, generator)
     mean, deviation = INPUT_STATISTICS["mini"]
     pictures = (rendering.pictures - mean[0]) / deviation[0] * inside[:, None, None]
     lead = (shape.families, shape.patients)
-    return Batch(pictures.unflatten(0, lead), labels[:, :, 1].unflatten(0, lead), rendering.clean.unflatten(0, lead),
-                 inside.unflatten(0, lead))
+    return Batch(pictures.unflatten(0, lead), _merged(labels[:, :, 1].unflatten(0, lead), generator),
+                 rendering.clean.unflatten(0, lead), inside.unflatten(0, lead))
+
+
+def _merged(labels: Tensor, generator: torch.Generator) -> Tensor:
+    """Labels uint8 (F, P, S, H, H), some of a family's named as others of it."""
+    families = len(labels)
+    others = torch.randint(LABELS, (families, LABELS), generator=generator, device=labels.device)
+    merged = uniform(0, 1, generator, families, LABELS) < MERGED_SHARE
+    names = torch.where(merged, others, torch.arange(LABELS, device=labels.device)).to(torch.uint8)
+    return names.gather(1, labels.flatten(1).long()).view(labels.shape)
 
 
 def _labels(anatomies: Anatomies, coordinates: Tensor, growth: Tensor) -> Tensor:
@@ -89,28 +104,31 @@ def _labels(anatomies: Anatomies, coordinates: Tensor, growth: Tensor) -> Tensor
     return torch.stack([beside[:, :, 0], centre.view(families * patients, slices, side, side), beside[:, :, 1]], 2)
 
 
-def _coordinates(shape: BatchShape, generator: torch.Generator) -> Tensor:
+def _coordinates(shape: BatchShape, spread: Tensor, generator: torch.Generator) -> Tensor:
     """Where in its anatomy each point of each slice lies: float (F, P, S, 3, H, H, 3), last axis (x, y, z).
 
-    A family has one viewing direction, zoom and set of slice positions; a patient adds a small affine map and a smooth bend.
+    A family has one viewing direction, zoom and set of slice positions; a patient adds a small affine map and a smooth bend,
+    all times the family's `spread` float (F, 1, 1).
     """
     families, patients, slices = shape.families, shape.patients, shape.slices
     side = shape.size
     axis = (torch.arange(side, device=generator.device) + 0.5) * 2 / side - 1
     rows, columns = torch.meshgrid(axis, axis, indexing="ij")
     zoom = uniform(*ZOOM, generator, families, 1, 1)
-    position = uniform(-0.6, 0.6, generator, families, 1, slices) + 0.04 * normal(generator, families, patients, slices)
+    position = uniform(-0.6, 0.6, generator, families, 1, slices)
+    position = position + SLICE_JITTER * spread * normal(generator, families, patients, slices)
     step = uniform(*SLICE_STEP, generator, families, 1, 1)
     depth = torch.stack([position - step, position, position + step], -1).flatten(2)  # (F, P, S * 3)
     depth = depth[..., None, None].expand(*depth.shape, side, side)
     plane = torch.stack([columns, rows]) * zoom[..., None, None]  # (F, 1, 2, h, h)
     plane = plane[:, :, None].expand(families, patients, slices * 3, 2, side, side)
     points = torch.stack([plane[:, :, :, 0], plane[:, :, :, 1], depth], -1)  # (F, P, S * 3, h, h, 3)
-    points = points + _bend(points, patients, generator)
-    affine = _tilt(families * patients, generator) * torch.exp(SCALE * uniform(-1, 1, generator, families * patients, 1, 3))
+    points = points + _bend(points, patients, generator) * spread[..., None, None, None]
+    each = spread.repeat_interleave(patients, 0)
+    affine = _tilt(each, generator) * torch.exp(SCALE * each * uniform(-1, 1, generator, families * patients, 1, 3))
     view = random_rotation(generator, families).repeat_interleave(patients, 0)
     points = torch.einsum("vnhwc,vcd->vnhwd", points.flatten(0, 1), affine @ view)
-    centre = uniform(-0.25, 0.25, generator, families, 1, 3) + SHIFT * normal(generator, families, patients, 3)
+    centre = uniform(-0.25, 0.25, generator, families, 1, 3) + SHIFT * spread * normal(generator, families, patients, 3)
     points = points + centre.flatten(0, 1)[:, None, None, None]
     return points.clamp(-1, 1).view(families, patients, slices, 3, side, side, 3)
 
@@ -127,11 +145,11 @@ def _bend(points: Tensor, patients: int, generator: torch.Generator) -> Tensor:
     return (1 - along) * first + along * last
 
 
-def _tilt(count: int, generator: torch.Generator) -> Tensor:
-    """(count, 3, 3) rotations by up to TILT_DEGREES about a random axis (Rodrigues' formula)."""
-    device = generator.device
+def _tilt(spread: Tensor, generator: torch.Generator) -> Tensor:
+    """(V, 3, 3) rotations by up to `spread` (V, 1, 1) times TILT_DEGREES about a random axis (Rodrigues' formula)."""
+    count, device = len(spread), generator.device
     axis = normalize(normal(generator, count, 3), dim=1)
-    angle = math.radians(TILT_DEGREES) * uniform(-1, 1, generator, count, 1, 1)
+    angle = math.radians(TILT_DEGREES) * spread * uniform(-1, 1, generator, count, 1, 1)
     cross = torch.zeros(count, 3, 3, device=device)
     cross[:, 0, 1], cross[:, 0, 2], cross[:, 1, 2] = -axis[:, 2], axis[:, 1], -axis[:, 0]
     cross = cross - cross.transpose(1, 2)

@@ -15,6 +15,7 @@ NEIGHBOURS, REPEAT, RGB = 0, 1, 2
 COMPOSITION_SHARE = (0.55, 0.25, 0.20)
 SHARED_SHARE = 0.7  # of families whose patients are imaged alike, as one dataset's are; the others differ in everything
 CONTRAST_JITTER = 0.04
+HIDDEN_SHARE = 0.25  # of labels that are as bright as another: their place and their surroundings must tell them apart
 TEXTURE = 0.12
 BIAS = 0.4
 NOISE = 0.10
@@ -69,7 +70,10 @@ def _choices(shares: tuple[float, ...], count: int, generator: torch.Generator) 
 
 def _contrast(coloured: Tensor, label_count: int, protocol: Tensor, generator: torch.Generator) -> Tensor:
     """(V, 3, label_count) mean intensities; the three channels differ in coloured pictures only."""
-    contrast = uniform(0, 1, generator, len(coloured), 3, label_count)[protocol]
+    contrast = uniform(0, 1, generator, len(coloured), 3, label_count)
+    others = torch.randint(label_count, (len(coloured), 1, label_count), generator=generator, device=contrast.device)
+    hidden = uniform(0, 1, generator, len(coloured), 1, label_count) < HIDDEN_SHARE
+    contrast = torch.where(hidden, contrast.gather(2, others.expand_as(contrast)), contrast)[protocol]
     contrast = contrast + CONTRAST_JITTER * normal(generator, *contrast.shape)
     return torch.where(coloured[:, None, None], contrast, contrast[:, :1])
 

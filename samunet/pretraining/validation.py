@@ -22,7 +22,7 @@ from samunet.pretraining.batches import BatchShape, make_batch
 from samunet.pretraining.regions import SMALLEST_REGION, cell_coverage
 
 VALIDATION_SEED = 900_001  # no training seed comes near it
-FAMILIES, PATIENTS, SLICES = 6, 4, 3
+FAMILIES, PATIENTS, SLICES = 12, 4, 3
 LABELLED = 2  # patients of each family that a probe or a prompt may learn from
 PHANTOMS, PHANTOM_SLICES = 4, 8
 RIDGE = 10.0  # penalty of the probe, in pictures' cells

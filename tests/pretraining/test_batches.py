@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from samunet.pretraining import batches, rendering
-from samunet.pretraining.anatomy import OBJECTS, PARTITION
+from samunet.pretraining.anatomy import LABELS, OBJECTS, PARTITION
 from samunet.pretraining.batches import Batch, BatchShape, make_batch
 
 SHAPE = BatchShape(1, 4, 2, 64)
+WIDEST = torch.ones(1, 1, 1)  # patients of a family differ as much as they may
 
 
 def same(one: Batch, other: Batch) -> list[bool]:
@@ -130,7 +131,7 @@ def test_coordinates_stay_in_the_cube_and_slices_are_a_step_apart(monkeypatch) -
     monkeypatch.setattr(batches, "SLICE_STEP", (0.05, 0.05))
     monkeypatch.setattr(batches, "ZOOM", (0.1, 0.1))  # so small that no point meets the cube's side
     monkeypatch.setattr(batches, "uniform", lambda low, high, generator, *shape: torch.full(shape, (low + high) / 2))
-    points = batches._coordinates(BatchShape(1, 2, 1, 16), torch.Generator().manual_seed(0))
+    points = batches._coordinates(BatchShape(1, 2, 1, 16), WIDEST, torch.Generator().manual_seed(0))
     assert points.shape == (1, 2, 1, 3, 16, 16, 3)
     steps = (points[:, :, :, 1:] - points[:, :, :, :-1]).norm(dim=-1)
     torch.testing.assert_close(steps, torch.full_like(steps, 0.05))
@@ -138,13 +139,35 @@ def test_coordinates_stay_in_the_cube_and_slices_are_a_step_apart(monkeypatch) -
     across = (points[..., 1:, :] - points[..., :-1, :]).norm(dim=-1)
     torch.testing.assert_close(across, torch.full_like(across, 0.0125))
     monkeypatch.setattr(batches, "ZOOM", (9.0, 9.0))
-    points = batches._coordinates(BatchShape(1, 2, 1, 16), torch.Generator().manual_seed(0))
+    points = batches._coordinates(BatchShape(1, 2, 1, 16), WIDEST, torch.Generator().manual_seed(0))
     assert float(points.abs().max()) == 1.0
 
 
 def test_tilts_are_rotations_by_no_more_than_their_limit() -> None:
-    tilts = batches._tilt(200, torch.Generator().manual_seed(0))
+    tilts = batches._tilt(torch.ones(200, 1, 1), torch.Generator().manual_seed(0))
     torch.testing.assert_close(tilts @ tilts.transpose(1, 2), torch.eye(3).expand(200, 3, 3), atol=1e-5, rtol=0)
     degrees = torch.rad2deg(((tilts.diagonal(dim1=1, dim2=2).sum(1) - 1) / 2).clamp(-1, 1).acos())
     assert 18 < float(degrees.max()) <= 20.1
     assert bool((torch.linalg.det(tilts) > 0.99).all())
+    assert torch.equal(batches._tilt(torch.zeros(4, 1, 1), torch.Generator()), torch.eye(3).expand(4, 3, 3))
+
+
+def test_patients_of_a_family_without_spread_lie_alike() -> None:
+    def poses(spread: Tensor) -> Tensor:
+        return batches._coordinates(BatchShape(2, 3, 2, 16), spread, torch.Generator().manual_seed(0))
+
+    points = poses(torch.tensor([0.0, 1.0]).view(2, 1, 1))
+    torch.testing.assert_close(points[0, 1:, :, 1], points[0, :1, :, 1].expand(2, -1, -1, -1, -1))
+    away = (points[1, 1:, :, 1] - points[1, :1, :, 1]).abs().mean()
+    nearer = poses(torch.full((2, 1, 1), 0.1))
+    assert 0 < float((nearer[1, 1:, :, 1] - nearer[1, :1, :, 1]).abs().mean()) < 0.2 * float(away)
+
+
+def test_a_merged_label_bears_the_name_of_another_in_all_patients(monkeypatch) -> None:
+    labels = torch.arange(LABELS, dtype=torch.uint8).expand(2, 3, 1, 1, LABELS)
+    monkeypatch.setattr(batches, "MERGED_SHARE", 0.0)
+    assert torch.equal(batches._merged(labels, torch.Generator().manual_seed(0)), labels)
+    monkeypatch.setattr(batches, "MERGED_SHARE", 0.5)
+    names = batches._merged(labels, torch.Generator().manual_seed(0))
+    assert torch.equal(names, names[:, :1].expand_as(names)) and not torch.equal(names[0], names[1])
+    assert 5 <= int((names[:, 0] != labels[:, 0]).sum()) <= 23  # about 14 of 28
