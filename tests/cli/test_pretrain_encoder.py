@@ -76,7 +76,7 @@ def test_card_and_log_tell_how_it_was_made(trained) -> None:
     losses, validation = (json.loads(line) for line in (trained / LOG).read_text(encoding="utf-8").splitlines())
     for line in (losses, validation):
         assert (line["step"], line["size"], line["threads"]) == (2, 64, torch.get_num_threads())
-        assert line["learning_rate"] == pytest.approx(6e-4 * 2 / 100)
+        assert line["learning_rate"] == pytest.approx(4e-4 * 2 / 100)
         assert line["seconds"] == losses["seconds"] > 0
     assert validation["validation"] == figures and "validation" not in losses
     assert all(losses[name] > 0 for name in LOSSES)
