@@ -13,6 +13,8 @@ from typing import Any
 from samunet.errors import UserError
 
 TEMPORARY_PREFIX = ".unfinished-"
+_UMASK = os.umask(0)  # it cannot be asked for without being set
+os.umask(_UMASK)
 
 
 @contextmanager
@@ -20,7 +22,8 @@ def whole_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path` with the same ending; rename it to `path` when the block succeeds.
 
     The ending is kept because image writers choose the format by it. If the block raises, nothing stays behind.
-    A name left by a killed process is overwritten by the next one.
+    A name left by a killed process is overwritten by the next one. The file may be read by whom the process's umask says: safetensors
+    lets nobody but the owner, and results are shared.
 
     Raises:
         UserError: the folder cannot be written (read-only, or a file blocks the way).
@@ -32,6 +35,8 @@ def whole_file(path: Path) -> Iterator[Path]:
         if path.is_dir():
             raise IsADirectoryError(path)
         yield temporary
+        with suppress(OSError):  # a mount that knows no modes
+            temporary.chmod(0o666 & ~_UMASK)
         _flush(temporary)
         os.replace(temporary, path)
     except (PermissionError, NotADirectoryError, FileExistsError, IsADirectoryError) as fault:

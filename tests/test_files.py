@@ -48,6 +48,16 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX")
+def test_a_file_is_as_open_as_any_other_whoever_writes_it(tmp_path):
+    (tmp_path / "plain").write_text("x")
+    path = tmp_path / "weights.safetensors"
+    with whole_file(path) as temporary:
+        temporary.write_text("x")
+        temporary.chmod(0o600)  # as safetensors leaves it
+    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
 def test_a_killed_writer_leaves_the_old_file_and_the_next_one_overwrites_its_rest(tmp_path):
     path = tmp_path / "a.txt"
     write_text(path, "old")
