@@ -39,7 +39,7 @@ from samunet.planning.plans import Plans
 
 PLANS = "samunetPlans"
 # About a minute of one thread of a slow core at most, for the first a few seconds; the same for every encoder.
-ITERATIONS = {"probe": 400, "linear_head": 300, "cnn_head": 60, "autosam": 100}
+ITERATIONS = {"probe": 400, "linear_head": 300, "cnn_head": 45, "autosam": 150}
 PRIOR = "label_prior"
 PRIOR_ENCODER = "untrained"  # of whose plans label_prior takes the grid, which is the same for all
 
