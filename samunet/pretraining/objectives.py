@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -19,6 +20,7 @@ TEMPERATURE = 0.2
 CONTRAST_CHANNELS = 128
 FIRST_RIDGE, FIRST_SHARPNESS = 50.0, 3.0  # penalty in cells, and what the probe's answers in [0, 1] are multiplied by
 CLEAN_SCALE = 4.0  # clean blocks in [0, 1], of deviation about 1/4
+WAVES = 8  # along each side of the picture, that tell a place
 
 
 class Objectives(nn.Module):
@@ -29,6 +31,7 @@ class Objectives(nn.Module):
         self.projection = nn.Conv2d(EMBEDDING_CHANNELS, CONTRAST_CHANNELS, 1)
         self.log_ridge = nn.Parameter(torch.tensor(FIRST_RIDGE).log())
         self.log_block_ridge = nn.Parameter(torch.tensor(FIRST_RIDGE).log())
+        self.log_place_ridge = nn.Parameter(torch.tensor(FIRST_RIDGE).log())
         self.log_sharpness = nn.Parameter(torch.tensor(FIRST_SHARPNESS).log())
 
 
@@ -89,7 +92,7 @@ def probe(encoded: Encoded, extra: Objectives, generator: torch.Generator) -> Te
     fitted, read = _halves(encoded.embeddings.shape[1], generator)
     features, shares = _cells(encoded.embeddings), _cells(encoded.coverage)
     target, wanted = shares[:, fitted].flatten(1, 2), shares[:, read].flatten(1, 2)
-    answer = _ridge(features[:, fitted].flatten(1, 2), target, features[:, read].flatten(1, 2), extra.log_ridge.exp())
+    answer = ridge(features[:, fitted].flatten(1, 2), target, features[:, read].flatten(1, 2), extra.log_ridge.exp())
     known = (target.sum(1, keepdim=True) >= SMALLEST_REGION).float()
     logits = answer * extra.log_sharpness.exp() - 1e4 * (1 - known)
     wanted = wanted * known
@@ -110,10 +113,39 @@ def reconstruction(encoded: Encoded, extra: Objectives, generator: torch.Generat
                      for each in (clean, inside))
     features = _cells(encoded.embeddings)
     seen, unseen = features[:, fitted].flatten(0, 2)[None], features[:, read].flatten(0, 2)[None]
-    answer = _ridge(seen, blocks[:, fitted].flatten(0, 2)[None], unseen, extra.log_block_ridge.exp())
+    answer = ridge(seen, blocks[:, fitted].flatten(0, 2)[None], unseen, extra.log_block_ridge.exp())
     known = known[:, read].flatten(0, 2)[None]
     wrong = smooth_l1_loss(answer, blocks[:, read].flatten(0, 2)[None], reduction="none")
     return (wrong * known).sum() / known.sum().clamp_min(1)
+
+
+def position(encoded: Encoded, extra: Objectives, generator: torch.Generator) -> Tensor:
+    """Where in the picture each token stands, told from that token alone (mean squared error of `places`).
+
+    Read out by ridge regression, as `reconstruction`. In datasets whose images are cropped alike, place tells a linear head
+    more than brightness does. The other losses let its finer waves go.
+    """
+    fitted, read = _halves(encoded.embeddings.shape[1], generator)
+    features = _cells(encoded.embeddings)
+    waves = places(encoded.embeddings.shape[-1], features.device)
+    repeats = features.shape[2] // len(waves)
+    target = waves.repeat(len(features) * len(fitted) * repeats, 1)[None]
+    wanted = waves.repeat(len(features) * len(read) * repeats, 1)[None]
+    answer = ridge(features[:, fitted].flatten(0, 2)[None], target, features[:, read].flatten(0, 2)[None],
+                    extra.log_place_ridge.exp())
+    return (answer - wanted).square().mean()
+
+
+def places(grid: int, device: torch.device) -> Tensor:
+    """Cosine waves at the cells of a grid x grid picture, float (grid * grid, K), each of mean 0 and mean square 1.
+
+    All products of a wave along the rows and one along the columns, of 0 to WAVES - 1 half periods, but for the constant.
+    """
+    count = min(WAVES, grid)
+    along = (torch.arange(grid, device=device) + 0.5) * math.pi / grid
+    waves = torch.cos(along[:, None] * torch.arange(count, device=device)) * math.sqrt(2)
+    waves[:, 0] = 1.0
+    return torch.einsum("yi,xj->yxij", waves, waves).reshape(grid * grid, -1)[:, 1:]
 
 
 def _halves(patients: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -126,7 +158,7 @@ def _cells(maps: Tensor) -> Tensor:
     return maps.movedim(3, -1).flatten(2, 4)
 
 
-def _ridge(seen: Tensor, target: Tensor, unseen: Tensor, penalty: Tensor) -> Tensor:
+def ridge(seen: Tensor, target: Tensor, unseen: Tensor, penalty: Tensor | float) -> Tensor:
     """Answers (B, m, K) for `unseen` (B, m, D), of the ridge regression from `seen` (B, n, D) to `target` (B, n, K).
 
     The penalty is on the constant, too, so the answers of few cells shrink towards 0.

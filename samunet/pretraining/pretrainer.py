@@ -246,8 +246,10 @@ def loss_of(
             return objectives.contrastive(encoded, extra, generator)
         case "probe":
             return objectives.probe(encoded, extra, generator)
-        case _:
+        case "reconstruction":
             return objectives.reconstruction(encoded, extra, generator)
+        case _:
+            return objectives.position(encoded, extra, generator)
 
 
 def _spread_frequencies(sam: Sam) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 from samunet.errors import UserError
 from samunet.planning.encoder_spec import PATCH_SIZE
 
-LOSSES = ("promptable", "in_context", "contrastive", "probe", "reconstruction")
+LOSSES = ("promptable", "in_context", "contrastive", "probe", "reconstruction", "position")
 # Share of each loss in the encoder's gradient. Those that go through the mask decoder grow to theirs after its FIRST_LESSON until
 # it has had DECODER_STEPS: what a decoder wants that knows nothing yet is noise.
-SHARES = {"promptable": 0.5, "in_context": 0.5, "contrastive": 0.1, "probe": 1.0, "reconstruction": 0.3}
+SHARES = {"promptable": 0.5, "in_context": 0.5, "contrastive": 0.1, "probe": 1.0, "reconstruction": 0.3,
+          "position": 0.3}
 THROUGH_DECODER = ("promptable", "in_context")
 FIRST_LESSON, DECODER_STEPS = 200, 500
 PATIENTS, SLICES = 4, 2

@@ -19,6 +19,7 @@ from samunet.planning.encoder_spec import PATCH_SIZE
 from samunet.preprocessing.encoder_input import INPUT_STATISTICS, Z_SCORE_RANGE
 from samunet.pretraining.anatomy import LABELS
 from samunet.pretraining.batches import BatchShape, make_batch
+from samunet.pretraining.objectives import places, ridge
 from samunet.pretraining.regions import SMALLEST_REGION, cell_coverage
 
 VALIDATION_SEED = 900_001  # no training seed comes near it
@@ -32,6 +33,7 @@ RIDGE = 10.0  # penalty of the probe, in pictures' cells
 def validate(sam: Sam, size: int, device: torch.device) -> dict[str, float]:
     """Figures in [0, 1], higher is better.
 
+    place: R2 of `objectives.places`, told by a ridge regression from the tokens of other made families.
     probe_made, probe_phantom: mean Dice, over labels and on the token grid, of a ridge regression from embeddings to labels
     that is fitted on two patients of a family and read on the others. in_context: mean IoU of masks prompted by tokens of
     the two.
@@ -42,7 +44,7 @@ def validate(sam: Sam, size: int, device: torch.device) -> dict[str, float]:
     embeddings = embeddings.unflatten(1, (PATIENTS, SLICES))
     coverage = cell_coverage(batch)
     probes = [probe_dice(each, shares) for each, shares in zip(_standardised(embeddings), coverage, strict=True)]
-    figures = {"probe_made": float(np.mean(probes)), "in_context": _in_context_iou(embeddings, coverage, sam)}
+    figures = {"probe_made": float(np.mean(probes)), "place": place_told(_standardised(embeddings)), "in_context": _in_context_iou(embeddings, coverage, sam)}
     phantoms, truth = _phantoms(size, device)
     embedded = torch.stack([sam.image_encoder(patient) for patient in phantoms])
     figures["probe_phantom"] = probe_dice(_standardised(embedded), truth)
@@ -60,17 +62,26 @@ def probe_dice(embeddings: Tensor, coverage: Tensor) -> float:
     features = embeddings.movedim(2, -1).flatten(1, 3)
     truth = coverage.movedim(2, -1).flatten(1, 3)
     seen, target = features[:LABELLED].flatten(0, 1), truth[:LABELLED].flatten(0, 1)
-    mean = seen.mean(0)
-    seen = torch.cat([seen - mean, torch.ones_like(seen[:, :1])], 1)
-    gram = seen.T @ seen + RIDGE * torch.eye(seen.shape[1], device=seen.device)
-    weights = torch.linalg.solve(gram, seen.T @ target)
-    unseen = features[LABELLED:].flatten(0, 1)
-    answer = torch.cat([unseen - mean, torch.ones_like(unseen[:, :1])], 1) @ weights
+    answer = ridge(seen[None], target[None], features[LABELLED:].flatten(0, 1)[None], RIDGE)[0]
     wanted = truth[LABELLED:].flatten(0, 1)
     found = one_hot(answer.argmax(1), coverage.shape[2]) * wanted.sum(1, keepdim=True)  # padding is no answer
     usable = (target.sum(0) >= SMALLEST_REGION) & (wanted.sum(0) >= SMALLEST_REGION)
     dice = 2 * torch.minimum(found, wanted).sum(0) / (found.sum(0) + wanted.sum(0)).clamp_min(1e-6)
     return float(dice[usable].mean())
+
+
+def place_told(embeddings: Tensor) -> float:
+    """R2 of the waves that tell a token's place, fitted on the first half of the families, read on the others.
+
+    Arguments:
+        embeddings: float (F, P, S, 256, g, g).
+    """
+    waves = places(embeddings.shape[-1], embeddings.device)
+    features = embeddings.flatten(1, 2).flatten(3).transpose(2, 3).flatten(1, 2)  # (F, P * S * g * g, 256)
+    seen, unseen = features.tensor_split(2)
+    target, wanted = (waves.repeat(half.shape[0] * half.shape[1] // len(waves), 1) for half in (seen, unseen))
+    answer = ridge(seen.flatten(0, 1)[None], target[None], unseen.flatten(0, 1)[None], RIDGE)[0]
+    return float(1 - (answer - wanted).square().mean())  # the waves' mean square is 1
 
 
 def _standardised(embeddings: Tensor) -> Tensor:

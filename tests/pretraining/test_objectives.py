@@ -122,6 +122,32 @@ def test_contrast_takes_pure_cells_of_other_pictures_only(plain_projection) -> N
     assert float(objectives.contrastive(encoded, plain_projection, generator()).detach()) == 0
 
 
+def test_places_are_orthogonal_waves_of_mean_0_and_mean_square_1() -> None:
+    waves = objectives.places(16, torch.device("cpu"))
+    assert waves.shape == (256, 63)
+    torch.testing.assert_close(waves.T @ waves / 256, torch.eye(63), atol=1e-5, rtol=0)
+    torch.testing.assert_close(waves.mean(0), torch.zeros(63), atol=1e-5, rtol=0)
+    # A grid of 2 x 2: the middles lie at 1/4 and 3/4, the half wave there is sqrt(2) cos(pi / 4) = 1 and -1.
+    found = objectives.places(2, torch.device("cpu"))
+    torch.testing.assert_close(found, torch.tensor([[1.0, 1, 1], [-1, 1, -1], [1, -1, -1], [-1, -1, 1]]))
+
+
+def test_position_is_read_from_features_that_hold_it_and_not_from_blank_ones() -> None:
+    extra = Objectives()
+    with torch.no_grad():
+        extra.log_place_ridge.fill_(math.log(1e-3))
+    labels = balanced(8)
+    told = torch.zeros(1, 4, 1, 256, 8, 8)
+    told[:, :, :, :63] = objectives.places(8, torch.device("cpu")).T.view(63, 8, 8)
+    assert float(objectives.position(encoded_of(told, labels), extra, generator()).detach()) == pytest.approx(0, abs=1e-4)
+    blank = objectives.position(encoded_of(torch.zeros_like(told), labels), extra, generator())
+    assert float(blank.detach()) == pytest.approx(1.0)
+    # Half of the waves: the other half is unknown.
+    told[:, :, :, 31:] = 0.0
+    half = objectives.position(encoded_of(told, labels), extra, generator())
+    assert float(half.detach()) == pytest.approx(32 / 63, abs=1e-3)
+
+
 # --- all of them
 
 

@@ -73,9 +73,9 @@ def test_cells_are_slice_by_slice_and_row_by_row() -> None:
 def test_ridge_by_hand() -> None:
     seen, target = torch.tensor([[[4.0], [6.0]]]), torch.tensor([[[1.0], [3.0]]])
     # About the middle 5: slope 2 / (2 + 2), constant 4 / (2 + 2).
-    answer = objectives._ridge(seen, target, torch.tensor([[[8.0], [5.0]]]), torch.tensor(2.0))
+    answer = objectives.ridge(seen, target, torch.tensor([[[8.0], [5.0]]]), torch.tensor(2.0))
     torch.testing.assert_close(answer, torch.tensor([[[2.5], [1.0]]]))
-    answer = objectives._ridge(seen, target, torch.tensor([[[8.0], [5.0]]]), torch.tensor(0.0))
+    answer = objectives.ridge(seen, target, torch.tensor([[[8.0], [5.0]]]), torch.tensor(0.0))
     torch.testing.assert_close(answer, torch.tensor([[[5.0], [2.0]]]))
 
 
@@ -83,7 +83,7 @@ def test_ridge_is_least_squares_with_the_penalty_as_further_rows() -> None:
     random = np.random.default_rng(0)
     seen, target, unseen = (random.normal(1, 2, (2, *shape)) for shape in ((20, 6), (20, 3), (5, 6)))
     penalty = 7.0
-    found = objectives._ridge(torch.tensor(seen), torch.tensor(target), torch.tensor(unseen), torch.tensor(penalty))
+    found = objectives.ridge(torch.tensor(seen), torch.tensor(target), torch.tensor(unseen), torch.tensor(penalty))
     for index in range(2):  # each of a batch by itself
         middle = seen[index].mean(0)
         rows, asked = (np.hstack([each - middle, np.ones((len(each), 1))]) for each in (seen[index], unseen[index]))

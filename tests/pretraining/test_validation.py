@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from samunet.pretraining.validation import _phantoms, probe_dice
+from samunet.pretraining.objectives import places
+from samunet.pretraining.validation import _phantoms, place_told, probe_dice
 
 
 @pytest.fixture
@@ -72,6 +73,16 @@ def test_right_answers_to_cells_that_are_half_padding_have_dice_one(truth) -> No
     padded = truth.clone()
     padded[2:, :, :, 5] *= 0.5
     assert probe_dice(features(truth), padded) == pytest.approx(1, abs=1e-6)
+
+
+def test_place_is_told_as_far_as_the_waves_are_there() -> None:
+    waves = places(8, torch.device("cpu")).T.reshape(63, 8, 8)
+    embeddings = torch.zeros(2, 2, 1, 256, 8, 8)
+    embeddings[:, :, :, :63] = 10 * waves
+    assert place_told(embeddings) == pytest.approx(1, abs=1e-3)
+    embeddings[:, :, :, 21:] = 0.0  # two thirds of the waves
+    assert place_told(embeddings) == pytest.approx(1 / 3, abs=1e-3)
+    assert place_told(torch.zeros_like(embeddings)) == pytest.approx(0, abs=1e-6)
 
 
 def test_phantoms_are_normalised_pictures_with_the_coverage_of_their_cells() -> None:
