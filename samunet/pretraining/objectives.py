@@ -21,6 +21,7 @@ CONTRAST_CHANNELS = 128
 FIRST_RIDGE, FIRST_SHARPNESS = 50.0, 3.0  # penalty in cells, and what the probe's answers in [0, 1] are multiplied by
 CLEAN_SCALE = 4.0  # clean blocks in [0, 1], of deviation about 1/4
 WAVES = 8  # along each side of the picture, that tell a place
+PLACE_ERROR = 0.3  # of the waves' mean square, that is good enough: what the place does not fill is free for the picture
 
 
 class Objectives(nn.Module):
@@ -120,7 +121,7 @@ def reconstruction(encoded: Encoded, extra: Objectives, generator: torch.Generat
 
 
 def position(encoded: Encoded, extra: Objectives, generator: torch.Generator) -> Tensor:
-    """Where in the picture each token stands, told from that token alone (mean squared error of `places`).
+    """Where in the picture each token stands, told from that token alone (mean squared error of `places` beyond PLACE_ERROR).
 
     Read out by ridge regression, as `reconstruction`. In datasets whose images are cropped alike, place tells a linear head
     more than brightness does. The other losses let its finer waves go.
@@ -133,7 +134,7 @@ def position(encoded: Encoded, extra: Objectives, generator: torch.Generator) ->
     wanted = waves.repeat(len(features) * len(read) * repeats, 1)[None]
     answer = ridge(features[:, fitted].flatten(0, 2)[None], target, features[:, read].flatten(0, 2)[None],
                     extra.log_place_ridge.exp())
-    return (answer - wanted).square().mean()
+    return ((answer - wanted).square().mean() - PLACE_ERROR).clamp_min(0)
 
 
 def places(grid: int, device: torch.device) -> Tensor:
