@@ -27,7 +27,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-d", dest="dataset", required=True)
     parser.add_argument("--work", type=Path, required=True, help="folder of the trained encoders")
-    parser.add_argument("--phases", nargs="+", default=["128:200:2"], help="one budget for all (default: 128:200:2)")
+    parser.add_argument("--phases", nargs="+", default=["128:600:2"],
+                        help="one budget for all, in which the decoder's losses have their whole share at the end (default: 128:600:2)")
     parser.add_argument("--output", type=Path, help="a JSON line is appended")
     options = parser.parse_args()
     encoders = {name: trained(options, name) for name in ("", *LOSSES)}

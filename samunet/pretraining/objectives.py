@@ -129,11 +129,9 @@ def position(encoded: Encoded, extra: Objectives, generator: torch.Generator) ->
     fitted, read = _halves(encoded.embeddings.shape[1], generator)
     features = _cells(encoded.embeddings)
     waves = places(encoded.embeddings.shape[-1], features.device)
-    repeats = features.shape[2] // len(waves)
-    target = waves.repeat(len(features) * len(fitted) * repeats, 1)[None]
-    wanted = waves.repeat(len(features) * len(read) * repeats, 1)[None]
-    answer = ridge(features[:, fitted].flatten(0, 2)[None], target, features[:, read].flatten(0, 2)[None],
-                    extra.log_place_ridge.exp())
+    seen, unseen = features[:, fitted].flatten(0, 2), features[:, read].flatten(0, 2)
+    target, wanted = (waves.repeat(len(tokens) // len(waves), 1) for tokens in (seen, unseen))
+    answer = ridge(seen[None], target[None], unseen[None], extra.log_place_ridge.exp())[0]
     return ((answer - wanted).square().mean() - PLACE_ERROR).clamp_min(0)
 
 
