@@ -7,7 +7,7 @@ from dataclasses import dataclass
 PATCH_SIZE = 16
 EMBEDDING_CHANNELS = 256
 # What every command uses where --encoder is not given.
-DEFAULT_ENCODER = "untrained"
+DEFAULT_ENCODER = "mini"
 
 
 @dataclass(frozen=True)

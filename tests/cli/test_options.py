@@ -29,7 +29,7 @@ def test_flags_are_nnunets():
 def test_defaults():
     given = plan_experiment.parser().parse_args(["-d", "4"])
     assert options.workers_of(given) == default_workers()
-    assert (given.encoder, given.plans_name, given.gpu_memory_target) == ("untrained", "samunetPlans", 8.0)
+    assert (given.encoder, given.plans_name, given.gpu_memory_target) == ("mini", "samunetPlans", 8.0)
     assert (given.groups, given.overwrite_target_spacing, given.raw) == (None, None, None)
 
 

@@ -44,13 +44,13 @@ def test_val_only_validates(asked) -> None:
     assert train.main(["27", "label_prior", "all", "--val", "-np", "1"]) == 0
     [(name, request, _, named)] = asked
     assert name == "validate_model" and named == {"workers": 1}
-    assert request.iterations is None and request.encoder == "untrained"
+    assert request.iterations is None and request.encoder == "mini"
 
 
 def test_the_untrained_encoder_is_told_in_one_line_where_it_is_used(asked, capsys) -> None:
-    train.main(["27", "cnn_head", "0"])
+    train.main(["27", "cnn_head", "0", "--encoder", "untrained"])
     assert capsys.readouterr().err.count("untrained") == 1
-    train.main(["27", "label_prior", "0"])
+    train.main(["27", "label_prior", "0", "--encoder", "untrained"])
     assert "untrained" not in capsys.readouterr().err
 
 
