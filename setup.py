@@ -21,6 +21,7 @@ COMMANDS = (
     "download_checkpoint",
     "cache",
     "pretrain_encoder",
+    "benchmark",
     "info",
 )
 
@@ -29,6 +30,7 @@ BASE = [
     "torchvision>=0.19",  # segment-anything imports it; must be of the same release as torch
     "segment-anything>=1.0",
     "batchgenerators>=0.25.1",
+    "dynamic-network-architectures>=0.4",
     "SimpleITK>=2.3",
     "scipy>=1.11",
     "scikit-image>=0.22",
@@ -59,7 +61,7 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     packages=find_packages(include=["samunet", "samunet.*"]),
-    package_data={"samunet": ["py.typed", "**/*.json", "**/*.safetensors"]},
+    package_data={"samunet": ["py.typed", "**/*.json", "**/*.safetensors", "**/*.j2"]},
     python_requires=">=3.11,<3.14",
     install_requires=BASE,
     extras_require=EXTRAS,
