@@ -31,11 +31,13 @@ from samunet.networks.checkpoints import Encoder, load_encoder
 from samunet.networks.sam import build_sam
 from samunet.planning.plans import DatasetPlan, EncoderPlan, Plans
 from samunet.preprocessing.case import CaseProperties, PreparedCase
+from samunet.preprocessing.case_inputs import CaseInputs
 from samunet.preprocessing.embedding_cache import embeddings_of
-from samunet.preprocessing.embeddings import CaseEmbeddings, RecentInputs, StoredCaseEmbeddings
+from samunet.preprocessing.embeddings import RecentInputs, StoredCaseEmbeddings
 from samunet.preprocessing.store import ArrayStore
+from samunet.training.batches import TileBatches
 from samunet.training.sampling import LabelSlices, Sampler
-from samunet.training.trainer import TrainingSet, seconds_per_iteration
+from samunet.training.trainer import seconds_per_iteration
 from samunet.variants.base import EmbeddingVariant, VariantContext
 from samunet.variants.registry import variant_class
 
@@ -82,15 +84,15 @@ def measured(name: str, options: argparse.Namespace) -> list[dict[str, Any]]:
         inputs = RecentInputs(arrays, plans, encoder)
         names = arrays.names()
         cached = embeddings_of(names, arrays, plans, encoder, Path(folder) / "embeddings")
-        ways = {"cached": training_set(cached, arrays),
-                "in_loop": training_set({case: StoredCaseEmbeddings(case, inputs) for case in names}, arrays)}
+        ways = {"cached": batches_of(cached, arrays, setting),
+                "in_loop": batches_of({case: StoredCaseEmbeddings(case, inputs) for case in names}, arrays, setting)}
         context = VariantContext(LABELS, plans.dataset, plans.for_encoder(encoder.spec.id), encoder.sam_state)
         return [{"encoder": name, "input_size": setting.input_size, "batch": setting.batch_size, "head": head,
                  **rates(head, context, ways, setting, device, options)} for head in options.heads]
 
 
 def rates(
-    head: str, context: VariantContext, ways: dict[str, TrainingSet], setting: Setting, device: torch.device,
+    head: str, context: VariantContext, ways: dict[str, TileBatches], setting: Setting, device: torch.device,
     options: argparse.Namespace,
 ) -> dict[str, Any]:
     """Iterations a second each way, and how many times faster the cache is."""
@@ -99,9 +101,8 @@ def rates(
     variant = variant_class(head)(context)
     assert isinstance(variant, EmbeddingVariant)
     for _ in range(options.rounds):
-        for way, cases in ways.items():
-            sampler = Sampler(cases.labels, LABELS, setting.batch_size, 0)
-            seconds[way].append(seconds_per_iteration(variant, cases, sampler, device, options.iterations))
+        for way, batches in ways.items():
+            seconds[way].append(seconds_per_iteration(variant, batches, device, options.iterations))
     cached, in_loop = median(seconds["cached"]), median(seconds["in_loop"])
     return {"cached": 1 / cached, "in_loop": 1 / in_loop, "ratio": in_loop / cached, "seconds": seconds}
 
@@ -136,12 +137,13 @@ def made_dataset(encoder: Encoder, setting: Setting, cache_dtype: str, folder: P
     return Plans("made", "made", dataset, {encoder.spec.id: section}), arrays
 
 
-def training_set(sources: dict[str, CaseEmbeddings], arrays: ArrayStore) -> TrainingSet:
+def batches_of(sources: dict[str, CaseInputs], arrays: ArrayStore, setting: Setting) -> TileBatches:
     names: Sequence[str] = list(sources)
     segmentations = [arrays.segmentation(name) for name in names]
     labels = [LabelSlices.build(each[0], sources[name].frame, LABELS)
               for name, each in zip(names, segmentations, strict=True) if each is not None]
-    return TrainingSet(names, [sources[name] for name in names], labels)
+    sampler = Sampler(labels, LABELS, setting.batch_size, 0)
+    return TileBatches(names, [sources[name] for name in names], labels, sampler)
 
 
 def content(options: argparse.Namespace, rows: list[dict[str, Any]]) -> dict[str, Any]:

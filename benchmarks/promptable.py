@@ -45,7 +45,7 @@ from samunet.networks.mask_decoding import decode_masks
 from samunet.networks.sam import build_mask_decoder, build_prompt_encoder
 from samunet.planning.encoder_spec import PATCH_SIZE
 from samunet.planning.groups import kept_groups
-from samunet.preprocessing.embeddings import CaseEmbeddings
+from samunet.preprocessing.case_inputs import CaseInputs
 from samunet.training.experiment import Experiment, open_experiment
 from samunet.training.sampling import OUTSIDE
 from samunet.training.settings import Request
@@ -129,7 +129,7 @@ def iou(first: np.ndarray, second: np.ndarray) -> float:
     return float((first & second).sum() / (first | second).sum())
 
 
-def tiled(experiment: Experiment, name: str, source: CaseEmbeddings) -> tuple[Tensor, np.ndarray]:
+def tiled(experiment: Experiment, name: str, source: CaseInputs) -> tuple[Tensor, np.ndarray]:
     """Embeddings (Z, 256, g, g) of all slices of a case, and its class masks bool (Z, F, rows, columns)."""
     if len(source.frame.starts) > 1 or experiment.plans.dataset.channel_names[1:]:
         sys.exit(f"{name}: this script takes images of one channel whose slices fit one tile")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from samunet.cli.main import command
@@ -66,6 +69,8 @@ def parser() -> argparse.ArgumentParser:
     sitting.add_argument("--val", action="store_true", help="only validate a finished run once more")
     parser.add_argument("--npz", action="store_true", help="also save the probabilities of the validation cases")
     parser.add_argument("-device", default=None, metavar="NAME", help="cpu, cuda or mps (default: cuda if there is one)")
+    parser.add_argument("-num_gpus", type=int, default=1, metavar="N",
+                        help="cards that share each batch (on a CPU: processes), through torchrun (default: 1)")
     add_workers(parser)
     add_paths(parser)
     return parser
@@ -74,8 +79,12 @@ def parser() -> argparse.ArgumentParser:
 @command
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parser().parse_args(arguments)
-    if entry(options.variant).needs == "embeddings":  # a wrong name is told before torch is loaded
+    if entry(options.variant).needs_encoder:  # a wrong name is told before torch is loaded
         encoder_of(options)
+    if options.num_gpus > 1 and "RANK" not in os.environ:
+        launch(options.num_gpus, sys.argv[1:] if arguments is None else arguments)
+        return
+    from samunet.networks.processes import joined
     from samunet.training.run import train_model, validate_model
     from samunet.training.settings import ITERATIONS_PER_EPOCH, Request
 
@@ -97,8 +106,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     paths = paths_of(options)
     if options.val:
         validate_model(request, paths, workers=workers_of(options))
-    else:
-        train_model(request, paths, must_continue=options.must_continue, workers=workers_of(options))
+        return
+    with joined(request.device) as device:
+        train_model(replace(request, device=device), paths, must_continue=options.must_continue, workers=workers_of(options))
+
+
+def launch(processes: int, arguments: Sequence[str]) -> None:
+    """Run this command in several processes of this machine; ends with the exit code of the first that failed."""
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.run import main as torchrun
+
+    try:
+        torchrun(["--standalone", "--nproc-per-node", str(processes), "-m", "samunet.cli.train", *arguments])
+    except ChildFailedError as fault:
+        sys.exit(fault.get_first_failure()[1].exitcode)
 
 
 def default_device() -> str:
@@ -106,3 +127,7 @@ def default_device() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+if __name__ == "__main__":  # torchrun -m samunet.cli.train
+    sys.exit(main())

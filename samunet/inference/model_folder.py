@@ -18,7 +18,7 @@ from samunet.files import read_json
 from samunet.networks.checkpoints import Encoder, load_encoder
 from samunet.planning.encoder_spec import NAMED_ENCODERS
 from samunet.planning.plans import Plans
-from samunet.variants.base import EmbeddingVariant, Variant, VariantContext
+from samunet.variants.base import TrainedVariant, Variant, VariantContext
 from samunet.variants.registry import entry, variant_class
 
 TRAINED_BY = "samunet_train"
@@ -49,7 +49,7 @@ class ModelEntry:
 class TrainedModel:
     """What prediction needs: `variants` has one entry for each of `folds`, on the chosen device.
 
-    `encoder` is None where the variant reads no embeddings; `dataset` is the content of dataset.json.
+    `encoder` is None where the variant needs none; `dataset` is the content of dataset.json.
     """
 
     folder: Path
@@ -145,11 +145,11 @@ def load_model(folder: Path, folds: Sequence[str] | None, device: torch.device) 
     labels = LabelSpace.from_dataset_json(dataset, str(folder / "dataset.json"))
     first = next(iter(runs.values()))
     section = plans.for_encoder(first["encoder"]["id"])
-    context = VariantContext(labels, plans.dataset, section, {})
-    variants = tuple(_loaded(folder / f"fold_{fold}", run["variant"], context, device) for fold, run in runs.items())
     encoder = None
-    if entry(first["variant"]).needs == "embeddings":
+    if entry(first["variant"]).needs_encoder:
         encoder = _matching_encoder(folder, runs, section.input_size, device)
+    context = VariantContext(labels, plans.dataset, section, {}, encoder)
+    variants = tuple(_loaded(folder / f"fold_{fold}", run["variant"], context, device) for fold, run in runs.items())
     return TrainedModel(folder, tuple(runs), variants, plans, encoder, labels, dataset)
 
 
@@ -191,7 +191,7 @@ def _loaded(fold: Path, name: str, context: VariantContext, device: torch.device
     except (OSError, SafetensorError, KeyError, RuntimeError) as fault:
         raise UserError("A trained model's checkpoint must be whole, and made by the same variant and plans.", where=path,
                         found=str(fault), mend="Copy the model's folder again, or train the fold again.") from fault
-    if isinstance(variant, EmbeddingVariant):
+    if isinstance(variant, TrainedVariant):
         variant.network.to(device)
     return variant
 

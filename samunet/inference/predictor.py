@@ -7,13 +7,12 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from samunet.errors import UserError
 from samunet.inference.sliding_window import Pick, Slab, sliding_window
 from samunet.networks.checkpoints import Encoder
 from samunet.planning.plans import Plans
 from samunet.preprocessing.case import PreparedCase
-from samunet.preprocessing.embeddings import CaseEmbeddings, LiveEmbeddings
-from samunet.variants.base import Comparator, EmbeddingVariant, Variant, device_of
+from samunet.preprocessing.case_inputs import CaseInputs
+from samunet.variants.base import Comparator, TrainedVariant, Variant, device_of
 
 MIRRORS = ((0,), (1,), (0, 1))
 
@@ -25,7 +24,7 @@ def predict_case(
     plans: Plans,
     encoder: Encoder | None,
     *,
-    embeddings: CaseEmbeddings | None = None,
+    embeddings: CaseInputs | None = None,
     tta: bool = False,
     step: float | None = None,
 ) -> Iterator[Slab]:
@@ -35,10 +34,10 @@ def predict_case(
         variants: one trained variant, or one for each fold, all of the same class; their logits are averaged.
         case: the preprocessed case; its segmentation is never read.
         plans: the plans that `case` and the variants were made with.
-        encoder: encodes the tiles that `embeddings` does not hold; not needed by comparators or with `embeddings`.
+        encoder: what the variants read the case with, where they need one; not needed with `embeddings` and without `tta`.
         embeddings: cached embeddings of the case without mirroring. Their own tile grid is used, whatever `step` says.
         tta: average the logits of the tiles and of their mirror images along rows, columns and both. Mirrored tiles are
-            always encoded anew.
+            always made anew.
         step: fraction of a tile between neighbours; None takes the plan's.
 
     Yields:
@@ -50,45 +49,37 @@ def predict_case(
     if isinstance(variants[0], Comparator):
         yield 0, _mean([variant.predict(case) for variant in variants if isinstance(variant, Comparator)]).numpy()
         return
-    heads = [variant for variant in variants if isinstance(variant, EmbeddingVariant)]
-    sources = _sources(case, plans, encoder, embeddings, tta, step)
+    networks = [variant for variant in variants if isinstance(variant, TrainedVariant)]
+    sources = _sources(networks[0], case, plans, encoder, embeddings, tta, step)
     clean = sources[0][1]
-    for head in heads:
-        head.network.eval()
+    for each in networks:
+        each.network.eval()
     yield from sliding_window(
-        lambda picks: _logits(heads, sources, picks)[:, :, None],
-        clean.frame,
-        clean.depth,
-        batch_size=heads[0].context.encoder_plan.batch_size,
+        lambda picks: _logits(networks, sources, picks)[:, :, None], clean.frame, clean.depth, batch_size=networks[0].batch_size(networks[0].context)
     )
 
 
 def _sources(
-    case: PreparedCase, plans: Plans, encoder: Encoder | None, embeddings: CaseEmbeddings | None, tta: bool,
+    variant: TrainedVariant, case: PreparedCase, plans: Plans, encoder: Encoder | None, given: CaseInputs | None, tta: bool,
     step: float | None,
-) -> list[tuple[tuple[int, ...], CaseEmbeddings]]:
-    """(mirrored axes, embeddings of the tiles so mirrored), the unmirrored first."""
-    if encoder is None:
-        if embeddings is None or tta:
-            raise UserError("An encoder is needed where embeddings are not cached.", where=case.properties.name)
-        return [((), embeddings)]
-    clean = LiveEmbeddings(case, plans, encoder, step=step) if embeddings is None else embeddings
+) -> list[tuple[tuple[int, ...], CaseInputs]]:
+    """(mirrored axes, inputs of the tiles so mirrored), the unmirrored first."""
+    clean = variant.inputs_of(case, plans, encoder, step=step) if given is None else given
     mirrors = MIRRORS if tta else ()
-    mirrored = [(axes, LiveEmbeddings(case, plans, encoder, mirror=axes, step=clean.frame.step)) for axes in mirrors]
-    return [((), clean), *mirrored]
+    return [((), clean), *((axes, variant.inputs_of(case, plans, encoder, axes, clean.frame.step)) for axes in mirrors)]
 
 
 def _logits(
-    heads: Sequence[EmbeddingVariant], sources: Sequence[tuple[tuple[int, ...], CaseEmbeddings]], picks: Sequence[Pick]
+    variants: Sequence[TrainedVariant], sources: Sequence[tuple[tuple[int, ...], CaseInputs]], picks: Sequence[Pick]
 ) -> Tensor:
-    """Logits float32 (B, K, rows, columns), the mean over mirrors and folds; embeddings are read once for all folds."""
-    device = device_of(heads[0])
+    """Logits float32 (B, K, rows, columns), the mean over mirrors and folds; inputs are read once for all folds."""
+    device = device_of(variants[0])
     views = []
     with torch.autocast(device.type, enabled=device.type == "cuda"):
         for mirror, source in sources:
-            embeddings = source.read(picks).to(device)
-            for head in heads:
-                logits = head.logits(embeddings).float()
+            inputs = source.read(picks).to(device)
+            for variant in variants:
+                logits = variant.logits(inputs).float()
                 views.append(logits.flip([axis + 2 for axis in mirror]) if mirror else logits)
     return _mean(views)
 

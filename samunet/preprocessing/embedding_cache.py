@@ -17,6 +17,7 @@ from samunet.console import progress, say
 from samunet.files import make_folder
 from samunet.networks.checkpoints import Encoder
 from samunet.planning.plans import Plans
+from samunet.preprocessing.case_inputs import CaseInputs
 from samunet.preprocessing.embedding_store import (
     NEVER_WRITTEN,
     CachedEmbeddings,
@@ -25,7 +26,6 @@ from samunet.preprocessing.embedding_store import (
     stored_bytes,
 )
 from samunet.preprocessing.embeddings import (
-    CaseEmbeddings,
     LiveEmbeddings,
     RecentInputs,
     StoredCaseEmbeddings,
@@ -75,14 +75,14 @@ def open_embeddings(
 
 def embeddings_of(
     names: Sequence[str], arrays: ArrayStore, plans: Plans, encoder: Encoder, folder: Path
-) -> dict[str, CaseEmbeddings]:
+) -> dict[str, CaseInputs]:
     """The embeddings of cases by name: cached where there is room for it, else encoded whenever they are read.
 
     The numbers are the same either way.
     """
     store, plan = ensure_embeddings(names, arrays, plans, encoder, folder), plans.for_encoder(encoder.spec.id)
     inputs = RecentInputs(arrays, plans, encoder)
-    sources: dict[str, CaseEmbeddings] = {}
+    sources: dict[str, CaseInputs] = {}
     for name in names:
         expected = signature(arrays.properties(name), plans.dataset, plan, encoder)
         sources[name] = (StoredCaseEmbeddings(name, inputs) if store.difference(name, expected)

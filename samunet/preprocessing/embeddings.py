@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from samunet.planning.encoder_spec import PATCH_SIZE
 from samunet.planning.plans import EncoderPlan, Plans
 from samunet.planning.tiles import TileFrame
 from samunet.preprocessing.case import PreparedCase
+from samunet.preprocessing.case_inputs import CaseInputs, Pick
 from samunet.preprocessing.encoder_input import EncoderInput
 from samunet.preprocessing.quantize import rounded
 from samunet.preprocessing.store import ArrayStore
@@ -26,19 +26,6 @@ AT_ONCE, AT_ONCE_ON_GPU = 8, 64
 REFERENCE_TOKENS = 256
 # Images of cases that are encoded when they are read stay in memory up to this.
 RECENT_BYTES = 10**9
-
-Pick = tuple[int, int]
-
-
-class CaseEmbeddings(Protocol):
-    """Embeddings of one case, or of one of its views, by (slice, tile index of `frame`)."""
-
-    frame: TileFrame
-    depth: int
-
-    def read(self, picks: Sequence[Pick]) -> Tensor:
-        """Float32 (B, D, g, g) on the CPU."""
-        ...
 
 
 class EncodedWhenRead(ABC):
@@ -122,7 +109,7 @@ class StoredCaseEmbeddings(EncodedWhenRead):
         return self._inputs.get(self._name)
 
 
-def read_across(sources: Sequence[CaseEmbeddings], picks: Sequence[Pick]) -> Tensor:
+def read_across(sources: Sequence[CaseInputs], picks: Sequence[Pick]) -> Tensor:
     """One embedding for each pair of a case and a pick in it, float32 (B, D, g, g).
 
     What is encoded when it is read is encoded together: cases of one plan and encoder share their batches.

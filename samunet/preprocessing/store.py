@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import blosc2
 import numpy as np
@@ -51,6 +52,10 @@ class ArrayStore:
         """The preprocessed image, float32 (C, Z, Y, X)."""
         return self._read(self._image_path(name))
 
+    def image_slice(self, name: str, plane: int) -> np.ndarray:
+        """One slice of the preprocessed image, float32 (C, Y, X), without reading the others."""
+        return self._read(self._image_path(name), (slice(None), plane))
+
     def segmentation(self, name: str) -> np.ndarray | None:
         """The preprocessed segmentation, int16 (1, Z, Y, X), -1 outside the non-zero mask; None for an unlabelled case."""
         if self.properties(name).segmentation_digest is None:
@@ -93,9 +98,9 @@ class ArrayStore:
     def _segmentation_path(self, name: str) -> Path:
         return self.folder / f"{name}_seg.b2nd"
 
-    def _read(self, path: Path) -> np.ndarray:
+    def _read(self, path: Path, part: Any = ...) -> np.ndarray:
         try:
-            return blosc2.open(str(path), mode="r", dparams={"nthreads": 1})[...]
+            return blosc2.open(str(path), mode="r", dparams={"nthreads": 1})[part]
         except (FileNotFoundError, RuntimeError, ValueError) as fault:
             raise UserError("A preprocessed array must be whole.", where=path, found=str(fault),
                             mend=f"Remove {self.folder} and run samunet_preprocess again.") from fault

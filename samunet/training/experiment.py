@@ -9,7 +9,6 @@ from typing import overload
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from samunet.dataset.dataset import RawDataset, load_dataset
 from samunet.dataset.paths import Paths, find_dataset
@@ -22,14 +21,14 @@ from samunet.planning.plans import EncoderPlan, Plans, digest_of_section
 from samunet.planning.shots import draw_shots
 from samunet.planning.splits import ensure_splits, fold_cases
 from samunet.preprocessing.case import PreparedCase
+from samunet.preprocessing.case_inputs import CaseInputs
 from samunet.preprocessing.embedding_cache import embeddings_of
-from samunet.preprocessing.embeddings import CaseEmbeddings
 from samunet.preprocessing.store import ArrayStore
 from samunet.preprocessing.views import ViewedArrays, clean_pictures, views_for
 from samunet.training.checkpoints import start_from
 from samunet.training.run_folder import RunFolder
 from samunet.training.settings import Request, Settings
-from samunet.variants.base import EmbeddingVariant, Variant, VariantContext
+from samunet.variants.base import TrainedVariant, Variant, VariantContext
 from samunet.variants.registry import entry, variant_class
 
 
@@ -37,7 +36,8 @@ from samunet.variants.registry import entry, variant_class
 class Experiment:
     """A request, resolved against what planning and preprocessing have written.
 
-    `encoder` is None for variants that read no embeddings. Case names are sorted.
+    `encoder` is None for variants that need none. `unlabelled_cases` are those whose images alone may be learned from: the
+    fold's training cases without those that belong to a drawn patient and were not drawn. Case names are sorted.
     """
 
     request: Request
@@ -45,8 +45,10 @@ class Experiment:
     plans: Plans
     section: EncoderPlan
     encoder: Encoder | None
+    context: VariantContext
     arrays: ArrayStore
     train_cases: tuple[str, ...]
+    unlabelled_cases: tuple[str, ...]
     val_cases: tuple[str, ...]
     settings: Settings
     folder: RunFolder
@@ -55,9 +57,7 @@ class Experiment:
     def build_variant(self) -> Variant:
         """The variant as it stands before training: weights drawn under the seed, or pretrained ones."""
         torch.manual_seed(self.settings.seed)
-        sam_state: dict[str, Tensor] = self.encoder.sam_state if self.encoder else {}
-        context = VariantContext(self.dataset.labels, self.plans.dataset, self.section, sam_state)
-        variant = variant_class(self.settings.variant)(context)
+        variant = variant_class(self.settings.variant)(self.context)
         if self.request.pretrained_weights:
             start_from(self.request.pretrained_weights, variant)
         return variant
@@ -70,7 +70,7 @@ class Experiment:
                             mend="Run samunet_preprocess again.")
         return segmentation[0]
 
-    def embeddings(self, names: Sequence[str]) -> dict[str, CaseEmbeddings]:
+    def embeddings(self, names: Sequence[str]) -> dict[str, CaseInputs]:
         """The embeddings of cases by name, cached; what is missing or out of date is made first.
 
         What the disk has no room for is encoded whenever it is read, to the same numbers.
@@ -138,7 +138,6 @@ def open_experiment(request: Request, paths: Paths) -> Experiment:
     Raises:
         UserError: unknown dataset, variant, fold or encoder; no plans or arrays; more shots than cases.
     """
-    needs_embeddings = entry(request.variant).needs == "embeddings"
     raw = find_dataset(paths.raw, request.dataset)
     dataset = load_dataset(raw)
     preprocessed = paths.preprocessed / raw.name
@@ -146,35 +145,42 @@ def open_experiment(request: Request, paths: Paths) -> Experiment:
     spec = encoder_spec(request.encoder)
     section = plans.for_encoder(spec.id)
     arrays = ViewedArrays(preprocessed / request.plans_name / "arrays", plans.dataset)
-    train, val = _cases(request, dataset, preprocessed)
+    train, unlabelled, val = cases_of(request, dataset, preprocessed)
     device = chosen_device(request.device)
     encoder = None
-    if needs_embeddings:
+    if entry(request.variant).needs_encoder:
         encoder = load_encoder(request.encoder, section.input_size, device)
     name = f"{request.variant}__{request.plans_name}__{spec.id}"
     parent = paths.results / raw.name / name
     if request.shots is not None:
         parent /= f"shots{request.shots}_draw{request.draw}"
-    settings = _settings(request, raw.name, plans, section, encoder, arrays, train, val)
-    return Experiment(request, dataset, plans, section, encoder, arrays, train, val, settings,
+    context = VariantContext(dataset.labels, plans.dataset, section, encoder.sam_state if encoder else {}, encoder)
+    settings = _settings(request, raw.name, plans, context, arrays, train, val)
+    return Experiment(request, dataset, plans, section, encoder, context, arrays, train, unlabelled, val, settings,
                       RunFolder(parent, request.fold), preprocessed)
 
 
-def _cases(request: Request, dataset: RawDataset, preprocessed: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Training cases (the drawn shots) and validation cases of the fold, sorted; all of them are labelled."""
+def cases_of(request: Request, dataset: RawDataset, preprocessed: Path) -> tuple[tuple[str, ...], ...]:
+    """Training cases (the drawn shots), cases for images alone, and validation cases of the fold, sorted."""
     train, val = fold_cases(ensure_splits(dataset, preprocessed, None), request.fold, dataset)
+    drawn, groups = train, kept_groups(preprocessed) or {}
     if request.shots is not None:
-        train = draw_shots(train, kept_groups(preprocessed), request.shots, request.draw)
-    return tuple(sorted(train)), tuple(sorted(val))
+        drawn = draw_shots(train, groups or None, request.shots, request.draw)
+    patients = {groups.get(name, name) for name in drawn}
+    unlabelled = [name for name in train if name in drawn or groups.get(name, name) not in patients]
+    return tuple(sorted(drawn)), tuple(sorted(unlabelled)), tuple(sorted(val))
 
 
 def _settings(
-    request: Request, dataset: str, plans: Plans, section: EncoderPlan, encoder: Encoder | None, arrays: ArrayStore,
-    train: Sequence[str], val: Sequence[str],
+    request: Request, dataset: str, plans: Plans, context: VariantContext, arrays: ArrayStore, train: Sequence[str],
+    val: Sequence[str],
 ) -> Settings:
-    kind = variant_class(request.variant)
-    learns = issubclass(kind, EmbeddingVariant)
-    iterations = request.iterations or (section.head_iterations if request.minutes is None else None)
+    section, encoder = context.encoder_plan, context.encoder
+    found = variant_class(request.variant)
+    kind = found if issubclass(found, TrainedVariant) else None
+    iterations: int | None = 0
+    if kind:
+        iterations = request.iterations or (kind.iterations(context) if request.minutes is None else None)
     properties = {name: arrays.properties(name) for name in {*train, *val}}
     digests = {name: [each.image_digest, each.segmentation_digest] for name, each in properties.items()}
     weights = request.pretrained_weights
@@ -186,11 +192,11 @@ def _settings(
         fold=request.fold,
         plans=plans.plans_name,
         encoder=section.encoder,
-        iterations=iterations if learns else 0,
-        minutes=request.minutes if learns else None,
-        batch_size=section.batch_size if learns else 0,
-        learning_rate=kind.learning_rate if issubclass(kind, EmbeddingVariant) else 0.0,
-        weight_decay=kind.weight_decay if issubclass(kind, EmbeddingVariant) else 0.0,
+        iterations=iterations,
+        minutes=request.minutes if kind else None,
+        batch_size=kind.batch_size(context) if kind else 0,
+        learning_rate=kind.learning_rate if kind else 0.0,
+        weight_decay=kind.weight_decay if kind else 0.0,
         seed=request.seed,
         shots=request.shots,
         draw=request.draw,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -18,8 +17,9 @@ import samunet
 from samunet.console import result, say
 from samunet.dataset.paths import Paths
 from samunet.errors import UserError
-from samunet.files import write_json
-from samunet.preprocessing.views import view_name
+from samunet.files import make_folder, write_json
+from samunet.inference.model_folder import TRAINED_BY
+from samunet.networks.processes import count, first_alone, from_first, rank
 from samunet.training.checkpoints import FINAL, LATEST, save_weights
 from samunet.training.experiment import Experiment, LazyCases, open_experiment
 from samunet.training.label_statistics import (
@@ -29,11 +29,11 @@ from samunet.training.label_statistics import (
     warn_of_small_objects,
 )
 from samunet.training.run_folder import Start, stored_run
-from samunet.training.sampling import LabelSlices, Sampler
 from samunet.training.settings import Request
-from samunet.training.trainer import TrainingSet, measured_iterations, train
+from samunet.training.trainer import measured_iterations, train
+from samunet.training.training_data import pretraining_batches, training_batches
 from samunet.training.validation import validate
-from samunet.variants.base import Comparator, EmbeddingVariant, Variant
+from samunet.variants.base import Comparator, TrainedVariant, Variant
 
 RECORDED_PACKAGES = ("torch", "numpy", "scipy", "scikit-image", "SimpleITK", "blosc2", "safetensors")
 
@@ -47,25 +47,48 @@ def train_model(request: Request, paths: Paths, *, must_continue: bool, workers:
         UserError: see `open_experiment` and `RunFolder.start`.
     """
     experiment = open_experiment(request, paths)
-    folder = experiment.folder
-    start = folder.start(experiment.settings, must_continue)
+    start = from_first(lambda: experiment.folder.start(experiment.settings, must_continue))
     if start is Start.NOTHING:
-        result(f"already finished: {folder.final}")
-        return
+        result(f"already finished: {experiment.folder.final}")
+    else:
+        _run(experiment, start, TRAINED_BY, workers)
+
+
+def ensure_trained(request: Request, paths: Paths, *, trained_by: str, workers: int) -> None:
+    """Train and validate unless a finished run of the same settings is there; go on with an unfinished one.
+
+    Arguments:
+        trained_by: recorded with the run, so that commands can tell whose it is.
+
+    Raises:
+        UserError: see `open_experiment`.
+    """
+    experiment = open_experiment(request, paths)
+    finished = stored_run(experiment.folder.final)
+    if finished is None or experiment.settings.differences(finished["settings"]):
+        _run(experiment, experiment.folder.start(experiment.settings, must_continue=False), trained_by, workers)
+
+
+def _run(experiment: Experiment, start: Start, trained_by: str, workers: int) -> None:
+    folder = experiment.folder
     experiment.check_model_files()
     # Every weight is drawn here, before anything else can have touched torch's random state.
     variant = experiment.build_variant()
-    run = (stored_run(folder.work) if start is Start.CONTINUE else None) or _new_run(experiment, variant)
+    run = (stored_run(folder.work) if start is Start.CONTINUE else None) or _new_run(experiment, variant, trained_by)
     if (folder.work / FINAL).is_file():
         variant.load_state(load_file(folder.work / FINAL))
-    elif isinstance(variant, Comparator):
-        _fit(experiment, variant, run)
-    elif isinstance(variant, EmbeddingVariant):
+    elif isinstance(variant, TrainedVariant):
         _train(experiment, variant, run)
+    elif isinstance(variant, Comparator) and rank() == 0:
+        _fit(experiment, variant, run)
+    if rank() > 0:
+        return  # one process is enough for what is left
     summary = _validate(experiment, variant, run, folder.work / "validation", workers)
+    run["peak_memory_mb"] = peak_memory_mb(experiment.settings.device)
     run["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
     experiment.write_model_files()
-    (folder.work / LATEST).unlink(missing_ok=True)
+    for state in folder.work.rglob(LATEST):
+        state.unlink()
     folder.write(run)
     folder.finish()
     _tell(experiment, summary)
@@ -96,43 +119,43 @@ def validate_model(request: Request, paths: Paths, *, workers: int) -> None:
     _tell(experiment, summary)
 
 
-def _train(experiment: Experiment, variant: EmbeddingVariant, run: dict[str, Any]) -> None:
-    """Train on cached embeddings of the training cases and their views, write the final checkpoint."""
+def _train(experiment: Experiment, variant: TrainedVariant, run: dict[str, Any]) -> None:
+    """Train on the training cases (and their views), write the final checkpoint."""
     folder, settings = experiment.folder, experiment.settings
     device = torch.device(settings.device)
-    labels = experiment.dataset.labels
-    started = time.perf_counter()
-    run["views"] = experiment.views()
-    views = [view_name(name, view) for name in experiment.train_cases for view in range(1, run["views"] + 1)]
-    embeddings = experiment.embeddings([*experiment.train_cases, *views])
-    run["seconds"]["embeddings"] = run["seconds"].get("embeddings", 0.0) + time.perf_counter() - started
-    slices = []
-    figures = {}
-    for name, source in embeddings.items():
-        segmentation = experiment.segmentation(name)
-        slices.append(LabelSlices.build(segmentation, source.frame, labels))
-        if name in experiment.train_cases:
-            figures[name] = case_statistics(segmentation, labels, voxels_per_token(experiment.section))
-    cases = TrainingSet(list(embeddings), list(embeddings.values()), slices)
-    sampler = Sampler(slices, labels, settings.batch_size, settings.seed)
+    batches = first_alone(lambda: training_batches(experiment, variant, run))
     iterations = run["settings"]["iterations"]
     if iterations is None:
-        iterations = measured_iterations(variant, cases, sampler, float(settings.minutes or 0), device)
-        run["settings"]["iterations"] = iterations
+        measured = measured_iterations(variant, batches, float(settings.minutes or 0), device)
+        iterations = run["settings"]["iterations"] = from_first(lambda: measured)
         say(f"{settings.minutes:g} minutes are {iterations} iterations here")
-    folder.write(run)
-    _write_statistics(experiment, figures)
-    run["seconds"]["training"] = train(variant, cases, sampler, iterations, folder.work, device)
-    save_weights(folder.work / FINAL, variant.state())
-    folder.write(run)
+    if rank() == 0:
+        folder.write(run)
+        _write_statistics(experiment)
+    done = _pretrain(experiment, variant, run, iterations // 2, device)
+    run["seconds"]["training"] = train(variant, batches, iterations - done, folder.work, device)
+    if rank() == 0:
+        save_weights(folder.work / FINAL, variant.state())
+        folder.write(run)
+
+
+def _pretrain(
+    experiment: Experiment, variant: TrainedVariant, run: dict[str, Any], iterations: int, device: torch.device
+) -> int:
+    """Train what `variant` wants trained on unlabelled images, in place; returns the iterations that it took."""
+    pretraining, folder = variant.pretraining(), experiment.folder.work / "pretraining"
+    if pretraining is None or not iterations:
+        return 0
+    run["unlabelled_cases"] = list(experiment.unlabelled_cases)
+    batches = pretraining_batches(experiment, pretraining)
+    run["seconds"]["pretraining"] = train(pretraining, batches, iterations, make_folder(folder), device)
+    return iterations
 
 
 def _fit(experiment: Experiment, variant: Comparator, run: dict[str, Any]) -> None:
     """Fit a comparator, write the final checkpoint."""
     experiment.folder.write(run)
-    labels, token_voxels = experiment.dataset.labels, voxels_per_token(experiment.section)
-    _write_statistics(experiment, {name: case_statistics(experiment.segmentation(name), labels, token_voxels)
-                                   for name in experiment.train_cases})
+    _write_statistics(experiment)
     started = time.perf_counter()
     variant.fit(LazyCases(experiment.arrays, experiment.train_cases))
     run["seconds"]["training"] = time.perf_counter() - started
@@ -140,17 +163,19 @@ def _fit(experiment: Experiment, variant: Comparator, run: dict[str, Any]) -> No
     experiment.folder.write(run)
 
 
-def _write_statistics(experiment: Experiment, figures: Mapping[str, dict[str, Any]]) -> None:
-    statistics = label_statistics(figures, experiment.dataset.labels, voxels_per_token(experiment.section))
+def _write_statistics(experiment: Experiment) -> None:
+    labels, token_voxels = experiment.dataset.labels, voxels_per_token(experiment.section)
+    figures = {name: case_statistics(experiment.segmentation(name), labels, token_voxels) for name in experiment.train_cases}
+    statistics = label_statistics(figures, labels, token_voxels)
     write_json(experiment.folder.work / "label_statistics.json", statistics)
     warn_of_small_objects(statistics)
 
 
-def _new_run(experiment: Experiment, variant: Variant) -> dict[str, Any]:
+def _new_run(experiment: Experiment, variant: Variant, trained_by: str) -> dict[str, Any]:
     """The content of run.json of a run that begins."""
     encoder = experiment.encoder
     parameters = 0
-    if isinstance(variant, EmbeddingVariant):
+    if isinstance(variant, TrainedVariant):
         parameters = sum(each.numel() for each in variant.network.parameters() if each.requires_grad)
     return {
         "settings": experiment.settings.to_json(),
@@ -165,12 +190,24 @@ def _new_run(experiment: Experiment, variant: Variant) -> dict[str, Any]:
         "hardware": {"system": f"{platform.system()} {platform.machine()}", "processors": os.cpu_count(),
                      "device": torch.cuda.get_device_name() if experiment.settings.device.startswith("cuda") else "cpu"},
         "threads": torch.get_num_threads(),
+        "processes": count(),
         "ct_statistics_over_all_cases": "ct" in experiment.plans.dataset.normalization,
         "seconds": {},
         "trainable_parameters": parameters,
         "finished": None,
-        "trained_by": "samunet_train",
+        "trained_by": trained_by,
     }
+
+
+def peak_memory_mb(device: str) -> dict[str, float]:
+    """The most memory that this process has held so far, in 10^6 bytes: resident, and of the CUDA card where it used one."""
+    import resource
+
+    unit = 1 if platform.system() == "Darwin" else 1024  # bytes there, KiB elsewhere
+    peak = {"resident": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6}
+    if device.startswith("cuda"):
+        peak["cuda"] = torch.cuda.max_memory_allocated(device) / 1e6
+    return peak
 
 
 def _validate(
@@ -181,7 +218,7 @@ def _validate(
         say("this fold has no labelled validation case; nothing is validated")
         return None
     started = time.perf_counter()
-    if isinstance(variant, EmbeddingVariant):
+    if isinstance(variant, TrainedVariant):
         variant.network.to(experiment.settings.device)
     summary = validate(experiment, variant, output, workers)
     run["seconds"]["validation"] = time.perf_counter() - started

@@ -8,13 +8,10 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike
-from torch import Tensor
 
 from samunet.dataset.labels import LabelSpace
 from samunet.planning.tiles import TileFrame
-from samunet.preprocessing.embeddings import CaseEmbeddings, read_across
 
 FOREGROUND_SHARE = 0.33
 OUTSIDE = -1
@@ -58,11 +55,12 @@ class LabelSlices:
 
 @dataclass(frozen=True)
 class Pick:
-    """One sample: index of the case in the sampler's list, slice, tile."""
+    """One sample: index of the case in the sampler's list, slice, tile; and the foreground class that it was drawn for."""
 
     case: int
     plane: int
     tile: int
+    label: int | None = None
 
 
 class Sampler:
@@ -74,7 +72,7 @@ class Sampler:
     """
 
     def __init__(self, cases: Sequence[LabelSlices], labels: LabelSpace, batch_size: int, seed: int) -> None:
-        self.cases, self.batch_size, self.seed = cases, batch_size, seed
+        self.cases, self.labels, self.batch_size, self.seed = cases, labels, batch_size, seed
         self.from_foreground = max(1, batch_size - round(batch_size * (1 - FOREGROUND_SHARE)))
         # (case, slice) pairs of each class that occurs at all
         pairs = [[(index, int(plane)) for index, case in enumerate(cases)
@@ -95,19 +93,10 @@ class Sampler:
         if foreground and self._pairs:
             label = _one_of(random, list(self._pairs))
             case, plane = _one_of(random, self._pairs[label])
-            return Pick(case, plane, _any_of(random, self.cases[case].presence[label, plane]))
+            return Pick(case, plane, _any_of(random, self.cases[case].presence[label, plane]), label)
         case = _one_of(random, self._usable)
         plane = _any_of(random, self._allowed[case].any(axis=1))
         return Pick(case, plane, _any_of(random, self._allowed[case][plane]))
-
-
-def read_batch(
-    picks: Sequence[Pick], embeddings: Sequence[CaseEmbeddings], labels: Sequence[LabelSlices]
-) -> tuple[Tensor, Tensor]:
-    """The picked embeddings, float32 (B, D, g, g), and their label values, int64 (B, rows, columns), on the CPU."""
-    features = read_across([embeddings[pick.case] for pick in picks], [(pick.plane, pick.tile) for pick in picks])
-    targets = np.stack([labels[pick.case].tile(pick.plane, pick.tile) for pick in picks])
-    return features, torch.from_numpy(targets.astype(np.int64))
 
 
 def _one_of(random: np.random.Generator, items: Sequence[T]) -> T:

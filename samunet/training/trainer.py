@@ -1,30 +1,26 @@
-"""The training loop of every variant that learns by gradient on cached embeddings."""
+"""The training loop of every variant that learns by gradient."""
 
 from __future__ import annotations
 
 import copy
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.distributed._composable.replicate import replicate
 
 from samunet.console import progress
+from samunet.networks.processes import mine, rank, together, wait_for_all
 from samunet.preprocessing.read_ahead import read_ahead
+from samunet.training.batches import Batch, Batches
 from samunet.training.checkpoints import LATEST, Progress, load_latest, save_latest
 from samunet.training.logbook import Entry, Logbook
-from samunet.training.sampling import LabelSlices, Pick, Sampler, read_batch
 from samunet.training.settings import ITERATIONS_PER_EPOCH
-from samunet.variants.base import EmbeddingVariant
-
-if TYPE_CHECKING:
-    from samunet.preprocessing.embeddings import CaseEmbeddings
+from samunet.variants.base import TrainedVariant
 
 POLY_POWER = 0.9
 GRADIENT_NORM = 12.0
@@ -32,44 +28,28 @@ GRADIENT_NORM = 12.0
 WARM_UP_ITERATIONS, MEASURED_ITERATIONS = 3, 10
 
 
-@dataclass(frozen=True)
-class TrainingSet:
-    """The training cases, index by index: names, embeddings, labels."""
-
-    names: Sequence[str]
-    embeddings: Sequence[CaseEmbeddings]
-    labels: Sequence[LabelSlices]
-
-
-@dataclass(frozen=True)
-class Batch:
-    """One iteration's picks, their embeddings float32 (B, D, g, g) and label values int64 (B, rows, columns)."""
-
-    iteration: int
-    picks: Sequence[Pick]
-    embeddings: Tensor
-    segmentation: Tensor
-
-
 class Optimization:
     """The optimiser, its schedule and its loss scaling: one `step` per batch."""
 
-    def __init__(self, variant: EmbeddingVariant, device: torch.device) -> None:
+    def __init__(self, variant: TrainedVariant, device: torch.device) -> None:
         self.variant, self.device = variant, device
         variant.network.to(device).train()
+        if together():
+            # DDP that leaves the module's class and names as they are. A U-Net's coarsest logits have no loss.
+            replicate(variant.network, find_unused_parameters=True)
         self.parameters = [parameter for parameter in variant.network.parameters() if parameter.requires_grad]
-        self.optimizer = torch.optim.AdamW(self.parameters, variant.learning_rate, weight_decay=variant.weight_decay)
+        self.optimizer = variant.optimizer(self.parameters)
         self.mixed = device.type == "cuda"
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.mixed)
 
-    def step(self, embeddings: Tensor, segmentation: Tensor, learning_rate: float) -> float:
+    def step(self, inputs: Tensor, segmentation: Tensor, learning_rate: float) -> float:
         """One update; returns the batch's loss."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, enabled=self.mixed):
-            logits = self.variant.logits(embeddings.to(self.device))
-        loss = self.variant.loss(logits, segmentation.to(self.device))
+            outputs = self.variant.outputs(mine(inputs).to(self.device))
+        loss = self.variant.loss(outputs, mine(segmentation).to(self.device))
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimizer)
         torch.nn.utils.clip_grad_norm_(self.parameters, GRADIENT_NORM)
@@ -79,12 +59,13 @@ class Optimization:
 
 
 def train(
-    variant: EmbeddingVariant, cases: TrainingSet, sampler: Sampler, iterations: int, folder: Path, device: torch.device
+    variant: TrainedVariant, batches: Batches, iterations: int, folder: Path, device: torch.device
 ) -> float:
     """Train `variant` in place, going on from `folder`'s latest checkpoint if there is one.
 
     All randomness hangs on (seed, iteration, sample), so a run that was stopped anywhere and goes on ends with the same
-    weights as one that was not (on one machine, with the same versions and thread count, on the CPU).
+    weights as one that was not (on one machine, with the same versions and thread count, on the CPU). Several processes
+    (`networks.processes`) share each batch; the first writes.
 
     Returns:
         Seconds of training over all sittings.
@@ -96,45 +77,48 @@ def train(
     done = Progress(0, 0.0)
     if (folder / LATEST).is_file():
         done = load_latest(folder / LATEST, variant, optimization.optimizer, optimization.scaler)
-    logbook = Logbook(folder, done.iteration)
+    wait_for_all()  # before the first one writes what others might still read
+    logbook = Logbook(folder, done.iteration) if rank() == 0 else None
     losses: list[float] = []
     started = time.perf_counter()
 
     # The next batches are read while the head trains on this one.
-    with closing(read_ahead(_batches(cases, sampler, range(done.iteration, iterations)))) as batches:
-        for batch in progress(batches, "training", iterations - done.iteration):
+    with closing(read_ahead(map(batches.read, range(done.iteration, iterations)))) as ahead:
+        for batch in progress(ahead, "training", iterations - done.iteration):
             rate = poly_learning_rate(variant.learning_rate, batch.iteration, iterations)
-            losses.append(_iterate(optimization, cases, sampler.seed, batch, rate))
+            losses.append(_iterate(optimization, batches.seed, batch, rate))
             reached = batch.iteration + 1
             if reached % ITERATIONS_PER_EPOCH == 0 or reached == iterations:
                 seconds = time.perf_counter() - started
-                # The log first: a line that the checkpoint does not know is dropped on resume, a lost one would stay lost.
-                logbook.add(Entry(reached, sum(losses) / len(losses), rate, seconds))
                 done = Progress(reached, done.seconds + seconds)
-                save_latest(folder / LATEST, variant, optimization.optimizer, optimization.scaler, done)
+                if logbook:
+                    # The log first: a line that the checkpoint does not know is dropped on resume, a lost one would stay lost.
+                    logbook.add(Entry(reached, sum(losses) / len(losses), rate, seconds))
+                    save_latest(folder / LATEST, variant, optimization.optimizer, optimization.scaler, done)
                 losses, started = [], time.perf_counter()
 
-    logbook.draw()
+    if logbook:
+        logbook.draw()
     return done.seconds
 
 
 def measured_iterations(
-    variant: EmbeddingVariant, cases: TrainingSet, sampler: Sampler, minutes: float, device: torch.device
+    variant: TrainedVariant, batches: Batches, minutes: float, device: torch.device
 ) -> int:
     """How many iterations fit in `minutes`, from the time that a few take. At least 1."""
-    return max(1, int(minutes * 60 / seconds_per_iteration(variant, cases, sampler, device)))
+    return max(1, int(minutes * 60 / seconds_per_iteration(variant, batches, device)))
 
 
 def seconds_per_iteration(
-    variant: EmbeddingVariant, cases: TrainingSet, sampler: Sampler, device: torch.device,
+    variant: TrainedVariant, batches: Batches, device: torch.device,
     iterations: int = MEASURED_ITERATIONS,
 ) -> float:
     """Seconds that one iteration of training takes, the mean of a few on a copy of the variant."""
     optimization = Optimization(copy.deepcopy(variant), device)
     started = 0.0
-    with closing(read_ahead(_batches(cases, sampler, range(WARM_UP_ITERATIONS + iterations)))) as batches:
-        for batch in batches:
-            _iterate(optimization, cases, sampler.seed, batch, variant.learning_rate)
+    with closing(read_ahead(map(batches.read, range(WARM_UP_ITERATIONS + iterations)))) as ahead:
+        for batch in ahead:
+            _iterate(optimization, batches.seed, batch, variant.learning_rate)
             if batch.iteration == WARM_UP_ITERATIONS - 1:
                 started = time.perf_counter()  # before the wait for the next batch, which counts as well
     return (time.perf_counter() - started) / iterations
@@ -145,17 +129,11 @@ def poly_learning_rate(initial: float, iteration: int, iterations: int) -> float
     return initial * (1 - iteration / iterations) ** POLY_POWER
 
 
-def _batches(cases: TrainingSet, sampler: Sampler, iterations: Iterable[int]) -> Iterator[Batch]:
-    for iteration in iterations:
-        picks = sampler.picks(iteration)
-        yield Batch(iteration, picks, *read_batch(picks, cases.embeddings, cases.labels))
-
-
-def _iterate(optimization: Optimization, cases: TrainingSet, seed: int, batch: Batch, rate: float) -> float:
+def _iterate(optimization: Optimization, seed: int, batch: Batch, rate: float) -> float:
     # Layers that draw at random (dropout) get their seed from the iteration as well, never from what ran before.
     torch.manual_seed(int(np.random.SeedSequence([seed, batch.iteration]).generate_state(1, np.uint64)[0]))
-    loss = optimization.step(batch.embeddings, batch.segmentation, rate)
+    loss = optimization.step(batch.inputs, batch.segmentation, rate)
     if not math.isfinite(loss):
-        names = ", ".join(sorted({cases.names[pick.case] for pick in batch.picks}))
+        names = ", ".join(sorted(set(batch.names)))
         raise RuntimeError(f"the loss is {loss} at iteration {batch.iteration}, cases {names}")
     return loss

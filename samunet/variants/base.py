@@ -11,8 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from samunet.dataset.labels import LabelSpace
-from samunet.planning.plans import DatasetPlan, EncoderPlan
+from samunet.errors import UserError
+from samunet.networks.checkpoints import Encoder
+from samunet.planning.encoder_rules import TILE_STEP
+from samunet.planning.plans import DatasetPlan, EncoderPlan, Plans
 from samunet.preprocessing.case import PreparedCase
+from samunet.preprocessing.case_inputs import CaseInputs
+from samunet.preprocessing.case_patches import CasePatches
+from samunet.preprocessing.case_pictures import CasePictures
+from samunet.preprocessing.embeddings import LiveEmbeddings
+from samunet.preprocessing.encoder_input import EncoderInput
 from samunet.variants.losses import dice_and_cross_entropy
 
 
@@ -21,13 +29,15 @@ class VariantContext:
     """All that a variant may know when it is built.
 
     `sam_state` is the encoder's whole SAM checkpoint (segment-anything's key names) to start a decoder from; it is empty
-    when a trained model is loaded, whose own weights follow through `load_state`.
+    when a trained model is loaded, whose own weights follow through `load_state`. `encoder` is there for variants that have
+    it in the loop.
     """
 
     labels: LabelSpace
     dataset_plan: DatasetPlan
     encoder_plan: EncoderPlan
     sam_state: Mapping[str, Tensor]
+    encoder: Encoder | None = None
 
     @property
     def embedding_channels(self) -> int:
@@ -37,7 +47,7 @@ class VariantContext:
 
 
 class Variant(ABC):
-    """A named way to segment. Subclasses are `EmbeddingVariant` (trained by gradient) or `Comparator` (fitted at once)."""
+    """A named way to segment. Subclasses are `TrainedVariant` (by gradient) or `Comparator` (fitted at once)."""
 
     def __init__(self, context: VariantContext) -> None:
         self.context = context
@@ -52,11 +62,10 @@ class Variant(ABC):
         """Restore what `state` returned."""
 
 
-class EmbeddingVariant(Variant):
-    """A head on a frozen encoder's embeddings of single slices, trained by the trainer's loop.
+class TrainedVariant(Variant):
+    """A network that the trainer's loop trains, on whatever `inputs_of` reads of a case.
 
-    A subclass sets `network` in `build_network`; the network maps embeddings float32 (B, D, S/16, S/16) to class logits
-    (B, K, s, s) over the encoder's square input. `logits` brings them to the tile's voxels.
+    A subclass builds `network` in `build_network`, and says in `logits` how its inputs become class logits.
     """
 
     learning_rate: ClassVar[float] = 1e-3
@@ -70,22 +79,113 @@ class EmbeddingVariant(Variant):
     def build_network(self) -> nn.Module:
         """The network, initialised under torch's current seed."""
 
-    def logits(self, embeddings: Tensor) -> Tensor:
-        """Embeddings (B, D, g, g) -> logits (B, K, rows, columns) on the voxels of the plan's tile."""
-        rows, columns = self.context.encoder_plan.tile_shape
-        side = max(rows, columns)
-        square = nn.functional.interpolate(self.network(embeddings), (side, side), mode="bilinear", align_corners=False)
-        return square[..., :rows, :columns]
+    @abstractmethod
+    def inputs_of(
+        self, case: PreparedCase, plans: Plans, encoder: Encoder | None, mirror: Sequence[int] = (), step: float | None = None
+    ) -> CaseInputs:
+        """What the network reads of a case that is in memory.
 
-    def loss(self, logits: Tensor, segmentation: Tensor) -> Tensor:
-        """Scalar loss of logits (B, K, rows, columns) against label values (B, rows, columns)."""
-        return dice_and_cross_entropy(logits, segmentation, self.labels)
+        Arguments:
+            plans: those that `case` was preprocessed with.
+            encoder: for those that need one.
+            mirror: in-plane axes (0 rows, 1 columns) along which each tile is flipped; the caller flips the logits back.
+            step: fraction of a tile between neighbours; None takes the plan's.
+        """
+
+    @abstractmethod
+    def logits(self, inputs: Tensor) -> Tensor:
+        """A batch of inputs -> logits (B, K, rows, columns) on the voxels of its tiles."""
+
+    @classmethod
+    def batch_size(cls, context: VariantContext) -> int:
+        """Samples of one iteration."""
+        return context.encoder_plan.batch_size
+
+    @classmethod
+    def iterations(cls, context: VariantContext) -> int:
+        """How long to train where nobody says."""
+        return context.encoder_plan.head_iterations
+
+    def pretraining(self) -> PatchVariant | None:
+        """What trains parts of `network` on unlabelled images in the first half of the iterations; None: nothing does."""
+        return None
+
+    def optimizer(self, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
+        """AdamW, unless a subclass has another."""
+        return torch.optim.AdamW(parameters, self.learning_rate, weight_decay=self.weight_decay)
+
+    def outputs(self, inputs: Tensor) -> Tensor | list[Tensor]:
+        """What the loss is taken of; the logits, unless a subclass has more to say in training."""
+        return self.logits(inputs)
+
+    def loss(self, outputs: Tensor | list[Tensor], segmentation: Tensor) -> Tensor:
+        """Scalar loss of `outputs` against label values (B, rows, columns)."""
+        assert isinstance(outputs, Tensor)
+        return dice_and_cross_entropy(outputs, segmentation, self.labels)
 
     def state(self) -> dict[str, Tensor]:
         return {name: tensor.detach().cpu().contiguous() for name, tensor in self.network.state_dict().items()}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         self.network.load_state_dict(dict(state))
+
+
+class EmbeddingVariant(TrainedVariant):
+    """A head on a frozen encoder's embeddings of single slices.
+
+    The network maps embeddings float32 (B, D, S/16, S/16) to class logits (B, K, s, s) over the encoder's square input.
+    """
+
+    def inputs_of(
+        self, case: PreparedCase, plans: Plans, encoder: Encoder | None, mirror: Sequence[int] = (), step: float | None = None
+    ) -> CaseInputs:
+        if encoder is None:
+            raise UserError("An encoder is needed where embeddings are not cached.", where=case.properties.name)
+        return LiveEmbeddings(case, plans, encoder, mirror=mirror, step=step)
+
+    def logits(self, inputs: Tensor) -> Tensor:
+        """Embeddings (B, D, g, g) -> logits (B, K, rows, columns) on the voxels of the plan's tile."""
+        return tile_logits(self.network(inputs), self.context.encoder_plan)
+
+
+class PictureVariant(TrainedVariant):
+    """A network that holds the encoder and trains it, or parts in it: pictures in, class logits out.
+
+    The network maps pictures float32 (B, n, 3, S, S), n those of a tile that are encoded alone, to class logits (B, K, s, s)
+    over the encoder's square input.
+    """
+
+    def inputs_of(
+        self, case: PreparedCase, plans: Plans, encoder: Encoder | None, mirror: Sequence[int] = (), step: float | None = None
+    ) -> CaseInputs:
+        assert encoder is not None
+        source = EncoderInput(case, plans.dataset, self.context.encoder_plan, encoder.spec.family, step)
+        return CasePictures(source, mirror)
+
+    def logits(self, inputs: Tensor) -> Tensor:
+        """Pictures (B, n, 3, S, S) -> logits (B, K, rows, columns) on the voxels of the plan's tile."""
+        return tile_logits(self.network(inputs), self.context.encoder_plan)
+
+
+class PatchVariant(TrainedVariant):
+    """A network without SAM, on in-plane patches of the normalised channels float32 (B, C, rows, columns)."""
+
+    @property
+    @abstractmethod
+    def patch(self) -> tuple[int, int]:
+        """(rows, columns)."""
+
+    def inputs_of(
+        self, case: PreparedCase, plans: Plans, encoder: Encoder | None, mirror: Sequence[int] = (), step: float | None = None
+    ) -> CaseInputs:
+        return CasePatches(case.image, self.patch, TILE_STEP if step is None else step, mirror)
+
+
+def tile_logits(square: Tensor, plan: EncoderPlan) -> Tensor:
+    """Logits (B, K, s, s) over the encoder's square input -> (B, K, rows, columns) on the voxels of the plan's tile."""
+    rows, columns = plan.tile_shape
+    side = max(rows, columns)
+    return nn.functional.interpolate(square, (side, side), mode="bilinear", align_corners=False)[..., :rows, :columns]
 
 
 class Comparator(Variant):
@@ -100,6 +200,6 @@ class Comparator(Variant):
         """Logits float32 (K, Z, Y, X) on the case's plan grid; never reads `case.segmentation`."""
 
 
-def device_of(variant: EmbeddingVariant) -> torch.device:
+def device_of(variant: TrainedVariant) -> torch.device:
     """Where the variant's network lives."""
     return next(variant.network.parameters()).device

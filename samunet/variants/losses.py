@@ -7,12 +7,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from samunet.dataset.labels import LabelSpace
+from samunet.networks.processes import total
 
 SMOOTH = 1e-5
 
 
 def dice_and_cross_entropy(logits: Tensor, segmentation: Tensor, labels: LabelSpace) -> Tensor:
-    """Mean of soft Dice loss and cross entropy, in float32.
+    """Mean of soft Dice loss and cross entropy, in float32, over the whole batch, in however many processes it lies.
 
     Plain labels: softmax, Dice over the foreground channels, categorical cross entropy. Regions: sigmoid, Dice over all
     channels, binary cross entropy. Voxels of the ignore label count in neither; a batch that holds nothing else has
@@ -37,7 +38,7 @@ def dice_and_cross_entropy(logits: Tensor, segmentation: Tensor, labels: LabelSp
         probabilities = torch.softmax(logits, dim=1)
         dice = soft_dice_loss(probabilities[:, 1:], target[:, 1:], weight)
         entropy = functional.cross_entropy(logits, target.argmax(1), reduction="none")
-    entropy = (entropy * valid).sum() / valid.sum().clamp(min=1)
+    entropy = total((entropy * valid).sum()) / total(valid.sum()).clamp(min=1)
     # Without a valid voxel the Dice term is the constant 0 through its smoothing terms, and the entropy 0 as well.
     return (dice + entropy) / 2
 
@@ -50,6 +51,6 @@ def soft_dice_loss(probabilities: Tensor, target: Tensor, weight: Tensor) -> Ten
         weight: float32 (B, 1, ...), 1 where a voxel counts, else 0.
     """
     axes = [axis for axis in range(probabilities.ndim) if axis != 1]
-    overlap = (probabilities * target * weight).sum(axes)
-    total = (probabilities * weight).sum(axes) + (target * weight).sum(axes)
-    return 1 - ((2 * overlap + SMOOTH) / (total + SMOOTH)).mean()
+    overlap = total((probabilities * target * weight).sum(axes))
+    sizes = total((probabilities * weight).sum(axes) + (target * weight).sum(axes))
+    return 1 - ((2 * overlap + SMOOTH) / (sizes + SMOOTH)).mean()

@@ -14,11 +14,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class VariantEntry:
-    """`target` is "module:Class"; `needs` is what the variant reads: `embeddings` or `arrays`."""
+    """`target` is "module:Class"; `needs` is what the variant reads: `embeddings`, `pictures`, `patches` or `arrays`."""
 
     target: str
     help: str
     needs: str
+
+    @property
+    def needs_encoder(self) -> bool:
+        """Whether an encoder is loaded for it; patches and arrays are read without one."""
+        return self.needs in ("embeddings", "pictures")
 
 
 VARIANTS = {
@@ -30,6 +35,12 @@ VARIANTS = {
                              "AutoSAM's CNN head on cached embeddings", "embeddings"),
     "autosam": VariantEntry("samunet.variants.autosam:AutoSamVariant",
                             "AutoSAM: SAM's mask decoder, prompt-free, on cached embeddings", "embeddings"),
+    "autosam_full": VariantEntry("samunet.variants.autosam_full:AutoSamFullVariant",
+                                 "AutoSAM with the encoder trained as well", "pictures"),
+    "unet": VariantEntry("samunet.variants.unet:UnetVariant",
+                         "nnU-Net's plain 2D U-Net from scratch, without SAM", "patches"),
+    "unet_simclr": VariantEntry("samunet.variants.unet_simclr:UnetSimclrVariant",
+                                "the same, its encoder first trained by SimCLR on unlabelled images", "patches"),
     "label_prior": VariantEntry("samunet.variants.label_prior:LabelPriorVariant",
                                 "mean of the training labels; never looks at the image", "arrays"),
     "atlas": VariantEntry("samunet.variants.atlas:AtlasVariant",

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from samunet.training.checkpoints import FINAL, LATEST, save_weights
-from samunet.training.sampling import Sampler
 from samunet.training.trainer import measured_iterations, poly_learning_rate, train
 
 CPU = torch.device("cpu")
@@ -27,20 +26,18 @@ sys.path.insert(0, {str(Path(__file__).parent)!r})
 import conftest, torch
 from pathlib import Path
 from samunet.training.checkpoints import FINAL, save_weights
-from samunet.training.sampling import Sampler
 from samunet.training.trainer import train
 folder = Path(sys.argv[1])
-variant, cases = conftest.tiny_variant(), conftest.made_training_set()
-sampler = Sampler(cases.labels, conftest.LABELS, 4, 0)
-train(variant, cases, sampler, {ITERATIONS}, folder, torch.device("cpu"))
+variant = conftest.tiny_variant()
+train(variant, conftest.made_batches(), {ITERATIONS}, folder, torch.device("cpu"))
 save_weights(folder / FINAL, variant.state())
 """
 
 
 def run(made, folder: Path, variant=None) -> bytes:
     folder.mkdir(exist_ok=True)
-    variant, cases = variant or made.tiny_variant(), made.made_training_set()
-    train(variant, cases, Sampler(cases.labels, made.LABELS, 4, 0), ITERATIONS, folder, CPU)
+    variant = variant or made.tiny_variant()
+    train(variant, made.made_batches(), ITERATIONS, folder, CPU)
     save_weights(folder / FINAL, variant.state())
     return (folder / FINAL).read_bytes()
 
@@ -118,10 +115,10 @@ def test_a_loss_that_is_not_finite_names_iteration_and_cases(made, tmp_path: Pat
     assert not (tmp_path / LATEST).exists()
 
 
-def test_measuring_leaves_the_variant_as_it_was(made, training_set) -> None:
+def test_measuring_leaves_the_variant_as_it_was(made) -> None:
     variant = made.tiny_variant()
     before = {name: tensor.clone() for name, tensor in variant.state().items()}
-    count = measured_iterations(variant, training_set, Sampler(training_set.labels, made.LABELS, 4, 0), 0.5, CPU)
+    count = measured_iterations(variant, made.made_batches(), 0.5, CPU)
     assert count > 1
     assert all(torch.equal(before[name], tensor) for name, tensor in variant.state().items())
 
@@ -129,7 +126,6 @@ def test_measuring_leaves_the_variant_as_it_was(made, training_set) -> None:
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_mixed_precision_trains(made, tmp_path: Path) -> None:
-    variant, cases = made.tiny_variant(), made.made_training_set()
-    train(variant, cases, Sampler(cases.labels, made.LABELS, 4, 0), ITERATIONS, tmp_path, torch.device("cuda"))
+    train(made.tiny_variant(), made.made_batches(), ITERATIONS, tmp_path, torch.device("cuda"))
     lines = logged(tmp_path)
     assert lines[-1]["loss"] < 0.85 * lines[0]["loss"]

@@ -1,0 +1,23 @@
+"""What a network reads of one case, by slice and tile: embeddings, pictures or patches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from torch import Tensor
+
+from samunet.planning.tiles import TileFrame
+
+Pick = tuple[int, int]
+
+
+class CaseInputs(Protocol):
+    """Inputs of one case, or of one of its views, by (slice, tile index of `frame`)."""
+
+    frame: TileFrame
+    depth: int
+
+    def read(self, picks: Sequence[Pick]) -> Tensor:
+        """Float32 (B, ...) on the CPU, one entry for each pick."""
+        ...

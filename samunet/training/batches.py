@@ -1,0 +1,57 @@
+"""What an iteration reads: inputs and label values of the picked samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from samunet.preprocessing.case_inputs import CaseInputs
+from samunet.preprocessing.embeddings import read_across
+from samunet.training.sampling import LabelSlices, Sampler
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Inputs float32 (B, ...) and label values int64 (B, rows, columns) of one iteration, and the names of their cases."""
+
+    iteration: int
+    names: Sequence[str]
+    inputs: Tensor
+    segmentation: Tensor
+
+
+class Batches(Protocol):
+    """The batch of any iteration, whatever was read before; `seed` keys all of its draws."""
+
+    seed: int
+
+    def read(self, iteration: int) -> Batch:
+        """The batch of `iteration`, on the CPU."""
+        ...
+
+
+class TileBatches:
+    """Batches of whole tiles: cached embeddings, or pictures.
+
+    Arguments:
+        names, inputs, labels: of each case, index by index.
+        sampler: picks among them.
+    """
+
+    def __init__(
+        self, names: Sequence[str], inputs: Sequence[CaseInputs], labels: Sequence[LabelSlices], sampler: Sampler
+    ) -> None:
+        self._names, self._inputs, self._labels, self._sampler = names, inputs, labels, sampler
+        self.seed = sampler.seed
+
+    def read(self, iteration: int) -> Batch:
+        """The picked inputs and label values."""
+        picks = self._sampler.picks(iteration)
+        inputs = read_across([self._inputs[pick.case] for pick in picks], [(pick.plane, pick.tile) for pick in picks])
+        targets = np.stack([self._labels[pick.case].tile(pick.plane, pick.tile) for pick in picks])
+        return Batch(iteration, [self._names[pick.case] for pick in picks], inputs, torch.from_numpy(targets.astype(np.int64)))

@@ -1,0 +1,70 @@
+"""The batches of a run: which of its cases' data a variant trains on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from samunet.planning.tiles import TileFrame
+from samunet.preprocessing.case_inputs import CaseInputs
+from samunet.preprocessing.case_pictures import StoredCasePictures
+from samunet.preprocessing.embeddings import RecentInputs
+from samunet.preprocessing.views import view_name
+from samunet.training.augmentation import PatchAugmentation
+from samunet.training.batches import Batches, TileBatches
+from samunet.training.experiment import Experiment
+from samunet.training.patch_batches import PairBatches, PatchBatches
+from samunet.training.sampling import LabelSlices, Sampler
+from samunet.variants.base import PatchVariant, PictureVariant, TrainedVariant
+
+
+def training_batches(experiment: Experiment, variant: TrainedVariant, run: dict[str, Any]) -> Batches:
+    """The batches of `variant`; what must be cached for them is cached here, and its seconds and views told in `run`.
+
+    Heads and encoders in the loop see the training cases and their augmented views, the same ones for both; patches are
+    augmented as they are read.
+    """
+    if isinstance(variant, PatchVariant):
+        return _patches(experiment, variant)
+    run["views"] = experiment.views()
+    names = [*experiment.train_cases,
+             *(view_name(name, view) for name in experiment.train_cases for view in range(1, run["views"] + 1))]
+    if isinstance(variant, PictureVariant):
+        return _tiles(experiment, _pictures(experiment, names))
+    started = time.perf_counter()
+    embeddings = experiment.embeddings(names)
+    run["seconds"]["embeddings"] = run["seconds"].get("embeddings", 0.0) + time.perf_counter() - started
+    return _tiles(experiment, embeddings)
+
+
+def pretraining_batches(experiment: Experiment, variant: PatchVariant) -> PairBatches:
+    """Pairs of augmented patches of the run's unlabelled cases."""
+    names, settings = experiment.unlabelled_cases, experiment.settings
+    shapes = [experiment.arrays.properties(name).shape for name in names]
+    augmentation = PatchAugmentation(variant.patch, experiment.plans.dataset.use_mask_for_norm)
+    return PairBatches(names, shapes, experiment.arrays, augmentation, settings.batch_size, settings.seed)
+
+
+def _pictures(experiment: Experiment, names: list[str]) -> dict[str, CaseInputs]:
+    assert experiment.encoder is not None
+    inputs = RecentInputs(experiment.arrays, experiment.plans, experiment.encoder)
+    return {name: StoredCasePictures(name, inputs) for name in names}
+
+
+def _tiles(experiment: Experiment, inputs: Mapping[str, CaseInputs]) -> TileBatches:
+    labels, settings = experiment.dataset.labels, experiment.settings
+    slices = [LabelSlices.build(experiment.segmentation(name), source.frame, labels) for name, source in inputs.items()]
+    return TileBatches(list(inputs), list(inputs.values()), slices, Sampler(slices, labels, settings.batch_size, settings.seed))
+
+
+def _patches(experiment: Experiment, variant: PatchVariant) -> PatchBatches:
+    labels, settings = experiment.dataset.labels, experiment.settings
+    slices = []
+    for name in experiment.train_cases:
+        segmentation = experiment.segmentation(name)
+        plane = segmentation.shape[1:]
+        slices.append(LabelSlices.build(segmentation, TileFrame(plane, plane, step=1.0), labels))
+    sampler = Sampler(slices, labels, settings.batch_size, settings.seed)
+    augmentation = PatchAugmentation(variant.patch, experiment.plans.dataset.use_mask_for_norm)
+    return PatchBatches(experiment.train_cases, experiment.arrays, slices, sampler, augmentation)

@@ -1,0 +1,78 @@
+"""`unet`: nnU-Net's plain 2D U-Net from scratch, the comparator without SAM."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from samunet.networks.unet import build_unet
+from samunet.planning.unet_rules import UnetPlan, plan_unet
+from samunet.variants.base import PatchVariant, VariantContext
+from samunet.variants.losses import dice_and_cross_entropy
+
+MOMENTUM = 0.99
+ITERATIONS = 1000
+
+
+class UnetVariant(PatchVariant):
+    """nnU-Net's `2d` configuration (Isensee et al., Nature Methods 18, 2021): topology, loss, optimiser, deep supervision.
+
+    The Dice term is taken over the batch, as nnU-Net does in 2D. Deviation: the batch, see `planning.unet_rules.plan_unet`.
+    """
+
+    learning_rate: ClassVar[float] = 1e-2
+    weight_decay: ClassVar[float] = 3e-5
+
+    @property
+    def plan(self) -> UnetPlan:
+        """Topology, patch and batch, by nnU-Net's rules."""
+        return _plan(self.context)
+
+    @property
+    def patch(self) -> tuple[int, int]:
+        rows, columns = self.plan.patch
+        return rows, columns
+
+    @classmethod
+    def batch_size(cls, context: VariantContext) -> int:
+        return _plan(context).batch_size
+
+    @classmethod
+    def iterations(cls, context: VariantContext) -> int:
+        return ITERATIONS
+
+    def build_network(self) -> nn.Module:
+        return build_unet(self.plan, len(self.context.dataset_plan.channel_names), self.labels.channels)
+
+    def optimizer(self, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
+        """nnU-Net's: SGD with Nesterov momentum 0.99."""
+        return torch.optim.SGD(parameters, self.learning_rate, momentum=MOMENTUM, nesterov=True, weight_decay=self.weight_decay)
+
+    def logits(self, inputs: Tensor) -> Tensor:
+        return cast(list[Tensor], self.outputs(inputs))[0]
+
+    def outputs(self, inputs: Tensor) -> list[Tensor]:
+        """The logits of each decoder stage, finest first; one while the network is in evaluation mode."""
+        decoder: Any = self.network.decoder
+        decoder.deep_supervision = self.network.training
+        logits = self.network(inputs)
+        return logits if self.network.training else [logits]
+
+    def loss(self, outputs: Tensor | list[Tensor], segmentation: Tensor) -> Tensor:
+        """The loss of each stage against nearest-neighbour labels, weighing half of the finer one's, the coarsest nothing."""
+        counted = outputs[:-1] or outputs
+        weights = [0.5**stage for stage in range(len(counted))]
+        total = segmentation.new_zeros((), dtype=torch.float32)
+        for logits, weight in zip(counted, weights, strict=True):
+            labels = interpolate(segmentation[:, None].float(), logits.shape[2:], mode="nearest-exact")[:, 0].long()
+            # nnU-Net sums the two terms that are averaged there.
+            total = total + weight / sum(weights) * 2 * dice_and_cross_entropy(logits, labels, self.labels)
+        return total
+
+
+def _plan(context: VariantContext) -> UnetPlan:
+    return plan_unet(context.dataset_plan, context.labels.channels, dimensions=2)

@@ -1,0 +1,103 @@
+"""Two processes on one machine (gloo) against one: the same losses, step by step, and whole runs by the command."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+STEPS = 20
+# Trains the named variant for STEPS steps, a line of the log for each; under torchrun in as many processes as it started.
+CURVE = f"""
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import conftest, numpy as np, torch
+from samunet.networks.processes import joined
+from samunet.planning.tiles import TileFrame
+from samunet.training import trainer
+from samunet.training.augmentation import PatchAugmentation
+from samunet.training.patch_batches import PairBatches, PatchBatches
+from samunet.training.sampling import LabelSlices, Sampler
+from samunet.variants.base import VariantContext
+from samunet.variants.unet import UnetVariant
+
+class Arrays:
+    def image_slice(self, name, plane):
+        return np.random.default_rng([len(name), plane]).standard_normal((1, 32, 32)).astype(np.float32)
+
+torch.set_num_threads(1)
+torch.use_deterministic_algorithms(True)
+trainer.ITERATIONS_PER_EPOCH = 1
+name, folder = sys.argv[1], Path(sys.argv[2])
+with joined("cpu"):
+    torch.manual_seed(0)
+    if name == "tiny":
+        variant, batches = conftest.tiny_variant(), conftest.made_batches()
+        variant.network = torch.nn.Sequential(torch.nn.Conv2d(256, 3, 1), torch.nn.Upsample(scale_factor=4))
+    else:
+        variant = UnetVariant(VariantContext(conftest.LABELS, replace(conftest.DATASET_PLAN, median_shape=(4, 16, 16)),
+                                             conftest.SECTION, {{}}))
+        labels, augmentation = conftest.made_labels(), PatchAugmentation(variant.patch, [False])
+        whole = TileFrame((32, 32), (32, 32), 1.0)
+        batches = PatchBatches(conftest.NAMES, Arrays(), labels, Sampler(labels, conftest.LABELS, 4, 0), augmentation)
+        if name == "simclr":
+            from samunet.variants.simclr import SimclrPretraining
+            variant = SimclrPretraining(variant)
+            batches = PairBatches(conftest.NAMES, [(4, 32, 32)] * 3, Arrays(), augmentation, 4, 0)
+    trainer.train(variant, batches, {STEPS}, folder, torch.device("cpu"))
+"""
+
+
+def curve(name: str, folder: Path, processes: int) -> list[float]:
+    folder.mkdir()
+    script = folder / "curve.py"
+    script.write_text(CURVE)
+    start = [sys.executable] if processes == 1 else [
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    subprocess.run([*start, str(script), name, str(folder)], check=True, capture_output=True)
+    return [json.loads(line)["loss"] for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["tiny", "unet", "simclr"])
+def test_losses_are_those_of_one_process_with_the_same_batch(name: str, tmp_path: Path) -> None:
+    one, two = (curve(name, tmp_path / str(processes), processes) for processes in (1, 2))
+    assert len(one) == len(two) == STEPS and one[0] != one[-1]
+    np.testing.assert_allclose(two, one, atol=1e-4)
+
+
+def command(root: Path, results: Path, *flags: str) -> subprocess.CompletedProcess[str]:
+    arguments = ["5", "unet", "0", "--encoder", "untrained", "-p", "tiny", "-device", "cpu", "-np", "1", "--raw",
+                 str(root / "raw"), "--preprocessed", str(root / "preprocessed"), "--results", str(results), *flags]
+    return subprocess.run([sys.executable, "-m", "samunet.cli.train", *arguments], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+def test_num_gpus_trains_validates_and_continues_as_one_process_does(prepared: Path, tmp_path: Path) -> None:
+    done = [command(prepared, tmp_path / name, "--iterations", "12", *flags)
+            for name, flags in (("one", ()), ("two", ("-num_gpus", "2")))]
+    assert [each.returncode for each in done] == [0, 0], done[1].stderr
+    folds = [tmp_path / name / "Dataset005_Made" / "unet__tiny__untrained" / "fold_0" for name in ("one", "two")]
+    weights = [load_file(fold / "checkpoint_final.safetensors") for fold in folds]
+    for name, tensor in weights[0].items():
+        np.testing.assert_allclose(weights[1][name], tensor, atol=2e-3)
+    assert [json.loads((fold / "run.json").read_text())["processes"] for fold in folds] == [1, 2]
+    assert {path.name for path in (folds[1] / "validation").glob("*.nii.gz")} == {"c1.nii.gz", "d1.nii.gz"}
+    again = command(prepared, tmp_path / "two", "--iterations", "12", "-num_gpus", "2", "--c")
+    assert again.returncode == 0 and "already finished" in again.stdout
+
+
+@pytest.mark.slow
+def test_a_fault_of_the_user_ends_all_processes_with_exit_code_2(prepared: Path, tmp_path: Path) -> None:
+    done = command(prepared, tmp_path, "--iterations", "2", "-num_gpus", "2", "--shots", "50")
+    assert done.returncode == 2 and "--shots must be at least 1" in done.stderr
+    uneven = command(prepared, tmp_path, "--iterations", "2", "-num_gpus", "5")
+    assert uneven.returncode == 2 and "dealt evenly" in uneven.stderr
