@@ -56,6 +56,12 @@ def each_case(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
+def alone() -> ProcessPoolExecutor:
+    """A pool of one fresh process that ends with this one; leaving its `with` block waits for it."""
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(1, mp_context=context, initializer=_end_with_parent)
+
+
 def _end_with_parent() -> None:
     """End this worker when the command is killed; else it would work on, beside the command that is started again."""
     parent = multiprocessing.parent_process()

@@ -1,0 +1,93 @@
+"""A whole benchmark: what is missing is run, what is there is gathered, compared and reported."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+
+from samunet.benchmark.comparison import compare
+from samunet.benchmark.crossval import accumulate
+from samunet.benchmark.jobs import NNUNET, Benchmark, Job
+from samunet.benchmark.machines import Outcome, run_here, run_on_dask
+from samunet.benchmark.report import write_report
+from samunet.benchmark.results import Result, gather
+from samunet.benchmark.tables import cases_csv, markdown, summary_rows
+from samunet.console import say
+from samunet.dataset.dataset import load_dataset
+from samunet.dataset.paths import Paths, find_dataset
+from samunet.files import make_folder, write_json, write_text
+from samunet.planning.groups import kept_groups
+from samunet.variants.registry import entry
+from samunet.workers import default_workers
+
+REFERENCE = "label_prior"
+SHORT = ("method", "shots", "Dice", "draws", "difference", "p (Holm)", "training s", "why")
+
+
+def run_benchmark(
+    benchmark: Benchmark, paths: Paths, *, workers: int | None, scheduler: str | None, reference: str | None, command: str
+) -> Path:
+    """Run the jobs that have no finished run, then write cases.csv, summary.json, summary.md and report.html.
+
+    Returns the folder that holds them.
+
+    Arguments:
+        workers: jobs side by side on this machine; None or 1 with no `scheduler`: one after the other.
+        scheduler: a running dask scheduler's address.
+        reference: method that the others are compared with; None takes label_prior.
+        command: that repeats this, for the report.
+
+    Raises:
+        UserError: unknown dataset or variant, and see `run_on_dask`. A job's own fault is told in the tables instead.
+    """
+    for variant in benchmark.variants:
+        if not variant.startswith(NNUNET):
+            entry(variant)
+    dataset = load_dataset(find_dataset(paths.raw, benchmark.dataset))
+    faults: dict[Job, str] = {}
+    jobs = list(benchmark.jobs())
+    for number, outcome in enumerate(_outcomes(benchmark, jobs, paths, workers, scheduler), 1):
+        say(f"{number}/{len(jobs)} {outcome.job}: {_told(outcome)}")
+        if outcome.fault:
+            faults[outcome.job] = outcome.fault
+    groups = kept_groups(paths.preprocessed / dataset.name)
+    results = gather(benchmark, paths, faults)
+    for result in results:
+        _accumulate(benchmark, result, paths, dataset.file_ending)
+    reference = reference or REFERENCE
+    rows = list(summary_rows(results, compare(results, reference, groups), groups))
+    folder = make_folder(paths.results / dataset.name / "benchmark")
+    write_text(folder / "cases.csv", cases_csv(results))
+    write_json(folder / "summary.json", rows)
+    text = markdown(rows, SHORT)
+    write_text(folder / "summary.md", text + "\n")
+    if importlib.util.find_spec("jinja2") is None:
+        say("no report.html, which needs jinja2: pip install 'samunet[report]'")
+    else:
+        write_report(folder / "report.html", benchmark, results, rows, reference, groups, dataset, paths, command)
+    say(text)
+    for job, fault in faults.items():
+        say(f"{job}:\n{fault}")
+    return folder
+
+
+def _outcomes(
+    benchmark: Benchmark, jobs: list[Job], paths: Paths, workers: int | None, scheduler: str | None
+) -> Iterator[Outcome]:
+    cores = default_workers()
+    if scheduler is None and workers in (None, 1):
+        return run_here(benchmark, jobs, paths, threads=cores)
+    side_by_side = workers or cores
+    return run_on_dask(benchmark, jobs, paths, threads=max(cores // side_by_side, 1), workers=side_by_side, address=scheduler)
+
+
+def _accumulate(benchmark: Benchmark, result: Result, paths: Paths, file_ending: str) -> None:
+    """nnU-Net's folder of all folds for each whole draw."""
+    for draw in result.cases:
+        model = benchmark.folder(Job(result.method, benchmark.folds[0], result.shots, draw), paths).parent
+        accumulate(model, benchmark.folds, file_ending)
+
+
+def _told(outcome: Outcome) -> str:
+    return f"failed: {outcome.fault.strip().splitlines()[-1]}" if outcome.fault else f"done in {outcome.seconds:.0f} s"

@@ -1,0 +1,62 @@
+"""nnU-Net's crossval_results_folds_...: the validation of several folds in one folder, with one summary."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from samunet.errors import UserError
+from samunet.evaluation.report import metrics_content, metrics_path, summary_content, write_summary
+from samunet.files import make_folder, read_json, write_json
+
+FILES_BESIDE = ("plans.json", "dataset.json")
+
+
+def accumulate(model: Path, folds: Sequence[str], file_ending: str) -> Path:
+    """Copy the folds' validation segmentations into one folder and merge their scores; returns the folder.
+
+    Its name and summary.json are nnU-Net's (accumulate_cv_results.py, 2.8.1): all cases, and means over all of them, not means
+    of the folds' means.
+
+    Arguments:
+        model: the folder that holds fold_0, ...; for few shots that of one draw.
+        folds: finished ones with validation cases.
+
+    Raises:
+        UserError: a case stands in two folds.
+    """
+    output = model / f"crossval_results_folds_{'_'.join(folds)}"
+    validations = [model / f"fold_{fold}" / "validation" for fold in folds]
+    summaries = [read_json(folder / "summary.json")["metric_per_case"] for folder in validations]
+    rows = sorted((row for summary in summaries for row in summary), key=lambda row: row["reference_file"])
+    names = [Path(row["prediction_file"]).name for row in rows]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UserError("A case must be validated in one fold alone.", where=model, found=", ".join(twice),
+                        mend="Accumulate folds of one splits file, without `all`.")
+    make_folder(output)
+    for folder in validations:
+        for path in sorted(folder.glob(f"*{file_ending}")):
+            shutil.copyfile(path, output / path.name)
+    for name in FILES_BESIDE:
+        if (found := _first(model, name)) is not None:
+            shutil.copyfile(found, output / name)
+    surface = [read_json(metrics_path(folder / "summary.json")) for folder in validations]
+    by_reference = {row["reference_file"]: row for content in surface for row in content["metric_per_case"]}
+    moved = [{**row, "prediction_file": str(output / Path(row["prediction_file"]).name)} for row in rows]
+    measured = [{**by_reference[row["reference_file"]], "prediction_file": row["prediction_file"]} for row in moved]
+    write_json(output / "metrics.json", metrics_content(_numbers(measured), surface[0]["tolerance_mm"]))
+    write_summary(output / "summary.json", summary_content(moved))
+    return output
+
+
+def _first(model: Path, name: str) -> Path | None:
+    """A model's file, which lies above the folders of its draws."""
+    return next((folder / name for folder in (model, model.parent) if (folder / name).is_file()), None)
+
+
+def _numbers(rows: Sequence[dict]) -> list[dict]:
+    """Rows of metrics.json with null and "Infinity" as the numbers that they stand for."""
+    return [{**row, "metrics": {key: {name: float("nan") if value is None else float(value) for name, value in each.items()}
+                                for key, each in row["metrics"].items()}} for row in rows]

@@ -1,0 +1,90 @@
+"""The jobs of a benchmark: one training with its validation for each variant, fold, number of shots and draw."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from samunet.dataset.paths import Paths, find_dataset
+from samunet.networks.checkpoints import encoder_spec
+from samunet.training.settings import Request
+from samunet.variants.registry import entry
+
+TRAINED_BY = "samunet_benchmark"
+NNUNET = "nnunet_"  # before a configuration's name
+
+
+@dataclass(frozen=True)
+class Job:
+    """One variant, trained on one fold's cases or on `shots` of them (draw `draw`); None is all.
+
+    `variant` is a name of the registry, or `nnunet_<configuration>` for nnU-Net itself.
+    """
+
+    variant: str
+    fold: str
+    shots: int | None
+    draw: int
+
+    def __str__(self) -> str:
+        shots = "all cases" if self.shots is None else f"{self.shots} shot{'s' if self.shots > 1 else ''}, draw {self.draw}"
+        return f"{self.variant}, fold {self.fold}, {shots}"
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What was asked for.
+
+    Arguments:
+        dataset: id or full name.
+        variants: names of the registry, and `nnunet_<configuration>`.
+        folds: numbers of the splits file.
+        shots: numbers of labelled cases; None is all of them.
+        draws: how many draws of each number of shots; of all cases there is one.
+        minutes_head, minutes_network: of training a head, and a network; None takes the variant's own length.
+        iterations: the same count for every job, which excludes minutes; some variants' own by name in `iterations_of`.
+    """
+
+    dataset: str
+    variants: tuple[str, ...]
+    folds: tuple[str, ...]
+    shots: tuple[int | None, ...]
+    draws: int
+    encoder: str
+    plans_name: str
+    device: str
+    seed: int = 0
+    minutes_head: float | None = None
+    minutes_network: float | None = None
+    iterations: int | None = None
+    iterations_of: Mapping[str, int] = field(default_factory=dict)
+
+    def jobs(self) -> Iterator[Job]:
+        """All jobs; those of few shots first, and every variant of a setting beside the others."""
+        for shots in sorted(self.shots, key=lambda count: (count is None, count)):
+            for draw in range(1 if shots is None else self.draws):
+                for fold in self.folds:
+                    for variant in self.variants:
+                        yield Job(variant, fold, shots, draw)
+
+    def request(self, job: Job) -> Request:
+        """The job as `samunet_train` would be asked for it."""
+        iterations = self.iterations_of.get(job.variant, self.iterations)
+        minutes = None if iterations else self._minutes(job.variant)
+        return Request(self.dataset, job.variant, job.fold, self.encoder, self.plans_name, iterations, minutes, job.shots,
+                       job.draw, self.seed, device=self.device)
+
+    def folder(self, job: Job, paths: Paths) -> Path:
+        """Where the job's finished fold lies."""
+        name = find_dataset(paths.raw, self.dataset).name
+        model = paths.results / name / f"{job.variant}__{self.plans_name}__{encoder_spec(self.encoder).id}"
+        if job.variant.startswith(NNUNET):
+            model = paths.results / name / "benchmark" / job.variant
+        return (model if job.shots is None else model / f"shots{job.shots}_draw{job.draw}") / f"fold_{job.fold}"
+
+    def _minutes(self, variant: str) -> float | None:
+        if variant.startswith(NNUNET):
+            return self.minutes_network
+        needs = entry(variant).needs
+        return {"embeddings": self.minutes_head, "arrays": None}.get(needs, self.minutes_network)

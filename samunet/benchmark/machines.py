@@ -1,0 +1,117 @@
+"""Where jobs run: one after the other here, or side by side on dask's workers, of this machine or of a cluster."""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from samunet.benchmark.jobs import NNUNET, TRAINED_BY, Benchmark, Job
+from samunet.dataset.paths import Paths
+from samunet.errors import UserError
+from samunet.workers import alone
+
+# How often a job's process is started when it is killed, and its job handed to another worker when that died.
+TRIES, LIVES = 2, 5
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended: `fault` is None where its run is finished; `seconds` it took now."""
+
+    job: Job
+    fault: str | None
+    seconds: float
+
+
+def run_job(benchmark: Benchmark, job: Job, paths: Paths, threads: int) -> Outcome:
+    """Train and validate one job in a process of its own, going on where an earlier try of it was stopped.
+
+    So each job's peak memory is its own, and one that is killed for want of memory is told of instead of ending all.
+
+    Arguments:
+        threads: of torch, recorded with the run; equal numbers need equal threads.
+    """
+    started = time.perf_counter()
+    fault: str | None = None
+    for _ in range(TRIES):
+        try:
+            with alone() as process:
+                fault = process.submit(_train, benchmark, job, paths, threads).result()
+            break
+        except BrokenProcessPool:
+            fault = (f"its process was killed {TRIES} times from outside, most often because memory ran out. Run fewer jobs at a "
+                     "time; the next call goes on from the last checkpoint")
+    return Outcome(job, fault, time.perf_counter() - started)
+
+
+def _train(benchmark: Benchmark, job: Job, paths: Paths, threads: int) -> str | None:
+    """What was wrong, or None. One job's fault must not end the others: it is told in the table and at the end."""
+    import torch
+
+    from samunet.benchmark.nnunet import run_nnunet
+    from samunet.training.run import ensure_trained
+
+    torch.set_num_threads(threads)
+    try:
+        if job.variant.startswith(NNUNET):
+            run_nnunet(benchmark, job, paths)
+        else:
+            ensure_trained(benchmark.request(job), paths, trained_by=TRAINED_BY, workers=1)
+    except UserError as told:
+        return str(told)
+    except Exception:  # noqa: BLE001 - told below, in full
+        return traceback.format_exc()
+    return None
+
+
+def run_here(benchmark: Benchmark, jobs: Sequence[Job], paths: Paths, threads: int) -> Iterator[Outcome]:
+    """One job after the other."""
+    for job in jobs:
+        yield run_job(benchmark, job, paths, threads)
+
+
+def run_on_dask(
+    benchmark: Benchmark, jobs: Sequence[Job], paths: Paths, *, threads: int, workers: int, address: str | None
+) -> Iterator[Outcome]:
+    """Jobs side by side on dask workers, as they finish.
+
+    A worker that dies takes nothing with it: its job goes on from its last checkpoint on another one. All workers must see
+    the same folders.
+
+    Arguments:
+        threads: of torch, in each worker.
+        workers: of the local cluster; not used with `address`.
+        address: of a running scheduler; None starts a local cluster of worker processes.
+
+    Raises:
+        UserError: dask is not installed, or nothing answers at `address`.
+    """
+    if importlib.util.find_spec("distributed") is None:
+        raise UserError("Jobs side by side need dask.", where="--scheduler / --workers", found="dask is not installed",
+                        mend="Install the extra: pip install 'samunet[cluster]', or leave both flags out.")
+    import dask
+    from distributed import Client, LocalCluster, as_completed
+
+    # Jobs have processes of their own, which daemons may not start.
+    settings: dict[str, Any] = {"distributed.worker.daemon": False, "distributed.scheduler.allowed-failures": LIVES}
+    environment = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+    with dask.config.set(settings), ExitStack() as opened:
+        cluster = address
+        if cluster is None:
+            cluster = opened.enter_context(LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None,
+                                                        env=environment))
+        try:
+            client = opened.enter_context(Client(cluster, timeout="30s"))
+        except OSError as refused:
+            raise UserError("A scheduler must answer at --scheduler.", where=str(address), found=str(refused),
+                            mend="Start one with `dask scheduler`, and workers with `dask worker ADDRESS`.") from refused
+        futures = {client.submit(run_job, benchmark, job, paths, threads, pure=False, key=str(job)): job for job in jobs}
+        for future in as_completed(list(futures)):
+            fault = future.exception()
+            yield Outcome(futures[future], repr(fault), 0.0) if fault else future.result()

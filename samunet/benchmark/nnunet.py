@@ -1,0 +1,202 @@
+"""Real nnU-Net v2 as a job of the benchmark: its own commands, on the draw's cases alone, cut to the same budget."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from samunet.benchmark.jobs import NNUNET, Benchmark, Job
+from samunet.dataset.dataset import RawCase, RawDataset, load_dataset
+from samunet.dataset.paths import Paths, find_dataset
+from samunet.errors import UserError
+from samunet.evaluation.evaluate import evaluate_folder
+from samunet.files import make_folder, read_json, write_json
+from samunet.training.experiment import cases_of
+
+TRAINER, PLANS = "nnUNetTrainerBudget", "nnUNetPlansBudget"
+# The batch with which nnU-Net's rules count memory. Its own, filled up to the card's memory, leaves a small budget no iterations.
+LARGEST_BATCH = {"2d": 12, "3d_fullres": 2, "3d_lowres": 2}
+COMMANDS = {"nnUNetv2_plan_and_preprocess": "nnunetv2.experiment_planning.plan_and_preprocess_entrypoints:plan_and_preprocess_entry",
+            "nnUNetv2_train": "nnunetv2.run.run_training:run_training_entry",
+            "nnUNetv2_predict": "nnunetv2.inference.predict_from_raw_data:predict_entry_point"}
+
+
+@dataclass(frozen=True)
+class NnunetRun:
+    """One training of nnU-Net and the prediction of a fold's validation cases.
+
+    Arguments:
+        configuration: `2d` or `3d_fullres`.
+        train, val: names of cases.
+        iterations, minutes: of training; one of them.
+        device: torch's name.
+    """
+
+    dataset: RawDataset
+    configuration: str
+    train: tuple[str, ...]
+    val: tuple[str, ...]
+    iterations: int | None
+    minutes: float | None
+    device: str
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What decides the run."""
+        return {"train": list(self.train), "val": list(self.val), "iterations": self.iterations, "minutes": self.minutes,
+                "device": self.device}
+
+    def __call__(self, folder: Path) -> None:
+        """Plan, preprocess, train, predict, evaluate; what is finished is kept. Leaves `folder` as a finished fold.
+
+        nnU-Net gets a raw dataset of the training cases alone, so that its fingerprint and plans know no others, and trains on
+        `all` of them. It predicts the validation cases with its defaults, mirroring included.
+
+        Raises:
+            UserError: nnU-Net is not installed, or one of its commands failed (its last lines are told).
+        """
+        work = make_folder(folder.with_name(f"{folder.name}.unfinished"))
+        if (folder / "run.json").is_file():
+            return
+        seconds: dict[str, float] = read_json(work / "seconds.json") if (work / "seconds.json").is_file() else {}
+        self._hand_over(work)
+        for step, arguments in self._steps(work):
+            if step not in seconds:
+                started = time.perf_counter()
+                self._call(arguments, work)
+                seconds[step] = time.perf_counter() - started
+                if step == "preprocessing":
+                    self._limit_batch(work)
+                write_json(work / "seconds.json", seconds)
+        validation = work / "validation"
+        evaluate_folder(_labels_of(self.dataset, work, self.val), validation, self.dataset.labels, self.dataset.file_ending,
+                        "SimpleITKIO", None, 1, names=self.val, shown_prediction_folder=folder / "validation")
+        write_json(work / "run.json", self._record(work, seconds))
+        for part in ("raw", "preprocessed", "images", "labels"):
+            shutil.rmtree(work / part, ignore_errors=True)
+        work.rename(folder)
+
+    def _steps(self, work: Path) -> list[tuple[str, list[str]]]:
+        name, model = self.dataset.name.partition("_")[0].removeprefix("Dataset"), ["-device", self.device]
+        return [
+            ("preprocessing", ["nnUNetv2_plan_and_preprocess", "-d", name, "-c", self.configuration, "-np", "1", "-npfp", "1"]),
+            ("training", ["nnUNetv2_train", name, self.configuration, "all", "-tr", TRAINER, "-p", PLANS, *model,
+                          *(["--c"] if (_output(work, self) / "checkpoint_latest.pth").is_file() else [])]),
+            ("validation", ["nnUNetv2_predict", "-i", str(work / "images"), "-o", str(work / "validation"), "-d", name, "-c",
+                            self.configuration, "-f", "all", "-tr", TRAINER, "-p", PLANS, "-npp", "1", "-nps", "1", *model]),
+        ]
+
+    def _hand_over(self, work: Path) -> None:
+        """The raw folder of the training cases, and the validation cases' images, as links where that can be."""
+        raw = work / "raw" / self.dataset.name
+        if (raw / "dataset.json").is_file():
+            return
+        cases = {case.name: case for case in self.dataset.cases}
+        for name in self.train:
+            _link_images(cases[name], raw / "imagesTr", self.dataset.file_ending)
+            label = cases[name].label
+            assert label is not None
+            _link(label, raw / "labelsTr" / f"{name}{self.dataset.file_ending}")
+        for name in self.val:
+            _link_images(cases[name], work / "images", self.dataset.file_ending)
+        content = {key: value for key, value in self.dataset.content.items() if key not in ("dataset", "unlabelled")}
+        write_json(raw / "dataset.json", {**content, "numTraining": len(self.train)})
+
+    def _limit_batch(self, work: Path) -> None:
+        """A copy of nnU-Net's plans whose batch is at most its reference batch."""
+        folder = work / "preprocessed" / self.dataset.name
+        plans = read_json(folder / "nnUNetPlans.json")
+        section = plans["configurations"][self.configuration]
+        section["batch_size"] = min(section["batch_size"], LARGEST_BATCH[self.configuration])
+        write_json(folder / f"{PLANS}.json", {**plans, "plans_name": PLANS})
+
+    def _call(self, arguments: Sequence[str], work: Path) -> None:
+        module, _, function = COMMANDS[arguments[0]].partition(":")
+        code = f"import sys; from {module} import {function}; sys.argv = {list(arguments)!r}; {function}()"
+        done = subprocess.run([sys.executable, "-c", code], env=self._environment(work), capture_output=True, text=True,
+                              check=False)
+        with open(work / "commands.log", "a", encoding="utf-8") as log:
+            log.write(" ".join(arguments) + "\n" + done.stdout + done.stderr)
+        if done.returncode:
+            raise UserError(f"nnU-Net's command must end well: {' '.join(arguments[:3])} ...", where=work / "commands.log",
+                            found="\n".join((done.stdout + done.stderr).splitlines()[-8:]))
+
+    def _environment(self, work: Path) -> dict[str, str]:
+        folders = {f"nnUNet_{part}": str(make_folder(work / part)) for part in ("raw", "preprocessed", "results")}
+        budget = ({"SAMUNET_ITERATIONS": str(self.iterations)} if self.iterations else {"SAMUNET_MINUTES": str(self.minutes)})
+        return {**os.environ, **folders, **budget, "nnUNet_extTrainer": str(files("samunet.benchmark") / "nnunet_trainers"),
+                "nnUNet_n_proc_DA": os.environ.get("nnUNet_n_proc_DA", "1"), "nnUNet_compile": "f"}
+
+    def _record(self, work: Path, seconds: Mapping[str, float]) -> dict[str, Any]:
+        """What run.json of a job has, as far as nnU-Net tells it."""
+        from importlib import metadata
+
+        budget = json.loads((_output(work, self) / "budget.json").read_text(encoding="utf-8"))
+        return {
+            "variant": f"{NNUNET}{self.configuration}", "asked": self.asked, "train_cases": list(self.train), "val_cases": list(self.val),
+            "seconds": {"training": budget["seconds"], "validation": seconds["validation"]}, "budget": budget,
+            "trainable_parameters": budget["parameters"], "threads": budget["threads"],
+            "settings": {"iterations": budget["iterations"], "batch_size": budget["batch_size"], "seed": "none"},
+            "versions": {"nnunetv2": metadata.version("nnunetv2"), "torch": metadata.version("torch")},
+            "hardware": {"device": self.device}, "encoder": {"id": "none", "digest": None},
+        }
+
+
+def run_nnunet(benchmark: Benchmark, job: Job, paths: Paths) -> None:
+    """Train and validate nnU-Net's configuration of a job, on the cases that a variant of the same job would have.
+
+    A finished run with other settings is trained anew.
+
+    Raises:
+        UserError: nnU-Net is not installed, no such configuration, or one of its commands failed.
+    """
+    configuration = job.variant.removeprefix(NNUNET)
+    if importlib.util.find_spec("nnunetv2") is None:
+        raise UserError("nnU-Net must be installed to be compared with.", where="--nnunet", found="no package nnunetv2",
+                        mend="Install the extra: pip install 'samunet[nnunet]'.")
+    raw = find_dataset(paths.raw, benchmark.dataset)
+    dataset, request = load_dataset(raw), benchmark.request(job)
+    train, _, val = cases_of(request, dataset, paths.preprocessed / raw.name)
+    run = NnunetRun(dataset, configuration, train, val, request.iterations, request.minutes, benchmark.device)
+    folder = benchmark.folder(job, paths)
+    if (folder / "run.json").is_file() and read_json(folder / "run.json")["asked"] != run.asked:
+        shutil.rmtree(folder)
+    run(folder)
+
+
+def _output(work: Path, run: NnunetRun) -> Path:
+    return work / "results" / run.dataset.name / f"{TRAINER}__{PLANS}__{run.configuration}" / "fold_all"
+
+
+def _labels_of(dataset: RawDataset, work: Path, names: Sequence[str]) -> Path:
+    """A folder with the labels of `names`, which a dataset may keep anywhere."""
+    labels = {case.name: case.label for case in dataset.cases}
+    for name in names:
+        label = labels[name]
+        assert label is not None
+        _link(label, work / "labels" / f"{name}{dataset.file_ending}")
+    return work / "labels"
+
+
+def _link_images(case: RawCase, folder: Path, ending: str) -> None:
+    for channel, path in enumerate(case.images):
+        _link(path, folder / f"{case.name}_{channel:04d}{ending}")
+
+
+def _link(source: Path, place: Path) -> None:
+    make_folder(place.parent)
+    if not place.exists():
+        try:
+            place.symlink_to(source.resolve())
+        except OSError:  # Windows without the right to make links
+            shutil.copyfile(source, place)

@@ -1,0 +1,71 @@
+"""nnU-Net's own trainer, cut to a budget: for nnU-Net to find by its external trainers' folder; samunet never imports it."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import os
+import time
+from pathlib import Path
+
+import torch
+from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+ITERATIONS_PER_EPOCH = 10
+WARM_UP, MEASURED = 2, 5
+CHECKPOINTS = 20
+
+
+class nnUNetTrainerBudget(nnUNetTrainer):
+    """As many iterations as SAMUNET_ITERATIONS says, or as SAMUNET_MINUTES allow here, its schedule compressed to them.
+
+    All else is nnU-Net's: loss, optimiser, augmentation, sampling. Epochs are of 10 iterations with one of validation, as 250
+    would outlast small budgets; the training cases are not predicted at the end, as samunet predicts the fold's validation
+    cases by nnUNetv2_predict. `budget.json` in the output folder says what was done.
+    """
+
+    def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict,
+                 device: torch.device = torch.device("cuda")) -> None:  # noqa: B008 - nnU-Net's signature
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = ITERATIONS_PER_EPOCH, 1
+
+    def on_train_start(self) -> None:
+        super().on_train_start()
+        path = Path(self.output_folder) / "budget.json"
+        if path.is_file():
+            budget = json.loads(path.read_text(encoding="utf-8"))
+        else:
+            budget = self._budget()
+            path.write_text(json.dumps(budget), encoding="utf-8")
+        self.num_epochs = math.ceil(budget["iterations"] / ITERATIONS_PER_EPOCH)
+        self.save_every = max(1, self.num_epochs // CHECKPOINTS)
+        self.lr_scheduler = PolyLRScheduler(self.optimizer, self.initial_lr, self.num_epochs)
+        self._started = time.perf_counter()
+
+    def on_train_end(self) -> None:
+        super().on_train_end()
+        path = Path(self.output_folder) / "budget.json"
+        budget = json.loads(path.read_text(encoding="utf-8"))
+        done = self.num_epochs * ITERATIONS_PER_EPOCH
+        budget |= {"iterations": done, "batch_size": self.batch_size, "seconds": time.perf_counter() - self._started,
+                   "parameters": sum(each.numel() for each in self.network.parameters()), "threads": torch.get_num_threads()}
+        path.write_text(json.dumps(budget), encoding="utf-8")
+
+    def perform_actual_validation(self, save_probabilities: bool = False) -> None:
+        """The training cases are not predicted."""
+
+    def _budget(self) -> dict[str, float]:
+        if "SAMUNET_ITERATIONS" in os.environ:
+            return {"iterations": int(os.environ["SAMUNET_ITERATIONS"])}
+        kept = copy.deepcopy((self.network.state_dict(), self.optimizer.state_dict()))
+        for iteration in range(WARM_UP + MEASURED):
+            if iteration == WARM_UP:
+                started = time.perf_counter()
+            self.train_step(next(self.dataloader_train))
+        seconds = (time.perf_counter() - started) / MEASURED
+        self.network.load_state_dict(kept[0])
+        self.optimizer.load_state_dict(kept[1])
+        return {"iterations": max(1, int(float(os.environ["SAMUNET_MINUTES"]) * 60 / seconds)),
+                "minutes": float(os.environ["SAMUNET_MINUTES"])}

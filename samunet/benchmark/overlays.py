@@ -1,0 +1,73 @@
+"""Slices of a case with its prediction and reference, as pictures that stand in the page."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import imageio.v3 as imageio
+import matplotlib
+import numpy as np
+from skimage.segmentation import find_boundaries
+
+from samunet.benchmark.results import Result
+from samunet.dataset.readers import reader_named
+
+MOST_SLICES, LONGEST_SIDE = 24, 320
+FILL = 0.5
+CONTRAST_PERCENTILES = (0.5, 99.5)
+
+
+@dataclass(frozen=True)
+class CasePictures:
+    """A case's slices as data addresses, and which of them is shown first."""
+
+    title: str
+    slices: tuple[str, ...]
+    middle: int
+
+
+def chosen_cases(result: Result, draw: int) -> list[tuple[str, str, float]]:
+    """(which, case, Dice) of the best, the median and the worst case of a draw; fewer where there are fewer cases."""
+    scores = {case: value for case, value in result.scores(draw, "Dice").items() if not np.isnan(value)}
+    order = sorted(scores, key=lambda case: (-scores[case], case))
+    if not order:
+        return []
+    places = {"best": 0, "median": len(order) // 2, "worst": len(order) - 1}
+    return [(which, order[place], scores[order[place]]) for which, place in places.items()
+            if list(places.values()).index(place) == list(places).index(which)]
+
+
+def case_pictures(title: str, images: Sequence[Path], prediction: Path, reference: Path, reader: str) -> CasePictures:
+    """At most 24 slices, evenly spread over those that hold foreground, of the first channel.
+
+    Raises:
+        UserError: a file that cannot be read.
+    """
+    read = reader_named(reader)
+    image = read.read_images(images)[0][0]
+    predicted, labelled = (read.read_segmentation(path)[0][0] for path in (prediction, reference))
+    held = np.flatnonzero(((predicted > 0) | (labelled > 0)).any(axis=(1, 2)))
+    first, last = (int(held[0]), int(held[-1])) if held.size else (0, len(image) - 1)
+    planes = np.unique(np.linspace(first, last, MOST_SLICES).round().astype(int))
+    low, high = np.percentile(image, CONTRAST_PERCENTILES)
+    grey = np.clip((image[planes] - low) / max(high - low, 1e-8), 0, 1)
+    slices = tuple(_picture(*each) for each in zip(grey, predicted[planes], labelled[planes], strict=True))
+    return CasePictures(title, slices, len(slices) // 2)
+
+
+def _picture(grey: np.ndarray, predicted: np.ndarray, labelled: np.ndarray) -> str:
+    """One slice as a data address: grey, the prediction filled, the reference's inner edges white."""
+    step = max(1, -(-max(grey.shape) // LONGEST_SIDE))
+    grey, predicted, labelled = (each[::step, ::step] for each in (grey, predicted, labelled))
+    colours = matplotlib.colormaps["tab10"](np.arange(10))[:, :3]
+    picture = np.repeat(grey[..., None], 3, axis=2)
+    inside = predicted > 0
+    picture[inside] = (1 - FILL) * picture[inside] + FILL * colours[(predicted[inside].astype(int) - 1) % len(colours)]
+    picture[find_boundaries(labelled, mode="inner")] = 1.0
+    file = io.BytesIO()
+    imageio.imwrite(file, (picture * 255).round().astype(np.uint8), extension=".png")
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")

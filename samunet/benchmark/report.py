@@ -1,0 +1,123 @@
+"""One self-contained page: tables, charts, pictures of cases, and how to repeat it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from samunet.benchmark import charts
+from samunet.benchmark.comparison import MARGIN
+from samunet.benchmark.jobs import Benchmark, Job
+from samunet.benchmark.overlays import CasePictures, case_pictures, chosen_cases
+from samunet.benchmark.results import Result
+from samunet.benchmark.tables import shots_told
+from samunet.dataset.dataset import RawDataset
+from samunet.dataset.paths import Paths
+from samunet.dataset.readers import choose_reader
+
+Section = tuple[str, list[tuple[str, str]]]
+
+
+def write_report(
+    path: Path, benchmark: Benchmark, results: Sequence[Result], rows: Sequence[Mapping[str, Any]], reference: str,
+    groups: Mapping[str, str] | None, dataset: RawDataset, paths: Paths, command: str,
+) -> None:
+    """Write the page; nothing in it is fetched from anywhere when it is opened.
+
+    Arguments:
+        rows: of `tables.summary_rows`.
+        reference: the method that the others were compared with.
+        command: that repeats the benchmark.
+    """
+    from jinja2 import Environment, StrictUndefined
+
+    from samunet.files import write_text
+
+    template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True).from_string(
+        files("samunet.benchmark").joinpath("report.html.j2").read_text(encoding="utf-8"))
+    whole = [result for result in results if result.cases]
+    write_text(path, template.render(
+        title=f"Benchmark of {dataset.name}",
+        introduction=f"{len(whole)} of {len(results)} settings are whole: folds {', '.join(benchmark.folds)}; labelled cases "
+        f"{', '.join(shots_told(count) for count in benchmark.shots)}; {benchmark.draws} draw(s); encoder {benchmark.encoder}.",
+        rows=rows, columns=[*dict.fromkeys(name for row in rows for name in row)], reference=reference, margin=MARGIN,
+        sections=_sections(benchmark, whole, reference, groups, paths), overlays=_overlays(benchmark, whole, dataset, paths),
+        commands=command, facts=_facts(whole)))
+
+
+def _sections(
+    benchmark: Benchmark, results: Sequence[Result], reference: str, groups: Mapping[str, str] | None, paths: Paths
+) -> list[Section]:
+    sections: list[Section] = []
+    if curve := charts.label_efficiency(results, groups):
+        sections.append(("Label efficiency", [("Mean Dice over labelled cases, with 95 % intervals.", curve)]))
+    if not results:
+        return sections
+    sections.append(("Dice against time", [("One point for each setting.", charts.dice_over_time(results, groups))]))
+    base = {result.shots: result for result in results if result.method == reference}
+    pairs = [(f"{result.method}, {shots_told(result.shots)} labelled cases. Above the line it is better than {reference}.",
+              charts.paired(result, base[result.shots]))
+             for result in results if result.method != reference and result.shots in base]
+    if pairs:
+        sections.append((f"Case by case against {reference}", pairs))
+    sections.append(("Dice of each class", [(f"Class {label}: every case and draw.", charts.boxes(results, label))
+                                            for label in results[0].labels()]))
+    for shots in dict.fromkeys(result.shots for result in results):
+        if curves := _curves(benchmark, [result for result in results if result.shots == shots], paths):
+            caption = f"{shots_told(shots)} labelled cases, draw 0, fold {benchmark.folds[0]}."
+            sections.append(("Training", [(caption, charts.training_curves(curves))]))
+    return sections
+
+
+def _curves(benchmark: Benchmark, results: Sequence[Result], paths: Paths) -> dict[str, list[dict[str, float]]]:
+    found = {}
+    for result in results:
+        log = benchmark.folder(Job(result.method, benchmark.folds[0], result.shots, 0), paths) / "log.jsonl"
+        if log.is_file():
+            found[result.method] = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    return found
+
+
+def _overlays(
+    benchmark: Benchmark, results: Sequence[Result], dataset: RawDataset, paths: Paths
+) -> list[tuple[str, list[CasePictures]]]:
+    cases, reader = {case.name: case for case in dataset.cases}, choose_reader(dataset)
+    found = []
+    for result in results:
+        draw = min(result.cases)
+        fold_of = {name: fold for (drawn, fold), run in result.runs.items() if drawn == draw for name in run["val_cases"]}
+        pictures = []
+        for which, name, dice in chosen_cases(result, draw):
+            folder = benchmark.folder(Job(result.method, fold_of[name], result.shots, draw), paths) / "validation"
+            label = cases[name].label
+            assert label is not None
+            pictures.append(case_pictures(f"{which}: {name}, Dice {dice:.3f}", cases[name].images,
+                                          folder / f"{name}{dataset.file_ending}", label, reader))
+        found.append((f"{result.method}, {shots_told(result.shots)} labelled cases", pictures))
+    return found
+
+
+def _facts(results: Sequence[Result]) -> dict[str, str]:
+    """Versions, seeds, machines and encoders, joined where runs differ."""
+    runs = [run for result in results for run in result.runs.values()]
+
+    def told(values: Sequence[Any]) -> str:
+        return ", ".join(dict.fromkeys(map(str, values)))
+
+    return {
+        **{name: told([run["versions"].get(name) for run in runs]) for name in (runs[0]["versions"] if runs else ())},
+        "seed": told([run["settings"]["seed"] for run in runs]),
+        "device": told([run["hardware"]["device"] for run in runs]),
+        "threads": told([run["threads"] for run in runs]),
+        "encoder": told([f"{run['encoder']['id']} ({str(run['encoder']['digest'])[:12]})" for run in runs
+                         if run["encoder"]["digest"]]),
+    }
+
+
+def command_of(arguments: Sequence[str]) -> str:
+    """The command line as a person would type it."""
+    return shlex.join(["samunet_benchmark", *arguments])

@@ -1,0 +1,107 @@
+"""What finished jobs reached: every metric of every class of every case, by draw, and the runs' own records."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from samunet.benchmark.jobs import Benchmark, Job
+from samunet.dataset.paths import Paths
+from samunet.files import read_json
+
+Cases = dict[str, dict[str, dict[str, float]]]
+"""Case -> class key -> metric -> value; NaN undefined, infinity where one of the masks is empty."""
+
+METRICS = ("Dice", "IoU", "HD95_mm", "ASSD_mm", "NSD", "absolute_volume_error_ml")
+
+
+@dataclass(frozen=True)
+class Result:
+    """One method at one number of shots.
+
+    Arguments:
+        method: a variant's name, or nnU-Net's configuration as `nnunet_2d`.
+        shots: None for all cases.
+        cases: draw -> the cases of all its finished folds.
+        runs: (draw, fold) -> the content of run.json.
+        missing: what was asked for and is not there, in words.
+    """
+
+    method: str
+    shots: int | None
+    cases: dict[int, Cases]
+    runs: dict[tuple[int, str], dict[str, Any]]
+    missing: tuple[str, ...] = field(default=())
+
+    def scores(self, draw: int, metric: str, label: str | None = None) -> dict[str, float]:
+        """Case -> value of `metric` for class key `label`, or the mean over classes where it is defined; NaN where in none."""
+        return {case: _mean([values[metric] for key, values in classes.items() if label in (None, key)])
+                for case, classes in self.cases[draw].items()}
+
+    def labels(self) -> list[str]:
+        """Class keys, in dataset.json's order."""
+        return list(next(iter(next(iter(self.cases.values())).values()))) if self.cases else []
+
+
+def gather(benchmark: Benchmark, paths: Paths, faults: Mapping[Job, str]) -> list[Result]:
+    """One result for each variant and number of shots that was asked for, in the order of the jobs.
+
+    A draw counts only if all its folds are finished: means over other cases could not be compared.
+
+    Arguments:
+        faults: why jobs have no finished run, where that is known.
+    """
+    settings: dict[tuple[str, int | None], list[Job]] = {}
+    for job in benchmark.jobs():
+        settings.setdefault((job.variant, job.shots), []).append(job)
+    return [_result(benchmark, paths, method, shots, jobs, faults) for (method, shots), jobs in settings.items()]
+
+
+def _result(
+    benchmark: Benchmark, paths: Paths, method: str, shots: int | None, jobs: Sequence[Job], faults: Mapping[Job, str]
+) -> Result:
+    runs, missing, cases = {}, [], {}
+    for job in jobs:
+        folder = benchmark.folder(job, paths)
+        if (folder / "run.json").is_file() and job not in faults:
+            runs[job.draw, job.fold] = read_json(folder / "run.json")
+        else:
+            missing.append(f"{job}: {faults.get(job, 'not run').strip().splitlines()[-1]}")
+    for draw in sorted({job.draw for job in jobs}):
+        of_draw = [job for job in jobs if job.draw == draw]
+        if all((draw, job.fold) in runs for job in of_draw):
+            folders = [benchmark.folder(job, paths) / "validation" for job in of_draw]
+            cases[draw] = {name: values for folder in folders for name, values in read_cases(folder).items()}
+    return Result(method, shots, cases, runs, tuple(missing))
+
+
+def read_cases(validation: Path) -> Cases:
+    """The cases of a folder's summary.json, with metrics.json's where that is there, as nnU-Net has none."""
+    surface: Cases = {}
+    if (validation / "metrics.json").is_file():
+        surface = {_name(row): {key: {name: _number(value) for name, value in values.items()}
+                                for key, values in row["metrics"].items()}
+                   for row in read_json(validation / "metrics.json")["metric_per_case"]}
+    return {
+        _name(row): {key: {**values, **surface.get(_name(row), {}).get(key, {})}
+                     for key, values in row["metrics"].items() if key != "0"}
+        for row in read_json(validation / "summary.json")["metric_per_case"]
+    }
+
+
+def _name(row: Mapping[str, Any]) -> str:
+    return Path(row["reference_file"]).name.partition(".")[0]
+
+
+def _number(value: float | str | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _mean(values: Sequence[float]) -> float:
+    defined = [value for value in values if not math.isnan(value)]
+    return float(np.mean(defined)) if defined else math.nan

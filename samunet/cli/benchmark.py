@@ -1,0 +1,78 @@
+"""samunet_benchmark: cross-validate variants, compare them, write a report."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from samunet.cli.main import command
+from samunet.cli.options import DEFAULT_PLANS_NAME, add_encoder, add_paths, encoder_of, paths_of
+from samunet.console import result
+from samunet.variants.registry import VARIANTS
+
+EPILOG = """examples:
+  samunet_benchmark -d 4 --folds 0 --shots 5                    every variant, one fold, five labelled cases
+  samunet_benchmark -d 4 --shots 1 5 all --draws 3              five folds, three draws
+  samunet_benchmark -d 4 --variants cnn_head unet --iterations 200
+  samunet_benchmark -d 4 --scheduler tcp://10.0.0.1:8786        on a running dask cluster"""
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="samunet_benchmark",
+        description="Train and validate every variant on every fold, number of shots and draw, then compare them.\n"
+                    "Finished jobs of the same settings are kept: the same command goes on where it was stopped.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("-d", dest="dataset", required=True, metavar="ID", help="id or name of a planned dataset")
+    parser.add_argument("--variants", nargs="+", metavar="NAME", default=list(VARIANTS), help="default: every variant")
+    parser.add_argument("--nnunet", nargs="+", metavar="CONFIGURATION", default=[], choices=("2d", "3d_fullres"),
+                        help="also real nnU-Net, cut to the same budget: 2d, 3d_fullres (extra [nnunet])")
+    parser.add_argument("--folds", nargs="+", metavar="N", default=["0", "1", "2", "3", "4"], help="default: 0 1 2 3 4")
+    parser.add_argument("--shots", nargs="+", type=shots, metavar="K", default=[None],
+                        help="numbers of labelled training cases, or all (default: all)")
+    parser.add_argument("--draws", type=int, metavar="N", default=1, help="draws of each number of shots (default: 1)")
+    add_encoder(parser)
+    parser.add_argument("-p", dest="plans_name", default=DEFAULT_PLANS_NAME, metavar="PLANS",
+                        help="name of the plans (default: %(default)s)")
+    parser.add_argument("--minutes_head", type=float, metavar="M", help="minutes to train a head (default: the plan's count)")
+    parser.add_argument("--minutes_network", type=float, metavar="M", help="minutes to train a network (default: its own count)")
+    parser.add_argument("--iterations", type=int, metavar="N", help="the same count of iterations for every job instead")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of weights and batches (default: 0)")
+    parser.add_argument("--reference", metavar="NAME", help="method that the others are compared with (default: label_prior)")
+    parser.add_argument("--workers", type=int, metavar="N",
+                        help="jobs side by side on this machine, each with its share of the processors (default: 1)")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="of a running dask cluster, as tcp://HOST:8786")
+    parser.add_argument("-device", default=None, metavar="NAME", help="cpu, cuda or mps (default: cuda if there is one)")
+    add_paths(parser)
+    return parser
+
+
+def shots(text: str) -> int | None:
+    """An argparse type: a number from 1 on, or `all` (None)."""
+    if text == "all":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a number from 1 on, or all, not {text}")
+    return int(text)
+
+
+@command
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = parser().parse_args(arguments)
+    encoder_of(options)
+    from samunet.benchmark.benchmark import run_benchmark
+    from samunet.benchmark.jobs import Benchmark
+    from samunet.benchmark.report import command_of
+    from samunet.cli.train import default_device
+
+    benchmark = Benchmark(
+        dataset=options.dataset, variants=(*options.variants, *(f"nnunet_{name}" for name in options.nnunet)), folds=tuple(options.folds), shots=tuple(options.shots),
+        draws=options.draws, encoder=options.encoder, plans_name=options.plans_name,
+        device=options.device or default_device(), seed=options.seed, minutes_head=options.minutes_head,
+        minutes_network=options.minutes_network, iterations=options.iterations)
+    folder = run_benchmark(benchmark, paths_of(options), workers=options.workers, scheduler=options.scheduler,
+                           reference=options.reference, command=command_of(sys.argv[1:] if arguments is None else arguments))
+    result(f"benchmark: {folder}")

@@ -1,0 +1,137 @@
+"""Whole benchmarks on a tiny dataset: what is written, going on, faults told, processes killed."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import html
+import importlib.util
+import json
+import os
+import re
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from samunet.benchmark.benchmark import run_benchmark
+from samunet.benchmark.jobs import Benchmark, Job
+from samunet.benchmark.machines import run_job
+from samunet.dataset.paths import Paths
+from samunet.errors import UserError
+from samunet.files import read_json
+
+HEADS = Benchmark("5", ("label_prior", "linear_head"), ("0", "1"), (None, 2), 1, "untrained", "tiny", "cpu", iterations=3)
+
+
+def run(benchmark: Benchmark, paths: Paths, **options) -> Path:
+    return run_benchmark(benchmark, paths, **{"workers": None, "scheduler": None, "reference": None, "command": "samunet_benchmark", **options})
+
+
+def weights(benchmark: Benchmark, paths: Paths) -> dict[str, bytes]:
+    return {str(job): (benchmark.folder(job, paths) / "checkpoint_final.safetensors").read_bytes() for job in benchmark.jobs()}
+
+
+@pytest.fixture(scope="module")
+def finished(prepared: Path, tmp_path_factory) -> Paths:
+    paths = Paths(prepared / "raw", prepared / "preprocessed", tmp_path_factory.mktemp("finished"))
+    run(HEADS, paths)
+    return paths
+
+
+@pytest.mark.slow
+def test_every_job_is_run_and_reported(finished: Paths) -> None:
+    folder = finished.results / "Dataset005_Made" / "benchmark"
+    rows = read_json(folder / "summary.json")
+    assert [(row["method"], row["shots"]) for row in rows] == [
+        ("label_prior", "2"), ("linear_head", "2"), ("label_prior", "all"), ("linear_head", "all")]
+    assert rows[1]["difference"].startswith(("+", "-")) and "difference" not in rows[0]
+    assert [row["labels"] for row in rows] == ["2", "2", "3", "3"]
+    assert all(float(row["memory MB"]) > 50 for row in rows)
+    # Six cases in two folds, two classes, one draw of two shots and one of all, two methods.
+    lines = list(csv.DictReader((folder / "cases.csv").open()))
+    assert len(lines) == 6 * 2 * 2 * 2
+    model = finished.results / "Dataset005_Made" / "linear_head__tiny__untrained"
+    summary = json.loads((model / "shots2_draw0" / "crossval_results_folds_0_1" / "summary.json").read_text())
+    of_draw = [float(line["Dice"]) for line in lines
+               if (line["method"], line["shots"], line["draw"], line["class"]) == ("linear_head", "2", "0", "1")]
+    assert summary["mean"]["1"]["Dice"] == pytest.approx(sum(of_draw) / 6)
+    run_file = read_json(model / "fold_0" / "run.json")
+    assert run_file["trained_by"] == "samunet_benchmark" and run_file["settings"]["iterations"] == 3
+
+
+@pytest.mark.slow
+def test_a_second_call_trains_nothing_and_writes_the_same(finished: Paths) -> None:
+    folder = finished.results / "Dataset005_Made"
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("run.json")}
+    text = (folder / "benchmark" / "cases.csv").read_bytes()
+    run(HEADS, finished)
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("run.json")} == before
+    assert (folder / "benchmark" / "cases.csv").read_bytes() == text
+
+
+def test_an_unknown_variant_is_refused_before_anything_runs(paths: Paths) -> None:
+    with pytest.raises(UserError, match="known one"):
+        run(Benchmark("5", ("label_prior", "unet9"), ("0",), (None,), 1, "untrained", "tiny", "cpu"), paths)
+    assert not paths.results.exists()
+
+
+def test_a_job_that_fails_is_told_and_the_others_go_on(paths: Paths, capsys) -> None:
+    asked = Benchmark("5", ("label_prior",), ("0",), (2, 50), 1, "untrained", "tiny", "cpu")
+    folder = run(asked, paths)
+    rows = read_json(folder / "summary.json")
+    assert rows[0]["Dice"] != "not run" and rows[0]["why"] == ""
+    assert rows[1]["Dice"] == "not run" and "50 shots, draw 0" in rows[1]["why"]
+    told = capsys.readouterr().err
+    assert "at most the fold's labelled training cases" in told and "1/2 label_prior" in told
+
+
+@pytest.mark.slow
+def test_a_job_whose_process_is_killed_goes_on_to_the_same_bytes(paths: Paths, tmp_path: Path) -> None:
+    asked = Benchmark("5", ("linear_head",), ("0",), (2,), 1, "untrained", "tiny", "cpu", iterations=400)
+    job = Job("linear_head", "0", 2, 0)
+    latest = asked.folder(job, paths).with_name("fold_0.unfinished") / "checkpoint_latest.safetensors"
+    killed = []
+
+    def kill() -> None:
+        while not latest.is_file():
+            time.sleep(0.01)
+        [child] = [int(pid) for pid in Path(f"/proc/self/task/{main}/children").read_text().split()
+                   if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+        os.kill(child, signal.SIGKILL)
+        killed.append(child)
+
+    main = threading.get_native_id()
+    thread = threading.Thread(target=kill, daemon=True)
+    thread.start()
+    outcome = run_job(asked, job, paths, 1)
+    thread.join(5)
+    assert outcome.fault is None and killed
+    undisturbed = Paths(paths.raw, paths.preprocessed, tmp_path / "undisturbed")
+    assert run_job(asked, job, undisturbed, 1).fault is None
+    assert weights(asked, paths) == weights(asked, undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("distributed") is None, reason="needs dask")
+def test_workers_side_by_side_give_the_same_numbers(finished: Paths, paths: Paths) -> None:
+    priors = dataclasses.replace(HEADS, variants=("label_prior",))
+    run(priors, paths, workers=2)
+    one, other = ((each.results / "Dataset005_Made" / "benchmark" / "cases.csv").read_text().splitlines() for each in (finished, paths))
+    assert [line for line in one if "label_prior" in line] == other[1:]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("jinja2") is None, reason="needs jinja2")
+def test_the_report_stands_alone(finished: Paths) -> None:
+    page = (finished.results / "Dataset005_Made" / "benchmark" / "report.html").read_text()
+    assert page.count("<svg") == page.count("</svg>") >= 6
+    fetched = re.findall(r'(?:src|href)="(?!data:|#)[^"]*"|@import|url\((?!#)', page)
+    assert not fetched
+    sliders = re.findall(r'data-slices="([^"]*)"', page)
+    assert len(sliders) == 3 * 4  # best, median and worst of four settings
+    slices = json.loads(html.unescape(sliders[0]))
+    assert all(each.startswith("data:image/png;base64,") for each in slices) and len(slices) == 2
+    assert "linear_head" in page and "samunet_benchmark" in page and "Label efficiency" in page
