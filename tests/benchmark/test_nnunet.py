@@ -1,0 +1,59 @@
+"""nnU-Net's own commands on a tiny dataset: what it is handed, what it is cut to, what is read back."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from samunet.benchmark.jobs import Benchmark, Job
+from samunet.benchmark.nnunet import NnunetRun, run_nnunet
+from samunet.dataset.dataset import load_dataset
+from samunet.dataset.paths import Paths
+from samunet.errors import UserError
+from samunet.files import make_folder, read_json
+
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("nnunetv2") is None, reason="needs nnU-Net")
+ASKED = Benchmark("5", ("nnunet_2d",), ("0",), (2,), 1, "untrained", "tiny", "cpu", iterations=20)
+JOB = Job("nnunet_2d", "0", 2, 0)
+
+
+@pytest.mark.slow
+def test_nnunet_trains_on_the_draw_alone_and_is_scored_on_the_fold(paths: Paths) -> None:
+    run_nnunet(ASKED, JOB, paths)
+    folder = ASKED.folder(JOB, paths)
+    run = read_json(folder / "run.json")
+    assert len(run["train_cases"]) == 2 and set(run["train_cases"]) < {"a", "b", "c"} and run["val_cases"] == ["d", "e", "f"]
+    assert run["settings"]["iterations"] == 20 and run["settings"]["batch_size"] <= 12 and run["trainable_parameters"] > 10**5
+    plans = read_json(next(folder.glob("results/*/*/plans.json")))
+    assert plans["plans_name"] == "nnUNetPlansBudget"
+    log = (folder / "commands.log").read_text()
+    assert "nnUNetv2_train" in log and "nnUNetv2_predict" in log
+    summary = read_json(folder / "validation" / "summary.json")
+    assert [Path(case["reference_file"]).name for case in summary["metric_per_case"]] == [f"{n}.nii.gz" for n in "def"]
+    assert not (folder / "raw").exists() and not folder.with_name("fold_0.unfinished").exists()
+    before = (folder / "run.json").stat().st_mtime_ns
+    run_nnunet(ASKED, JOB, paths)
+    assert (folder / "run.json").stat().st_mtime_ns == before
+
+
+def test_the_raw_folder_it_is_handed_holds_the_drawn_cases_alone(paths: Paths, tmp_path: Path) -> None:
+    dataset = load_dataset(paths.raw / "Dataset005_Made")
+    run = NnunetRun(dataset, "2d", ("a", "c"), ("d",), 20, None, "cpu")
+    run._hand_over(make_folder(tmp_path / "work"))
+    raw = tmp_path / "work" / "raw" / "Dataset005_Made"
+    assert sorted(path.name for path in (raw / "imagesTr").iterdir()) == ["a_0000.nii.gz", "c_0000.nii.gz"]
+    assert sorted(path.name for path in (raw / "labelsTr").iterdir()) == ["a.nii.gz", "c.nii.gz"]
+    assert [path.name for path in (tmp_path / "work" / "images").iterdir()] == ["d_0000.nii.gz"]
+    assert read_json(raw / "dataset.json")["numTraining"] == 2
+
+
+def test_a_command_that_fails_is_told_with_its_last_lines(paths: Paths, tmp_path: Path) -> None:
+    dataset = load_dataset(paths.raw / "Dataset005_Made")
+    run = NnunetRun(dataset, "2d", ("a",), ("d",), 20, None, "cpu")
+    work = make_folder(tmp_path / "work")
+    with pytest.raises(UserError) as caught:
+        run._call(["nnUNetv2_train", "999", "2d", "all"], work)
+    assert "must end well" in caught.value.rule and "999" in caught.value.found
+    assert "nnUNetv2_train" in (work / "commands.log").read_text()
