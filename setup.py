@@ -61,7 +61,7 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     packages=find_packages(include=["samunet", "samunet.*"]),
-    package_data={"samunet": ["py.typed", "**/*.json", "**/*.safetensors", "**/*.j2"]},
+    package_data={"samunet": ["py.typed", "**/*.json", "**/*.safetensors", "**/*.j2", "benchmark/nnunet_trainers/*.py"]},
     python_requires=">=3.11,<3.14",
     install_requires=BASE,
     extras_require=EXTRAS,
