@@ -30,6 +30,8 @@ def label_efficiency(results: Sequence[Result], groups: Groups) -> str | None:
     for method, colour in _colours(results).items():
         points = [(shots.index(result.shots), found.interval) for result in results
                   if result.method == method and (found := summarise(result, "Dice", groups))]
+        if not points:
+            continue
         places, intervals = [place for place, _ in points], [interval for _, interval in points]
         means = np.array([interval.mean for interval in intervals])
         errors = [means - [interval.low for interval in intervals], [interval.high for interval in intervals] - means]
@@ -39,15 +41,16 @@ def label_efficiency(results: Sequence[Result], groups: Groups) -> str | None:
 
 
 def dice_over_time(results: Sequence[Result], groups: Groups) -> str:
-    """Mean Dice over the seconds that training took, a point for each result; larger points have more labelled cases."""
+    """Mean Dice over the seconds that training took, a point for each result with its number of labelled cases."""
     figure, axes = _figure("training seconds, embeddings and pretraining included", "Dice")
     for method, colour in _colours(results).items():
         for result in results:
             if result.method == method and (found := summarise(result, "Dice", groups)):
                 seconds = np.mean([sum(value for part, value in run["seconds"].items() if part != "validation")
                                    for run in result.runs.values()])
-                axes.scatter(max(seconds, 1.0), found.interval.mean, 30 if result.shots else 90, color=colour,
-                             label=f"{method}, {shots_told(result.shots)}")
+                place = max(float(seconds), 1.0), found.interval.mean
+                axes.scatter(*place, color=colour, label=method)
+                axes.annotate(shots_told(result.shots), place, xytext=(4, 4), textcoords="offset points", fontsize=7)
     axes.set_xscale("log")
     return _svg(figure, axes)
 
