@@ -73,7 +73,7 @@ def _costs(result: Result) -> dict[str, str]:
     """Means over the runs: seconds of training (pretraining and embeddings with it) and of validation, memory, parameters."""
     runs = list(result.runs.values())
     training = [sum(seconds for part, seconds in run["seconds"].items() if part != "validation") for run in runs]
-    memory = [max(run["peak_memory_mb"].values()) for run in runs if "peak_memory_mb" in run]
+    memory = [max(run["peak_memory_mb"].values()) for run in runs if run.get("peak_memory_mb")]
     return {
         "training s": f"{mean(training):.0f}",
         "validation s": f"{mean(run['seconds'].get('validation', 0.0) for run in runs):.0f}",

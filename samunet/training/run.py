@@ -200,11 +200,16 @@ def _new_run(experiment: Experiment, variant: Variant, trained_by: str) -> dict[
 
 
 def peak_memory_mb(device: str) -> dict[str, float]:
-    """The most memory that this process has held so far, in 10^6 bytes: resident, and of the CUDA card where it used one."""
-    import resource
+    """The most memory that this process has held so far, in 10^6 bytes: resident, and of the CUDA card where it used one.
 
-    unit = 1 if platform.system() == "Darwin" else 1024  # bytes there, KiB elsewhere
-    peak = {"resident": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6}
+    Windows does not tell the resident part.
+    """
+    peak = {}
+    if platform.system() != "Windows":
+        import resource
+
+        unit = 1 if platform.system() == "Darwin" else 1024  # bytes there, KiB elsewhere
+        peak["resident"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
     if device.startswith("cuda"):
         peak["cuda"] = torch.cuda.max_memory_allocated(device) / 1e6
     return peak
