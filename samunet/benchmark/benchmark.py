@@ -16,6 +16,7 @@ from samunet.benchmark.tables import cases_csv, markdown, summary_rows
 from samunet.console import say
 from samunet.dataset.dataset import load_dataset
 from samunet.dataset.paths import Paths, find_dataset
+from samunet.errors import UserError
 from samunet.files import make_folder, write_json, write_text
 from samunet.planning.groups import kept_groups
 from samunet.variants.registry import entry
@@ -39,11 +40,14 @@ def run_benchmark(
         command: that repeats this, for the report.
 
     Raises:
-        UserError: unknown dataset or variant, and see `run_on_dask`. A job's own fault is told in the tables instead.
+        UserError: unknown dataset or variant, nnU-Net without a length, and see `run_on_dask`. A job's own fault is told in the tables instead.
     """
     for variant in benchmark.variants:
         if not variant.startswith(NNUNET):
             entry(variant)
+        elif benchmark.iterations is None and benchmark.minutes_network is None:
+            raise UserError("nnU-Net must be told how long to train.", where="--nnunet", found="neither iterations nor minutes",
+                            mend="Give --minutes_network or --iterations.")
     dataset = load_dataset(find_dataset(paths.raw, benchmark.dataset))
     faults: dict[Job, str] = {}
     jobs = list(benchmark.jobs())

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from samunet.errors import UserError
-from samunet.evaluation.report import metrics_content, metrics_path, summary_content, write_summary
+from samunet.evaluation.report import metrics_content, metrics_path, number_of, summary_content, write_summary
 from samunet.files import make_folder, read_json, write_json
 
 FILES_BESIDE = ("plans.json", "dataset.json")
@@ -58,5 +58,5 @@ def _first(model: Path, name: str) -> Path | None:
 
 def _numbers(rows: Sequence[dict]) -> list[dict]:
     """Rows of metrics.json with null and "Infinity" as the numbers that they stand for."""
-    return [{**row, "metrics": {key: {name: float("nan") if value is None else float(value) for name, value in each.items()}
+    return [{**row, "metrics": {key: {name: number_of(value) for name, value in each.items()}
                                 for key, each in row["metrics"].items()}} for row in rows]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from samunet.dataset.paths import Paths, find_dataset
@@ -43,7 +43,7 @@ class Benchmark:
         shots: numbers of labelled cases; None is all of them.
         draws: how many draws of each number of shots; of all cases there is one.
         minutes_head, minutes_network: of training a head, and a network; None takes the variant's own length.
-        iterations: the same count for every job, which excludes minutes; some variants' own by name in `iterations_of`.
+        iterations: the same count for every job, which excludes minutes.
     """
 
     dataset: str
@@ -58,7 +58,6 @@ class Benchmark:
     minutes_head: float | None = None
     minutes_network: float | None = None
     iterations: int | None = None
-    iterations_of: Mapping[str, int] = field(default_factory=dict)
 
     def jobs(self) -> Iterator[Job]:
         """All jobs; those of few shots first, and every variant of a setting beside the others."""
@@ -70,9 +69,8 @@ class Benchmark:
 
     def request(self, job: Job) -> Request:
         """The job as `samunet_train` would be asked for it."""
-        iterations = self.iterations_of.get(job.variant, self.iterations)
-        minutes = None if iterations else self._minutes(job.variant)
-        return Request(self.dataset, job.variant, job.fold, self.encoder, self.plans_name, iterations, minutes, job.shots,
+        minutes = None if self.iterations else self._minutes(job.variant)
+        return Request(self.dataset, job.variant, job.fold, self.encoder, self.plans_name, self.iterations, minutes, job.shots,
                        job.draw, self.seed, device=self.device)
 
     def folder(self, job: Job, paths: Paths) -> Path:

@@ -18,6 +18,7 @@ from typing import Any
 from samunet.benchmark.jobs import NNUNET, Benchmark, Job
 from samunet.dataset.dataset import RawCase, RawDataset, load_dataset
 from samunet.dataset.paths import Paths, find_dataset
+from samunet.dataset.readers import choose_reader
 from samunet.errors import UserError
 from samunet.evaluation.evaluate import evaluate_folder
 from samunet.files import make_folder, read_json, write_json
@@ -65,9 +66,9 @@ class NnunetRun:
         Raises:
             UserError: nnU-Net is not installed, or one of its commands failed (its last lines are told).
         """
-        work = make_folder(folder.with_name(f"{folder.name}.unfinished"))
         if (folder / "run.json").is_file():
             return
+        work = self._work_folder(folder)
         seconds: dict[str, float] = read_json(work / "seconds.json") if (work / "seconds.json").is_file() else {}
         self._hand_over(work)
         for step, arguments in self._steps(work):
@@ -80,11 +81,20 @@ class NnunetRun:
                 write_json(work / "seconds.json", seconds)
         validation = work / "validation"
         evaluate_folder(_labels_of(self.dataset, work, self.val), validation, self.dataset.labels, self.dataset.file_ending,
-                        "SimpleITKIO", None, 1, names=self.val, shown_prediction_folder=folder / "validation")
+                        choose_reader(self.dataset), None, 1, names=self.val, shown_prediction_folder=folder / "validation")
         write_json(work / "run.json", self._record(work, seconds))
         for part in ("raw", "preprocessed", "images", "labels"):
             shutil.rmtree(work / part, ignore_errors=True)
         work.rename(folder)
+
+    def _work_folder(self, folder: Path) -> Path:
+        """Where the run lives until it is finished; what an earlier try of other settings left there goes."""
+        work = folder.with_name(f"{folder.name}.unfinished")
+        asked = work / "asked.json"
+        if not asked.is_file() or read_json(asked) != self.asked:
+            shutil.rmtree(work, ignore_errors=True)
+            write_json(make_folder(work) / asked.name, self.asked)
+        return work
 
     def _steps(self, work: Path) -> list[tuple[str, list[str]]]:
         name, model = self.dataset.name.partition("_")[0].removeprefix("Dataset"), ["-device", self.device]

@@ -12,6 +12,7 @@ import numpy as np
 
 from samunet.benchmark.jobs import Benchmark, Job
 from samunet.dataset.paths import Paths
+from samunet.evaluation.report import number_of
 from samunet.files import read_json
 
 Cases = dict[str, dict[str, dict[str, float]]]
@@ -40,7 +41,7 @@ class Result:
 
     def scores(self, draw: int, metric: str, label: str | None = None) -> dict[str, float]:
         """Case -> value of `metric` for class key `label`, or the mean over classes where it is defined; NaN where in none."""
-        return {case: _mean([values[metric] for key, values in classes.items() if label in (None, key)])
+        return {case: _mean([values.get(metric, math.nan) for key, values in classes.items() if label in (None, key)])
                 for case, classes in self.cases[draw].items()}
 
     def labels(self) -> list[str]:
@@ -84,7 +85,7 @@ def read_cases(validation: Path) -> Cases:
     """The cases of a folder's summary.json, with metrics.json's where that is there, as nnU-Net has none."""
     surface: Cases = {}
     if (validation / "metrics.json").is_file():
-        surface = {_name(row): {key: {name: _number(value) for name, value in values.items()}
+        surface = {_name(row): {key: {name: number_of(value) for name, value in values.items()}
                                 for key, values in row["metrics"].items()}
                    for row in read_json(validation / "metrics.json")["metric_per_case"]}
     return {
@@ -96,10 +97,6 @@ def read_cases(validation: Path) -> Cases:
 
 def _name(row: Mapping[str, Any]) -> str:
     return Path(row["reference_file"]).name.partition(".")[0]
-
-
-def _number(value: float | str | None) -> float:
-    return math.nan if value is None else float(value)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -62,6 +62,11 @@ def metrics_path(summary: Path) -> Path:
     return summary.with_name("metrics.json" if summary.name == "summary.json" else f"{summary.stem}_metrics.json")
 
 
+def number_of(value: float | str | None) -> float:
+    """What a value of metrics.json stands for: null is NaN, "Infinity" infinite."""
+    return math.nan if value is None else float(value)
+
+
 def _column(rows: Rows, key: str, metric: str) -> np.ndarray:
     return np.array([row["metrics"][key][metric] for row in rows], dtype=np.float64)
 

@@ -135,3 +135,9 @@ def test_the_report_stands_alone(finished: Paths) -> None:
     slices = json.loads(html.unescape(sliders[0]))
     assert all(each.startswith("data:image/png;base64,") for each in slices) and len(slices) == 2
     assert "linear_head" in page and "samunet_benchmark" in page and "Label efficiency" in page
+
+
+def test_nnunet_without_a_length_is_refused_before_anything_runs(paths: Paths) -> None:
+    with pytest.raises(UserError, match="how long to train"):
+        run(Benchmark("5", ("label_prior", "nnunet_2d"), ("0",), (None,), 1, "untrained", "tiny", "cpu"), paths)
+    assert not paths.results.exists()

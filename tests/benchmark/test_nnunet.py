@@ -57,3 +57,13 @@ def test_a_command_that_fails_is_told_with_its_last_lines(paths: Paths, tmp_path
         run._call(["nnUNetv2_train", "999", "2d", "all"], work)
     assert "must end well" in caught.value.rule and "999" in caught.value.found
     assert "nnUNetv2_train" in (work / "commands.log").read_text()
+
+
+def test_what_an_earlier_try_of_other_settings_left_is_not_gone_on_with(paths: Paths, tmp_path: Path) -> None:
+    dataset = load_dataset(paths.raw / "Dataset005_Made")
+    folder = tmp_path / "fold_0"
+    first = NnunetRun(dataset, "2d", ("a",), ("d",), 20, None, "cpu")
+    (first._work_folder(folder) / "seconds.json").write_text('{"training": 1.0}')
+    assert (first._work_folder(folder) / "seconds.json").is_file()
+    longer = NnunetRun(dataset, "2d", ("a",), ("d",), 40, None, "cpu")
+    assert not (longer._work_folder(folder) / "seconds.json").exists()
