@@ -44,7 +44,8 @@ def validate(sam: Sam, size: int, device: torch.device) -> dict[str, float]:
     embeddings = embeddings.unflatten(1, (PATIENTS, SLICES))
     coverage = cell_coverage(batch)
     probes = [probe_dice(each, shares) for each, shares in zip(_standardised(embeddings), coverage, strict=True)]
-    figures = {"probe_made": float(np.mean(probes)), "place": place_told(_standardised(embeddings)), "in_context": _in_context_iou(embeddings, coverage, sam)}
+    figures = {"probe_made": float(np.mean(probes)), "place": place_told(_standardised(embeddings)),
+               "in_context": _in_context_iou(embeddings, coverage, sam)}
     phantoms, truth = _phantoms(size, device)
     embedded = torch.stack([sam.image_encoder(patient) for patient in phantoms])
     figures["probe_phantom"] = probe_dice(_standardised(embedded), truth)
