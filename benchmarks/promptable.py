@@ -7,9 +7,10 @@ Nothing is trained on the data. Draw d is looked at on fold d + 1, for d = 0 to 
 is looked at once, at the end. Three figures, each beside what it must beat, with paired 95 % intervals over draws
 and patients (`samunet.evaluation.statistics`):
 
-box         ORACLE: the tight box of a class on a slice, taken from the label, against the ellipse inscribed in that box. IoU,
-            paired over slices and classes.
-in context  the support tokens of 5 labelled cases (`networks.in_context`) ask for each class on every slice.
+box         ORACLE: the tight box of a class on a slice, taken from the label (`networks.prompts`: its corners, and the ellipse
+            inscribed in it as a mask prompt), against that ellipse. IoU, paired over slices and classes.
+in context  regions of 5 labelled cases (`networks.in_context`: tokens, and a ridge regression's guess as a mask prompt) ask
+            for each class on every slice. Beside it, for comparison, that guess alone.
 point       ORACLE: one point for each slice and class, the voxel of the label farthest from its edge; a class without a
             label on a slice is not asked for. Dice of a case, paired with the tokens', which are told neither.
 
@@ -40,8 +41,9 @@ from samunet.console import progress
 from samunet.dataset.paths import Paths, resolve_paths
 from samunet.evaluation.statistics import paired_differences, paired_interval
 from samunet.files import whole_file
-from samunet.networks.in_context import no_mask, region_tokens
+from samunet.networks.in_context import region_prompts
 from samunet.networks.mask_decoding import decode_masks
+from samunet.networks.prompts import Prompts, box_prompts, point_prompts
 from samunet.networks.sam import build_mask_decoder, build_prompt_encoder
 from samunet.planning.encoder_spec import PATCH_SIZE
 from samunet.planning.groups import kept_groups
@@ -51,8 +53,8 @@ from samunet.training.sampling import OUTSIDE
 from samunet.training.settings import Request
 
 SHOTS = 5
-# Slices of each labelled case that are pooled for a class: so many as pretraining shows of a patient.
-SUPPORT_SLICES = 2
+# Of each labelled case.
+SUPPORT_SLICES = 5
 BATCH = 32
 
 
@@ -70,42 +72,53 @@ class Prompted:
                                     if name.startswith(prefix)})
             module.requires_grad_(False).eval()
 
-    def box(self, mask: np.ndarray) -> Tensor:
-        """Prompt (1, 2, 256) of the tight box of a mask bool (rows, columns), its sides on the voxels' outer edges."""
-        (top, bottom), (left, right) = extent(mask)
-        corners = torch.tensor([[left, top, right, bottom]]) * self.pixels
-        return self.prompts._embed_boxes(corners.float())
+    def box(self, masks: np.ndarray) -> Prompts:
+        """The tight boxes of masks bool (N, rows, columns), their sides on the voxels' outer edges."""
+        corners = []
+        for mask in masks:
+            (top, bottom), (left, right) = extent(mask)
+            corners.append([left, top, right, bottom])
+        return box_prompts(torch.tensor(corners) * self.pixels, self.prompts)
 
-    def point(self, mask: np.ndarray) -> Tensor:
-        """Prompt (1, 2, 256) of the middle of the mask's voxel that is farthest from its edge."""
-        row, column = np.unravel_index(distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1].argmax(), mask.shape)
+    def point(self, masks: np.ndarray) -> Prompts:
+        """The middle of the voxel that is farthest from its mask's edge, of masks bool (N, rows, columns)."""
+        places = []
+        for mask in masks:
+            row, column = np.unravel_index(distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1].argmax(), mask.shape)
+            places.append([column + 0.5, row + 0.5])
         # SAM counts from pixel centres and adds the half itself.
-        place = torch.tensor([[[column + 0.5, row + 0.5]]]) * self.pixels - 0.5
-        return self.prompts._embed_points(place.float(), torch.ones(1, 1), pad=True)
+        return point_prompts(torch.tensor(places) * self.pixels - 0.5, self.prompts)
 
-    def tokens(self, embeddings: Tensor, masks: np.ndarray) -> Tensor:
-        """Support tokens (1, 2 B, 256) of a region: embeddings (B, 256, g, g), its masks bool (B, rows, columns)."""
+    def coverage(self, masks: np.ndarray) -> Tensor:
+        """Share of each cell, float (B, F, g, g), that masks bool (B, F, rows, columns) cover."""
         side = max(self.tile)
-        square = pad(torch.from_numpy(masks).float(), (0, side - self.tile[1], 0, side - self.tile[0]))[:, None]
-        coverage = avg_pool2d(interpolate(square, (self.size, self.size), mode="bilinear"), PATCH_SIZE)[:, 0]
-        return region_tokens(embeddings, coverage, self.prompts).flatten(0, 1)[None]
+        square = pad(torch.from_numpy(masks).float(), (0, side - self.tile[1], 0, side - self.tile[0]))
+        return avg_pool2d(interpolate(square, (self.size, self.size), mode="bilinear"), PATCH_SIZE)
 
-    def logits(self, embeddings: Tensor, sparse: Tensor) -> Tensor:
-        """Logits (B, rows, columns) of B prompts (B, N, 256) on B pictures (B, 256, g, g)."""
+    def logits(self, embeddings: Tensor, prompts: Prompts) -> Tensor:
+        """Logits (B, rows, columns) of B prompts on B pictures (B, 256, g, g)."""
         found = []
-        for images, prompts in zip(embeddings.split(BATCH), sparse.split(BATCH), strict=True):
-            masks, _ = decode_masks(self.decoder, images, self.prompts.get_dense_pe(), prompts, no_mask(self.prompts, self.grid))
-            found.append(interpolate(masks[:, :1], (max(self.tile),) * 2, mode="bilinear", align_corners=False)[:, 0])
-        return torch.cat(found)[:, : self.tile[0], : self.tile[1]]
+        for start in range(0, len(embeddings), BATCH):
+            part = slice(start, start + BATCH)
+            sparse, dense = prompts[part].encode(self.prompts)
+            masks, _ = decode_masks(self.decoder, embeddings[part], self.prompts.get_dense_pe(), sparse, dense)
+            found.append(self.on_tile(masks[:, 0]))
+        return torch.cat(found)
+
+    def on_tile(self, masks: Tensor) -> Tensor:
+        """Masks (B, 4g, 4g) at the tile's voxels, (B, rows, columns)."""
+        whole = interpolate(masks[:, None], (max(self.tile),) * 2, mode="bilinear", align_corners=False)[:, 0]
+        return whole[:, : self.tile[0], : self.tile[1]]
 
 
 @dataclass(frozen=True)
 class CaseFigures:
-    """IoU of every (slice, class) by box and by ellipse, and the case's mean Dice by tokens and by points."""
+    """IoU of every (slice, class) by box and by ellipse; the case's mean Dice in context, by the guess alone and by points."""
 
     box: list[float]
     ellipse: list[float]
     in_context: float
+    guess: float
     point: float
 
 
@@ -139,34 +152,34 @@ def tiled(experiment: Experiment, name: str, source: CaseInputs) -> tuple[Tensor
     return source.read([(plane, 0) for plane in range(source.depth)]), masks
 
 
-def support(experiment: Experiment, prompted: Prompted) -> list[Tensor]:
-    """For each class, the tokens (1, N, 256) of slices of the labelled cases, spread evenly over those that hold it."""
-    pictures: dict[int, list[Tensor]] = defaultdict(list)
-    regions: dict[int, list[np.ndarray]] = defaultdict(list)
+def support(experiment: Experiment, prompted: Prompted) -> tuple[Tensor, Tensor]:
+    """Embeddings (B, 256, g, g) of slices of the labelled cases, spread evenly over those that hold a class, and their coverage."""
+    pictures, regions = [], []
     for name, source in experiment.embeddings(experiment.train_cases).items():
         embeddings, masks = tiled(experiment, name, source)
-        for label in range(masks.shape[1]):
-            held = np.flatnonzero(masks[:, label].any((1, 2)))
-            # The middles of equal parts, so that the ends, where little of the class is left, are passed over.
-            places = held[((np.arange(SUPPORT_SLICES) + 0.5) / SUPPORT_SLICES * len(held)).astype(int)] if len(held) else held
-            pictures[label].append(embeddings[places])
-            regions[label].append(masks[places, label])
-    return [prompted.tokens(torch.cat(pictures[label]), np.concatenate(regions[label])) for label in sorted(pictures)]
+        held = np.flatnonzero(masks.any((1, 2, 3)))
+        # The middles of equal parts, so that the ends, where little of the classes is left, are passed over.
+        places = held[((np.arange(SUPPORT_SLICES) + 0.5) / SUPPORT_SLICES * len(held)).astype(int)] if len(held) else held
+        pictures.append(embeddings[places])
+        regions.append(masks[places])
+    return torch.cat(pictures), prompted.coverage(np.concatenate(regions))
 
 
-def looked_at(prompted: Prompted, embeddings: Tensor, masks: np.ndarray, tokens: Sequence[Tensor]) -> CaseFigures:
-    """One validation case: embeddings (Z, 256, g, g), true class masks bool (Z, F, rows, columns)."""
+def looked_at(
+    prompted: Prompted, embeddings: Tensor, masks: np.ndarray, pictures: Tensor, coverage: Tensor
+) -> CaseFigures:
+    """One validation case: embeddings (Z, 256, g, g), true class masks bool (Z, F, rows, columns), and the support."""
     asked = np.argwhere(masks.any((2, 3)))
-    pictures = embeddings[asked[:, 0]]
-    true = [masks[plane, label] for plane, label in asked]
-    boxed = prompted.logits(pictures, torch.cat([prompted.box(mask) for mask in true])).numpy() > 0
+    shown, true = embeddings[asked[:, 0]], masks[asked[:, 0], asked[:, 1]]
+    boxed = prompted.logits(shown, prompted.box(true)).numpy() > 0
     points = torch.full(masks.shape, -torch.inf)
-    points[asked[:, 0], asked[:, 1]] = prompted.logits(pictures, torch.cat([prompted.point(mask) for mask in true]))
-    context = torch.stack([prompted.logits(embeddings, each.expand(len(embeddings), -1, -1)) for each in tokens], 1)
+    points[asked[:, 0], asked[:, 1]] = prompted.logits(shown, prompted.point(true))
+    classes = region_prompts(pictures, coverage, embeddings)
     return CaseFigures(
         [iou(found, mask) for found, mask in zip(boxed, true, strict=True)],
         [iou(ellipse(mask), mask) for mask in true],
-        mean_dice(context, masks),
+        mean_dice(torch.stack([prompted.logits(embeddings, each) for each in classes], 1), masks),
+        mean_dice(torch.stack([prompted.on_tile(each.masks[:, 0]) for each in classes], 1), masks),
         mean_dice(points, masks),
     )
 
@@ -191,16 +204,16 @@ def figures(options: argparse.Namespace, paths: Paths, draw: int) -> tuple[dict[
                       plans_name="samunetPlans", shots=SHOTS, draw=draw)
     experiment = open_experiment(request, paths)
     prompted = Prompted(experiment)
-    tokens = support(experiment, prompted)
+    pictures, coverage = support(experiment, prompted)
     found = {}
     sources = experiment.embeddings(experiment.val_cases)
     for name, source in progress(sources.items(), f"fold {fold}", len(sources)):
-        found[name] = looked_at(prompted, *tiled(experiment, name, source), tokens)
+        found[name] = looked_at(prompted, *tiled(experiment, name, source), pictures, coverage)
     return found, kept_groups(experiment.preprocessed)
 
 
 def compared(draws: Sequence[dict[str, CaseFigures]], groups: dict[str, str] | None) -> list[dict[str, Any]]:
-    """Box against ellipse and tokens against points: means, means of each draw, paired interval."""
+    """Box against ellipse, regions against their guess and against points: means, means of each draw, paired interval."""
     rows = []
     boxes = []
     for cases in draws:
@@ -212,13 +225,12 @@ def compared(draws: Sequence[dict[str, CaseFigures]], groups: dict[str, str] | N
             for key in ("box", "ellipse")]
     rows.append({"figure": "IoU of a slice and class", "prompt": "oracle box", "against": "ellipse in the box",
                  "means": [mean(values) for values in each], "draws": each, **vars(paired_interval(boxes))})
-    scores = [[{name: getattr(case, key) for name, case in cases.items()} for cases in draws]
-              for key in ("in_context", "point")]
-    pairs = [paired_differences(one, other, groups) for one, other in zip(*scores, strict=True)]
-    each = [[mean(cases.values()) for cases in kind] for kind in scores]
-    rows.append({"figure": "Dice of a case", "prompt": f"tokens of {SHOTS} labelled cases",
-                 "against": "oracle point for each slice and class", "means": [mean(values) for values in each],
-                 "draws": each, **vars(paired_interval(pairs))})
+    for key, what in (("guess", "the guess alone"), ("point", "oracle point for each slice and class")):
+        scores = [[{name: getattr(case, kind) for name, case in cases.items()} for cases in draws] for kind in ("in_context", key)]
+        pairs = [paired_differences(one, other, groups) for one, other in zip(*scores, strict=True)]
+        each = [[mean(cases.values()) for cases in kind] for kind in scores]
+        rows.append({"figure": "Dice of a case", "prompt": f"regions of {SHOTS} labelled cases", "against": what,
+                     "means": [mean(values) for values in each], "draws": each, **vars(paired_interval(pairs))})
     return rows
 
 

@@ -1,38 +1,89 @@
-"""In-context segmentation: regions of labelled pictures, pooled to tokens, prompt SAM's decoder on another picture.
+"""In-context segmentation: regions of labelled pictures prompt SAM's decoder on other pictures.
 
 Inspired by Xie et al., "SAM Fewshot Finetuning" (WACV 2024), whose pooling rule is not published: one token for each support
 picture and region by masked mean, one for the rest of that picture as a negative, each with SAM's own embedding of a
-foreground or a background point as its type, and no position. `mini` is trained to be prompted so.
+foreground or a background point as its type, and no position. Theirs has no mask prompt; here a ridge regression from the
+support's cells to the region gives one, for it reads what all cells of the support say, and tokens say only their means.
+`mini` is trained to be prompted so.
 """
 
 from __future__ import annotations
 
 import torch
-from segment_anything.modeling import PromptEncoder
 from torch import Tensor
+from torch.nn.functional import interpolate
+
+from samunet.networks.prompts import BACKGROUND, FOREGROUND, NO_POINT, SURE, Prompts
+from samunet.networks.ridge import ridge
 
 SMALLEST_COVERAGE = 0.25  # of one cell, summed over the picture: less is no region to learn from
+RIDGE = 10.0  # penalty, in cells whose channels have deviation 1
 
 
-def region_tokens(embeddings: Tensor, coverage: Tensor, prompts: PromptEncoder) -> Tensor:
-    """Tokens of one region in B support pictures.
+def region_prompts(support: Tensor, coverage: Tensor, pictures: Tensor) -> list[Prompts]:
+    """Prompts that ask for L regions of B support pictures on Q other pictures.
+
+    Arguments:
+        support: embeddings float (B, 256, g, g). coverage: float (B, L, g, g) in [0, 1], the share of each cell that a region
+            covers. pictures: embeddings float (Q, 256, g, g).
+
+    Returns:
+        for each region, Q prompts of 2 B tokens.
+    """
+    side = 4 * pictures.shape[-1]
+    guesses = interpolate(region_guess(support, coverage, pictures), (side, side), mode="bilinear", align_corners=False)
+    masked = torch.ones(len(pictures), dtype=torch.bool, device=pictures.device)
+    prompts = []
+    for region in range(coverage.shape[1]):
+        content, kinds = region_tokens(support, coverage[:, region])
+        prompts.append(Prompts(content.flatten(0, 1).expand(len(pictures), -1, -1), kinds.flatten().expand(len(pictures), -1),
+                               guesses[:, region, None], masked))
+    return prompts
+
+
+def region_tokens(embeddings: Tensor, coverage: Tensor) -> tuple[Tensor, Tensor]:
+    """Tokens of one region in B support pictures, as `Prompts` has them.
 
     Arguments:
         embeddings: float (B, 256, g, g).
         coverage: float (B, g, g) in [0, 1], the share of each cell that the region covers.
-        prompts: SAM's prompt encoder, whose point embeddings type the tokens.
 
     Returns:
-        float (B, 2, 256): the region's token and the rest's. Where either covers less than SMALLEST_COVERAGE of a cell,
-        SAM's `not_a_point_embed` stands in its place.
+        the mean of the region and of the rest, float (B, 2, 256), and their kinds, int64 (B, 2). What covers less than
+        SMALLEST_COVERAGE of a cell is NO_POINT.
     """
     shares = torch.stack([coverage, 1 - coverage], 1)
     total = shares.sum((2, 3))
-    pooled = torch.einsum("bkhw,bchw->bkc", shares, embeddings) / total.clamp_min(1e-6)[..., None]
-    types = torch.stack([prompts.point_embeddings[1].weight[0], prompts.point_embeddings[0].weight[0]])
-    return torch.where((total >= SMALLEST_COVERAGE)[..., None], pooled + types, prompts.not_a_point_embed.weight[0])
+    means = torch.einsum("bkhw,bchw->bkc", shares, embeddings) / total.clamp_min(1e-6)[..., None]
+    known = total >= SMALLEST_COVERAGE
+    kinds = torch.tensor([FOREGROUND, BACKGROUND], device=embeddings.device).expand(len(embeddings), -1)
+    return means * known[..., None], torch.where(known, kinds, NO_POINT)
 
 
-def no_mask(prompts: PromptEncoder, grid: int) -> Tensor:
-    """SAM's dense prompt where there is no mask: float (1, 256, grid, grid)."""
-    return prompts.no_mask_embed.weight.view(1, -1, 1, 1).expand(1, -1, grid, grid)
+@torch.no_grad()
+def region_guess(support: Tensor, coverage: Tensor, pictures: Tensor) -> Tensor:
+    """Where L regions may lie on Q pictures: logits (Q, L, g, g), by ridge regression from cells to shares.
+
+    The answers of small regions shrink towards none. So 0 stands where as much of the support is answered higher as the region
+    covers of it, and SURE is half the distance of the answers' means in the region and in the rest. A region that the support
+    lacks is guessed nowhere.
+
+    Arguments:
+        support, coverage, pictures: as of `region_prompts`.
+    """
+    deviation, middle = torch.std_mean(support, (0, 2, 3), keepdim=True)
+    seen, unseen = (_cells((each - middle) / deviation.clamp_min(1e-6)) for each in (support, pictures))
+    target = _cells(coverage)
+    told, answer = ridge(seen[None], target[None], torch.cat([seen, unseen])[None], RIDGE)[0].tensor_split([len(seen)])
+    inner, outer = ((told * share).sum(0) / share.sum(0).clamp_min(1e-6) for share in (target, 1 - target))
+    rank = target.sum(0).round().long().clamp(1, len(target) - 1)
+    edge = told.sort(0, descending=True).values.gather(0, torch.stack([rank - 1, rank])).mean(0)  # half-way between the two
+    logits = SURE * (answer - edge) / ((inner - outer) / 2).clamp_min(1e-3)
+    logits = torch.where(target.sum(0) >= SMALLEST_COVERAGE, logits.clamp(-2 * SURE, 2 * SURE), -SURE)
+    grid = pictures.shape[-1]
+    return logits.view(len(pictures), grid, grid, -1).movedim(-1, 1)
+
+
+def _cells(maps: Tensor) -> Tensor:
+    """(B, C, g, g) -> (B * g * g, C)."""
+    return maps.movedim(1, -1).flatten(0, 2)

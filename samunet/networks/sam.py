@@ -80,3 +80,9 @@ class Sam(nn.Module):
 def build_sam(size: str, input_size: int) -> Sam:
     """A whole SAM of one of ENCODER_SIZES for an S x S input."""
     return Sam(build_image_encoder(size, input_size), build_prompt_encoder(input_size), build_mask_decoder())
+
+
+def set_input_size(sam: Sam, size: int) -> None:
+    """Tell the prompt encoder the side of the pictures; its weights do not depend on it."""
+    sam.prompt_encoder.input_image_size = (size, size)
+    sam.prompt_encoder.image_embedding_size = (size // PATCH_SIZE, size // PATCH_SIZE)

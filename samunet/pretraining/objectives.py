@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize, pixel_unshuffle, smooth_l1_loss
 
+from samunet.networks.ridge import ridge
 from samunet.planning.encoder_spec import EMBEDDING_CHANNELS, PATCH_SIZE
 from samunet.pretraining.batches import Batch
 from samunet.pretraining.regions import SMALLEST_REGION, cell_coverage, majority
@@ -50,10 +51,9 @@ class Encoded:
         embeddings = encode(batch.pictures.flatten(0, 2))
         return cls(batch, embeddings.unflatten(0, lead), cell_coverage(batch))
 
-    def flat_inside(self) -> Tensor:
-        """bool (F * P * S, H, H)."""
-        slices = self.batch.labels.shape[2]
-        return self.batch.inside[:, :, None].expand(-1, -1, slices, -1, -1).flatten(0, 2)
+    def inside_of_slices(self) -> Tensor:
+        """bool (F, P, S, H, H)."""
+        return self.batch.inside[:, :, None].expand_as(self.batch.labels)
 
 
 def contrastive(encoded: Encoded, extra: Objectives, generator: torch.Generator) -> Tensor:
@@ -155,14 +155,3 @@ def _halves(patients: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
 def _cells(maps: Tensor) -> Tensor:
     """(F, P, S, C, g, g) -> (F, P, S * g * g, C)."""
     return maps.movedim(3, -1).flatten(2, 4)
-
-
-def ridge(seen: Tensor, target: Tensor, unseen: Tensor, penalty: Tensor | float) -> Tensor:
-    """Answers (B, m, K) for `unseen` (B, m, D), of the ridge regression from `seen` (B, n, D) to `target` (B, n, K).
-
-    The penalty is on the constant, too, so the answers of few cells shrink towards 0.
-    """
-    middle = seen.mean(1, keepdim=True)
-    seen, unseen = (torch.cat([each - middle, torch.ones_like(each[..., :1])], -1) for each in (seen, unseen))
-    gram = seen.transpose(1, 2) @ seen + penalty * torch.eye(seen.shape[-1], device=seen.device)
-    return unseen @ torch.linalg.solve(gram, seen.transpose(1, 2) @ target)

@@ -19,13 +19,13 @@ from torch.utils.data import DataLoader, Dataset
 from samunet.console import progress, say
 from samunet.errors import UserError
 from samunet.files import make_folder, whole_file, write_text
-from samunet.networks.sam import ENCODER_SIZES, Sam, build_sam
+from samunet.networks.sam import ENCODER_SIZES, Sam, build_sam, set_input_size
 from samunet.networks.untrained import untrained_state
-from samunet.planning.encoder_spec import PATCH_SIZE
-from samunet.pretraining import mask_objectives, objectives
 from samunet.pretraining.batches import Batch, BatchShape, make_batch
+from samunet.pretraining.losses import loss_of, loss_of_answers, questions_of
 from samunet.pretraining.objectives import Encoded, Objectives
-from samunet.pretraining.recipe import FIRST_LESSON, PATIENTS, SLICES, Phase, Recipe
+from samunet.pretraining.question_buffer import BATCHES, QuestionBuffer
+from samunet.pretraining.recipe import DECODER_UPDATES, PATIENTS, SLICES, Phase, Recipe
 from samunet.pretraining.validation import validate
 
 STATE = "state.safetensors"
@@ -66,6 +66,7 @@ class Pretrainer:
         # Fused: on a CPU the plain one takes several times as long.
         self.optimizer = torch.optim.AdamW(_groups(named, recipe.weight_decay), lr=recipe.learning_rate, betas=BETAS, fused=True)
         self.average = {name: tensor.detach().clone() for name, tensor in self.sam.state_dict().items()}
+        self.questions = QuestionBuffer()
         self.step, self.seconds = 0, 0.0
         if (folder / STATE).is_file():
             self._restore()
@@ -93,7 +94,10 @@ class Pretrainer:
             say(f"going on at step {self.step} of {self.recipe.steps}")
         sums: dict[str, float] = {}
         summed, started = 0, time.perf_counter()
-        batches = self._batches()
+        batches = self._batches(first := self._first_asked())
+        for step in range(first, self.step):  # a run that goes on asks again about the batches that the buffer held
+            set_input_size(self.sam, self.recipe.phase_at(step).size)
+            self._ask(next(batches), self._generator(step))
         for _ in progress(range(self.step, self.recipe.steps), "pretraining", self.recipe.steps - self.step):
             for name, value in self._train_step(next(batches)).items():
                 sums[name] = sums.get(name, 0.0) + value
@@ -117,29 +121,70 @@ class Pretrainer:
         self.sam.load_state_dict(current)
         return figures
 
-    def _batches(self) -> Iterator[Batch]:
-        """Batches from the current step on; on a CPU made one process ahead."""
+    def _first_asked(self) -> int:
+        """The first step about whose batch the current step's decoder is asked."""
+        if self.step in (0, self.recipe.steps) or self.recipe.phase_at(self.step).part != "decoder":
+            return self.step
+        return self.step - min(self.recipe.course_at(self.step)[1], BATCHES - 1)
+
+    def _batches(self, first: int) -> Iterator[Batch]:
+        """Batches from step `first` on; on a CPU made one process ahead."""
         ahead = self.device.type == "cpu"
-        steps = _MadeBatches(self.recipe, self.step, torch.device("cpu") if ahead else self.device)
+        steps = _MadeBatches(self.recipe, first, torch.device("cpu") if ahead else self.device)
         return iter(DataLoader(steps, batch_size=None, num_workers=int(ahead), prefetch_factor=4 if ahead else None))
 
     def _train_step(self, batch: Batch) -> dict[str, float]:
-        size = batch.pictures.shape[-1]
-        set_input_size(self.sam, size)
-        generator = torch.Generator(self.device).manual_seed(self.recipe.seed * 1_000_003 + self.step + 2**40)
+        set_input_size(self.sam, batch.pictures.shape[-1])
+        generator = self._generator(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.rate_at(self.step)
-        moving = self.recipe.phase_at(self.step).part != "decoder"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"), torch.set_grad_enabled(moving):
+        if self.recipe.phase_at(self.step).part == "decoder":
+            return self._teach_decoder(batch, generator)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
             encoded = Encoded.of(batch, self.sam.image_encoder)
         values = self._backward(encoded, generator)
+        self._update()
+        return values
+
+    def _generator(self, step: int) -> torch.Generator:
+        return torch.Generator(self.device).manual_seed(self.recipe.seed * 1_000_003 + step + 2**40)
+
+    def _update(self) -> None:
         for module in (self.sam.image_encoder, self.sam.prompt_encoder, self.sam.mask_decoder, self.extra):
             nn.utils.clip_grad_norm_(module.parameters(), GRADIENT_NORM)
         self.optimizer.step()
         decay = min(self.recipe.ema_decay, (1 + self.step) / (10 + self.step))
         for name, tensor in self.sam.state_dict().items():
             self.average[name].lerp_(tensor, 1 - decay)
-        return values
+
+    def _teach_decoder(self, batch: Batch, generator: torch.Generator) -> dict[str, float]:
+        """Encode the batch once, and ask the decoder about this one and those before it."""
+        if self.recipe.course_at(self.step)[1] == 0:
+            # The encoder that stands still from here is the one that is exported.
+            self.sam.load_state_dict(self.average)
+        self._ask(batch, generator)
+        lesson = self.recipe.first_lesson_at(self.step)
+        sums = dict.fromkeys(self.questions.kept, 0.0)
+        for _ in range(DECODER_UPDATES):
+            self.optimizer.zero_grad(set_to_none=True)
+            for name in sums:
+                loss = loss_of_answers(self.questions.draw(name, generator), self.sam, name, generator, lesson)
+                sums[name] += float(self._finite(name, loss).detach()) / DECODER_UPDATES
+                loss.backward()
+            self._update()
+        return sums
+
+    @torch.no_grad()
+    def _ask(self, batch: Batch, generator: torch.Generator) -> None:
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            encoded = Encoded.of(batch, self.sam.image_encoder)
+        for name in self.recipe.losses_at(self.step):
+            self.questions.add(name, questions_of(encoded, self.sam, name, generator))
+
+    def _finite(self, name: str, loss: Tensor) -> Tensor:
+        if not math.isfinite(float(loss.detach())):
+            raise FloatingPointError(f"loss {name} at step {self.step} is {float(loss.detach())}")
+        return loss
 
     def _backward(self, encoded: Encoded, generator: torch.Generator) -> dict[str, float]:
         """Gradients of all losses; each loss has its share of the encoder's, whatever its scale.
@@ -153,11 +198,8 @@ class Pretrainer:
         combined = torch.zeros_like(encoded.embeddings)
         values = {}
         for name in self.recipe.losses_at(self.step):
-            first_lesson = self.recipe.decoder_steps(self.step) < FIRST_LESSON
-            loss = loss_of(meeting, self.sam, self.extra, name, generator, first_lesson)
-            values[name] = float(loss.detach())
-            if not math.isfinite(values[name]):
-                raise FloatingPointError(f"loss {name} at step {self.step} is {values[name]}")
+            loss = loss_of(meeting, self.sam, self.extra, name, generator, self.recipe.first_lesson_at(self.step))
+            values[name] = float(self._finite(name, loss).detach())
             meeting.embeddings.grad = None
             loss.backward()
             gradient = meeting.embeddings.grad
@@ -231,27 +273,6 @@ def batch_shape(phase: Phase) -> BatchShape:
     return BatchShape(phase.families, PATIENTS, SLICES, phase.size)
 
 
-def loss_of(
-    encoded: Encoded, sam: Sam, extra: Objectives, name: str, generator: torch.Generator, first_lesson: bool = False
-) -> Tensor:
-    """The named loss of a batch; in the decoder's first lesson, prompts are boxes and ask for ellipses."""
-    match name:
-        case "promptable" if first_lesson:
-            return mask_objectives.inscribed(encoded, sam, generator)
-        case "promptable":
-            return mask_objectives.promptable(encoded, sam, generator)
-        case "in_context":
-            return mask_objectives.in_context(encoded, sam, generator)
-        case "contrastive":
-            return objectives.contrastive(encoded, extra, generator)
-        case "probe":
-            return objectives.probe(encoded, extra, generator)
-        case "reconstruction":
-            return objectives.reconstruction(encoded, extra, generator)
-        case _:
-            return objectives.position(encoded, extra, generator)
-
-
 def _spread_frequencies(sam: Sam) -> None:
     """Scale the random frequencies of positions, which SAM draws with deviation 1, to deviations from LOWEST_FREQUENCY to 1.
 
@@ -259,12 +280,6 @@ def _spread_frequencies(sam: Sam) -> None:
     """
     frequencies = sam.prompt_encoder.pe_layer.positional_encoding_gaussian_matrix
     frequencies.mul_(torch.logspace(math.log10(LOWEST_FREQUENCY), 0, frequencies.shape[1]))
-
-
-def set_input_size(sam: Sam, size: int) -> None:
-    """Tell the prompt encoder the side of the pictures; its weights do not depend on it."""
-    sam.prompt_encoder.input_image_size = (size, size)
-    sam.prompt_encoder.image_embedding_size = (size // PATCH_SIZE, size // PATCH_SIZE)
 
 
 def _groups(named: list[tuple[str, nn.Parameter]], weight_decay: float) -> list[dict[str, Any]]:

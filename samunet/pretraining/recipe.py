@@ -17,6 +17,9 @@ SHARES = {"promptable": 0.5, "in_context": 0.5, "contrastive": 0.1, "probe": 1.0
           "position": 0.3}
 THROUGH_DECODER = ("promptable", "in_context")
 FIRST_LESSON, DECODER_STEPS = 200, 500
+# Where the decoder is trained alone, each batch is encoded once and asked about again and again, beside those before it.
+DECODER_UPDATES = 4
+DECODER_RATE = 2.0  # times the learning rate
 PATIENTS, SLICES = 4, 2
 # What a phase trains, and by which losses. While the decoder is trained alone, the image encoder stands still.
 PARTS = {
@@ -88,20 +91,34 @@ class Recipe:
     def rate_at(self, step: int) -> float:
         """Learning rate of step `step`: linear warm-up, then half a cosine to 1 % of the peak.
 
-        Phases that follow each other and train the same part share one such course.
+        The decoder alone learns at DECODER_RATE times the peak, and warms up in as many updates.
         """
-        for _, phases in groupby(self.phases, key=lambda phase: phase.part):
+        part, step, steps = self.course_at(step)
+        peak, warmup = self.learning_rate, self.warmup_steps
+        if part == "decoder":
+            peak, warmup = peak * DECODER_RATE, warmup // DECODER_UPDATES
+        if step < warmup:
+            return peak * (step + 1) / warmup
+        done = (step - warmup) / max(steps - warmup, 1)
+        return peak * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
+
+    def course_at(self, step: int) -> tuple[str, int, int]:
+        """The course that step `step` belongs to: phases that follow each other and train the same part.
+
+        Returns:
+            that part, the steps of the course before this one, and its steps in all.
+        """
+        for part, phases in groupby(self.phases, key=lambda phase: phase.part):
             steps = sum(phase.steps for phase in phases)
             if step < steps:
-                return self._course(step, steps)
+                return part, step, steps
             step -= steps
         raise IndexError("step after the last phase")
 
-    def _course(self, step: int, steps: int) -> float:
-        if step < self.warmup_steps:
-            return self.learning_rate * (step + 1) / self.warmup_steps
-        done = (step - self.warmup_steps) / max(steps - self.warmup_steps, 1)
-        return self.learning_rate * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
+    def first_lesson_at(self, step: int) -> bool:
+        """Whether step `step` is one of the first of its course, in which the decoder is taught what a mask prompt is."""
+        part, step, _ = self.course_at(step)
+        return step * (DECODER_UPDATES if part == "decoder" else 1) < FIRST_LESSON
 
     def share_at(self, loss: str, step: int) -> float:
         """Norm to which the loss's gradient at the embeddings is scaled at step `step`."""

@@ -9,24 +9,27 @@ import numpy as np
 import SimpleITK as sitk
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate, one_hot
+from torch.nn.functional import avg_pool2d, interpolate, one_hot
 
 from samunet.dataset.phantom import make_phantom_dataset
-from samunet.networks.in_context import no_mask, region_tokens
+from samunet.networks.in_context import RIDGE, region_prompts
 from samunet.networks.mask_decoding import decode_masks
-from samunet.networks.sam import Sam
+from samunet.networks.prompts import MASK_SCALE, Prompts, box_prompts
+from samunet.networks.ridge import ridge
+from samunet.networks.sam import Sam, set_input_size
 from samunet.planning.encoder_spec import PATCH_SIZE
 from samunet.preprocessing.encoder_input import INPUT_STATISTICS, Z_SCORE_RANGE
 from samunet.pretraining.anatomy import LABELS
 from samunet.pretraining.batches import BatchShape, make_batch
-from samunet.pretraining.objectives import places, ridge
+from samunet.pretraining.objectives import places
+from samunet.pretraining.questions import tight_boxes
 from samunet.pretraining.regions import SMALLEST_REGION, cell_coverage
 
 VALIDATION_SEED = 900_001  # no training seed comes near it
 FAMILIES, PATIENTS, SLICES = 12, 4, 3
 LABELLED = 2  # patients of each family that a probe or a prompt may learn from
 PHANTOMS, PHANTOM_SLICES = 4, 8
-RIDGE = 10.0  # penalty of the probe, in pictures' cells
+NOTHING = 255  # stands for padding among labels
 
 
 @torch.no_grad()
@@ -35,9 +38,10 @@ def validate(sam: Sam, size: int, device: torch.device) -> dict[str, float]:
 
     place: R2 of `objectives.places`, told by a ridge regression from the tokens of other made families.
     probe_made, probe_phantom: mean Dice, over labels and on the token grid, of a ridge regression from embeddings to labels
-    that is fitted on two patients of a family and read on the others. in_context: mean IoU of masks prompted by tokens of
-    the two.
+    that is fitted on two patients of a family and read on the others. in_context: mean IoU of masks prompted by the regions of
+    the two. box, ellipse: mean IoU of masks prompted by tight boxes on made pictures, and of the ellipses in those boxes.
     """
+    set_input_size(sam, size)
     shape = BatchShape(FAMILIES, PATIENTS, SLICES, size)
     batch = make_batch(shape, VALIDATION_SEED, 0, device)
     embeddings = torch.stack([sam.image_encoder(family.flatten(0, 1)) for family in batch.pictures])
@@ -46,6 +50,8 @@ def validate(sam: Sam, size: int, device: torch.device) -> dict[str, float]:
     probes = [probe_dice(each, shares) for each, shares in zip(_standardised(embeddings), coverage, strict=True)]
     figures = {"probe_made": float(np.mean(probes)), "place": place_told(_standardised(embeddings)),
                "in_context": _in_context_iou(embeddings, coverage, sam)}
+    labels = batch.labels.where(batch.inside[:, :, None], NOTHING)[:, LABELLED:]
+    figures["box"], figures["ellipse"] = _box_iou(embeddings[:, LABELLED:].flatten(0, 2), labels.flatten(0, 2), sam)
     phantoms, truth = _phantoms(size, device)
     embedded = torch.stack([sam.image_encoder(patient) for patient in phantoms])
     figures["probe_phantom"] = probe_dice(_standardised(embedded), truth)
@@ -94,24 +100,48 @@ def _standardised(embeddings: Tensor) -> Tensor:
 
 def _in_context_iou(embeddings: Tensor, coverage: Tensor, sam: Sam) -> float:
     """Mean IoU, on the token grid, over families, labels and slices of the unlabelled patients that hold the label."""
-    prompts, grid = sam.prompt_encoder, embeddings.shape[-1]
-    prompts.image_embedding_size = (grid, grid)
-    found = []
+    grid, found = embeddings.shape[-1], []
     for family in range(len(embeddings)):
         support, shares = embeddings[family, :LABELLED].flatten(0, 1), coverage[family, :LABELLED].flatten(0, 1)
         queries, truth = embeddings[family, LABELLED:].flatten(0, 1), coverage[family, LABELLED:].flatten(0, 1)
-        for label in range(LABELS):
+        for label, prompts in enumerate(region_prompts(support, shares, queries)):
             asked = truth[:, label].sum((1, 2)) >= SMALLEST_REGION
             if shares[:, label].sum() < SMALLEST_REGION or not bool(asked.any()):
                 continue
-            tokens = region_tokens(support, shares[:, label], prompts).flatten(0, 1)
-            logits, _ = decode_masks(sam.mask_decoder, queries[asked], prompts.get_dense_pe(),
-                                     tokens.expand(int(asked.sum()), -1, -1), no_mask(prompts, grid))
-            mask = (logits[:, 0] > 0).float().unflatten(1, (grid, -1)).unflatten(3, (grid, -1)).mean((2, 4))
-            wanted = truth[asked, label]
-            overlap = torch.minimum(mask, wanted).sum((1, 2)) / torch.maximum(mask, wanted).sum((1, 2)).clamp_min(1e-6)
-            found += overlap.tolist()
+            mask = _masks(queries[asked], prompts[asked], sam)
+            mask = mask.unflatten(1, (grid, -1)).unflatten(3, (grid, -1)).mean((2, 4))
+            found += _iou(mask, truth[asked, label]).tolist()
     return float(np.mean(found))
+
+
+def _box_iou(embeddings: Tensor, labels: Tensor, sam: Sam) -> tuple[float, float]:
+    """Mean IoU, over pictures and the labels that they show, of the masks asked for by tight boxes, and of ellipses in those.
+
+    Arguments:
+        embeddings: float (N, 256, g, g). labels: uint8 (N, H, H), NOTHING where there is padding.
+    """
+    found = []
+    for picture, shown in zip(embeddings, labels, strict=True):
+        present = torch.stack([shown == label for label in range(LABELS)])
+        masks = present[present.sum((1, 2)) >= SMALLEST_REGION * PATCH_SIZE**2]
+        truth = avg_pool2d(masks[:, None].float(), MASK_SCALE)[:, 0]
+        prompts = box_prompts(tight_boxes(masks), sam.prompt_encoder)
+        answers = (_masks(picture.expand(len(masks), -1, -1, -1), prompts, sam), (prompts.masks[:, 0] > 0).float())
+        found.append(torch.stack([_iou(answer, truth) for answer in answers], 1))
+    means = torch.cat(found).mean(0).tolist()
+    return means[0], means[1]
+
+
+def _masks(embeddings: Tensor, prompts: Prompts, sam: Sam) -> Tensor:
+    """The decoder's mask 0, 0 or 1, float (N, 4g, 4g)."""
+    sparse, dense = prompts.encode(sam.prompt_encoder)
+    logits, _ = decode_masks(sam.mask_decoder, embeddings, sam.prompt_encoder.get_dense_pe(), sparse, dense)
+    return (logits[:, 0] > 0).float()
+
+
+def _iou(found: Tensor, truth: Tensor) -> Tensor:
+    """(N,) of masks (N, h, w) of shares in [0, 1]."""
+    return torch.minimum(found, truth).sum((1, 2)) / torch.maximum(found, truth).sum((1, 2)).clamp_min(1e-6)
 
 
 def _phantoms(size: int, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -49,32 +49,31 @@ def test_the_ellipse_fills_the_box_but_for_its_corners(promptable) -> None:
 def test_box_and_point_stand_where_the_voxels_stand_in_the_encoders_picture(prompted) -> None:
     # Box (x0, y0, x1, y1): columns 2 to 7, rows 1 to 4, 32 pixels each.
     box = prompted.prompts._embed_boxes(torch.tensor([[64.0, 32.0, 224.0, 128.0]]))
-    torch.testing.assert_close(prompted.box(region()), box)
+    found = prompted.box(region()[None])
+    torch.testing.assert_close(found.encode(prompted.prompts)[0], box)
+    # Mask prompts have 64 pixels for 8 voxels: the ellipse touches columns 16 to 55 and rows 8 to 31.
+    rows, columns = (found.masks[0, 0] > 0).nonzero().T
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (8, 31, 16, 55)
     # The middle row's third voxel is as far from the edge as its neighbours, and comes first: row 2.5, column 3.5.
     point = prompted.prompts._embed_points(torch.tensor([[[3.5 * 32 - 0.5, 2.5 * 32 - 0.5]]]), torch.ones(1, 1), pad=True)
-    torch.testing.assert_close(prompted.point(region()), point)
+    torch.testing.assert_close(prompted.point(region()[None]).encode(prompted.prompts)[0], point)
 
 
-def test_support_tokens_are_the_mean_of_the_cells_that_the_region_covers(prompted) -> None:
-    # All 6 x 8 voxels: 12 of 16 rows of cells, the padding below is the rest.
-    embeddings = torch.zeros(1, 256, 16, 16)
-    embeddings[:, :, :12] = 2.0
-    embeddings[:, :, 12:] = -1.0
-    tokens = prompted.tokens(embeddings, np.ones((1, 6, 8), bool))
-    inside = tokens[0, 0] - prompted.prompts.point_embeddings[1].weight[0]
-    rest = tokens[0, 1] - prompted.prompts.point_embeddings[0].weight[0]
-    # The edge is drawn linearly over one voxel (two cells): row 11 is covered to 3/4 and row 12 to 1/4.
-    assert tokens.shape == (1, 2, 256)
-    np.testing.assert_allclose(inside, (11.75 * 2 - 0.25) / 12, atol=1e-5)
-    np.testing.assert_allclose(rest, (0.25 * 2 - 3.75) / 4, atol=1e-5)
+def test_cells_are_covered_as_far_as_the_voxels_reach(prompted) -> None:
+    # All 6 x 8 voxels: 12 of 16 rows of cells. The edge is drawn linearly over one voxel, which is two cells.
+    coverage = prompted.coverage(np.ones((1, 1, 6, 8), bool))
+    assert coverage.shape == (1, 1, 16, 16)
+    expected = torch.tensor([1.0] * 11 + [0.75, 0.25] + [0.0] * 3)
+    torch.testing.assert_close(coverage[0, 0], expected[:, None].expand(-1, 16))
 
 
+@torch.no_grad()
 def test_logits_lie_on_the_tiles_voxels(prompted) -> None:
-    embeddings, prompt = torch.randn(2, 256, 16, 16), prompted.box(region()).expand(2, -1, -1)
+    embeddings, prompt = torch.randn(2, 256, 16, 16), prompted.box(np.stack([region()] * 2))
     logits = prompted.logits(embeddings, prompt)
-    masks, _ = prompted.decoder.predict_masks(
-        image_embeddings=embeddings[:1], image_pe=prompted.prompts.get_dense_pe(), sparse_prompt_embeddings=prompt[:1],
-        dense_prompt_embeddings=prompted.prompts.no_mask_embed.weight.view(1, -1, 1, 1).expand(1, -1, 16, 16))
+    sparse, dense = prompt.encode(prompted.prompts)
+    masks, _ = prompted.decoder.predict_masks(image_embeddings=embeddings[:1], image_pe=prompted.prompts.get_dense_pe(),
+                                              sparse_prompt_embeddings=sparse[:1], dense_prompt_embeddings=dense[:1])
     # 64 decoder pixels on 8 voxels: voxel centres lie between pixels 8 i + 3 and 8 i + 4.
     between = avg_pool2d(masks[0, :1, 3:-3, 3:-3], 2, stride=8)[0, :6]
     torch.testing.assert_close(logits[0], between, atol=1e-4, rtol=1e-4)
@@ -92,7 +91,8 @@ def test_the_strongest_class_wins_and_nothing_wins_below_zero(promptable) -> Non
 
 def test_pairs_are_made_by_slice_and_by_case(promptable) -> None:
     figures = promptable.CaseFigures
-    draws = [{"a": figures([0.5, 0.75], [0.25, 0.5], 0.75, 0.5), "b": figures([1.0], [0.75], 0.5, 0.25)}]
-    box, context = promptable.compared(draws, {"a": "p", "b": "q"})
+    draws = [{"a": figures([0.5, 0.75], [0.25, 0.5], 0.75, 0.625, 0.5), "b": figures([1.0], [0.75], 0.5, 0.375, 0.25)}]
+    box, guess, point = promptable.compared(draws, {"a": "p", "b": "q"})
     assert (box["means"], box["mean"], box["low"], box["high"]) == ([0.75, 0.5], 0.25, 0.25, 0.25)
-    assert (context["means"], context["mean"], context["low"], context["high"]) == ([0.625, 0.375], 0.25, 0.25, 0.25)
+    assert (guess["means"], guess["mean"], guess["low"], guess["high"]) == ([0.625, 0.5], 0.125, 0.125, 0.125)
+    assert (point["means"], point["mean"], point["low"], point["high"]) == ([0.625, 0.375], 0.25, 0.25, 0.25)

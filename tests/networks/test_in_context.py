@@ -1,24 +1,13 @@
-"""Region tokens of hand-made embeddings."""
+"""Region tokens and the guess, of hand-made embeddings."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from segment_anything.modeling import PromptEncoder
+from torch.nn.functional import avg_pool2d
 
-from samunet.networks.in_context import SMALLEST_COVERAGE, no_mask, region_tokens
-from samunet.networks.sam import build_prompt_encoder
-
-
-@pytest.fixture(scope="module")
-def prompts() -> PromptEncoder:
-    """Foreground points are typed by 100 in every channel, background by 200, no point by 300; no mask is 0, 1, ..."""
-    encoder = build_prompt_encoder(32).requires_grad_(False)
-    encoder.point_embeddings[1].weight.fill_(100.0)
-    encoder.point_embeddings[0].weight.fill_(200.0)
-    encoder.not_a_point_embed.weight.fill_(300.0)
-    encoder.no_mask_embed.weight.copy_(torch.arange(256.0)[None])
-    return encoder
+from samunet.networks.in_context import SMALLEST_COVERAGE, region_guess, region_prompts, region_tokens
+from samunet.networks.prompts import BACKGROUND, FOREGROUND, NO_POINT, SURE
 
 
 @pytest.fixture
@@ -30,36 +19,83 @@ def embeddings() -> torch.Tensor:
     return cells
 
 
-def test_tokens_are_means_over_the_region_and_the_rest_and_their_types(prompts, embeddings) -> None:
+def test_tokens_are_means_over_the_region_and_the_rest(embeddings) -> None:
     coverage = torch.tensor([[[1.0, 0.5], [0.0, 0.5]]])
     # Region (1 + 2 / 2 + 4 / 2) / 2 = 2; rest (2 / 2 + 3 + 4 / 2) / 2 = 3.
-    tokens = region_tokens(embeddings, coverage, prompts)
-    assert tokens.shape == (1, 2, 256)
-    torch.testing.assert_close(tokens[0, :, :3], torch.tensor([[102.0, 120.0, 100.0], [203.0, 230.0, 200.0]]))
+    content, kinds = region_tokens(embeddings, coverage)
+    assert content.shape == (1, 2, 256) and kinds.tolist() == [[FOREGROUND, BACKGROUND]]
+    torch.testing.assert_close(content[0, :, :3], torch.tensor([[2.0, 20.0, 0.0], [3.0, 30.0, 0.0]]))
 
 
-def test_a_region_too_small_is_no_point_and_so_is_a_rest_too_small(prompts, embeddings) -> None:
+def test_a_region_too_small_is_no_point_and_so_is_a_rest_too_small(embeddings) -> None:
     coverage = torch.zeros(4, 2, 2)
     coverage[1, 0, 0] = SMALLEST_COVERAGE - 0.01
     coverage[2, 0, 0] = SMALLEST_COVERAGE
     coverage[3] = 1.0
-    tokens = region_tokens(embeddings.expand(4, -1, -1, -1), coverage, prompts)[..., 0]
-    assert tokens[:, 0].tolist() == pytest.approx([300, 300, 101, 102.5])
+    content, kinds = region_tokens(embeddings.expand(4, -1, -1, -1), coverage)
+    assert kinds.tolist() == [[NO_POINT, BACKGROUND]] * 2 + [[FOREGROUND, BACKGROUND], [FOREGROUND, NO_POINT]]
+    assert content[:, 0, 0].tolist() == pytest.approx([0, 0, 1, 2.5])
     # The rest: all four; less than all; 2 + 3 + 4 and three quarters of 1; nothing.
-    assert tokens[[0, 3], 1].tolist() == pytest.approx([202.5, 300])
-    assert float(tokens[2, 1]) == pytest.approx(200 + 9.75 / 3.75)
+    assert content[[0, 3], 1, 0].tolist() == pytest.approx([2.5, 0])
+    assert float(content[2, 1, 0]) == pytest.approx(9.75 / 3.75)
 
 
-def test_pictures_are_pooled_apart(prompts, embeddings) -> None:
+def test_pictures_are_pooled_apart(embeddings) -> None:
     coverage = torch.tensor([[[1.0, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 1.0]]])
-    tokens = region_tokens(torch.cat([embeddings, 2 * embeddings]), coverage, prompts)
-    assert tokens[:, 0, 0].tolist() == [101.0, 108.0]
-    assert tokens[:, 1, 0].tolist() == [203.0, 204.0]
+    content, _ = region_tokens(torch.cat([embeddings, 2 * embeddings]), coverage)
+    assert content[:, 0, 0].tolist() == [1.0, 8.0]
+    assert content[:, 1, 0].tolist() == [3.0, 4.0]
 
 
-def test_no_mask_is_sams_embedding_everywhere(prompts) -> None:
-    dense = no_mask(prompts, 3)
-    assert dense.shape == (1, 256, 3, 3)
-    assert dense[0, :, 2, 1].tolist() == list(range(256))
-    _, theirs = prompts(points=None, boxes=None, masks=None)
-    assert torch.equal(no_mask(prompts, 2), theirs)
+@pytest.fixture
+def striped() -> tuple[torch.Tensor, torch.Tensor]:
+    """Two supports of 8 x 8 cells, whose columns 0 and 1 are region 0, 2 to 7 region 1, and nothing is region 2; each region has
+    a channel of its own."""
+    coverage = torch.zeros(2, 3, 8, 8)
+    coverage[:, 0, :, :2] = coverage[:, 1, :, 2:] = 1.0
+    embeddings = torch.randn(2, 256, 8, 8, generator=torch.Generator().manual_seed(0)) * 0.01
+    embeddings[:, :3] += coverage
+    return embeddings, coverage
+
+
+def test_the_guess_is_the_region_where_cells_look_like_it(striped) -> None:
+    support, coverage = striped
+    picture = support[:1].transpose(2, 3)  # rows instead of columns
+    guess = region_guess(support, coverage, picture)
+    assert guess.shape == (1, 3, 8, 8)
+    # The edge lies half-way between the regions, their means SURE from it.
+    torch.testing.assert_close(guess[0, :2], (2 * coverage[0, :2].transpose(1, 2) - 1) * SURE, atol=1.5, rtol=0)
+    assert torch.equal(guess[0, 2], torch.full((8, 8), -SURE))  # a region that no support shows
+
+
+def test_as_much_of_the_support_is_guessed_as_the_region_covers() -> None:
+    """Embeddings that say nothing: the guess is anywhere, but not of another size."""
+    torch.manual_seed(0)
+    support, coverage = torch.randn(3, 256, 16, 16), torch.zeros(3, 1, 16, 16)
+    coverage[:, :, 4:8, 4:10] = 1.0
+    assert int((region_guess(support, coverage, support) > 0).sum()) == 3 * 24
+
+
+def _linear(cells: torch.Tensor) -> torch.Tensor:
+    """What bilinear interpolation by 4 has around the middles of cells (N, g, g): 1/8 of a cell away on either side."""
+    for axis in (1, 2):
+        ends = [cells.narrow(axis, 0, 1), cells.narrow(axis, cells.shape[axis] - 1, 1)]
+        wide = torch.cat([ends[0], cells, ends[1]], axis)
+        count = cells.shape[axis]
+        cells = (wide.narrow(axis, 0, count) + 14 * cells + wide.narrow(axis, 2, count)) / 16
+    return cells
+
+
+def test_a_prompt_for_each_region_and_picture(striped) -> None:
+    support, coverage = striped
+    pictures = torch.randn(3, 256, 8, 8)
+    prompts = region_prompts(support, coverage, pictures)
+    guess = region_guess(support, coverage, pictures)
+    assert [len(each) for each in prompts] == [3, 3, 3]
+    for region, each in enumerate(prompts):
+        content, kinds = region_tokens(support, coverage[:, region])
+        assert torch.equal(each.content, content.flatten(0, 1).expand(3, -1, -1)) and each.masked.all()
+        assert each.kinds.tolist() == [kinds.flatten().tolist()] * 3
+        # A cell's middle lies between four of the decoder's pixels.
+        between = avg_pool2d(each.masks[:, :, 1:-1, 1:-1], 2, stride=4)[:, 0]
+        torch.testing.assert_close(between, _linear(guess[:, region]))

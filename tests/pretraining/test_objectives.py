@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
-from samunet.networks.sam import Sam
+from samunet.networks.sam import Sam, set_input_size
 from samunet.pretraining import objectives
 from samunet.pretraining.anatomy import LABELS
 from samunet.pretraining.batches import Batch, BatchShape, make_batch
+from samunet.pretraining.losses import loss_of
 from samunet.pretraining.objectives import PLACE_ERROR, Encoded, Objectives
-from samunet.pretraining.pretrainer import loss_of, set_input_size
 from samunet.pretraining.recipe import LOSSES
 
 
@@ -194,7 +194,7 @@ def test_losses_follow_from_their_generator(mini_sam: Sam, small_batch: Batch) -
     extra = Objectives()
     with torch.no_grad():
         encoded = Encoded.of(small_batch, mini_sam.image_encoder)
-        first, again, other = (all_losses(encoded, mini_sam, extra, seed) for seed in (0, 0, 1))
+        first, again, other = (all_losses(encoded, mini_sam, extra, seed) for seed in (0, 0, 3))
     assert first == again
     # Contrast draws all cells at this size.
     drawn = [name for name in LOSSES if name != "contrastive"]

@@ -15,17 +15,19 @@ from torch import Tensor
 
 from samunet.errors import UserError
 from samunet.networks.encoder_shapes import encoder_weights
-from samunet.networks.sam import ENCODER_SIZES, Sam, build_image_encoder, build_sam
+from samunet.networks.sam import ENCODER_SIZES, Sam, build_image_encoder, build_sam, set_input_size
 from samunet.networks.untrained import untrained_state
 from samunet.pretraining import pretrainer as module
 from samunet.pretraining.batches import Batch, BatchShape, make_batch
 from samunet.pretraining.objectives import Encoded
-from samunet.pretraining.pretrainer import LOG, STATE, Pretrainer, batch_shape, set_input_size
-from samunet.pretraining.recipe import DECODER_STEPS, FIRST_LESSON, SHARES, Phase, Recipe
+from samunet.pretraining.pretrainer import LOG, STATE, Pretrainer, batch_shape
+from samunet.pretraining.question_buffer import QuestionBuffer
+from samunet.pretraining.recipe import DECODER_RATE, DECODER_STEPS, DECODER_UPDATES, FIRST_LESSON, SHARES, Phase, Recipe
 from samunet.pretraining.regions import cell_coverage
 
-STEPS, KILLED_AT = 3, 2
-RECIPE = Recipe((Phase(64, STEPS, 1),), seed=5)
+STEPS, KILLED_AT = 4, 3
+# One step of all, then the decoder alone: it is asked about the batches before it, too.
+RECIPE = Recipe((Phase(64, 1, 1), Phase(64, STEPS - 1, 1, "decoder")), seed=5)
 CPU = torch.device("cpu")
 
 
@@ -92,8 +94,8 @@ def test_the_state_holds_the_steps_before_it_and_more_steps_may_be_asked_for(sto
     longer = Pretrainer(Recipe((Phase(64, 50, 1), Phase(128, 9, 2)), seed=5), stopped, CPU)
     assert (longer.step, longer.recipe.steps) == (KILLED_AT, 59)
     steps = {float(tensor) for name, tensor in weights(longer).items() if name.endswith("/step")}
-    assert steps == {float(KILLED_AT)}
-    assert not torch.equal(weights(longer)["sam/image_encoder.pos_embed"], uninterrupted["sam/image_encoder.pos_embed"])
+    assert steps == {1.0, 1.0 + (KILLED_AT - 1) * DECODER_UPDATES}
+    assert not torch.equal(weights(longer)["sam/mask_decoder.iou_token.weight"], uninterrupted["sam/mask_decoder.iou_token.weight"])
 
 
 def test_another_seed_or_other_losses_are_refused(stopped) -> None:
@@ -187,10 +189,18 @@ def test_each_loss_has_its_share_of_the_encoders_gradient(fresh, small_batch, mo
 
 def test_the_encoder_stands_still_while_the_decoder_is_trained_alone(fresh, small_batch, monkeypatch) -> None:
     monkeypatch.setattr(fresh, "recipe", replace(RECIPE, phases=(Phase(64, 1, 1, "decoder"),)))
-    before = {name: tensor.clone() for name, tensor in fresh.sam.state_dict().items()}
+    monkeypatch.setattr(fresh, "average", {
+        name: tensor if "gaussian" in name else tensor * 0.99 for name, tensor in fresh.sam.state_dict().items()})
+    averaged = {name: tensor.clone() for name, tensor in fresh.average.items()}
+    monkeypatch.setattr(fresh, "questions", QuestionBuffer())
     assert set(fresh._train_step(small_batch)) == {"promptable", "in_context"}
-    moved = {name.partition(".")[0] for name, tensor in fresh.sam.state_dict().items() if not torch.equal(tensor, before[name])}
+    after = fresh.sam.state_dict()
+    moved = {name.partition(".")[0] for name, tensor in after.items() if not torch.equal(tensor, averaged[name])}
     assert moved == {"prompt_encoder", "mask_decoder"}
+    # Its rate warms up: the first step's updates are the first of 25.
+    token = "mask_decoder.iou_token.weight"
+    largest = float((after[token] - averaged[token]).abs().max())
+    assert 0 < largest <= DECODER_UPDATES * RECIPE.learning_rate * DECODER_RATE * DECODER_UPDATES / 100 * 1.01
 
 
 def test_frequencies_are_spread_from_a_tenth_to_one(fresh) -> None:
@@ -207,7 +217,7 @@ def test_the_log_has_means_between_lines_the_rest_at_the_end_and_then_the_valida
     monkeypatch.setattr(module, "STEPS_BETWEEN_LINES", 3)
     monkeypatch.setattr(module, "STEPS_BETWEEN_VALIDATIONS", 4)
     monkeypatch.setattr(Pretrainer, "_train_step", lambda self, batch: {"probe": float(self.step)})
-    monkeypatch.setattr(Pretrainer, "_batches", lambda self: repeat(None))
+    monkeypatch.setattr(Pretrainer, "_batches", lambda self, first: repeat(None))
     monkeypatch.setattr(Pretrainer, "_save", lambda self: None)
     monkeypatch.setattr(Pretrainer, "validate", lambda self: {"probe_made": 0.5})
     monkeypatch.setattr(fresh, "recipe", Recipe((Phase(64, 3, 1), Phase(80, 5, 1))))

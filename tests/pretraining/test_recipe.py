@@ -7,7 +7,17 @@ import math
 import pytest
 
 from samunet.errors import UserError
-from samunet.pretraining.recipe import DECODER_STEPS, FIRST_LESSON, LOSSES, SHARES, THROUGH_DECODER, Phase, Recipe
+from samunet.pretraining.recipe import (
+    DECODER_RATE,
+    DECODER_STEPS,
+    DECODER_UPDATES,
+    FIRST_LESSON,
+    LOSSES,
+    SHARES,
+    THROUGH_DECODER,
+    Phase,
+    Recipe,
+)
 
 
 def test_a_phase_is_size_steps_and_families() -> None:
@@ -61,8 +71,11 @@ def test_each_part_has_a_course_of_its_own_over_all_its_phases() -> None:
     recipe = Recipe((Phase(64, 200, 1, "encoder"), Phase(128, 100, 1, "encoder"), Phase(64, 150, 1, "decoder")), warmup_steps=100)
     alone = Recipe((Phase(64, 300, 1),), warmup_steps=100)
     assert [recipe.rate_at(step) for step in range(300)] == [alone.rate_at(step) for step in range(300)]
-    assert recipe.rate_at(300) == alone.rate_at(0)
-    assert recipe.rate_at(400) == pytest.approx(recipe.learning_rate)
+    # The decoder's hundred updates of warm-up are 25 steps.
+    assert recipe.rate_at(300) == pytest.approx(recipe.learning_rate * DECODER_RATE * DECODER_UPDATES / 100)
+    assert recipe.rate_at(325) == pytest.approx(recipe.learning_rate * DECODER_RATE)
+    assert [recipe.course_at(step) for step in (0, 299, 300, 449)] == [
+        ("encoder", 0, 300), ("encoder", 299, 300), ("decoder", 0, 150), ("decoder", 149, 150)]
     with pytest.raises(IndexError, match="after the last phase"):
         recipe.rate_at(450)
 
@@ -84,6 +97,13 @@ def test_losses_through_the_decoder_grow_to_their_share_after_its_first_lesson()
     for loss in LOSSES:
         begun = [recipe.share_at(loss, step) / SHARES[loss] for step in (0, FIRST_LESSON, middle, DECODER_STEPS, DECODER_STEPS + 99)]
         assert begun == ([0, 0, 0.5, 1, 1] if loss in THROUGH_DECODER else [1] * 5)
+
+
+def test_each_course_begins_with_the_decoders_first_lesson() -> None:
+    alone = FIRST_LESSON // DECODER_UPDATES  # steps, each of which makes several updates
+    recipe = Recipe((Phase(64, FIRST_LESSON + 1, 1), Phase(64, alone, 1, "decoder"), Phase(128, 1, 1, "decoder")))
+    found = [recipe.first_lesson_at(step) for step in range(recipe.steps)]
+    assert found == [True] * FIRST_LESSON + [False] + [True] * alone + [False]
 
 
 def test_the_decoder_counts_the_steps_that_trained_it() -> None:

@@ -7,8 +7,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import one_hot
 
+from samunet.networks.sam import Sam, set_input_size
+from samunet.pretraining import validation
 from samunet.pretraining.objectives import places
-from samunet.pretraining.validation import _phantoms, place_told, probe_dice
+from samunet.pretraining.validation import NOTHING, _box_iou, _phantoms, place_told, probe_dice
 
 
 @pytest.fixture
@@ -83,6 +85,25 @@ def test_place_is_told_as_far_as_the_waves_are_there() -> None:
     embeddings[:, :, :, 21:] = 0.0  # two thirds of the waves
     assert place_told(embeddings) == pytest.approx(1 / 3, abs=1e-3)
     assert place_told(torch.zeros_like(embeddings)) == pytest.approx(0, abs=1e-6)
+
+
+def test_boxes_are_judged_beside_their_ellipses(mini_sam: Sam, monkeypatch) -> None:
+    """A decoder that fills the box, on a picture of a rectangle of 32 x 48 pixels and of one pixel too few to be asked for."""
+    set_input_size(mini_sam, 64)
+    labels = torch.full((1, 64, 64), NOTHING, dtype=torch.uint8)
+    labels[0, 8:40, 16:64] = 1
+    labels[0, 63, 0] = 2
+
+    def filled(embeddings, prompts, sam):
+        ellipse = prompts.masks[:, 0] > 0
+        return (ellipse.any(1, keepdim=True) & ellipse.any(2, keepdim=True)).float()
+
+    monkeypatch.setattr(validation, "_masks", filled)
+    box, ellipse = _box_iou(torch.zeros(1, 256, 4, 4), labels, mini_sam)
+    assert box == 1.0
+    # In decoder pixels, 8 rows of 12: the ellipse leaves 3, 1 and 1 of each corner's first three rows out, and lies in the box.
+    rows, columns = torch.meshgrid(torch.arange(8) - 3.5, torch.arange(12) - 5.5, indexing="ij")
+    assert ellipse == pytest.approx(float(((rows / 4) ** 2 + (columns / 6) ** 2 <= 1).float().mean()))
 
 
 def test_phantoms_are_normalised_pictures_with_the_coverage_of_their_cells() -> None:

@@ -1,0 +1,102 @@
+"""What asks SAM's decoder for a mask: points, boxes and regions, in one form, up to where trained weights begin."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from segment_anything.modeling import PromptEncoder
+from torch import Tensor
+from torch.nn.functional import embedding, pad
+
+from samunet.planning.encoder_spec import PATCH_SIZE
+
+# Kinds of token, as segment-anything numbers them.
+NO_POINT, BACKGROUND, FOREGROUND, FIRST_CORNER, LAST_CORNER = -1, 0, 1, 2, 3
+SURE = 4.0  # logit of a mask prompt that is made, not decoded: a chance of 0.98
+MASK_SCALE = PATCH_SIZE // 4  # input pixels across one pixel of a mask prompt, and of the decoder's masks
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """N prompts, of one picture each, of T tokens.
+
+    Arguments:
+        content: float (N, T, 256): where a point or a corner lies in SAM's encoding of positions, or what a region's token
+            holds; 0 where there is NO_POINT.
+        kinds: int64 (N, T).
+        masks: float (N, 1, 4g, 4g), logits of a mask prompt.
+        masked: bool (N,): whether that mask is part of the prompt.
+    """
+
+    content: Tensor
+    kinds: Tensor
+    masks: Tensor
+    masked: Tensor
+
+    def __len__(self) -> int:
+        return len(self.content)
+
+    def __getitem__(self, chosen: Tensor | slice) -> Prompts:
+        return Prompts(self.content[chosen], self.kinds[chosen], self.masks[chosen], self.masked[chosen])
+
+    @classmethod
+    def joined(cls, several: list[Prompts]) -> Prompts:
+        """All of them one after the other; those of fewer tokens are filled up with NO_POINT."""
+        most = max(each.kinds.shape[1] for each in several)
+        filled = [each.filled(most) for each in several]
+        return cls(*(torch.cat([getattr(each, name) for each in filled]) for name in ("content", "kinds", "masks", "masked")))
+
+    def filled(self, tokens: int) -> Prompts:
+        """With `tokens` tokens each, the new ones of kind NO_POINT."""
+        missing = tokens - self.kinds.shape[1]
+        return Prompts(pad(self.content, (0, 0, 0, missing)), pad(self.kinds, (0, missing), value=NO_POINT), self.masks, self.masked)
+
+    def encode(self, encoder: PromptEncoder) -> tuple[Tensor, Tensor]:
+        """The decoder's sparse (N, T, 256) and dense (N, 256, g, g) prompts, by SAM's trained embeddings."""
+        types = torch.cat([encoder.not_a_point_embed.weight, *(each.weight for each in encoder.point_embeddings)])
+        sparse = self.content + embedding(self.kinds - NO_POINT, types)
+        plain = encoder.no_mask_embed.weight.view(1, -1, 1, 1)
+        if not bool(self.masked.any()):
+            grid = self.masks.shape[-1] // 4
+            return sparse, plain.expand(len(self), -1, grid, grid)
+        return sparse, torch.where(self.masked[:, None, None, None], encoder.mask_downscaling(self.masks), plain)
+
+
+def point_prompts(points: Tensor, encoder: PromptEncoder) -> Prompts:
+    """One foreground point each, float (N, 2): (x, y) in input pixels, whole numbers in their middles."""
+    places = _places(points[:, None], encoder)
+    kinds = torch.tensor([FOREGROUND, NO_POINT], device=points.device).expand(len(points), -1)
+    masks = torch.zeros(len(points), 1, *(4 * side for side in encoder.image_embedding_size), device=points.device)
+    return Prompts(pad(places, (0, 0, 0, 1)), kinds, masks, torch.zeros(len(points), dtype=torch.bool, device=points.device))
+
+
+def box_prompts(boxes: Tensor, encoder: PromptEncoder) -> Prompts:
+    """A box each, float (N, 4): x0, y0, x1, y1 in input pixels.
+
+    SAM tells a box by its corners alone. Beside them stands the ellipse inscribed in it as a mask prompt: a decoder learns
+    in some hundred steps to answer with the mask prompt, and to mend it from there; what two corners mean takes far longer.
+    """
+    kinds = torch.tensor([FIRST_CORNER, LAST_CORNER], device=boxes.device).expand(len(boxes), -1)
+    ellipses = inscribed_ellipses(boxes, 4 * encoder.image_embedding_size[0], MASK_SCALE)
+    masks = torch.where(ellipses, SURE, -SURE)[:, None]
+    return Prompts(_places(boxes.view(-1, 2, 2), encoder), kinds, masks, torch.ones_like(kinds[:, 0], dtype=torch.bool))
+
+
+def with_click(prompts: Prompts, click: Tensor, kind: Tensor, masks: Tensor, encoder: PromptEncoder) -> Prompts:
+    """The prompts after a correction: a click (N, 2) of `kind` (N,), and the mask it corrects as logits (N, 1, 4g, 4g)."""
+    return Prompts(torch.cat([prompts.content, _places(click[:, None], encoder)], 1),
+                   torch.cat([prompts.kinds, kind[:, None]], 1), masks, torch.ones_like(prompts.masked))
+
+
+def inscribed_ellipses(boxes: Tensor, side: int, scale: float) -> Tensor:
+    """Which of side x side pixels, `scale` input pixels wide, have their middle in the ellipse: bool (N, side, side)."""
+    middles = (torch.arange(side, device=boxes.device) + 0.5) * scale
+    low, high = boxes[:, :2], boxes[:, 2:]
+    along = ((middles - (low + high)[..., None] / 2) / ((high - low)[..., None] / 2).clamp_min(1e-3)) ** 2
+    return along[:, 0, None, :] + along[:, 1, :, None] <= 1
+
+
+def _places(points: Tensor, encoder: PromptEncoder) -> Tensor:
+    """SAM's encoding of points (N, T, 2), to which it adds half a pixel."""
+    return encoder.pe_layer.forward_with_coords(points.float() + 0.5, encoder.input_image_size)

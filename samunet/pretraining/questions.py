@@ -1,0 +1,134 @@
+"""What the mask decoder is asked in training: points, boxes and regions of made pictures, with the masks that answer them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from segment_anything.modeling import PromptEncoder
+from torch import Tensor
+
+from samunet.networks.in_context import region_prompts
+from samunet.networks.prompts import MASK_SCALE, Prompts, box_prompts, point_prompts
+from samunet.pretraining.objectives import Encoded
+from samunet.pretraining.regions import SMALLEST_REGION, drawn_labels, target_masks
+
+PROMPTS = 2  # of each picture; decoding costs little beside encoding
+BOX_JITTER = 0.1  # of the box's side, as SAM draws it (Kirillov et al. 2023, appendix A)
+ABSENT_SHARE = 0.15  # of in-context targets that do not hold the region
+
+
+@dataclass(frozen=True)
+class Questions:
+    """N prompts on N pictures, and what they ask for.
+
+    Arguments:
+        embeddings: float (N, 256, g, g).
+        prompts: N of them.
+        target: float (N, 4g, 4g), the share of each decoder pixel that the mask asked for covers.
+        known: the same, of what is no padding.
+    """
+
+    embeddings: Tensor
+    prompts: Prompts
+    target: Tensor
+    known: Tensor
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+    def __getitem__(self, chosen: Tensor | slice) -> Questions:
+        return Questions(self.embeddings[chosen], self.prompts[chosen], self.target[chosen], self.known[chosen])
+
+    @classmethod
+    def joined(cls, several: list[Questions]) -> Questions:
+        """All of them one after the other."""
+        embeddings, target, known = (torch.cat([getattr(each, name) for each in several])
+                                     for name in ("embeddings", "target", "known"))
+        return cls(embeddings, Prompts.joined([each.prompts for each in several]), target, known)
+
+    def first_lesson(self) -> Questions:
+        """The same questions; those with a mask prompt are answered by that mask, whatever the picture shows.
+
+        A decoder's first lesson. That the mask prompt says where is learned so in some hundred steps; the masks of all shapes
+        teach it only slowly, for a decoder that heeds the picture alone does for long not do worse.
+        """
+        masks = self.prompts.masks[:, 0]
+        return replace(self, target=torch.where(self.prompts.masked[:, None, None], (masks > 0).float(), self.target))
+
+
+def ask_by_place(encoded: Encoded, encoder: PromptEncoder, generator: torch.Generator) -> Questions:
+    """Every picture PROMPTS times, in random order, about a label that it shows: half by a point in it, half by a box."""
+    pictures = encoded.batch.labels.shape[:3].numel()
+    order = torch.randperm(pictures * PROMPTS, generator=generator, device=generator.device) % pictures
+    labels, inside = encoded.batch.labels.flatten(0, 2)[order], encoded.inside_of_slices().flatten(0, 2)[order]
+    area = encoded.coverage.flatten(0, 2)[order].sum((2, 3))
+    wanted = drawn_labels((area >= SMALLEST_REGION) * area.clamp_min(0).sqrt(), generator)
+    mask = (labels == wanted[:, None, None]) & inside
+    half = len(mask) // 2
+    prompts = Prompts.joined([point_prompts(random_pixels(mask[:half], generator), encoder),
+                              box_prompts(jittered_boxes(mask[half:], generator), encoder)])
+    return Questions(encoded.embeddings.flatten(0, 2)[order], prompts, *target_masks(labels, inside, wanted, MASK_SCALE))
+
+
+def ask_in_context(encoded: Encoded, generator: torch.Generator) -> Questions:
+    """Every picture once, about a label that one to all other patients of the family show; filled up to one number of tokens."""
+    families, patients, slices = encoded.embeddings.shape[:3]
+    supports = int(torch.randint(1, patients, (1,), generator=generator, device=generator.device))
+    order = torch.randperm(patients, generator=generator, device=generator.device).tolist()
+    area = encoded.coverage.sum((4, 5))  # (F, P, S, LABELS)
+    prompts, asked = [], []
+    for place, patient in enumerate(order):
+        chosen = [order[(place + offset) % patients] for offset in range(1, supports + 1)]
+        wanted = _wanted(area[:, patient], area[:, chosen].amax((1, 2)), generator)
+        asked.append(wanted)
+        for family in range(families):
+            of_labels = region_prompts(encoded.embeddings[family, chosen].flatten(0, 1),
+                                       encoded.coverage[family, chosen].flatten(0, 1), encoded.embeddings[family, patient])
+            prompts += [of_labels[label][index : index + 1] for index, label in enumerate(wanted[family].tolist())]
+    labels, inside, embeddings = (each[:, order].transpose(0, 1).flatten(0, 2) for each in
+                                  (encoded.batch.labels, encoded.inside_of_slices(), encoded.embeddings))
+    most = 2 * slices * (patients - 1)
+    return Questions(embeddings, Prompts.joined(prompts).filled(most),
+                     *target_masks(labels, inside, torch.stack(asked).flatten(), MASK_SCALE))
+
+
+def _wanted(area: Tensor, supported: Tensor, generator: torch.Generator) -> Tensor:
+    """Label (F, S) asked of each slice: one that the supports show, and mostly this slice too.
+
+    Arguments:
+        area: cells that each label covers, float (F, S, LABELS). supported: the same in the supports, (F, LABELS).
+    """
+    known = (supported >= SMALLEST_REGION)[:, None]
+    absent = torch.rand((*area.shape[:2], 1), generator=generator, device=area.device) < ABSENT_SHARE
+    weights = torch.where(absent, known * (area == 0), known * area.sqrt()).float()
+    # Where no label is both, any that the supports show: what they do not show cannot be asked for.
+    weights = torch.where(weights.sum(-1, keepdim=True) > 0, weights, known.float().expand_as(weights))
+    return drawn_labels(weights.flatten(0, 1), generator).view(area.shape[:2])
+
+
+def random_pixels(mask: Tensor, generator: torch.Generator) -> Tensor:
+    """One pixel (x, y) of each mask bool (N, H, W), float (N, 2); anywhere if the mask is empty."""
+    chosen = torch.multinomial(mask.flatten(1).float() + 1e-9, 1, generator=generator)[:, 0]
+    return torch.stack([chosen % mask.shape[2], chosen // mask.shape[2]], 1).float()
+
+
+def jittered_boxes(mask: Tensor, generator: torch.Generator) -> Tensor:
+    """Tight boxes (x0, y0, x1, y1) float (N, 4) of masks bool (N, H, W), each side moved at random; whole if empty."""
+    box = tight_boxes(mask)
+    side = torch.stack([box[:, 2] - box[:, 0], box[:, 3] - box[:, 1]], 1).repeat(1, 2)
+    noise = torch.randn(box.shape, generator=generator, device=box.device).clamp(-2, 2)
+    return (box + noise * side * BOX_JITTER / 2).clamp(0, mask.shape[1])
+
+
+def tight_boxes(mask: Tensor) -> Tensor:
+    """Boxes (x0, y0, x1, y1) float (N, 4) of masks bool (N, H, H), ends one after the last pixel; whole if empty."""
+    size = mask.shape[1]
+    ends = []
+    for axis in (1, 2):  # columns, then rows, that hold the mask
+        held = mask.any(axis)
+        first = held.float().argmax(1)
+        last = size - held.flip(1).float().argmax(1)
+        empty = ~held.any(1)
+        ends.append((first.masked_fill(empty, 0).float(), last.masked_fill(empty, size).float()))
+    return torch.stack([ends[0][0], ends[1][0], ends[0][1], ends[1][1]], 1)

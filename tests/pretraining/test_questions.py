@@ -1,0 +1,123 @@
+"""What the decoder is asked for: points, boxes, regions of other patients."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn.functional import avg_pool2d
+
+from samunet.networks.in_context import region_prompts
+from samunet.networks.prompts import BACKGROUND, FOREGROUND, NO_POINT, SURE
+from samunet.networks.sam import Sam, set_input_size
+from samunet.pretraining import questions
+from samunet.pretraining.anatomy import LABELS
+from samunet.pretraining.batches import Batch
+from samunet.pretraining.objectives import Encoded
+from samunet.pretraining.questions import ask_by_place, ask_in_context, jittered_boxes, random_pixels
+from samunet.pretraining.regions import cell_coverage
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def numbered(batch: Batch) -> Encoded:
+    """Embeddings that hold their picture's number."""
+    pictures = torch.arange(8.0).view(1, 4, 2, 1, 1, 1).expand(1, 4, 2, 256, 4, 4)
+    return Encoded(batch, pictures, cell_coverage(batch))
+
+
+def test_a_random_pixel_lies_in_the_mask() -> None:
+    mask = torch.zeros(200, 6, 8, dtype=torch.bool)
+    mask[:, 2, 5] = mask[:, 4, 1] = True
+    found = {tuple(pixel) for pixel in random_pixels(mask, generator()).tolist()}
+    assert found == {(5.0, 2.0), (1.0, 4.0)}  # (x, y)
+    anywhere = random_pixels(torch.zeros(500, 6, 8, dtype=torch.bool), generator())
+    assert anywhere.amax(0).tolist() == [7.0, 5.0] and len({tuple(pixel) for pixel in anywhere.tolist()}) == 48
+
+
+def test_boxes_without_jitter_are_tight(monkeypatch) -> None:
+    monkeypatch.setattr(questions, "BOX_JITTER", 0.0)
+    mask = torch.zeros(3, 16, 16, dtype=torch.bool)
+    mask[0, 2:5, 7:9] = True
+    mask[1, 0, 0] = mask[1, 15, 3] = True
+    boxes = jittered_boxes(mask, generator())
+    # (x0, y0, x1, y1), ends after the last pixel; the whole picture where the mask is empty.
+    assert boxes.tolist() == [[7, 2, 9, 5], [0, 0, 4, 16], [0, 0, 16, 16]]
+
+
+def test_boxes_move_by_a_share_of_their_sides_and_stay_in_the_picture() -> None:
+    mask = torch.zeros(500, 64, 64, dtype=torch.bool)
+    mask[:, 10:20, 12:52] = True  # 40 wide, 10 high
+    moved = jittered_boxes(mask, generator()) - torch.tensor([12.0, 10.0, 52.0, 20.0])
+    # Noise is cut at 2 deviations of half of a tenth of the side: 4 and 1 pixels.
+    assert moved.abs().amax(0).tolist() == pytest.approx([4.0, 1.0, 4.0, 1.0], abs=1e-4)
+    mask[:] = True
+    boxes = jittered_boxes(mask, generator())
+    assert float(boxes.min()) == 0 and float(boxes.max()) == 64
+
+
+def test_every_picture_is_asked_about_twice_for_a_label_that_it_shows(mini_sam: Sam, small_batch: Batch, monkeypatch) -> None:
+    monkeypatch.setattr(questions, "BOX_JITTER", 0.0)
+    set_input_size(mini_sam, 64)
+    asked = ask_by_place(numbered(small_batch), mini_sam.prompt_encoder, generator())
+    pictures = asked.embeddings[:, 0, 0, 0].long()
+    assert sorted(pictures.tolist()) == sorted([*range(8)] * 2)
+    assert asked.prompts.kinds.tolist() == [[FOREGROUND, NO_POINT]] * 8 + [[2, 3]] * 8
+    labels, inside = small_batch.labels.flatten(0, 2), small_batch.inside.repeat_interleave(2, 1).flatten(0, 1)
+    for index, picture in enumerate(pictures):
+        torch.testing.assert_close(asked.known[index], avg_pool2d(inside[picture].float()[None], 4)[0])
+        shares = {int(label): avg_pool2d(((labels[picture] == label) & inside[picture]).float()[None], 4)[0]
+                  for label in labels[picture].unique()}
+        shown = [label for label, share in shares.items() if torch.equal(share, asked.target[index])]
+        assert len(shown) == 1
+        if asked.prompts.masked[index]:  # the ellipse fills the mask's box
+            ellipse, (rows, columns) = asked.prompts.masks[index, 0] > 0, (shares[shown[0]] > 0).nonzero().T
+            assert not ellipse[: rows.min()].any() and not ellipse[rows.max() + 1 :].any()
+            assert not ellipse[:, : columns.min()].any() and not ellipse[:, columns.max() + 1 :].any()
+
+
+def test_in_context_asks_for_a_label_that_the_supports_show(monkeypatch) -> None:
+    area, supported = torch.zeros(1, 1, LABELS), torch.zeros(1, LABELS)
+    area[..., 1], area[..., 3] = 4.0, 9.0
+    supported[:, 1], supported[:, 2], supported[:, 4] = 5.0, 5.0, 0.4
+    monkeypatch.setattr(questions, "ABSENT_SHARE", 0.0)
+    assert {int(questions._wanted(area, supported, generator(seed))) for seed in range(20)} == {1}
+    monkeypatch.setattr(questions, "ABSENT_SHARE", 1.1)  # not in this slice; 4 is too small to be known
+    assert {int(questions._wanted(area, supported, generator(seed))) for seed in range(20)} == {2}
+
+
+def test_regions_of_other_patients_ask_about_every_picture(small_batch: Batch, monkeypatch) -> None:
+    monkeypatch.setattr(questions, "ABSENT_SHARE", 0.0)
+    torch.manual_seed(0)
+    encoded = Encoded(small_batch, torch.randn(1, 4, 2, 256, 4, 4), cell_coverage(small_batch))
+    asked = ask_in_context(encoded, drawn := generator())
+    drawn = generator()
+    supports = int(torch.randint(1, 4, (1,), generator=drawn))
+    order = torch.randperm(4, generator=drawn).tolist()
+    assert len(asked) == 8 and asked.prompts.kinds.shape == (8, 12)  # three patients of two slices, a region and a rest each
+    for number, patient in enumerate(order):
+        chosen = [order[(number + offset) % 4] for offset in range(1, supports + 1)]
+        of_labels = region_prompts(encoded.embeddings[0, chosen].flatten(0, 1), encoded.coverage[0, chosen].flatten(0, 1),
+                                   encoded.embeddings[0, patient])
+        for slice_ in range(2):
+            index = 2 * number + slice_
+            assert torch.equal(asked.embeddings[index], encoded.embeddings[0, patient, slice_])
+            labels = small_batch.labels[0, patient, slice_]
+            targets = [avg_pool2d(((labels == label) & small_batch.inside[0, patient]).float()[None], 4)[0] for label in range(LABELS)]
+            label, = (label for label in range(LABELS) if torch.equal(targets[label], asked.target[index]) and targets[label].any())
+            expected = of_labels[label][slice_ : slice_ + 1]
+            tokens = 4 * supports
+            assert torch.equal(asked.prompts.content[index, :tokens], expected.content[0])
+            assert torch.equal(asked.prompts.masks[index], expected.masks[0])
+            assert set(asked.prompts.kinds[index, :tokens].tolist()) <= {FOREGROUND, BACKGROUND, NO_POINT}
+            assert asked.prompts.kinds[index, tokens:].tolist() == [NO_POINT] * (12 - tokens)
+
+
+def test_in_the_first_lesson_the_mask_prompt_is_the_answer(mini_sam: Sam, small_batch: Batch) -> None:
+    set_input_size(mini_sam, 64)
+    asked = ask_by_place(numbered(small_batch), mini_sam.prompt_encoder, generator())
+    lesson = asked.first_lesson()
+    assert torch.equal(lesson.target[:8], asked.target[:8])  # points have no mask prompt
+    assert torch.equal(lesson.target[8:], (asked.prompts.masks[8:, 0] == SURE).float())
+    assert torch.equal(lesson.embeddings, asked.embeddings)
