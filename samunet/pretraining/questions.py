@@ -14,7 +14,8 @@ from samunet.pretraining.objectives import Encoded
 from samunet.pretraining.regions import SMALLEST_REGION, drawn_labels, target_masks
 
 PROMPTS = 2  # of each picture; decoding costs little beside encoding
-BOX_JITTER = 0.1  # of the box's side, as SAM draws it (Kirillov et al. 2023, appendix A)
+SMALLEST_ASKED = 0.25  # cells that a label must cover to be asked for by a point or a box
+BOX_JITTER = 0.1  # of the box's side, as SAM draws it (Kirillov et al. 2023, appendix A); here at most so much
 ABSENT_SHARE = 0.15  # of in-context targets that do not hold the region
 
 
@@ -58,12 +59,15 @@ class Questions:
 
 
 def ask_by_place(encoded: Encoded, encoder: PromptEncoder, generator: torch.Generator) -> Questions:
-    """Every picture PROMPTS times, in random order, about a label that it shows: half by a point in it, half by a box."""
+    """Every picture PROMPTS times, in random order, about a label that it shows: half by a point in it, half by a box.
+
+    Small labels are asked for as often as large ones: of an organ, half of the slices show little.
+    """
     pictures = encoded.batch.labels.shape[:3].numel()
     order = torch.randperm(pictures * PROMPTS, generator=generator, device=generator.device) % pictures
     labels, inside = encoded.batch.labels.flatten(0, 2)[order], encoded.inside_of_slices().flatten(0, 2)[order]
     area = encoded.coverage.flatten(0, 2)[order].sum((2, 3))
-    wanted = drawn_labels((area >= SMALLEST_REGION) * area.clamp_min(0).sqrt(), generator)
+    wanted = drawn_labels((area >= SMALLEST_ASKED).float(), generator)
     mask = (labels == wanted[:, None, None]) & inside
     half = len(mask) // 2
     prompts = Prompts.joined([point_prompts(random_pixels(mask[:half], generator), encoder),
@@ -118,7 +122,8 @@ def jittered_boxes(mask: Tensor, generator: torch.Generator) -> Tensor:
     box = tight_boxes(mask)
     side = torch.stack([box[:, 2] - box[:, 0], box[:, 3] - box[:, 1]], 1).repeat(1, 2)
     noise = torch.randn(box.shape, generator=generator, device=box.device).clamp(-2, 2)
-    return (box + noise * side * BOX_JITTER / 2).clamp(0, mask.shape[1])
+    loose = torch.rand((len(box), 1), generator=generator, device=box.device)  # boxes are drawn by hand, or tight
+    return (box + loose * noise * side * BOX_JITTER / 2).clamp(0, mask.shape[1])
 
 
 def tight_boxes(mask: Tensor) -> Tensor:

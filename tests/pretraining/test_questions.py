@@ -50,8 +50,9 @@ def test_boxes_move_by_a_share_of_their_sides_and_stay_in_the_picture() -> None:
     mask = torch.zeros(500, 64, 64, dtype=torch.bool)
     mask[:, 10:20, 12:52] = True  # 40 wide, 10 high
     moved = jittered_boxes(mask, generator()) - torch.tensor([12.0, 10.0, 52.0, 20.0])
-    # Noise is cut at 2 deviations of half of a tenth of the side: 4 and 1 pixels.
-    assert moved.abs().amax(0).tolist() == pytest.approx([4.0, 1.0, 4.0, 1.0], abs=1e-4)
+    # Noise is cut at 2 deviations of half of a tenth of the side, 4 and 1 pixels, and every box has its own share of it.
+    farthest = (moved.abs() / torch.tensor([4.0, 1.0, 4.0, 1.0])).amax(1)
+    assert 0.8 < float(farthest.max()) <= 1 and float((farthest < 0.1).float().mean()) > 0.05
     mask[:] = True
     boxes = jittered_boxes(mask, generator())
     assert float(boxes.min()) == 0 and float(boxes.max()) == 64
