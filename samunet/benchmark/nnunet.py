@@ -15,6 +15,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from samunet.benchmark.jobs import NNUNET, Benchmark, Job
 from samunet.dataset.dataset import RawCase, RawDataset, load_dataset
 from samunet.dataset.paths import Paths, find_dataset
@@ -25,9 +27,11 @@ from samunet.files import make_folder, read_json, write_json
 from samunet.training.experiment import cases_of
 
 TRAINER, PLANS = "nnUNetTrainerBudget", "nnUNetPlansBudget"
-# The batch with which nnU-Net's rules count memory. Its own, filled up to the card's memory, leaves a small budget no iterations.
+# The batch with which nnU-Net's rules count memory. Its own, filled up to the card's memory, leaves no iterations to a
+# small budget.
 LARGEST_BATCH = {"2d": 12, "3d_fullres": 2, "3d_lowres": 2}
-COMMANDS = {"nnUNetv2_plan_and_preprocess": "nnunetv2.experiment_planning.plan_and_preprocess_entrypoints:plan_and_preprocess_entry",
+COMMANDS = {"nnUNetv2_plan_and_preprocess":
+                "nnunetv2.experiment_planning.plan_and_preprocess_entrypoints:plan_and_preprocess_entry",
             "nnUNetv2_train": "nnunetv2.run.run_training:run_training_entry",
             "nnUNetv2_predict": "nnunetv2.inference.predict_from_raw_data:predict_entry_point"}
 
@@ -113,12 +117,12 @@ class NnunetRun:
             return
         cases = {case.name: case for case in self.dataset.cases}
         for name in self.train:
-            _link_images(cases[name], raw / "imagesTr", self.dataset.file_ending)
+            link_images(cases[name], raw / "imagesTr", self.dataset.file_ending)
             label = cases[name].label
             assert label is not None
             _link(label, raw / "labelsTr" / f"{name}{self.dataset.file_ending}")
         for name in self.val:
-            _link_images(cases[name], work / "images", self.dataset.file_ending)
+            link_images(cases[name], work / "images", self.dataset.file_ending)
         content = {key: value for key, value in self.dataset.content.items() if key not in ("dataset", "unlabelled")}
         write_json(raw / "dataset.json", {**content, "numTraining": len(self.train)})
 
@@ -133,7 +137,10 @@ class NnunetRun:
     def _call(self, arguments: Sequence[str], work: Path) -> None:
         module, _, function = COMMANDS[arguments[0]].partition(":")
         code = f"import sys; from {module} import {function}; sys.argv = {list(arguments)!r}; {function}()"
-        done = subprocess.run([sys.executable, "-c", code], env=self._environment(work), capture_output=True, text=True,
+        environment = self._environment(work)
+        if arguments[0] == "nnUNetv2_plan_and_preprocess" and environment["nnUNet_n_proc_DA"] == "0":
+            environment["nnUNet_n_proc_DA"] = "1"  # 0 is valid for training; planning would ask torch for 0 threads
+        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True,
                               check=False)
         with open(work / "commands.log", "a", encoding="utf-8") as log:
             log.write(" ".join(arguments) + "\n" + done.stdout + done.stderr)
@@ -144,7 +151,10 @@ class NnunetRun:
     def _environment(self, work: Path) -> dict[str, str]:
         folders = {f"nnUNet_{part}": str(make_folder(work / part)) for part in ("raw", "preprocessed", "results")}
         budget = ({"SAMUNET_ITERATIONS": str(self.iterations)} if self.iterations else {"SAMUNET_MINUTES": str(self.minutes)})
-        return {**os.environ, **folders, **budget, "nnUNet_extTrainer": str(files("samunet.benchmark") / "nnunet_trainers"),
+        # nnU-Net itself takes all processors, whoever else works on them; in prediction its waiting threads spin on them.
+        budget["SAMUNET_THREADS"] = str(torch.get_num_threads())
+        return {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, **folders, **budget,
+                "nnUNet_extTrainer": str(files("samunet.benchmark") / "nnunet_trainers"),
                 "nnUNet_n_proc_DA": os.environ.get("nnUNet_n_proc_DA", "1"), "nnUNet_compile": "f"}
 
     def _record(self, work: Path, seconds: Mapping[str, float]) -> dict[str, Any]:
@@ -153,7 +163,8 @@ class NnunetRun:
 
         budget = json.loads((_output(work, self) / "budget.json").read_text(encoding="utf-8"))
         return {
-            "variant": f"{NNUNET}{self.configuration}", "asked": self.asked, "train_cases": list(self.train), "val_cases": list(self.val),
+            "variant": f"{NNUNET}{self.configuration}", "asked": self.asked,
+            "train_cases": list(self.train), "val_cases": list(self.val),
             "seconds": {"training": budget["seconds"], "validation": seconds["validation"]}, "budget": budget,
             "trainable_parameters": budget["parameters"], "threads": budget["threads"],
             "settings": {"iterations": budget["iterations"], "batch_size": budget["batch_size"], "seed": "none"},
@@ -198,7 +209,8 @@ def _labels_of(dataset: RawDataset, work: Path, names: Sequence[str]) -> Path:
     return work / "labels"
 
 
-def _link_images(case: RawCase, folder: Path, ending: str) -> None:
+def link_images(case: RawCase, folder: Path, ending: str) -> None:
+    """Links to a case's images in `folder`, named as nnU-Net has them; copies where a system grants no links."""
     for channel, path in enumerate(case.images):
         _link(path, folder / f"{case.name}_{channel:04d}{ending}")
 

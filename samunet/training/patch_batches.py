@@ -16,7 +16,8 @@ from samunet.training.sampling import LabelSlices, Pick, Sampler
 class PatchBatches:
     """Augmented patches at random places; those that were drawn for a class have a voxel of it in their middle.
 
-    As in nnU-Net a patch reaches past the image only where the image is smaller, and lies centred there.
+    A patch reaches past the image only where the image is smaller, and lies centred there (nnU-Net's patches of foreground may
+    reach past the far border).
 
     Arguments:
         names, labels: of each case, index by index; the frame of `labels` is one tile, the whole plane.

@@ -6,6 +6,7 @@ import importlib.util
 from pathlib import Path
 
 import pytest
+import torch
 
 from samunet.benchmark.jobs import Benchmark, Job
 from samunet.benchmark.nnunet import NnunetRun, run_nnunet
@@ -26,6 +27,9 @@ def test_nnunet_trains_on_the_draw_alone_and_is_scored_on_the_fold(paths: Paths)
     run = read_json(folder / "run.json")
     assert len(run["train_cases"]) == 2 and set(run["train_cases"]) < {"a", "b", "c"} and run["val_cases"] == ["d", "e", "f"]
     assert run["settings"]["iterations"] == 20 and run["settings"]["batch_size"] <= 12 and run["trainable_parameters"] > 10**5
+    assert run["threads"] == torch.get_num_threads()
+    alone = run["budget"]["training_alone"]
+    assert alone["iterations"] == 20 and 0 < alone["seconds"] < run["budget"]["seconds"]
     plans = read_json(next(folder.glob("results/*/*/plans.json")))
     assert plans["plans_name"] == "nnUNetPlansBudget"
     log = (folder / "commands.log").read_text()

@@ -71,7 +71,7 @@ def test_card_and_log_tell_how_it_was_made(trained) -> None:
     assert card["command"] == f"samunet_pretrain_encoder -o {trained} --phases 64:2:1 -device cpu"
     assert (card["seed"], card["steps"], card["hardware"]) == (0, 2, "CPU")
     [figures] = card["validation"]
-    assert set(figures) == {"probe_made", "place", "in_context", "probe_phantom"}
+    assert set(figures) == {"probe_made", "place", "in_context", "box", "ellipse", "probe_phantom"}
     assert all(0 < value < 1 for value in figures.values())
     losses, validation = (json.loads(line) for line in (trained / LOG).read_text(encoding="utf-8").splitlines())
     for line in (losses, validation):

@@ -21,14 +21,17 @@ CHECKPOINTS = 20
 class nnUNetTrainerBudget(nnUNetTrainer):
     """As many iterations as SAMUNET_ITERATIONS says, or as SAMUNET_MINUTES allow here, its schedule compressed to them.
 
-    All else is nnU-Net's: loss, optimiser, augmentation, sampling. Epochs are of 10 iterations with one of validation, as 250
-    would outlast small budgets; the training cases are not predicted at the end, as samunet predicts the fold's validation
-    cases by nnUNetv2_predict. `budget.json` in the output folder says what was done.
+    On a CPU it trains in SAMUNET_THREADS threads, where nnU-Net would take all processors. All else is nnU-Net's: loss,
+    optimiser, augmentation, sampling. Epochs are of 10 iterations with one of validation, as 250 would outlast small
+    budgets; the training cases are not predicted at the end, as samunet predicts the fold's validation cases by
+    nnUNetv2_predict. `budget.json` in the output folder says what was done.
     """
 
     def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict,
                  device: torch.device = torch.device("cuda")) -> None:  # noqa: B008 - nnU-Net's signature
         super().__init__(plans, configuration, fold, dataset_json, device)
+        if device.type == "cpu":
+            torch.set_num_threads(int(os.environ["SAMUNET_THREADS"]))
         self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = ITERATIONS_PER_EPOCH, 1
 
     def on_train_start(self) -> None:
@@ -43,6 +46,18 @@ class nnUNetTrainerBudget(nnUNetTrainer):
         self.save_every = max(1, self.num_epochs // CHECKPOINTS)
         self.lr_scheduler = PolyLRScheduler(self.optimizer, self.initial_lr, self.num_epochs)
         self._started = time.perf_counter()
+        # Over the training part of this sitting's epochs: waiting for batches counts; validation and files do not.
+        self._training = {"iterations": 0, "seconds": 0.0, "processor_seconds": 0.0}
+
+    def on_train_epoch_start(self) -> None:
+        super().on_train_epoch_start()
+        self._epoch_started = time.perf_counter(), time.process_time()
+
+    def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
+        self._training["iterations"] += len(train_outputs)
+        self._training["seconds"] += time.perf_counter() - self._epoch_started[0]
+        self._training["processor_seconds"] += time.process_time() - self._epoch_started[1]
+        super().on_train_epoch_end(train_outputs)
 
     def on_train_end(self) -> None:
         super().on_train_end()
@@ -50,7 +65,8 @@ class nnUNetTrainerBudget(nnUNetTrainer):
         budget = json.loads(path.read_text(encoding="utf-8"))
         done = self.num_epochs * ITERATIONS_PER_EPOCH
         budget |= {"iterations": done, "batch_size": self.batch_size, "seconds": time.perf_counter() - self._started,
-                   "parameters": sum(each.numel() for each in self.network.parameters()), "threads": torch.get_num_threads()}
+                   "training_alone": self._training, "threads": torch.get_num_threads(),
+                   "parameters": sum(each.numel() for each in self.network.parameters())}
         path.write_text(json.dumps(budget), encoding="utf-8")
 
     def perform_actual_validation(self, save_probabilities: bool = False) -> None:
