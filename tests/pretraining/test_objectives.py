@@ -194,8 +194,8 @@ def test_losses_follow_from_their_generator(mini_sam: Sam, small_batch: Batch) -
     extra = Objectives()
     with torch.no_grad():
         encoded = Encoded.of(small_batch, mini_sam.image_encoder)
-        first, again, other = (all_losses(encoded, mini_sam, extra, seed) for seed in (0, 0, 3))
+        first, again, *others = (all_losses(encoded, mini_sam, extra, seed) for seed in (0, 0, 1, 2, 3))
     assert first == again
-    # Contrast draws all cells at this size.
+    # Contrast draws all cells at this size, and of four patients few halves can be drawn.
     drawn = [name for name in LOSSES if name != "contrastive"]
-    assert all(not torch.equal(first[name], other[name]) for name in drawn)
+    assert all(any(not torch.equal(first[name], other[name]) for other in others) for name in drawn)
