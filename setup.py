@@ -37,6 +37,7 @@ BASE = [
     "numpy>=1.26",
     "blosc2>=3.0",
     "safetensors>=0.4.3",
+    "filelock>=3.12",
     "tifffile>=2023.9",
     "matplotlib>=3.8",
     "rich>=13.0",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from samunet.benchmark.comparison import compare
 from samunet.benchmark.crossval import accumulate
 from samunet.benchmark.jobs import NNUNET, Benchmark, Job
 from samunet.benchmark.machines import Outcome, run_here, run_on_dask
+from samunet.benchmark.nnunet_results import import_results
 from samunet.benchmark.report import write_report
 from samunet.benchmark.results import Result, gather
 from samunet.benchmark.tables import cases_csv, markdown, summary_rows
@@ -27,7 +28,8 @@ SHORT = ("method", "shots", "Dice", "draws", "difference", "p (Holm)", "training
 
 
 def run_benchmark(
-    benchmark: Benchmark, paths: Paths, *, workers: int | None, scheduler: str | None, reference: str | None, command: str
+    benchmark: Benchmark, paths: Paths, *, workers: int | None, scheduler: str | None, reference: str | None, command: str,
+    nnunet_results: Sequence[Path] = (),
 ) -> Path:
     """Run the jobs that have no finished run, then write cases.csv, summary.json, summary.md and report.html.
 
@@ -38,9 +40,11 @@ def run_benchmark(
         scheduler: a running dask scheduler's address.
         reference: method that the others are compared with; None takes label_prior.
         command: that repeats this, for the report.
+        nnunet_results: folders of models that nnU-Net has trained already, see `import_results`.
 
     Raises:
-        UserError: unknown dataset or variant, nnU-Net without a length, and see `run_on_dask`. A job's own fault is told in the tables instead.
+        UserError: unknown dataset or variant, nnU-Net without a length, and see `import_results` and `run_on_dask`. A job's own
+            fault is told in the tables instead.
     """
     for variant in benchmark.variants:
         if not variant.startswith(NNUNET):
@@ -49,6 +53,7 @@ def run_benchmark(
             raise UserError("nnU-Net must be told how long to train.", where="--nnunet", found="neither iterations nor minutes",
                             mend="Give --minutes_network or --iterations.")
     dataset = load_dataset(find_dataset(paths.raw, benchmark.dataset))
+    imported = import_results(nnunet_results, benchmark, dataset, paths)  # before hours of training, since it may be refused
     faults: dict[Job, str] = {}
     jobs = list(benchmark.jobs())
     for number, outcome in enumerate(_outcomes(benchmark, jobs, paths, workers, scheduler), 1):
@@ -56,9 +61,10 @@ def run_benchmark(
         if outcome.fault:
             faults[outcome.job] = outcome.fault
     groups = kept_groups(paths.preprocessed / dataset.name)
-    results = gather(benchmark, paths, faults)
+    results = gather(benchmark, paths, faults, dataset.file_ending)
     for result in results:
         _accumulate(benchmark, result, paths, dataset.file_ending)
+    results += imported
     reference = reference or REFERENCE
     rows = list(summary_rows(results, compare(results, reference, groups), groups))
     folder = make_folder(paths.results / dataset.name / "benchmark")

@@ -41,11 +41,14 @@ def label_efficiency(results: Sequence[Result], groups: Groups) -> str | None:
 
 
 def dice_over_time(results: Sequence[Result], groups: Groups) -> str:
-    """Mean Dice over the seconds that training took, a point for each result with its number of labelled cases."""
+    """Mean Dice over the seconds that training took, a point for each result with its number of labelled cases.
+
+    Imported models have none: what their training took is not known.
+    """
     figure, axes = _figure("training seconds, embeddings and pretraining included", "Dice")
     for method, colour in _colours(results).items():
         for result in results:
-            if result.method == method and (found := summarise(result, "Dice", groups)):
+            if result.method == method and result.runs and (found := summarise(result, "Dice", groups)):
                 seconds = np.mean([sum(value for part, value in run["seconds"].items() if part != "validation")
                                    for run in result.runs.values()])
                 place = max(float(seconds), 1.0), found.interval.mean

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import multiprocessing
 import time
 import traceback
 from collections.abc import Iterator, Sequence
@@ -37,6 +38,10 @@ def run_job(benchmark: Benchmark, job: Job, paths: Paths, threads: int) -> Outco
     Arguments:
         threads: of torch, recorded with the run; equal numbers need equal threads.
     """
+    if multiprocessing.current_process().daemon:
+        refused = UserError("A dask worker must be able to start processes.", where="--scheduler",
+                            found="a worker under a nanny, which forbids it", mend="Start workers with `dask worker --no-nanny`.")
+        return Outcome(job, str(refused), 0.0)
     started = time.perf_counter()
     fault: str | None = None
     for _ in range(TRIES):
@@ -110,7 +115,8 @@ def run_on_dask(
             client = opened.enter_context(Client(cluster, timeout="30s"))
         except OSError as refused:
             raise UserError("A scheduler must answer at --scheduler.", where=str(address), found=str(refused),
-                            mend="Start one with `dask scheduler`, and workers with `dask worker ADDRESS`.") from refused
+                            mend="Start one with `dask scheduler`, and workers with "
+                                 "`dask worker --no-nanny --nthreads 1 ADDRESS`.") from refused
         futures = {client.submit(run_job, benchmark, job, paths, threads, pure=False, key=str(job)): job for job in jobs}
         for future in as_completed(list(futures)):
             fault = future.exception()

@@ -45,7 +45,7 @@ def write_report(
         introduction=f"{len(whole)} of {len(results)} settings are whole: folds {', '.join(benchmark.folds)}; labelled cases "
         f"{', '.join(shots_told(count) for count in benchmark.shots)}; {benchmark.draws} draw(s); encoder {benchmark.encoder}.",
         rows=rows, columns=[*dict.fromkeys(name for row in rows for name in row)], reference=reference, margin=MARGIN,
-        sections=_sections(benchmark, whole, reference, groups, paths), overlays=_overlays(benchmark, whole, dataset, paths),
+        sections=_sections(benchmark, whole, reference, groups, paths), overlays=_overlays(whole, dataset),
         commands=command, facts=_facts(whole)))
 
 
@@ -82,17 +82,16 @@ def _curves(benchmark: Benchmark, results: Sequence[Result], paths: Paths) -> di
     return found
 
 
-def _overlays(
-    benchmark: Benchmark, results: Sequence[Result], dataset: RawDataset, paths: Paths
-) -> list[tuple[str, list[CasePictures]]]:
+def _overlays(results: Sequence[Result], dataset: RawDataset) -> list[tuple[str, list[CasePictures]]]:
     cases, reader = {case.name: case for case in dataset.cases}, choose_reader(dataset)
     found = []
     for result in results:
         draw = min(result.cases)
-        fold_of = {name: fold for (drawn, fold), run in result.runs.items() if drawn == draw for name in run["val_cases"]}
+        if not result.segmentations[draw]:
+            continue
         pictures = []
         for which, name, dice in chosen_cases(result, draw):
-            folder = benchmark.folder(Job(result.method, fold_of[name], result.shots, draw), paths) / "validation"
+            folder = result.segmentations[draw][name]
             label = cases[name].label
             assert label is not None
             pictures.append(case_pictures(f"{which}: {name}, Dice {dice:.3f}", cases[name].images,

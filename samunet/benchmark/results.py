@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -26,11 +26,12 @@ class Result:
     """One method at one number of shots.
 
     Arguments:
-        method: a variant's name, or nnU-Net's configuration as `nnunet_2d`.
+        method: a variant's name, nnU-Net's configuration as `nnunet_2d`, or the name of an imported model's folder.
         shots: None for all cases.
         cases: draw -> the cases of all its finished folds.
-        runs: (draw, fold) -> the content of run.json.
+        runs: (draw, fold) -> the content of run.json; none of an imported model.
         missing: what was asked for and is not there, in words.
+        segmentations: draw -> case -> the folder that holds its predicted segmentation, for cases that have one.
     """
 
     method: str
@@ -38,6 +39,7 @@ class Result:
     cases: dict[int, Cases]
     runs: dict[tuple[int, str], dict[str, Any]]
     missing: tuple[str, ...] = field(default=())
+    segmentations: dict[int, dict[str, Path]] = field(default_factory=dict)
 
     def scores(self, draw: int, metric: str, label: str | None = None) -> dict[str, float]:
         """Case -> value of `metric` for class key `label`, or the mean over classes where it is defined; NaN where in none."""
@@ -49,24 +51,29 @@ class Result:
         return list(next(iter(next(iter(self.cases.values())).values()))) if self.cases else []
 
 
-def gather(benchmark: Benchmark, paths: Paths, faults: Mapping[Job, str]) -> list[Result]:
+def gather(benchmark: Benchmark, paths: Paths, faults: Mapping[Job, str], file_ending: str) -> list[Result]:
     """One result for each variant and number of shots that was asked for, in the order of the jobs.
 
     A draw counts only if all its folds are finished: means over other cases could not be compared.
 
     Arguments:
         faults: why jobs have no finished run, where that is known.
+        file_ending: of segmentations, as in dataset.json.
     """
     settings: dict[tuple[str, int | None], list[Job]] = {}
     for job in benchmark.jobs():
         settings.setdefault((job.variant, job.shots), []).append(job)
-    return [_result(benchmark, paths, method, shots, jobs, faults) for (method, shots), jobs in settings.items()]
+    return [_result(benchmark, paths, method, shots, jobs, faults, file_ending)
+            for (method, shots), jobs in settings.items()]
 
 
 def _result(
-    benchmark: Benchmark, paths: Paths, method: str, shots: int | None, jobs: Sequence[Job], faults: Mapping[Job, str]
+    benchmark: Benchmark, paths: Paths, method: str, shots: int | None, jobs: Sequence[Job], faults: Mapping[Job, str],
+    file_ending: str,
 ) -> Result:
-    runs, missing, cases = {}, [], {}
+    runs, missing = {}, []
+    cases: dict[int, Cases] = {}
+    segmentations: dict[int, dict[str, Path]] = {}
     for job in jobs:
         folder = benchmark.folder(job, paths)
         if (folder / "run.json").is_file() and job not in faults:
@@ -76,27 +83,32 @@ def _result(
     for draw in sorted({job.draw for job in jobs}):
         of_draw = [job for job in jobs if job.draw == draw]
         if all((draw, job.fold) in runs for job in of_draw):
-            folders = [benchmark.folder(job, paths) / "validation" for job in of_draw]
-            cases[draw] = {name: values for folder in folders for name, values in read_cases(folder).items()}
-    return Result(method, shots, cases, runs, tuple(missing))
+            cases[draw], segmentations[draw] = {}, {}
+            for job in of_draw:
+                folder = benchmark.folder(job, paths) / "validation"
+                of_fold = read_cases(folder, file_ending)
+                cases[draw] |= of_fold
+                segmentations[draw] |= dict.fromkeys(of_fold, folder)
+    return Result(method, shots, cases, runs, tuple(missing), segmentations)
 
 
-def read_cases(validation: Path) -> Cases:
+def read_cases(validation: Path, file_ending: str) -> Cases:
     """The cases of a folder's summary.json, with metrics.json's where that is there, as nnU-Net has none."""
     surface: Cases = {}
     if (validation / "metrics.json").is_file():
-        surface = {_name(row): {key: {name: number_of(value) for name, value in values.items()}
+        surface = {_name(row, file_ending): {key: {name: number_of(value) for name, value in values.items()}
                                 for key, values in row["metrics"].items()}
                    for row in read_json(validation / "metrics.json")["metric_per_case"]}
     return {
-        _name(row): {key: {**values, **surface.get(_name(row), {}).get(key, {})}
+        _name(row, file_ending): {key: {**values, **surface.get(_name(row, file_ending), {}).get(key, {})}
                      for key, values in row["metrics"].items() if key != "0"}
         for row in read_json(validation / "summary.json")["metric_per_case"]
     }
 
 
-def _name(row: Mapping[str, Any]) -> str:
-    return Path(row["reference_file"]).name.partition(".")[0]
+def _name(row: Mapping[str, Any], file_ending: str) -> str:
+    # The path may be of another machine; Windows' rule knows both separators.
+    return PureWindowsPath(row["reference_file"]).name.removesuffix(file_ending)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -70,8 +70,13 @@ def shots_told(shots: int | None) -> str:
 
 
 def _costs(result: Result) -> dict[str, str]:
-    """Means over the runs: seconds of training (pretraining and embeddings with it) and of validation, memory, parameters."""
+    """Means over the runs: seconds of training (pretraining and embeddings with it) and of validation, memory, parameters.
+
+    Nothing for an imported model, which has no runs here.
+    """
     runs = list(result.runs.values())
+    if not runs:
+        return {}
     training = [sum(seconds for part, seconds in run["seconds"].items() if part != "validation") for run in runs]
     memory = [max(run["peak_memory_mb"].values()) for run in runs if run.get("peak_memory_mb")]
     return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from samunet.cli.main import command
 from samunet.cli.options import DEFAULT_PLANS_NAME, add_encoder, add_paths, encoder_of, paths_of
@@ -30,6 +31,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--variants", nargs="+", metavar="NAME", default=list(VARIANTS), help="default: every variant")
     parser.add_argument("--nnunet", nargs="+", metavar="CONFIGURATION", default=[], choices=("2d", "3d_fullres"),
                         help="also real nnU-Net, cut to the same budget: 2d, 3d_fullres (extra [nnunet])")
+    parser.add_argument("--nnunet_results", nargs="+", type=Path, metavar="FOLDER", default=[],
+                        help="also what nnU-Net has reached already: folders <trainer>__<plans>__<configuration> of models "
+                             "that were trained on the same folds of all cases")
     parser.add_argument("--folds", nargs="+", metavar="N", default=["0", "1", "2", "3", "4"], help="default: 0 1 2 3 4")
     parser.add_argument("--shots", nargs="+", type=shots, metavar="K", default=[None],
                         help="numbers of labelled training cases, or all (default: all)")
@@ -69,10 +73,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from samunet.cli.train import default_device
 
     benchmark = Benchmark(
-        dataset=options.dataset, variants=(*options.variants, *(f"nnunet_{name}" for name in options.nnunet)), folds=tuple(options.folds), shots=tuple(options.shots),
-        draws=options.draws, encoder=options.encoder, plans_name=options.plans_name,
-        device=options.device or default_device(), seed=options.seed, minutes_head=options.minutes_head,
-        minutes_network=options.minutes_network, iterations=options.iterations)
+        dataset=options.dataset, variants=(*options.variants, *(f"nnunet_{name}" for name in options.nnunet)),
+        folds=tuple(options.folds), shots=tuple(options.shots), draws=options.draws, encoder=options.encoder,
+        plans_name=options.plans_name, device=options.device or default_device(), seed=options.seed,
+        minutes_head=options.minutes_head, minutes_network=options.minutes_network, iterations=options.iterations)
     folder = run_benchmark(benchmark, paths_of(options), workers=options.workers, scheduler=options.scheduler,
-                           reference=options.reference, command=command_of(sys.argv[1:] if arguments is None else arguments))
+                           reference=options.reference, nnunet_results=options.nnunet_results,
+                           command=command_of(sys.argv[1:] if arguments is None else arguments))
     result(f"benchmark: {folder}")

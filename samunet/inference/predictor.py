@@ -55,7 +55,8 @@ def predict_case(
     for each in networks:
         each.network.eval()
     yield from sliding_window(
-        lambda picks: _logits(networks, sources, picks)[:, :, None], clean.frame, clean.depth, batch_size=networks[0].batch_size(networks[0].context)
+        lambda picks: _logits(networks, sources, picks)[:, :, None], clean.frame, clean.depth,
+        batch_size=networks[0].batch_size(networks[0].context),
     )
 
 

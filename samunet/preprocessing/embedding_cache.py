@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 from torch import Tensor
 
 from samunet.console import progress, say
-from samunet.files import make_folder
+from samunet.files import require_writable
 from samunet.networks.checkpoints import Encoder
 from samunet.planning.plans import Plans
 from samunet.preprocessing.case_inputs import CaseInputs
@@ -48,14 +49,24 @@ def ensure_embeddings(
 ) -> EmbeddingStore:
     """Encode the cases whose embeddings are missing or do not match, with one progress bar; matching ones are kept.
 
-    Says how much will be written before it is. Where the disk has no room, nothing is written, and one line says so.
+    Says how much will be written before it is. Where the disk has no room, nothing is written, and one line says so. Runs
+    side by side want the same cases: one fills the folder, the others wait and find them.
     """
     store, plan = EmbeddingStore(folder), plans.for_encoder(encoder.spec.id)
     wanted = {name: signature(arrays.properties(name), plans.dataset, plan, encoder) for name in names}
-    differences = {name: found for name, expected in wanted.items() if (found := store.difference(name, expected))}
+    if _differences(store, wanted):
+        with FileLock(require_writable(folder).with_name(f"{folder.name}.lock")):  # free at once when its holder is killed
+            _fill(store, wanted, arrays, plans, encoder)
+    return store
+
+
+def _fill(
+    store: EmbeddingStore, wanted: dict[str, dict[str, Any]], arrays: ArrayStore, plans: Plans, encoder: Encoder
+) -> None:
+    differences, plan = _differences(store, wanted), plans.for_encoder(encoder.spec.id)
     missing = {name: wanted[name] for name in differences}
     if not missing:
-        return store
+        return
     _say_stale(differences)
     alone = plan.channels_alone(plans.dataset)
     if _has_room(store, missing, alone, encoder.spec.id):
@@ -63,7 +74,11 @@ def ensure_embeddings(
             by_case = groupby(encoded, key=lambda piece: piece[0])
             for name, pieces in progress(by_case, f"embeddings ({encoder.spec.id})", len(missing)):
                 store.write(name, missing[name], alone, (embeddings for _, embeddings in pieces))
-    return store
+
+
+def _differences(store: EmbeddingStore, wanted: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """What keeps cached cases from being used, for those that cannot be."""
+    return {name: found for name, expected in wanted.items() if (found := store.difference(name, expected))}
 
 
 def open_embeddings(
@@ -145,7 +160,7 @@ def _has_room(store: EmbeddingStore, missing: dict[str, dict[str, Any]], channel
     """Whether the disk has room for the missing cases; tells the figures either way."""
     needed = sum(stored_bytes(each, channels_alone) for each in missing.values())
     replaced = sum(path.stat().st_size for path in map(store.array_path, missing) if path.is_file())
-    free = shutil.disk_usage(make_folder(store.folder)).free
+    free = shutil.disk_usage(store.folder).free
     told = f"embeddings of {len(missing)} cases ({encoder}): {told_size(needed)}, {told_size(free)} free in {store.folder}"
     if needed - replaced <= SHARE_OF_FREE * free:
         say(told)

@@ -86,12 +86,16 @@ class Experiment:
         return views_for(pictures, self.section.view_pictures)
 
     def write_model_files(self) -> None:
-        """Put plans (with this encoder's section alone), dataset.json and fingerprint beside the folds."""
+        """Put plans (with this encoder's section alone), dataset.json and fingerprint beside the folds.
+
+        They are written in the run's own folder first, since other folds may end at the same moment.
+        """
         plans = Plans(self.plans.plans_name, self.plans.dataset_name, self.plans.dataset, {self.section.encoder: self.section})
-        plans.save(self.folder.parent / "plans.json")
-        write_json(self.folder.parent / "dataset.json", self.dataset.content)
-        fingerprint = read_json(self.preprocessed / "dataset_fingerprint.json")
-        write_json(self.folder.parent / "dataset_fingerprint.json", fingerprint)
+        plans.save(self.folder.work / "plans.json")
+        write_json(self.folder.work / "dataset.json", self.dataset.content)
+        write_json(self.folder.work / "dataset_fingerprint.json", read_json(self.preprocessed / "dataset_fingerprint.json"))
+        for name in ("plans.json", "dataset.json", "dataset_fingerprint.json"):
+            (self.folder.work / name).replace(self.folder.parent / name)
 
     def check_model_files(self) -> None:
         """Refuse to put a fold beside folds that were trained under other plans.

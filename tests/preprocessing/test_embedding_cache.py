@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -50,6 +51,27 @@ def test_the_cache_holds_what_is_encoded_on_the_fly(
         picks = all_picks(2, cached.frame)
         assert torch.equal(cached.read(picks), live.read(picks))
         assert torch.equal(cached.read([(1, 1), (0, 0)]), torch.cat([live.read([(1, 1)]), live.read([(0, 0)])]))
+
+
+def test_of_two_runs_side_by_side_one_encodes_and_the_other_finds_it(
+    arrays: ArrayStore, plans: Plans, encoder: Encoder, tmp_path: Path
+) -> None:
+    """The second begins while the first encodes; two cases of 8 pictures make two batches, for both together."""
+    batches: list[int] = []
+    second = threading.Thread(target=ensure_embeddings, args=(["one", "two"], arrays, plans, encoder, tmp_path / "cache"))
+
+    def begin_the_second(_module, given, _made) -> None:
+        batches.append(given[0].shape[0])
+        if len(batches) == 1:
+            second.start()
+            second.join(0.5)  # it would be done by then, or under way, if it did not wait
+
+    handle = encoder.module.register_forward_hook(begin_the_second)
+    ensure_embeddings(["one", "two"], arrays, plans, encoder, tmp_path / "cache")
+    second.join()
+    handle.remove()
+    assert batches == [8, 8]
+    assert {path.name for path in (tmp_path / "cache").iterdir()} == {"one.npy", "one.json", "two.npy", "two.json"}
 
 
 def test_short_cases_share_batches_and_come_out_the_same(
