@@ -56,8 +56,8 @@ def mask_loss(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
     safest answer. The cross entropy is a sum over the pixels for each pixel of the mask; it tells empty masks, which Dice
     hardly does, and much of it makes masks too small.
     """
-    overlap = (2 * (logits.sigmoid() * target * known).sum((1, 2)) + 1) / (
-        ((logits.sigmoid() + target) * known).sum((1, 2)) + 1)
+    chance = logits.sigmoid()
+    overlap = (2 * (chance * target * known).sum((1, 2)) + 1) / (((chance + target) * known).sum((1, 2)) + 1)
     wrong = (binary_cross_entropy_with_logits(logits, target, reduction="none") * known).sum((1, 2))
     area = (target * known).sum((1, 2)).clamp_min(SMALLEST_SHARE * target[0].numel())
     return 1 - overlap + PIXEL_WEIGHT * wrong / area
