@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from samunet.benchmark.jobs import NNUNET, TRAINED_BY, Benchmark, Job
+from samunet.console import say
 from samunet.dataset.paths import Paths
 from samunet.errors import UserError
 from samunet.workers import alone
@@ -117,6 +118,8 @@ def run_on_dask(
             raise UserError("A scheduler must answer at --scheduler.", where=str(address), found=str(refused),
                             mend="Start one with `dask scheduler`, and workers with "
                                  "`dask worker --no-nanny --nthreads 1 ADDRESS`.") from refused
+        if not client.scheduler_info()["workers"]:
+            say("the scheduler has no worker yet; the jobs wait for one")
         futures = {client.submit(run_job, benchmark, job, paths, threads, pure=False, key=str(job)): job for job in jobs}
         for future in as_completed(list(futures)):
             fault = future.exception()

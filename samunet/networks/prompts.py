@@ -52,6 +52,10 @@ class Prompts:
         missing = tokens - self.kinds.shape[1]
         return Prompts(pad(self.content, (0, 0, 0, missing)), pad(self.kinds, (0, missing), value=NO_POINT), self.masks, self.masked)
 
+    def unmasked(self, which: Tensor) -> Prompts:
+        """The same prompts, those of `which` (bool (N,)) asking by their tokens alone."""
+        return Prompts(self.content, self.kinds, self.masks, self.masked & ~which)
+
     def encode(self, encoder: PromptEncoder) -> tuple[Tensor, Tensor]:
         """The decoder's sparse (N, T, 256) and dense (N, 256, g, g) prompts, by SAM's trained embeddings."""
         types = torch.cat([encoder.not_a_point_embed.weight, *(each.weight for each in encoder.point_embeddings)])

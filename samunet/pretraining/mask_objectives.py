@@ -28,7 +28,7 @@ def corrected(questions: Questions, sam: Sam, generator: torch.Generator) -> Ten
     """
     logits, rating = _decoded(questions, sam)
     loss = _judged(logits, rating, questions)
-    if bool((points := ~questions.prompts.masked).any()):
+    if bool((points := questions.prompts.kinds[:, 0] == FOREGROUND).any()):
         target, known = questions.target[points], questions.known[points]
         ambiguous = torch.stack([mask_loss(logits[points, index], target, known) for index in range(1, logits.shape[1])])
         loss = loss + 0.5 * ambiguous.amin(0).mean()

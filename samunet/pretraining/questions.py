@@ -17,6 +17,7 @@ PROMPTS = 2  # of each picture; decoding costs little beside encoding
 SMALLEST_ASKED = 0.25  # cells that a label must cover to be asked for by a point or a box
 BOX_JITTER = 0.1  # of the box's side, as SAM draws it (Kirillov et al. 2023, appendix A); here at most so much
 ABSENT_SHARE = 0.15  # of in-context targets that do not hold the region
+UNMASKED_SHARE = 1 / 3  # of boxes and regions that ask by their tokens alone, as AutoSAM's class tokens do later
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ def ask_by_place(encoded: Encoded, encoder: PromptEncoder, generator: torch.Gene
     half = len(mask) // 2
     prompts = Prompts.joined([point_prompts(random_pixels(mask[:half], generator), encoder),
                               box_prompts(jittered_boxes(mask[half:], generator), encoder)])
+    prompts = _some_unmasked(prompts, generator)
     return Questions(encoded.embeddings.flatten(0, 2)[order], prompts, *target_masks(labels, inside, wanted, MASK_SCALE))
 
 
@@ -93,8 +95,14 @@ def ask_in_context(encoded: Encoded, generator: torch.Generator) -> Questions:
     labels, inside, embeddings = (each[:, order].transpose(0, 1).flatten(0, 2) for each in
                                   (encoded.batch.labels, encoded.inside_of_slices(), encoded.embeddings))
     most = 2 * slices * (patients - 1)
-    return Questions(embeddings, Prompts.joined(prompts).filled(most),
-                     *target_masks(labels, inside, torch.stack(asked).flatten(), MASK_SCALE))
+    joined = _some_unmasked(Prompts.joined(prompts).filled(most), generator)
+    return Questions(embeddings, joined, *target_masks(labels, inside, torch.stack(asked).flatten(), MASK_SCALE))
+
+
+def _some_unmasked(prompts: Prompts, generator: torch.Generator) -> Prompts:
+    """UNMASKED_SHARE of the prompts without their masks: a decoder that always met one answers badly without."""
+    chance = torch.rand(len(prompts), generator=generator, device=generator.device)
+    return prompts.unmasked(chance < UNMASKED_SHARE)
 
 
 def _wanted(area: Tensor, supported: Tensor, generator: torch.Generator) -> Tensor:

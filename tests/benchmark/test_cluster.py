@@ -47,8 +47,12 @@ def test_the_job_script_asks_slurm_for_one_worker_that_does_one_job_at_a_time(cl
 
 @pytest.fixture
 def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In place of SLURM, two scripts that start and end the job script here; all else is as it would be there."""
-    commands = {"sbatch": 'nohup bash "$1" > "$0.out" 2>&1 &\necho "Submitted batch job $!"', "scancel": 'kill "$@"'}
+    """In place of SLURM, two scripts that start and end the job script here; all else is as it would be there.
+
+    As SLURM does, sbatch keeps a copy of the script: dask-jobqueue removes its own as soon as sbatch returns.
+    """
+    start = 'cp "$1" "$0.job"\nnohup bash "$0.job" > "$0.out" 2>&1 &\necho "Submitted batch job $!"'
+    commands = {"sbatch": start, "scancel": 'kill "$@"'}
     for name, command in commands.items():
         (tmp_path / name).write_text(f"#!/usr/bin/env bash\n{command}\n")
         (tmp_path / name).chmod(0o755)

@@ -7,6 +7,7 @@ import math
 import pytest
 import torch
 
+from samunet.networks.prompts import FOREGROUND
 from samunet.networks.sam import Sam, set_input_size
 from samunet.pretraining import mask_objectives
 from samunet.pretraining.batches import Batch
@@ -115,7 +116,7 @@ def test_a_correction_adds_the_answers_to_every_second_question_and_points_the_b
     found = corrected(questions, mini_sam, generator())
     assert asked == [(16, 2), (8, 3)]
     points = questions[:8]
-    assert questions.prompts.masked.tolist() == [False] * 8 + [True] * 8
+    assert (questions.prompts.kinds[:, 0] == FOREGROUND).tolist() == [True] * 8 + [False] * 8
     best = torch.stack([mask_loss(each.expand(8, -1, -1), points.target, points.known) for each in logits]).amin(0).mean()
     expected = answered(questions, mini_sam) + 0.5 * best + answered(questions[::2], mini_sam)
     torch.testing.assert_close(found, expected)

@@ -6,7 +6,7 @@ import torch
 from torch.nn.functional import avg_pool2d
 
 from samunet.networks.in_context import region_prompts
-from samunet.networks.prompts import BACKGROUND, FOREGROUND, NO_POINT, SURE
+from samunet.networks.prompts import BACKGROUND, FIRST_CORNER, FOREGROUND, NO_POINT, SURE, Prompts
 from samunet.networks.sam import Sam, set_input_size
 from samunet.pretraining import questions
 from samunet.pretraining.anatomy import LABELS
@@ -114,7 +114,18 @@ def test_regions_of_other_patients_ask_about_every_picture(small_batch: Batch, m
             assert asked.prompts.kinds[index, tokens:].tolist() == [NO_POINT] * (12 - tokens)
 
 
-def test_in_the_first_lesson_the_mask_prompt_is_the_answer(mini_sam: Sam, small_batch: Batch) -> None:
+def test_a_third_of_boxes_and_regions_ask_by_their_tokens_alone() -> None:
+    thousand = torch.ones(1000, dtype=torch.bool)
+    prompts = Prompts(torch.ones(1000, 2, 256), torch.full((1000, 2), FIRST_CORNER), torch.ones(1000, 1, 4, 4), thousand)
+    some = questions._some_unmasked(prompts, generator())
+    assert 600 < int(some.masked.sum()) < 730
+    assert some.content is prompts.content and some.kinds is prompts.kinds and some.masks is prompts.masks
+    none = prompts.unmasked(thousand)
+    assert not questions._some_unmasked(none, generator()).masked.any()
+
+
+def test_in_the_first_lesson_the_mask_prompt_is_the_answer(mini_sam: Sam, small_batch: Batch, monkeypatch) -> None:
+    monkeypatch.setattr(questions, "UNMASKED_SHARE", 0.0)
     set_input_size(mini_sam, 64)
     asked = ask_by_place(numbered(small_batch), mini_sam.prompt_encoder, generator())
     lesson = asked.first_lesson()
