@@ -55,8 +55,8 @@ def predict_case(
     for each in networks:
         each.network.eval()
     yield from sliding_window(
-        lambda picks: _logits(networks, sources, picks)[:, :, None], clean.frame, clean.depth,
-        batch_size=networks[0].batch_size(networks[0].context),
+        lambda picks: _logits(networks, sources, picks), clean.frame, clean.depth,
+        batch_size=networks[0].batch_size(networks[0].context), stack_depth=networks[0].stack_depth,
     )
 
 
@@ -65,7 +65,7 @@ def _sources(
     step: float | None,
 ) -> list[tuple[tuple[int, ...], CaseInputs]]:
     """(mirrored axes, inputs of the tiles so mirrored), the unmirrored first."""
-    clean = variant.inputs_of(case, plans, encoder, step=step) if given is None else given
+    clean = variant.inputs_of(case, plans, encoder, step=step, cached=given)
     mirrors = MIRRORS if tta else ()
     return [((), clean), *((axes, variant.inputs_of(case, plans, encoder, axes, clean.frame.step)) for axes in mirrors)]
 
@@ -73,7 +73,7 @@ def _sources(
 def _logits(
     variants: Sequence[TrainedVariant], sources: Sequence[tuple[tuple[int, ...], CaseInputs]], picks: Sequence[Pick]
 ) -> Tensor:
-    """Logits float32 (B, K, rows, columns), the mean over mirrors and folds; inputs are read once for all folds."""
+    """Logits float32 (B, K, N, rows, columns), the mean over mirrors and folds; inputs are read once for all folds."""
     device = device_of(variants[0])
     views = []
     with torch.autocast(device.type, enabled=device.type == "cuda"):
@@ -81,8 +81,9 @@ def _logits(
             inputs = source.read(picks).to(device)
             for variant in variants:
                 logits = variant.logits(inputs).float()
-                views.append(logits.flip([axis + 2 for axis in mirror]) if mirror else logits)
-    return _mean(views)
+                views.append(logits.flip([axis - 2 for axis in mirror]) if mirror else logits)
+    mean = _mean(views)
+    return mean if mean.ndim == 5 else mean[:, :, None]
 
 
 def _mean(tensors: Sequence[Tensor]) -> Tensor:

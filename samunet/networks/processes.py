@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor, distributed
@@ -16,6 +16,17 @@ from torch import Tensor, distributed
 from samunet.errors import UserError
 
 T = TypeVar("T")
+
+
+class Sliceable(Protocol):
+    """Rows of a batch."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, chosen: slice, /) -> Any: ...
+
+
+Rows = TypeVar("Rows", bound=Sliceable)
 
 
 @contextmanager
@@ -81,7 +92,7 @@ def gathered(rows: Tensor) -> Tensor:
     return total(batch)
 
 
-def mine(rows: Tensor) -> Tensor:
+def mine(rows: Rows) -> Rows:
     """This process' rows of a batch (N, ...): every count()-th, from rank() on.
 
     Raises:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
-
-from torch import Tensor
+from typing import Any, Protocol
 
 from samunet.planning.tiles import TileFrame
 
@@ -13,11 +11,11 @@ Pick = tuple[int, int]
 
 
 class CaseInputs(Protocol):
-    """Inputs of one case, or of one of its views, by (slice, tile index of `frame`)."""
+    """Inputs of one case, or of one of its views, by (slice, tile index of `frame`); of stacks by the first slice."""
 
     frame: TileFrame
     depth: int
 
-    def read(self, picks: Sequence[Pick]) -> Tensor:
-        """Float32 (B, ...) on the CPU, one entry for each pick."""
+    def read(self, picks: Sequence[Pick]) -> Any:
+        """Float32 (B, ...) on the CPU, one entry for each pick; `Stacks` of stacks."""
         ...

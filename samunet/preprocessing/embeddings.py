@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import OrderedDict
 from collections.abc import Sequence
 
 import numpy as np
@@ -18,14 +17,13 @@ from samunet.preprocessing.case import PreparedCase
 from samunet.preprocessing.case_inputs import CaseInputs, Pick
 from samunet.preprocessing.encoder_input import EncoderInput
 from samunet.preprocessing.quantize import rounded
+from samunet.preprocessing.recent import Recent
 from samunet.preprocessing.store import ArrayStore
 
 # Pictures of 256 tokens that are encoded at once; of larger ones as many as have no more tokens in all. Products of 2048
 # rows keep a processor busy; a GPU wants more.
 AT_ONCE, AT_ONCE_ON_GPU = 8, 64
 REFERENCE_TOKENS = 256
-# Images of cases that are encoded when they are read stay in memory up to this.
-RECENT_BYTES = 10**9
 
 
 class EncodedWhenRead(ABC):
@@ -76,24 +74,17 @@ class LiveEmbeddings(EncodedWhenRead):
         return self._input
 
 
-class RecentInputs:
-    """The pictures of stored cases; those that were asked for last stay in memory, up to RECENT_BYTES."""
+class RecentInputs(Recent[EncoderInput]):
+    """The pictures of stored cases; those that were asked for last stay in memory."""
 
     def __init__(self, arrays: ArrayStore, plans: Plans, encoder: Encoder) -> None:
+        super().__init__()
         self.arrays, self.plans, self.encoder = arrays, plans, encoder
         self.plan = plans.for_encoder(encoder.spec.id)
-        self._inputs: OrderedDict[str, tuple[EncoderInput, int]] = OrderedDict()
 
-    def get(self, name: str) -> EncoderInput:
-        """The pictures of a case, read if they are not in memory."""
-        if name not in self._inputs:
-            case = self.arrays.load(name)
-            made = EncoderInput(case, self.plans.dataset, self.plan, self.encoder.spec.family)
-            self._inputs[name] = made, case.image.nbytes
-        self._inputs.move_to_end(name)
-        while len(self._inputs) > 1 and sum(size for _, size in self._inputs.values()) > RECENT_BYTES:
-            self._inputs.popitem(last=False)
-        return self._inputs[name][0]
+    def make(self, name: str) -> tuple[EncoderInput, int]:
+        case = self.arrays.load(name)
+        return EncoderInput(case, self.plans.dataset, self.plan, self.encoder.spec.family), case.image.nbytes
 
 
 class StoredCaseEmbeddings(EncodedWhenRead):

@@ -24,7 +24,7 @@ VERSION = 1
 SEED = 2024
 MOST_VIEWS = 6
 IN_PLANE_DEGREES, THROUGH_PLANE_DEGREES = 20.0, 8.0
-SCALE = (0.85, 1.18)
+SCALE, STRETCH = (0.85, 1.18), 0.05
 SHIFT_FRACTION = 0.05
 ELASTIC_SMOOTHNESS, ELASTIC_VOXELS = 6.0, 1.5
 GAMMA = (0.7, 1.4)
@@ -111,19 +111,10 @@ def view_of(case: PreparedCase, view: int, dataset_plan: DatasetPlan) -> Prepare
 
 def _warped_grid(random: np.random.Generator, shape: tuple[int, ...], *, flat: bool) -> np.ndarray:
     """Source coordinates float64 (3, Z, Y, X) of each voxel of the view."""
-    tilt = 0.0 if flat else THROUGH_PLANE_DEGREES
-    angles = np.radians(random.uniform(-1, 1, 3) * (IN_PLANE_DEGREES, tilt, tilt))
-    scale = np.exp(random.uniform(*np.log(SCALE))) * np.exp(random.uniform(-0.05, 0.05, 3))
+    matrix = random_matrix(random, SCALE, STRETCH, flat=flat)
     shift = random.uniform(-1, 1, 3) * SHIFT_FRACTION * np.array(shape)
     if flat:
-        scale[0], shift[0] = 1.0, 0.0
-    matrix = np.eye(3)
-    for angle, (first, second) in zip(angles, ((1, 2), (0, 1), (0, 2)), strict=True):
-        rotation = np.eye(3)
-        rotation[[first, first, second, second], [first, second, first, second]] = (
-            np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle))
-        matrix = matrix @ rotation
-    matrix = matrix / scale
+        shift[0] = 0.0
     centre = (np.array(shape) - 1) / 2
     grid = np.indices(shape, float) - centre[:, None, None, None]
     warped = np.tensordot(matrix, grid, 1) + (centre + shift)[:, None, None, None]
@@ -131,6 +122,27 @@ def _warped_grid(random: np.random.Generator, shape: tuple[int, ...], *, flat: b
         bend = gaussian_filter(random.standard_normal(shape), (0 if flat else ELASTIC_SMOOTHNESS, *[ELASTIC_SMOOTHNESS] * 2))
         warped[axis] += bend * (random.uniform(0, ELASTIC_VOXELS) / max(float(bend.std()), 1e-8))
     return warped
+
+
+def random_matrix(random: np.random.Generator, scale: tuple[float, float], stretch: float, *, flat: bool) -> np.ndarray:
+    """A random rotation and scaling, float64 (3, 3), axes (z, y, x): from where in the source each place comes.
+
+    Arguments:
+        scale: limits of the scaling of all axes. stretch: logarithm of the most by which an axis' own may differ.
+        flat: rotate and scale in the plane alone.
+    """
+    tilt = 0.0 if flat else THROUGH_PLANE_DEGREES
+    angles = np.radians(random.uniform(-1, 1, 3) * (IN_PLANE_DEGREES, tilt, tilt))
+    factors = np.exp(random.uniform(*np.log(scale))) * np.exp(random.uniform(-stretch, stretch, 3))
+    if flat:
+        factors[0] = 1.0
+    matrix = np.eye(3)
+    for angle, (first, second) in zip(angles, ((1, 2), (0, 1), (0, 2)), strict=True):
+        rotation = np.eye(3)
+        rotation[[first, first, second, second], [first, second, first, second]] = (
+            np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle))
+        matrix = matrix @ rotation
+    return matrix / factors
 
 
 def _recoloured(random: np.random.Generator, channel: np.ndarray) -> np.ndarray:

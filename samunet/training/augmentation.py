@@ -44,9 +44,6 @@ class PatchAugmentation:
     def __call__(self, image: np.ndarray, labels: np.ndarray, seed: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
         """One augmented patch.
 
-        batchgenerators draws from the global generators of `random` and NumPy. They are seeded here for each patch, and
-        nothing else in samunet draws from them.
-
         Arguments:
             image: float32 (C, *region).
             labels: int16 (*region), -1 outside the image.
@@ -55,13 +52,18 @@ class PatchAugmentation:
         Returns:
             image float32 (C, rows, columns) and labels int16 (rows, columns).
         """
-        word = int(np.random.SeedSequence(list(seed)).generate_state(1)[0])
-        random.seed(word)
-        np.random.seed(word)
+        seed_batchgenerators(seed)
         made = self._transforms(data=image[None], seg=labels[None, None].astype(np.float32))
         patch, segmentation = made["data"][0].astype(np.float32), made["seg"][0, 0].astype(np.int16)
         patch[self._masked] *= segmentation >= 0
         return patch, segmentation
+
+
+def seed_batchgenerators(key: Sequence[int]) -> None:
+    """Seed the global generators of `random` and NumPy, from which batchgenerators draws and nothing else in samunet does."""
+    word = int(np.random.SeedSequence(list(key)).generate_state(1)[0])
+    random.seed(word)
+    np.random.seed(word)
 
 
 def _region(patch: tuple[int, int], degrees: float) -> tuple[int, int]:
@@ -80,6 +82,14 @@ def _transforms(patch: tuple[int, int], angle: float) -> AbstractTransform:
             patch, do_elastic_deform=False, do_rotation=True, angle_x=(-angle, angle), p_rot_per_sample=0.2, do_scale=True,
             scale=SCALE, p_scale_per_sample=0.2, random_crop=False, border_mode_data="constant", border_cval_data=0,
             order_data=3, border_mode_seg="constant", border_cval_seg=OUTSIDE, order_seg=1),
+        *intensity_transforms(),
+        MirrorTransform((0, 1)),
+    ])
+
+
+def intensity_transforms() -> list[AbstractTransform]:
+    """Noise, blur, brightness, contrast, lower resolution and gamma, with nnU-Net's probabilities and ranges."""
+    return [
         GaussianNoiseTransform(noise_variance=(0, 0.1), p_per_sample=0.1),
         GaussianBlurTransform((0.5, 1.0), different_sigma_per_channel=True, p_per_sample=0.2, p_per_channel=0.5),
         BrightnessMultiplicativeTransform((0.75, 1.25), p_per_sample=0.15),
@@ -88,5 +98,4 @@ def _transforms(patch: tuple[int, int], angle: float) -> AbstractTransform:
                                        p_per_sample=0.25),
         GammaTransform((0.7, 1.5), invert_image=True, per_channel=True, retain_stats=True, p_per_sample=0.1),
         GammaTransform((0.7, 1.5), invert_image=False, per_channel=True, retain_stats=True, p_per_sample=0.3),
-        MirrorTransform((0, 1)),
-    ])
+    ]

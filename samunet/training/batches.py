@@ -11,17 +11,18 @@ import torch
 from torch import Tensor
 
 from samunet.preprocessing.case_inputs import CaseInputs
+from samunet.preprocessing.case_stacks import Inputs
 from samunet.preprocessing.embeddings import read_across
 from samunet.training.sampling import LabelSlices, Sampler
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Inputs float32 (B, ...) and label values int64 (B, rows, columns) of one iteration, and the names of their cases."""
+    """Inputs of B samples and their label values int64 (B, rows, columns), (B, N, rows, columns) of stacks; names of the cases."""
 
     iteration: int
     names: Sequence[str]
-    inputs: Tensor
+    inputs: Inputs
     segmentation: Tensor
 
 

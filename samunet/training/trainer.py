@@ -15,6 +15,7 @@ from torch.distributed._composable.replicate import replicate
 
 from samunet.console import progress
 from samunet.networks.processes import mine, rank, together, wait_for_all
+from samunet.preprocessing.case_stacks import Inputs
 from samunet.preprocessing.read_ahead import read_ahead
 from samunet.training.batches import Batch, Batches
 from samunet.training.checkpoints import LATEST, Progress, load_latest, save_latest
@@ -42,7 +43,7 @@ class Optimization:
         self.mixed = device.type == "cuda"
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.mixed)
 
-    def step(self, inputs: Tensor, segmentation: Tensor, learning_rate: float) -> float:
+    def step(self, inputs: Inputs, segmentation: Tensor, learning_rate: float) -> float:
         """One update; returns the batch's loss."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate

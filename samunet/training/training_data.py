@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from samunet.planning.tiles import TileFrame
 from samunet.preprocessing.case_inputs import CaseInputs
 from samunet.preprocessing.case_pictures import StoredCasePictures
+from samunet.preprocessing.case_stacks import CaseStacks
 from samunet.preprocessing.embeddings import RecentInputs
+from samunet.preprocessing.recent import RecentImages
 from samunet.preprocessing.views import view_name
 from samunet.training.augmentation import PatchAugmentation
 from samunet.training.batches import Batches, TileBatches
 from samunet.training.experiment import Experiment
 from samunet.training.patch_batches import PairBatches, PatchBatches
 from samunet.training.sampling import LabelSlices, Sampler
-from samunet.variants.base import PatchVariant, PictureVariant, TrainedVariant
+from samunet.training.stack_augmentation import StackAugmentation
+from samunet.training.stack_batches import StackBatches
+from samunet.variants.base import PatchVariant, PictureVariant, StackVariant, TrainedVariant
 
 
 def training_batches(experiment: Experiment, variant: TrainedVariant, run: dict[str, Any]) -> Batches:
     """The batches of `variant`; what must be cached for them is cached here, and its seconds and views told in `run`.
 
-    Heads and encoders in the loop see the training cases and their augmented views, the same ones for both; patches are
-    augmented as they are read.
+    Heads, stacks and encoders in the loop see the training cases and their augmented views, the same ones for all; patches and
+    stacks are augmented as they are read.
     """
     if isinstance(variant, PatchVariant):
         return _patches(experiment, variant)
@@ -35,7 +40,7 @@ def training_batches(experiment: Experiment, variant: TrainedVariant, run: dict[
     started = time.perf_counter()
     embeddings = experiment.embeddings(names)
     run["seconds"]["embeddings"] = run["seconds"].get("embeddings", 0.0) + time.perf_counter() - started
-    return _tiles(experiment, embeddings)
+    return _stacks(experiment, variant, embeddings) if isinstance(variant, StackVariant) else _tiles(experiment, embeddings)
 
 
 def pretraining_batches(experiment: Experiment, variant: PatchVariant) -> PairBatches:
@@ -53,9 +58,23 @@ def _pictures(experiment: Experiment, names: list[str]) -> dict[str, CaseInputs]
 
 
 def _tiles(experiment: Experiment, inputs: Mapping[str, CaseInputs]) -> TileBatches:
+    slices, sampler = _sampled(experiment, inputs)
+    return TileBatches(list(inputs), list(inputs.values()), slices, sampler)
+
+
+def _stacks(experiment: Experiment, variant: StackVariant, embeddings: Mapping[str, CaseInputs]) -> StackBatches:
+    slices, sampler = _sampled(experiment, embeddings)
+    images = RecentImages(experiment.arrays)
+    stacks = [CaseStacks(partial(images.get, name), source, variant.stack) for name, source in embeddings.items()]
+    plan = experiment.plans.dataset
+    augmentation = StackAugmentation(variant.stack, flat=plan.anisotropic or variant.stack.depth == 1)
+    return StackBatches(list(embeddings), stacks, slices, sampler, variant.stack, augmentation)
+
+
+def _sampled(experiment: Experiment, inputs: Mapping[str, CaseInputs]) -> tuple[list[LabelSlices], Sampler]:
     labels, settings = experiment.dataset.labels, experiment.settings
     slices = [LabelSlices.build(experiment.segmentation(name), source.frame, labels) for name, source in inputs.items()]
-    return TileBatches(list(inputs), list(inputs.values()), slices, Sampler(slices, labels, settings.batch_size, settings.seed))
+    return slices, Sampler(slices, labels, settings.batch_size, settings.seed)
 
 
 def _patches(experiment: Experiment, variant: PatchVariant) -> PatchBatches:

@@ -12,7 +12,7 @@ from samunet.inference.export import export_case
 from samunet.inference.nnunet_files import prediction_is_whole, write_prediction
 from samunet.inference.predictor import predict_case
 from samunet.training.experiment import Experiment
-from samunet.variants.base import EmbeddingVariant, Variant
+from samunet.variants.base import TrainedVariant, Variant
 
 
 def validate(experiment: Experiment, variant: Variant, output: Path, workers: int) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def validate(experiment: Experiment, variant: Variant, output: Path, workers: in
     make_folder(output)
     missing = [name for name in experiment.val_cases
                if not prediction_is_whole(output, name, dataset.file_ending, probabilities)]
-    embeddings = experiment.embeddings(missing) if isinstance(variant, EmbeddingVariant) else {}
+    embeddings = experiment.embeddings(missing) if isinstance(variant, TrainedVariant) and variant.reads_embeddings else {}
     for name in progress(missing, "validating", len(missing)):
         case = experiment.arrays.load(name)
         slabs = predict_case([variant], case, experiment.plans, experiment.encoder, embeddings=embeddings.get(name))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -15,10 +15,12 @@ from samunet.errors import UserError
 from samunet.networks.checkpoints import Encoder
 from samunet.planning.encoder_rules import TILE_STEP
 from samunet.planning.plans import DatasetPlan, EncoderPlan, Plans
+from samunet.planning.stack_rules import StackPlan, plan_stack
 from samunet.preprocessing.case import PreparedCase
 from samunet.preprocessing.case_inputs import CaseInputs
 from samunet.preprocessing.case_patches import CasePatches
 from samunet.preprocessing.case_pictures import CasePictures
+from samunet.preprocessing.case_stacks import CaseStacks
 from samunet.preprocessing.embeddings import LiveEmbeddings
 from samunet.preprocessing.encoder_input import EncoderInput
 from samunet.variants.losses import dice_and_cross_entropy
@@ -70,6 +72,7 @@ class TrainedVariant(Variant):
 
     learning_rate: ClassVar[float] = 1e-3
     weight_decay: ClassVar[float] = 1e-2
+    reads_embeddings: ClassVar[bool] = False
 
     def __init__(self, context: VariantContext) -> None:
         super().__init__(context)
@@ -81,20 +84,22 @@ class TrainedVariant(Variant):
 
     @abstractmethod
     def inputs_of(
-        self, case: PreparedCase, plans: Plans, encoder: Encoder | None, mirror: Sequence[int] = (), step: float | None = None
+        self, case: PreparedCase, plans: Plans, encoder: Encoder | None, mirror: Sequence[int] = (), step: float | None = None,
+        cached: CaseInputs | None = None,
     ) -> CaseInputs:
         """What the network reads of a case that is in memory.
 
         Arguments:
             plans: those that `case` was preprocessed with.
             encoder: for those that need one.
+            cached: embeddings of the case as they are, without mirroring; their own tiles are used, whatever `step` says.
             mirror: in-plane axes (0 rows, 1 columns) along which each tile is flipped; the caller flips the logits back.
             step: fraction of a tile between neighbours; None takes the plan's.
         """
 
     @abstractmethod
-    def logits(self, inputs: Tensor) -> Tensor:
-        """A batch of inputs -> logits (B, K, rows, columns) on the voxels of its tiles."""
+    def logits(self, inputs: Any) -> Tensor:
+        """A batch of inputs -> logits (B, K, rows, columns) on the voxels of its tiles, (B, K, N, rows, columns) of stacks."""
 
     @classmethod
     def batch_size(cls, context: VariantContext) -> int:
@@ -114,7 +119,12 @@ class TrainedVariant(Variant):
         """AdamW, unless a subclass has another."""
         return torch.optim.AdamW(parameters, self.learning_rate, weight_decay=self.weight_decay)
 
-    def outputs(self, inputs: Tensor) -> Tensor | list[Tensor]:
+    @property
+    def stack_depth(self) -> int:
+        """Slices that an input holds."""
+        return 1
+
+    def outputs(self, inputs: Any) -> Tensor | list[Tensor]:
         """What the loss is taken of; the logits, unless a subclass has more to say in training."""
         return self.logits(inputs)
 
@@ -136,12 +146,13 @@ class EmbeddingVariant(TrainedVariant):
     The network maps embeddings float32 (B, D, S/16, S/16) to class logits (B, K, s, s) over the encoder's square input.
     """
 
+    reads_embeddings: ClassVar[bool] = True
+
     def inputs_of(
-        self, case: PreparedCase, plans: Plans, encoder: Encoder | None, mirror: Sequence[int] = (), step: float | None = None
+        self, case: PreparedCase, plans: Plans, encoder: Encoder | None, mirror: Sequence[int] = (), step: float | None = None,
+        cached: CaseInputs | None = None,
     ) -> CaseInputs:
-        if encoder is None:
-            raise UserError("An encoder is needed where embeddings are not cached.", where=case.properties.name)
-        return LiveEmbeddings(case, plans, encoder, mirror=mirror, step=step)
+        return _embeddings(case, plans, encoder, mirror, step, cached)
 
     def logits(self, inputs: Tensor) -> Tensor:
         """Embeddings (B, D, g, g) -> logits (B, K, rows, columns) on the voxels of the plan's tile."""
@@ -156,7 +167,8 @@ class PictureVariant(TrainedVariant):
     """
 
     def inputs_of(
-        self, case: PreparedCase, plans: Plans, encoder: Encoder | None, mirror: Sequence[int] = (), step: float | None = None
+        self, case: PreparedCase, plans: Plans, encoder: Encoder | None, mirror: Sequence[int] = (), step: float | None = None,
+        cached: CaseInputs | None = None,
     ) -> CaseInputs:
         assert encoder is not None
         source = EncoderInput(case, plans.dataset, self.context.encoder_plan, encoder.spec.family, step)
@@ -165,6 +177,28 @@ class PictureVariant(TrainedVariant):
     def logits(self, inputs: Tensor) -> Tensor:
         """Pictures (B, n, 3, S, S) -> logits (B, K, rows, columns) on the voxels of the plan's tile."""
         return tile_logits(self.network(inputs), self.context.encoder_plan)
+
+
+class StackVariant(TrainedVariant):
+    """A 3D network on stacks of slices of the plan's tiles, joined with the embeddings of those slices; see `Stacks`."""
+
+    reads_embeddings: ClassVar[bool] = True
+
+    @property
+    def stack(self) -> StackPlan:
+        """Shape and poolings."""
+        return plan_stack(self.context.dataset_plan, self.context.encoder_plan)
+
+    @property
+    def stack_depth(self) -> int:
+        return self.stack.depth
+
+    def inputs_of(
+        self, case: PreparedCase, plans: Plans, encoder: Encoder | None, mirror: Sequence[int] = (), step: float | None = None,
+        cached: CaseInputs | None = None,
+    ) -> CaseInputs:
+        embeddings = _embeddings(case, plans, encoder, mirror, step, cached)
+        return CaseStacks(lambda: case.image, embeddings, self.stack, mirror)
 
 
 class PatchVariant(TrainedVariant):
@@ -176,9 +210,21 @@ class PatchVariant(TrainedVariant):
         """(rows, columns)."""
 
     def inputs_of(
-        self, case: PreparedCase, plans: Plans, encoder: Encoder | None, mirror: Sequence[int] = (), step: float | None = None
+        self, case: PreparedCase, plans: Plans, encoder: Encoder | None, mirror: Sequence[int] = (), step: float | None = None,
+        cached: CaseInputs | None = None,
     ) -> CaseInputs:
         return CasePatches(case.image, self.patch, TILE_STEP if step is None else step, mirror)
+
+
+def _embeddings(
+    case: PreparedCase, plans: Plans, encoder: Encoder | None, mirror: Sequence[int], step: float | None,
+    cached: CaseInputs | None,
+) -> CaseInputs:
+    if cached is not None and not mirror:
+        return cached
+    if encoder is None:
+        raise UserError("An encoder is needed where embeddings are not cached.", where=case.properties.name)
+    return LiveEmbeddings(case, plans, encoder, mirror=mirror, step=step)
 
 
 def tile_logits(square: Tensor, plan: EncoderPlan) -> Tensor:

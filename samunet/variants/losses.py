@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -10,6 +12,7 @@ from samunet.dataset.labels import LabelSpace
 from samunet.networks.processes import total
 
 SMOOTH = 1e-5
+OUTSIDE = -1  # label value of padding, which is background
 
 
 def dice_and_cross_entropy(logits: Tensor, segmentation: Tensor, labels: LabelSpace) -> Tensor:
@@ -41,6 +44,31 @@ def dice_and_cross_entropy(logits: Tensor, segmentation: Tensor, labels: LabelSp
     entropy = total((entropy * valid).sum()) / total(valid.sum()).clamp(min=1)
     # Without a valid voxel the Dice term is the constant 0 through its smoothing terms, and the entropy 0 as well.
     return (dice + entropy) / 2
+
+
+def deeply_supervised(
+    outputs: Sequence[Tensor], segmentation: Tensor, labels: LabelSpace, padded: Sequence[int] | None = None
+) -> Tensor:
+    """nnU-Net's deep supervision: each output against nearest-neighbour labels, weighing half of the finer one's.
+
+    Arguments:
+        outputs: logits (B, K, ...) of the decoder's stages, finest first.
+        segmentation: (B, ...) integer label values on the grid of the finest.
+        padded: size of the grid that the coarser ones cover, which is the finest's with padding at the ends; None: the same.
+    """
+    weights = [0.5**stage for stage in range(len(outputs))]
+    total_loss = segmentation.new_zeros((), dtype=torch.float32)
+    for logits, weight in zip(outputs, weights, strict=True):
+        targets = segmentation
+        if logits.shape[2:] != segmentation.shape[1:]:
+            whole = targets.float()
+            if padded is not None:
+                sizes = zip(padded, whole.shape[1:], strict=True)
+                whole = functional.pad(whole, [side for size, had in reversed([*sizes]) for side in (0, size - had)], value=OUTSIDE)
+            targets = functional.interpolate(whole[:, None], logits.shape[2:], mode="nearest-exact")[:, 0].long()
+        # nnU-Net sums the two terms that are averaged there.
+        total_loss = total_loss + weight / sum(weights) * 2 * dice_and_cross_entropy(logits, targets, labels)
+    return total_loss
 
 
 def soft_dice_loss(probabilities: Tensor, target: Tensor, weight: Tensor) -> Tensor:

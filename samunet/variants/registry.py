@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class VariantEntry:
-    """`target` is "module:Class"; `needs` is what the variant reads: `embeddings`, `pictures`, `patches` or `arrays`."""
+    """`target` is "module:Class"; `needs` is what the variant reads: `embeddings`, `stacks`, `pictures`, `patches` or `arrays`."""
 
     target: str
     help: str
@@ -23,7 +23,7 @@ class VariantEntry:
     @property
     def needs_encoder(self) -> bool:
         """Whether an encoder is loaded for it; patches and arrays are read without one."""
-        return self.needs in ("embeddings", "pictures")
+        return self.needs in ("embeddings", "stacks", "pictures")
 
 
 VARIANTS = {
@@ -37,6 +37,8 @@ VARIANTS = {
                             "AutoSAM: SAM's mask decoder, prompt-free, on cached embeddings", "embeddings"),
     "autosam_full": VariantEntry("samunet.variants.autosam_full:AutoSamFullVariant",
                                  "AutoSAM with the encoder trained as well", "pictures"),
+    "hybrid": VariantEntry("samunet.variants.hybrid:HybridVariant",
+                           "a small 3D U-Net joined with cached embeddings", "stacks"),
     "unet": VariantEntry("samunet.variants.unet:UnetVariant",
                          "nnU-Net's plain 2D U-Net from scratch, without SAM", "patches"),
     "unet_simclr": VariantEntry("samunet.variants.unet_simclr:UnetSimclrVariant",

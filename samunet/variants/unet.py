@@ -7,12 +7,11 @@ from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 
 from samunet.networks.unet import build_unet
 from samunet.planning.unet_rules import UnetPlan, plan_unet
 from samunet.variants.base import PatchVariant, VariantContext
-from samunet.variants.losses import dice_and_cross_entropy
+from samunet.variants.losses import deeply_supervised
 
 MOMENTUM = 0.99
 ITERATIONS = 1000
@@ -63,15 +62,9 @@ class UnetVariant(PatchVariant):
         return logits if self.network.training else [logits]
 
     def loss(self, outputs: Tensor | list[Tensor], segmentation: Tensor) -> Tensor:
-        """The loss of each stage against nearest-neighbour labels, weighing half of the finer one's, the coarsest nothing."""
-        counted = outputs[:-1] or outputs
-        weights = [0.5**stage for stage in range(len(counted))]
-        total = segmentation.new_zeros((), dtype=torch.float32)
-        for logits, weight in zip(counted, weights, strict=True):
-            labels = interpolate(segmentation[:, None].float(), logits.shape[2:], mode="nearest-exact")[:, 0].long()
-            # nnU-Net sums the two terms that are averaged there.
-            total = total + weight / sum(weights) * 2 * dice_and_cross_entropy(logits, labels, self.labels)
-        return total
+        """Deep supervision, in which the coarsest stage weighs nothing."""
+        assert isinstance(outputs, list)
+        return deeply_supervised(outputs[:-1] or outputs, segmentation, self.labels)
 
 
 def _plan(context: VariantContext) -> UnetPlan:

@@ -9,7 +9,7 @@ import torch
 
 from samunet.networks.checkpoints import Encoder
 from samunet.planning.plans import Plans
-from samunet.preprocessing import embeddings as module
+from samunet.preprocessing import recent
 from samunet.preprocessing.case import PreparedCase
 from samunet.preprocessing.embeddings import (
     LiveEmbeddings,
@@ -70,7 +70,7 @@ def test_stored_cases_are_read_once_while_they_fit(
     two.read([(0, 0)])
     one.read([(0, 0)])
     assert loaded == ["one", "two"]
-    monkeypatch.setattr(module, "RECENT_BYTES", 2 * 2 * 12 * 8 * 4)  # one image: two channels of two slices
+    monkeypatch.setattr(recent, "RECENT_BYTES", 2 * 2 * 12 * 8 * 4)  # one image: two channels of two slices
     two.read([(0, 0)])  # drops `one`
     one.read([(0, 0)])
     assert loaded == ["one", "two", "one"]

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from samunet.dataset.labels import LabelSpace
-from samunet.variants.losses import dice_and_cross_entropy, soft_dice_loss
+from samunet.variants.losses import deeply_supervised, dice_and_cross_entropy, soft_dice_loss
 
 torch.set_num_threads(1)
 
@@ -83,3 +83,15 @@ def test_half_precision_logits_are_computed_in_float32() -> None:
     logits = torch.full((1, 2, 64, 64), 1.0, dtype=torch.float16)
     loss = dice_and_cross_entropy(logits, torch.zeros(1, 64, 64, dtype=torch.long), IGNORING)
     assert loss.dtype == torch.float32 and torch.isfinite(loss)
+
+
+def test_deep_supervision_sees_the_labels_of_the_padded_grid() -> None:
+    random = torch.Generator().manual_seed(4)
+    fine, coarse = torch.randn(1, 3, 6, 5, generator=random), torch.randn(1, 3, 4, 4, generator=random)
+    segmentation = torch.randint(0, 3, (1, 6, 5), generator=random)
+    # 8 x 8 voxels, of which 6 x 5 are there: a coarse voxel has the label of the lower right of its four, background outside.
+    nearest = torch.zeros(1, 4, 4, dtype=torch.long)
+    nearest[:, :3, :2] = segmentation[:, 1::2, 1::2]
+    expected = 2 * (2 / 3 * dice_and_cross_entropy(fine, segmentation, PLAIN) + 1 / 3 * dice_and_cross_entropy(coarse, nearest, PLAIN))
+    torch.testing.assert_close(deeply_supervised([fine, coarse], segmentation, PLAIN, (8, 8)), expected)
+    torch.testing.assert_close(deeply_supervised([fine], segmentation, PLAIN), 2 * dice_and_cross_entropy(fine, segmentation, PLAIN))

@@ -1,0 +1,86 @@
+"""A small 3D U-Net whose third stage is joined with SAM's embeddings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from dynamic_network_architectures.building_blocks.simple_conv_blocks import StackedConvBlocks
+from dynamic_network_architectures.initialization.weight_init import InitWeights_He
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from samunet.networks.unet import SLOPE
+from samunet.planning.stack_rules import JOINING_STAGE, StackPlan
+
+WIDTHS = (16, 32, 64, 96)
+CONVOLUTIONS = 2  # a stage
+
+
+class Hybrid(nn.Module):
+    """Stacks (B, C, *shape) and their embeddings (B, D, *cells) -> logits (B, K, *shape).
+
+    samunet's own: a token of SAM covers 16 x 16 input pixels, so fine structures drown, and a slice's embedding knows nothing of
+    the slices beside it. A convolutional stem sees voxels in 3D, a quarter of the way down it is joined with the embeddings,
+    projected to as many channels and normalised; a fourth stage gives context, the decoder has skips from all.
+    nnSAM (Li et al., arXiv 2309.16967) joins a 2D nnU-Net with MobileSAM's embeddings at the same depth in like manner.
+
+    Arguments:
+        channels: C. embedding_channels: D. classes: K.
+        plan: shapes, strides and kernels; strides shorter than 4 stages end the network earlier.
+        dropped: chance with which a stack's embeddings are all set to 0 in training, so that the stem learns by itself, too.
+    """
+
+    def __init__(self, channels: int, embedding_channels: int, classes: int, plan: StackPlan, dropped: float) -> None:
+        super().__init__()
+        self.plan, self.dropped = plan, dropped
+        stages = len(plan.strides)
+        self.joining = min(JOINING_STAGE, stages - 1)
+        self.encoder, self.up, self.decoder, self.heads = (nn.ModuleList() for _ in range(4))
+        for stage, (stride, kernel) in enumerate(zip(plan.strides, plan.kernels, strict=True)):
+            self.encoder.append(_convolutions(WIDTHS[stage - 1] if stage else channels, WIDTHS[stage], kernel, stride))
+        width = WIDTHS[self.joining]
+        self.project = nn.Sequential(nn.Conv3d(embedding_channels, width, 1), nn.InstanceNorm3d(width, affine=True))
+        self.join = _convolutions(2 * width, width, plan.kernels[self.joining], 1)
+        for stage in range(stages - 1):
+            stride = plan.strides[stage + 1]
+            self.up.append(nn.ConvTranspose3d(WIDTHS[stage + 1], WIDTHS[stage], stride, stride))
+            self.decoder.append(_convolutions(2 * WIDTHS[stage], WIDTHS[stage], plan.kernels[stage], 1))
+        for stage in range(max(stages - 1, 1)):
+            self.heads.append(nn.Conv3d(WIDTHS[stage], classes, 1))
+        self.apply(InitWeights_He(SLOPE))
+
+    def forward(self, image: Tensor, embeddings: Tensor) -> list[Tensor]:
+        """Logits of each decoder stage, finest first, (B, K, ...); only the finest while in evaluation mode.
+
+        Those of coarser stages cover the padded shape.
+        """
+        after = [size for axis in (2, 1, 0) for size in (0, self.plan.padded[axis] - image.shape[axis - 3])]
+        features = pad(image, after)
+        kept = []
+        for stage, convolutions in enumerate(self.encoder):
+            features = convolutions(features)
+            if stage == self.joining:
+                features = self.join(torch.cat([features, self._projected(embeddings)], 1))
+            kept.append(features)
+        logits = [] if self.decoder else [self.heads[0](features)]  # a tile of under 8 voxels is never halved
+        for stage in reversed(range(len(self.decoder))):
+            features = self.decoder[stage](torch.cat([self.up[stage](features), kept[stage]], 1))
+            if self.training or stage == 0:
+                logits.append(self.heads[stage](features))
+        slices, rows, columns = image.shape[2:]
+        return [logits[-1][:, :, :slices, :rows, :columns], *logits[-2::-1]]
+
+    def _projected(self, embeddings: Tensor) -> Tensor:
+        projected = self.project(embeddings)
+        if self.training and self.dropped:
+            kept = torch.rand(len(projected), 1, 1, 1, 1, device=projected.device) >= self.dropped
+            projected = projected * kept
+        return projected
+
+
+def _convolutions(channels: int, width: int, kernel: tuple[int, ...], stride: Any) -> nn.Module:
+    return StackedConvBlocks(
+        CONVOLUTIONS, nn.Conv3d, channels, width, kernel, stride, conv_bias=True, norm_op=nn.InstanceNorm3d,
+        norm_op_kwargs={"eps": 1e-5, "affine": True}, nonlin=nn.LeakyReLU,
+        nonlin_kwargs={"inplace": True, "negative_slope": SLOPE})
