@@ -37,6 +37,8 @@ VARIANTS = {
                             "AutoSAM: SAM's mask decoder, prompt-free, on cached embeddings", "embeddings"),
     "autosam_full": VariantEntry("samunet.variants.autosam_full:AutoSamFullVariant",
                                  "AutoSAM with the encoder trained as well", "pictures"),
+    "lora": VariantEntry("samunet.variants.lora:LoraVariant",
+                         "SAMed: low-rank increments in the frozen encoder, and AutoSAM's head", "pictures"),
     "unet": VariantEntry("samunet.variants.unet:UnetVariant",
                          "nnU-Net's plain 2D U-Net from scratch, without SAM", "patches"),
     "unet_simclr": VariantEntry("samunet.variants.unet_simclr:UnetSimclrVariant",
