@@ -1,4 +1,4 @@
-"""SAM's image encoder and AutoSAM's head in one network, all of it trained."""
+"""SAM's image encoder and AutoSAM's head in one network, all of it trained where nothing is frozen afterwards."""
 
 from __future__ import annotations
 
