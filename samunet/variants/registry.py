@@ -37,13 +37,10 @@ VARIANTS = {
                             "AutoSAM: SAM's mask decoder, prompt-free, on cached embeddings", "embeddings"),
     "autosam_full": VariantEntry("samunet.variants.autosam_full:AutoSamFullVariant",
                                  "AutoSAM with the encoder trained as well", "pictures"),
-<<<<<<< HEAD
     "hybrid": VariantEntry("samunet.variants.hybrid:HybridVariant",
                            "a small 3D U-Net joined with cached embeddings", "stacks"),
-=======
     "lora": VariantEntry("samunet.variants.lora:LoraVariant",
                          "SAMed: low-rank increments in the frozen encoder, and AutoSAM's head", "pictures"),
->>>>>>> a1d2372a29b6d68f0cbd7bee5f42cbdcbb343d6d
     "unet": VariantEntry("samunet.variants.unet:UnetVariant",
                          "nnU-Net's plain 2D U-Net from scratch, without SAM", "patches"),
     "unet_simclr": VariantEntry("samunet.variants.unet_simclr:UnetSimclrVariant",
