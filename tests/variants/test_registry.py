@@ -6,13 +6,14 @@ import sys
 import pytest
 
 from samunet.errors import UserError
-from samunet.variants.base import Comparator, EmbeddingVariant, PatchVariant, PictureVariant
+from samunet.variants.base import Comparator, EmbeddingVariant, PatchVariant, PictureVariant, StackVariant
 from samunet.variants.registry import VARIANTS, entry, variant_class
 
 
 @pytest.mark.parametrize("name", sorted(VARIANTS))
 def test_every_entry_leads_to_a_variant_that_reads_what_it_says(name: str) -> None:
-    kinds = {"arrays": Comparator, "embeddings": EmbeddingVariant, "pictures": PictureVariant, "patches": PatchVariant}
+    kinds = {"arrays": Comparator, "embeddings": EmbeddingVariant, "stacks": StackVariant, "pictures": PictureVariant,
+             "patches": PatchVariant}
     assert issubclass(variant_class(name), kinds[entry(name).needs])
     assert entry(name).help
 
