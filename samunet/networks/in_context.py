@@ -60,28 +60,44 @@ def region_tokens(embeddings: Tensor, coverage: Tensor) -> tuple[Tensor, Tensor]
     return means * known[..., None], torch.where(known, kinds, NO_POINT)
 
 
-@torch.no_grad()
 def region_guess(support: Tensor, coverage: Tensor, pictures: Tensor) -> Tensor:
     """Where L regions may lie on Q pictures: logits (Q, L, g, g), by ridge regression from cells to shares.
-
-    The answers of small regions shrink towards none. So 0 stands where as much of the support is answered higher as the region
-    covers of it, and SURE is half the distance of the answers' means in the region and in the rest. A region that the support
-    lacks is guessed nowhere.
 
     Arguments:
         support, coverage, pictures: as of `region_prompts`.
     """
-    deviation, middle = torch.std_mean(support, (0, 2, 3), keepdim=True)
-    seen, unseen = (_cells((each - middle) / deviation.clamp_min(1e-6)) for each in (support, pictures))
-    target = _cells(coverage)
-    told, answer = ridge(seen[None], target[None], torch.cat([seen, unseen])[None], RIDGE)[0].tensor_split([len(seen)])
+    weight, bias = guess_map(support, coverage)
+    return guessed(pictures, weight.expand(len(pictures), -1, -1), bias.expand(len(pictures), -1))
+
+
+@torch.no_grad()
+def guess_map(support: Tensor, coverage: Tensor) -> tuple[Tensor, Tensor]:
+    """What turns a cell's embedding into the guess of L regions: weight (L, 256) and bias (L,).
+
+    The ridge regression's answers for small regions shrink towards none. So 0 stands where as much of the support is answered
+    higher as the region covers of it, and SURE is half the distance of the answers' means in the region and in the rest. A
+    region that the support lacks is guessed nowhere.
+    """
+    deviation, middle = (each.flatten() for each in torch.std_mean(support, (0, 2, 3)))
+    deviation = deviation.clamp_min(1e-6)
+    seen, target = (_cells(support) - middle) / deviation, _cells(coverage)
+    # The answers at the origin and one step along each channel are the regression's bias and weights.
+    steps = torch.cat([torch.zeros_like(seen[:1]), torch.eye(seen.shape[1], device=seen.device)])
+    told, found = ridge(seen[None], target[None], torch.cat([seen, steps])[None], RIDGE)[0].tensor_split([len(seen)])
     inner, outer = ((told * share).sum(0) / share.sum(0).clamp_min(1e-6) for share in (target, 1 - target))
     rank = target.sum(0).round().long().clamp(1, len(target) - 1)
     edge = told.sort(0, descending=True).values.gather(0, torch.stack([rank - 1, rank])).mean(0)  # half-way between the two
-    logits = SURE * (answer - edge) / ((inner - outer) / 2).clamp_min(1e-3)
-    logits = torch.where(target.sum(0) >= SMALLEST_COVERAGE, logits.clamp(-2 * SURE, 2 * SURE), -SURE)
-    grid = pictures.shape[-1]
-    return logits.view(len(pictures), grid, grid, -1).movedim(-1, 1)
+    scale = SURE / ((inner - outer) / 2).clamp_min(1e-3)
+    weight = ((found[1:] - found[0]) * scale / deviation[:, None]).T
+    bias = (found[0] - edge) * scale - weight @ middle
+    known = target.sum(0) >= SMALLEST_COVERAGE
+    return torch.where(known[:, None], weight, 0.0), torch.where(known, bias, -SURE)
+
+
+def guessed(pictures: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Logits (Q, L, g, g) of the guesses weight (Q, L, 256) and bias (Q, L), one of each for each picture (Q, 256, g, g)."""
+    logits = torch.einsum("qlc,qchw->qlhw", weight, pictures) + bias[..., None, None]
+    return logits.clamp(-2 * SURE, 2 * SURE)
 
 
 def _cells(maps: Tensor) -> Tensor:

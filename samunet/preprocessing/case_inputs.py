@@ -5,9 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+import torch
+
 from samunet.planning.tiles import TileFrame
 
 Pick = tuple[int, int]
+
+
+class Inputs(Protocol):
+    """What a network reads of a batch, by rows: a tensor (B, ...), or several that belong together."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, chosen: slice, /) -> Any: ...
+
+    def to(self, device: torch.device, /) -> Any:
+        """The same on `device`."""
+        ...
 
 
 class CaseInputs(Protocol):

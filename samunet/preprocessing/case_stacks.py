@@ -32,9 +32,6 @@ class Stacks:
         return Stacks(self.image.to(device), self.embeddings.to(device))
 
 
-Inputs = Tensor | Stacks  # what a network reads of a batch
-
-
 class CaseStacks:
     """Stacks of a case by (first slice, tile); see `CaseInputs`.
 

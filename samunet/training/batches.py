@@ -10,10 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from samunet.preprocessing.case_inputs import CaseInputs
-from samunet.preprocessing.case_stacks import Inputs
+from samunet.preprocessing.case_inputs import CaseInputs, Inputs
 from samunet.preprocessing.embeddings import read_across
-from samunet.training.sampling import LabelSlices, Sampler
+from samunet.training.sampling import LabelSlices, Pick, Sampler
 
 
 @dataclass(frozen=True)
@@ -50,9 +49,13 @@ class TileBatches:
         self._names, self._inputs, self._labels, self._sampler = names, inputs, labels, sampler
         self.seed = sampler.seed
 
+    def picks(self, iteration: int) -> list[Pick]:
+        """What the batch of `iteration` holds."""
+        return self._sampler.picks(iteration)
+
     def read(self, iteration: int) -> Batch:
         """The picked inputs and label values."""
-        picks = self._sampler.picks(iteration)
+        picks = self.picks(iteration)
         inputs = read_across([self._inputs[pick.case] for pick in picks], [(pick.plane, pick.tile) for pick in picks])
         targets = np.stack([self._labels[pick.case].tile(pick.plane, pick.tile) for pick in picks])
         return Batch(iteration, [self._names[pick.case] for pick in picks], inputs, torch.from_numpy(targets.astype(np.int64)))

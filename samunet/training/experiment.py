@@ -182,9 +182,9 @@ def _settings(
     section, encoder = context.encoder_plan, context.encoder
     found = variant_class(request.variant)
     kind = found if issubclass(found, TrainedVariant) else None
-    iterations: int | None = 0
-    if kind:
-        iterations = request.iterations or (kind.iterations(context) if request.minutes is None else None)
+    iterations: int | None = kind.iterations(context) if kind else 0  # 0: nothing is trained, whatever is asked for
+    if iterations:
+        iterations = request.iterations or (iterations if request.minutes is None else None)
     properties = {name: arrays.properties(name) for name in {*train, *val}}
     digests = {name: [each.image_digest, each.segmentation_digest] for name, each in properties.items()}
     weights = request.pretrained_weights
@@ -197,7 +197,7 @@ def _settings(
         plans=plans.plans_name,
         encoder=section.encoder,
         iterations=iterations,
-        minutes=request.minutes if kind else None,
+        minutes=request.minutes if iterations != 0 else None,
         batch_size=kind.batch_size(context) if kind else 0,
         learning_rate=kind.learning_rate if kind else 0.0,
         weight_decay=kind.weight_decay if kind else 0.0,

@@ -15,7 +15,7 @@ from torch.distributed._composable.replicate import replicate
 
 from samunet.console import progress
 from samunet.networks.processes import mine, rank, together, wait_for_all
-from samunet.preprocessing.case_stacks import Inputs
+from samunet.preprocessing.case_inputs import Inputs
 from samunet.preprocessing.read_ahead import read_ahead
 from samunet.training.batches import Batch, Batches
 from samunet.training.checkpoints import LATEST, Progress, load_latest, save_latest

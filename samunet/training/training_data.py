@@ -21,7 +21,9 @@ from samunet.training.patch_batches import PairBatches, PatchBatches
 from samunet.training.sampling import LabelSlices, Sampler
 from samunet.training.stack_augmentation import StackAugmentation
 from samunet.training.stack_batches import StackBatches
+from samunet.training.support import PromptedBatches, gather_support
 from samunet.variants.base import PatchVariant, PictureVariant, StackVariant, TrainedVariant
+from samunet.variants.fewshot import FewshotVariant
 
 
 def training_batches(experiment: Experiment, variant: TrainedVariant, run: dict[str, Any]) -> Batches:
@@ -40,7 +42,9 @@ def training_batches(experiment: Experiment, variant: TrainedVariant, run: dict[
     started = time.perf_counter()
     embeddings = experiment.embeddings(names)
     run["seconds"]["embeddings"] = run["seconds"].get("embeddings", 0.0) + time.perf_counter() - started
-    return _stacks(experiment, variant, embeddings) if isinstance(variant, StackVariant) else _tiles(experiment, embeddings)
+    if isinstance(variant, StackVariant):
+        return _stacks(experiment, variant, embeddings)
+    return _prompted(experiment, variant, embeddings) if isinstance(variant, FewshotVariant) else _tiles(experiment, embeddings)
 
 
 def pretraining_batches(experiment: Experiment, variant: PatchVariant) -> PairBatches:
@@ -69,6 +73,16 @@ def _stacks(experiment: Experiment, variant: StackVariant, embeddings: Mapping[s
     plan = experiment.plans.dataset
     augmentation = StackAugmentation(variant.stack, flat=plan.anisotropic or variant.stack.depth == 1)
     return StackBatches(list(embeddings), stacks, slices, sampler, variant.stack, augmentation)
+
+
+def _prompted(experiment: Experiment, variant: FewshotVariant, embeddings: Mapping[str, CaseInputs]) -> PromptedBatches:
+    """Gives the variant its support, too."""
+    slices, sampler = _sampled(experiment, embeddings)
+    names = list(embeddings)
+    support = gather_support(embeddings, dict(zip(names, slices, strict=True)), experiment.dataset.labels, experiment.section)
+    variant.set_support(support.embeddings, support.coverage, support.units, support.asking)
+    depths = [source.depth for source in embeddings.values()]
+    return PromptedBatches(TileBatches(names, list(embeddings.values()), slices, sampler), names, depths)
 
 
 def _sampled(experiment: Experiment, inputs: Mapping[str, CaseInputs]) -> tuple[list[LabelSlices], Sampler]:

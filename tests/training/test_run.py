@@ -19,6 +19,7 @@ from samunet.errors import UserError
 from samunet.files import read_json, write_json
 from samunet.inference.model_folder import load_model
 from samunet.inference.predict_folder import PredictionSettings, predict_folder
+from samunet.networks.untrained import untrained_state
 from samunet.planning.plans import Plans
 from samunet.training import run as run_module
 from samunet.training.checkpoints import save_latest
@@ -103,7 +104,7 @@ def test_interrupted_in_training_and_in_validation_ends_with_the_same_bytes(fini
     assert [json.loads(line)["iteration"] for line in (final / "log.jsonl").read_text().splitlines()] == [50, 60]
 
 
-@pytest.mark.parametrize("variant", ["hybrid", "unet", "unet_simclr", "autosam_full", "lora"])
+@pytest.mark.parametrize("variant", ["fewshot", "hybrid", "unet", "unet_simclr", "autosam_full", "lora"])
 def test_networks_resume_to_the_same_bytes_and_predict_what_they_validated(variant: str, paths, tmp_path, monkeypatch) -> None:
     request = dataclasses.replace(REQUEST, variant=variant, iterations=4)
     undisturbed = dataclasses.replace(paths, results=tmp_path / "undisturbed")
@@ -122,6 +123,17 @@ def test_networks_resume_to_the_same_bytes_and_predict_what_they_validated(varia
     predicted, validated = (sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "c1.nii.gz")))
                             for folder in (tmp_path / "predicted", model(paths, variant) / "fold_0" / "validation"))
     np.testing.assert_array_equal(predicted, validated)
+
+
+def test_in_context_trains_nothing_however_long_it_is_asked_to(paths) -> None:
+    start(dataclasses.replace(REQUEST, variant="in_context", iterations=None, minutes=3.0), paths)
+    folder = model(paths, "in_context") / "fold_0"
+    run, weights = read_json(folder / "run.json"), load_file(folder / "checkpoint_final.safetensors")
+    assert (run["settings"]["iterations"], run["settings"]["minutes"]) == (0, None)
+    decoder = {name: tensor for name, tensor in untrained_state().items() if name.startswith("mask_decoder.")}
+    assert decoder and all(np.array_equal(weights[name.replace("mask_decoder", "decoder")], tensor.numpy()) for name, tensor in decoder.items())
+    assert weights["content"].shape[1:] == (2, 2, 256) and set(weights["units"].tolist()) == {0, 1, 2}
+    assert len(read_json(folder / "validation" / "summary.json")["metric_per_case"]) == 2
 
 
 def test_c_on_a_finished_run_says_so_and_on_another_names_the_difference(paths, capsys) -> None:

@@ -1,0 +1,123 @@
+"""SAM's mask decoder, asked for each class by the embeddings of labelled regions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from samunet.networks.in_context import guess_map, guessed, region_tokens
+from samunet.networks.mask_decoding import decode_masks
+from samunet.networks.prompts import NO_POINT, SURE, Prompts
+from samunet.networks.sam import build_mask_decoder, build_prompt_encoder
+from samunet.planning.encoder_spec import EMBEDDING_CHANNELS
+
+SUPPORT = ("content", "kinds", "units", "weight", "bias")
+
+
+class Fewshot(nn.Module):
+    """Embeddings (B, D, g, g) -> logits (B, K, 4g, 4g): one pass of the decoder for each class, prompted by the support.
+
+    Inspired by Xie et al., "SAM Fewshot Finetuning" (WACV 2024; no code; pooling, tokens, loss and schedule are not published):
+    the encoder is frozen, embeddings of annotated regions from a few labelled slices take the place of a user's prompts, and
+    the mask decoder alone is trained. What is ours:
+
+    - Each support slice gives a token for the region (its mean) and one for the rest, with SAM's embeddings of a foreground and
+      a background point as their types, trained further, and no position.
+    - A ridge regression from all cells of the support guesses each class; the guess is SAM's mask prompt, see `in_context`.
+    - In training, support of the picture's own case is left out (of its own part, where there is one case), tokens are dropped
+      at random, and some pictures ask without the guess.
+    - The background's logit is a trained constant; classes compete by softmax. Regions have logits of their own.
+
+    Several separately encoded channels are averaged.
+
+    Arguments:
+        prompted: classes that are asked for. background: whether a constant channel comes before them.
+        input_size: pixels of the encoder's input.
+        sam_state: SAM's checkpoint to start from; without decoder weights the start is random.
+    """
+
+    content: Tensor
+    kinds: Tensor
+    units: Tensor
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(
+        self, prompted: int, background: bool, input_size: int, sam_state: Mapping[str, Tensor], *, dropped: float, unmasked: float
+    ) -> None:
+        super().__init__()
+        self.dropped, self.unmasked = dropped, unmasked
+        self.decoder, self.prompts = build_mask_decoder(), build_prompt_encoder(input_size)
+        for module, prefix in ((self.decoder, "mask_decoder."), (self.prompts, "prompt_encoder.")):
+            part = {name.removeprefix(prefix): tensor for name, tensor in sam_state.items() if name.startswith(prefix)}
+            if part:
+                module.load_state_dict(part)
+        # The masks for ambiguous prompts, the rating and what boxes are told by have no loss.
+        for unused in (self.decoder.iou_prediction_head, *self.decoder.output_hypernetworks_mlps[1:],
+                       *self.prompts.point_embeddings[2:]):
+            unused.requires_grad_(False)
+        self.background = nn.Parameter(torch.zeros(1)) if background else None
+        # No support yet.
+        self.register_buffer("content", torch.zeros(0, prompted, 2, EMBEDDING_CHANNELS))
+        self.register_buffer("kinds", torch.zeros(0, prompted, 2, dtype=torch.long))
+        self.register_buffer("units", torch.zeros(0, dtype=torch.long))
+        self.register_buffer("weight", _no_guess(prompted)[0][None])
+        self.register_buffer("bias", _no_guess(prompted)[1][None])
+
+    @torch.no_grad()
+    def set_support(self, embeddings: Tensor, coverage: Tensor, units: Tensor, asking: Tensor) -> None:
+        """Ask by these regions from now on.
+
+        Arguments:
+            embeddings: labelled pictures, float32 (S, D, g, g).
+            coverage: share of each cell that each class covers, float32 (S, K, g, g).
+            units: int64 (S,), from 0 on: support of one unit is left out together.
+            asking: int64 (T,), the pictures whose regions become tokens; the guess is made from all.
+        """
+        embeddings = joined(embeddings)
+        tokens = [region_tokens(embeddings[asking], coverage[asking, label]) for label in range(coverage.shape[1])]
+        self.content = torch.stack([content for content, _ in tokens], 1)  # (T, K, 2, 256)
+        self.kinds = torch.stack([kinds for _, kinds in tokens], 1)
+        self.units = units[asking]
+        # One guess without each unit, then one from all: -1 finds the last.
+        left = [units != unit for unit in range(int(units.max()) + 1)] + [torch.ones_like(units, dtype=torch.bool)]
+        maps = [guess_map(embeddings[kept], coverage[kept]) if bool(kept.any()) else _no_guess(coverage.shape[1]) for kept in left]
+        self.weight, self.bias = (torch.stack([each[part] for each in maps]) for part in (0, 1))
+
+    def forward(self, embeddings: Tensor, units: Tensor) -> Tensor:
+        """`units` int64 (B,): whose support is left out, -1 for none."""
+        pictures = joined(embeddings)
+        prompts = self._asked(units, guessed(pictures, self.weight[units], self.bias[units]))
+        classes = self.content.shape[1]
+        sparse, dense = prompts.encode(self.prompts)
+        masks, _ = decode_masks(self.decoder, pictures.repeat_interleave(classes, 0), self.prompts.get_dense_pe(), sparse, dense)
+        logits = masks[:, 0].unflatten(0, (len(pictures), classes))
+        if self.background is None:
+            return logits
+        return torch.cat([self.background.view(1, 1, 1, 1).expand(len(logits), 1, *logits.shape[2:]), logits], 1)
+
+    def _asked(self, units: Tensor, guesses: Tensor) -> Prompts:
+        """One prompt for each picture and class, the classes of a picture beside each other."""
+        batch, classes, side = len(units), guesses.shape[1], 4 * guesses.shape[-1]
+        kept = self.units != units[:, None]  # (B, T)
+        masked = torch.ones(batch, dtype=torch.bool, device=units.device)
+        if self.training:
+            kept = kept & (torch.rand(kept.shape, device=units.device) >= self.dropped)
+            masked = torch.rand(batch, device=units.device) >= self.unmasked
+        kinds = torch.where(kept[:, :, None, None], self.kinds, NO_POINT)  # (B, T, K, 2)
+        content = self.content * (kinds != NO_POINT)[..., None]
+        masks = interpolate(guesses, (side, side), mode="bilinear", align_corners=False)
+        return Prompts(content.transpose(1, 2).flatten(2, 3).flatten(0, 1), kinds.transpose(1, 2).flatten(2, 3).flatten(0, 1),
+                       masks.flatten(0, 1)[:, None], masked.repeat_interleave(classes))
+
+
+def joined(embeddings: Tensor) -> Tensor:
+    """Embeddings (B, n * 256, g, g) of n channels that were encoded alone -> their mean (B, 256, g, g)."""
+    return embeddings.unflatten(1, (-1, EMBEDDING_CHANNELS)).mean(1)
+
+
+def _no_guess(classes: int) -> tuple[Tensor, Tensor]:
+    return torch.zeros(classes, EMBEDDING_CHANNELS), torch.full((classes,), -SURE)

@@ -1,0 +1,122 @@
+"""The labelled regions by which a few-shot network asks: which slices they are taken from, and what is left out in training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate, pad
+
+from samunet.dataset.labels import LabelSpace
+from samunet.errors import UserError
+from samunet.planning.encoder_spec import PATCH_SIZE
+from samunet.planning.plans import EncoderPlan
+from samunet.preprocessing.case_inputs import CaseInputs
+from samunet.preprocessing.prompted import Prompted
+from samunet.preprocessing.views import case_and_view
+from samunet.training.batches import Batch, TileBatches
+from samunet.training.sampling import LabelSlices
+
+MOST_CASES = 16
+ASKING = 16  # labelled tiles whose regions become tokens, over all cases
+PARTS = 4  # of a single case: a picture is not asked about by its own quarter of the slices
+
+
+@dataclass(frozen=True)
+class Support:
+    """What `networks.fewshot.Fewshot.set_support` takes."""
+
+    embeddings: Tensor
+    coverage: Tensor
+    units: Tensor
+    asking: Tensor
+
+
+def gather_support(
+    inputs: Mapping[str, CaseInputs], labels: Mapping[str, LabelSlices], space: LabelSpace, plan: EncoderPlan
+) -> Support:
+    """The tiles of the first 16 clean cases that hold a class; of them 16 in all ask, spread over position and size.
+
+    Arguments:
+        inputs: embeddings of the cases by name. labels: their labels.
+
+    Raises:
+        UserError: none of them shows a class.
+    """
+    names = [name for name in inputs if case_and_view(name)[1] is None][:MOST_CASES]
+    each = max(1, ASKING // len(names))
+    embeddings, coverage, units, asking, count = [], [], [], [], 0
+    for name in names:
+        planes, tiles = np.nonzero(labels[name].presence.any(0))
+        if not len(planes):
+            continue
+        picks = [(int(plane), int(tile)) for plane, tile in zip(planes, tiles, strict=True)]
+        embeddings.append(inputs[name].read(picks))
+        shares = cell_shares(np.stack([labels[name].tile(*pick) for pick in picks]), space, plan)
+        coverage.append(shares)
+        units += [unit_of(name, plane, names, inputs[name].depth) for plane, _ in picks]
+        areas = shares.sum((2, 3)).numpy()
+        places = np.column_stack([planes / max(inputs[name].depth - 1, 1), areas / areas.max(0).clip(1)])
+        asking += [count + chosen for chosen in spread(places, each)]
+        count += len(picks)
+    if not embeddings:
+        raise UserError("A few-shot model needs a training case that shows a class.", where=", ".join(names),
+                        found="labels without any", mend="Choose other cases: another fold, --draw or --shots.")
+    return Support(torch.cat(embeddings), torch.cat(coverage), torch.tensor(units), torch.tensor(asking))
+
+
+def unit_of(name: str, plane: int, names: Sequence[str], depth: int) -> int:
+    """What is left out together with a picture: its case, by its place in `names`; of a single case a quarter of the slices.
+
+    -1 for a case that is not in the support.
+    """
+    case = case_and_view(name)[0]
+    if case not in names:
+        return -1
+    return names.index(case) if len(names) > 1 else plane * PARTS // depth
+
+
+def cell_shares(tiles: np.ndarray, space: LabelSpace, plan: EncoderPlan) -> Tensor:
+    """Share of each cell that each class covers, float32 (B, F, g, g), of tiles of label values int16 (B, rows, columns)."""
+    masks = np.stack([space.mask(tiles, label) for label in space.foreground], axis=1)
+    rows, columns = plan.tile_shape
+    side, grid = max(rows, columns), plan.input_size // PATCH_SIZE
+    square = pad(torch.from_numpy(masks).float(), (0, side - columns, 0, side - rows))
+    # Cells do not end where voxels do: by the pixels of the encoder's input, which cells divide evenly.
+    pixels = interpolate(square, (plan.input_size, plan.input_size), mode="nearest-exact")
+    return interpolate(pixels, (grid, grid), mode="area")
+
+
+def spread(places: np.ndarray, count: int) -> list[int]:
+    """`count` of `places` (N, d) that lie far from each other: first the one with the largest sum, then always the farthest."""
+    chosen = [int(places.sum(1).argmax())]
+    while len(chosen) < min(count, len(places)):
+        distances = np.linalg.norm(places[:, None] - places[chosen], axis=2).min(1)
+        chosen.append(int(distances.argmax()))
+    return chosen
+
+
+class PromptedBatches:
+    """Batches of tiles, each with the unit of the support that must not ask about it.
+
+    Arguments:
+        tiles: the batches.
+        names: of the cases, as `tiles` has them.
+        depths: slices of each.
+    """
+
+    def __init__(self, tiles: TileBatches, names: Sequence[str], depths: Sequence[int]) -> None:
+        self._tiles, self._names, self._depths = tiles, names, depths
+        self._support = [name for name in names if case_and_view(name)[1] is None][:MOST_CASES]
+        self.seed = tiles.seed
+
+    def read(self, iteration: int) -> Batch:
+        """The batch of `iteration`."""
+        batch = self._tiles.read(iteration)
+        units = [unit_of(self._names[pick.case], pick.plane, self._support, self._depths[pick.case])
+                 for pick in self._tiles.picks(iteration)]
+        assert isinstance(batch.inputs, Tensor)
+        return Batch(iteration, batch.names, Prompted(batch.inputs, torch.tensor(units)), batch.segmentation)

@@ -1,0 +1,56 @@
+"""`fewshot` and `in_context`: SAM's decoder asked by labelled regions, trained on them or as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from samunet.networks.fewshot import SUPPORT, Fewshot
+from samunet.preprocessing.prompted import Prompted
+from samunet.variants.base import EmbeddingVariant, VariantContext, tile_logits
+
+DROPPED, UNMASKED = 0.3, 0.2
+
+
+class FewshotVariant(EmbeddingVariant):
+    """Trains `networks.fewshot`, where source and deviations are told; its support is part of the model, images are not."""
+
+    learning_rate: ClassVar[float] = 5e-4
+
+    def build_network(self) -> nn.Module:
+        context, background = self.context, not self.labels.has_regions
+        return Fewshot(self.labels.channels - background, background, context.encoder_plan.input_size, context.sam_state,
+                       dropped=DROPPED, unmasked=UNMASKED)
+
+    def set_support(self, embeddings: Tensor, coverage: Tensor, units: Tensor, asking: Tensor) -> None:
+        """Ask by these regions from now on; see `Fewshot.set_support`."""
+        self.fewshot.set_support(embeddings, coverage, units, asking)
+
+    @property
+    def fewshot(self) -> Fewshot:
+        """The network."""
+        assert isinstance(self.network, Fewshot)
+        return self.network
+
+    def logits(self, inputs: Tensor) -> Tensor:
+        """Embeddings (B, D, g, g) -> logits (B, K, rows, columns), asked by the whole support."""
+        return self.outputs(Prompted(inputs, torch.full((len(inputs),), -1, device=inputs.device)))
+
+    def outputs(self, inputs: Prompted) -> Tensor:
+        return tile_logits(self.network(inputs.embeddings, inputs.units), self.context.encoder_plan)
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        for name in SUPPORT:  # as large as what was trained with
+            setattr(self.network, name, torch.empty_like(state[name], device=next(self.network.parameters()).device))
+        super().load_state(state)
+
+
+class InContextVariant(FewshotVariant):
+    """The same network as SAM's checkpoint has it: nothing is trained, the labelled regions ask."""
+
+    @classmethod
+    def iterations(cls, context: VariantContext) -> int:
+        return 0

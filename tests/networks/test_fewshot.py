@@ -1,0 +1,110 @@
+"""What the few-shot network asks by: parity with in-context prompts, what is left out, and which class is which."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from samunet.networks.fewshot import Fewshot, joined
+from samunet.networks.in_context import region_prompts
+from samunet.networks.mask_decoding import decode_masks
+
+GRID, CLASSES = 4, 2
+
+
+def network(background: bool = True) -> Fewshot:
+    torch.manual_seed(0)
+    return Fewshot(CLASSES, background, 16 * GRID, {}, dropped=0.5, unmasked=0.5).eval()
+
+
+def support(seed: int = 0, pictures: int = 6) -> tuple[Tensor, Tensor]:
+    random = torch.Generator().manual_seed(seed)
+    coverage = (torch.rand(pictures, CLASSES, GRID, GRID, generator=random) > 0.7).float()
+    embeddings = torch.randn(pictures, 256, GRID, GRID, generator=random)
+    embeddings[:, :CLASSES] += 3 * coverage
+    return embeddings, coverage
+
+
+UNITS = torch.tensor([0, 0, 1, 1, 2, 2])
+ALL = torch.arange(6)
+
+
+@torch.no_grad()
+def test_a_picture_is_asked_about_as_in_context() -> None:
+    made, (embeddings, coverage), pictures = network(background=False), support(), torch.randn(3, 256, GRID, GRID)
+    made.set_support(embeddings, coverage, UNITS, ALL)
+    logits = made(pictures, torch.full((3,), -1))
+    for label, prompts in enumerate(region_prompts(embeddings, coverage, pictures)):
+        sparse, dense = prompts.encode(made.prompts)
+        expected, _ = decode_masks(made.decoder, pictures, made.prompts.get_dense_pe(), sparse, dense)
+        torch.testing.assert_close(logits[:, label], expected[:, 0], atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_what_is_left_out_changes_nothing() -> None:
+    made, (embeddings, coverage), picture = network(), support(), torch.randn(1, 256, GRID, GRID)
+    made.set_support(embeddings, coverage, UNITS, ALL)
+    before = {unit: made(picture, torch.tensor([unit])) for unit in (0, 1)}
+    other, elsewhere = support(seed=1)
+    made.set_support(torch.cat([other[:2], embeddings[2:]]), torch.cat([elsewhere[:2], coverage[2:]]), UNITS, ALL)
+    after = {unit: made(picture, torch.tensor([unit])) for unit in (0, 1)}
+    assert torch.equal(before[0], after[0])
+    assert not torch.allclose(before[1], after[1], atol=1e-3)
+
+
+@torch.no_grad()
+def test_classes_that_change_places_in_the_support_change_places_in_the_answer() -> None:
+    made, (embeddings, coverage), picture = network(), support(), torch.randn(2, 256, GRID, GRID)
+    units = torch.tensor([-1, 1])
+    made.set_support(embeddings, coverage, UNITS, ALL)
+    logits = made(picture, units)
+    made.set_support(embeddings, coverage.flip(1), UNITS, ALL)
+    torch.testing.assert_close(made(picture, units)[:, 1:], logits[:, 1:].flip(1))
+
+
+@torch.no_grad()
+def test_the_background_is_a_constant_before_the_classes_and_regions_have_none() -> None:
+    made = network()
+    made.background += 0.75
+    logits = made(torch.randn(2, 256, GRID, GRID), torch.tensor([-1, -1]))
+    assert logits.shape == (2, 1 + CLASSES, 4 * GRID, 4 * GRID) and (logits[:, 0] == 0.75).all()
+    assert network(background=False)(torch.randn(2, 256, GRID, GRID), torch.tensor([-1, -1])).shape[1] == CLASSES
+
+
+@torch.no_grad()
+def test_one_unit_alone_leaves_nothing_to_ask_by() -> None:
+    made, (embeddings, coverage) = network(), support()
+    made.set_support(embeddings, coverage, torch.zeros(6, dtype=torch.long), ALL)
+    pictures = torch.randn(2, 256, GRID, GRID)
+    alone = made(pictures, torch.zeros(2, dtype=torch.long))
+    torch.testing.assert_close(alone[:, 1], alone[:, 2])  # nothing tells the classes apart
+    assert not torch.allclose(made(pictures, torch.tensor([-1, -1]))[:, 1], alone[:, 1], atol=1e-3)
+
+
+def test_everything_that_is_meant_to_train_has_a_gradient_and_the_rest_stands_still() -> None:
+    made, (embeddings, coverage) = network().train(), support()
+    made.set_support(embeddings, coverage, UNITS, ALL)
+    torch.manual_seed(1)
+    made(torch.randn(8, 256, GRID, GRID), UNITS[[0, 1, 2, 3, 4, 5, 0, 1]]).square().mean().backward()
+    without = {name for name, each in made.named_parameters() if each.requires_grad and each.grad is None}
+    assert without == set()
+    assert {name.split(".")[1] for name, each in made.named_parameters() if not each.requires_grad} == {
+        "iou_prediction_head", "output_hypernetworks_mlps", "point_embeddings"}
+
+
+def test_dropping_is_for_training_alone() -> None:
+    made, (embeddings, coverage), pictures = network(), support(), torch.randn(2, 256, GRID, GRID)
+    made.set_support(embeddings, coverage, UNITS, ALL)
+    all_of_it = torch.tensor([-1, -1])
+    with torch.no_grad():
+        assert torch.equal(made(pictures, all_of_it), made(pictures, all_of_it))
+        made.train()
+        torch.manual_seed(0)
+        assert not torch.allclose(made(pictures, all_of_it), made(pictures, all_of_it), atol=1e-3)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_channels_that_were_encoded_alone_are_averaged(channels: int) -> None:
+    embeddings = torch.arange(channels).repeat_interleave(256).view(1, -1, 1, 1).float()
+    assert (joined(embeddings) == (channels - 1) / 2).all() and joined(embeddings).shape == (1, 256, 1, 1)
