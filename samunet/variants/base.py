@@ -47,7 +47,7 @@ class VariantContext:
 
 
 class Variant(ABC):
-    """A named way to segment. Subclasses are `TrainedVariant` (by gradient) or `Comparator` (fitted at once)."""
+    """A named way to segment: a `TrainedVariant` (by gradient), a `Comparator` (fitted at once) or a `PromptedVariant`."""
 
     def __init__(self, context: VariantContext) -> None:
         self.context = context
