@@ -87,7 +87,7 @@ class Prompted:
             row, column = np.unravel_index(distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1].argmax(), mask.shape)
             places.append([column + 0.5, row + 0.5])
         # SAM counts from pixel centres and adds the half itself.
-        return point_prompts(torch.tensor(places) * self.pixels - 0.5, self.prompts)
+        return point_prompts(torch.tensor(places)[:, None] * self.pixels - 0.5, self.prompts)
 
     def coverage(self, masks: np.ndarray) -> Tensor:
         """Share of each cell, float (B, F, g, g), that masks bool (B, F, rows, columns) cover."""

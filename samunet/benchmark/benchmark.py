@@ -20,7 +20,7 @@ from samunet.dataset.paths import Paths, find_dataset
 from samunet.errors import UserError
 from samunet.files import make_folder, write_json, write_text
 from samunet.planning.groups import kept_groups
-from samunet.variants.registry import entry
+from samunet.variants.registry import check_prompts, entry
 from samunet.workers import default_workers
 
 REFERENCE = "label_prior"
@@ -43,12 +43,13 @@ def run_benchmark(
         nnunet_results: folders of models that nnU-Net has trained already, see `import_results`.
 
     Raises:
-        UserError: unknown dataset or variant, nnU-Net without a length, and see `import_results` and `run_on_dask`. A job's own
-            fault is told in the tables instead.
+        UserError: unknown dataset or variant, nnU-Net without a length, a variant without its prompts, and see `import_results`
+            and `run_on_dask`. A job's own fault is told in the tables instead.
     """
     for variant in benchmark.variants:
         if not variant.startswith(NNUNET):
-            entry(variant)
+            if entry(variant).prompts:
+                check_prompts(variant, benchmark.oracle_prompts is not None)
         elif benchmark.iterations is None and benchmark.minutes_network is None:
             raise UserError("nnU-Net must be told how long to train.", where="--nnunet", found="neither iterations nor minutes",
                             mend="Give --minutes_network or --iterations.")
@@ -65,7 +66,7 @@ def run_benchmark(
     for result in results:
         _accumulate(benchmark, result, paths, dataset.file_ending)
     results += imported
-    reference = reference or REFERENCE
+    reference = next((each.method for each in results if reference == each.variant), reference or REFERENCE)
     rows = list(summary_rows(results, compare(results, reference, groups), groups))
     folder = make_folder(paths.results / dataset.name / "benchmark")
     write_text(folder / "cases.csv", cases_csv(results))
@@ -95,7 +96,7 @@ def _outcomes(
 def _accumulate(benchmark: Benchmark, result: Result, paths: Paths, file_ending: str) -> None:
     """nnU-Net's folder of all folds for each whole draw."""
     for draw in result.cases:
-        model = benchmark.folder(Job(result.method, benchmark.folds[0], result.shots, draw), paths).parent
+        model = benchmark.folder(Job(result.variant, benchmark.folds[0], result.shots, draw), paths).parent
         accumulate(model, benchmark.folds, file_ending)
 
 

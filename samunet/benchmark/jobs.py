@@ -44,6 +44,7 @@ class Benchmark:
         draws: how many draws of each number of shots; of all cases there is one.
         minutes_head, minutes_network: of training a head, and a network; None takes the variant's own length.
         iterations: the same count for every job, which excludes minutes.
+        oracle_prompts: kind of the prompts from the ground truth, for those variants that answer prompts.
     """
 
     dataset: str
@@ -58,6 +59,7 @@ class Benchmark:
     minutes_head: float | None = None
     minutes_network: float | None = None
     iterations: int | None = None
+    oracle_prompts: str | None = None
 
     def jobs(self) -> Iterator[Job]:
         """All jobs; those of few shots first, and every variant of a setting beside the others."""
@@ -70,8 +72,9 @@ class Benchmark:
     def request(self, job: Job) -> Request:
         """The job as `samunet_train` would be asked for it."""
         minutes = None if self.iterations else self._minutes(job.variant)
+        prompted = not job.variant.startswith(NNUNET) and entry(job.variant).prompts
         return Request(self.dataset, job.variant, job.fold, self.encoder, self.plans_name, self.iterations, minutes, job.shots,
-                       job.draw, self.seed, device=self.device)
+                       job.draw, self.seed, device=self.device, oracle_prompts=self.oracle_prompts if prompted else None)
 
     def folder(self, job: Job, paths: Paths) -> Path:
         """Where the job's finished fold lies."""

@@ -76,7 +76,7 @@ def _sections(
 def _curves(benchmark: Benchmark, results: Sequence[Result], paths: Paths) -> dict[str, list[dict[str, float]]]:
     found = {}
     for result in results:
-        log = benchmark.folder(Job(result.method, benchmark.folds[0], result.shots, 0), paths) / "log.jsonl"
+        log = benchmark.folder(Job(result.variant, benchmark.folds[0], result.shots, 0), paths) / "log.jsonl"
         if log.is_file():
             found[result.method] = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     return found

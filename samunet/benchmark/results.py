@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PureWindowsPath
 from typing import Any
@@ -26,12 +26,14 @@ class Result:
     """One method at one number of shots.
 
     Arguments:
-        method: a variant's name, nnU-Net's configuration as `nnunet_2d`, or the name of an imported model's folder.
+        method: what tables call it: a variant's name, with `(oracle <kind>)` behind it where it was told of the ground truth;
+            nnU-Net's configuration as `nnunet_2d`; or the name of an imported model's folder.
         shots: None for all cases.
         cases: draw -> the cases of all its finished folds.
         runs: (draw, fold) -> the content of run.json; none of an imported model.
         missing: what was asked for and is not there, in words.
         segmentations: draw -> case -> the folder that holds its predicted segmentation, for cases that have one.
+        variant: the name that its jobs have; empty of an imported model, which has none.
     """
 
     method: str
@@ -40,6 +42,7 @@ class Result:
     runs: dict[tuple[int, str], dict[str, Any]]
     missing: tuple[str, ...] = field(default=())
     segmentations: dict[int, dict[str, Path]] = field(default_factory=dict)
+    variant: str = ""
 
     def scores(self, draw: int, metric: str, label: str | None = None) -> dict[str, float]:
         """Case -> value of `metric` for class key `label`, or the mean over classes where it is defined; NaN where in none."""
@@ -63,12 +66,12 @@ def gather(benchmark: Benchmark, paths: Paths, faults: Mapping[Job, str], file_e
     settings: dict[tuple[str, int | None], list[Job]] = {}
     for job in benchmark.jobs():
         settings.setdefault((job.variant, job.shots), []).append(job)
-    return [_result(benchmark, paths, method, shots, jobs, faults, file_ending)
-            for (method, shots), jobs in settings.items()]
+    return [_result(benchmark, paths, variant, shots, jobs, faults, file_ending)
+            for (variant, shots), jobs in settings.items()]
 
 
 def _result(
-    benchmark: Benchmark, paths: Paths, method: str, shots: int | None, jobs: Sequence[Job], faults: Mapping[Job, str],
+    benchmark: Benchmark, paths: Paths, variant: str, shots: int | None, jobs: Sequence[Job], faults: Mapping[Job, str],
     file_ending: str,
 ) -> Result:
     runs, missing = {}, []
@@ -89,7 +92,13 @@ def _result(
                 of_fold = read_cases(folder, file_ending)
                 cases[draw] |= of_fold
                 segmentations[draw] |= dict.fromkeys(of_fold, folder)
-    return Result(method, shots, cases, runs, tuple(missing), segmentations)
+    return Result(marked(variant, runs.values()), shots, cases, runs, tuple(missing), segmentations, variant)
+
+
+def marked(variant: str, runs: Iterable[Mapping[str, Any]]) -> str:
+    """The variant's name as tables show it: `sam_zeroshot (oracle point)` where a run was told of the ground truth."""
+    kinds = sorted({run["settings"].get("oracle_prompts") or "" for run in runs} - {""})
+    return f"{variant} (oracle {', '.join(kinds)})" if kinds else variant
 
 
 def read_cases(validation: Path, file_ending: str) -> Cases:

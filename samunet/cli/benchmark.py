@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from samunet.cli.main import command
-from samunet.cli.options import DEFAULT_PLANS_NAME, add_encoder, add_paths, encoder_of, paths_of
+from samunet.cli.options import DEFAULT_PLANS_NAME, add_encoder, add_oracle_prompts, add_paths, encoder_of, paths_of
 from samunet.console import result
 from samunet.variants.registry import VARIANTS
 
@@ -28,12 +28,14 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("-d", dest="dataset", required=True, metavar="ID", help="id or name of a planned dataset")
-    parser.add_argument("--variants", nargs="+", metavar="NAME", default=list(VARIANTS), help="default: every variant")
+    parser.add_argument("--variants", nargs="+", metavar="NAME",
+                        help="default: every variant; those that answer prompts only with --oracle_prompts")
     parser.add_argument("--nnunet", nargs="+", metavar="CONFIGURATION", default=[], choices=("2d", "3d_fullres"),
                         help="also real nnU-Net, cut to the same budget: 2d, 3d_fullres (extra [nnunet])")
     parser.add_argument("--nnunet_results", nargs="+", type=Path, metavar="FOLDER", default=[],
                         help="also what nnU-Net has reached already: folders <trainer>__<plans>__<configuration> of models "
                              "that were trained on the same folds of all cases")
+    add_oracle_prompts(parser)
     parser.add_argument("--folds", nargs="+", metavar="N", default=["0", "1", "2", "3", "4"], help="default: 0 1 2 3 4")
     parser.add_argument("--shots", nargs="+", type=shots, metavar="K", default=[None],
                         help="numbers of labelled training cases, or all (default: all)")
@@ -72,11 +74,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from samunet.benchmark.report import command_of
     from samunet.cli.train import default_device
 
+    variants = options.variants or [name for name, known in VARIANTS.items() if options.oracle_prompts or not known.prompts]
     benchmark = Benchmark(
-        dataset=options.dataset, variants=(*options.variants, *(f"nnunet_{name}" for name in options.nnunet)),
+        dataset=options.dataset, variants=(*variants, *(f"nnunet_{name}" for name in options.nnunet)),
         folds=tuple(options.folds), shots=tuple(options.shots), draws=options.draws, encoder=options.encoder,
         plans_name=options.plans_name, device=options.device or default_device(), seed=options.seed,
-        minutes_head=options.minutes_head, minutes_network=options.minutes_network, iterations=options.iterations)
+        minutes_head=options.minutes_head, minutes_network=options.minutes_network, iterations=options.iterations,
+        oracle_prompts=options.oracle_prompts)
     folder = run_benchmark(benchmark, paths_of(options), workers=options.workers, scheduler=options.scheduler,
                            reference=options.reference, nnunet_results=options.nnunet_results,
                            command=command_of(sys.argv[1:] if arguments is None else arguments))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from samunet.console import say
 from samunet.planning.cache_rules import CACHE_DTYPES, DEFAULT_CACHE_DTYPE
 from samunet.planning.encoder_spec import DEFAULT_ENCODER
+from samunet.preprocessing.prompt_kinds import DEFAULT_KIND, PROMPT_KINDS
 
 if TYPE_CHECKING:
     from samunet.dataset.paths import Paths
@@ -97,6 +98,18 @@ def encoder_of(options: argparse.Namespace) -> EncoderSpec:
     if line := announce(spec):
         say(line)
     return spec
+
+
+def add_oracle_prompts(parser: argparse._ActionsContainer) -> None:
+    """`--oracle_prompts [KIND]`, as `options.oracle_prompts`: a kind of PROMPT_KINDS, or None."""
+    parser.add_argument(
+        "--oracle_prompts",
+        nargs="?",
+        const=DEFAULT_KIND,
+        choices=list(PROMPT_KINDS),
+        help=f"take prompts from the ground truth, and mark the result as oracle (KIND if none is named: {DEFAULT_KIND}): "
+        + "; ".join(f"{kind}, {told}" for kind, told in PROMPT_KINDS.items()),
+    )
 
 
 def add_plans_name(parser: argparse.ArgumentParser) -> None:

@@ -46,6 +46,8 @@ def parser() -> argparse.ArgumentParser:
                         help="distance of neighbouring tiles as a fraction of the tile (default: the plans', 0.5)")
     parser.add_argument("-num_parts", type=at_least_one, default=1, metavar="N", help="split the cases into N parts")
     parser.add_argument("-part_id", type=int, default=0, metavar="K", help="which part to predict, from 0")
+    parser.add_argument("--prompts", type=Path, metavar="FILE",
+                        help="points and boxes of every case, for variants that answer prompts (documentation/prompts.md)")
     parser.add_argument("-device", metavar="NAME", help="cpu, cuda or mps (default: cuda if there is one)")
     add_paths(parser)
     return parser
@@ -61,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from samunet.networks.checkpoints import announce
 
     settings = PredictionSettings(options.save_probabilities, options.continue_prediction, options.tta, options.step_size,
-                                  options.num_parts, options.part_id)
+                                  options.num_parts, options.part_id, options.prompts)
     folder = options.model or find_model(
         paths_of(options).results, dataset=options.dataset, variant=options.variant, plans_name=options.plans_name,
         encoder=options.encoder, shots=options.shots, draw=options.draw,

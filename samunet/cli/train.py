@@ -13,6 +13,7 @@ from samunet.cli.main import command
 from samunet.cli.options import (
     DEFAULT_PLANS_NAME,
     add_encoder,
+    add_oracle_prompts,
     add_paths,
     add_workers,
     encoder_of,
@@ -26,6 +27,7 @@ EPILOG = """examples:
   samunet_train 4 cnn_head 0                       fold 0, length from the plans
   samunet_train 4 autosam 0 --shots 5 --draw 1     five labelled cases
   samunet_train 4 cnn_head all --minutes 3         all cases, three minutes
+  samunet_train 4 sam_zeroshot 0 --oracle_prompts  nothing is trained; a point for each slice and class, from the labels
   samunet_train --list                             the variants"""
 
 
@@ -63,6 +65,11 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of weights and batches (default: 0)")
     parser.add_argument("-pretrained_weights", type=Path, metavar="FILE",
                         help="start from a checkpoint_final.safetensors of the same variant")
+    prompts = parser.add_mutually_exclusive_group()
+    prompts.add_argument("--prompts", type=Path, metavar="FILE",
+                         help="points and boxes of the validation cases, for variants that answer prompts "
+                              "(documentation/prompts.md)")
+    add_oracle_prompts(prompts)
     sitting = parser.add_mutually_exclusive_group()
     sitting.add_argument("--c", action="store_true", dest="must_continue",
                          help="continue a run; refuse if there is none of the same settings")
@@ -102,6 +109,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         pretrained_weights=options.pretrained_weights,
         device=options.device or default_device(),
         probabilities=options.npz,
+        prompts=options.prompts,
+        oracle_prompts=options.oracle_prompts,
     )
     paths = paths_of(options)
     if options.val:

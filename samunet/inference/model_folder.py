@@ -49,10 +49,11 @@ class ModelEntry:
 class TrainedModel:
     """What prediction needs: `variants` has one entry for each of `folds`, on the chosen device.
 
-    `encoder` is None where the variant needs none; `dataset` is the content of dataset.json.
+    `variant` is its name; `encoder` is None where it needs none; `dataset` is the content of dataset.json.
     """
 
     folder: Path
+    variant: str
     folds: tuple[str, ...]
     variants: tuple[Variant, ...]
     plans: Plans
@@ -150,7 +151,7 @@ def load_model(folder: Path, folds: Sequence[str] | None, device: torch.device) 
         encoder = _matching_encoder(folder, runs, section.input_size, device)
     context = VariantContext(labels, plans.dataset, section, {}, encoder)
     variants = tuple(_loaded(folder / f"fold_{fold}", run["variant"], context, device) for fold, run in runs.items())
-    return TrainedModel(folder, tuple(runs), variants, plans, encoder, labels, dataset)
+    return TrainedModel(folder, first["variant"], tuple(runs), variants, plans, encoder, labels, dataset)
 
 
 def chosen_device(name: str | None) -> torch.device:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from samunet.console import progress, say
@@ -14,6 +14,8 @@ from samunet.inference.model_folder import TrainedModel
 from samunet.inference.nnunet_files import prediction_is_whole, write_companions, write_prediction
 from samunet.inference.predictor import predict_case
 from samunet.preprocessing.preprocess import prepare_case
+from samunet.preprocessing.prompts_file import PromptsFile, read_prompts
+from samunet.variants.registry import check_prompts
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class PredictionSettings:
         continue_prediction: leave cases whose files are there; without it they are written again.
         tta: average over mirrored tiles.
         step: fraction of a tile between neighbours; None takes the plan's.
+        prompts: a prompts file, for a variant that answers prompts.
         parts, part: this call predicts the cases number part, part + parts, ... of the sorted list.
     """
 
@@ -34,6 +37,7 @@ class PredictionSettings:
     step: float | None = None
     parts: int = 1
     part: int = 0
+    prompts: Path | None = None
 
     def __post_init__(self) -> None:
         problems = []
@@ -52,17 +56,22 @@ def predict_folder(model: TrainedModel, images: Path, output: Path, settings: Pr
     A case that cannot be read does not keep the others from being predicted; such cases are told together at the end.
 
     Raises:
-        UserError: missing channels or no images, an output that cannot be written (both before any work), and cases that
-            could not be read (after it).
+        UserError: missing channels or no images, an output that cannot be written, prompts that are missing, bad or not asked
+            for (all before any work), and cases that could not be read (after it).
     """
+    check_prompts(model.variant, settings.prompts is not None)
+    prompts = read_prompts(settings.prompts, model.labels) if settings.prompts else None
     cases = find_cases(model, images, output, settings)
+    if prompts:
+        prompts.require(case.name for case in cases)
     if settings.part == 0:  # parts run side by side, and would write the same files at the same time
         arguments = {"input": str(images), "output": str(output), "model": str(model.folder), "folds": list(model.folds)}
-        write_companions(output, model.plans, model.dataset, {**arguments, **asdict(settings)})
+        told = asdict(settings) | {"prompts": str(settings.prompts) if settings.prompts else None}
+        write_companions(output, model.plans, model.dataset, {**arguments, **told})
     problems: list[UserError] = []
     for case in progress(cases, "predicting", len(cases)):
         try:
-            predict_to_file(model, case, output, settings)
+            predict_to_file(model, case, output, settings, prompts)
         except UserError as fault:
             problems.append(fault)
     if problems:
@@ -87,10 +96,14 @@ def find_cases(model: TrainedModel, images: Path, output: Path, settings: Predic
     return missing
 
 
-def predict_to_file(model: TrainedModel, case: RawCase, output: Path, settings: PredictionSettings) -> None:
+def predict_to_file(
+    model: TrainedModel, case: RawCase, output: Path, settings: PredictionSettings, prompts: PromptsFile | None
+) -> None:
     """Read, predict and write one case; only one case's arrays are held."""
     dataset_plan = model.plans.dataset
     prepared = prepare_case(case, dataset_plan.reader, dataset_plan, model.labels)
+    if prompts:
+        prepared = replace(prepared, prompts=prompts.on_grid(prepared.properties, dataset_plan))
     slabs = predict_case(model.variants, prepared, model.plans, model.encoder, tta=settings.tta, step=settings.step)
     exported = export_case(slabs, prepared.properties, dataset_plan, model.labels,
                            with_probabilities=settings.save_probabilities)

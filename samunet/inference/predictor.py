@@ -7,12 +7,15 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from samunet.inference.prompted import answered
 from samunet.inference.sliding_window import Pick, Slab, sliding_window
 from samunet.networks.checkpoints import Encoder
 from samunet.planning.plans import Plans
 from samunet.preprocessing.case import PreparedCase
 from samunet.preprocessing.case_inputs import CaseInputs
+from samunet.preprocessing.embeddings import LiveEmbeddings
 from samunet.variants.base import Comparator, TrainedVariant, Variant, device_of
+from samunet.variants.prompted import PromptedVariant
 
 MIRRORS = ((0,), (1,), (0, 1))
 
@@ -32,7 +35,7 @@ def predict_case(
 
     Arguments:
         variants: one trained variant, or one for each fold, all of the same class; their logits are averaged.
-        case: the preprocessed case; its segmentation is never read.
+        case: the preprocessed case; its segmentation is never read, its prompts by variants that answer them.
         plans: the plans that `case` and the variants were made with.
         encoder: what the variants read the case with, where they need one; not needed with `embeddings` and without `tta`.
         embeddings: cached embeddings of the case without mirroring. Their own tile grid is used, whatever `step` says.
@@ -44,10 +47,16 @@ def predict_case(
         (first slice, finite logits float32 (K, dz, Y, X)), together every slice once, in order; comparators yield one slab.
 
     Raises:
-        UserError: an encoder is needed and there is none.
+        UserError: an encoder or prompts are needed and there are none.
     """
     if isinstance(variants[0], Comparator):
         yield 0, _mean([variant.predict(case) for variant in variants if isinstance(variant, Comparator)]).numpy()
+        return
+    if isinstance(variants[0], PromptedVariant):  # nothing is trained: all folds answer alike, and mirroring has no place
+        if embeddings is None:
+            assert encoder is not None
+            embeddings = LiveEmbeddings(case, plans, encoder, step=step)
+        yield from answered(variants[0], case, embeddings)
         return
     networks = [variant for variant in variants if isinstance(variant, TrainedVariant)]
     sources = _sources(networks[0], case, plans, encoder, embeddings, tta, step)

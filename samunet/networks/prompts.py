@@ -68,9 +68,9 @@ class Prompts:
 
 
 def point_prompts(points: Tensor, encoder: PromptEncoder) -> Prompts:
-    """One foreground point each, float (N, 2): (x, y) in input pixels, whole numbers in their middles."""
-    places = _places(points[:, None], encoder)
-    kinds = torch.tensor([FOREGROUND, NO_POINT], device=points.device).expand(len(points), -1)
+    """T foreground points each, float (N, T, 2): (x, y) in input pixels, whole numbers in their middles."""
+    places = _places(points, encoder)
+    kinds = torch.tensor([FOREGROUND] * points.shape[1] + [NO_POINT], device=points.device).expand(len(points), -1)
     masks = torch.zeros(len(points), 1, *(4 * side for side in encoder.image_embedding_size), device=points.device)
     return Prompts(pad(places, (0, 0, 0, 1)), kinds, masks, torch.zeros(len(points), dtype=torch.bool, device=points.device))
 

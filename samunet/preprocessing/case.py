@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from samunet.dataset.geometry import Geometry
+from samunet.preprocessing.case_prompts import CasePrompts
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,15 @@ class CaseProperties:
 
 @dataclass(frozen=True)
 class PreparedCase:
-    """`image` float32 (C, Z, Y, X) normalised; `segmentation` int16 (1, Z, Y, X), -1 outside the non-zero mask, or None."""
+    """`image` float32 (C, Z, Y, X) normalised; `segmentation` int16 (1, Z, Y, X), -1 outside the non-zero mask, or None.
+
+    `prompts` is what somebody says of the case, for variants that answer prompts; None where nobody was asked.
+    """
 
     image: np.ndarray
     segmentation: np.ndarray | None
     properties: CaseProperties
+    prompts: CasePrompts | None = None
 
 
 def _tuples(value: Any) -> Any:

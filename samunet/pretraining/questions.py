@@ -71,7 +71,7 @@ def ask_by_place(encoded: Encoded, encoder: PromptEncoder, generator: torch.Gene
     wanted = drawn_labels((area >= SMALLEST_ASKED).float(), generator)
     mask = (labels == wanted[:, None, None]) & inside
     half = len(mask) // 2
-    prompts = Prompts.joined([point_prompts(random_pixels(mask[:half], generator), encoder),
+    prompts = Prompts.joined([point_prompts(random_pixels(mask[:half], generator)[:, None], encoder),
                               box_prompts(jittered_boxes(mask[half:], generator), encoder)])
     prompts = _some_unmasked(prompts, generator)
     return Questions(encoded.embeddings.flatten(0, 2)[order], prompts, *target_masks(labels, inside, wanted, MASK_SCALE))

@@ -23,6 +23,7 @@ from samunet.planning.splits import ensure_splits, fold_cases
 from samunet.preprocessing.case import PreparedCase
 from samunet.preprocessing.case_inputs import CaseInputs
 from samunet.preprocessing.embedding_cache import embeddings_of
+from samunet.preprocessing.prompts_file import PromptsFile, read_prompts
 from samunet.preprocessing.store import ArrayStore
 from samunet.preprocessing.views import ViewedArrays, clean_pictures, views_for
 from samunet.training.checkpoints import start_from
@@ -37,7 +38,8 @@ class Experiment:
     """A request, resolved against what planning and preprocessing have written.
 
     `encoder` is None for variants that need none. `unlabelled_cases` are those whose images alone may be learned from: the
-    fold's training cases without those that belong to a drawn patient and were not drawn. Case names are sorted.
+    fold's training cases without those that belong to a drawn patient and were not drawn. Case names are sorted. `prompts` are
+    those of the request's file.
     """
 
     request: Request
@@ -53,6 +55,7 @@ class Experiment:
     settings: Settings
     folder: RunFolder
     preprocessed: Path
+    prompts: PromptsFile | None
 
     def build_variant(self) -> Variant:
         """The variant as it stands before training: weights drawn under the seed, or pretrained ones."""
@@ -140,7 +143,7 @@ def open_experiment(request: Request, paths: Paths) -> Experiment:
     """Read what planning and preprocessing wrote and settle the run's cases and settings.
 
     Raises:
-        UserError: unknown dataset, variant, fold or encoder; no plans or arrays; more shots than cases.
+        UserError: unknown dataset, variant, fold or encoder; no plans or arrays; more shots than cases; bad prompts.
     """
     raw = find_dataset(paths.raw, request.dataset)
     dataset = load_dataset(raw)
@@ -150,6 +153,9 @@ def open_experiment(request: Request, paths: Paths) -> Experiment:
     section = plans.for_encoder(spec.id)
     arrays = ViewedArrays(preprocessed / request.plans_name / "arrays", plans.dataset)
     train, unlabelled, val = cases_of(request, dataset, preprocessed)
+    prompts = read_prompts(request.prompts, dataset.labels) if request.prompts else None
+    if prompts:
+        prompts.require(val)
     device = chosen_device(request.device)
     encoder = None
     if entry(request.variant).needs_encoder:
@@ -161,7 +167,7 @@ def open_experiment(request: Request, paths: Paths) -> Experiment:
     context = VariantContext(dataset.labels, plans.dataset, section, encoder.sam_state if encoder else {}, encoder)
     settings = _settings(request, raw.name, plans, context, arrays, train, val)
     return Experiment(request, dataset, plans, section, encoder, context, arrays, train, unlabelled, val, settings,
-                      RunFolder(parent, request.fold), preprocessed)
+                      RunFolder(parent, request.fold), preprocessed, prompts)
 
 
 def cases_of(request: Request, dataset: RawDataset, preprocessed: Path) -> tuple[tuple[str, ...], ...]:
@@ -210,6 +216,8 @@ def _settings(
         plan=_plan_digest(plans, section),
         data=digest_of_json({"training": [[name, digests[name]] for name in train],
                              "validation": [[name, digests[name]] for name in val]}),
+        prompts=digest_of_file(request.prompts) if request.prompts else None,
+        oracle_prompts=request.oracle_prompts,
     )
 
 

@@ -79,7 +79,7 @@ def _run(experiment: Experiment, start: Start, trained_by: str, workers: int) ->
         variant.load_state(load_file(folder.work / FINAL))
     elif isinstance(variant, TrainedVariant):
         _train(experiment, variant, run)
-    elif isinstance(variant, Comparator) and rank() == 0:
+    elif rank() == 0:
         _fit(experiment, variant, run)
     if rank() > 0:
         return  # one process is enough for what is left
@@ -98,17 +98,17 @@ def validate_model(request: Request, paths: Paths, *, workers: int) -> None:
     """What `samunet_train --val` does: validate a finished run once more, replacing its validation folder when whole.
 
     Raises:
-        UserError: there is no finished run, or the encoder or the plans are not those that it was trained with.
+        UserError: there is no finished run, or the encoder, the plans or the prompts are not its own.
     """
     experiment = open_experiment(request, paths)
     folder = experiment.folder
     run = stored_run(folder.final)
     if run is None:
         raise UserError("--val needs a finished run.", where=folder.final, found="none", mend="Train without --val first.")
-    for name in ("encoder_digest", "plan"):
-        there, here = run["settings"][name], experiment.settings.to_json()[name]
+    for name in ("encoder_digest", "plan", "prompts", "oracle_prompts"):
+        there, here = run["settings"].get(name), experiment.settings.to_json()[name]
         if there != here:
-            raise UserError("A model must be validated with the encoder and the plans that it was trained with.",
+            raise UserError("A model must be validated with the encoder, the plans and the prompts of its run.",
                             where=folder.final, found=f"{name}: {there} there, {here} here")
     variant = experiment.build_variant()
     variant.load_state(load_file(folder.final / FINAL))
@@ -152,12 +152,13 @@ def _pretrain(
     return iterations
 
 
-def _fit(experiment: Experiment, variant: Comparator, run: dict[str, Any]) -> None:
-    """Fit a comparator, write the final checkpoint."""
+def _fit(experiment: Experiment, variant: Variant, run: dict[str, Any]) -> None:
+    """Fit a comparator, or nothing of a variant that only answers prompts; write the final checkpoint."""
     experiment.folder.write(run)
     _write_statistics(experiment)
     started = time.perf_counter()
-    variant.fit(LazyCases(experiment.arrays, experiment.train_cases))
+    if isinstance(variant, Comparator):
+        variant.fit(LazyCases(experiment.arrays, experiment.train_cases))
     run["seconds"]["training"] = time.perf_counter() - started
     save_weights(experiment.folder.work / FINAL, variant.state())
     experiment.folder.write(run)
@@ -232,4 +233,5 @@ def _validate(
 
 def _tell(experiment: Experiment, summary: dict[str, Any] | None) -> None:
     dice = "not validated" if summary is None else f"mean Dice {summary['foreground_mean']['Dice']:.4f}"
-    result(f"{experiment.folder.final}: {dice}")
+    kind = experiment.settings.oracle_prompts
+    result(f"{experiment.folder.final}: {dice}" + (f" (oracle {kind})" if kind else ""))

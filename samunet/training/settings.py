@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from samunet.errors import UserError, joined
+from samunet.variants.registry import VARIANTS, check_prompts
 
 ITERATIONS_PER_EPOCH = 50
 """The interval at which a run logs and saves its state; the unit of --epochs."""
@@ -31,6 +32,8 @@ class Request:
         pretrained_weights: a checkpoint of the same kind of network to start from.
         device: torch's device name.
         probabilities: whether validation also writes class probabilities.
+        prompts: a prompts file for the validation cases; excludes `oracle_prompts`.
+        oracle_prompts: the kind of prompts that validation takes from its own cases' labels; None takes none.
     """
 
     dataset: str
@@ -46,6 +49,8 @@ class Request:
     pretrained_weights: Path | None = None
     device: str = "cpu"
     probabilities: bool = False
+    prompts: Path | None = None
+    oracle_prompts: str | None = None
 
     def __post_init__(self) -> None:
         rules = [
@@ -57,11 +62,15 @@ class Request:
             (self.shots is None or self.shots >= 1, "The number of shots must be 1 or more.", self.shots),
             (self.draw >= 0, "The draw must be 0 or more.", self.draw),
             (self.seed >= 0, "The seed must be 0 or more.", self.seed),
+            (self.prompts is None or self.oracle_prompts is None, "Only one of a prompts file and oracle prompts may be given.",
+             f"{self.prompts} and {self.oracle_prompts}"),
             (self.fold == "all" or self.fold.isdecimal(), "The fold must be a number or `all`.", self.fold),
         ]
         problems = [UserError(rule, where="command line", found=str(found)) for kept, rule, found in rules if not kept]
         if problems:
             raise joined(problems)
+        if self.variant in VARIANTS:  # nnU-Net's are jobs of the benchmark alone
+            check_prompts(self.variant, self.prompts is not None or self.oracle_prompts is not None)
 
 
 @dataclass(frozen=True)
@@ -77,6 +86,8 @@ class Settings:
         encoder_digest: SHA-256 of the encoder's weights, None for comparators.
         plan: SHA-256 over the dataset's and the encoder's section of the plans.
         data: SHA-256 over names and arrays of the training and validation cases.
+        prompts: SHA-256 of the prompts file, or None.
+        oracle_prompts: kind of the prompts that were taken from the validation cases' own labels; None: no oracle.
     """
 
     dataset: str
@@ -97,6 +108,8 @@ class Settings:
     encoder_digest: str | None
     plan: str
     data: str
+    prompts: str | None = None
+    oracle_prompts: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -15,7 +15,7 @@ from samunet.errors import UserError
 from samunet.planning.encoder_spec import PATCH_SIZE
 from samunet.planning.plans import EncoderPlan
 from samunet.preprocessing.case_inputs import CaseInputs
-from samunet.preprocessing.prompted import Prompted
+from samunet.preprocessing.queries import Queries
 from samunet.preprocessing.views import case_and_view
 from samunet.training.batches import Batch, TileBatches
 from samunet.training.sampling import LabelSlices
@@ -99,7 +99,7 @@ def spread(places: np.ndarray, count: int) -> list[int]:
     return chosen
 
 
-class PromptedBatches:
+class QueryBatches:
     """Batches of tiles, each with the unit of the support that must not ask about it.
 
     Arguments:
@@ -119,4 +119,4 @@ class PromptedBatches:
         units = [unit_of(self._names[pick.case], pick.plane, self._support, self._depths[pick.case])
                  for pick in self._tiles.picks(iteration)]
         assert isinstance(batch.inputs, Tensor)
-        return Batch(iteration, batch.names, Prompted(batch.inputs, torch.tensor(units)), batch.segmentation)
+        return Batch(iteration, batch.names, Queries(batch.inputs, torch.tensor(units)), batch.segmentation)

@@ -21,7 +21,7 @@ from samunet.training.patch_batches import PairBatches, PatchBatches
 from samunet.training.sampling import LabelSlices, Sampler
 from samunet.training.stack_augmentation import StackAugmentation
 from samunet.training.stack_batches import StackBatches
-from samunet.training.support import PromptedBatches, gather_support
+from samunet.training.support import QueryBatches, gather_support
 from samunet.variants.base import PatchVariant, PictureVariant, StackVariant, TrainedVariant
 from samunet.variants.fewshot import FewshotVariant
 
@@ -75,14 +75,14 @@ def _stacks(experiment: Experiment, variant: StackVariant, embeddings: Mapping[s
     return StackBatches(list(embeddings), stacks, slices, sampler, variant.stack, augmentation)
 
 
-def _prompted(experiment: Experiment, variant: FewshotVariant, embeddings: Mapping[str, CaseInputs]) -> PromptedBatches:
+def _prompted(experiment: Experiment, variant: FewshotVariant, embeddings: Mapping[str, CaseInputs]) -> QueryBatches:
     """Gives the variant its support, too."""
     slices, sampler = _sampled(experiment, embeddings)
     names = list(embeddings)
     support = gather_support(embeddings, dict(zip(names, slices, strict=True)), experiment.dataset.labels, experiment.section)
     variant.set_support(support.embeddings, support.coverage, support.units, support.asking)
     depths = [source.depth for source in embeddings.values()]
-    return PromptedBatches(TileBatches(names, list(embeddings.values()), slices, sampler), names, depths)
+    return QueryBatches(TileBatches(names, list(embeddings.values()), slices, sampler), names, depths)
 
 
 def _sampled(experiment: Experiment, inputs: Mapping[str, CaseInputs]) -> tuple[list[LabelSlices], Sampler]:

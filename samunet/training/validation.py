@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ from samunet.files import make_folder
 from samunet.inference.export import export_case
 from samunet.inference.nnunet_files import prediction_is_whole, write_prediction
 from samunet.inference.predictor import predict_case
+from samunet.preprocessing.case import PreparedCase
+from samunet.preprocessing.oracle_prompts import oracle_prompts
 from samunet.training.experiment import Experiment
-from samunet.variants.base import TrainedVariant, Variant
+from samunet.variants.base import Variant
+from samunet.variants.registry import entry
 
 
 def validate(experiment: Experiment, variant: Variant, output: Path, workers: int) -> dict[str, Any]:
@@ -27,9 +31,9 @@ def validate(experiment: Experiment, variant: Variant, output: Path, workers: in
     make_folder(output)
     missing = [name for name in experiment.val_cases
                if not prediction_is_whole(output, name, dataset.file_ending, probabilities)]
-    embeddings = experiment.embeddings(missing) if isinstance(variant, TrainedVariant) and variant.reads_embeddings else {}
+    embeddings = experiment.embeddings(missing) if entry(experiment.settings.variant).reads_embeddings else {}
     for name in progress(missing, "validating", len(missing)):
-        case = experiment.arrays.load(name)
+        case = _prompted(experiment.arrays.load(name), experiment)
         slabs = predict_case([variant], case, experiment.plans, experiment.encoder, embeddings=embeddings.get(name))
         exported = export_case(slabs, case.properties, experiment.plans.dataset, dataset.labels,
                                with_probabilities=probabilities)
@@ -39,3 +43,17 @@ def validate(experiment: Experiment, variant: Variant, output: Path, workers: in
         experiment.plans.dataset.reader, None, workers, names=experiment.val_cases,
         shown_prediction_folder=experiment.folder.final / "validation",
     )
+
+
+def _prompted(case: PreparedCase, experiment: Experiment) -> PreparedCase:
+    """The case with the prompts that the run answers, if it answers any.
+
+    Oracle prompts are the one thing that a label gives to a prediction of the same case; the run's settings say so.
+    """
+    properties, kind = case.properties, experiment.settings.oracle_prompts
+    if kind is not None:
+        segmentation, seed = experiment.segmentation(properties.name), experiment.settings.seed
+        return replace(case, prompts=oracle_prompts(segmentation, experiment.dataset.labels, kind, seed, properties.name))
+    if experiment.prompts is not None:
+        return replace(case, prompts=experiment.prompts.on_grid(properties, experiment.plans.dataset))
+    return case

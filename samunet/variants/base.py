@@ -49,7 +49,7 @@ class VariantContext:
 
 
 class Variant(ABC):
-    """A named way to segment. Subclasses are `TrainedVariant` (by gradient) or `Comparator` (fitted at once)."""
+    """A named way to segment: a `TrainedVariant` (by gradient), a `Comparator` (fitted at once) or a `PromptedVariant`."""
 
     def __init__(self, context: VariantContext) -> None:
         self.context = context
@@ -72,7 +72,6 @@ class TrainedVariant(Variant):
 
     learning_rate: ClassVar[float] = 1e-3
     weight_decay: ClassVar[float] = 1e-2
-    reads_embeddings: ClassVar[bool] = False
 
     def __init__(self, context: VariantContext) -> None:
         super().__init__(context)
@@ -146,8 +145,6 @@ class EmbeddingVariant(TrainedVariant):
     The network maps embeddings float32 (B, D, S/16, S/16) to class logits (B, K, s, s) over the encoder's square input.
     """
 
-    reads_embeddings: ClassVar[bool] = True
-
     def inputs_of(
         self, case: PreparedCase, plans: Plans, encoder: Encoder | None, mirror: Sequence[int] = (), step: float | None = None,
         cached: CaseInputs | None = None,
@@ -181,8 +178,6 @@ class PictureVariant(TrainedVariant):
 
 class StackVariant(TrainedVariant):
     """A 3D network on stacks of slices of the plan's tiles, joined with the embeddings of those slices; see `Stacks`."""
-
-    reads_embeddings: ClassVar[bool] = True
 
     @property
     def stack(self) -> StackPlan:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from samunet.networks.fewshot import SUPPORT, Fewshot
-from samunet.preprocessing.prompted import Prompted
+from samunet.preprocessing.queries import Queries
 from samunet.variants.base import EmbeddingVariant, VariantContext, tile_logits
 
 DROPPED, UNMASKED = 0.3, 0.2
@@ -37,9 +37,9 @@ class FewshotVariant(EmbeddingVariant):
 
     def logits(self, inputs: Tensor) -> Tensor:
         """Embeddings (B, D, g, g) -> logits (B, K, rows, columns), asked by the whole support."""
-        return self.outputs(Prompted(inputs, torch.full((len(inputs),), -1, device=inputs.device)))
+        return self.outputs(Queries(inputs, torch.full((len(inputs),), -1, device=inputs.device)))
 
-    def outputs(self, inputs: Prompted) -> Tensor:
+    def outputs(self, inputs: Queries) -> Tensor:
         return tile_logits(self.network(inputs.embeddings, inputs.units), self.context.encoder_plan)
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:

@@ -14,16 +14,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class VariantEntry:
-    """`target` is "module:Class"; `needs` is what the variant reads: `embeddings`, `stacks`, `pictures`, `patches` or `arrays`."""
+    """`target` is "module:Class"; `needs` is what the variant reads: `embeddings`, `stacks`, `pictures`, `patches` or `arrays`.
+
+    `prompts` is whether it answers prompts, and does nothing without any.
+    """
 
     target: str
     help: str
     needs: str
+    prompts: bool = False
 
     @property
     def needs_encoder(self) -> bool:
         """Whether an encoder is loaded for it; patches and arrays are read without one."""
-        return self.needs in ("embeddings", "stacks", "pictures")
+        return self.reads_embeddings or self.needs == "pictures"
+
+    @property
+    def reads_embeddings(self) -> bool:
+        """Whether it reads cached embeddings."""
+        return self.needs in ("embeddings", "stacks")
 
 
 VARIANTS = {
@@ -49,6 +58,8 @@ VARIANTS = {
                          "nnU-Net's plain 2D U-Net from scratch, without SAM", "patches"),
     "unet_simclr": VariantEntry("samunet.variants.unet_simclr:UnetSimclrVariant",
                                 "the same, its encoder first trained by SimCLR on unlabelled images", "patches"),
+    "sam_zeroshot": VariantEntry("samunet.variants.sam_zeroshot:SamZeroshotVariant",
+                                 "SAM's own decoder, nothing trained, asked by points or boxes", "embeddings", prompts=True),
     "label_prior": VariantEntry("samunet.variants.label_prior:LabelPriorVariant",
                                 "mean of the training labels; never looks at the image", "arrays"),
     "atlas": VariantEntry("samunet.variants.atlas:AtlasVariant",
@@ -66,6 +77,24 @@ def entry(name: str) -> VariantEntry:
         raise UserError("The variant must be a known one.", where="VARIANT", found=name,
                         mend=f"Choose one of: {', '.join(VARIANTS)}.")
     return VARIANTS[name]
+
+
+HOW_TO_PROMPT = ("Give a file with --prompts; or let samunet_train or samunet_benchmark take prompts from the ground truth "
+                 "with --oracle_prompts, which marks the result as oracle.")
+
+
+def check_prompts(name: str, given: bool) -> None:
+    """Refuse a variant that answers prompts where there are none, and prompts where nobody answers them.
+
+    Raises:
+        UserError: tells both ways to give prompts.
+    """
+    if entry(name).prompts and not given:
+        raise UserError(f"{name} answers prompts, and needs some.", where="command line", found="no prompts", mend=HOW_TO_PROMPT)
+    if given and not entry(name).prompts:
+        takers = ", ".join(known for known, each in VARIANTS.items() if each.prompts)
+        raise UserError("Prompts must be given to a variant that answers them.", where="command line", found=name,
+                        mend=f"Leave them out, or choose one of: {takers}.")
 
 
 def variant_class(name: str) -> type[Variant]:

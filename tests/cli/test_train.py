@@ -72,7 +72,27 @@ def test_an_unknown_variant_is_refused_without_torch() -> None:
     assert "nope" in refused.stderr and all(name in refused.stderr for name in VARIANTS)
 
 
-@pytest.mark.parametrize("flags", [["--epochs", "1", "--minutes", "2"], ["--c", "--val"], ["--iterations", "many"]])
+@pytest.mark.parametrize(("flags", "kind", "file"), [
+    (["--oracle_prompts"], "point", None),
+    (["--oracle_prompts", "box3d"], "box3d", None),
+    (["--prompts", "clicks.json"], None, Path("clicks.json")),
+])
+def test_prompts_come_from_the_labels_or_a_file(asked, flags, kind, file) -> None:
+    assert train.main(["27", "sam_zeroshot", "0", *flags]) == 0
+    [(_, request, _, _)] = asked
+    assert (request.oracle_prompts, request.prompts) == (kind, file)
+
+
+def test_a_variant_that_answers_prompts_needs_some(asked, capsys) -> None:
+    assert train.main(["27", "sam_zeroshot", "0"]) == 2
+    told = capsys.readouterr().err
+    assert "--prompts" in told and "--oracle_prompts" in told
+    assert train.main(["27", "label_prior", "0", "--oracle_prompts"]) == 2
+    assert "one of: sam_zeroshot" in capsys.readouterr().err and asked == []
+
+
+@pytest.mark.parametrize("flags", [["--epochs", "1", "--minutes", "2"], ["--c", "--val"], ["--iterations", "many"],
+                                   ["--prompts", "clicks.json", "--oracle_prompts"], ["--oracle_prompts", "line"]])
 def test_flags_that_contradict_each_other_exit_with_2(flags) -> None:
     with pytest.raises(SystemExit) as stopped:
         train.parser().parse_args(["4", "cnn_head", "0", *flags])

@@ -31,10 +31,11 @@ BOXES = torch.tensor([[4.0, 8.0, 28.0, 24.0], [0.0, 16.0, 64.0, 20.0]])
 
 
 def test_points_are_encoded_as_segment_anything_does(encoder) -> None:
-    sparse, dense = point_prompts(POINTS, encoder).encode(encoder)
-    theirs, their_dense = encoder(points=(POINTS[:, None], torch.ones(2, 1)), boxes=None, masks=None)
-    torch.testing.assert_close(sparse, theirs)
-    assert torch.equal(dense, their_dense)
+    for points in (POINTS[:, None], POINTS[None]):  # one point each, two points of one prompt
+        sparse, dense = point_prompts(points, encoder).encode(encoder)
+        theirs, their_dense = encoder(points=(points, torch.ones(points.shape[:2])), boxes=None, masks=None)
+        torch.testing.assert_close(sparse, theirs)
+        assert torch.equal(dense, their_dense)
 
 
 def test_boxes_are_encoded_as_segment_anything_does_with_their_ellipse_as_its_mask_prompt(encoder) -> None:
@@ -56,7 +57,7 @@ def test_a_click_is_one_more_point_and_the_mask_before_it_is_the_mask_prompt(enc
 
 def test_joined_prompts_are_filled_up_with_no_points_and_keep_their_masks(encoder) -> None:
     corrected = with_click(box_prompts(BOXES, encoder), POINTS, torch.tensor([1, 0]), torch.randn(2, 1, 16, 16), encoder)
-    points = point_prompts(POINTS, encoder)
+    points = point_prompts(POINTS[:, None], encoder)
     joined = Prompts.joined([points, corrected])
     assert joined.kinds.tolist() == [[1, -1, -1], [1, -1, -1], [2, 3, 1], [2, 3, 0]]
     assert joined.masked.tolist() == [False, False, True, True]
@@ -71,7 +72,7 @@ def test_joined_prompts_are_filled_up_with_no_points_and_keep_their_masks(encode
 
 
 def test_filling_up_adds_nothing_but_no_points(encoder) -> None:
-    filled = point_prompts(POINTS, encoder).filled(4)
+    filled = point_prompts(POINTS[:, None], encoder).filled(4)
     assert filled.kinds.tolist() == [[FOREGROUND] + 3 * [NO_POINT]] * 2
     assert not filled.content[:, 1:].any()
 

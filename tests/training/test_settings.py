@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +29,9 @@ def request(**changes) -> Request:
         ({"seed": -1}, "seed must be 0"),
         ({"fold": "-1"}, "fold must be"),
         ({"fold": "al"}, "fold must be"),
+        ({"variant": "sam_zeroshot", "prompts": Path("a.json"), "oracle_prompts": "point"}, "Only one of a prompts file"),
+        ({"variant": "sam_zeroshot"}, "needs some"),
+        ({"oracle_prompts": "point"}, "variant that answers them"),
     ],
 )
 def test_requests_that_make_no_sense_are_refused(changes, message) -> None:
@@ -46,6 +50,13 @@ def test_fold_all_is_a_fold() -> None:
 
 def test_equal_settings_have_no_differences() -> None:
     assert SETTINGS.differences(SETTINGS.to_json()) == []
+
+
+def test_runs_of_before_there_were_prompts_are_equal_to_those_without_any() -> None:
+    stored = {name: value for name, value in SETTINGS.to_json().items() if "prompts" not in name}
+    assert SETTINGS.differences(stored) == []
+    told = dataclasses.replace(SETTINGS, oracle_prompts="point")
+    assert told.differences(stored) == ["oracle_prompts: None there, point here"]
 
 
 def test_differences_name_the_settings() -> None:

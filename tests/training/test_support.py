@@ -16,7 +16,7 @@ from samunet.preprocessing.case_inputs import Pick
 from samunet.preprocessing.views import view_name
 from samunet.training.batches import TileBatches
 from samunet.training.sampling import LabelSlices, Sampler
-from samunet.training.support import PromptedBatches, cell_shares, gather_support, spread, unit_of
+from samunet.training.support import QueryBatches, cell_shares, gather_support, spread, unit_of
 
 SPACE = LabelSpace({"background": 0, "a": 1, "b": 2})
 PLAN = EncoderPlan("untrained", 32, (4, 3), 0.5, "repeat", 1, 4, "float16", 0, 20)
@@ -84,7 +84,7 @@ def test_a_batch_tells_what_must_not_ask() -> None:
     slices = [labels([1, 6])] * 4
     inputs = [Embeddings(number) for number in range(4)]
     tiles = TileBatches(names, inputs, slices, Sampler(slices, SPACE, 8, 0))
-    made = PromptedBatches(tiles, names, [DEPTH] * 4)
+    made = QueryBatches(tiles, names, [DEPTH] * 4)
     seen = set()
     for iteration in range(5):
         batch = made.read(iteration)
@@ -92,6 +92,6 @@ def test_a_batch_tells_what_must_not_ask() -> None:
         assert batch.inputs.units.tolist() == (cases % 2).tolist()
         seen |= set(cases.tolist())
     assert seen == {0, 1, 2, 3}
-    one = PromptedBatches(TileBatches(names[:1], inputs[:1], slices[:1], Sampler(slices[:1], SPACE, 8, 0)), names[:1], [DEPTH])
+    one = QueryBatches(TileBatches(names[:1], inputs[:1], slices[:1], Sampler(slices[:1], SPACE, 8, 0)), names[:1], [DEPTH])
     batch = one.read(0)
     assert batch.inputs.units.tolist() == (batch.inputs.embeddings[:, 0, 0, 0] // 2).tolist()

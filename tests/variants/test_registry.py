@@ -7,14 +7,15 @@ import pytest
 
 from samunet.errors import UserError
 from samunet.variants.base import Comparator, EmbeddingVariant, PatchVariant, PictureVariant, StackVariant
-from samunet.variants.registry import VARIANTS, entry, variant_class
+from samunet.variants.prompted import PromptedVariant
+from samunet.variants.registry import VARIANTS, check_prompts, entry, variant_class
 
 
 @pytest.mark.parametrize("name", sorted(VARIANTS))
 def test_every_entry_leads_to_a_variant_that_reads_what_it_says(name: str) -> None:
     kinds = {"arrays": Comparator, "embeddings": EmbeddingVariant, "stacks": StackVariant, "pictures": PictureVariant,
              "patches": PatchVariant}
-    assert issubclass(variant_class(name), kinds[entry(name).needs])
+    assert issubclass(variant_class(name), PromptedVariant if entry(name).prompts else kinds[entry(name).needs])
     assert entry(name).help
 
 
@@ -23,6 +24,15 @@ def test_unknown_name_lists_the_known_ones() -> None:
         variant_class("unet9000")
     assert caught.value.found == "unet9000"
     assert all(name in caught.value.mend for name in VARIANTS)
+
+
+def test_prompts_and_the_variants_that_answer_them_belong_together() -> None:
+    check_prompts("sam_zeroshot", True)
+    check_prompts("cnn_head", False)
+    with pytest.raises(UserError, match="(?s)needs some.*--prompts.*--oracle_prompts"):
+        check_prompts("sam_zeroshot", False)
+    with pytest.raises(UserError, match="(?s)cnn_head.*one of: sam_zeroshot"):
+        check_prompts("cnn_head", True)
 
 
 def test_registry_imports_no_torch() -> None:

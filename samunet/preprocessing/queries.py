@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Prompted:
+class Queries:
     """`embeddings` float32 (B, D, g, g); `units` int64 (B,): support of that unit is left out, -1: none is."""
 
     embeddings: Tensor
@@ -18,9 +18,9 @@ class Prompted:
     def __len__(self) -> int:
         return len(self.embeddings)
 
-    def __getitem__(self, chosen: slice) -> Prompted:
-        return Prompted(self.embeddings[chosen], self.units[chosen])
+    def __getitem__(self, chosen: slice) -> Queries:
+        return Queries(self.embeddings[chosen], self.units[chosen])
 
-    def to(self, device: torch.device) -> Prompted:
+    def to(self, device: torch.device) -> Queries:
         """The same on `device`."""
-        return Prompted(self.embeddings.to(device), self.units.to(device))
+        return Queries(self.embeddings.to(device), self.units.to(device))

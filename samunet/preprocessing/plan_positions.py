@@ -1,0 +1,36 @@
+"""Where places in a case's image file lie on the plan's grid."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from samunet.dataset.geometry import Geometry
+from samunet.planning.plans import DatasetPlan
+from samunet.preprocessing.case import CaseProperties
+
+
+def voxels_of_world(places_mm: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """World positions in mm -> indices of voxels, both float64 (N, 3) as (x, y, z).
+
+    World is ITK's: x to the patient's left, y to the back, z to the head (LPS), as SimpleITK's `TransformIndexToPhysicalPoint`
+    gives it. Whole indices are the middles of voxels. In a 2D file z is 0, in both.
+
+    Arguments:
+        geometry: of a file that knows where it lies, which TIFF and natural images do not.
+    """
+    dimensions = len(geometry.origin)
+    origin, direction = np.zeros(3), np.eye(3)
+    origin[:dimensions] = geometry.origin
+    direction[:dimensions, :dimensions] = np.reshape(geometry.direction, (dimensions, dimensions))
+    return np.linalg.solve(direction, (places_mm - origin).T).T / geometry.spacing_mm[::-1]
+
+
+def plan_positions(voxels: np.ndarray, properties: CaseProperties, dataset_plan: DatasetPlan) -> np.ndarray:
+    """Indices (x, y, z) in the file -> positions (z, y, x) on the plan's grid, both float64 (N, 3).
+
+    The way of the arrays: transpose, crop, resample with the grids' outer edges aligned. Whole indices are the middles of
+    voxels; on the plan's grid voxel i spans [i, i + 1). What was cropped away gets positions outside `properties.shape`.
+    """
+    planned = (voxels[:, ::-1] + 0.5)[:, list(dataset_plan.transpose_forward)]
+    cropped = planned - [low for low, _ in properties.bbox]
+    return cropped * np.divide(properties.shape, properties.shape_after_cropping)

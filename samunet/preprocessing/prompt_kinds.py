@@ -1,0 +1,12 @@
+"""The kinds of prompts that can be made from a label. Imports nothing heavy, so that help stays fast."""
+
+from __future__ import annotations
+
+PROMPT_KINDS = {
+    "point": "one point for each slice and class",
+    "points10": "ten points for each slice and class, fewer where it has fewer voxels",
+    "slice_box": "the tight box of each slice and class",
+    "box3d": "one tight 3D box for each class",
+}
+DEFAULT_KIND = "point"
+POINTS = {"point": 1, "points10": 10}

@@ -1,0 +1,144 @@
+"""`sam_zeroshot`: SAM's own prompt encoder and mask decoder as they come with the encoder, asked slice by slice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from samunet.errors import UserError
+from samunet.networks.checkpoints import Encoder
+from samunet.networks.mask_decoding import decode_masks
+from samunet.networks.prompts import Prompts, box_prompts, point_prompts
+from samunet.networks.sam import build_mask_decoder, build_prompt_encoder
+from samunet.planning.encoder_spec import EMBEDDING_CHANNELS
+from samunet.planning.tiles import TileFrame
+from samunet.preprocessing.case_inputs import CaseInputs, Pick
+from samunet.preprocessing.case_prompts import CasePrompts
+from samunet.variants.base import VariantContext, tile_logits
+from samunet.variants.prompted import PromptedVariant
+
+AT_ONCE = 16  # questions that are decoded together
+
+
+@dataclass(frozen=True)
+class Question:
+    """One mask that is asked for.
+
+    Arguments:
+        picture: index of the pick. channel: of the label space.
+        is_box: whether `places` are two corners, else points in the object.
+        places: float64 (T, 2), (x, y) in pixels of the encoder's input.
+    """
+
+    picture: int
+    channel: int
+    is_box: bool
+    places: np.ndarray
+
+
+class SamZeroshotVariant(PromptedVariant):
+    """SAM without any training: Kirillov et al., Segment Anything (arXiv 2304.02643), as both few-shot papers compare with.
+
+    Every class is asked for alone, with SAM's single mask (segment-anything's `multimask_output=False`). All points of a slice
+    and class make one question, every box one of its own; a class's masks are joined by their maximum. Then classes compete:
+    the background has probability 0.5 (logit 0), so a voxel is the class of the highest probability above that, or
+    background; regions do not compete. Channels that are encoded alone are asked alone and their logits averaged.
+
+    A box is two corners, as Meta's decoders know it. Decoders of the size `mini`, which samunet trains itself, are asked as
+    they were trained: with the ellipse in the box as a mask prompt beside it. The size decides and not the family, which says
+    only how pictures are normalised and can be overridden.
+
+    Deviations from AutoSAM's comparator (scripts/inference.py): pictures have the contrast that the encoder expects, overlaps
+    are resolved by probability and not by the class's number, and boxes are not widened by a pixel.
+    """
+
+    def __init__(self, context: VariantContext) -> None:
+        super().__init__(context)
+        assert context.encoder is not None
+        self.encoder = context.encoder
+        size = context.encoder_plan.input_size
+        self.prompt_encoder, self.decoder = build_prompt_encoder(size), build_mask_decoder()
+        _load(self.prompt_encoder, "prompt_encoder.", self.encoder)
+        _load(self.decoder, "mask_decoder.", self.encoder)
+
+    def answers(self, prompts: CasePrompts, embeddings: CaseInputs, picks: Sequence[Pick]) -> tuple[Tensor, Tensor]:
+        tile, device = self.context.encoder_plan.tile_shape, self.encoder.device
+        logits = torch.full((len(picks), self.labels.channels, *tile), -torch.inf, device=device)
+        asked = torch.zeros(logits.shape[:2], dtype=torch.bool, device=device)
+        if not self.labels.has_regions:
+            logits[:, 0], asked[:, 0] = 0.0, True
+        questions = [question for index, pick in enumerate(picks)
+                     for question in self._questions(prompts, embeddings.frame, index, pick)]
+        shown = sorted({question.picture for question in questions})
+        if not shown:
+            return logits, asked
+        read = embeddings.read([picks[index] for index in shown]).to(device)
+        pictures = dict(zip(shown, read, strict=True))
+        for group in _alike(questions):
+            masks = self._masks(torch.stack([pictures[question.picture] for question in group]), group)
+            for question, mask in zip(group, masks, strict=True):
+                place = question.picture, question.channel
+                logits[place] = torch.maximum(logits[place], mask)
+                asked[place] = True
+        return logits, asked
+
+    def _questions(self, prompts: CasePrompts, frame: TileFrame, index: int, pick: Pick) -> list[Question]:
+        """What is asked on pick number `index`: one tile of one slice."""
+        plan, (slice_, tile) = self.context.encoder_plan, pick
+        (top, left), (above, before) = frame.starts[tile], frame.before
+        pixels = plan.input_size / max(plan.tile_shape)  # of the encoder's input, for each voxel
+        first = self.labels.channels - len(self.labels.foreground)  # of regions the background has no channel
+        found = []
+        for channel, label in enumerate(self.labels.foreground, first):
+            if label in prompts:
+                points, boxes = prompts[label].on_tile(slice_, (top - above, left - before), plan.tile_shape)
+                if len(points):
+                    # SAM counts from the middles of pixels, and adds the half itself.
+                    found.append(Question(index, channel, False, points[:, ::-1] * pixels - 0.5))
+                found += [Question(index, channel, True, box[:, ::-1] * pixels) for box in boxes]
+        return found
+
+    def _masks(self, pictures: Tensor, questions: Sequence[Question]) -> Tensor:
+        """Logits (N, rows, columns) of N questions alike, on N embeddings (N, D, g, g)."""
+        alone = pictures.shape[1] // EMBEDDING_CHANNELS
+        sparse, dense = self._prompts(questions).encode(self.prompt_encoder)
+        masks, _ = decode_masks(self.decoder, pictures.reshape(-1, EMBEDDING_CHANNELS, *pictures.shape[2:]),
+                                self.prompt_encoder.get_dense_pe(), sparse.repeat_interleave(alone, 0),
+                                dense.repeat_interleave(alone, 0))
+        single = masks[:, 0].reshape(len(questions), alone, *masks.shape[2:]).mean(1, keepdim=True)
+        return tile_logits(single, self.context.encoder_plan)[:, 0]
+
+    def _prompts(self, questions: Sequence[Question]) -> Prompts:
+        places = torch.from_numpy(np.stack([question.places for question in questions])).float().to(self.encoder.device)
+        if not questions[0].is_box:
+            return point_prompts(places, self.prompt_encoder)
+        boxes = box_prompts(places.flatten(1), self.prompt_encoder)
+        return boxes if self.encoder.spec.size == "mini" else boxes.unmasked(boxes.masked)
+
+
+def _alike(questions: Sequence[Question]) -> list[list[Question]]:
+    """Questions of one kind with equally many tokens, at most AT_ONCE together: filling up would change SAM's answers."""
+    kinds: dict[tuple[bool, int], list[Question]] = {}
+    for question in questions:
+        kinds.setdefault((question.is_box, len(question.places)), []).append(question)
+    return [same[start : start + AT_ONCE] for same in kinds.values() for start in range(0, len(same), AT_ONCE)]
+
+
+def _load(part: nn.Module, prefix: str, encoder: Encoder) -> None:
+    """Give `part` the weights that the encoder's checkpoint has for it, frozen, where the encoder is.
+
+    Raises:
+        UserError: it has none, or others.
+    """
+    weights = {name.removeprefix(prefix): tensor for name, tensor in encoder.sam_state.items() if name.startswith(prefix)}
+    try:
+        part.load_state_dict(weights)
+    except RuntimeError as fault:
+        found = f"{len(weights)} weights of {prefix.removesuffix('.')}: {str(fault).splitlines()[-1].strip()[:200]}"
+        raise UserError("sam_zeroshot needs a checkpoint with SAM's own prompt encoder and mask decoder.", where=encoder.spec.id,
+                        found=found, mend="Choose an encoder whose file holds a whole SAM.") from fault
+    part.requires_grad_(False).eval().to(encoder.device)

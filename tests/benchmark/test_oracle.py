@@ -1,0 +1,70 @@
+"""What was told of the ground truth says so in every table."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from samunet.benchmark import machines
+from samunet.benchmark.benchmark import run_benchmark
+from samunet.benchmark.jobs import Benchmark, Job
+from samunet.benchmark.results import marked
+from samunet.cli import benchmark as command
+from samunet.dataset.paths import Paths
+from samunet.errors import UserError
+from samunet.files import read_json
+from samunet.variants.registry import VARIANTS
+
+ASKED = Benchmark("5", ("label_prior", "sam_zeroshot"), ("0",), (None,), 1, "untrained", "tiny", "cpu", oracle_prompts="box3d")
+MARKED = "sam_zeroshot (oracle box3d)"
+
+
+def test_every_table_marks_the_oracle(paths: Paths, monkeypatch) -> None:
+    monkeypatch.setattr(machines, "run_job", lambda benchmark, job, where, _: machines.Outcome(
+        job, machines._train(benchmark, job, where, 1), 0.0))  # in this process, which has torch loaded
+    folder = run_benchmark(ASKED, paths, workers=None, scheduler=None, reference="sam_zeroshot", command="")
+    rows = read_json(folder / "summary.json")
+    assert [row["method"] for row in rows] == ["label_prior", MARKED]
+    # The reference may be named as the variant is.
+    assert "difference" in rows[0] and "difference" not in rows[1] and rows[1]["why"] == ""
+    names = {line["method"] for line in csv.DictReader((folder / "cases.csv").open())}
+    assert names == {"label_prior", MARKED}
+    assert f"| {MARKED} |" in (folder / "summary.md").read_text()
+    if importlib.util.find_spec("jinja2"):
+        text = (folder / "report.html").read_text(encoding="utf-8")
+        assert text.count("sam_zeroshot") == text.count(MARKED) > 3
+
+
+def test_a_name_is_marked_by_what_the_runs_did() -> None:
+    assert marked("sam_zeroshot", [{"settings": {"oracle_prompts": "point"}}] * 2) == "sam_zeroshot (oracle point)"
+    assert marked("sam_zeroshot", [{"settings": {"oracle_prompts": None}}, {"settings": {}}]) == "sam_zeroshot"
+    assert marked("sam_zeroshot", []) == "sam_zeroshot"
+
+
+def test_only_variants_that_answer_prompts_are_told() -> None:
+    kinds = {name: ASKED.request(Job(name, "0", None, 0)).oracle_prompts for name in (*ASKED.variants, "nnunet_2d")}
+    assert kinds == {"label_prior": None, "sam_zeroshot": "box3d", "nnunet_2d": None}
+
+
+def test_without_an_oracle_they_are_refused_before_anything_runs(paths: Paths) -> None:
+    asked = Benchmark("5", ("label_prior", "sam_zeroshot"), ("0",), (None,), 1, "untrained", "tiny", "cpu")
+    with pytest.raises(UserError, match="needs some"):
+        run_benchmark(asked, paths, workers=None, scheduler=None, reference=None, command="")
+    assert not paths.results.exists()
+
+
+@pytest.mark.parametrize(("flags", "expected"), [
+    ([], [name for name, known in VARIANTS.items() if not known.prompts]),
+    (["--oracle_prompts", "points10"], list(VARIANTS)),
+    (["--variants", "probe"], ["probe"]),
+])
+def test_every_variant_means_those_that_can_be_asked(monkeypatch, tmp_path: Path, flags, expected) -> None:
+    asked: list[Benchmark] = []
+    monkeypatch.setattr("samunet.benchmark.benchmark.run_benchmark",
+                        lambda benchmark, *_, **__: asked.append(benchmark) or tmp_path)
+    folders = [word for name in ("--raw", "--preprocessed", "--results") for word in (name, str(tmp_path))]
+    assert command.main(["-d", "5", *flags, *folders]) == 0
+    assert list(asked[0].variants) == expected and asked[0].oracle_prompts == (flags[1] if "points10" in flags else None)
