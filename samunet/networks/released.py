@@ -15,7 +15,7 @@ from samunet.files import read_json
 RELEASED_FILES = {"vit_b": "sam_vit_b_01ec64.pth", "vit_l": "sam_vit_l_0b3195.pth", "vit_h": "sam_vit_h_4b8939.pth"}
 RELEASED_ADDRESS = "https://dl.fbaipublicfiles.com/segment_anything/"
 SAM_LICENCE = "Segment Anything's weights are Meta's, under the Apache-2.0 licence"
-SHIPPED_ENCODER = "mini-2"
+SHIPPED_ENCODER = "mini-3"
 CHECKPOINT_ENDINGS = (".pth", ".pt", ".safetensors")
 
 

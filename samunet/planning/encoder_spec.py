@@ -15,7 +15,7 @@ class EncoderSpec:
     """An encoder before it is loaded.
 
     Arguments:
-        id: the name that plans, caches and results folders carry (`untrained`, `mini-2`, `pixels`, `vit_b`,
+        id: the name that plans, caches and results folders carry (`untrained`, `mini-3`, `pixels`, `vit_b`,
             `<file stem>-<hash8>`; followed by `-<family>` where the family was overridden).
         size: architecture: `mini`, `vit_b`, `vit_l`, `vit_h`, `pixels`, or `vit_<width>x<depth>` for others.
         family: how its input is normalised: `sam`, `medsam` or `mini`.
@@ -30,8 +30,8 @@ class EncoderSpec:
 
 # The encoders that have names. A file is read only when its encoder is loaded.
 NAMED_ENCODERS = {
-    "mini": EncoderSpec("mini-2", "mini", "mini", 256),
-    "mini-2": EncoderSpec("mini-2", "mini", "mini", 256),
+    "mini": EncoderSpec("mini-3", "mini", "mini", 256),
+    "mini-3": EncoderSpec("mini-3", "mini", "mini", 256),
     "untrained": EncoderSpec("untrained", "mini", "mini", 256),
     "pixels": EncoderSpec("pixels", "pixels", "mini", 256),
     "vit_b": EncoderSpec("vit_b", "vit_b", "sam", 1024),

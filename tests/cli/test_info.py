@@ -51,7 +51,7 @@ def test_mini_says_what_it_was_trained_on(tmp_path, monkeypatch, capsys, ships):
     monkeypatch.setattr(released, "files", lambda package: tmp_path)
     if ships:
         (tmp_path / "weights").mkdir()
-        (tmp_path / "weights" / "mini-2.json").write_text('{"trained_on": "images that were made"}')
+        (tmp_path / "weights" / "mini-3.json").write_text('{"trained_on": "images that were made"}')
     assert main([]) == 0
-    line = next(line for line in capsys.readouterr().out.splitlines() if "mini-2" in line)
-    assert ("mini-2, trained on images that were made" if ships else "mini-2, not shipped") in line
+    line = next(line for line in capsys.readouterr().out.splitlines() if "mini-3" in line)
+    assert ("mini-3, trained on images that were made" if ships else "mini-3, not shipped") in line

@@ -48,7 +48,7 @@ def test_everything_before_training_is_written_and_the_last_line_says_where(raw,
     assert ArrayStore(dataset / "samunetPlans" / "arrays").names() == names
     assert (dataset / "dataset.json").read_bytes() == (raw / "Dataset900_Phantom" / "dataset.json").read_bytes()
     assert "spacings" in json.loads((dataset / "dataset_fingerprint.json").read_text())
-    assert list(json.loads((dataset / "samunetPlans.json").read_text())["encoders"]) == ["mini-2"]
+    assert list(json.loads((dataset / "samunetPlans.json").read_text())["encoders"]) == ["mini-3"]
     splits = json.loads((dataset / "splits_final.json").read_text())
     assert sorted(name for split in splits for name in split["val"]) == names
     assert tree(dataset / "gt_segmentations") == tree(raw / "Dataset900_Phantom" / "labelsTr")

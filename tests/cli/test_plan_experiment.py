@@ -50,7 +50,7 @@ def test_fingerprint_then_plans_and_splits(folders, tmp_path, capsys):
     assert "used again" in printed.err and "p0_ED and p0_ES look like" in printed.err
     plans = Plans.load(made / "samunetPlans.json")
     assert plans.dataset.spacing_mm == (4.0, 1.0, 1.0) and plans.dataset.anisotropic
-    assert plans.for_encoder("mini-2").tile_shape == (20, 16)
+    assert plans.for_encoder("mini-3").tile_shape == (20, 16)
     assert json.loads((made / "splits_final.json").read_text()) == make_splits(NAMES, None)
 
 

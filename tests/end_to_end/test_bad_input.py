@@ -261,7 +261,7 @@ def test_evaluation_refuses_a_missing_prediction(copied):
 def test_a_model_is_refused_with_another_encoder(copied):
     """A run.json that names an encoder of other weights than the one that is found now."""
     fold = next(copied.root.glob("results/*/label_prior*/fold_0"))
-    model = fold.parent.with_name("linear_head__samunetPlans__mini-2")
+    model = fold.parent.with_name("linear_head__samunetPlans__mini-3")
     done = copied.here("plan_and_preprocess", "-d", "5", "-np", "1")
     assert done.code == 0, done.err
     done = copied.here("train", "5", "linear_head", "0", "--iterations", "2", "-np", "1")
@@ -272,5 +272,5 @@ def test_a_model_is_refused_with_another_encoder(copied):
     run.write_text(json.dumps({**content, "encoder": {**content["encoder"], "digest": "0" * 64}}))
     done = copied.here("predict", "-i", copied.root / "in", "-o", copied.root / "out", "-m", model)
     assert done.code == 2
-    assert "encoder" in done.err and "mini-2" in done.err
+    assert "encoder" in done.err and "mini-3" in done.err
     assert not list((copied.root / "out").rglob("*.nii.gz"))

@@ -56,7 +56,7 @@ def test_the_head_learns_what_label_prior_cannot_know(job):
 
 
 def test_validation_was_scored_over_the_whole_fold(job):
-    folder = next(job.root.glob("results/*/cnn_head__samunetPlans__mini-2/fold_0"))
+    folder = next(job.root.glob("results/*/cnn_head__samunetPlans__mini-3/fold_0"))
     splits = json.loads((job.root / "preprocessed" / "Dataset900_Phantom" / "splits_final.json").read_text())
     summary = json.loads((folder / "validation" / "summary.json").read_text())
     assert len(summary["metric_per_case"]) == len(splits[0]["val"]) > 0
@@ -69,7 +69,7 @@ def test_validation_was_scored_over_the_whole_fold(job):
 
 
 def test_a_model_folder_holds_megabytes(job):
-    folder = next(job.root.glob("results/*/cnn_head__samunetPlans__mini-2"))
+    folder = next(job.root.glob("results/*/cnn_head__samunetPlans__mini-3"))
     assert {"plans.json", "dataset.json", "dataset_fingerprint.json", "fold_0"} == {path.name for path in folder.iterdir()}
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 20 * 2**20
 

@@ -117,16 +117,16 @@ def test_released_names_say_how_the_file_is_fetched(tmp_path: Path, monkeypatch:
 
 def test_mini_is_the_file_that_ships_under_either_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(released, "files", lambda package: tmp_path)
-    assert encoder_spec("mini") == encoder_spec("mini-2") == EncoderSpec("mini-2", "mini", "mini", 256)
-    with pytest.raises(UserError, match=r"(?s)ship with samunet.*mini-2.safetensors"):
+    assert encoder_spec("mini") == encoder_spec("mini-3") == EncoderSpec("mini-3", "mini", "mini", 256)
+    with pytest.raises(UserError, match=r"(?s)ship with samunet.*mini-3.safetensors"):
         load_encoder("mini", 256)
     (tmp_path / "weights").mkdir()
     state = untrained_state()
-    save_file({key: tensor.half() for key, tensor in state.items()}, tmp_path / "weights" / "mini-2.safetensors")
+    save_file({key: tensor.half() for key, tensor in state.items()}, tmp_path / "weights" / "mini-3.safetensors")
     encoder = load_encoder("mini", 256)
     assert torch.equal(encoder.module.neck[0].weight, state["image_encoder.neck.0.weight"].half().float())
     assert announce(encoder.spec) is None
-    (tmp_path / "weights" / "mini-2.json").write_text(json.dumps({"trained_on": "made shapes"}), encoding="utf-8")
+    (tmp_path / "weights" / "mini-3.json").write_text(json.dumps({"trained_on": "made shapes"}), encoding="utf-8")
     assert released.shipped_card() == {"trained_on": "made shapes"}
 
 
