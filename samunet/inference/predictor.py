@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -59,12 +60,14 @@ def predict_case(
         yield from answered(variants[0], case, embeddings)
         return
     networks = [variant for variant in variants if isinstance(variant, TrainedVariant)]
-    sources = _sources(networks[0], case, plans, encoder, embeddings, tta, step)
-    clean = sources[0][1]
+    groups = [[each] for each in networks] if networks[0].own_inputs else [networks]
+    sources = [_Source(mirror, inputs, group) for group in groups
+               for mirror, inputs in _sources(group[0], case, plans, encoder, embeddings, tta, step)]
+    clean = sources[0].inputs
     for each in networks:
         each.network.eval()
     yield from sliding_window(
-        lambda picks: _logits(networks, sources, picks), clean.frame, clean.depth,
+        lambda picks: _logits(sources, picks), clean.frame, clean.depth,
         batch_size=networks[0].batch_size(networks[0].context), stack_depth=networks[0].stack_depth,
     )
 
@@ -79,18 +82,24 @@ def _sources(
     return [((), clean), *((axes, variant.inputs_of(case, plans, encoder, axes, clean.frame.step)) for axes in mirrors)]
 
 
-def _logits(
-    variants: Sequence[TrainedVariant], sources: Sequence[tuple[tuple[int, ...], CaseInputs]], picks: Sequence[Pick]
-) -> Tensor:
-    """Logits float32 (B, K, N, rows, columns), the mean over mirrors and folds; inputs are read once for all folds."""
-    device = device_of(variants[0])
+class _Source(NamedTuple):
+    """Inputs, the axes along which they are mirrored, and the folds that read them: all, or the one that they are made for."""
+
+    mirror: tuple[int, ...]
+    inputs: CaseInputs
+    readers: Sequence[TrainedVariant]
+
+
+def _logits(sources: Sequence[_Source], picks: Sequence[Pick]) -> Tensor:
+    """Logits float32 (B, K, N, rows, columns), the mean over mirrors and folds."""
+    device = device_of(sources[0].readers[0])
     views = []
     with torch.autocast(device.type, enabled=device.type == "cuda"):
-        for mirror, source in sources:
-            inputs = source.read(picks).to(device)
-            for variant in variants:
+        for source in sources:
+            inputs = source.inputs.read(picks).to(device)
+            for variant in source.readers:
                 logits = variant.logits(inputs).float()
-                views.append(logits.flip([axis - 2 for axis in mirror]) if mirror else logits)
+                views.append(logits.flip([axis - 2 for axis in source.mirror]) if source.mirror else logits)
     mean = _mean(views)
     return mean if mean.ndim == 5 else mean[:, :, None]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
 import time
 from datetime import UTC, datetime
 from importlib import metadata
@@ -28,6 +29,7 @@ from samunet.training.label_statistics import (
     voxels_per_token,
     warn_of_small_objects,
 )
+from samunet.training.prior_images import FOLDER as PRIORS
 from samunet.training.run_folder import Start, stored_run
 from samunet.training.settings import Request
 from samunet.training.trainer import measured_iterations, train
@@ -89,6 +91,7 @@ def _run(experiment: Experiment, start: Start, trained_by: str, workers: int) ->
     experiment.write_model_files()
     for state in folder.work.rglob(LATEST):
         state.unlink()
+    shutil.rmtree(folder.work / PRIORS, ignore_errors=True)
     folder.write(run)
     folder.finish()
     _tell(experiment, summary)

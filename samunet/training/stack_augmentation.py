@@ -30,11 +30,12 @@ class StackAugmentation:
 
     Arguments:
         plan: of the stack.
+        channels: of the image, whose intensities change; what stands behind them in a stack is only warped.
         flat: whether slices must not be tilted or moved against each other.
     """
 
-    def __init__(self, plan: StackPlan, *, flat: bool) -> None:
-        self._plan, self._flat = plan, flat
+    def __init__(self, plan: StackPlan, channels: int, *, flat: bool) -> None:
+        self._plan, self._channels, self._flat = plan, channels, flat
         self._intensities = Compose(intensity_transforms())
 
     def __call__(
@@ -57,8 +58,9 @@ class StackAugmentation:
             target = warp.of(target, self._plan.shape, (1, 1, 1), "nearest")
             cells = warp.of(cells, self._plan.padded, self._plan.cell, "bilinear")
         seed_batchgenerators(key)
-        recoloured = self._intensities(data=image.numpy())["data"].astype(np.float32)
-        return Stacks(torch.from_numpy(recoloured), cells), target[0, 0].long()
+        shown, others = image[:, : self._channels], image[:, self._channels :]
+        recoloured = torch.from_numpy(self._intensities(data=shown.numpy())["data"].astype(np.float32))
+        return Stacks(torch.cat([recoloured, others], 1), cells), target[0, 0].long()
 
 
 class Warp:

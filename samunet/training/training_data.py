@@ -7,23 +7,30 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+import numpy as np
+
+from samunet.console import progress
+from samunet.files import make_folder
 from samunet.planning.tiles import TileFrame
 from samunet.preprocessing.case_inputs import CaseInputs
 from samunet.preprocessing.case_pictures import StoredCasePictures
 from samunet.preprocessing.case_stacks import CaseStacks
 from samunet.preprocessing.embeddings import RecentInputs
-from samunet.preprocessing.recent import RecentImages
+from samunet.preprocessing.recent import Recent, RecentImages
 from samunet.preprocessing.views import view_name
 from samunet.training.augmentation import PatchAugmentation
 from samunet.training.batches import Batches, TileBatches
-from samunet.training.experiment import Experiment
+from samunet.training.experiment import Experiment, LazyCases
 from samunet.training.patch_batches import PairBatches, PatchBatches
+from samunet.training.prior_images import FOLDER as PRIORS
+from samunet.training.prior_images import PriorImages
 from samunet.training.sampling import LabelSlices, Sampler
 from samunet.training.stack_augmentation import StackAugmentation
 from samunet.training.stack_batches import StackBatches
 from samunet.training.support import QueryBatches, gather_support
 from samunet.variants.base import PatchVariant, PictureVariant, StackVariant, TrainedVariant
 from samunet.variants.fewshot import FewshotVariant
+from samunet.variants.transport import TransportVariant
 
 
 def training_batches(experiment: Experiment, variant: TrainedVariant, run: dict[str, Any]) -> Batches:
@@ -43,7 +50,7 @@ def training_batches(experiment: Experiment, variant: TrainedVariant, run: dict[
     embeddings = experiment.embeddings(names)
     run["seconds"]["embeddings"] = run["seconds"].get("embeddings", 0.0) + time.perf_counter() - started
     if isinstance(variant, StackVariant):
-        return _stacks(experiment, variant, embeddings)
+        return _stacks(experiment, variant, embeddings, run)
     return _prompted(experiment, variant, embeddings) if isinstance(variant, FewshotVariant) else _tiles(experiment, embeddings)
 
 
@@ -66,13 +73,31 @@ def _tiles(experiment: Experiment, inputs: Mapping[str, CaseInputs]) -> TileBatc
     return TileBatches(list(inputs), list(inputs.values()), slices, sampler)
 
 
-def _stacks(experiment: Experiment, variant: StackVariant, embeddings: Mapping[str, CaseInputs]) -> StackBatches:
+def _stacks(
+    experiment: Experiment, variant: StackVariant, embeddings: Mapping[str, CaseInputs], run: dict[str, Any]
+) -> StackBatches:
+    images: Recent[np.ndarray] = RecentImages(experiment.arrays)
+    if isinstance(variant, TransportVariant):
+        images, embeddings = _with_priors(experiment, variant, embeddings, run)
     slices, sampler = _sampled(experiment, embeddings)
-    images = RecentImages(experiment.arrays)
     stacks = [CaseStacks(partial(images.get, name), source, variant.stack) for name, source in embeddings.items()]
     plan = experiment.plans.dataset
-    augmentation = StackAugmentation(variant.stack, flat=plan.anisotropic or variant.stack.depth == 1)
+    augmentation = StackAugmentation(variant.stack, len(plan.channel_names), flat=plan.anisotropic or variant.stack.depth == 1)
     return StackBatches(list(embeddings), stacks, slices, sampler, variant.stack, augmentation)
+
+
+def _with_priors(
+    experiment: Experiment, variant: TransportVariant, embeddings: Mapping[str, CaseInputs], run: dict[str, Any]
+) -> tuple[Recent[np.ndarray], Mapping[str, CaseInputs]]:
+    """Images with the transported labels behind them, made for all cases and views that can have them; and those."""
+    started = time.perf_counter()
+    variant.keep_supports(LazyCases(experiment.arrays, experiment.train_cases))
+    images = PriorImages(experiment.arrays, variant, experiment.train_cases, make_folder(experiment.folder.work / PRIORS))
+    kept = {name: source for name, source in embeddings.items() if images.possible(name)}
+    for name in progress(kept, "transporting labels", len(kept)):
+        images.make(name)
+    run["seconds"]["transport"] = run["seconds"].get("transport", 0.0) + time.perf_counter() - started
+    return images, kept
 
 
 def _prompted(experiment: Experiment, variant: FewshotVariant, embeddings: Mapping[str, CaseInputs]) -> QueryBatches:

@@ -64,10 +64,10 @@ class AtlasVariant(Comparator):
         self.factors = np.array(median) / np.array(coarsened(median, GRID_VOXELS))
         self.supports: tuple[Support, ...] = ()
 
-    def fit(self, cases: Sequence[PreparedCase]) -> None:
-        """Keep the first 16 of `cases` on the registration grid."""
+    def fit(self, cases: Sequence[PreparedCase], most: int = MOST_CASES) -> None:
+        """Keep the first `most` of `cases` on the registration grid."""
         supports = []
-        for case in cases[:MOST_CASES]:
+        for case in cases[:most]:
             assert case.segmentation is not None
             image, spacing_mm = self._registration_image(case)
             labels = torch.from_numpy(np.maximum(case.segmentation, 0).astype(np.float32))[None]
@@ -77,13 +77,14 @@ class AtlasVariant(Comparator):
             supports.append(Support(image, labels.numpy().astype(np.int16), spacing_mm))
         self.supports = tuple(supports)
 
-    def predict(self, case: PreparedCase) -> Tensor:
+    def predict(self, case: PreparedCase, without: int | None = None) -> Tensor:
+        """Logits float32 (K, Z, Y, X); `without` leaves out the support of that number, all others vote."""
         image, spacing_mm = self._registration_image(case)
         votes = np.zeros((self.labels.channels, *image.shape), np.float32)
         total = np.zeros(image.shape, np.float32)
         flat = image.shape[0] == 1
         fixed = _sitk_image(image, spacing_mm, flat)
-        for support, moving, transform in self._registered(fixed, flat, case.properties.name):
+        for support, moving, transform in self._registered(fixed, flat, case.properties.name, without):
             weight = _local_weight(fixed, resampled(moving, fixed, transform)).reshape(image.shape)
 
             def warped(mask: np.ndarray, support=support, transform=transform) -> np.ndarray:
@@ -116,9 +117,10 @@ class AtlasVariant(Comparator):
         )
 
     def _registered(
-        self, fixed: sitk.Image, flat: bool, name: str
+        self, fixed: sitk.Image, flat: bool, name: str, without: int | None
     ) -> Iterator[tuple[Support, sitk.Image, sitk.Transform]]:
         """Supports in their order, with their images (histograms matched to `fixed`) and transforms."""
+        supports = [support for number, support in enumerate(self.supports) if number != without]
         faults: list[RuntimeError] = []
 
         def registered(support: Support) -> tuple[Support, sitk.Image, sitk.Transform]:
@@ -133,10 +135,10 @@ class AtlasVariant(Comparator):
         # As many at a time as there are workers, because a displacement field takes 24 bytes a voxel.
         workers = default_workers()
         with ThreadPoolExecutor(workers) as pool:
-            for start in range(0, len(self.supports), workers):
-                yield from pool.map(registered, self.supports[start : start + workers])
+            for start in range(0, len(supports), workers):
+                yield from pool.map(registered, supports[start : start + workers])
         if faults:
-            say(f"{name}: {len(faults)} of {len(self.supports)} training cases could not be registered and are only "
+            say(f"{name}: {len(faults)} of {len(supports)} training cases could not be registered and are only "
                 f"stretched over it ({str(faults[0]).strip().splitlines()[-1].strip()}).")
 
     def _registration_image(self, case: PreparedCase) -> tuple[np.ndarray, tuple[float, float, float]]:

@@ -72,6 +72,7 @@ class TrainedVariant(Variant):
 
     learning_rate: ClassVar[float] = 1e-3
     weight_decay: ClassVar[float] = 1e-2
+    own_inputs: ClassVar[bool] = False  # whether what is read of a case depends on what was trained on
 
     def __init__(self, context: VariantContext) -> None:
         super().__init__(context)
@@ -149,7 +150,7 @@ class EmbeddingVariant(TrainedVariant):
         self, case: PreparedCase, plans: Plans, encoder: Encoder | None, mirror: Sequence[int] = (), step: float | None = None,
         cached: CaseInputs | None = None,
     ) -> CaseInputs:
-        return _embeddings(case, plans, encoder, mirror, step, cached)
+        return embeddings_of(case, plans, encoder, mirror, step, cached)
 
     def logits(self, inputs: Tensor) -> Tensor:
         """Embeddings (B, D, g, g) -> logits (B, K, rows, columns) on the voxels of the plan's tile."""
@@ -192,7 +193,7 @@ class StackVariant(TrainedVariant):
         self, case: PreparedCase, plans: Plans, encoder: Encoder | None, mirror: Sequence[int] = (), step: float | None = None,
         cached: CaseInputs | None = None,
     ) -> CaseInputs:
-        embeddings = _embeddings(case, plans, encoder, mirror, step, cached)
+        embeddings = embeddings_of(case, plans, encoder, mirror, step, cached)
         return CaseStacks(lambda: case.image, embeddings, self.stack, mirror)
 
 
@@ -211,10 +212,15 @@ class PatchVariant(TrainedVariant):
         return CasePatches(case.image, self.patch, TILE_STEP if step is None else step, mirror)
 
 
-def _embeddings(
+def embeddings_of(
     case: PreparedCase, plans: Plans, encoder: Encoder | None, mirror: Sequence[int], step: float | None,
     cached: CaseInputs | None,
 ) -> CaseInputs:
+    """The cached embeddings where they will do, else ones that are encoded when they are read; see `TrainedVariant.inputs_of`.
+
+    Raises:
+        UserError: they must be encoded, and there is no encoder.
+    """
     if cached is not None and not mirror:
         return cached
     if encoder is None:

@@ -52,6 +52,8 @@ VARIANTS = {
                                  "AutoSAM with the encoder trained as well", "pictures"),
     "hybrid": VariantEntry("samunet.variants.hybrid:HybridVariant",
                            "a small 3D U-Net joined with cached embeddings", "stacks"),
+    "transport": VariantEntry("samunet.variants.transport:TransportVariant",
+                              "hybrid that also sees the training labels, carried to the case by registration", "stacks"),
     "lora": VariantEntry("samunet.variants.lora:LoraVariant",
                          "SAMed: low-rank increments in the frozen encoder, and AutoSAM's head", "pictures"),
     "unet": VariantEntry("samunet.variants.unet:UnetVariant",

@@ -66,8 +66,8 @@ def test_embeddings_follow_the_image() -> None:
 def test_the_same_key_gives_the_same_and_slices_stay_where_they_must(flat: bool, monkeypatch) -> None:
     monkeypatch.setattr(stack_augmentation, "WARPED_SHARE", 1.0)
     labels = torch.arange(8, dtype=torch.int16).view(-1, 1, 1).expand(8, 12, 12).contiguous()
-    stack = Stacks(volume()[:, :1], torch.randn(1, 3, 4, 4, 4, generator=torch.Generator().manual_seed(1)))
-    augmentation = StackAugmentation(PLAN, flat=flat)
+    stack = Stacks(volume(), torch.randn(1, 3, 4, 4, 4, generator=torch.Generator().manual_seed(1)))
+    augmentation = StackAugmentation(PLAN, 1, flat=flat)
 
     def made(seed: int) -> tuple[Stacks, Tensor]:
         return augmentation(stack, labels, np.random.default_rng(seed), [seed])
@@ -76,3 +76,12 @@ def test_the_same_key_gives_the_same_and_slices_stay_where_they_must(flat: bool,
     assert torch.equal(first.image, again.image) and torch.equal(first.embeddings, again.embeddings) and torch.equal(target, same)
     assert not torch.equal(first.embeddings, other.embeddings) and target.dtype == torch.int64
     assert torch.equal(target, labels.long()) == flat
+
+
+def test_what_is_no_image_is_warped_and_keeps_its_values(monkeypatch) -> None:
+    monkeypatch.setattr(stack_augmentation, "WARPED_SHARE", 0.0)
+    stack = Stacks(volume(), torch.zeros(1, 3, 4, 4, 4))
+    labels = torch.zeros(8, 12, 12, dtype=torch.int16)
+    made = [StackAugmentation(PLAN, 1, flat=False)(stack, labels, np.random.default_rng(seed), [seed])[0] for seed in range(9)]
+    assert all(torch.equal(each.image[:, 1], volume()[:, 1]) for each in made)
+    assert not all(torch.equal(each.image[:, 0], volume()[:, 0]) for each in made)

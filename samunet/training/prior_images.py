@@ -1,0 +1,44 @@
+"""Training images with transported labels behind their channels, made once for a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from samunet.files import whole_file
+from samunet.preprocessing.recent import Recent
+from samunet.preprocessing.store import ArrayStore
+from samunet.preprocessing.views import case_and_view
+from samunet.variants.transport import TransportVariant
+
+FOLDER = "transport"  # of a run, while it lasts
+
+
+class PriorImages(Recent[np.ndarray]):
+    """Float32 (C + F, Z, Y, X) of training cases and views; the probabilities are kept as float16 files while the run lasts.
+
+    Arguments:
+        variant: whose supports' labels are carried.
+        train_cases: the run's, in the order of the supports, of which there may be fewer.
+        folder: of the files.
+    """
+
+    def __init__(self, arrays: ArrayStore, variant: TransportVariant, train_cases: Sequence[str], folder: Path) -> None:
+        super().__init__()
+        self._arrays, self._variant, self._cases, self._folder = arrays, variant, list(train_cases), folder
+
+    def possible(self, name: str) -> bool:
+        """Whether labels can be carried to it that are not its own: not to the one case there is, but to its views."""
+        return len(self._cases) > 1 or case_and_view(name)[1] is not None
+
+    def make(self, name: str) -> tuple[np.ndarray, int]:
+        case, path = self._arrays.load(name), self._folder / f"{name}.npy"
+        if not path.is_file():
+            without = self._cases.index(case_and_view(name)[0]) if len(self._cases) > 1 else None
+            prior = self._variant.with_prior(case, without)[len(case.image) :]
+            with whole_file(path) as temporary, temporary.open("wb") as stream:
+                np.save(stream, prior.astype(np.float16))
+        image = np.concatenate([case.image, np.load(path).astype(np.float32)])
+        return image, image.nbytes

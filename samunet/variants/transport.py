@@ -1,0 +1,71 @@
+"""`transport`: `hybrid` that also sees the training cases' labels, carried to the case by registration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import ClassVar
+
+import numpy as np
+from torch import Tensor, nn
+
+from samunet.networks.checkpoints import Encoder
+from samunet.networks.hybrid import Hybrid
+from samunet.planning.plans import Plans
+from samunet.preprocessing.case import PreparedCase
+from samunet.preprocessing.case_inputs import CaseInputs
+from samunet.preprocessing.case_stacks import CaseStacks
+from samunet.variants.atlas import AtlasVariant
+from samunet.variants.base import VariantContext, embeddings_of
+from samunet.variants.hybrid import DROPPED, HybridVariant
+
+SUPPORTS = 8  # each is registered to each training case and view, half a second a pair
+_ATLAS = "atlas."
+
+
+class TransportVariant(HybridVariant):
+    """`hybrid` with one more input channel for each class: what `atlas` makes of the case from the training cases' labels.
+
+    samunet's own. Registration knows shape and place, the network knows tissue; it learns where the one errs. A training case is
+    never carried to itself: its channels, and its views', come from the other training cases. Of a single case only the views
+    are trained on, to which the case itself is carried: their warps are what registration has to undo.
+    """
+
+    own_inputs: ClassVar[bool] = True
+
+    def __init__(self, context: VariantContext) -> None:
+        self.atlas = AtlasVariant(context)
+        super().__init__(context)
+
+    def build_network(self) -> nn.Module:
+        context = self.context
+        channels = len(context.dataset_plan.channel_names) + len(self.labels.foreground)
+        return Hybrid(channels, context.embedding_channels, self.labels.channels, self.stack, DROPPED)
+
+    def keep_supports(self, cases: Sequence[PreparedCase]) -> None:
+        """Carry the labels of the first 8 of `cases` from now on."""
+        self.atlas.fit(cases, SUPPORTS)
+
+    def with_prior(self, case: PreparedCase, without: int | None = None) -> np.ndarray:
+        """The normalised channels and, behind them, each class' transported probability: float32 (C + F, Z, Y, X).
+
+        Arguments:
+            without: number of the support that has no say.
+        """
+        probabilities = self.labels.activate(self.atlas.predict(case, without)).numpy()
+        return np.concatenate([case.image, probabilities[-len(self.labels.foreground) :]]).astype(np.float32)
+
+    def inputs_of(
+        self, case: PreparedCase, plans: Plans, encoder: Encoder | None, mirror: Sequence[int] = (), step: float | None = None,
+        cached: CaseInputs | None = None,
+    ) -> CaseInputs:
+        embeddings = embeddings_of(case, plans, encoder, mirror, step, cached)
+        return CaseStacks(cache(lambda: self.with_prior(case)), embeddings, self.stack, mirror)
+
+    def state(self) -> dict[str, Tensor]:
+        """The network's tensors, and the supports' under `atlas.`."""
+        return super().state() | {_ATLAS + name: tensor for name, tensor in self.atlas.state().items()}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        self.atlas.load_state({name.removeprefix(_ATLAS): tensor for name, tensor in state.items() if name.startswith(_ATLAS)})
+        super().load_state({name: tensor for name, tensor in state.items() if not name.startswith(_ATLAS)})

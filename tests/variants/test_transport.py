@@ -1,0 +1,104 @@
+"""Labels carried to a case: never its own, and back from the checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.ndimage import gaussian_filter
+
+from samunet.dataset.geometry import Geometry
+from samunet.dataset.labels import LabelSpace
+from samunet.planning.plans import DatasetPlan, EncoderPlan
+from samunet.preprocessing.case import CaseProperties, PreparedCase
+from samunet.preprocessing.store import ArrayStore
+from samunet.preprocessing.views import ViewedArrays, view_name
+from samunet.training.prior_images import PriorImages
+from samunet.variants.base import VariantContext
+from samunet.variants.transport import TransportVariant
+
+LABELS = LabelSpace({"background": 0, "organ": 1})
+SHAPE = (12, 16, 16)
+DATASET = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), SHAPE, False, ("MRI",), ("zscore",), (False,), ({},))
+SECTION = EncoderPlan("untrained", 32, (16, 16), 0.5, "repeat", 1, 2, "float16", 0, 1)
+
+
+def variant() -> TransportVariant:
+    torch.manual_seed(0)
+    return TransportVariant(VariantContext(LABELS, DATASET, SECTION, {}))
+
+
+def case(name: str, shift: int, labelled: bool = True) -> PreparedCase:
+    """A bright ball, moved along the rows, and its label."""
+    at = np.stack(np.indices(SHAPE), -1) - (6, 6 + shift, 8)
+    inside = ((at / 4.0) ** 2).sum(-1) < 1
+    image = gaussian_filter(inside * 2.0, 0.7) + np.random.default_rng(shift).normal(0, 0.05, SHAPE)
+    box = tuple((0, side) for side in SHAPE)
+    properties = CaseProperties(name, Geometry("SimpleITKIO", SHAPE, (1.0, 1.0, 1.0)), SHAPE, box, SHAPE, SHAPE, ((0.0, 1.0),), name,
+                                name, {})
+    label = (inside if labelled else np.zeros(SHAPE)).astype(np.int16)[None]
+    return PreparedCase(image[None].astype(np.float32), label, properties)
+
+
+@pytest.fixture
+def arrays(tmp_path: Path) -> ViewedArrays:
+    store = ArrayStore(tmp_path / "arrays")
+    store.folder.mkdir()
+    for number, name in enumerate(("a", "b", "c")):
+        store.write(case(name, number))
+    return ViewedArrays(store.folder, DATASET)
+
+
+def test_the_channel_behind_the_image_is_where_the_others_labels_come_to_lie(arrays: ViewedArrays, tmp_path: Path) -> None:
+    made = variant()
+    cases = [arrays.load(name) for name in "abc"]
+    made.keep_supports(cases)
+    seen = made.with_prior(cases[0])
+    assert seen.shape == (2, *SHAPE) and np.array_equal(seen[0], cases[0].image[0])
+    overlap = 2 * ((seen[1] > 0.5) & (cases[0].segmentation[0] == 1)).sum() / ((seen[1] > 0.5).sum() + cases[0].segmentation.sum())
+    assert overlap > 0.9
+    images = PriorImages(arrays, made, "abc", tmp_path)
+    made.keep_supports([case("a", 0, labelled=False), *cases[1:]])  # its own label says nothing about it or its views
+    for name in ("a", view_name("a", 1)):
+        alone = PriorImages(arrays, variant_of(cases), "abc", make(tmp_path / "own")).get(name)
+        np.testing.assert_array_equal(images.get(name), alone)
+    assert not np.allclose(images.get("b"), PriorImages(arrays, variant_of(cases), "abc", make(tmp_path / "own")).get("b"))
+
+
+def variant_of(cases: list[PreparedCase]) -> TransportVariant:
+    made = variant()
+    made.keep_supports(cases)
+    return made
+
+
+def make(folder: Path) -> Path:
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def test_a_single_case_is_carried_to_its_views_alone(arrays: ViewedArrays, tmp_path: Path) -> None:
+    images = PriorImages(arrays, variant_of([arrays.load("a")]), ["a"], tmp_path)
+    assert not images.possible("a") and images.possible(view_name("a", 2))
+    view = arrays.load(view_name("a", 2))
+    prior = images.get(view_name("a", 2))[1]
+    overlap = 2 * ((prior > 0.5) & (view.segmentation[0] == 1)).sum() / ((prior > 0.5).sum() + view.segmentation.sum())
+    assert 0.8 < overlap < 1
+
+
+def test_files_that_are_there_are_not_made_again(arrays: ViewedArrays, tmp_path: Path, monkeypatch) -> None:
+    images = PriorImages(arrays, variant_of([arrays.load(name) for name in "abc"]), "abc", tmp_path)
+    first = images.make("b")[0]
+    monkeypatch.setattr(TransportVariant, "with_prior", None)
+    np.testing.assert_array_equal(images.make("b")[0], first)
+
+
+def test_supports_come_back_with_the_network(arrays: ViewedArrays) -> None:
+    made, other = variant_of([arrays.load("a"), arrays.load("b")]), variant()
+    state = made.state()
+    assert {name.split(".")[1] for name in state if name.startswith("atlas.")} == {"00", "01"}
+    other.load_state(state)
+    target = arrays.load("c")
+    np.testing.assert_array_equal(other.with_prior(target), made.with_prior(target))
+    assert all(torch.equal(tensor, other.state()[name]) for name, tensor in state.items())
