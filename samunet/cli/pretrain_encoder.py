@@ -14,7 +14,7 @@ from samunet.console import result
 from samunet.errors import UserError
 from samunet.pretraining.recipe import LOSSES, Phase, Recipe
 
-DEFAULT_PHASES = ("128:3000:4", "256:600:2")
+DEFAULT_PHASES = ("128:2400:2", "256:500:1", "128:500:2:decoder", "256:1250:1:decoder")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -22,7 +22,7 @@ def parser() -> argparse.ArgumentParser:
         "samunet_pretrain_encoder",
         "Train a complete mini SAM (image encoder, prompt encoder, mask decoder) on made anatomies; no data are needed. "
         "A run that was stopped goes on when the same command is given again.",
-        "samunet_pretrain_encoder -o my_encoder --phases 128:3000:4 256:600:2",
+        "samunet_pretrain_encoder -o my_encoder",
     )
     parser.add_argument("-o", dest="output", type=Path, required=True, metavar="FOLDER",
                         help="where state, log.jsonl, mini.safetensors and its card mini.json go")

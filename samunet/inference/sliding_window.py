@@ -50,8 +50,7 @@ def sliding_window(
         (first slice, logits float32 (K, dz, Y, X)) on the CPU, together every slice once, in order.
     """
     before = (max(depth, stack_depth) - depth) // 2
-    # Windows at least one slice apart: half of a single slice would visit each slice twice.
-    starts = window_starts(max(depth, stack_depth), stack_depth, max(stack_step, 1 / stack_depth))
+    starts = window_starts(max(depth, stack_depth), stack_depth, stack_step)
     picks = [(start, tile) for start in starts for tile in range(len(frame.starts))]
     joined: _Joined | None = None
     for batch in _batches(picks, batch_size):

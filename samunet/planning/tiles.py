@@ -21,7 +21,8 @@ def window_starts(size: int, window: int, step: float) -> list[int]:
     """
     if size <= window:
         return [0]
-    count = math.ceil((size - window) / (window * step)) + 1
+    # At least a voxel apart: half of a window of one slice would visit each slice twice.
+    count = min(math.ceil((size - window) / (window * step)), size - window) + 1
     distance = (size - window) / (count - 1)
     return [round(distance * index) for index in range(count)]
 
