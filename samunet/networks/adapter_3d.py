@@ -66,7 +66,7 @@ class AdaptedEncoder(nn.Module):
         encoder: copied, so that the frozen one stays what it is; to float32, as small steps are lost in half of it.
         rank, dropped: of FacT.
         checkpointed: whether training keeps the tokens between blocks alone and computes each block once more for its gradient,
-            with the same random draws: a third more time for about a tenth of the memory.
+            with the same random draws: one more pass forward, for the memory of one block and not of all.
 
     Raises:
         UserError: an encoder without attention.
@@ -75,7 +75,7 @@ class AdaptedEncoder(nn.Module):
     def __init__(self, encoder: nn.Module, rank: int, dropped: float, *, checkpointed: bool) -> None:
         super().__init__()
         plain: Any = copy.deepcopy(encoder).float()
-        self.factors = add_fact(plain, rank, dropped)
+        self.factors = add_fact(plain, rank, dropped)  # of all blocks, under one name of their own
         width = plain.pos_embed.shape[-1]
         self.adapters = nn.ModuleList(BlockAdapters(width, bottleneck(width)) for _ in plain.blocks)
         self.encoder, self.checkpointed = plain, checkpointed
