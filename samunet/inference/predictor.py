@@ -69,6 +69,7 @@ def predict_case(
     yield from sliding_window(
         lambda picks: _logits(sources, picks), clean.frame, clean.depth,
         batch_size=networks[0].batch_size(networks[0].context), stack_depth=networks[0].stack_depth,
+        equal_votes=networks[0].equal_votes,
     )
 
 

@@ -83,10 +83,15 @@ class EncoderInput:
         return self.frame.cut(planes, tile, 0.0)
 
     def _scaled(self, picture: Tensor) -> Tensor:
-        rows, columns = self.plan.tile_shape
-        factor = self.plan.input_size / max(rows, columns)
-        size = (max(round(rows * factor), 1), max(round(columns * factor), 1))
-        return interpolate(picture, size, mode="bilinear", align_corners=False, antialias=factor < 1)
+        size, shrinks = picture_size(self.plan), max(self.plan.tile_shape) > self.plan.input_size
+        return interpolate(picture, size, mode="bilinear", align_corners=False, antialias=shrinks)
+
+
+def picture_size(plan: EncoderPlan) -> tuple[int, int]:
+    """Rows and columns of a picture that a tile covers; the rest, up to the encoder's input size, is 0."""
+    factor = plan.input_size / max(plan.tile_shape)
+    rows, columns = (max(round(side * factor), 1) for side in plan.tile_shape)
+    return rows, columns
 
 
 def intensity_limits(properties: CaseProperties, dataset_plan: DatasetPlan) -> list[tuple[float, float]]:

@@ -87,6 +87,7 @@ def train(
     with closing(read_ahead(map(batches.read, range(done.iteration, iterations)))) as ahead:
         for batch in progress(ahead, "training", iterations - done.iteration):
             rate = poly_learning_rate(variant.learning_rate, batch.iteration, iterations)
+            rate *= warmed_up(variant.warmup_share, batch.iteration, iterations)
             losses.append(_iterate(optimization, batches.seed, batch, rate))
             reached = batch.iteration + 1
             if reached % ITERATIONS_PER_EPOCH == 0 or reached == iterations:
@@ -128,6 +129,11 @@ def seconds_per_iteration(
 def poly_learning_rate(initial: float, iteration: int, iterations: int) -> float:
     """nnU-Net's polynomial schedule: initial * (1 - iteration / iterations) ** 0.9."""
     return initial * (1 - iteration / iterations) ** POLY_POWER
+
+
+def warmed_up(share: float, iteration: int, iterations: int) -> float:
+    """Part of the rate that an iteration has: rising linearly to 1 over the first `share` of the iterations."""
+    return min(1.0, (iteration + 1) / max(1.0, share * iterations))
 
 
 def _iterate(optimization: Optimization, seed: int, batch: Batch, rate: float) -> float:

@@ -13,6 +13,7 @@ from samunet.console import progress
 from samunet.files import make_folder
 from samunet.planning.tiles import TileFrame
 from samunet.preprocessing.case_inputs import CaseInputs
+from samunet.preprocessing.case_picture_stacks import CasePictureStacks
 from samunet.preprocessing.case_pictures import StoredCasePictures
 from samunet.preprocessing.case_stacks import CaseStacks
 from samunet.preprocessing.embeddings import RecentInputs
@@ -22,13 +23,15 @@ from samunet.training.augmentation import PatchAugmentation
 from samunet.training.batches import Batches, TileBatches
 from samunet.training.experiment import Experiment, LazyCases
 from samunet.training.patch_batches import PairBatches, PatchBatches
+from samunet.training.picture_stack_augmentation import PictureStackAugmentation
+from samunet.training.picture_stack_batches import PictureStackBatches
 from samunet.training.prior_images import FOLDER as PRIORS
 from samunet.training.prior_images import PriorImages
 from samunet.training.sampling import LabelSlices, Sampler
 from samunet.training.stack_augmentation import StackAugmentation
 from samunet.training.stack_batches import StackBatches
 from samunet.training.support import QueryBatches, gather_support
-from samunet.variants.base import PatchVariant, PictureVariant, StackVariant, TrainedVariant
+from samunet.variants.base import PatchVariant, PictureStackVariant, PictureVariant, StackVariant, TrainedVariant
 from samunet.variants.fewshot import FewshotVariant
 from samunet.variants.transport import TransportVariant
 
@@ -37,7 +40,7 @@ def training_batches(experiment: Experiment, variant: TrainedVariant, run: dict[
     """The batches of `variant`; what must be cached for them is cached here, and its seconds and views told in `run`.
 
     Heads, stacks and encoders in the loop see the training cases and their augmented views, the same ones for all; patches and
-    stacks are augmented as they are read.
+    stacks of either kind are augmented as they are read.
     """
     if isinstance(variant, PatchVariant):
         return _patches(experiment, variant)
@@ -46,6 +49,8 @@ def training_batches(experiment: Experiment, variant: TrainedVariant, run: dict[
              *(view_name(name, view) for name in experiment.train_cases for view in range(1, run["views"] + 1))]
     if isinstance(variant, PictureVariant):
         return _tiles(experiment, _pictures(experiment, names))
+    if isinstance(variant, PictureStackVariant):
+        return _picture_stacks(experiment, variant, _pictures(experiment, names))
     started = time.perf_counter()
     embeddings = experiment.embeddings(names)
     run["seconds"]["embeddings"] = run["seconds"].get("embeddings", 0.0) + time.perf_counter() - started
@@ -71,6 +76,15 @@ def _pictures(experiment: Experiment, names: list[str]) -> dict[str, CaseInputs]
 def _tiles(experiment: Experiment, inputs: Mapping[str, CaseInputs]) -> TileBatches:
     slices, sampler = _sampled(experiment, inputs)
     return TileBatches(list(inputs), list(inputs.values()), slices, sampler)
+
+
+def _picture_stacks(
+    experiment: Experiment, variant: PictureStackVariant, pictures: Mapping[str, CaseInputs]
+) -> PictureStackBatches:
+    slices, sampler = _sampled(experiment, pictures)
+    stacks = [CasePictureStacks(source, variant.stack_depth) for source in pictures.values()]
+    augmentation = PictureStackAugmentation(experiment.section)
+    return PictureStackBatches(list(pictures), stacks, slices, sampler, variant.stack_depth, augmentation)
 
 
 def _stacks(

@@ -19,6 +19,7 @@ from samunet.planning.stack_rules import StackPlan, plan_stack
 from samunet.preprocessing.case import PreparedCase
 from samunet.preprocessing.case_inputs import CaseInputs
 from samunet.preprocessing.case_patches import CasePatches
+from samunet.preprocessing.case_picture_stacks import CasePictureStacks
 from samunet.preprocessing.case_pictures import CasePictures
 from samunet.preprocessing.case_stacks import CaseStacks
 from samunet.preprocessing.embeddings import LiveEmbeddings
@@ -73,6 +74,7 @@ class TrainedVariant(Variant):
     learning_rate: ClassVar[float] = 1e-3
     weight_decay: ClassVar[float] = 1e-2
     own_inputs: ClassVar[bool] = False  # whether what is read of a case depends on what was trained on
+    warmup_share: ClassVar[float] = 0.0  # of the iterations, over which the rate rises from next to nothing
 
     def __init__(self, context: VariantContext) -> None:
         super().__init__(context)
@@ -123,6 +125,11 @@ class TrainedVariant(Variant):
     def stack_depth(self) -> int:
         """Slices that an input holds."""
         return 1
+
+    @property
+    def equal_votes(self) -> bool:
+        """Whether prediction takes a stack at each slice and their plain mean; see `inference.sliding_window`."""
+        return False
 
     def outputs(self, inputs: Any) -> Tensor | list[Tensor]:
         """What the loss is taken of; the logits, unless a subclass has more to say in training."""
@@ -175,6 +182,35 @@ class PictureVariant(TrainedVariant):
     def logits(self, inputs: Tensor) -> Tensor:
         """Pictures (B, n, 3, S, S) -> logits (B, K, rows, columns) on the voxels of the plan's tile."""
         return tile_logits(self.network(inputs), self.context.encoder_plan)
+
+
+class PictureStackVariant(TrainedVariant):
+    """A network that holds an encoder which sees neighbouring slices: stacks of pictures in, class logits of each slice out.
+
+    The network maps float32 (B, N, n, 3, S, S), N slices and n pictures of each that are encoded alone, to class logits
+    (B, K, N, s, s) over the encoder's square input. N is the plan's `stack_depth`.
+    """
+
+    @property
+    def stack_depth(self) -> int:
+        return self.context.encoder_plan.stack_depth
+
+    @property
+    def equal_votes(self) -> bool:
+        return True
+
+    def inputs_of(
+        self, case: PreparedCase, plans: Plans, encoder: Encoder | None, mirror: Sequence[int] = (), step: float | None = None,
+        cached: CaseInputs | None = None,
+    ) -> CaseInputs:
+        assert encoder is not None
+        source = EncoderInput(case, plans.dataset, self.context.encoder_plan, encoder.spec.family, step)
+        return CasePictureStacks(CasePictures(source, mirror), self.stack_depth)
+
+    def logits(self, inputs: Tensor) -> Tensor:
+        """Stacks of pictures (B, N, n, 3, S, S) -> logits (B, K, N, rows, columns) on the voxels of the plan's tile."""
+        square = self.network(inputs).transpose(1, 2)
+        return tile_logits(square.flatten(0, 1), self.context.encoder_plan).unflatten(0, square.shape[:2]).transpose(1, 2)
 
 
 class StackVariant(TrainedVariant):

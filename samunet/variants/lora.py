@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import nn
 
 from samunet.networks.autosam_full import EncoderAndHead
 from samunet.networks.autosam_head import AutoSamHead
 from samunet.networks.lora import add_increments
 from samunet.variants.base import PictureVariant
+from samunet.variants.partly_trained import PartlyTrained
 
 
-class LoraVariant(PictureVariant):
+class LoraVariant(PartlyTrained, PictureVariant):
     """After SAMed (Zhang and Liu, arXiv 2304.13785): increments of rank 4 in the encoder and the whole decoder are trained.
 
     Rank, AdamW with weight decay 0.1 and the schedule's power 0.9 are SAMed's. Deviations:
@@ -38,23 +38,3 @@ class LoraVariant(PictureVariant):
         network = EncoderAndHead(context.encoder.module, head)
         add_increments(network.encoder, self.rank)
         return network
-
-    def state(self) -> dict[str, Tensor]:
-        """Increments and head; what is frozen is the encoder's, which prediction loads by its name."""
-        return {name: tensor.detach().cpu().contiguous() for name, tensor in self._unfrozen().items()}
-
-    def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Restore what `state` returned, beside the encoder's own weights.
-
-        Raises:
-            RuntimeError: a tensor is missing, unknown or of another shape, as where the rank was another one.
-        """
-        own = self._unfrozen().keys()
-        if own != state.keys():
-            raise RuntimeError(f"missing tensors: {sorted(own - state.keys())}, unknown ones: {sorted(state.keys() - own)}")
-        self.network.load_state_dict(dict(state), strict=False)
-
-    def _unfrozen(self) -> dict[str, Tensor]:
-        """The network's state without its frozen parameters."""
-        frozen = {name for name, parameter in self.network.named_parameters() if not parameter.requires_grad}
-        return {name: tensor for name, tensor in self.network.state_dict().items() if name not in frozen}

@@ -15,8 +15,8 @@ SMOOTH = 1e-5
 OUTSIDE = -1  # label value of padding, which is background
 
 
-def dice_and_cross_entropy(logits: Tensor, segmentation: Tensor, labels: LabelSpace) -> Tensor:
-    """Mean of soft Dice loss and cross entropy, in float32, over the whole batch, in however many processes it lies.
+def dice_and_cross_entropy(logits: Tensor, segmentation: Tensor, labels: LabelSpace, dice_share: float = 0.5) -> Tensor:
+    """Weighted mean of soft Dice loss and cross entropy, in float32, over the whole batch, in however many processes it lies.
 
     Plain labels: softmax, Dice over the foreground channels, categorical cross entropy. Regions: sigmoid, Dice over all
     channels, binary cross entropy. Voxels of the ignore label count in neither; a batch that holds nothing else has
@@ -25,6 +25,7 @@ def dice_and_cross_entropy(logits: Tensor, segmentation: Tensor, labels: LabelSp
     Arguments:
         logits: (B, K, ...), K = labels.channels, any floating type.
         segmentation: (B, ...) integer label values.
+        dice_share: weight of the Dice loss; the cross entropy has the rest.
 
     Returns:
         Scalar, in [0, infinity).
@@ -43,7 +44,7 @@ def dice_and_cross_entropy(logits: Tensor, segmentation: Tensor, labels: LabelSp
         entropy = functional.cross_entropy(logits, target.argmax(1), reduction="none")
     entropy = total((entropy * valid).sum()) / total(valid.sum()).clamp(min=1)
     # Without a valid voxel the Dice term is the constant 0 through its smoothing terms, and the entropy 0 as well.
-    return (dice + entropy) / 2
+    return dice_share * dice + (1 - dice_share) * entropy
 
 
 def deeply_supervised(

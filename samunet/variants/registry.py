@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class VariantEntry:
-    """`target` is "module:Class"; `needs` is what the variant reads: `embeddings`, `stacks`, `pictures`, `patches` or `arrays`.
+    """`target` is "module:Class"; `needs` is what the variant reads: `embeddings`, `stacks`, `pictures`,
+    `picture_stacks`, `patches` or `arrays`.
 
     `prompts` is whether it answers prompts, and does nothing without any.
     """
@@ -27,7 +28,7 @@ class VariantEntry:
     @property
     def needs_encoder(self) -> bool:
         """Whether an encoder is loaded for it; patches and arrays are read without one."""
-        return self.reads_embeddings or self.needs == "pictures"
+        return self.reads_embeddings or self.needs in ("pictures", "picture_stacks")
 
     @property
     def reads_embeddings(self) -> bool:
@@ -56,6 +57,9 @@ VARIANTS = {
                               "hybrid that also sees the training labels, carried to the case by registration", "stacks"),
     "lora": VariantEntry("samunet.variants.lora:LoraVariant",
                          "SAMed: low-rank increments in the frozen encoder, and AutoSAM's head", "pictures"),
+    "3d_adapter": VariantEntry("samunet.variants.adapter_3d:Adapter3dVariant",
+                               "MA-SAM: adapters that see neighbouring slices in the frozen encoder, and SAM's decoder",
+                               "picture_stacks"),
     "unet": VariantEntry("samunet.variants.unet:UnetVariant",
                          "nnU-Net's plain 2D U-Net from scratch, without SAM", "patches"),
     "unet_simclr": VariantEntry("samunet.variants.unet_simclr:UnetSimclrVariant",

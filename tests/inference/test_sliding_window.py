@@ -105,3 +105,28 @@ def test_slices_come_before_later_windows_are_asked_for():
     first, slab = next(sliding_window(logits_of, frame, 1000, batch_size=4))
     assert (first, slab.shape) == (0, (2, 1, 8, 8))
     assert len(asked) == 4
+
+
+def test_equal_votes_by_hand() -> None:
+    # Four slices, stacks of three from slice 0 and from slice 1, whose logits are 0 and 1; the middle slices have two votes.
+    starts = []
+
+    def logits_of(picks):
+        starts.extend(first for first, _ in picks)
+        return torch.stack([torch.full((1, 3, 4, 4), float(first)) for first, _ in picks])
+
+    slabs = list(sliding_window(logits_of, TileFrame((4, 4), (4, 4), 0.5), 4, batch_size=1, stack_depth=3, equal_votes=True))
+    assert starts == [0, 1]
+    np.testing.assert_allclose(np.concatenate([slab for _, slab in slabs], 1)[0, :, 0, 0], [0, 0.5, 0.5, 1], rtol=1e-6)
+
+
+def test_equal_votes_are_as_many_as_a_stack_has_slices() -> None:
+    votes = np.zeros(12, int)
+
+    def logits_of(picks):
+        for first, _ in picks:
+            votes[first : first + 5] += 1
+        return torch.zeros(len(picks), 1, 5, 4, 4)
+
+    list(sliding_window(logits_of, TileFrame((4, 4), (4, 4), 0.5), 12, batch_size=3, stack_depth=5, equal_votes=True))
+    assert votes.tolist() == [1, 2, 3, 4, 5, 5, 5, 5, 4, 3, 2, 1]

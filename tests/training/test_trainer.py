@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from samunet.training.checkpoints import FINAL, LATEST, save_weights
-from samunet.training.trainer import measured_iterations, poly_learning_rate, train
+from samunet.training.trainer import measured_iterations, poly_learning_rate, train, warmed_up
 
 CPU = torch.device("cpu")
 ITERATIONS = 130
@@ -57,6 +57,9 @@ def test_schedule_by_hand() -> None:
     assert poly_learning_rate(0.5, 0, 100) == 0.5
     assert poly_learning_rate(1.0, 50, 100) == pytest.approx(0.5358867)  # 0.5 ** 0.9
     assert poly_learning_rate(1.0, 99, 100) == pytest.approx(0.01584893)  # 0.01 ** 0.9
+    # The first tenth of a hundred; nothing of them.
+    assert [warmed_up(0.1, iteration, 100) for iteration in (0, 4, 9, 10)] == [0.1, 0.5, 1.0, 1.0]
+    assert warmed_up(0.0, 0, 100) == warmed_up(0.1, 0, 4) == 1.0
 
 
 def test_the_log_has_a_line_each_epoch_and_the_loss_falls(undisturbed: Path) -> None:

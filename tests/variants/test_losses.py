@@ -95,3 +95,11 @@ def test_deep_supervision_sees_the_labels_of_the_padded_grid() -> None:
     expected = 2 * (2 / 3 * dice_and_cross_entropy(fine, segmentation, PLAIN) + 1 / 3 * dice_and_cross_entropy(coarse, nearest, PLAIN))
     torch.testing.assert_close(deeply_supervised([fine, coarse], segmentation, PLAIN, (8, 8)), expected)
     torch.testing.assert_close(deeply_supervised([fine], segmentation, PLAIN), 2 * dice_and_cross_entropy(fine, segmentation, PLAIN))
+
+
+def test_the_shares_of_dice_and_entropy() -> None:
+    logits = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(1))
+    segmentation = torch.randint(0, 3, (2, 4, 4), generator=torch.Generator().manual_seed(2))
+    dice, entropy = (dice_and_cross_entropy(logits, segmentation, PLAIN, share).item() for share in (1.0, 0.0))
+    assert dice_and_cross_entropy(logits, segmentation, PLAIN, 0.8).item() == pytest.approx(0.8 * dice + 0.2 * entropy)
+    assert dice_and_cross_entropy(logits, segmentation, PLAIN).item() == pytest.approx((dice + entropy) / 2)

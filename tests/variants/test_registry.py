@@ -6,7 +6,14 @@ import sys
 import pytest
 
 from samunet.errors import UserError
-from samunet.variants.base import Comparator, EmbeddingVariant, PatchVariant, PictureVariant, StackVariant
+from samunet.variants.base import (
+    Comparator,
+    EmbeddingVariant,
+    PatchVariant,
+    PictureStackVariant,
+    PictureVariant,
+    StackVariant,
+)
 from samunet.variants.prompted import PromptedVariant
 from samunet.variants.registry import VARIANTS, check_prompts, entry, variant_class
 
@@ -14,7 +21,7 @@ from samunet.variants.registry import VARIANTS, check_prompts, entry, variant_cl
 @pytest.mark.parametrize("name", sorted(VARIANTS))
 def test_every_entry_leads_to_a_variant_that_reads_what_it_says(name: str) -> None:
     kinds = {"arrays": Comparator, "embeddings": EmbeddingVariant, "stacks": StackVariant, "pictures": PictureVariant,
-             "patches": PatchVariant}
+             "picture_stacks": PictureStackVariant, "patches": PatchVariant}
     assert issubclass(variant_class(name), PromptedVariant if entry(name).prompts else kinds[entry(name).needs])
     assert entry(name).help
 

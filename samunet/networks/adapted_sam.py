@@ -1,0 +1,25 @@
+"""Adapted encoder and progressive decoder in one network, from stacks of pictures to logits of every slice."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from samunet.networks.adapter_3d import AdaptedEncoder
+from samunet.networks.progressive_decoder import ProgressiveDecoder
+
+
+class AdaptedSam(nn.Module):
+    """Stacks of pictures (B, N, n, 3, H, W) -> logits (B, K, N, H, W); n pictures of a slice are encoded alone, in n stacks.
+
+    The decoder sees each slice for itself; the n embeddings of a slice stand side by side.
+    """
+
+    def __init__(self, encoder: AdaptedEncoder, decoder: ProgressiveDecoder) -> None:
+        super().__init__()
+        self.encoder, self.decoder = encoder, decoder
+
+    def forward(self, stacks: Tensor) -> Tensor:
+        batch, slices, alone = stacks.shape[:3]
+        embeddings = self.encoder(stacks.transpose(1, 2).flatten(0, 1)).unflatten(0, (batch, alone))
+        side_by_side = embeddings.transpose(1, 2).flatten(2, 3)  # (B, N, n * 256, h, w)
+        return self.decoder(side_by_side.flatten(0, 1)).unflatten(0, (batch, slices)).transpose(1, 2)

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from samunet.planning.tiles import TileFrame
+from samunet.preprocessing.case_inputs import Pick
+from samunet.preprocessing.case_picture_stacks import CasePictureStacks, planes_of
+
+
+class Pictures:
+    """Two pictures for each slice and tile, full of 10 * slice + tile; remembers what was asked for."""
+
+    frame, depth = TileFrame((8, 4), (4, 4), 1.0), 4
+
+    def __init__(self) -> None:
+        self.asked: list[Pick] = []
+
+    def read(self, picks: Sequence[Pick]) -> torch.Tensor:
+        self.asked += picks
+        return torch.tensor([10.0 * plane + tile for plane, tile in picks]).view(-1, 1, 1, 1, 1).expand(-1, 2, 3, 16, 16)
+
+
+def values(stacks: torch.Tensor) -> list[list[float]]:
+    assert stacks.shape[1:] == (3, 2, 3, 16, 16)
+    return stacks[:, :, 0, 0, 0, 0].tolist()
+
+
+def test_stacks_begin_at_the_picked_slices() -> None:
+    assert values(CasePictureStacks(Pictures(), 3).read([(0, 0), (1, 1), (0, 1)])) == [[0, 10, 20], [11, 21, 31], [1, 11, 21]]
+
+
+def test_beyond_an_end_the_slice_at_that_end_is_repeated() -> None:
+    assert values(CasePictureStacks(Pictures(), 3).read([(-2, 0), (3, 1)])) == [[0, 0, 0], [31, 31, 31]]
+    assert planes_of(-1, 5, 3) == [0, 0, 1, 2, 2]
+
+
+def test_a_slice_of_several_stacks_is_made_once() -> None:
+    pictures = Pictures()
+    CasePictureStacks(pictures, 3).read([(-1, 0), (0, 0), (1, 0), (1, 1)])
+    assert sorted(pictures.asked) == [(0, 0), (1, 0), (1, 1), (2, 0), (2, 1), (3, 0), (3, 1)]

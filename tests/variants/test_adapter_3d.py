@@ -1,0 +1,133 @@
+"""MA-SAM's way on the shipped encoder at 64 pixels, on two made stacks of three slices."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from torch import Tensor
+
+from samunet.dataset.labels import LabelSpace
+from samunet.networks.checkpoints import Encoder, load_encoder
+from samunet.planning.plans import DatasetPlan, EncoderPlan
+from samunet.variants.adapter_3d import Adapter3dVariant
+from samunet.variants.base import VariantContext
+from samunet.variants.losses import dice_and_cross_entropy
+
+LABELS = LabelSpace({"background": 0, "a": 1, "b": 2})
+DATASET = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), (4, 64, 48), False, ("MRI",), ("zscore",),
+                      (False,), ({},))
+SECTION = EncoderPlan("mini-3", 64, (64, 48), 0.5, "repeat", 3, 4, "float16", 0, 1)
+
+
+@pytest.fixture(scope="module")
+def encoder() -> Encoder:
+    return load_encoder("mini", 64)
+
+
+def adapter(encoder: Encoder, seed: int = 0, trained: bool = True) -> Adapter3dVariant:
+    """A variant to train, or, as where a trained model is loaded, one that does not know SAM's decoder."""
+    torch.manual_seed(seed)
+    return Adapter3dVariant(VariantContext(LABELS, DATASET, SECTION, encoder.sam_state if trained else {}, encoder))
+
+
+def made() -> tuple[Tensor, Tensor]:
+    """Stacks (2, 3, 1, 3, 64, 64), each label brighter than the one before, and label values (2, 3, 64, 48)."""
+    segmentation = torch.zeros(2, 3, 64, 48, dtype=torch.long)
+    for stack in range(2):
+        for plane in range(3):
+            segmentation[stack, plane, 8 + 4 * plane : 30 + 4 * plane, 10:34] = 1
+            segmentation[stack, plane, 40:56, 10 + 6 * stack : 26 + 6 * stack] = 2
+    pictures = torch.nn.functional.pad(segmentation.float(), (0, 16))[:, :, None, None].repeat(1, 1, 1, 3, 1, 1)
+    return pictures + 0.3 * torch.randn(pictures.shape, generator=torch.Generator().manual_seed(1)), segmentation
+
+
+def train(variant: Adapter3dVariant, steps: int) -> tuple[list[float], dict[str, float]]:
+    """The loss of each step, and of each trained tensor the largest gradient of all steps."""
+    pictures, segmentation = made()
+    variant.network.train()
+    trained = {name: each for name, each in variant.network.named_parameters() if each.requires_grad}
+    optimizer = variant.optimizer(list(trained.values()))
+    losses, largest = [], dict.fromkeys(trained, 0.0)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss = variant.loss(variant.outputs(pictures), segmentation)
+        loss.backward()
+        for name, each in trained.items():
+            largest[name] = max(largest[name], 0.0 if each.grad is None else float(each.grad.abs().max()))
+        optimizer.step()
+        losses.append(loss.item())
+    return losses, largest
+
+
+def test_logits_of_every_slice_lie_on_the_tiles_voxels(encoder: Encoder) -> None:
+    variant = adapter(encoder)
+    variant.network.eval()
+    pictures, _ = made()
+    with torch.no_grad():
+        logits, square = variant.logits(pictures), variant.network(pictures)
+    assert square.shape == (2, 3, 3, 64, 64) and logits.shape == (2, 3, 3, 64, 48)
+    torch.testing.assert_close(logits, square[..., :48])  # a voxel is a pixel here
+
+
+def test_what_is_frozen_stays_bit_for_bit_and_all_the_rest_gets_gradients(encoder: Encoder) -> None:
+    given = copy.deepcopy(encoder.module.state_dict())
+    variant = adapter(encoder)
+    # As after some training: while V is zero, U and what is between them have no gradient.
+    torch.nn.init.normal_(variant.network.encoder.factors.up.weight, std=0.1)
+    before = copy.deepcopy(variant.network.state_dict())
+    _, largest = train(variant, 2)
+    after = variant.network.state_dict()
+    assert all(torch.equal(tensor, after[f"encoder.encoder.{name}"]) for name, tensor in given.items())
+    assert all(torch.equal(tensor, given[name]) for name, tensor in encoder.module.state_dict().items())
+    buffers = {name for name, _ in variant.network.named_buffers()}
+    assert buffers == {"decoder.positions.positional_encoding_gaussian_matrix"}
+    assert all(torch.equal(before[name], after[name]) for name in buffers)
+    assert not [name for name in largest if torch.equal(before[name], after[name])]
+    # What shifts all scores of a softmax alike changes nothing: a bias of all keys.
+    starved = {name for name, gradient in largest.items() if gradient < 1e-7}
+    assert starved == {name for name in largest if name.endswith("k_proj.bias")} and len(starved) == 7
+
+
+def test_the_loss_is_mostly_dice_over_all_slices(encoder: Encoder) -> None:
+    _, segmentation = made()
+    logits = torch.randn(2, 3, 3, 64, 48, generator=torch.Generator().manual_seed(2))
+    dice, entropy = (dice_and_cross_entropy(logits, segmentation, LABELS, share) for share in (1.0, 0.0))
+    torch.testing.assert_close(adapter(encoder).loss(logits, segmentation), 0.8 * dice + 0.2 * entropy)
+
+
+def test_two_stacks_are_learned(encoder: Encoder) -> None:
+    losses, _ = train(adapter(encoder), 20)
+    assert losses[-1] < 0.5 * losses[0]
+
+
+def test_state_has_what_is_trained_once_and_the_positions(encoder: Encoder) -> None:
+    variant = adapter(encoder)
+    state = variant.state()
+    trained = {name for name, each in variant.network.named_parameters() if each.requires_grad}
+    assert state.keys() == trained | {"decoder.positions.positional_encoding_gaussian_matrix"}
+    assert [name for name in state if "factors" in name] == ["encoder.factors.down.weight", "encoder.factors.up.weight"]
+    # Adapters of 96 channels, FacT of rank 32, in 12 blocks.
+    adapters = 24 * (2 * 192 + 2 * 192 * 96 + 3 * 96 * 96 + 96)
+    assert sum(state[name].numel() for name in state if name.startswith("encoder.")) == adapters + 2 * 192 * 32 + 12 * 2 * 32 * 32
+
+
+def test_what_was_trained_is_restored_beside_the_encoder(encoder: Encoder) -> None:
+    trained, loaded = adapter(encoder), adapter(encoder, seed=1, trained=False)
+    train(trained, 2)
+    pictures, _ = made()
+    for variant in (trained, loaded):
+        variant.network.eval()
+    with torch.no_grad():
+        assert not torch.equal(loaded.logits(pictures), trained.logits(pictures))
+        loaded.load_state(trained.state())
+        assert torch.equal(loaded.logits(pictures), trained.logits(pictures))
+
+
+def test_large_encoders_are_checkpointed_and_mini_is_not(encoder: Encoder) -> None:
+    assert not adapter(encoder).network.encoder.checkpointed
+    wide = EncoderPlan("mini-3", 1024, (64, 48), 0.5, "repeat", 5, 4, "float16", 0, 1)
+    context = VariantContext(LABELS, DATASET, wide, encoder.sam_state, encoder)
+    # 10 slices of 4096 tokens of 192 values, 30 of which 12 blocks keep, in 4 bytes: 11 GB.
+    assert Adapter3dVariant(context).network.encoder.checkpointed
