@@ -12,9 +12,11 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from samunet.console import say
 from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError
 from samunet.files import read_json
+from samunet.inference.choice_file import list_choices
 from samunet.networks.checkpoints import Encoder, load_encoder
 from samunet.planning.encoder_spec import NAMED_ENCODERS
 from samunet.planning.plans import Plans
@@ -101,7 +103,8 @@ def find_model(
 ) -> Path:
     """The folder of the model that was last trained among those that fit what is given.
 
-    Without `variant` only models that samunet_train trained are looked at (not those of a benchmark).
+    Without `variant`, the last choice of samunet_find_best_configuration among those that fit; where there is none, only models
+    that samunet_train trained are looked at (not those of a benchmark). Says which of the two it is.
 
     Arguments:
         dataset: number or full name.
@@ -111,6 +114,7 @@ def find_model(
         UserError: no model fits (lists what there is), or they belong to several datasets.
     """
     models = list(list_models(results))
+    choices = {} if variant else {each.model: each for each in sorted(list_choices(results), key=lambda each: each.finished)}
     fitting = [
         model
         for model in models
@@ -120,7 +124,8 @@ def find_model(
         and encoder in (None, model.encoder, *(run["encoder"]["name"] for run in model.runs.values()))
         and shots in (None, model.shots)
         and draw in (None, model.draw)
-        and (variant is not None or any(run["trained_by"] == TRAINED_BY for run in model.runs.values()))
+        and (variant is not None or model.folder in choices
+             or any(run["trained_by"] == TRAINED_BY for run in model.runs.values()))
     ]
     if not fitting:
         listing = "; ".join(str(model.folder.relative_to(results)) for model in models) or "no finished model"
@@ -130,6 +135,13 @@ def find_model(
     if len(datasets) > 1:
         raise UserError("Where models of several datasets are trained, the dataset must be named.", where=results,
                         found=", ".join(datasets), mend="Give one of them with -d.")
+    chosen = [choices[model.folder] for model in fitting if model.folder in choices]
+    if chosen:
+        last = max(chosen, key=lambda choice: choice.finished)
+        say(f"the choice of samunet_find_best_configuration, {last.path}: {last.told}")
+        return last.model
+    if variant is None:
+        say("samunet_find_best_configuration has chosen none that fits; the model that samunet_train trained last is taken")
     return max(fitting, key=lambda model: model.last_finished).folder
 
 
