@@ -26,6 +26,7 @@ from samunet.dataset.paths import Paths, find_dataset
 from samunet.errors import UserError
 from samunet.files import read_json, require_writable, write_json
 from samunet.inference.choice_file import CHOICES, choice_path
+from samunet.inference.model_folder import CHOSEN_BY
 from samunet.networks.checkpoints import encoder_spec
 from samunet.planning.groups import kept_groups
 from samunet.planning.plans import Plans
@@ -35,8 +36,6 @@ from samunet.training.run import ensure_trained
 from samunet.training.settings import Request
 from samunet.variants.registry import check_prompts
 from samunet.workers import default_workers
-
-TRAINED_BY = "samunet_find_best_configuration"
 
 
 @dataclass(frozen=True)
@@ -116,12 +115,13 @@ def find_best(search: Search, paths: Paths, command: str) -> str:
         say(markdown(list(rows(trials, verdict, groups)), COLUMNS))
     say(f"training {verdict.variant} on {', '.join(labelled)}")
     final = search.request(verdict.variant, Length())
-    ensure_trained(final, paths, trained_by=TRAINED_BY, workers=1)
+    ensure_trained(final, paths, trained_by=CHOSEN_BY, workers=1)
     model = run_folder(final, paths).parent
     record = choice_path(paths.results / dataset.name, search.plans_name, encoder, search.fold, search.shots, search.draw)
     write_json(record, {
         "told": str(verdict),
         "model": model.relative_to(paths.results).as_posix(),
+        "fold": search.fold,
         "variant": verdict.variant,
         "fixed": verdict.trial is None,
         "Dice": verdict.trial.dice if verdict.trial else None,
@@ -164,7 +164,7 @@ def _trial(
     runs = {}
     for inner in range(len(folds)):
         request = search.request(variant, length, inner)
-        fault = in_own_process(train_request, request, place, TRAINED_BY, default_workers())
+        fault = in_own_process(train_request, request, place, CHOSEN_BY, default_workers())
         if fault:
             say(f"{variant}, inner fold {inner}: {fault}")
             return Trial(number, Result(variant, search.shots, {}, runs, (fault,), variant=variant), length)

@@ -14,10 +14,11 @@ CHOICES = "choice"
 
 @dataclass(frozen=True)
 class Choice:
-    """A record: `model` is the folder of the chosen model, `finished` an ISO time, `told` the choice in one line."""
+    """A record: `model` is the chosen model's folder, `fold` what was trained there, `finished` an ISO time, `told` the verdict."""
 
     path: Path
     model: Path
+    fold: str
     finished: str
     told: str
 
@@ -44,4 +45,4 @@ def list_choices(results: Path) -> Iterator[Choice]:
     """
     for path in sorted(results.glob(f"Dataset*/{CHOICES}/[!.]*.json")):
         content = read_json(path)
-        yield Choice(path, results / content["model"], content["finished"], content["told"])
+        yield Choice(path, results / content["model"], content["fold"], content["finished"], content["told"])

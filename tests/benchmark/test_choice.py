@@ -44,7 +44,8 @@ def faked(monkeypatch) -> Callable[[dict[str, tuple[float, ...]]], list[Request]
                 return "killed"
             final = run_folder(request, place).final
             write_json(make_folder(final) / "run.json", {"seconds": {"training": 6.0}})
-            case = {"reference_file": f"labels/case{request.inner}.nii.gz", "metrics": {"1": {"Dice": dice}, "2": {"Dice": dice}}}
+            metrics = {"1": {"Dice": dice}, "2": {"Dice": dice}}
+            case = {"reference_file": f"labels/case{request.inner}.nii.gz", "metrics": metrics}
             write_json(make_folder(final / "validation") / "summary.json", {"metric_per_case": [case]})
             return None
 
@@ -110,7 +111,8 @@ def test_below_three_labelled_cases_hybrid_is_fixed(faked, paths: Paths, shots: 
     asked = faked({})
     search = replace(SEARCH, variants=("linear_head", "hybrid"), shots=shots, draw=1)
     assert find_best(search, paths, "").startswith("fixed, not chosen: hybrid")
-    assert [(request.variant, request.iterations, request.minutes, request.shots) for request in asked] == [("hybrid", None, None, shots)]
+    [final] = asked
+    assert (final.variant, final.iterations, final.minutes, final.shots) == ("hybrid", None, None, shots)
     content = record(paths, f"tiny__untrained__shots{shots}_draw1__fold_0.json")
     assert content["fixed"] and content["trials"] == [] and content["Dice"] is content["against_runner_up"] is None
     assert content["model"] == f"Dataset005_Made/hybrid__tiny__untrained/shots{shots}_draw1"
@@ -119,7 +121,8 @@ def test_below_three_labelled_cases_hybrid_is_fixed(faked, paths: Paths, shots: 
 def test_cases_of_two_patients_cannot_be_cross_validated_either(faked, paths: Paths, tmp_path: Path) -> None:
     copied = replace(paths, preprocessed=tmp_path / "preprocessed")
     shutil.copytree(paths.preprocessed, copied.preprocessed)
-    write_json(copied.preprocessed / "Dataset005_Made" / "groups.json", {name: "one" if name in "ab" else name for name in "abcdef"})
+    groups = {name: "one" if name in "ab" else name for name in "abcdef"}
+    write_json(copied.preprocessed / "Dataset005_Made" / "groups.json", groups)
     faked({})
     assert "labelled cases of 2 patients do not" in find_best(replace(SEARCH, variants=("hybrid",)), copied, "")
 
@@ -131,8 +134,8 @@ def test_the_fixed_one_must_be_a_candidate(paths: Paths) -> None:
 
 
 @pytest.mark.parametrize(("changes", "message"), [
-    ({"shots": 4}, "4 shots, 3 cases"), ({"fold": "7"}, "fold must be one that exists"), ({"plans_name": "other"}, "file is missing"),
-    ({"encoder": "pixels"}, "section for encoder")])
+    ({"shots": 4}, "4 shots, 3 cases"), ({"fold": "7"}, "fold must be one that exists"),
+    ({"plans_name": "other"}, "file is missing"), ({"encoder": "pixels"}, "section for encoder")])
 def test_bad_input_is_refused_before_anything_is_written(paths: Paths, changes: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         find_best(replace(SEARCH, **changes), paths, "")
@@ -141,7 +144,8 @@ def test_bad_input_is_refused_before_anything_is_written(paths: Paths, changes: 
 
 @pytest.mark.parametrize(("changes", "message"), [
     ({"minutes": 0.0, "iterations": None}, "minutes to train must be above 0"), ({"iterations": 0}, "iterations must be 1"),
-    ({"minutes": 3.0}, "Only one of"), ({"variants": ("unet9",)}, "known one"), ({"variants": ("sam_zeroshot",)}, "needs some")])
+    ({"minutes": 3.0}, "Only one of"), ({"variants": ("unet9",)}, "known one"),
+    ({"variants": ("sam_zeroshot",)}, "needs some")])
 def test_searches_that_make_no_sense_are_refused(changes: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         replace(SEARCH, **changes)
@@ -199,17 +203,17 @@ def test_a_killed_choice_ends_like_an_undisturbed_one_and_never_reads_the_valida
     assert all(digest_of_file(blind.results / path) == digest_of_file(disturbed.results / path) for path in files)
 
 
-def test_the_chosen_model_is_the_one_that_predict_takes(blind: Paths, here: None, capsys) -> None:
+def test_the_chosen_model_is_the_one_that_predict_takes(blind: Paths, here: None) -> None:
     find_best(SEARCH, blind, "")  # finds what the test before has left
     content = record(blind)
     model = blind.results / content["model"]
     run = read_json(model / "fold_0" / "run.json")
     assert run["train_cases"] == ["a", "b", "c"] and run["val_cases"] == [] and not (model / "fold_0" / "validation").exists()
     assert run["settings"]["iterations"] == (0 if content["variant"] == "label_prior" else 20)  # the plan's
-    capsys.readouterr()
-    assert find_model(blind.results) == model
-    assert f"{RECORD}: chosen: {content['variant']}" in capsys.readouterr().err
-    folds = sorted((blind.results / "Dataset005_Made" / "choice" / "round1" / "Dataset005_Made").glob("probe*/inner*/fold_0/run.json"))
+    found = find_model(blind.results)
+    assert (found.folder, found.folds) == (model, ("0",)) and found.why.startswith(f"chosen: {content['variant']}")
+    first_round = blind.results / "Dataset005_Made" / "choice" / "round1" / "Dataset005_Made"
+    folds = sorted(first_round.glob("probe*/inner*/fold_0/run.json"))
     assert [read_json(path)["val_cases"] for path in folds] == [each["val"] for each in content["inner_folds"]]
     assert sorted(name for each in content["inner_folds"] for name in each["val"]) == ["a", "b", "c"]
 
@@ -219,11 +223,11 @@ def test_flags_become_a_search(monkeypatch, tmp_path: Path, capsys) -> None:
     monkeypatch.setattr(choice, "find_best", lambda search, paths, typed: asked.append((search, typed)) or "where it lies")
     folders = [word for name in ("--raw", "--preprocessed", "--results") for word in (name, str(tmp_path))]
     assert command.main(["-d", "5", "--shots", "5", "--encoder", "untrained", "-device", "cpu", *folders]) == 0
-    assert command.main(["-d", "5", "-f", "0", "--iterations", "3", "--variants", "probe", "-p", "mine", "--encoder", "untrained",
-                         "-device", "cpu", "--draw", "2", "--seed", "1", *folders]) == 0
+    assert command.main(["-d", "5", "-f", "0", "--iterations", "3", "--variants", "probe", "-p", "mine", "--encoder",
+                         "untrained", "-device", "cpu", "--draw", "2", "--seed", "1", *folders]) == 0
     (first, typed), (second, _) = asked
-    assert first == Search("5", "all", ("label_prior", "atlas", "linear_head", "cnn_head", "autosam", "fewshot", "hybrid", "lora"),
-                           "untrained", "samunetPlans", "cpu", shots=5, minutes=60.0)
+    ladder = ("label_prior", "atlas", "linear_head", "cnn_head", "autosam", "fewshot", "hybrid", "lora")
+    assert first == Search("5", "all", ladder, "untrained", "samunetPlans", "cpu", shots=5, minutes=60.0)
     assert second == Search("5", "0", ("probe",), "untrained", "mine", "cpu", draw=2, seed=1, iterations=3)
     assert typed.startswith("samunet_find_best_configuration -d 5 --shots 5")
     assert capsys.readouterr().out.splitlines() == ["where it lies"] * 2

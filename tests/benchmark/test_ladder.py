@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from samunet.benchmark.ladder import COMPARATORS, FIXED, LADDER, TRAIN_NOTHING, Length, shares, sizes
@@ -24,7 +26,7 @@ def test_six_candidates_share_the_budget_in_twentieths() -> None:
 def test_all_rounds_together_take_the_budget(candidates: int) -> None:
     parts = shares(candidates)
     assert sum(count * part for count, part in zip(sizes(candidates), parts, strict=True)) == pytest.approx(1)
-    assert all(later == 2 * part for part, later in zip(parts, parts[1:], strict=False))
+    assert all(later == 2 * part for part, later in pairwise(parts))
 
 
 def test_every_rung_is_a_variant_that_needs_no_prompt() -> None:
