@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from samunet.benchmark.ladder import FEWEST_PATIENTS, FIXED, TRAIN_NOTHING, Length, shares
 from samunet.benchmark.machines import in_own_process, train_request
@@ -161,7 +162,7 @@ def _trial(
     # Rounds have results folders of their own, so that a command that was stopped finds what its first rounds reached.
     place = replace(paths, results=paths.results / dataset.name / CHOICES / f"round{number}")
     cases: Cases = {}
-    runs = {}
+    runs: dict[tuple[int, str], dict[str, Any]] = {}
     for inner in range(len(folds)):
         request = search.request(variant, length, inner)
         fault = in_own_process(train_request, request, place, CHOSEN_BY, default_workers())

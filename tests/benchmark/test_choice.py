@@ -12,6 +12,7 @@ import pytest
 from samunet.benchmark import choice
 from samunet.benchmark.choice import Search, find_best
 from samunet.cli import find_best_configuration as command
+from samunet.cli import predict
 from samunet.dataset.paths import Paths
 from samunet.errors import UserError
 from samunet.files import digest_of_file, make_folder, read_json, write_json
@@ -216,6 +217,24 @@ def test_the_chosen_model_is_the_one_that_predict_takes(blind: Paths, here: None
     folds = sorted(first_round.glob("probe*/inner*/fold_0/run.json"))
     assert [read_json(path)["val_cases"] for path in folds] == [each["val"] for each in content["inner_folds"]]
     assert sorted(name for each in content["inner_folds"] for name in each["val"]) == ["a", "b", "c"]
+
+
+@pytest.mark.slow
+def test_the_command_chooses_in_processes_of_their_own_and_predict_takes_its_choice(
+    prepared: Path, tmp_path: Path, capfd
+) -> None:
+    paths = Paths(prepared / "raw", prepared / "preprocessed", tmp_path / "results")
+    folders = ["--raw", str(paths.raw), "--preprocessed", str(paths.preprocessed), "--results", str(paths.results)]
+    flags = ["-d", "5", "-f", "0", "--variants", "label_prior", "-p", "tiny", "--encoder", "untrained", "-device", "cpu"]
+    assert command.main([*flags, *folders]) == 0
+    last = capfd.readouterr().out.splitlines()[-1]
+    assert last.startswith(f"chosen: label_prior, which trains nothing, Dice {record(paths)['Dice']:.3f} on 3 held-out cases, with")
+    assert last.endswith(f"(record: {paths.results / 'Dataset005_Made' / 'choice' / RECORD})")
+    assert predict.main(["-i", str(prepared / "raw" / "Dataset005_Made" / "imagesTr"), "-o", str(tmp_path / "predicted"),
+                         "-device", "cpu", *folders]) == 0
+    told = capfd.readouterr().err
+    assert "label_prior__tiny__untrained, fold 0; chosen: label_prior, which trains nothing" in told
+    assert len(list((tmp_path / "predicted").glob("*.nii.gz"))) == 6
 
 
 def test_flags_become_a_search(monkeypatch, tmp_path: Path, capsys) -> None:
