@@ -17,9 +17,9 @@ from samunet.benchmark.verdict import (
     Verdict,
     better_half,
     decide,
-    interval_content,
     rows,
     trials_content,
+    verdict_content,
 )
 from samunet.console import say
 from samunet.dataset.dataset import RawDataset, load_dataset
@@ -123,12 +123,7 @@ def find_best(search: Search, paths: Paths, command: str) -> str:
         "told": str(verdict),
         "model": model.relative_to(paths.results).as_posix(),
         "fold": search.fold,
-        "variant": verdict.variant,
-        "fixed": verdict.trial is None,
-        "Dice": verdict.trial.dice if verdict.trial else None,
-        "runner_up": verdict.runner_up,
-        "against_runner_up": interval_content(verdict.margin),
-        "patients": patients,
+        **verdict_content(verdict),
         "labelled_cases": list(labelled),
         "inner_folds": folds,
         "trials": trials_content(trials, verdict, groups),

@@ -129,13 +129,24 @@ def trials_content(trials: Sequence[Trial], verdict: Verdict, groups: Mapping[st
         "seconds": trial.seconds(),
         "Dice": trial.dice if trial.scores else None,
         "cases": trial.scores,
-        "against_chosen": interval_content(against.get((trial.round, trial.variant))),
+        "against_chosen": _interval_content(against.get((trial.round, trial.variant))),
         "faults": list(trial.result.missing),
     } for trial in trials]
 
 
-def interval_content(interval: Interval | None) -> dict[str, float] | None:
-    """For JSON."""
+def verdict_content(verdict: Verdict) -> dict[str, Any]:
+    """The verdict for the record."""
+    return {
+        "variant": verdict.variant,
+        "fixed": verdict.trial is None,
+        "Dice": verdict.trial.dice if verdict.trial else None,
+        "runner_up": verdict.runner_up,
+        "against_runner_up": _interval_content(verdict.margin),
+        "patients": verdict.patients,
+    }
+
+
+def _interval_content(interval: Interval | None) -> dict[str, float] | None:
     return None if interval is None else {"mean": interval.mean, "low": interval.low, "high": interval.high}
 
 

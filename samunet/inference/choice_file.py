@@ -14,7 +14,7 @@ CHOICES = "choice"
 
 @dataclass(frozen=True)
 class Choice:
-    """A record: `model` is the folder of the chosen model, `fold` the one trained, `finished` an ISO time, `told` the verdict."""
+    """A record: `model` is the chosen model's folder, `fold` the one trained, `finished` an ISO time, `told` the verdict."""
 
     path: Path
     model: Path

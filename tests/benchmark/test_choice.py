@@ -228,7 +228,8 @@ def test_the_command_chooses_in_processes_of_their_own_and_predict_takes_its_cho
     flags = ["-d", "5", "-f", "0", "--variants", "label_prior", "-p", "tiny", "--encoder", "untrained", "-device", "cpu"]
     assert command.main([*flags, *folders]) == 0
     last = capfd.readouterr().out.splitlines()[-1]
-    assert last.startswith(f"chosen: label_prior, which trains nothing, Dice {record(paths)['Dice']:.3f} on 3 held-out cases, with")
+    dice = record(paths)["Dice"]
+    assert last.startswith(f"chosen: label_prior, which trains nothing, Dice {dice:.3f} on 3 held-out cases, with no other")
     assert last.endswith(f"(record: {paths.results / 'Dataset005_Made' / 'choice' / RECORD})")
     assert predict.main(["-i", str(prepared / "raw" / "Dataset005_Made" / "imagesTr"), "-o", str(tmp_path / "predicted"),
                          "-device", "cpu", *folders]) == 0
