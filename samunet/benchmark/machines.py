@@ -6,7 +6,7 @@ import importlib.util
 import multiprocessing
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from samunet.benchmark.jobs import NNUNET, TRAINED_BY, Benchmark, Job
 from samunet.console import say
 from samunet.dataset.paths import Paths
 from samunet.errors import UserError
+from samunet.training.settings import Request
 from samunet.workers import alone
 
 # How often a job's process is started when it is killed, and its job handed to another worker when that died.
@@ -44,31 +45,45 @@ def run_job(benchmark: Benchmark, job: Job, paths: Paths, threads: int) -> Outco
                             found="a worker under a nanny, which forbids it", mend="Start workers with `dask worker --no-nanny`.")
         return Outcome(job, str(refused), 0.0)
     started = time.perf_counter()
-    fault: str | None = None
-    for _ in range(TRIES):
-        try:
-            with alone() as process:
-                fault = process.submit(_train, benchmark, job, paths, threads).result()
-            break
-        except BrokenProcessPool:
-            fault = (f"its process was killed {TRIES} times from outside, most often because memory ran out. Run fewer jobs at a "
-                     "time; the next call goes on from the last checkpoint")
+    fault = in_own_process(_train, benchmark, job, paths, threads)
     return Outcome(job, fault, time.perf_counter() - started)
 
 
-def _train(benchmark: Benchmark, job: Job, paths: Paths, threads: int) -> str | None:
-    """What was wrong, or None. One job's fault must not end the others: it is told in the table and at the end."""
-    import torch
+def in_own_process(work: Callable[..., str | None], *arguments: object) -> str | None:
+    """What `work` says was wrong, or None; it is called in a process of its own, and once more where that is killed."""
+    for _ in range(TRIES):
+        try:
+            with alone() as process:
+                return process.submit(work, *arguments).result()
+        except BrokenProcessPool:
+            pass
+    return (f"its process was killed {TRIES} times from outside, most often because memory ran out. Run fewer jobs at a "
+            "time; the next call goes on from the last checkpoint")
 
+
+def train_request(request: Request, paths: Paths, trained_by: str, threads: int) -> str | None:
+    """Train and validate, going on with an unfinished run; what was wrong, or None."""
+    from samunet.training.run import ensure_trained
+
+    return _told(lambda: ensure_trained(request, paths, trained_by=trained_by, workers=1), threads)
+
+
+def _train(benchmark: Benchmark, job: Job, paths: Paths, threads: int) -> str | None:
     from samunet.benchmark.nnunet import run_nnunet
     from samunet.training.run import ensure_trained
 
+    if job.variant.startswith(NNUNET):
+        return _told(lambda: run_nnunet(benchmark, job, paths), threads)
+    return _told(lambda: ensure_trained(benchmark.request(job), paths, trained_by=TRAINED_BY, workers=1), threads)
+
+
+def _told(call: Callable[[], None], threads: int) -> str | None:
+    """What was wrong, or None. One job's fault must not end the others: it is told in the table and at the end."""
+    import torch
+
     torch.set_num_threads(threads)
     try:
-        if job.variant.startswith(NNUNET):
-            run_nnunet(benchmark, job, paths)
-        else:
-            ensure_trained(benchmark.request(job), paths, trained_by=TRAINED_BY, workers=1)
+        call()
     except UserError as told:
         return str(told)
     except Exception:  # noqa: BLE001 - told below, in full

@@ -12,7 +12,7 @@ from samunet.console import result, say
 from samunet.variants.registry import entry
 
 EPILOG = """examples:
-  samunet_predict -i images -o segmentations                            the model that was trained last
+  samunet_predict -i images -o segmentations                            the chosen model, or the one trained last
   samunet_predict -i images -o segmentations -d 4 -v cnn_head -f 0 1 2
   samunet_predict -i images -o segmentations -m results/Dataset004_Hippocampus/cnn_head__samunetPlans__mini-1"""
 
@@ -21,13 +21,14 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="samunet_predict",
         description="Segment every case of a folder (CASE_0000.nii.gz, ...), each onto its own grid.\n"
-                    "Without a model named, the one that samunet_train trained last is used, with all its finished folds.",
+                    "Without a model named, the choice of samunet_find_best_configuration is used if there is one,\n"
+                    "else the one that samunet_train trained last, with all its finished folds.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("-i", dest="input", type=Path, required=True, metavar="FOLDER", help="images")
     parser.add_argument("-o", dest="output", type=Path, required=True, metavar="FOLDER", help="segmentations go here")
-    model = parser.add_argument_group("model (the last trained one that fits)")
+    model = parser.add_argument_group("model (the chosen one, or the last trained, that fits)")
     model.add_argument("-m", dest="model", type=Path, metavar="FOLDER", help="its folder, instead of all that follows but -f")
     model.add_argument("-d", dest="dataset", metavar="DATASET", help="id or name, as 4 or Dataset004_Hippocampus")
     model.add_argument("-v", dest="variant", metavar="VARIANT", help="the variant, as cnn_head")
@@ -58,18 +59,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser().parse_args(arguments)
     if options.variant is not None:
         entry(options.variant)  # a wrong name is told with the known ones
-    from samunet.inference.model_folder import chosen_device, find_model, load_model
+    from samunet.inference.model_folder import FoundModel, chosen_device, find_model, load_model
     from samunet.inference.predict_folder import PredictionSettings, predict_folder
     from samunet.networks.checkpoints import announce
 
     settings = PredictionSettings(options.save_probabilities, options.continue_prediction, options.tta, options.step_size,
                                   options.num_parts, options.part_id, options.prompts)
-    folder = options.model or find_model(
+    found = FoundModel(options.model, None, "named with -m") if options.model else find_model(
         paths_of(options).results, dataset=options.dataset, variant=options.variant, plans_name=options.plans_name,
         encoder=options.encoder, shots=options.shots, draw=options.draw,
     )
-    model = load_model(folder, options.folds, chosen_device(options.device))
-    say(f"model: {folder}, fold{'s' if len(model.folds) > 1 else ''} {', '.join(model.folds)}")
+    model = load_model(found.folder, options.folds or found.folds, chosen_device(options.device))
+    say(f"model: {found.folder}, fold{'s' if len(model.folds) > 1 else ''} {', '.join(model.folds)}; {found.why}")
     if model.encoder is not None and (line := announce(model.encoder.spec)):
         say(line)
     count = predict_folder(model, options.input, options.output, settings)

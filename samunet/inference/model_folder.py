@@ -15,13 +15,14 @@ from safetensors.torch import load_file
 from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError
 from samunet.files import read_json
+from samunet.inference.choice_file import Choice, list_choices
 from samunet.networks.checkpoints import Encoder, load_encoder
 from samunet.planning.encoder_spec import NAMED_ENCODERS
 from samunet.planning.plans import Plans
 from samunet.variants.base import TrainedVariant, Variant, VariantContext
 from samunet.variants.registry import entry, variant_class
 
-TRAINED_BY = "samunet_train"
+TRAINED_BY, CHOSEN_BY = "samunet_train", "samunet_find_best_configuration"
 CHECKPOINT = "checkpoint_final.safetensors"
 _SHOTS = re.compile(r"shots([0-9]+)_draw([0-9]+)")
 
@@ -43,6 +44,15 @@ class ModelEntry:
     def last_finished(self) -> str:
         """ISO time of its youngest run."""
         return max(run["finished"] for run in self.runs.values())
+
+
+@dataclass(frozen=True)
+class FoundModel:
+    """`folds` is None where all finished ones are meant; `why` says why it is this model."""
+
+    folder: Path
+    folds: tuple[str, ...] | None
+    why: str
 
 
 @dataclass(frozen=True)
@@ -98,10 +108,11 @@ def find_model(
     encoder: str | None = None,
     shots: int | None = None,
     draw: int | None = None,
-) -> Path:
-    """The folder of the model that was last trained among those that fit what is given.
+) -> FoundModel:
+    """The model that was last trained among those that fit what is given.
 
-    Without `variant` only models that samunet_train trained are looked at (not those of a benchmark).
+    Without `variant`, the last choice of samunet_find_best_configuration that fits, with the fold that it trained alone: others
+    may have learned from the cases that it left alone. Where there is none, runs of a benchmark are not looked at.
 
     Arguments:
         dataset: number or full name.
@@ -111,6 +122,7 @@ def find_model(
         UserError: no model fits (lists what there is), or they belong to several datasets.
     """
     models = list(list_models(results))
+    choices = _choices(results, models) if variant is None else {}
     fitting = [
         model
         for model in models
@@ -120,7 +132,7 @@ def find_model(
         and encoder in (None, model.encoder, *(run["encoder"]["name"] for run in model.runs.values()))
         and shots in (None, model.shots)
         and draw in (None, model.draw)
-        and (variant is not None or any(run["trained_by"] == TRAINED_BY for run in model.runs.values()))
+        and (variant is not None or any(map(_for_use, model.runs.values())))
     ]
     if not fitting:
         listing = "; ".join(str(model.folder.relative_to(results)) for model in models) or "no finished model"
@@ -130,7 +142,14 @@ def find_model(
     if len(datasets) > 1:
         raise UserError("Where models of several datasets are trained, the dataset must be named.", where=results,
                         found=", ".join(datasets), mend="Give one of them with -d.")
-    return max(fitting, key=lambda model: model.last_finished).folder
+    chosen = [choices[model.folder] for model in fitting if model.folder in choices]
+    if chosen:
+        last = max(chosen, key=lambda choice: choice.finished)
+        return FoundModel(last.model, (last.fold,), f"{last.told} ({last.path})")
+    why = "the last one trained that fits"
+    if variant is None:
+        why += ", since nothing was chosen by samunet_find_best_configuration"
+    return FoundModel(max(fitting, key=lambda model: model.last_finished).folder, None, why)
 
 
 def load_model(folder: Path, folds: Sequence[str] | None, device: torch.device) -> TrainedModel:
@@ -167,6 +186,18 @@ def chosen_device(name: str | None) -> torch.device:
         raise UserError("-device must be one that PyTorch can use here.", where="-device", found=name,
                         mend=f"Choose one of: {', '.join(kind for kind, there in available.items() if there)}.")
     return torch.device(name)
+
+
+def _for_use(run: dict[str, Any]) -> bool:
+    """Whether the run was made to be used, and not for a benchmark."""
+    return run["trained_by"] in (TRAINED_BY, CHOSEN_BY)
+
+
+def _choices(results: Path, models: Sequence[ModelEntry]) -> dict[Path, Choice]:
+    """Model folder -> the last choice of it, while its fold is there and no benchmark has replaced it."""
+    runs = {(model.folder, fold): run for model in models for fold, run in model.runs.items()}
+    return {choice.model: choice for choice in sorted(list_choices(results), key=lambda choice: choice.finished)
+            if (choice.model, choice.fold) in runs and _for_use(runs[choice.model, choice.fold])}
 
 
 def _chosen_runs(folder: Path, folds: Sequence[str] | None) -> dict[str, dict[str, Any]]:

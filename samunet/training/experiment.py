@@ -19,7 +19,7 @@ from samunet.networks.checkpoints import Encoder, encoder_spec, load_encoder
 from samunet.planning.groups import kept_groups
 from samunet.planning.plans import EncoderPlan, Plans, digest_of_section
 from samunet.planning.shots import draw_shots
-from samunet.planning.splits import ensure_splits, fold_cases
+from samunet.planning.splits import ensure_splits, fold_cases, make_splits
 from samunet.preprocessing.case import PreparedCase
 from samunet.preprocessing.case_inputs import CaseInputs
 from samunet.preprocessing.embedding_cache import embeddings_of
@@ -160,24 +160,45 @@ def open_experiment(request: Request, paths: Paths) -> Experiment:
     encoder = None
     if entry(request.variant).needs_encoder:
         encoder = load_encoder(request.encoder, section.input_size, device)
-    name = f"{request.variant}__{request.plans_name}__{spec.id}"
-    parent = paths.results / raw.name / name
-    if request.shots is not None:
-        parent /= f"shots{request.shots}_draw{request.draw}"
     context = VariantContext(dataset.labels, plans.dataset, section, encoder.sam_state if encoder else {}, encoder)
     settings = _settings(request, raw.name, plans, context, arrays, train, val)
     return Experiment(request, dataset, plans, section, encoder, context, arrays, train, unlabelled, val, settings,
-                      RunFolder(parent, request.fold), preprocessed, prompts)
+                      run_folder(request, paths), preprocessed, prompts)
+
+
+def run_folder(request: Request, paths: Paths) -> RunFolder:
+    """Where the run lies.
+
+    Raises:
+        UserError: unknown dataset or encoder.
+    """
+    name = f"{request.variant}__{request.plans_name}__{encoder_spec(request.encoder).id}"
+    parent = paths.results / find_dataset(paths.raw, request.dataset).name / name
+    if request.shots is not None:
+        parent /= f"shots{request.shots}_draw{request.draw}"
+    if request.inner is not None:
+        parent /= f"inner{request.inner}"
+    return RunFolder(parent, request.fold)
 
 
 def cases_of(request: Request, dataset: RawDataset, preprocessed: Path) -> tuple[tuple[str, ...], ...]:
-    """Training cases (the drawn shots), cases for images alone, and validation cases of the fold, sorted."""
+    """Training cases (the drawn shots), cases for images alone, and validation cases of the fold, sorted.
+
+    With `request.inner` the drawn cases are split by patient, as a dataset is into folds: that inner fold is validated on, the
+    others train, and the fold's validation cases are left alone.
+    """
     train, val = fold_cases(ensure_splits(dataset, preprocessed, None), request.fold, dataset)
     drawn, groups = train, kept_groups(preprocessed) or {}
     if request.shots is not None:
         drawn = draw_shots(train, groups or None, request.shots, request.draw)
     patients = {groups.get(name, name) for name in drawn}
     unlabelled = [name for name in train if name in drawn or groups.get(name, name) not in patients]
+    if request.inner is not None:
+        inner = make_splits(drawn, groups or None)[request.inner]
+        drawn, val = inner["train"], inner["val"]
+        unlabelled = [name for name in unlabelled if name not in val]
+    elif not request.validate:
+        val = []
     return tuple(sorted(drawn)), tuple(sorted(unlabelled)), tuple(sorted(val))
 
 
@@ -218,6 +239,7 @@ def _settings(
                              "validation": [[name, digests[name]] for name in val]}),
         prompts=digest_of_file(request.prompts) if request.prompts else None,
         oracle_prompts=request.oracle_prompts,
+        inner=request.inner,
     )
 
 

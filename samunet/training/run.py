@@ -117,6 +117,7 @@ def validate_model(request: Request, paths: Paths, *, workers: int) -> None:
     variant.load_state(load_file(folder.final / FINAL))
     anew = folder.final / "validation.unfinished"
     summary = _validate(experiment, variant, run, anew, workers)
+    run["val_cases"] = list(experiment.val_cases)  # a run that left them alone names none
     folder.replace_validation(anew)
     write_json(folder.final / "run.json", run)
     _tell(experiment, summary)
@@ -222,7 +223,9 @@ def peak_memory_mb(device: str) -> dict[str, float]:
 def _validate(
     experiment: Experiment, variant: Variant, run: dict[str, Any], output: Path, workers: int
 ) -> dict[str, Any] | None:
-    """Predict and evaluate the fold's validation cases; None where it has none."""
+    """Predict and evaluate the run's validation cases; None where it has none or they are to be left alone."""
+    if not experiment.request.validate:
+        return None
     if not experiment.val_cases:
         say("this fold has no labelled validation case; nothing is validated")
         return None

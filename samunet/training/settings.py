@@ -34,6 +34,9 @@ class Request:
         probabilities: whether validation also writes class probabilities.
         prompts: a prompts file for the validation cases; excludes `oracle_prompts`.
         oracle_prompts: the kind of prompts that validation takes from its own cases' labels; None takes none.
+        inner: which inner fold of the run's own labelled cases is held out and validated on in place of the fold's validation
+            cases (see `experiment.cases_of`); None holds out none.
+        validate: False leaves the fold's validation cases alone; not even their digests are read.
     """
 
     dataset: str
@@ -51,6 +54,8 @@ class Request:
     probabilities: bool = False
     prompts: Path | None = None
     oracle_prompts: str | None = None
+    inner: int | None = None
+    validate: bool = True
 
     def __post_init__(self) -> None:
         rules = [
@@ -85,9 +90,10 @@ class Settings:
         pretrained_weights: SHA-256 of the file, or None.
         encoder_digest: SHA-256 of the encoder's weights, None for comparators.
         plan: SHA-256 over the dataset's and the encoder's section of the plans.
-        data: SHA-256 over names and arrays of the training and validation cases.
+        data: SHA-256 over names and arrays of the training and validation cases; of no validation cases where none are read.
         prompts: SHA-256 of the prompts file, or None.
         oracle_prompts: kind of the prompts that were taken from the validation cases' own labels; None: no oracle.
+        inner: number of the inner fold that was held out; None: none was.
     """
 
     dataset: str
@@ -110,6 +116,7 @@ class Settings:
     data: str
     prompts: str | None = None
     oracle_prompts: str | None = None
+    inner: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -54,10 +54,54 @@ def test_the_last_trained_model_is_found(results, make_run):
     make_run("Dataset004_A", "cnn_head__samunetPlans__untrained", 0, None)
     benchmark = make_run("Dataset004_A", "autosam__samunetPlans__untrained", 0, "2024-01-09T00:00:00+00:00",
                          trained_by="samunet_benchmark")
-    assert find_model(results) == newest
-    assert find_model(results, dataset="4", variant="label_prior") == newest.parents[1] / "label_prior__samunetPlans__untrained"
-    assert find_model(results, dataset="Dataset004_A", shots=5, draw=0) == newest
-    assert find_model(results, variant="autosam") == benchmark
+    assert find_model(results).folder == newest
+    prior = newest.parents[1] / "label_prior__samunetPlans__untrained"
+    assert find_model(results, dataset="4", variant="label_prior").folder == prior
+    assert find_model(results, dataset="Dataset004_A", shots=5, draw=0).folder == newest
+    assert find_model(results, variant="autosam").folder == benchmark
+
+
+def chosen(results, folder, fold, finished, name="tiny__untrained__fold_0"):
+    """Write a record of samunet_find_best_configuration."""
+    path = results / folder.relative_to(results).parts[0] / "choice" / f"{name}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"told": f"chosen: {folder.name}", "model": folder.relative_to(results).as_posix(), "fold": fold,
+                                "finished": finished}))
+
+
+def test_a_choice_goes_before_what_was_trained_last(results, make_run):
+    model = make_run("Dataset004_A", "label_prior__samunetPlans__untrained", 0, "2024-01-01T00:00:00+00:00",
+                     trained_by="samunet_find_best_configuration")
+    make_run("Dataset004_A", "label_prior__samunetPlans__untrained", 1, "2024-01-02T00:00:00+00:00",
+             trained_by="samunet_benchmark")
+    few = make_run("Dataset004_A", "probe__samunetPlans__untrained", "all", "2024-01-02T00:00:00+00:00", below="shots5_draw0")
+    later = make_run("Dataset004_A", "atlas__samunetPlans__untrained", 0, "2024-01-09T00:00:00+00:00")
+    assert find_model(results).folder == later and "nothing was chosen" in find_model(results).why
+    chosen(results, model, "0", "2024-01-01T00:00:01+00:00")
+    found = find_model(results)
+    # Fold 1 may have learned from cases that the choice's fold left alone.
+    assert (found.folder, found.folds) == (model, ("0",)) and found.why.startswith("chosen: label_prior__samunetPlans")
+    chosen(results, few, "all", "2024-01-02T00:00:01+00:00", "tiny__untrained__shots5_draw0__fold_all")
+    assert find_model(results).folder == few and find_model(results, shots=5).folder == few
+    assert find_model(results, variant="atlas").folder == later and find_model(results, shots=5, draw=0).folds == ("all",)
+
+
+def test_a_choice_whose_model_is_gone_or_a_benchmarks_is_none(results, make_run):
+    later = make_run("Dataset004_A", "atlas__samunetPlans__untrained", 0, "2024-01-09T00:00:00+00:00")
+    replaced = make_run("Dataset004_A", "probe__samunetPlans__untrained", 0, "2024-01-01T00:00:00+00:00",
+                        trained_by="samunet_benchmark")
+    chosen(results, replaced, "0", "2024-01-02T00:00:00+00:00")
+    assert find_model(results).folder == later
+    chosen(results, later, "1", "2024-01-02T00:00:00+00:00")
+    assert find_model(results).folds is None
+
+
+def test_several_datasets_are_listed_even_where_one_has_a_choice(results, make_run):
+    model = make_run("Dataset004_A", "label_prior__samunetPlans__untrained", 0, "2024-01-01T00:00:00+00:00")
+    make_run("Dataset005_B", "label_prior__samunetPlans__untrained", 0, "2024-01-01T00:00:00+00:00")
+    chosen(results, model, "0", "2024-01-02T00:00:00+00:00")
+    with pytest.raises(UserError, match="Dataset004_A, Dataset005_B"):
+        find_model(results)
 
 
 def test_several_datasets_are_listed(results, make_run):
@@ -65,7 +109,7 @@ def test_several_datasets_are_listed(results, make_run):
         make_run(dataset, "label_prior__samunetPlans__untrained", 0, "2024-01-01T00:00:00+00:00")
     with pytest.raises(UserError, match="Dataset004_A, Dataset005_B"):
         find_model(results)
-    assert find_model(results, dataset="005").parent.name == "Dataset005_B"
+    assert find_model(results, dataset="005").folder.parent.name == "Dataset005_B"
 
 
 def test_no_fitting_model_lists_what_there_is(results, make_run):

@@ -59,6 +59,12 @@ def test_runs_of_before_there_were_prompts_are_equal_to_those_without_any() -> N
     assert told.differences(stored) == ["oracle_prompts: None there, point here"]
 
 
+def test_runs_of_before_there_were_inner_folds_are_equal_to_those_without_one() -> None:
+    stored = {name: value for name, value in SETTINGS.to_json().items() if name != "inner"}
+    assert SETTINGS.differences(stored) == []
+    assert dataclasses.replace(SETTINGS, inner=0).differences(stored) == ["inner: None there, 0 here"]
+
+
 def test_differences_name_the_settings() -> None:
     stored = {**SETTINGS.to_json(), "iterations": 500, "seed": 3}
     assert SETTINGS.differences(stored) == ["iterations: 500 there, 400 here", "seed: 3 there, 0 here"]

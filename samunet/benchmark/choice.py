@@ -1,0 +1,187 @@
+"""The choice of `samunet_find_best_configuration`: candidates cross-validated on the labelled cases, halved round by round."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from samunet.benchmark.ladder import FEWEST_PATIENTS, FIXED, TRAIN_NOTHING, Length, shares
+from samunet.benchmark.machines import in_own_process, train_request
+from samunet.benchmark.results import Cases, Result, read_cases
+from samunet.benchmark.tables import markdown
+from samunet.benchmark.verdict import (
+    COLUMNS,
+    Trial,
+    Verdict,
+    better_half,
+    decide,
+    rows,
+    trials_content,
+    verdict_content,
+)
+from samunet.console import say
+from samunet.dataset.dataset import RawDataset, load_dataset
+from samunet.dataset.paths import Paths, find_dataset
+from samunet.errors import UserError
+from samunet.files import read_json, require_writable, write_json
+from samunet.inference.choice_file import CHOICES, choice_path
+from samunet.inference.model_folder import CHOSEN_BY
+from samunet.networks.checkpoints import encoder_spec
+from samunet.planning.groups import kept_groups
+from samunet.planning.plans import Plans
+from samunet.planning.splits import Split, make_splits
+from samunet.training.experiment import cases_of, run_folder
+from samunet.training.run import ensure_trained
+from samunet.training.settings import Request
+from samunet.variants.registry import check_prompts
+from samunet.workers import default_workers
+
+
+@dataclass(frozen=True)
+class Search:
+    """What was asked for.
+
+    Arguments:
+        dataset: id or full name.
+        fold: whose training cases are the labelled ones; `all` for every labelled case.
+        variants: candidates; of equal ones the first wins.
+        shots, draw: how many of the labelled cases, and which; None takes all.
+        minutes: that all runs of all rounds train together; excludes `iterations`.
+        iterations: of every run in the first round, doubled in each that follows.
+    """
+
+    dataset: str
+    fold: str
+    variants: tuple[str, ...]
+    encoder: str
+    plans_name: str
+    device: str
+    shots: int | None = None
+    draw: int = 0
+    seed: int = 0
+    minutes: float | None = None
+    iterations: int | None = None
+
+    def __post_init__(self) -> None:
+        for variant in self.variants:
+            check_prompts(variant, given=False)
+        self.request(FIXED, Length(self.iterations, self.minutes))  # refuses numbers that make no sense
+
+    def request(self, variant: str, length: Length, inner: int | None = None) -> Request:
+        """`variant` trained on the labelled cases without those of inner fold `inner`, on which it is validated.
+
+        Without `inner` it is trained on all of them. The fold's validation cases are left alone either way.
+        """
+        return Request(self.dataset, variant, self.fold, self.encoder, self.plans_name, length.iterations, length.minutes,
+                       self.shots, self.draw, self.seed, device=self.device, inner=inner, validate=inner is not None)
+
+    def length(self, number: int, share: float, folds: int) -> Length:
+        """Of each run in round `number` (from 1), where a candidate gets `share` of the minutes for all its folds."""
+        if self.iterations is not None:
+            return Length(iterations=self.iterations * 2 ** (number - 1))
+        assert self.minutes is not None
+        return Length(minutes=self.minutes * share / folds)
+
+
+def find_best(search: Search, paths: Paths, command: str) -> str:
+    """Choose, train what was chosen on all the labelled cases, write the record; returns the choice in a line.
+
+    The fold's validation cases are never opened. Finished runs of the same settings are kept, unfinished ones go on.
+
+    Arguments:
+        command: that repeats this, for the record.
+
+    Raises:
+        UserError: unknown dataset, fold or encoder, no plans, more shots than cases, results that cannot be written; no
+            candidate could be scored; or fewer than three patients where the fixed variant is no candidate.
+    """
+    dataset = load_dataset(find_dataset(paths.raw, search.dataset))
+    preprocessed = paths.preprocessed / dataset.name
+    encoder = encoder_spec(search.encoder).id
+    Plans.load(preprocessed / f"{search.plans_name}.json").for_encoder(encoder)
+    labelled, _, _ = cases_of(search.request(FIXED, Length()), dataset, preprocessed)
+    groups = kept_groups(preprocessed)
+    patients = len({name if groups is None else groups[name] for name in labelled})
+    folds: list[Split] = []
+    trials: list[Trial] = []
+    if patients < FEWEST_PATIENTS:
+        verdict = _fixed(search, patients)
+    else:
+        folds = make_splits(labelled, groups)
+        require_writable(paths.results / dataset.name / CHOICES)
+        trials = climb(search, paths, folds, dataset)
+        verdict = _judged(search, trials, patients, groups)
+        say(markdown(list(rows(trials, verdict, groups)), COLUMNS))
+    say(f"training {verdict.variant} on {', '.join(labelled)}")
+    final = search.request(verdict.variant, Length())
+    ensure_trained(final, paths, trained_by=CHOSEN_BY, workers=1)
+    model = run_folder(final, paths).parent
+    record = choice_path(paths.results / dataset.name, search.plans_name, encoder, search.fold, search.shots, search.draw)
+    write_json(record, {
+        "told": str(verdict),
+        "model": model.relative_to(paths.results).as_posix(),
+        "fold": search.fold,
+        **verdict_content(verdict),
+        "labelled_cases": list(labelled),
+        "inner_folds": folds,
+        "trials": trials_content(trials, verdict, groups),
+        "asked": asdict(search),
+        "command": command,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    })
+    return f"{verdict}: {model} (record: {record})"
+
+
+def climb(search: Search, paths: Paths, folds: Sequence[Split], dataset: RawDataset) -> list[Trial]:
+    """Every trial of the search: first those that train nothing, then round by round the better half of the round before."""
+    named = list(dict.fromkeys(search.variants))
+    trials = [_trial(search, name, 0, Length(), paths, folds, dataset) for name in named if name in TRAIN_NOTHING]
+    standing = [name for name in named if name not in TRAIN_NOTHING]
+    for number, share in enumerate(shares(len(standing)), 1):
+        if number > 1 and len(standing) < 2:
+            break  # the others failed
+        length = search.length(number, share, len(folds))
+        say(f"round {number}: {', '.join(standing)}; {length} for each of {len(folds)} runs")
+        tried = [_trial(search, name, number, length, paths, folds, dataset) for name in standing]
+        trials += tried
+        standing = better_half(tried)
+    return trials
+
+
+def _trial(
+    search: Search, variant: str, number: int, length: Length, paths: Paths, folds: Sequence[Split], dataset: RawDataset
+) -> Trial:
+    """Train and score one candidate on each inner fold, each run in a process of its own; the first fault ends it."""
+    # Rounds have results folders of their own, so that a command that was stopped finds what its first rounds reached.
+    place = replace(paths, results=paths.results / dataset.name / CHOICES / f"round{number}")
+    cases: Cases = {}
+    runs: dict[tuple[int, str], dict[str, Any]] = {}
+    for inner in range(len(folds)):
+        request = search.request(variant, length, inner)
+        fault = in_own_process(train_request, request, place, CHOSEN_BY, default_workers())
+        if fault:
+            say(f"{variant}, inner fold {inner}: {fault}")
+            return Trial(number, Result(variant, search.shots, {}, runs, (fault,), variant=variant), length)
+        final = run_folder(request, place).final
+        runs[0, str(inner)] = read_json(final / "run.json")
+        cases |= read_cases(final / "validation", dataset.file_ending)
+    return Trial(number, Result(variant, search.shots, {0: cases}, runs, variant=variant), length)
+
+
+def _judged(search: Search, trials: Sequence[Trial], patients: int, groups: Mapping[str, str] | None) -> Verdict:
+    verdict = decide(trials, patients, groups)
+    if verdict is None:
+        faults = "\n".join(f"{trial.variant}: {fault}" for trial in trials for fault in trial.result.missing)
+        raise UserError("At least one candidate must be trained and scored.", where=", ".join(search.variants),
+                        found=faults or "no held-out case in which Dice is defined", mend="Mend what is told, or name others.")
+    return verdict
+
+
+def _fixed(search: Search, patients: int) -> Verdict:
+    if FIXED not in search.variants:
+        raise UserError(f"Below {FEWEST_PATIENTS} labelled patients nothing can be cross-validated, and {FIXED} is taken.",
+                        where="--variants", found=f"{patients} labelled, and candidates without {FIXED}",
+                        mend="Leave --variants out, give more --shots, or train the variant that you want with samunet_train.")
+    return Verdict(FIXED, patients)

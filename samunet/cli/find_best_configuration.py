@@ -1,0 +1,66 @@
+"""samunet_find_best_configuration: choose a variant for few labels, by cross-validation on the labelled cases alone."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Sequence
+
+from samunet.benchmark.ladder import COMPARATORS, FEWEST_PATIENTS, FIXED, LADDER
+from samunet.cli.main import command
+from samunet.cli.options import DEFAULT_PLANS_NAME, add_encoder, add_paths, encoder_of, paths_of
+from samunet.console import result
+
+DEFAULT_MINUTES = 60.0
+
+EPILOG = """examples:
+  samunet_find_best_configuration -d 4 --shots 5              five labelled cases, an hour
+  samunet_find_best_configuration -d 4 -f 0 --minutes 240     all training cases of fold 0; its validation cases stay unseen
+  samunet_find_best_configuration -d 4 --shots 5 --variants cnn_head hybrid --iterations 100"""
+
+
+def parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="samunet_find_best_configuration",
+        description="Cross-validate variants on the labelled cases alone; the better half goes on with twice the time.\n"
+                    "Then train the chosen one on all of them for samunet_predict. A killed command goes on when given again.\n"
+                    f"Cases of fewer than {FEWEST_PATIENTS} patients cannot be cross-validated: {FIXED} is taken.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("-d", dest="dataset", required=True, metavar="ID", help="id or name of a planned dataset")
+    parser.add_argument("-f", dest="fold", default="all", metavar="FOLD",
+                        help="fold whose training cases are used; its others are left alone (default: all labelled cases)")
+    parser.add_argument("--shots", type=int, metavar="K", help="labelled cases to use (default: all of the fold)")
+    parser.add_argument("--draw", type=int, default=0, metavar="N", help="which draw of K cases (default: 0)")
+    length = parser.add_mutually_exclusive_group()
+    length.add_argument("--minutes", type=float, metavar="M", default=DEFAULT_MINUTES,
+                        help="training time of all rounds together (default: %(default)g); encoding, validation and the chosen "
+                             "one's own training come on top")
+    length.add_argument("--iterations", type=int, metavar="N",
+                        help="instead: iterations of every run in the first round, doubled in each that follows")
+    parser.add_argument("--variants", nargs="+", metavar="NAME", default=[*COMPARATORS, *LADDER],
+                        help=f"candidates (default: {' '.join((*COMPARATORS, *LADDER))})")
+    add_encoder(parser)
+    parser.add_argument("-p", dest="plans_name", default=DEFAULT_PLANS_NAME, metavar="PLANS",
+                        help="name of the plans (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of weights and batches (default: 0)")
+    parser.add_argument("-device", default=None, metavar="NAME", help="cpu, cuda or mps (default: cuda if there is one)")
+    add_paths(parser)
+    return parser
+
+
+@command
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = parser().parse_args(arguments)
+    encoder_of(options)
+    from samunet.benchmark.choice import Search, find_best
+    from samunet.cli.train import default_device
+
+    search = Search(
+        dataset=options.dataset, fold=options.fold, variants=tuple(options.variants), encoder=options.encoder,
+        plans_name=options.plans_name, device=options.device or default_device(), shots=options.shots, draw=options.draw,
+        seed=options.seed, minutes=options.minutes if options.iterations is None else None, iterations=options.iterations)
+    typed = shlex.join(["samunet_find_best_configuration", *(sys.argv[1:] if arguments is None else arguments)])
+    result(find_best(search, paths_of(options), typed))
