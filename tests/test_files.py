@@ -16,13 +16,16 @@ import pytest
 from samunet.errors import UserError
 from samunet.files import (
     TEMPORARY_PREFIX,
+    copy_whole,
     digest_of_array,
     digest_of_file,
     digest_of_json,
+    digest_of_path,
     make_folder,
     read_json,
     require_writable,
     whole_file,
+    whole_folder,
     write_json,
     write_text,
 )
