@@ -12,7 +12,7 @@ from samunet.dataset.case_paths import is_there, label_ending
 from samunet.dataset.dataset import RawCase, RawDataset, scan_dataset
 from samunet.dataset.geometry import Geometry
 from samunet.dataset.labels import LabelSpace
-from samunet.dataset.readers import choose_reader, reader_named
+from samunet.dataset.readers import SEQUENCE_READERS, choose_reader, reader_named
 from samunet.errors import UserError, joined
 from samunet.workers import each_case
 
@@ -59,7 +59,9 @@ def grid_problems(label: Geometry, image: Geometry, path: Path) -> list[UserErro
     if label.shape[axes] != image.shape[axes]:
         problems.append(UserError(
             "A label file must have its image's shape.", where=path,
-            found=f"{label.shape}; the image has {image.shape} (z, y, x)", mend="Resample the label onto the image's grid.",
+            found=f"{label.shape}; the image has {image.shape} (z, y, x)",
+            mend="Give a label frame of its size for each of its frames." if image.reader in SEQUENCE_READERS
+            else "Resample the label onto the image's grid.",
         ))
     if not np.allclose(label.spacing_mm, image.spacing_mm):
         problems.append(UserError(

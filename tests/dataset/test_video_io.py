@@ -91,6 +91,7 @@ def test_a_label_frame_too_few(tmp_path):
     problem = _problem(lambda folder: verify_folder(folder, 1), _dataset(tmp_path / "Dataset009_Videos", 4))
     assert problem.rule == "A label file must have its image's shape."
     assert problem.found == "(4, 16, 32); the image has (5, 16, 32) (z, y, x)"
+    assert problem.mend == "Give a label frame of its size for each of its frames."
 
 
 def test_a_damaged_video(tmp_path):
