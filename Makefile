@@ -1,7 +1,7 @@
 # Two targets do everything on a machine with Python and make:
 #   make demo                    install, then the main job on a made-up dataset (minutes)
 #   make demo DATASET=folder     the same on a folder DatasetXXX_Name in nnU-Net's raw format
-#   make test                    install with the extras test, nnunet and cluster, lint, type check, all tests
+#   make test                    install with the extras test, nnunet, cluster and video, lint, type check, all tests
 # Another interpreter: make demo PYTHON=python3.12
 
 PYTHON ?= python3
@@ -57,5 +57,5 @@ $(INSTALLED): $(CREATED) $(INPUTS)
 	@touch $@
 
 $(INSTALLED_TEST): $(CREATED) $(INPUTS)
-	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[test,nnunet,cluster]"
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[test,nnunet,cluster,video]"
 	@touch $(INSTALLED) $@

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+
+SHOWN_NAMES = 5
 
 
 class UserError(Exception):
@@ -37,3 +40,8 @@ def joined(problems: list[UserError]) -> UserError:
         return problems[0]
     text = "\n".join(f"{number}. {problem}" for number, problem in enumerate(problems, 1))
     return UserError(f"{len(problems)} problems were found:\n{text}")
+
+
+def some(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    return ", ".join(names[:SHOWN_NAMES]) + (f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else "")

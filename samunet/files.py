@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import filecmp
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +16,7 @@ from typing import Any
 from samunet.errors import UserError
 
 TEMPORARY_PREFIX = ".unfinished-"
+REPLACED_PREFIX = ".replaced-"
 _UMASK = os.umask(0)  # it cannot be asked for without being set
 os.umask(_UMASK)
 
@@ -31,23 +35,81 @@ def whole_file(path: Path) -> Iterator[Path]:
     path = Path(path)
     temporary = path.with_name(TEMPORARY_PREFIX + path.name)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir():
-            raise IsADirectoryError(path)
-        yield temporary
-        with suppress(OSError):  # a mount that knows no modes
-            temporary.chmod(0o666 & ~_UMASK)
-        _flush(temporary)
-        os.replace(temporary, path)
-    except (PermissionError, NotADirectoryError, FileExistsError, IsADirectoryError) as fault:
-        raise cannot_write(path, fault) from fault
-    except OSError as fault:
-        if fault.errno in (30, 28):  # read-only file system, no space left
-            raise cannot_write(path, fault) from fault
-        raise
+        with _faults_told(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.is_dir():
+                raise IsADirectoryError(path)
+            yield temporary
+            with suppress(OSError):  # a mount that knows no modes
+                temporary.chmod(0o666 & ~_UMASK)
+            _flush(temporary)
+            os.replace(temporary, path)
     finally:
         with suppress(OSError):  # already renamed, never made, or on a read-only mount
             temporary.unlink()
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty temporary folder beside `path`; when the block succeeds, it takes the place of `path`.
+
+    As `whole_file`: a folder that exists is whole. An older one is renamed before it is removed, so that a command which
+    is killed in between leaves none rather than a part of one.
+
+    Raises:
+        UserError: the place cannot be written (read-only, or a file blocks the way).
+    """
+    path = Path(path)
+    temporary, replaced = (path.with_name(prefix + path.name) for prefix in (TEMPORARY_PREFIX, REPLACED_PREFIX))
+    try:
+        with _faults_told(path):
+            if path.exists() and not path.is_dir():
+                raise FileExistsError(errno.EEXIST, "a file is in the way")
+            for leftover in (temporary, replaced):
+                shutil.rmtree(leftover, ignore_errors=True)
+            temporary.mkdir(parents=True)
+            yield temporary
+            for file in temporary.iterdir():
+                _flush(file)
+            if path.is_dir():
+                os.replace(path, replaced)
+            os.replace(temporary, path)
+    finally:
+        for leftover in (temporary, replaced):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+@contextmanager
+def _faults_told(path: Path) -> Iterator[None]:
+    """A place that cannot be written is a UserError."""
+    try:
+        yield
+    except (PermissionError, NotADirectoryError, FileExistsError, IsADirectoryError) as fault:
+        raise cannot_write(path, fault) from fault
+    except OSError as fault:
+        if fault.errno in (errno.EROFS, errno.ENOSPC):
+            raise cannot_write(path, fault) from fault
+        raise
+
+
+def copy_whole(source: Path, target: Path) -> None:
+    """Copy a file, or a folder of files (hidden ones left out), unless the same bytes are there already."""
+    if source.is_dir():
+        if not target.is_dir() or digest_of_path(source) != digest_of_path(target):
+            with whole_folder(target) as temporary:
+                for file in _files_in(source):
+                    shutil.copyfile(file, temporary / file.name)
+    elif not target.is_file() or not filecmp.cmp(source, target, shallow=False):
+        with whole_file(target) as temporary:
+            shutil.copyfile(source, temporary)
+
+
+def remove_path(path: Path) -> None:
+    """Remove a file, a link or a folder with all that is in it."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def cannot_write(path: Path, fault: OSError) -> UserError:
@@ -116,6 +178,13 @@ def digest_of_file(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def digest_of_path(path: Path) -> str:
+    """SHA-256 (hex) of a file's bytes, or of the names and bytes of the files in a folder (hidden ones left out)."""
+    if path.is_dir():
+        return digest_of_json({file.name: digest_of_file(file) for file in _files_in(path)})
+    return digest_of_file(path)
+
+
 def digest_of_array(array: Any) -> str:
     """SHA-256 (hex) of a NumPy array's dtype, shape and bytes in C order."""
     import numpy as np
@@ -124,6 +193,10 @@ def digest_of_array(array: Any) -> str:
     digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
     digest.update(array.reshape(-1).view(np.uint8))  # no copy: arrays may be gigabytes
     return digest.hexdigest()
+
+
+def _files_in(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
 
 
 def _flush(path: Path) -> None:

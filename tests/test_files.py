@@ -16,13 +16,16 @@ import pytest
 from samunet.errors import UserError
 from samunet.files import (
     TEMPORARY_PREFIX,
+    copy_whole,
     digest_of_array,
     digest_of_file,
     digest_of_json,
+    digest_of_path,
     make_folder,
     read_json,
     require_writable,
     whole_file,
+    whole_folder,
     write_json,
     write_text,
 )
@@ -136,6 +139,51 @@ def test_a_read_only_mount_is_a_user_error(act):
 def test_require_writable_leaves_an_empty_folder(tmp_path):
     assert require_writable(tmp_path / "a" / "b") == tmp_path / "a" / "b"
     assert list((tmp_path / "a" / "b").iterdir()) == []
+
+
+def _fill(folder: Path, *texts: str) -> None:
+    for index, text in enumerate(texts):
+        (folder / str(index)).write_text(text)
+
+
+def test_a_folder_is_whole_or_not_there_and_takes_an_older_ones_place(tmp_path):
+    with pytest.raises(ZeroDivisionError), whole_folder(tmp_path / "a") as temporary:
+        _fill(temporary, "half")
+        raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == []
+    for texts in (("1", "2", "3"), ("4",)):
+        with whole_folder(tmp_path / "a") as temporary:
+            assert temporary.parent == tmp_path and temporary.name.startswith(".")
+            _fill(temporary, *texts)
+    with pytest.raises(ZeroDivisionError), whole_folder(tmp_path / "a"):
+        raise ZeroDivisionError
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert [(path.name, path.read_text()) for path in (tmp_path / "a").iterdir()] == [("0", "4")]
+
+
+def test_a_file_in_the_way_of_a_whole_folder_is_a_user_error(tmp_path):
+    (tmp_path / "a").write_text("in the way")
+    with pytest.raises(UserError, match="must be writable"), whole_folder(tmp_path / "a"):
+        pass
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a", "in the way")]
+
+
+def test_a_folder_is_copied_with_its_digest_and_without_leftovers(tmp_path):
+    (tmp_path / "a").mkdir()
+    _fill(tmp_path / "a", "1", "2")
+    digest = digest_of_path(tmp_path / "a")
+    (tmp_path / "a" / ".unfinished-0").write_text("left over")
+    assert digest_of_path(tmp_path / "a") == digest
+    assert digest == digest_of_json({"0": hashlib.sha256(b"1").hexdigest(), "1": hashlib.sha256(b"2").hexdigest()})
+    copy_whole(tmp_path / "a", tmp_path / "b" / "a")
+    assert sorted(path.name for path in (tmp_path / "b" / "a").iterdir()) == ["0", "1"]
+    made = (tmp_path / "b" / "a").stat().st_ino
+    copy_whole(tmp_path / "a", tmp_path / "b" / "a")
+    assert (tmp_path / "b" / "a").stat().st_ino == made, "what is there already is not copied again"
+    _fill(tmp_path / "a", "1", "9")
+    copy_whole(tmp_path / "a", tmp_path / "b" / "a")
+    assert digest_of_path(tmp_path / "b" / "a") == digest_of_path(tmp_path / "a") != digest
+    assert digest_of_path(tmp_path / "a" / "1") == hashlib.sha256(b"9").hexdigest()
 
 
 def test_digests_are_sha256(tmp_path):

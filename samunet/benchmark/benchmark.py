@@ -62,9 +62,9 @@ def run_benchmark(
         if outcome.fault:
             faults[outcome.job] = outcome.fault
     groups = kept_groups(paths.preprocessed / dataset.name)
-    results = gather(benchmark, paths, faults, dataset.file_ending)
+    results = gather(benchmark, paths, faults, dataset.label_ending)
     for result in results:
-        _accumulate(benchmark, result, paths, dataset.file_ending)
+        _accumulate(benchmark, result, paths, dataset.label_ending)
     results += imported
     reference = next((each.method for each in results if reference == each.variant), reference or REFERENCE)
     rows = list(summary_rows(results, compare(results, reference, groups), groups))

@@ -6,9 +6,10 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from samunet.dataset.case_paths import paths_with
 from samunet.errors import UserError
 from samunet.evaluation.report import metrics_content, metrics_path, number_of, summary_content, write_summary
-from samunet.files import make_folder, read_json, write_json
+from samunet.files import copy_whole, make_folder, read_json, write_json
 
 FILES_BESIDE = ("plans.json", "dataset.json")
 
@@ -21,6 +22,7 @@ def accumulate(model: Path, folds: Sequence[str], file_ending: str) -> Path:
 
     Arguments:
         model: the folder that holds fold_0, ...; for few shots that of one draw.
+        file_ending: of segmentations.
         folds: finished ones with validation cases.
 
     Raises:
@@ -37,8 +39,8 @@ def accumulate(model: Path, folds: Sequence[str], file_ending: str) -> Path:
                         mend="Accumulate folds of one splits file, without `all`.")
     make_folder(output)
     for folder in validations:
-        for path in sorted(folder.glob(f"*{file_ending}")):
-            shutil.copyfile(path, output / path.name)
+        for path in paths_with(folder, file_ending):
+            copy_whole(path, output / path.name)
     for name in FILES_BESIDE:
         if (found := _first(model, name)) is not None:
             shutil.copyfile(found, output / name)

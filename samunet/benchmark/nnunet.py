@@ -20,7 +20,7 @@ import torch
 from samunet.benchmark.jobs import NNUNET, Benchmark, Job
 from samunet.dataset.dataset import RawCase, RawDataset, load_dataset
 from samunet.dataset.paths import Paths, find_dataset
-from samunet.dataset.readers import choose_reader
+from samunet.dataset.readers import SEQUENCE_READERS, choose_reader
 from samunet.errors import UserError
 from samunet.evaluation.evaluate import evaluate_folder
 from samunet.files import make_folder, read_json, write_json
@@ -179,7 +179,7 @@ def run_nnunet(benchmark: Benchmark, job: Job, paths: Paths) -> None:
     A finished run with other settings is trained anew.
 
     Raises:
-        UserError: nnU-Net is not installed, no such configuration, or one of its commands failed.
+        UserError: nnU-Net is not installed, no such configuration, a dataset of sequences, or one of its commands failed.
     """
     configuration = job.variant.removeprefix(NNUNET)
     if importlib.util.find_spec("nnunetv2") is None:
@@ -187,6 +187,9 @@ def run_nnunet(benchmark: Benchmark, job: Job, paths: Paths) -> None:
                         mend="Install the extra: pip install 'samunet[nnunet]'.")
     raw = find_dataset(paths.raw, benchmark.dataset)
     dataset, request = load_dataset(raw), benchmark.request(job)
+    if choose_reader(dataset) in SEQUENCE_READERS:
+        raise UserError("nnU-Net reads no sequences of frames, so it cannot be compared with on them.", where="--nnunet",
+                        found=f"{dataset.name} is read by {choose_reader(dataset)}", mend="Leave --nnunet out.")
     train, _, val = cases_of(request, dataset, paths.preprocessed / raw.name)
     run = NnunetRun(dataset, configuration, train, val, request.iterations, request.minutes, benchmark.device)
     folder = benchmark.folder(job, paths)

@@ -95,7 +95,7 @@ def _overlays(results: Sequence[Result], dataset: RawDataset) -> list[tuple[str,
             label = cases[name].label
             assert label is not None
             pictures.append(case_pictures(f"{which}: {name}, Dice {dice:.3f}", cases[name].images,
-                                          folder / f"{name}{dataset.file_ending}", label, reader))
+                                          folder / f"{name}{dataset.label_ending}", label, reader))
         found.append((f"{result.method}, {shots_told(result.shots)} labelled cases", pictures))
     return found
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from samunet.cli.main import command
 from samunet.console import result, say
 from samunet.errors import UserError
-from samunet.files import read_json
+from samunet.files import copy_whole, read_json
 
 VARIANT = "cnn_head"
 PHANTOM = "Dataset900_Phantom"
@@ -146,7 +146,7 @@ def _copy(files: Sequence[Path], folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for path in files:
-        shutil.copyfile(path, folder / path.name)
+        copy_whole(path, folder / path.name)
 
 
 def _print_scores(summary: Path, dataset: Path) -> None:

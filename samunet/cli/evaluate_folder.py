@@ -32,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
 @command
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parser().parse_args(arguments)
+    from samunet.dataset.case_paths import label_ending
     from samunet.dataset.labels import LabelSpace
     from samunet.dataset.readers import reader_for
     from samunet.evaluation.evaluate import evaluate_folder
@@ -46,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     example = next(iter(sorted(options.reference.glob(f"*{file_ending}"))), None)
     reader = reader_for(None if overwrite in (None, "None") else str(overwrite), file_ending, example, options.djfile)
     output = options.output or options.prediction / "summary.json"
-    summary = evaluate_folder(options.reference, options.prediction, labels, file_ending, reader, output,
+    summary = evaluate_folder(options.reference, options.prediction, labels, label_ending(file_ending), reader, output,
                               workers_of(options))
     say(f"mean foreground Dice of {len(summary['metric_per_case'])} cases: {summary['foreground_mean']['Dice']:.4f}")
     result(f"evaluation: {output} and {metrics_path(output)}")

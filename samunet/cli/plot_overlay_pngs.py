@@ -20,7 +20,8 @@ EPILOG = """examples:
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="samunet_plot_overlay_pngs",
-        description="Draw segmentations over their images: one PNG for each case, cut through the middle of the foreground.",
+        description=("Draw segmentations over their images: one PNG for each case, cut through the middle of the foreground,\n"
+                     "or for a sequence of frames a contact sheet of 12 of them."),
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -31,7 +32,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("-o", dest="output", type=Path, required=True, metavar="FOLDER", help="pictures go here")
     parser.add_argument("-djfile", type=Path, metavar="FILE",
                         help="dataset.json with the labels' names (default: the one beside the segmentations)")
-    parser.add_argument("-channel_idx", type=int, default=0, metavar="N", help="image channel to show (default: 0)")
+    parser.add_argument("-channel_idx", type=int, default=0, metavar="N",
+                        help="image channel to show (default: 0); sequences in colour show all")
     add_workers(parser)
     add_paths(parser)
     return parser

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import filecmp
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from samunet.errors import UserError
-from samunet.files import TEMPORARY_PREFIX, make_folder, whole_file
+from samunet.files import TEMPORARY_PREFIX, copy_whole, make_folder, remove_path
 
 if TYPE_CHECKING:
     from samunet.dataset.dataset import RawDataset
@@ -75,7 +73,7 @@ class Steps:
         """dataset.json and dataset_fingerprint.json, in the dataset's preprocessed folder."""
         from samunet.planning.fingerprint import extract_fingerprint
 
-        _copy(self.dataset.folder / "dataset.json", self.folder / "dataset.json")
+        copy_whole(self.dataset.folder / "dataset.json", self.folder / "dataset.json")
         return extract_fingerprint(self.dataset, self.folder / "dataset_fingerprint.json", self.workers, clean)
 
     def plan(
@@ -131,28 +129,21 @@ class Steps:
         ensure_embeddings(store.names(), store, plans, encoder, self.plans_folder / "embeddings" / spec.id)
 
     def _copy_labels(self) -> None:
-        """Copy the label files (with a 3D tiff's spacing file) to gt_segmentations, named by case; remove others."""
+        """Copy the label files or folders (with a 3D tiff's spacing file) to gt_segmentations, named by case; remove others."""
         target = make_folder(self.folder / "gt_segmentations")
-        ending = self.dataset.file_ending
+        ending = self.dataset.label_ending
         kept = set()
         for case in self.dataset.cases:
             if case.label is None:
                 continue
             sidecar = case.label.with_name(case.label.name.removesuffix(ending) + ".json")
-            for source, name in ((case.label, f"{case.name}{ending}"), (sidecar, f"{case.name}.json")):
-                if source.is_file():
-                    _copy(source, target / name)
-                    kept.add(name)
+            for source, place in ((case.label, target / f"{case.name}{ending}"), (sidecar, target / f"{case.name}.json")):
+                if source.exists():
+                    copy_whole(source, place)
+                    kept.add(place.name)
         for path in target.iterdir():
             if path.name not in kept or path.name.startswith(TEMPORARY_PREFIX):
-                path.unlink()
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Copy a file unless the same bytes are there already."""
-    if not target.is_file() or not filecmp.cmp(source, target, shallow=False):
-        with whole_file(target) as temporary:
-            shutil.copyfile(source, temporary)
+                remove_path(path)
 
 
 def _device() -> str:

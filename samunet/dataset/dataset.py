@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from samunet.dataset.case_paths import FRAME_FOLDER, is_there, label_ending, paths_with
+from samunet.dataset.frame_names import frame_names, name_problems
 from samunet.dataset.labels import LabelSpace
-from samunet.errors import UserError, joined
+from samunet.errors import UserError, joined, some
 from samunet.files import read_json
 
 _CHANNEL_FILE = re.compile(r"(?P<name>.+)_(?P<channel>[0-9]{4})")
@@ -19,13 +21,16 @@ _REQUIRED = {
     "channel_names": (Mapping, 'a mapping of channel number to name, such as {"0": "CT"}'),
     "labels": (Mapping, 'a mapping of name to value, such as {"background": 0, "liver": 1}'),
     "numTraining": (int, "the number of training cases"),
-    "file_ending": (str, 'the ending of every image and label file, such as ".nii.gz"'),
+    "file_ending": (str, 'the ending of every image and label file, such as ".nii.gz", or "/" for folders of frames'),
 }
 
 
 @dataclass(frozen=True)
 class RawCase:
-    """One case's files. `images` are in channel order: one file a channel, or one file that holds them all."""
+    """One case's files. `images` are in channel order: one file a channel, or one file that holds them all.
+
+    Where `file_ending` is "/" they are folders of frames, as are the labels of videos.
+    """
 
     name: str
     images: tuple[Path, ...]
@@ -50,13 +55,18 @@ class RawDataset:
     unlabelled: frozenset[str]
     content: dict[str, Any]
 
+    @property
+    def label_ending(self) -> str:
+        """The ending of labels and predictions."""
+        return label_ending(self.file_ending)
+
 
 def load_dataset(folder: Path) -> RawDataset:
     """Read dataset.json of `folder` and list its training cases; no image is opened.
 
     Raises:
-        UserError: every broken rule at once: missing or wrong keys, no images, missing channels or labels, a number of
-            cases that is not numTraining.
+        UserError: every broken rule at once: missing or wrong keys, no images, missing channels, labels or label frames, a
+            number of cases that is not numTraining.
     """
     dataset, problems = scan_dataset(folder)
     if problems:
@@ -77,16 +87,19 @@ def scan_dataset(folder: Path) -> tuple[RawDataset, list[UserError]]:
     unlabelled = frozenset(map(str, content.get("unlabelled", ())))
     reader = content.get("overwrite_image_reader_writer")
     problems: list[UserError] = []
+    ending, ending_of_labels = content["file_ending"], label_ending(content["file_ending"])
     if "dataset" in content:
-        cases = _listed_cases(content["dataset"], folder, len(channel_names), unlabelled, problems)
+        cases = _listed_cases(content, folder, len(channel_names), unlabelled, problems)
     else:
-        images = _scan(folder / "imagesTr", content["file_ending"], len(channel_names), problems)
+        images = _scan(folder / "imagesTr", ending, len(channel_names), problems)
         labels_folder = folder / "labelsTr"
         cases = [
-            RawCase(name, paths, None if name in unlabelled else labels_folder / f"{name}{content['file_ending']}")
+            RawCase(name, paths, None if name in unlabelled else labels_folder / f"{name}{ending_of_labels}")
             for name, paths in images.items()
         ]
-    problems += _missing_labels(cases)
+    problems += _missing_labels(cases, ending_of_labels)
+    if ending == FRAME_FOLDER:
+        problems += _frame_problems(cases)
     if strangers := sorted(unlabelled - {case.name for case in cases}):
         problems.append(UserError("`unlabelled` in dataset.json must list cases of the dataset.", where=where,
                                   found=", ".join(strangers), mend="Remove these names, or add their images."))
@@ -101,7 +114,7 @@ def scan_dataset(folder: Path) -> tuple[RawDataset, list[UserError]]:
         name=folder.name,
         labels=labels,
         channel_names=channel_names,
-        file_ending=content["file_ending"],
+        file_ending=ending,
         reader=None if reader in (None, "None") else str(reader),
         cases=tuple(sorted(cases, key=lambda case: case.name)),
         unlabelled=unlabelled,
@@ -164,15 +177,13 @@ def _check_content(content: Any, where: Path) -> tuple[tuple[str, ...], LabelSpa
 def _scan(
     folder: Path, file_ending: str, channels: int, problems: list[UserError]
 ) -> dict[str, tuple[Path, ...]]:
-    """Case name -> its image files in channel order, for files CASE_XXXX + `file_ending`; hidden files are left out."""
+    """Case name -> its image files in channel order, for files (or folders) CASE_XXXX + `file_ending`."""
     if not folder.is_dir():
         problems.append(UserError("The folder of images must exist.", where=folder, found="no such folder"))
         return {}
     numbered: dict[str, dict[int, Path]] = {}
     unnumbered = []
-    for path in sorted(folder.iterdir()):
-        if not path.name.endswith(file_ending) or path.name.startswith("."):
-            continue
+    for path in paths_with(folder, file_ending):
         match = _CHANNEL_FILE.fullmatch(path.name.removesuffix(file_ending))
         if match:
             numbered.setdefault(match["name"], {})[int(match["channel"])] = path
@@ -181,10 +192,10 @@ def _scan(
     if unnumbered:
         problems.append(UserError(
             f"Image files must be named CASE_XXXX{file_ending}, XXXX the channel number.", where=folder,
-            found=_some(unnumbered), mend=f"Rename them, for example to CASE_0000{file_ending}.",
+            found=some(unnumbered), mend=f"Rename them, for example to CASE_0000{file_ending}.",
         ))
     elif not numbered:
-        others = _some(sorted(path.name for path in folder.iterdir())) or "nothing"
+        others = some(sorted(path.name for path in folder.iterdir())) or "nothing"
         problems.append(UserError(f"The folder of images must hold files CASE_0000{file_ending}.", where=folder,
                                   found=others, mend="Put the images there, or correct `file_ending`."))
     images = {name: tuple(path for _, path in sorted(files.items())) for name, files in numbered.items()}
@@ -213,10 +224,10 @@ def _channel_problems(name: str, found: set[int], expected: int, folder: Path, f
 
 
 def _listed_cases(
-    listing: dict[str, Any], folder: Path, channels: int, unlabelled: frozenset[str], problems: list[UserError]
+    content: dict[str, Any], folder: Path, channels: int, unlabelled: frozenset[str], problems: list[UserError]
 ) -> list[RawCase]:
     """The cases of dataset.json's `dataset` listing; paths may hold environment variables or be relative to `folder`."""
-    where = folder / "dataset.json"
+    where, listing = folder / "dataset.json", content["dataset"]
     if not listing:
         problems.append(UserError("`dataset` in dataset.json must list at least one case.", where=where, found="none"))
     cases = []
@@ -235,16 +246,16 @@ def _listed_cases(
             ))
         else:
             paths = tuple(_expanded(path, folder) for path in images)
-            problems += _listed_channel_problems(name, paths, channels)
+            problems += _listed_channel_problems(name, paths, channels, content["file_ending"])
             cases.append(RawCase(name, paths, _expanded(str(label), folder) if labelled else None))
     return cases
 
 
-def _listed_channel_problems(name: str, paths: tuple[Path, ...], channels: int) -> list[UserError]:
+def _listed_channel_problems(name: str, paths: tuple[Path, ...], channels: int, ending: str) -> list[UserError]:
     problems = [
         UserError("Every image that dataset.json lists must exist.", where=path, found=f"no such file (case {name})",
                   mend="Correct the path (are its environment variables set?), or restore the file.")
-        for path in paths if not path.is_file()
+        for path in paths if not is_there(path, ending)
     ]
     if len(paths) not in (1, channels):
         problems.append(UserError(
@@ -254,17 +265,24 @@ def _listed_channel_problems(name: str, paths: tuple[Path, ...], channels: int) 
     return problems
 
 
-def _missing_labels(cases: list[RawCase]) -> list[UserError]:
+def _missing_labels(cases: list[RawCase], ending: str) -> list[UserError]:
     return [
         UserError("Every training case must have a label file.", where=case.label, found=f"no such file (case {case.name})",
                   mend="Add it, or list the case under `unlabelled` in dataset.json.")
-        for case in cases if case.label is not None and not case.label.is_file()
+        for case in cases if case.label is not None and not is_there(case.label, ending)
     ]
+
+
+def _frame_problems(cases: list[RawCase]) -> list[UserError]:
+    """Label frames that lack or have no image frame; folders that are missing or empty are told by others."""
+    problems = []
+    for case in cases:
+        folders = [path for path in (case.images[0], case.label) if path is not None and path.is_dir()]
+        names = [frame_names(folder) for folder in folders]
+        if len(names) == 2 and all(names):
+            problems += name_problems(names[1], names[0], folders[1])
+    return problems
 
 
 def _expanded(path: str, folder: Path) -> Path:
     return Path(os.path.abspath(folder / os.path.expandvars(path)))
-
-
-def _some(names: list[str], limit: int = 5) -> str:
-    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")

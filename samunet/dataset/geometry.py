@@ -16,6 +16,7 @@ class Geometry:
     order, row-major direction); they have 2 and 4 entries for a 2D file read by SimpleITKIO, none for TIFF and natural
     images. The arrays of 2D files have Z = 1, and a `spacing_mm[0]` of 999, or with SimpleITKIO of 999 times the
     coarser pixel spacing (nnU-Net's convention). `reader` is the name of the reader-writer that made it.
+    `frames` are the names, without ending, of the files in a folder of frames, in order of time; other formats have none.
     """
 
     reader: str
@@ -23,6 +24,7 @@ class Geometry:
     spacing_mm: tuple[float, float, float]
     origin: tuple[float, ...] = ()
     direction: tuple[float, ...] = ()
+    frames: tuple[str, ...] = ()
 
     def same_place(self, other: Geometry) -> bool:
         """Whether origin and direction are those of `other`, to NumPy's default tolerance."""

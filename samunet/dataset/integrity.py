@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from samunet.console import progress, say
+from samunet.dataset.case_paths import is_there, label_ending
 from samunet.dataset.dataset import RawCase, RawDataset, scan_dataset
 from samunet.dataset.geometry import Geometry
 from samunet.dataset.labels import LabelSpace
-from samunet.dataset.readers import choose_reader, reader_named
+from samunet.dataset.readers import SEQUENCE_READERS, choose_reader, reader_named
 from samunet.errors import UserError, joined
 from samunet.workers import each_case
 
@@ -53,10 +54,14 @@ def channel_problems(image: np.ndarray, path: Path, channel_names: tuple[str, ..
 def grid_problems(label: Geometry, image: Geometry, path: Path) -> list[UserError]:
     """Whether the label file `path` has the shape and the spacing of its image."""
     problems = []
-    if label.shape != image.shape:
+    # Where frames of other names were found, their number is told with them (see `scan_dataset`).
+    axes = slice(0 if label.frames == image.frames else 1, 3)
+    if label.shape[axes] != image.shape[axes]:
         problems.append(UserError(
             "A label file must have its image's shape.", where=path,
-            found=f"{label.shape}; the image has {image.shape} (z, y, x)", mend="Resample the label onto the image's grid.",
+            found=f"{label.shape}; the image has {image.shape} (z, y, x)",
+            mend="Give a label frame of its size for each of its frames." if image.reader in SEQUENCE_READERS
+            else "Resample the label onto the image's grid.",
         ))
     if not np.allclose(label.spacing_mm, image.spacing_mm):
         problems.append(UserError(
@@ -86,6 +91,7 @@ class _Job:
     reader: str
     channel_names: tuple[str, ...]
     labels: LabelSpace
+    file_ending: str
 
 
 def _case_problems(dataset: RawDataset, workers: int) -> list[UserError]:
@@ -95,7 +101,7 @@ def _case_problems(dataset: RawDataset, workers: int) -> list[UserError]:
         reader = choose_reader(dataset)
     except UserError as fault:
         return [fault]
-    jobs = [_Job(case, reader, dataset.channel_names, dataset.labels) for case in dataset.cases]
+    jobs = [_Job(case, reader, dataset.channel_names, dataset.labels, dataset.file_ending) for case in dataset.cases]
     names = [case.name for case in dataset.cases]
     found = dict(progress(each_case(_check, jobs, names, workers), "Checking", len(jobs)))
     for name in names:
@@ -109,13 +115,13 @@ def _check(job: _Job) -> tuple[list[UserError], list[str]]:
     case, reader = job.case, reader_named(job.reader)
     problems: list[UserError] = []
     image_geometry = None
-    if all(path.is_file() for path in case.images):
+    if all(is_there(path, job.file_ending) for path in case.images):
         try:
             image, image_geometry = reader.read_images(case.images)
             problems += channel_problems(image, case.images[0], job.channel_names)
         except UserError as fault:
             problems.append(fault)
-    if case.label is None or not case.label.is_file():
+    if case.label is None or not is_there(case.label, label_ending(job.file_ending)):
         return problems, []
     try:
         segmentation, geometry = reader.read_segmentation(case.label)

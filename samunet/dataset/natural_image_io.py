@@ -24,12 +24,12 @@ class NaturalImageIO:
     name = NAME
 
     def read_images(self, paths: Sequence[Path]) -> tuple[np.ndarray, Geometry]:
-        arrays = [_read(Path(path)) for path in paths]
+        arrays = [read_picture(Path(path)) for path in paths]
         image = as_image(arrays, paths, [SPACING_MM] * len(arrays))
         return image, _geometry(image)
 
     def read_segmentation(self, path: Path) -> tuple[np.ndarray, Geometry]:
-        segmentation = as_segmentation(_read(Path(path)), path)
+        segmentation = as_segmentation(read_picture(Path(path)), path)
         return segmentation, _geometry(segmentation)
 
     def write_segmentation(self, segmentation: np.ndarray, path: Path, geometry: Geometry) -> None:
@@ -41,8 +41,12 @@ def _geometry(array: np.ndarray) -> Geometry:
     return Geometry(reader=NAME, shape=(1, array.shape[2], array.shape[3]), spacing_mm=SPACING_MM)
 
 
-def _read(path: Path) -> np.ndarray:
-    """Array (C, 1, Y, X) in the file's own type."""
+def read_picture(path: Path) -> np.ndarray:
+    """Array (C, 1, Y, X) in the file's own type.
+
+    Raises:
+        UserError: a file that is missing, cannot be read, or is neither grey nor in colour.
+    """
     require_file(path)
     try:
         array = io.imread(str(path))
@@ -53,4 +57,5 @@ def _read(path: Path) -> np.ndarray:
     if array.ndim == 3 and array.shape[-1] in (3, 4):
         return np.moveaxis(array, -1, 0)[:, None]
     raise UserError("A natural image must be grey (rows, columns) or in colour (rows, columns, 3 or 4).", where=path,
-                    found=f"shape {array.shape}", mend="Save it as grey or RGB; 3D TIFFs are read by Tiff3DIO.")
+                    found=f"shape {array.shape}",
+                    mend="Save it as grey or RGB; 3D TIFFs are read by Tiff3DIO, sequences by TiffSequenceIO.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from samunet.dataset.case_paths import FRAME_FOLDER
 from samunet.dataset.geometry import Geometry
 from samunet.errors import UserError
 
@@ -31,7 +32,12 @@ _BY_ENDING = {
     ".bmp": "NaturalImage2DIO",
     ".tif": "NaturalImage2DIO",
     ".tiff": "Tiff3DIO",
+    ".mp4": "VideoIO",
+    ".avi": "VideoIO",
+    FRAME_FOLDER: "FrameFolderIO",
 }
+# samunet's own, whose slices are moments.
+SEQUENCE_READERS = ("FrameFolderIO", "TiffSequenceIO", "VideoIO")
 
 
 class ReaderWriter(Protocol):
@@ -64,7 +70,7 @@ class ReaderWriter(Protocol):
 
 
 def reader_named(name: str) -> ReaderWriter:
-    """The reader-writer of nnU-Net's name `name`.
+    """The reader-writer of nnU-Net's name `name`, or of samunet's own for sequences.
 
     Raises:
         UserError: unknown name; lists the known ones.
@@ -82,7 +88,19 @@ def reader_named(name: str) -> ReaderWriter:
         from samunet.dataset.tiff3d_io import Tiff3dIO
 
         return Tiff3dIO()
-    known = sorted({*_BY_ENDING.values(), *_ALIASES})
+    if own == "FrameFolderIO":
+        from samunet.dataset.frame_folder_io import FrameFolderIO
+
+        return FrameFolderIO()
+    if own == "TiffSequenceIO":
+        from samunet.dataset.tiff_sequence_io import TiffSequenceIO
+
+        return TiffSequenceIO()
+    if own == "VideoIO":
+        from samunet.dataset.video_io import VideoIO
+
+        return VideoIO()
+    known = sorted({*_BY_ENDING.values(), *_ALIASES, *SEQUENCE_READERS})
     raise UserError(
         "The reader (`overwrite_image_reader_writer` in dataset.json) must be a known one.",
         found=name,
@@ -99,7 +117,8 @@ def choose_reader(dataset: RawDataset) -> str:
 def reader_for(overwrite: str | None, file_ending: str, example: Path | None, where: Path) -> str:
     """Name of a reader-writer: `overwrite` where it is given, else by the file ending.
 
-    A .tif is a natural image where its array is 2D or has 3 or 4 colours first or last, else a 3D volume (Tiff3DIO).
+    A .tif is a natural image where its array is 2D or has 3 or 4 colours first or last, else a 3D volume (Tiff3DIO). A sequence
+    in a TIFF is read as one only where `overwrite` says so, because its labels look like a volume.
 
     Arguments:
         overwrite: dataset.json's `overwrite_image_reader_writer`.
@@ -117,7 +136,7 @@ def reader_for(overwrite: str | None, file_ending: str, example: Path | None, wh
             "The `file_ending` in dataset.json must be one that samunet reads.",
             where=where,
             found=file_ending,
-            mend=f"Convert the images to one of {', '.join(_BY_ENDING)}.",
+            mend=f"Convert the images to one of {', '.join(_BY_ENDING)} (a folder of frames).",
         )
     if ending == ".tif" and example is not None:
         from samunet.dataset.tiff3d_io import holds_volume

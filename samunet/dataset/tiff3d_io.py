@@ -70,7 +70,8 @@ def _read(path: Path) -> np.ndarray:
         raise cannot_read(path, fault) from fault
     if array.ndim != 3:
         raise UserError("A 3D TIFF must have three axes (slices, rows, columns).", where=path,
-                        found=f"shape {array.shape}", mend="Save one file for each channel.")
+                        found=f"shape {array.shape}",
+                        mend="Save one file for each channel; pages in colour are read by TiffSequenceIO.")
     return array[None]
 
 

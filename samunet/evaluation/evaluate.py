@@ -9,6 +9,8 @@ from typing import Any
 
 from samunet import files
 from samunet.console import progress, say
+from samunet.dataset.case_paths import paths_with
+from samunet.dataset.frame_names import name_problems
 from samunet.dataset.labels import LabelSpace
 from samunet.dataset.readers import reader_named
 from samunet.errors import UserError, joined
@@ -36,7 +38,7 @@ def evaluate_folder(
     Whole volumes are compared, empty slices and empty cases included. Millimetres are those of the reference file.
 
     Arguments:
-        reference, prediction: folders with <case><file_ending>.
+        reference, prediction: folders with <case><file_ending>, files or, where it is "/", folders of frames.
         reader: a reader-writer's name.
         output: the summary's path, ending in .json; default <prediction>/summary.json.
         tolerance_mm: of NSD.
@@ -96,9 +98,11 @@ def _evaluate_case(job: _Job) -> CaseMetrics | UserError:
     reader = reader_named(job.reader)
     try:
         reference, geometry = reader.read_segmentation(job.reference)
-        prediction, _ = reader.read_segmentation(job.prediction)
+        prediction, predicted = reader.read_segmentation(job.prediction)
     except UserError as fault:
         return fault
+    if names := name_problems(predicted.frames, geometry.frames, job.prediction, "reference"):
+        return joined(names)
     if reference.shape != prediction.shape:
         return UserError(
             "A prediction must have the shape of its reference.",
@@ -114,7 +118,7 @@ def _find_pairs(
 ) -> list[tuple[Path, Path]]:
     """The files to compare, sorted by name. Predictions without a reference are passed over, with a word."""
     references, predictions = _files_of(reference, file_ending), _files_of(prediction, file_ending)
-    wanted = sorted(name + file_ending for name in names) if names is not None else sorted(references)
+    wanted = sorted(Path(name + file_ending).name for name in names) if names is not None else sorted(references)
     if not wanted:
         raise UserError(
             "The reference folder must hold segmentations.",
@@ -142,5 +146,4 @@ def _find_pairs(
 def _files_of(folder: Path, file_ending: str) -> set[str]:
     if not folder.is_dir():
         raise UserError("A folder to evaluate must exist.", where=folder)
-    # Hidden files are leftovers of an interrupted command, never segmentations.
-    return {p.name for p in folder.iterdir() if p.name.endswith(file_ending) and not p.name.startswith(".")}
+    return {path.name for path in paths_with(folder, file_ending)}

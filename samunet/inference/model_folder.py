@@ -12,6 +12,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from samunet.dataset.case_paths import label_ending
 from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError
 from samunet.files import read_json
@@ -74,6 +75,10 @@ class TrainedModel:
     @property
     def file_ending(self) -> str:
         return self.dataset["file_ending"]
+
+    @property
+    def label_ending(self) -> str:
+        return label_ending(self.file_ending)
 
 
 def finished_runs(folder: Path) -> dict[str, dict[str, Any]]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from samunet.dataset.case_paths import is_there
 from samunet.dataset.readers import reader_named
 from samunet.files import whole_file, write_json
 from samunet.inference.export import Exported
@@ -18,12 +19,12 @@ from samunet.preprocessing.case import CaseProperties
 PICKLE_PROTOCOL = 4
 
 
-def write_prediction(exported: Exported, folder: Path, properties: CaseProperties, file_ending: str) -> None:
+def write_prediction(exported: Exported, folder: Path, properties: CaseProperties, label_ending: str) -> None:
     """Write one case's segmentation and, if `exported` has them, its probabilities.
 
-    <case><ending> lies on the grid of the image files. With probabilities: <case>.npz (`probabilities` float32 (K, Z, Y, X),
-    axes of the file), <case>.pkl (nnU-Net's properties, built-in types only) and <case>.properties.json (ours; <case>.json
-    is where 3D tiffs keep their spacing). The segmentation comes last, so that it vouches for the others.
+    <case><ending>, a folder of frames where that is "/", lies on the grid of the image files. With
+    probabilities: <case>.npz (`probabilities` float32 (K, Z, Y, X), axes of the file), <case>.pkl (nnU-Net's properties,
+    built-in types only) and <case>.properties.json (ours; <case>.json is where 3D tiffs keep their spacing). The segmentation comes last, so that it vouches for the others.
 
     Raises:
         UserError: the folder cannot be written.
@@ -36,13 +37,13 @@ def write_prediction(exported: Exported, folder: Path, properties: CasePropertie
             pickle.dump(nnunet_properties(properties), stream, protocol=PICKLE_PROTOCOL)
         write_json(folder / f"{name}.properties.json", properties.to_json())
     reader = reader_named(properties.geometry.reader)
-    reader.write_segmentation(exported.segmentation, folder / f"{name}{file_ending}", properties.geometry)
+    reader.write_segmentation(exported.segmentation, folder / f"{name}{label_ending}", properties.geometry)
 
 
-def prediction_is_whole(folder: Path, name: str, file_ending: str, with_probabilities: bool) -> bool:
-    """Whether everything that `write_prediction` writes for case `name` is there; files that exist are whole."""
-    endings = (file_ending, ".npz", ".pkl", ".properties.json") if with_probabilities else (file_ending,)
-    return all((folder / f"{name}{ending}").is_file() for ending in endings)
+def prediction_is_whole(folder: Path, name: str, label_ending: str, with_probabilities: bool) -> bool:
+    """Whether everything that `write_prediction` writes for case `name` is there; files and folders that exist are whole."""
+    endings = (label_ending, ".npz", ".pkl", ".properties.json") if with_probabilities else (label_ending,)
+    return all(is_there(folder / f"{name}{ending}", ending) for ending in endings)
 
 
 def nnunet_properties(properties: CaseProperties) -> dict[str, Any]:

@@ -37,15 +37,13 @@ def draw_overlay(overlay: Overlay, labels: LabelSpace, title: str, path: Path) -
     The prediction is filled; the reference is an outline of the same colour. Panels have true proportions in mm.
     """
     views = [0] if overlay.image.shape[0] == 1 else [0, 1, 2]
-    values = [value for value in labels.values if value > 0]
-    palette = matplotlib.colormaps["tab20" if len(values) > 10 else "tab10"]
-    colours = {value: palette((value - 1) % palette.N) for value in values}
+    colours = colours_of(labels)
     figure = Figure(figsize=(PANEL_INCHES * len(views), PANEL_INCHES + 0.8), dpi=DOTS_PER_INCH, layout="constrained")
     low, high = np.percentile(overlay.image, CONTRAST_PERCENTILES)
     for axes, axis, place in zip(np.ravel(figure.subplots(1, len(views))), views, middle_of_foreground(overlay), strict=False):
         _draw_panel(axes, overlay, axis, place, colours, (float(low), float(high)))
     figure.suptitle(title)
-    figure.legend(handles=_legend(labels, colours, overlay.reference is not None), loc="outside lower center", ncols=4)
+    figure.legend(handles=legend(labels, colours, overlay.reference is not None), loc="outside lower center", ncols=4)
     with whole_file(path) as temporary:
         figure.savefig(temporary)
 
@@ -62,29 +60,44 @@ def middle_of_foreground(overlay: Overlay) -> tuple[int, int, int]:
     return z, y, x
 
 
-def _draw_panel(axes, overlay: Overlay, axis: int, place: int, colours: dict[int, tuple], limits: tuple[float, float]) -> None:
-    height_mm, width_mm = (spacing for other, spacing in enumerate(overlay.spacing_mm) if other != axis)
-    shown = {"aspect": height_mm / width_mm, "interpolation": "nearest"}
-    axes.imshow(np.take(overlay.image, place, axis), cmap="gray", vmin=limits[0], vmax=limits[1], **shown)
-    prediction = np.take(overlay.prediction, place, axis)
+def colours_of(labels: LabelSpace) -> dict[int, tuple]:
+    """Each foreground value's colour (red, green, blue, opacity), 0 to 1."""
+    values = [value for value in labels.values if value > 0]
+    palette = matplotlib.colormaps["tab20" if len(values) > 10 else "tab10"]
+    return {value: palette((value - 1) % palette.N) for value in values}
+
+
+def draw_maps(
+    axes, prediction: np.ndarray, reference: np.ndarray | None, colours: dict[int, tuple], aspect: float = 1.0
+) -> None:
+    """Fill what `prediction` (rows, columns) says and outline what `reference` says, in each value's colour."""
     fill = np.zeros((*prediction.shape, 4))
     for value, colour in colours.items():
         fill[prediction == value] = (*colour[:3], FILL)
-    axes.imshow(fill, **shown)
-    if overlay.reference is not None:
-        reference = np.take(overlay.reference, place, axis)
+    axes.imshow(fill, aspect=aspect, interpolation="nearest")
+    if reference is not None:
         for value, colour in colours.items():
             if (reference == value).any() and min(reference.shape) > 1:
                 axes.contour(reference == value, levels=[0.5], colors=[colour], linewidths=1.2)
-    axes.set_title(f"{AXIS_NAMES[axis]} {place}", fontsize=9)
-    axes.set_axis_off()
 
 
-def _legend(labels: LabelSpace, colours: dict[int, tuple], with_reference: bool) -> list:
+def legend(labels: LabelSpace, colours: dict[int, tuple], with_reference: bool) -> list:
+    """The legend's handles: every value's colour, and what an outline means."""
     handles: list = [Patch(facecolor=colour, alpha=0.7, label=_names_of(labels, value)) for value, colour in colours.items()]
     if with_reference:
         handles.append(Line2D([], [], color="black", linewidth=1.2, label="outline: reference"))
     return handles
+
+
+def _draw_panel(axes, overlay: Overlay, axis: int, place: int, colours: dict[int, tuple], limits: tuple[float, float]) -> None:
+    height_mm, width_mm = (spacing for other, spacing in enumerate(overlay.spacing_mm) if other != axis)
+    aspect = height_mm / width_mm
+    axes.imshow(np.take(overlay.image, place, axis), cmap="gray", vmin=limits[0], vmax=limits[1], aspect=aspect,
+                interpolation="nearest")
+    reference = None if overlay.reference is None else np.take(overlay.reference, place, axis)
+    draw_maps(axes, np.take(overlay.prediction, place, axis), reference, colours, aspect)
+    axes.set_title(f"{AXIS_NAMES[axis]} {place}", fontsize=9)
+    axes.set_axis_off()
 
 
 def _names_of(labels: LabelSpace, value: int) -> str:

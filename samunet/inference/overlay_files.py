@@ -9,18 +9,20 @@ from pathlib import Path
 import numpy as np
 
 from samunet.console import progress, say
+from samunet.dataset.case_paths import is_there, label_ending
 from samunet.dataset.dataset import RawCase, RawDataset, collect_cases
 from samunet.dataset.labels import LabelSpace
-from samunet.dataset.readers import choose_reader, reader_for, reader_named
+from samunet.dataset.readers import SEQUENCE_READERS, choose_reader, reader_for, reader_named
 from samunet.errors import UserError
 from samunet.files import read_json, require_writable
+from samunet.inference.contact_sheet import Sheet, draw_contact_sheet
 from samunet.inference.overlay import Overlay, draw_overlay
 from samunet.workers import each_case
 
 
 @dataclass(frozen=True)
 class OverlayJob:
-    """One picture: files in, PNG out. `channel` is the image channel that is shown."""
+    """One picture: files in, PNG out. `channel` is the image channel that is shown; sequences in colour show all."""
 
     name: str
     images: tuple[Path, ...]
@@ -55,19 +57,20 @@ def jobs_of_folder(
     ending, overwrite = content["file_ending"], content.get("overwrite_image_reader_writer")
     cases = collect_cases(images, ending, len(content.get("channel_names", content.get("modality", ()))))
     reader = reader_for(None if overwrite in (None, "None") else overwrite, ending, cases[0].images[0], dataset_file)
-    drawn = [case for case in cases if (segmentations / f"{case.name}{ending}").is_file()]
+    of_labels = label_ending(ending)
+    drawn = [case for case in cases if is_there(segmentations / f"{case.name}{of_labels}", of_labels)]
     if not drawn:
         raise UserError("The folder of segmentations must hold some of the images' cases.", where=segmentations,
-                        found=f"no {cases[0].name}{ending}", mend="Name the folder that samunet_predict wrote, with -s.")
+                        found=f"no {cases[0].name}{of_labels}", mend="Name the folder that samunet_predict wrote, with -s.")
     if len(drawn) < len(cases):
         say(f"{len(cases) - len(drawn)} of {len(cases)} images have no segmentation and are left out.")
 
     def reference_of(case: RawCase) -> Path | None:
-        path = references / f"{case.name}{ending}" if references else None
-        return path if path and path.is_file() else None
+        path = references / f"{case.name}{of_labels}" if references else None
+        return path if path and is_there(path, of_labels) else None
 
     return [
-        OverlayJob(case.name, case.images, segmentations / f"{case.name}{ending}", reference_of(case), reader, labels,
+        OverlayJob(case.name, case.images, segmentations / f"{case.name}{of_labels}", reference_of(case), reader, labels,
                    channel, output / f"{case.name}.png")
         for case in drawn
     ]
@@ -95,8 +98,13 @@ def draw(job: OverlayJob) -> None:
         raise UserError("-channel_idx must be one of the image's channels.", where=job.images[0],
                         found=f"channel {job.channel} of {len(image)}")
     maps = [_on_grid(job.reader, path, image.shape[1:]) for path in (job.prediction, job.reference) if path is not None]
-    overlay = Overlay(image[channel], maps[0], maps[1] if len(maps) > 1 else None, geometry.spacing_mm)
-    draw_overlay(overlay, job.labels, job.name, job.output)
+    prediction, reference = maps[0], maps[1] if len(maps) > 1 else None
+    if job.reader in SEQUENCE_READERS:
+        frames = np.moveaxis(image, 0, -1) if len(image) == 3 else image[channel]
+        names = geometry.frames or tuple(map(str, range(len(frames))))
+        draw_contact_sheet(Sheet(frames, prediction, reference, names), job.labels, job.name, job.output)
+    else:
+        draw_overlay(Overlay(image[channel], prediction, reference, geometry.spacing_mm), job.labels, job.name, job.output)
 
 
 def _on_grid(reader: str, path: Path, shape: tuple[int, ...]) -> np.ndarray:

@@ -89,7 +89,7 @@ def find_cases(model: TrainedModel, images: Path, output: Path, settings: Predic
     mine = cases[settings.part :: settings.parts]
     if not settings.continue_prediction:
         return list(mine)
-    missing = [case for case in mine if not prediction_is_whole(output, case.name, model.file_ending,
+    missing = [case for case in mine if not prediction_is_whole(output, case.name, model.label_ending,
                                                                 settings.save_probabilities)]
     if len(missing) < len(mine):
         say(f"{len(mine) - len(missing)} of {len(mine)} cases were predicted already.")
@@ -107,4 +107,4 @@ def predict_to_file(
     slabs = predict_case(model.variants, prepared, model.plans, model.encoder, tta=settings.tta, step=settings.step)
     exported = export_case(slabs, prepared.properties, dataset_plan, model.labels,
                            with_probabilities=settings.save_probabilities)
-    write_prediction(exported, output, prepared.properties, model.file_ending)
+    write_prediction(exported, output, prepared.properties, model.label_ending)

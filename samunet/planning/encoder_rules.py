@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from samunet.planning.encoder_spec import PATCH_SIZE, EncoderSpec
+from samunet.planning.normalization_rules import are_colours
 from samunet.planning.tiles import TileFrame
 
 TILE_STEP = 0.5
@@ -89,11 +90,11 @@ def tiles_of(shapes: Sequence[tuple[int, int, int]], tile: Extent) -> int:
 
 
 def composition_for(
-    normalization: Sequence[str], spacing_mm: tuple[float, float, float], anisotropic: bool, depth: int
+    channel_names: Sequence[str], spacing_mm: tuple[float, float, float], anisotropic: bool, depth: int
 ) -> tuple[str, str]:
     """How image channels and slices become the encoder's three input channels, and why."""
-    if tuple(normalization) == ("rgb_to_0_1",) * 3:
-        return "rgb", "all three channels are rgb_to_0_1"
+    if are_colours(channel_names):
+        return "rgb", f"the channels {', '.join(channel_names)} are the colours of one picture"
     if depth == 1:
         return "repeat", "2D images have no neighbouring slices"
     spacing = f"slice spacing {spacing_mm[0]:g} mm against {max(spacing_mm[1:]):g} mm in-plane"

@@ -14,7 +14,7 @@ from samunet.dataset.crop import crop_to_nonzero
 from samunet.dataset.dataset import RawCase, RawDataset
 from samunet.dataset.readers import choose_reader, reader_named
 from samunet.errors import UserError
-from samunet.files import digest_of_file, digest_of_json, read_json, write_json
+from samunet.files import digest_of_json, digest_of_path, read_json, write_json
 from samunet.planning.normalization_rules import schemes_of
 from samunet.workers import each_case
 
@@ -135,7 +135,7 @@ def dataset_digest(dataset: RawDataset, *, with_labels: bool, workers: int) -> s
         for path in (*case.images, *((case.label,) if with_labels and case.label is not None else ()))
     ]
     with ThreadPoolExecutor(max(workers, 1)) as pool:
-        digests = iter(list(pool.map(digest_of_file, files)))
+        digests = iter(list(pool.map(digest_of_path, files)))
     cases = {
         case.name: {
             "images": [next(digests) for _ in case.images],

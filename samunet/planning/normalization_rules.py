@@ -71,6 +71,8 @@ ZSCORE_CHANNELS = {
 }
 
 MASKED_BELOW = 0.75
+# Without case. "rgb_to_0_1" stands here as `_plain` has it.
+COLOURS = (("r", "g", "b"), ("red", "green", "blue"), ("rgbto01",) * 3)
 
 
 def schemes_of(channel_names: Sequence[str]) -> tuple[str, ...]:
@@ -83,6 +85,11 @@ def schemes_of(channel_names: Sequence[str]) -> tuple[str, ...]:
     if problems:
         raise joined(problems)
     return tuple(scheme for name in channel_names if (scheme := _scheme(name)) is not None)
+
+
+def are_colours(channel_names: Sequence[str]) -> bool:
+    """Whether the channels are red, green and blue of one picture."""
+    return tuple(_plain(name) for name in channel_names) in COLOURS
 
 
 def masks_for(schemes: Sequence[str], median_relative_size: float) -> tuple[bool, ...]:

@@ -148,7 +148,7 @@ def plan_encoder(
     input_size, input_reason = rules.input_size_for(spec, extent)
     tile, tile_reason = rules.tile_for(extent, input_size)
     composition, composition_reason = rules.composition_for(
-        dataset_plan.normalization, dataset_plan.spacing_mm, dataset_plan.anisotropic, depth
+        dataset_plan.channel_names, dataset_plan.spacing_mm, dataset_plan.anisotropic, depth
     )
     stack_depth, stack_reason = rules.stack_depth_for(depth)
     alone = 1 if composition == "rgb" else len(dataset_plan.channel_names)

@@ -16,7 +16,7 @@ from samunet.dataset.integrity import channel_problems, grid_problems, value_pro
 from samunet.dataset.labels import LabelSpace
 from samunet.dataset.readers import reader_named
 from samunet.errors import UserError, joined
-from samunet.files import digest_of_array, digest_of_file, digest_of_json, make_folder
+from samunet.files import digest_of_array, digest_of_json, digest_of_path, make_folder
 from samunet.planning.plans import DatasetPlan, Plans
 from samunet.preprocessing.case import CaseProperties, PreparedCase
 from samunet.preprocessing.normalize import normalize
@@ -36,8 +36,8 @@ def case_signature(case: RawCase, dataset_plan: DatasetPlan) -> dict[str, Any]:
     return {
         "version": VERSION,
         "plan": digest_of_json([asdict(dataset_plan)[key] for key in ARRAY_DECISIONS]),
-        "images": [digest_of_file(path) for path in case.images],
-        "label": digest_of_file(case.label) if case.label else None,
+        "images": [digest_of_path(path) for path in case.images],
+        "label": digest_of_path(case.label) if case.label else None,
     }
 
 

@@ -30,16 +30,16 @@ def validate(experiment: Experiment, variant: Variant, output: Path, workers: in
     dataset, probabilities = experiment.dataset, experiment.request.probabilities
     make_folder(output)
     missing = [name for name in experiment.val_cases
-               if not prediction_is_whole(output, name, dataset.file_ending, probabilities)]
+               if not prediction_is_whole(output, name, dataset.label_ending, probabilities)]
     embeddings = experiment.embeddings(missing) if entry(experiment.settings.variant).reads_embeddings else {}
     for name in progress(missing, "validating", len(missing)):
         case = _prompted(experiment.arrays.load(name), experiment)
         slabs = predict_case([variant], case, experiment.plans, experiment.encoder, embeddings=embeddings.get(name))
         exported = export_case(slabs, case.properties, experiment.plans.dataset, dataset.labels,
                                with_probabilities=probabilities)
-        write_prediction(exported, output, case.properties, dataset.file_ending)
+        write_prediction(exported, output, case.properties, dataset.label_ending)
     return evaluate_folder(
-        experiment.preprocessed / "gt_segmentations", output, dataset.labels, dataset.file_ending,
+        experiment.preprocessed / "gt_segmentations", output, dataset.labels, dataset.label_ending,
         experiment.plans.dataset.reader, None, workers, names=experiment.val_cases,
         shown_prediction_folder=experiment.folder.final / "validation",
     )

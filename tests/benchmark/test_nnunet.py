@@ -71,3 +71,9 @@ def test_what_an_earlier_try_of_other_settings_left_is_not_gone_on_with(paths: P
     assert (first._work_folder(folder) / "seconds.json").is_file()
     longer = NnunetRun(dataset, "2d", ("a",), ("d",), 40, None, "cpu")
     assert not (longer._work_folder(folder) / "seconds.json").exists()
+
+
+def test_sequences_of_frames_are_refused(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("samunet.benchmark.nnunet.choose_reader", lambda dataset: "VideoIO")
+    with pytest.raises(UserError, match="nnU-Net reads no sequences"):
+        run_nnunet(ASKED, JOB, paths)

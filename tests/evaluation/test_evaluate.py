@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from skimage import io
 
 from samunet.cli.evaluate_folder import main
 from samunet.dataset.labels import LabelSpace
@@ -237,3 +238,26 @@ def test_command(tmp_path, capsys):
     dataset_json.write_text(json.dumps({"labels": PLAIN}))
     assert main(arguments) == 2
     assert "file_ending" in capsys.readouterr().err
+
+
+def frames(folder: Path, values: dict[str, int]) -> None:
+    folder.mkdir(parents=True)
+    for name, value in values.items():
+        io.imsave(folder / f"{name}.png", np.full((4, 5), value, np.uint8), check_contrast=False)
+
+
+def test_label_frames_are_one_volume(tmp_path):
+    """Three frames of 20 pixels: label 1 in frames 1 and 2, predicted in 2 and 10, so one frame of each kind of count."""
+    frames(tmp_path / "reference" / "a", {"1": 1, "2": 1, "10": 0})
+    frames(tmp_path / "prediction" / "a", {"1": 0, "2": 1, "10": 1})
+    (tmp_path / "prediction" / ".unfinished-b").mkdir()
+    arguments = (tmp_path / "reference", tmp_path / "prediction", space({"background": 0, "a": 1}), "/", "FrameFolderIO", None, 1)
+    summary = evaluate_folder(*arguments)
+    (case,) = summary["metric_per_case"]
+    assert case["reference_file"] == str(tmp_path / "reference" / "a")
+    assert [case["metrics"]["1"][key] for key in ("TP", "FP", "FN", "TN", "Dice")] == [20, 20, 20, 0, 0.5]
+    assert evaluate_folder(*arguments, names=["a"]) == summary
+    (tmp_path / "prediction" / "a" / "2.png").rename(tmp_path / "prediction" / "a" / "3.png")
+    with pytest.raises(UserError, match="for each frame of the reference") as caught:
+        evaluate_folder(*arguments)
+    assert caught.value.found == "1 of 3 are missing: 2; 1 belong to none of them: 3"

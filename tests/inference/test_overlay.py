@@ -8,9 +8,11 @@ import matplotlib.image
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from skimage import io
 
 from samunet.cli.plot_overlay_pngs import main
 from samunet.dataset.labels import LabelSpace
+from samunet.inference.contact_sheet import Sheet, draw_contact_sheet, shown_frames
 from samunet.inference.overlay import Overlay, draw_overlay, middle_of_foreground
 
 LABELS = LabelSpace({"background": 0, "a": 1, "b": 2})
@@ -83,3 +85,37 @@ def test_bad_input_is_told(folders, capsys):
     assert run(folders) == 2
     assert "(6, 8, 9)" in capsys.readouterr().err
     assert main(["-o", str(folders / "out")]) == 2
+
+
+def test_twelve_frames_at_most_from_the_first_to_the_last():
+    assert shown_frames(5) == [0, 1, 2, 3, 4]
+    assert shown_frames(1) == [0]
+    assert shown_frames(23) == [0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22]
+    assert len(set(shown_frames(13))) == 12 and shown_frames(13)[-1] == 12
+
+
+def test_a_contact_sheet_keeps_colours_and_fills_only_the_labelled_frame(tmp_path):
+    """Two red frames, in the second the left half predicted as 1: filled pixels are red and FILL of tab10's blue."""
+    frames = np.zeros((2, 20, 20, 3), np.float32)
+    frames[..., 0] = 255
+    prediction = np.zeros((2, 20, 20), np.uint8)
+    prediction[1, :, :10] = 1
+    draw_contact_sheet(Sheet(frames, prediction, None, ("f9", "f10")), LABELS, "t", tmp_path / "sheet.png")
+    pixels = _pixels(tmp_path / "sheet.png")
+    fill = tuple(round(0.45 * value + 0.55 * below) for value, below in zip(BLUE, (255, 0, 0), strict=True))
+    assert 2.5 < _count(pixels, (255, 0, 0)) / _count(pixels, fill) < 3.5
+
+
+@pytest.mark.parametrize("colours", [True, False])
+def test_sequences_become_contact_sheets(tmp_path, capsys, colours):
+    for folder, values in (("images/a_0000", (10, 20)), ("labels/a", (0, 1))):
+        (tmp_path / folder).mkdir(parents=True)
+        for index, value in enumerate(values):
+            grey = folder.startswith("labels") or not colours
+            frame = np.full((8, 12) if grey else (8, 12, 3), value, np.uint8)
+            io.imsave(tmp_path / folder / f"{index}.png", frame, check_contrast=False)
+    (tmp_path / "labels" / "dataset.json").write_text(json.dumps({
+        "channel_names": {"0": "R", "1": "G", "2": "B"}, "labels": dict(LABELS.names), "numTraining": 1, "file_ending": "/"}))
+    assert run(tmp_path, "-r", str(tmp_path / "labels")) == 0, capsys.readouterr().err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
+    assert matplotlib.image.imread(tmp_path / "out" / "a.png").shape[1] == 600, "two panels of 3 inches"

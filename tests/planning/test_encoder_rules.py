@@ -64,8 +64,11 @@ def test_tile_reason_states_the_figures():
 
 
 def test_composition():
-    assert composition_for(("rgb_to_0_1",) * 3, (999.0, 1.0, 1.0), True, 1)[0] == "rgb"
-    assert composition_for(("rgb_to_0_1",) * 2, (999.0, 1.0, 1.0), True, 1)[0] == "repeat"
+    for colours in (("rgb_to_0_1",) * 3, ("R", "G", "B"), ("red", "green", "blue")):
+        assert composition_for(colours, (999.0, 1.0, 1.0), True, 1)[0] == "rgb"
+        assert composition_for(colours, (4.0, 1.0, 1.0), True, 9)[0] == "rgb"
+    for others in (("rgb_to_0_1",) * 2, ("G", "R", "B"), ("R", "G", "B", "zscore"), ("zscore",) * 3):
+        assert composition_for(others, (999.0, 1.0, 1.0), True, 1)[0] == "repeat"
     assert composition_for(("zscore",), (10.0, 1.5, 1.5), True, 9)[0] == "repeat"
     assert composition_for(("zscore",), (3.0, 1.0, 1.0), False, 40)[0] == "neighbours"
 

@@ -1,0 +1,25 @@
+"""What `file_ending` says of a case's paths: files with that ending, or folders of frames where it is "/"."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+# CASE_0000/ is the folder of frames CASE_0000; a path that is put together with it loses the slash by itself.
+FRAME_FOLDER = "/"
+VIDEO_ENDINGS = (".mp4", ".avi")
+
+
+def label_ending(file_ending: str) -> str:
+    """The ending of labels and predictions: that of the images, but folders of frames for videos, which would blur labels."""
+    return FRAME_FOLDER if file_ending.lower() in VIDEO_ENDINGS else file_ending
+
+
+def is_there(path: Path, ending: str) -> bool:
+    """Whether the image or label `path` of a dataset with this ending exists, and is a folder or a file as it must be."""
+    return path.is_dir() if ending == FRAME_FOLDER else path.is_file()
+
+
+def paths_with(folder: Path, ending: str) -> list[Path]:
+    """What `folder` holds that has this ending, sorted. Hidden ones are leftovers of an interrupted command, never cases."""
+    return [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")
+            and (path.is_dir() if ending == FRAME_FOLDER else path.name.endswith(ending))]

@@ -1,0 +1,59 @@
+"""The frames of a folder: which files they are, in which order, and whether two folders have the same ones."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from samunet.errors import UserError, some
+
+ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+
+
+def frame_paths(folder: Path) -> list[Path]:
+    """The pictures in `folder`, numbers in their names compared as numbers: frame 10 comes after frame 9.
+
+    Hidden files and those of other endings are no frames.
+    """
+    paths = [path for path in folder.iterdir() if path.suffix.lower() in ENDINGS and not path.name.startswith(".")]
+    return sorted(paths, key=lambda path: (_natural(path.stem), path.name))
+
+
+def frame_names(folder: Path) -> tuple[str, ...]:
+    """The frames' names without ending, in their order."""
+    return tuple(path.stem for path in frame_paths(folder))
+
+
+def listing_problems(folder: Path) -> list[UserError]:
+    """What can be told of a folder of frames without opening one: it is missing or empty, or a name stands twice."""
+    if not folder.is_dir():
+        return [UserError("A folder of frames that is named must exist.", where=folder, found="no such folder",
+                          mend="Restore it, or take its case out of the dataset.")]
+    names = frame_names(folder)
+    if not names:
+        return [UserError("A folder of frames must hold pictures.", where=folder,
+                          found=f"no file that ends with {', '.join(ENDINGS)}", mend="Put the frames there.")]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        return [UserError("Every frame must have a name of its own; endings do not count.", where=folder, found=some(twice),
+                          mend="Keep one file for each frame.")]
+    return []
+
+
+def name_problems(found: Sequence[str], expected: Sequence[str], where: Path, of: str = "image") -> list[UserError]:
+    """Whether the frames `found` in the folder `where` have the names `expected`, which are those of its `of`."""
+    known, wanted = set(found), set(expected)
+    missing, extra = [name for name in expected if name not in known], [name for name in found if name not in wanted]
+    if not missing and not extra:
+        return []
+    told = [f"{count} {some(names)}" for count, names in ((f"{len(missing)} of {len(expected)} are missing:", missing),
+                                                          (f"{len(extra)} belong to none of them:", extra)) if names]
+    return [UserError(f"There must be one frame for each frame of the {of}, with its name; endings do not count.",
+                      where=where, found="; ".join(told),
+                      mend="Add or remove frames; what nobody labelled may hold the ignore label alone.")]
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Runs of digits by their value, what stands between them as text without case."""
+    parts = re.split(r"([0-9]+)", name)
+    return [(int(part), "") if index % 2 else (0, part.casefold()) for index, part in enumerate(parts)]
