@@ -38,6 +38,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate, pad
 
 from samunet.console import progress
+from samunet.dataset.labels import OUTSIDE
 from samunet.dataset.paths import Paths, resolve_paths
 from samunet.evaluation.statistics import paired_differences, paired_interval
 from samunet.files import whole_file
@@ -49,7 +50,6 @@ from samunet.planning.encoder_spec import PATCH_SIZE
 from samunet.planning.groups import kept_groups
 from samunet.preprocessing.case_inputs import CaseInputs
 from samunet.training.experiment import Experiment, open_experiment
-from samunet.training.sampling import OUTSIDE
 from samunet.training.settings import Request
 
 SHOTS = 5

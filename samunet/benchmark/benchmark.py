@@ -43,16 +43,10 @@ def run_benchmark(
         nnunet_results: folders of models that nnU-Net has trained already, see `import_results`.
 
     Raises:
-        UserError: unknown dataset or variant, nnU-Net without a length, a variant without its prompts, and see `import_results`
-            and `run_on_dask`. A job's own fault is told in the tables instead.
+        UserError: unknown dataset or variant, nnU-Net without a length or with labelled slices alone, a variant without its
+            prompts, and see `import_results` and `run_on_dask`. A job's own fault is told in the tables instead.
     """
-    for variant in benchmark.variants:
-        if not variant.startswith(NNUNET):
-            if entry(variant).prompts:
-                check_prompts(variant, benchmark.oracle_prompts is not None)
-        elif benchmark.iterations is None and benchmark.minutes_network is None:
-            raise UserError("nnU-Net must be told how long to train.", where="--nnunet", found="neither iterations nor minutes",
-                            mend="Give --minutes_network or --iterations.")
+    _check(benchmark, nnunet_results)
     dataset = load_dataset(find_dataset(paths.raw, benchmark.dataset))
     imported = import_results(nnunet_results, benchmark, dataset, paths)  # before hours of training, since it may be refused
     faults: dict[Job, str] = {}
@@ -83,6 +77,21 @@ def run_benchmark(
     return folder
 
 
+def _check(benchmark: Benchmark, nnunet_results: Sequence[Path]) -> None:
+    nnunet = [variant for variant in benchmark.variants if variant.startswith(NNUNET)]
+    for variant in benchmark.variants:
+        if variant not in nnunet and entry(variant).prompts:
+            check_prompts(variant, benchmark.oracle_prompts is not None)
+    if nnunet and benchmark.iterations is None and benchmark.minutes_network is None:
+        raise UserError("nnU-Net must be told how long to train.", where="--nnunet", found="neither iterations nor minutes",
+                        mend="Give --minutes_network or --iterations.")
+    whole = [*nnunet, *map(str, nnunet_results)]
+    if whole and benchmark.shot_slices is not None:
+        raise UserError("nnU-Net learns from whole cases, and is compared with nothing that had some of their slices alone.",
+                        where="--shot_slices", found=", ".join(whole),
+                        mend="Leave --nnunet and --nnunet_results out, or benchmark without --shot_slices.")
+
+
 def _outcomes(
     benchmark: Benchmark, jobs: list[Job], paths: Paths, workers: int | None, scheduler: str | None
 ) -> Iterator[Outcome]:
@@ -96,7 +105,7 @@ def _outcomes(
 def _accumulate(benchmark: Benchmark, result: Result, paths: Paths, file_ending: str) -> None:
     """nnU-Net's folder of all folds for each whole draw."""
     for draw in result.cases:
-        model = benchmark.folder(Job(result.variant, benchmark.folds[0], result.shots, draw), paths).parent
+        model = benchmark.folder(Job(result.variant, benchmark.folds[0], result.shots, draw, result.slices), paths).parent
         accumulate(model, benchmark.folds, file_ending)
 
 

@@ -12,8 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from samunet.benchmark.comparison import summarise
-from samunet.benchmark.results import Result
-from samunet.benchmark.tables import shots_told
+from samunet.benchmark.results import Result, shots_told
 
 INCHES = (7.0, 4.2)
 PALETTE = "tab20"
@@ -36,7 +35,7 @@ def label_efficiency(results: Sequence[Result], groups: Groups) -> str | None:
         means = np.array([interval.mean for interval in intervals])
         errors = [means - [interval.low for interval in intervals], [interval.high for interval in intervals] - means]
         axes.errorbar(places, means, np.maximum(errors, 0), marker="o", capsize=3, color=colour, label=method)
-    axes.set_xticks(range(len(shots)), [shots_told(count) for count in shots])
+    axes.set_xticks(range(len(shots)), [shots_told(count, results[0].slices) for count in shots])
     return _svg(figure, axes)
 
 
@@ -53,7 +52,7 @@ def dice_over_time(results: Sequence[Result], groups: Groups) -> str:
                                    for run in result.runs.values()])
                 place = max(float(seconds), 1.0), found.interval.mean
                 axes.scatter(*place, color=colour, label=method)
-                axes.annotate(shots_told(result.shots), place, xytext=(4, 4), textcoords="offset points", fontsize=7)
+                axes.annotate(result.labelled, place, xytext=(4, 4), textcoords="offset points", fontsize=7)
     axes.set_xscale("log")
     return _svg(figure, axes)
 
@@ -68,7 +67,7 @@ def boxes(results: Sequence[Result], label: str) -> str:
     drawn = axes.boxplot(values, patch_artist=True, medianprops={"color": "black"}, flierprops={"markersize": 3})
     for box, result in zip(drawn["boxes"], shown, strict=True):
         box.set_facecolor(colours[result.method])
-    axes.set_xticks(range(1, len(shown) + 1), [f"{result.method}\n{shots_told(result.shots)}" for result in shown], rotation=60,
+    axes.set_xticks(range(1, len(shown) + 1), [f"{result.method}\n{result.labelled}" for result in shown], rotation=60,
                     ha="right", fontsize=7)
     return _svg(figure, axes, legend=False)
 

@@ -32,7 +32,8 @@ from samunet.networks.checkpoints import encoder_spec
 from samunet.planning.groups import kept_groups
 from samunet.planning.plans import Plans
 from samunet.planning.splits import Split, make_splits
-from samunet.training.experiment import cases_of, run_folder
+from samunet.training.cases import cases_of
+from samunet.training.experiment import run_folder
 from samunet.training.run import ensure_trained
 from samunet.training.settings import Request
 from samunet.variants.registry import check_prompts
@@ -101,7 +102,7 @@ def find_best(search: Search, paths: Paths, command: str) -> str:
     preprocessed = paths.preprocessed / dataset.name
     encoder = encoder_spec(search.encoder).id
     Plans.load(preprocessed / f"{search.plans_name}.json").for_encoder(encoder)
-    labelled, _, _ = cases_of(search.request(FIXED, Length()), dataset, preprocessed)
+    labelled = cases_of(search.request(FIXED, Length()), dataset, preprocessed).train
     groups = kept_groups(preprocessed)
     patients = len({name if groups is None else groups[name] for name in labelled})
     folds: list[Split] = []

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from samunet.dataset.paths import Paths, find_dataset
 from samunet.networks.checkpoints import encoder_spec
+from samunet.planning.shots import draw_folder
 from samunet.training.settings import Request
 from samunet.variants.registry import entry
 
@@ -17,7 +18,7 @@ NNUNET = "nnunet_"  # before a configuration's name
 
 @dataclass(frozen=True)
 class Job:
-    """One variant, trained on one fold's cases or on `shots` of them (draw `draw`); None is all.
+    """One variant, trained on one fold's cases or on `shots` of them (draw `draw`), on `slices` of their slices; None is all.
 
     `variant` is a name of the registry, or `nnunet_<configuration>` for nnU-Net itself.
     """
@@ -26,10 +27,12 @@ class Job:
     fold: str
     shots: int | None
     draw: int
+    slices: int | None = None
 
     def __str__(self) -> str:
-        shots = "all cases" if self.shots is None else f"{self.shots} shot{'s' if self.shots > 1 else ''}, draw {self.draw}"
-        return f"{self.variant}, fold {self.fold}, {shots}"
+        parts = [self.variant, f"fold {self.fold}", _counted(self.shots, "shot") if self.shots else "all cases"]
+        parts += [_counted(self.slices, "slice")] if self.slices else []
+        return ", ".join(parts + ([f"draw {self.draw}"] if self.shots or self.slices else []))
 
 
 @dataclass(frozen=True)
@@ -41,10 +44,11 @@ class Benchmark:
         variants: names of the registry, and `nnunet_<configuration>`.
         folds: numbers of the splits file.
         shots: numbers of labelled cases; None is all of them.
-        draws: how many draws of each number of shots; of all cases there is one.
+        draws: how many draws of each number of shots; of all slices of all cases there is one.
         minutes_head, minutes_network: of training a head, and a network; None takes the variant's own length.
         iterations: the same count for every job, which excludes minutes.
         oracle_prompts: kind of the prompts from the ground truth, for those variants that answer prompts.
+        shot_slices: labelled slices in all of every job; None is all of its cases.
     """
 
     dataset: str
@@ -60,21 +64,23 @@ class Benchmark:
     minutes_network: float | None = None
     iterations: int | None = None
     oracle_prompts: str | None = None
+    shot_slices: int | None = None
 
     def jobs(self) -> Iterator[Job]:
         """All jobs; those of few shots first, and every variant of a setting beside the others."""
         for shots in sorted(self.shots, key=lambda count: (count is None, count)):
-            for draw in range(1 if shots is None else self.draws):
+            for draw in range(1 if shots is None and self.shot_slices is None else self.draws):
                 for fold in self.folds:
                     for variant in self.variants:
-                        yield Job(variant, fold, shots, draw)
+                        yield Job(variant, fold, shots, draw, self.shot_slices)
 
     def request(self, job: Job) -> Request:
         """The job as `samunet_train` would be asked for it."""
         minutes = None if self.iterations else self._minutes(job.variant)
         prompted = not job.variant.startswith(NNUNET) and entry(job.variant).prompts
         return Request(self.dataset, job.variant, job.fold, self.encoder, self.plans_name, self.iterations, minutes, job.shots,
-                       job.draw, self.seed, device=self.device, oracle_prompts=self.oracle_prompts if prompted else None)
+                       job.draw, self.seed, device=self.device, oracle_prompts=self.oracle_prompts if prompted else None,
+                       shot_slices=job.slices)
 
     def folder(self, job: Job, paths: Paths) -> Path:
         """Where the job's finished fold lies."""
@@ -82,10 +88,14 @@ class Benchmark:
         model = paths.results / name / f"{job.variant}__{self.plans_name}__{encoder_spec(self.encoder).id}"
         if job.variant.startswith(NNUNET):
             model = paths.results / name / "benchmark" / job.variant
-        return (model if job.shots is None else model / f"shots{job.shots}_draw{job.draw}") / f"fold_{job.fold}"
+        return model / draw_folder(job.shots, job.draw, job.slices) / f"fold_{job.fold}"
 
     def _minutes(self, variant: str) -> float | None:
         if variant.startswith(NNUNET):
             return self.minutes_network
         needs = entry(variant).needs
         return {"embeddings": self.minutes_head, "arrays": None}.get(needs, self.minutes_network)
+
+
+def _counted(count: int, thing: str) -> str:
+    return f"{count} {thing}{'' if count == 1 else 's'}"

@@ -24,7 +24,7 @@ from samunet.dataset.readers import SEQUENCE_READERS, choose_reader
 from samunet.errors import UserError
 from samunet.evaluation.evaluate import evaluate_folder
 from samunet.files import make_folder, read_json, write_json
-from samunet.training.experiment import cases_of
+from samunet.training.cases import cases_of
 
 TRAINER, PLANS = "nnUNetTrainerBudget", "nnUNetPlansBudget"
 # The batch with which nnU-Net's rules count memory. Its own, filled up to the card's memory, leaves no iterations to a
@@ -190,8 +190,8 @@ def run_nnunet(benchmark: Benchmark, job: Job, paths: Paths) -> None:
     if choose_reader(dataset) in SEQUENCE_READERS:
         raise UserError("nnU-Net reads no sequences of frames, so it cannot be compared with on them.", where="--nnunet",
                         found=f"{dataset.name} is read by {choose_reader(dataset)}", mend="Leave --nnunet out.")
-    train, _, val = cases_of(request, dataset, paths.preprocessed / raw.name)
-    run = NnunetRun(dataset, configuration, train, val, request.iterations, request.minutes, benchmark.device)
+    cases = cases_of(request, dataset, paths.preprocessed / raw.name)
+    run = NnunetRun(dataset, configuration, cases.train, cases.val, request.iterations, request.minutes, benchmark.device)
     folder = benchmark.folder(job, paths)
     if (folder / "run.json").is_file() and read_json(folder / "run.json")["asked"] != run.asked:
         shutil.rmtree(folder)

@@ -13,8 +13,7 @@ from samunet.benchmark import charts
 from samunet.benchmark.comparison import MARGIN
 from samunet.benchmark.jobs import Benchmark, Job
 from samunet.benchmark.overlays import CasePictures, case_pictures, chosen_cases
-from samunet.benchmark.results import Result
-from samunet.benchmark.tables import shots_told
+from samunet.benchmark.results import Result, shots_told
 from samunet.dataset.dataset import RawDataset
 from samunet.dataset.paths import Paths
 from samunet.dataset.readers import choose_reader
@@ -43,7 +42,8 @@ def write_report(
     write_text(path, template.render(
         title=f"Benchmark of {dataset.name}",
         introduction=f"{len(whole)} of {len(results)} settings are whole: folds {', '.join(benchmark.folds)}; labelled cases "
-        f"{', '.join(shots_told(count) for count in benchmark.shots)}; {benchmark.draws} draw(s); encoder {benchmark.encoder}.",
+        f"{', '.join(shots_told(count, benchmark.shot_slices) for count in benchmark.shots)}; {benchmark.draws} draw(s); "
+        f"encoder {benchmark.encoder}.",
         rows=rows, columns=[*dict.fromkeys(name for row in rows for name in row)], reference=reference, margin=MARGIN,
         sections=_sections(benchmark, whole, reference, groups, paths), overlays=_overlays(whole, dataset),
         commands=command, facts=_facts(whole)))
@@ -59,7 +59,7 @@ def _sections(
         return sections
     sections.append(("Dice against time", [("One point for each setting.", charts.dice_over_time(results, groups))]))
     base = {result.shots: result for result in results if result.method == reference}
-    pairs = [(f"{result.method}, {shots_told(result.shots)} labelled cases. Above the line it is better than {reference}.",
+    pairs = [(f"{result.method}, {result.labelled} labelled cases. Above the line it is better than {reference}.",
               charts.paired(result, base[result.shots]))
              for result in results if result.method != reference and result.shots in base]
     if pairs:
@@ -68,7 +68,7 @@ def _sections(
                                             for label in results[0].labels()]))
     for shots in dict.fromkeys(result.shots for result in results):
         if curves := _curves(benchmark, [result for result in results if result.shots == shots], paths):
-            caption = f"{shots_told(shots)} labelled cases, draw 0, fold {benchmark.folds[0]}."
+            caption = f"{shots_told(shots, benchmark.shot_slices)} labelled cases, draw 0, fold {benchmark.folds[0]}."
             sections.append(("Training", [(caption, charts.training_curves(curves))]))
     return sections
 
@@ -76,7 +76,7 @@ def _sections(
 def _curves(benchmark: Benchmark, results: Sequence[Result], paths: Paths) -> dict[str, list[dict[str, float]]]:
     found = {}
     for result in results:
-        log = benchmark.folder(Job(result.variant, benchmark.folds[0], result.shots, 0), paths) / "log.jsonl"
+        log = benchmark.folder(Job(result.variant, benchmark.folds[0], result.shots, 0, result.slices), paths) / "log.jsonl"
         if log.is_file():
             found[result.method] = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     return found
@@ -96,7 +96,7 @@ def _overlays(results: Sequence[Result], dataset: RawDataset) -> list[tuple[str,
             assert label is not None
             pictures.append(case_pictures(f"{which}: {name}, Dice {dice:.3f}", cases[name].images,
                                           folder / f"{name}{dataset.label_ending}", label, reader))
-        found.append((f"{result.method}, {shots_told(result.shots)} labelled cases", pictures))
+        found.append((f"{result.method}, {result.labelled} labelled cases", pictures))
     return found
 
 

@@ -34,6 +34,7 @@ class Result:
         missing: what was asked for and is not there, in words.
         segmentations: draw -> case -> the folder that holds its predicted segmentation, for cases that have one.
         variant: the name that its jobs have; empty of an imported model, which has none.
+        slices: labelled slices in all; None for all of the cases. One number for all results of a benchmark.
     """
 
     method: str
@@ -43,6 +44,12 @@ class Result:
     missing: tuple[str, ...] = field(default=())
     segmentations: dict[int, dict[str, Path]] = field(default_factory=dict)
     variant: str = ""
+    slices: int | None = None
+
+    @property
+    def labelled(self) -> str:
+        """What it learned from, as tables tell it."""
+        return shots_told(self.shots, self.slices)
 
     def scores(self, draw: int, metric: str, label: str | None = None) -> dict[str, float]:
         """Case -> value of `metric` for class key `label`, or the mean over classes where it is defined; NaN where in none."""
@@ -52,6 +59,12 @@ class Result:
     def labels(self) -> list[str]:
         """Class keys, in dataset.json's order."""
         return list(next(iter(next(iter(self.cases.values())).values()))) if self.cases else []
+
+
+def shots_told(shots: int | None, slices: int | None) -> str:
+    """`all`, or the number; behind it, where labelled slices were counted, `(10 slices)`."""
+    told = "all" if shots is None else str(shots)
+    return told if slices is None else f"{told} ({slices} slice{'' if slices == 1 else 's'})"
 
 
 def gather(benchmark: Benchmark, paths: Paths, faults: Mapping[Job, str], file_ending: str) -> list[Result]:
@@ -92,7 +105,8 @@ def _result(
                 of_fold = read_cases(folder, file_ending)
                 cases[draw] |= of_fold
                 segmentations[draw] |= dict.fromkeys(of_fold, folder)
-    return Result(marked(variant, runs.values()), shots, cases, runs, tuple(missing), segmentations, variant)
+    return Result(marked(variant, runs.values()), shots, cases, runs, tuple(missing), segmentations, variant,
+                  benchmark.shot_slices)
 
 
 def marked(variant: str, runs: Iterable[Mapping[str, Any]]) -> str:

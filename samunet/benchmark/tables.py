@@ -24,7 +24,7 @@ def cases_csv(results: Sequence[Result]) -> str:
         for draw, cases in result.cases.items():
             for case, classes in sorted(cases.items()):
                 for label, values in classes.items():
-                    writer.writerow([result.method, shots_told(result.shots), draw, case, label,
+                    writer.writerow([result.method, result.labelled, draw, case, label,
                                      *(values.get(metric, "") for metric in METRICS)])
     return text.getvalue()
 
@@ -35,7 +35,7 @@ def summary_rows(
     """One row for each result: column name -> text. A result without a whole draw says why."""
     against = {(each.method, each.shots): each for each in comparisons}
     for result in results:
-        row: dict[str, Any] = {"method": result.method, "shots": shots_told(result.shots)}
+        row: dict[str, Any] = {"method": result.method, "shots": result.labelled}
         if not result.cases:
             yield row | {"Dice": "not run", "why": "; ".join(result.missing)}
             continue
@@ -62,11 +62,6 @@ def markdown(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
     lines = ["| " + " | ".join(shown) + " |", "|" + "---|" * len(shown)]
     lines += ["| " + " | ".join(str(row.get(column, "")) for column in shown) + " |" for row in rows]
     return "\n".join(lines)
-
-
-def shots_told(shots: int | None) -> str:
-    """`all`, or the number."""
-    return "all" if shots is None else str(shots)
 
 
 def _costs(result: Result) -> dict[str, str]:

@@ -8,7 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from samunet.cli.main import command
-from samunet.cli.options import DEFAULT_PLANS_NAME, add_encoder, add_oracle_prompts, add_paths, encoder_of, paths_of
+from samunet.cli.options import (
+    DEFAULT_PLANS_NAME,
+    add_encoder,
+    add_oracle_prompts,
+    add_paths,
+    add_shot_slices,
+    encoder_of,
+    paths_of,
+)
 from samunet.console import result
 from samunet.variants.registry import VARIANTS
 
@@ -39,6 +47,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--folds", nargs="+", metavar="N", default=["0", "1", "2", "3", "4"], help="default: 0 1 2 3 4")
     parser.add_argument("--shots", nargs="+", type=shots, metavar="K", default=[None],
                         help="numbers of labelled training cases, or all (default: all)")
+    add_shot_slices(parser)
     parser.add_argument("--draws", type=int, metavar="N", default=1, help="draws of each number of shots (default: 1)")
     add_encoder(parser)
     parser.add_argument("-p", dest="plans_name", default=DEFAULT_PLANS_NAME, metavar="PLANS",
@@ -80,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folds=tuple(options.folds), shots=tuple(options.shots), draws=options.draws, encoder=options.encoder,
         plans_name=options.plans_name, device=options.device or default_device(), seed=options.seed,
         minutes_head=options.minutes_head, minutes_network=options.minutes_network, iterations=options.iterations,
-        oracle_prompts=options.oracle_prompts)
+        oracle_prompts=options.oracle_prompts, shot_slices=options.shot_slices)
     folder = run_benchmark(benchmark, paths_of(options), workers=options.workers, scheduler=options.scheduler,
                            reference=options.reference, nnunet_results=options.nnunet_results,
                            command=command_of(sys.argv[1:] if arguments is None else arguments))

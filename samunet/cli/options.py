@@ -112,6 +112,13 @@ def add_oracle_prompts(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def add_shot_slices(parser: argparse.ArgumentParser) -> None:
+    """`--shot_slices M`, as `options.shot_slices`."""
+    parser.add_argument("--shot_slices", type=at_least_one, metavar="M",
+                        help="labelled slices to use in all, spread over the training cases and over what they show "
+                             "(default: every slice)")
+
+
 def add_plans_name(parser: argparse.ArgumentParser) -> None:
     """`-plans_name`, as `options.plans_name`."""
     parser.add_argument(

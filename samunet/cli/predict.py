@@ -36,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
     model.add_argument("--encoder", metavar="NAME", help="the encoder that it was trained with")
     model.add_argument("--shots", type=int, metavar="K", help="labelled cases that it was trained with")
     model.add_argument("--draw", type=int, metavar="N", help="which draw of K cases")
+    model.add_argument("--shot_slices", type=int, metavar="M", help="labelled slices that it was trained with")
     model.add_argument("-f", dest="folds", nargs="+", metavar="FOLD", help="folds to average (default: all finished ones)")
     parser.add_argument("--save_probabilities", action="store_true",
                         help="also write <case>.npz, .pkl and .properties.json; nnUNetv2_ensemble reads them")
@@ -67,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                                   options.num_parts, options.part_id, options.prompts)
     found = FoundModel(options.model, None, "named with -m") if options.model else find_model(
         paths_of(options).results, dataset=options.dataset, variant=options.variant, plans_name=options.plans_name,
-        encoder=options.encoder, shots=options.shots, draw=options.draw,
+        encoder=options.encoder, shots=options.shots, draw=options.draw, shot_slices=options.shot_slices,
     )
     model = load_model(found.folder, options.folds or found.folds, chosen_device(options.device))
     say(f"model: {found.folder}, fold{'s' if len(model.folds) > 1 else ''} {', '.join(model.folds)}; {found.why}")

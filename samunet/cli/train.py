@@ -15,6 +15,7 @@ from samunet.cli.options import (
     add_encoder,
     add_oracle_prompts,
     add_paths,
+    add_shot_slices,
     add_workers,
     encoder_of,
     paths_of,
@@ -62,6 +63,7 @@ def parser() -> argparse.ArgumentParser:
                         help="length in minutes on this machine, measured once and kept as a count")
     parser.add_argument("--shots", type=int, metavar="K", help="labelled training cases to use (default: all)")
     parser.add_argument("--draw", type=int, default=0, metavar="N", help="which draw of K cases (default: 0)")
+    add_shot_slices(parser)
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of weights and batches (default: 0)")
     parser.add_argument("-pretrained_weights", type=Path, metavar="FILE",
                         help="start from a checkpoint_final.safetensors of the same variant")
@@ -111,6 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         probabilities=options.npz,
         prompts=options.prompts,
         oracle_prompts=options.oracle_prompts,
+        shot_slices=options.shot_slices,
     )
     paths = paths_of(options)
     if options.val:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.ndimage import binary_fill_holes, find_objects
 
-OUTSIDE = -1
+from samunet.dataset.labels import OUTSIDE
+
 BoundingBox = tuple[tuple[int, int], ...]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
@@ -14,6 +14,11 @@ from samunet.errors import UserError, joined
 
 Label = int | tuple[int, ...]
 
+OUTSIDE = -1
+"""Label value of background outside the image's non-zero part, and of padding."""
+UNANNOTATED = -2
+"""Label value, in memory alone, of voxels whose label is not used: of no class, not background either, and never counted."""
+
 
 @dataclass(frozen=True)
 class LabelSpace:
@@ -22,7 +27,7 @@ class LabelSpace:
     Plain labels: one network channel per label, background first, softmax, decoded by argmax.
     Regions (nnU-Net: any label that is a list of more than one value): one channel per foreground region, sigmoid,
     decoded by painting `regions_class_order[i]` where channel i has a probability above 0.5, in order.
-    The ignore label is no channel; its voxels never count in loss, sampling or evaluation.
+    The ignore label is no channel; its voxels, and UNANNOTATED ones, never count in loss, sampling or evaluation.
 
     Arguments:
         names: name -> value as in dataset.json, `ignore` included; tuples for regions.
@@ -94,10 +99,10 @@ class LabelSpace:
     def mask(self, segmentation: Any, label: Label) -> Any:
         """Boolean array or tensor, same shape as `segmentation`: where it belongs to `label` (int or region).
 
-        Negative values (outside the non-zero crop) count as background.
+        OUTSIDE counts as background.
         """
         first, *others = (
-            segmentation <= 0 if value == 0 else segmentation == value
+            (segmentation <= 0) & (segmentation != UNANNOTATED) if value == 0 else segmentation == value
             for value in (label if isinstance(label, tuple) else (label,))
         )
         return reduce(or_, others, first)
@@ -105,15 +110,14 @@ class LabelSpace:
     def channel_masks(self, segmentation: Any) -> list[Any]:
         """One boolean mask per network channel (background first for plain labels).
 
-        Negative values (outside the non-zero crop) count as background; ignore voxels are in no mask.
+        OUTSIDE counts as background; ignored and unannotated voxels are in no mask.
         """
         return [self.mask(segmentation, label) for label in (self.foreground if self.has_regions else self.values)]
 
     def valid(self, segmentation: Any) -> Any:
-        """Boolean mask of the voxels that count (everything but the ignore label)."""
-        if self.ignore is None:
-            return (segmentation == 0) | True
-        return segmentation != self.ignore
+        """Boolean mask of the voxels that count (everything but the ignore label and UNANNOTATED)."""
+        annotated = segmentation != UNANNOTATED
+        return annotated if self.ignore is None else annotated & (segmentation != self.ignore)
 
     def activate(self, logits: Any, axis: int = 0) -> Any:
         """Tensor logits -> probabilities over channel axis `axis`: softmax, or sigmoid for regions."""
@@ -134,6 +138,16 @@ class LabelSpace:
         for channel, value in enumerate(self.regions_class_order):
             segmentation[scores[channel] > threshold] = value
         return segmentation
+
+
+def in_slices_alone(segmentation: np.ndarray, slices: Sequence[int]) -> np.ndarray:
+    """A copy of `segmentation` int16 (..., Z, Y, X) that is UNANNOTATED in all slices but `slices`.
+
+    OUTSIDE stays what it is everywhere: that nothing lies there is known from the image.
+    """
+    others = np.ones(segmentation.shape[-3], bool)
+    others[list(slices)] = False
+    return np.where(others[:, None, None] & (segmentation >= 0), np.int16(UNANNOTATED), segmentation)
 
 
 def _is_background(label: Label) -> bool:

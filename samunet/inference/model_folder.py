@@ -25,12 +25,16 @@ from samunet.variants.registry import entry, variant_class
 
 TRAINED_BY, CHOSEN_BY = "samunet_train", "samunet_find_best_configuration"
 CHECKPOINT = "checkpoint_final.safetensors"
-_SHOTS = re.compile(r"shots([0-9]+)_draw([0-9]+)")
+# What `planning.shots.draw_folder` makes, and where such folders are looked for.
+_DRAW, _DRAWS = re.compile(r"shots([0-9]+|all)_draw([0-9]+)(?:_slices([0-9]+))?"), "shots*_draw*"
 
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A folder with at least one finished fold. `shots` and `draw` are None where all training cases were used."""
+    """A folder with at least one finished fold.
+
+    `shots` is None where all training cases were used, `shot_slices` where all of their slices were, `draw` where both.
+    """
 
     folder: Path
     dataset: str
@@ -39,6 +43,7 @@ class ModelEntry:
     encoder: str
     shots: int | None
     draw: int | None
+    shot_slices: int | None
     runs: dict[str, dict[str, Any]]
 
     @property
@@ -97,11 +102,11 @@ def list_models(results: Path) -> Iterator[ModelEntry]:
     """All models below the results folder, sorted by path."""
     for model in sorted(results.glob("Dataset*/*__*__*")):
         variant, plans_name, encoder = model.name.split("__", 2)
-        for folder in (model, *sorted(model.glob("shots*_draw*"))):
-            drawn = _SHOTS.fullmatch(folder.name)
-            shots, draw = (int(drawn[1]), int(drawn[2])) if drawn else (None, None)
+        for folder in (model, *sorted(model.glob(_DRAWS))):
+            drawn = _DRAW.fullmatch(folder.name)
+            shots, draw, slices = (_number(each) for each in drawn.groups()) if drawn else (None, None, None)
             if runs := finished_runs(folder):
-                yield ModelEntry(folder, model.parent.name, variant, plans_name, encoder, shots, draw, runs)
+                yield ModelEntry(folder, model.parent.name, variant, plans_name, encoder, shots, draw, slices, runs)
 
 
 def find_model(
@@ -113,6 +118,7 @@ def find_model(
     encoder: str | None = None,
     shots: int | None = None,
     draw: int | None = None,
+    shot_slices: int | None = None,
 ) -> FoundModel:
     """The model that was last trained among those that fit what is given.
 
@@ -137,6 +143,7 @@ def find_model(
         and encoder in (None, model.encoder, *(run["encoder"]["name"] for run in model.runs.values()))
         and shots in (None, model.shots)
         and draw in (None, model.draw)
+        and shot_slices in (None, model.shot_slices)
         and (variant is not None or any(map(_for_use, model.runs.values())))
     ]
     if not fitting:
@@ -193,6 +200,11 @@ def chosen_device(name: str | None) -> torch.device:
     return torch.device(name)
 
 
+def _number(text: str | None) -> int | None:
+    """None for what is not said, and for `all`."""
+    return None if text in (None, "all") else int(text)
+
+
 def _for_use(run: dict[str, Any]) -> bool:
     """Whether the run was made to be used, and not for a benchmark."""
     return run["trained_by"] in (TRAINED_BY, CHOSEN_BY)
@@ -209,7 +221,7 @@ def _chosen_runs(folder: Path, folds: Sequence[str] | None) -> dict[str, dict[st
     runs = finished_runs(folder)
     missing = [fold for fold in folds or () if fold not in runs]
     if not runs or missing:
-        below = ", ".join(path.name for path in sorted(folder.glob("shots*_draw*")))
+        below = ", ".join(path.name for path in sorted(folder.glob(_DRAWS)))
         raise UserError(
             "A model's folder must hold the finished folds that are asked for.",
             where=folder,

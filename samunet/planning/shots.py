@@ -1,8 +1,8 @@
-"""Which K labelled cases a few-shot run may see: a rule that anybody can repeat."""
+"""Which labelled cases, and which slices of them, a few-shot run may see: rules that anybody can repeat."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -44,3 +44,46 @@ def draw_shots(train: Sequence[str], groups: Mapping[str, str] | None, shots: in
     rounds = range(max(map(len, cases_of.values())))
     drawn = [cases_of[patient][turn] for turn in rounds for patient in order if turn < len(cases_of[patient])]
     return drawn[:shots]
+
+
+def choose_slices(shown: Mapping[str, Sequence[int]], count: int) -> dict[str, tuple[int, ...]]:
+    """`count` labelled slices in all: case -> its slices, for those cases that get any.
+
+    Slices are dealt out one by one, in the order of the cases and again from the first; a case that has no more to give is
+    passed over. So n cases get `count // n` each and the first `count % n` one more, unless one shows too little. The k slices
+    of a case are those in the middles of k equal parts of its slices with foreground: spread over the structure, as an annotator
+    would take them.
+
+    Up to one slice a case, smaller counts nest in larger ones of the same draw; beyond that the middles move, and they do not.
+
+    Arguments:
+        shown: case -> its slices that show any foreground, ascending; cases in the order of the draw.
+        count: 1 or more.
+
+    Raises:
+        UserError: more slices than show foreground, or none.
+    """
+    available = sum(map(len, shown.values()))
+    if not 1 <= count <= available:
+        raise UserError(
+            "--shot_slices must be at least 1 and at most the slices of the training cases that show any foreground.",
+            where="--shot_slices",
+            found=f"{count} slices; {available} of {len(shown)} cases show foreground",
+            mend=f"Give a number from 1 to {available}, or more --shots.",
+        )
+    rounds = range(max(map(len, shown.values())))
+    dealt = [name for turn in rounds for name in shown if turn < len(shown[name])][:count]
+    shares = Counter(dealt)
+    return {name: tuple(slices[(2 * part + 1) * len(slices) // (2 * shares[name])] for part in range(shares[name]))
+            for name, slices in shown.items() if name in shares}
+
+
+def draw_folder(shots: int | None, draw: int, slices: int | None) -> str:
+    """Name of the folder, in a model's, of the runs of one draw; empty where all labels of all training cases are used.
+
+    Arguments:
+        shots: cases drawn; None: all. slices: labelled slices in all; None: all of the cases drawn.
+    """
+    if shots is None and slices is None:
+        return ""
+    return f"shots{'all' if shots is None else shots}_draw{draw}" + ("" if slices is None else f"_slices{slices}")

@@ -42,8 +42,9 @@ class CaseProperties:
 
 @dataclass(frozen=True)
 class PreparedCase:
-    """`image` float32 (C, Z, Y, X) normalised; `segmentation` int16 (1, Z, Y, X), -1 outside the non-zero mask, or None.
+    """`image` float32 (C, Z, Y, X) normalised; `segmentation` int16 (1, Z, Y, X) or None.
 
+    The segmentation has label values, OUTSIDE the non-zero mask, and UNANNOTATED where a run does not use labels.
     `prompts` is what somebody says of the case, for variants that answer prompts; None where nobody was asked.
     """
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from samunet.console import progress, say
-from samunet.dataset.crop import OUTSIDE, BoundingBox, crop_to_nonzero
+from samunet.dataset.crop import BoundingBox, crop_to_nonzero
 from samunet.dataset.dataset import RawCase, RawDataset
 from samunet.dataset.geometry import Geometry
 from samunet.dataset.integrity import channel_problems, grid_problems, value_problems
-from samunet.dataset.labels import LabelSpace
+from samunet.dataset.labels import OUTSIDE, LabelSpace
 from samunet.dataset.readers import reader_named
 from samunet.errors import UserError, joined
 from samunet.files import digest_of_array, digest_of_json, digest_of_path, make_folder

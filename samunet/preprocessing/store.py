@@ -57,7 +57,7 @@ class ArrayStore:
         return self._read(self._image_path(name), (slice(None), plane))
 
     def segmentation(self, name: str) -> np.ndarray | None:
-        """The preprocessed segmentation, int16 (1, Z, Y, X), -1 outside the non-zero mask; None for an unlabelled case."""
+        """The preprocessed segmentation, int16 (1, Z, Y, X), OUTSIDE the non-zero mask; None for an unlabelled case."""
         if self.properties(name).segmentation_digest is None:
             return None
         return self._read(self._segmentation_path(name))

@@ -7,12 +7,14 @@ copied, image and labels alike, a few times, and each copy is encoded once.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
 
+from samunet.dataset.labels import in_slices_alone
 from samunet.files import digest_of_json
 from samunet.planning.plans import DatasetPlan, EncoderPlan
 from samunet.planning.tiles import TileFrame
@@ -51,11 +53,18 @@ def clean_pictures(properties: CaseProperties, dataset_plan: DatasetPlan, plan: 
 
 
 class ViewedArrays(ArrayStore):
-    """The store of a plan's arrays in which `<case>__view<n>` is made from the case when it is asked for."""
+    """The store of a plan's arrays in which `<case>__view<n>` is made from the case when it is asked for.
 
-    def __init__(self, folder: Path, dataset_plan: DatasetPlan) -> None:
+    Arguments:
+        annotated: case -> the slices whose labels are used; all others are UNANNOTATED, and so is what comes from them in the
+            case's views. Cases that are not named keep all their labels.
+    """
+
+    def __init__(
+        self, folder: Path, dataset_plan: DatasetPlan, annotated: Mapping[str, Sequence[int]] | None = None
+    ) -> None:
         super().__init__(folder)
-        self._dataset_plan = dataset_plan
+        self._dataset_plan, self._annotated = dataset_plan, annotated or {}
 
     def properties(self, name: str) -> CaseProperties:
         case, view = case_and_view(name)
@@ -68,7 +77,12 @@ class ViewedArrays(ArrayStore):
 
     def segmentation(self, name: str) -> np.ndarray | None:
         _, view = case_and_view(name)
-        return super().segmentation(name) if view is None else self.load(name).segmentation
+        if view is not None:
+            return self.load(name).segmentation
+        segmentation = super().segmentation(name)
+        if segmentation is None or name not in self._annotated:
+            return segmentation
+        return in_slices_alone(segmentation, self._annotated[name])
 
 
 def view_name(case: str, view: int) -> str:

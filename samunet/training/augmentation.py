@@ -17,7 +17,8 @@ from batchgenerators.transforms.noise_transforms import GaussianBlurTransform, G
 from batchgenerators.transforms.resample_transforms import SimulateLowResolutionTransform
 from batchgenerators.transforms.spatial_transforms import MirrorTransform, SpatialTransform
 
-OUTSIDE = -1
+from samunet.dataset.labels import OUTSIDE
+
 LONG_PATCH = 1.5
 NARROW_DEGREES, ANY_DEGREES = 15.0, 180.0
 SCALE = (0.7, 1.4)
@@ -46,7 +47,7 @@ class PatchAugmentation:
 
         Arguments:
             image: float32 (C, *region).
-            labels: int16 (*region), -1 outside the image.
+            labels: int16 (*region), OUTSIDE the image's non-zero part.
             seed: keys all draws.
 
         Returns:
@@ -55,7 +56,7 @@ class PatchAugmentation:
         seed_batchgenerators(seed)
         made = self._transforms(data=image[None], seg=labels[None, None].astype(np.float32))
         patch, segmentation = made["data"][0].astype(np.float32), made["seg"][0, 0].astype(np.int16)
-        patch[self._masked] *= segmentation >= 0
+        patch[self._masked] *= segmentation != OUTSIDE
         return patch, segmentation
 
 

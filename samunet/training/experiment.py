@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
@@ -16,16 +16,15 @@ from samunet.errors import UserError
 from samunet.files import digest_of_file, digest_of_json, read_json, write_json
 from samunet.inference.model_folder import chosen_device
 from samunet.networks.checkpoints import Encoder, encoder_spec, load_encoder
-from samunet.planning.groups import kept_groups
 from samunet.planning.plans import EncoderPlan, Plans, digest_of_section
-from samunet.planning.shots import draw_shots
-from samunet.planning.splits import ensure_splits, fold_cases, make_splits
+from samunet.planning.shots import draw_folder
 from samunet.preprocessing.case import PreparedCase
 from samunet.preprocessing.case_inputs import CaseInputs
 from samunet.preprocessing.embedding_cache import embeddings_of
 from samunet.preprocessing.prompts_file import PromptsFile, read_prompts
 from samunet.preprocessing.store import ArrayStore
 from samunet.preprocessing.views import ViewedArrays, clean_pictures, views_for
+from samunet.training.cases import cases_of, labels_of
 from samunet.training.checkpoints import start_from
 from samunet.training.run_folder import RunFolder
 from samunet.training.settings import Request, Settings
@@ -37,9 +36,8 @@ from samunet.variants.registry import entry, variant_class
 class Experiment:
     """A request, resolved against what planning and preprocessing have written.
 
-    `encoder` is None for variants that need none. `unlabelled_cases` are those whose images alone may be learned from: the
-    fold's training cases without those that belong to a drawn patient and were not drawn. Case names are sorted. `prompts` are
-    those of the request's file.
+    `encoder` is None for variants that need none. Cases and `slices` are those of `cases.RunCases`; where slices were chosen,
+    `arrays` has no labels of the others of the training cases. `prompts` are those of the request's file.
     """
 
     request: Request
@@ -52,6 +50,7 @@ class Experiment:
     train_cases: tuple[str, ...]
     unlabelled_cases: tuple[str, ...]
     val_cases: tuple[str, ...]
+    slices: Mapping[str, tuple[int, ...]] | None
     settings: Settings
     folder: RunFolder
     preprocessed: Path
@@ -66,12 +65,8 @@ class Experiment:
         return variant
 
     def segmentation(self, name: str) -> np.ndarray:
-        """A labelled case's label values, int16 (Z, Y, X), on the plan's grid."""
-        segmentation = self.arrays.segmentation(name)
-        if segmentation is None:
-            raise UserError("A case to learn from must have a label.", where=name, found="preprocessed without one",
-                            mend="Run samunet_preprocess again.")
-        return segmentation[0]
+        """A labelled case's label values as the run may use them, int16 (Z, Y, X), on the plan's grid."""
+        return labels_of(self.arrays, name)
 
     def embeddings(self, names: Sequence[str]) -> dict[str, CaseInputs]:
         """The embeddings of cases by name, cached; what is missing or out of date is made first.
@@ -143,7 +138,8 @@ def open_experiment(request: Request, paths: Paths) -> Experiment:
     """Read what planning and preprocessing wrote and settle the run's cases and settings.
 
     Raises:
-        UserError: unknown dataset, variant, fold or encoder; no plans or arrays; more shots than cases; bad prompts.
+        UserError: unknown dataset, variant, fold or encoder; no plans or arrays; more shots than cases, or slices than show
+            foreground; bad prompts.
     """
     raw = find_dataset(paths.raw, request.dataset)
     dataset = load_dataset(raw)
@@ -151,19 +147,19 @@ def open_experiment(request: Request, paths: Paths) -> Experiment:
     plans = Plans.load(preprocessed / f"{request.plans_name}.json")
     spec = encoder_spec(request.encoder)
     section = plans.for_encoder(spec.id)
-    arrays = ViewedArrays(preprocessed / request.plans_name / "arrays", plans.dataset)
-    train, unlabelled, val = cases_of(request, dataset, preprocessed)
+    cases = cases_of(request, dataset, preprocessed)
+    arrays = ViewedArrays(preprocessed / request.plans_name / "arrays", plans.dataset, cases.slices)
     prompts = read_prompts(request.prompts, dataset.labels) if request.prompts else None
     if prompts:
-        prompts.require(val)
+        prompts.require(cases.val)
     device = chosen_device(request.device)
     encoder = None
     if entry(request.variant).needs_encoder:
         encoder = load_encoder(request.encoder, section.input_size, device)
     context = VariantContext(dataset.labels, plans.dataset, section, encoder.sam_state if encoder else {}, encoder)
-    settings = _settings(request, raw.name, plans, context, arrays, train, val)
-    return Experiment(request, dataset, plans, section, encoder, context, arrays, train, unlabelled, val, settings,
-                      run_folder(request, paths), preprocessed, prompts)
+    settings = _settings(request, raw.name, plans, context, arrays, cases.train, cases.val)
+    return Experiment(request, dataset, plans, section, encoder, context, arrays, cases.train, cases.unlabelled, cases.val,
+                      cases.slices, settings, run_folder(request, paths), preprocessed, prompts)
 
 
 def run_folder(request: Request, paths: Paths) -> RunFolder:
@@ -174,32 +170,10 @@ def run_folder(request: Request, paths: Paths) -> RunFolder:
     """
     name = f"{request.variant}__{request.plans_name}__{encoder_spec(request.encoder).id}"
     parent = paths.results / find_dataset(paths.raw, request.dataset).name / name
-    if request.shots is not None:
-        parent /= f"shots{request.shots}_draw{request.draw}"
+    parent /= draw_folder(request.shots, request.draw, request.shot_slices)
     if request.inner is not None:
         parent /= f"inner{request.inner}"
     return RunFolder(parent, request.fold)
-
-
-def cases_of(request: Request, dataset: RawDataset, preprocessed: Path) -> tuple[tuple[str, ...], ...]:
-    """Training cases (the drawn shots), cases for images alone, and validation cases of the fold, sorted.
-
-    With `request.inner` the drawn cases are split by patient, as a dataset is into folds: that inner fold is validated on, the
-    others train, and the fold's validation cases are left alone.
-    """
-    train, val = fold_cases(ensure_splits(dataset, preprocessed, None), request.fold, dataset)
-    drawn, groups = train, kept_groups(preprocessed) or {}
-    if request.shots is not None:
-        drawn = draw_shots(train, groups or None, request.shots, request.draw)
-    patients = {groups.get(name, name) for name in drawn}
-    unlabelled = [name for name in train if name in drawn or groups.get(name, name) not in patients]
-    if request.inner is not None:
-        inner = make_splits(drawn, groups or None)[request.inner]
-        drawn, val = inner["train"], inner["val"]
-        unlabelled = [name for name in unlabelled if name not in val]
-    elif not request.validate:
-        val = []
-    return tuple(sorted(drawn)), tuple(sorted(unlabelled)), tuple(sorted(val))
 
 
 def _settings(
@@ -240,6 +214,7 @@ def _settings(
         prompts=digest_of_file(request.prompts) if request.prompts else None,
         oracle_prompts=request.oracle_prompts,
         inner=request.inner,
+        shot_slices=request.shot_slices,
     )
 
 

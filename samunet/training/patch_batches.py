@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from samunet.dataset.labels import OUTSIDE
 from samunet.preprocessing.store import ArrayStore
-from samunet.training.augmentation import OUTSIDE, PatchAugmentation
+from samunet.training.augmentation import PatchAugmentation
 from samunet.training.batches import Batch
 from samunet.training.sampling import LabelSlices, Pick, Sampler
 

@@ -25,7 +25,7 @@ class Start(Enum):
 
 @dataclass(frozen=True)
 class RunFolder:
-    """`parent` is the model folder (or its shotsK_drawD), `fold` a number or `all`."""
+    """`parent` is the model folder (or its `draw_folder`), `fold` a number or `all`."""
 
     parent: Path
     fold: str

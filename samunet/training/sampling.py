@@ -10,11 +10,10 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from samunet.dataset.labels import LabelSpace
+from samunet.dataset.labels import OUTSIDE, UNANNOTATED, LabelSpace
 from samunet.planning.tiles import TileFrame
 
 FOREGROUND_SHARE = 0.33
-OUTSIDE = -1
 T = TypeVar("T")
 
 
@@ -26,17 +25,19 @@ class LabelSlices:
         frame: the case's tiles.
         packed: one zlib stream of int16 (Y, X) per slice.
         presence: bool (F, Z, T), whether foreground class f (in `labels.foreground`'s order) has a voxel in a tile.
-        annotated: bool (Z, T), whether a tile has a voxel inside the image's non-zero part that is not to be ignored.
+        annotated: bool (Z, T), whether a tile has a voxel inside the image's non-zero part whose label counts.
+        partly: whether the case has unannotated voxels.
     """
 
     frame: TileFrame
     packed: tuple[bytes, ...]
     presence: np.ndarray
     annotated: np.ndarray
+    partly: bool = False
 
     @classmethod
     def build(cls, segmentation: np.ndarray, frame: TileFrame, labels: LabelSpace) -> LabelSlices:
-        """From `segmentation` int16 (Z, Y, X), -1 outside the non-zero mask."""
+        """From `segmentation` int16 (Z, Y, X), OUTSIDE the non-zero mask, UNANNOTATED where labels are not used."""
         tiles = range(len(frame.starts))
 
         def in_tiles(mask: np.ndarray) -> np.ndarray:
@@ -45,7 +46,7 @@ class LabelSlices:
         presence = np.stack([in_tiles(labels.mask(segmentation, label)) for label in labels.foreground])
         annotated = in_tiles((segmentation >= 0) & labels.valid(segmentation))
         packed = tuple(zlib.compress(np.ascontiguousarray(plane, np.int16).tobytes(), 1) for plane in segmentation)
-        return cls(frame, packed, presence, annotated)
+        return cls(frame, packed, presence, annotated, bool((segmentation == UNANNOTATED).any()))
 
     def tile(self, plane: int, tile: int) -> np.ndarray:
         """Label values int16 (rows, columns) of one tile, -1 outside the image."""
@@ -68,7 +69,8 @@ class Sampler:
 
     The last third of a batch (at least one sample, nnU-Net's rule) is drawn from the foreground: a class that occurs in
     the cases, a (case, slice) that holds it, a tile that holds it, each uniform. The others are a case, a slice, a tile,
-    each uniform. With an ignore label, slices and tiles without an annotated voxel are left out where others exist.
+    each uniform. With an ignore label, or where any case is annotated in part, slices and tiles without an annotated voxel are
+    left out where others exist.
     """
 
     def __init__(self, cases: Sequence[LabelSlices], labels: LabelSpace, batch_size: int, seed: int) -> None:
@@ -78,7 +80,8 @@ class Sampler:
         pairs = [[(index, int(plane)) for index, case in enumerate(cases)
                   for plane in np.flatnonzero(case.presence[label].any(axis=1))] for label in range(len(labels.foreground))]
         self._pairs = {label: found for label, found in enumerate(pairs) if found}
-        self._allowed = [case.annotated if labels.ignore is not None else np.ones_like(case.annotated) for case in cases]
+        partly = labels.ignore is not None or any(case.partly for case in cases)
+        self._allowed = [case.annotated if partly else np.ones_like(case.annotated) for case in cases]
         if not any(allowed.any() for allowed in self._allowed):
             self._allowed = [np.ones_like(allowed) for allowed in self._allowed]
         self._usable = [index for index, allowed in enumerate(self._allowed) if allowed.any()]

@@ -27,7 +27,7 @@ class Request:
         iterations: optimiser steps; None takes the plan's.
         minutes: training time to spend, turned into an iteration count by measuring; excludes `iterations`.
         shots: labelled cases to use, or None for all of the fold's.
-        draw: which draw of `shots` cases.
+        draw: which draw of `shots` cases, and in which order they are dealt `shot_slices`.
         seed: of weights and batches.
         pretrained_weights: a checkpoint of the same kind of network to start from.
         device: torch's device name.
@@ -35,8 +35,9 @@ class Request:
         prompts: a prompts file for the validation cases; excludes `oracle_prompts`.
         oracle_prompts: the kind of prompts that validation takes from its own cases' labels; None takes none.
         inner: which inner fold of the run's own labelled cases is held out and validated on in place of the fold's validation
-            cases (see `experiment.cases_of`); None holds out none.
+            cases (see `cases.cases_of`); None holds out none.
         validate: False leaves the fold's validation cases alone; not even their digests are read.
+        shot_slices: labelled slices to use over all of these cases, see `planning.shots.choose_slices`; None uses all.
     """
 
     dataset: str
@@ -56,6 +57,7 @@ class Request:
     oracle_prompts: str | None = None
     inner: int | None = None
     validate: bool = True
+    shot_slices: int | None = None
 
     def __post_init__(self) -> None:
         rules = [
@@ -65,6 +67,8 @@ class Request:
             (self.iterations is None or self.minutes is None, "Only one of iterations and minutes may be set.",
              f"{self.iterations} and {self.minutes}"),
             (self.shots is None or self.shots >= 1, "The number of shots must be 1 or more.", self.shots),
+            (self.shot_slices is None or self.shot_slices >= 1, "The number of labelled slices must be 1 or more.",
+             self.shot_slices),
             (self.draw >= 0, "The draw must be 0 or more.", self.draw),
             (self.seed >= 0, "The seed must be 0 or more.", self.seed),
             (self.prompts is None or self.oracle_prompts is None, "Only one of a prompts file and oracle prompts may be given.",
@@ -94,6 +98,7 @@ class Settings:
         prompts: SHA-256 of the prompts file, or None.
         oracle_prompts: kind of the prompts that were taken from the validation cases' own labels; None: no oracle.
         inner: number of the inner fold that was held out; None: none was.
+        shot_slices: labelled slices that were used; None: all of the training cases.
     """
 
     dataset: str
@@ -117,6 +122,7 @@ class Settings:
     prompts: str | None = None
     oracle_prompts: str | None = None
     inner: int | None = None
+    shot_slices: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

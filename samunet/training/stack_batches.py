@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from samunet.dataset.labels import OUTSIDE
 from samunet.planning.stack_rules import StackPlan
 from samunet.preprocessing.case_stacks import CaseStacks, Stacks
-from samunet.training.augmentation import OUTSIDE
 from samunet.training.batches import Batch
 from samunet.training.sampling import LabelSlices, Pick, Sampler
 from samunet.training.stack_augmentation import StackAugmentation

@@ -14,6 +14,8 @@ from samunet.inference.nnunet_files import prediction_is_whole, write_prediction
 from samunet.inference.predictor import predict_case
 from samunet.preprocessing.case import PreparedCase
 from samunet.preprocessing.oracle_prompts import oracle_prompts
+from samunet.preprocessing.store import ArrayStore
+from samunet.training.cases import labels_of
 from samunet.training.experiment import Experiment
 from samunet.variants.base import Variant
 from samunet.variants.registry import entry
@@ -33,7 +35,7 @@ def validate(experiment: Experiment, variant: Variant, output: Path, workers: in
                if not prediction_is_whole(output, name, dataset.label_ending, probabilities)]
     embeddings = experiment.embeddings(missing) if entry(experiment.settings.variant).reads_embeddings else {}
     for name in progress(missing, "validating", len(missing)):
-        case = _prompted(experiment.arrays.load(name), experiment)
+        case = _prompted(name, experiment)
         slabs = predict_case([variant], case, experiment.plans, experiment.encoder, embeddings=embeddings.get(name))
         exported = export_case(slabs, case.properties, experiment.plans.dataset, dataset.labels,
                                with_probabilities=probabilities)
@@ -45,15 +47,17 @@ def validate(experiment: Experiment, variant: Variant, output: Path, workers: in
     )
 
 
-def _prompted(case: PreparedCase, experiment: Experiment) -> PreparedCase:
-    """The case with the prompts that the run answers, if it answers any.
+def _prompted(name: str, experiment: Experiment) -> PreparedCase:
+    """The case, all of its labels with it, and the prompts that the run answers, if it answers any.
 
     Oracle prompts are the one thing that a label gives to a prediction of the same case; the run's settings say so.
     """
-    properties, kind = case.properties, experiment.settings.oracle_prompts
+    # Of fold `all` the same cases train, perhaps on some of their slices.
+    arrays, kind = ArrayStore(experiment.arrays.folder), experiment.settings.oracle_prompts
+    case = arrays.load(name)
     if kind is not None:
-        segmentation, seed = experiment.segmentation(properties.name), experiment.settings.seed
-        return replace(case, prompts=oracle_prompts(segmentation, experiment.dataset.labels, kind, seed, properties.name))
+        prompts = oracle_prompts(labels_of(arrays, name), experiment.dataset.labels, kind, experiment.settings.seed, name)
+        return replace(case, prompts=prompts)
     if experiment.prompts is not None:
-        return replace(case, prompts=experiment.prompts.on_grid(properties, experiment.plans.dataset))
+        return replace(case, prompts=experiment.prompts.on_grid(case.properties, experiment.plans.dataset))
     return case

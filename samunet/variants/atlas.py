@@ -13,6 +13,7 @@ from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from samunet.console import say
+from samunet.dataset.labels import OUTSIDE, UNANNOTATED
 from samunet.preprocessing.case import PreparedCase
 from samunet.variants.base import Comparator, VariantContext
 from samunet.variants.label_prior import coarsened, log_scores, stretched
@@ -31,7 +32,7 @@ FUSION_FLOOR = 1e-3
 class Support:
     """A training case kept for registration.
 
-    `image` is float32 (z, y, x), about 0 to 1; `labels` integer label values of the same shape, -1 stored as 0.
+    `image` is float32 (z, y, x), about 0 to 1; `labels` integer label values of the same shape, OUTSIDE stored as 0.
     """
 
     image: np.ndarray
@@ -70,11 +71,9 @@ class AtlasVariant(Comparator):
         for case in cases[:most]:
             assert case.segmentation is not None
             image, spacing_mm = self._registration_image(case)
-            labels = torch.from_numpy(np.maximum(case.segmentation, 0).astype(np.float32))[None]
-            labels = torch.nn.functional.interpolate(labels, image.shape, mode="nearest-exact")[0, 0]
             # float16 is what the checkpoint keeps; rounding here makes a loaded model predict the same bytes.
             image = image.astype(np.float16).astype(np.float32)
-            supports.append(Support(image, labels.numpy().astype(np.int16), spacing_mm))
+            supports.append(Support(image, _labels_on(image.shape, case.segmentation[0]), spacing_mm))
         self.supports = tuple(supports)
 
     def predict(self, case: PreparedCase, without: int | None = None) -> Tensor:
@@ -93,18 +92,20 @@ class AtlasVariant(Comparator):
 
             for channel, mask in enumerate(self.labels.channel_masks(support.labels)):
                 votes[channel] += weight * warped(mask)
-            total += weight if self.labels.ignore is None else weight * warped(self.labels.valid(support.labels))
+            everywhere = self.labels.ignore is None and (support.labels != UNANNOTATED).all()
+            total += weight if everywhere else weight * warped(self.labels.valid(support.labels))
         probabilities = torch.from_numpy(votes / np.maximum(total, 1e-12))
         shape = case.image.shape[1:]
         return log_scores(torch.stack([stretched(channel, shape) for channel in probabilities]), self.labels)
 
     def state(self) -> dict[str, Tensor]:
-        """For each support NN: `NN.image` float16 and `NN.labels` uint8 or int16 (z, y, x), `NN.spacing_mm` float64 (3,)."""
+        """For each support NN: `NN.image` float16, `NN.labels` uint8 or int16, both (z, y, x), `NN.spacing_mm` float64 (3,)."""
         state = {}
         for number, support in enumerate(self.supports):
             labels = torch.from_numpy(support.labels)
             state[f"{number:02d}.image"] = torch.from_numpy(support.image).half()
-            state[f"{number:02d}.labels"] = labels.to(torch.uint8) if int(labels.max()) < 256 else labels
+            small = 0 <= int(labels.min()) and int(labels.max()) < 256
+            state[f"{number:02d}.labels"] = labels.to(torch.uint8) if small else labels
             state[f"{number:02d}.spacing_mm"] = torch.tensor(support.spacing_mm, dtype=torch.float64)
         return state
 
@@ -154,6 +155,22 @@ class AtlasVariant(Comparator):
             image = gaussian_filter(image, np.where(new < old, 0.5 * old / new, 0.0))
         spacing_mm = np.array(self.context.dataset_plan.spacing_mm) * old / new
         return stretched(torch.from_numpy(image), new.tolist()).numpy(), _triple(spacing_mm.tolist())
+
+
+def _labels_on(shape: tuple[int, ...], segmentation: np.ndarray) -> np.ndarray:
+    """The nearest voxel's label on a grid of `shape` over the box of `segmentation` int16 (Z, Y, X); OUTSIDE becomes 0.
+
+    On a coarser grid no annotated slice may fall between two: each replaces the slice in which its middle lies.
+    """
+    known = torch.from_numpy(np.where(segmentation == OUTSIDE, 0, segmentation).astype(np.float32))[None, None]
+    labels = torch.nn.functional.interpolate(known, shape, mode="nearest-exact")[0, 0].numpy().astype(np.int16)
+    annotated = ~(segmentation == UNANNOTATED).any((1, 2))
+    if not annotated.all():
+        depth = len(segmentation)
+        planes = torch.nn.functional.interpolate(known, (depth, *shape[1:]), mode="nearest-exact")[0, 0].numpy()
+        for plane in np.flatnonzero(annotated):
+            labels[(2 * plane + 1) * shape[0] // (2 * depth)] = planes[plane]
+    return labels
 
 
 def _local_weight(fixed: sitk.Image, moved: sitk.Image) -> np.ndarray:

@@ -29,9 +29,9 @@ class LabelPriorVariant(Comparator):
         self.prior = torch.zeros(self.labels.channels, *self.grid)
 
     def fit(self, cases: Sequence[PreparedCase]) -> None:
-        """Average the channel masks of `cases`; a voxel that carries the ignore label has no say there.
+        """Average the channel masks of `cases`; a voxel that is ignored or unannotated has no say there.
 
-        A grid voxel that is ignored in every case gets each channel's mean over the rest of the grid.
+        A grid voxel that no case knows gets each channel's mean over the rest of the grid.
         """
         counts = torch.zeros(self.labels.channels, *self.grid)
         valid = torch.zeros(self.grid)

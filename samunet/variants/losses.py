@@ -8,19 +8,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from samunet.dataset.labels import LabelSpace
+from samunet.dataset.labels import OUTSIDE, LabelSpace
 from samunet.networks.processes import total
 
 SMOOTH = 1e-5
-OUTSIDE = -1  # label value of padding, which is background
 
 
 def dice_and_cross_entropy(logits: Tensor, segmentation: Tensor, labels: LabelSpace, dice_share: float = 0.5) -> Tensor:
     """Weighted mean of soft Dice loss and cross entropy, in float32, over the whole batch, in however many processes it lies.
 
     Plain labels: softmax, Dice over the foreground channels, categorical cross entropy. Regions: sigmoid, Dice over all
-    channels, binary cross entropy. Voxels of the ignore label count in neither; a batch that holds nothing else has
-    loss 0 (and gradients of 0). Negative label values are background.
+    channels, binary cross entropy. Ignored and unannotated voxels count in neither; a batch that holds nothing else has
+    loss 0 (and gradients of 0).
 
     Arguments:
         logits: (B, K, ...), K = labels.channels, any floating type.

@@ -125,3 +125,17 @@ def test_nnunet_without_a_length_is_refused_before_anything_runs(paths: Paths) -
     with pytest.raises(UserError, match="how long to train"):
         run(Benchmark("5", ("label_prior", "nnunet_2d"), ("0",), (None,), 1, "untrained", "tiny", "cpu"), paths)
     assert not paths.results.exists()
+
+
+@pytest.mark.parametrize(("variants", "imported"), [(("label_prior", "nnunet_2d"), []), (("label_prior",), [Path("model")])])
+def test_nnunet_is_refused_where_slices_are_counted(paths: Paths, variants, imported) -> None:
+    asked = Benchmark("5", variants, ("0",), (None,), 1, "untrained", "tiny", "cpu", iterations=3, shot_slices=2)
+    with pytest.raises(UserError, match="(?s)whole cases.*--shot_slices"):
+        run(asked, paths, nnunet_results=imported)
+    assert not paths.results.exists()
+
+
+def test_labelled_slices_are_told_in_the_tables(paths: Paths) -> None:
+    folder = run(Benchmark("5", ("label_prior",), ("0",), (2, None), 1, "untrained", "tiny", "cpu", shot_slices=3), paths)
+    assert [(row["shots"], row["labels"]) for row in read_json(folder / "summary.json")] == [
+        ("2 (3 slices)", "2"), ("all (3 slices)", "3")]

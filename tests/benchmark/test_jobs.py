@@ -6,6 +6,7 @@ import pytest
 
 from samunet.benchmark.jobs import Benchmark, Job
 from samunet.dataset.paths import Paths
+from samunet.training.experiment import run_folder
 
 
 def benchmark(**changes) -> Benchmark:
@@ -46,3 +47,17 @@ def test_folder_is_where_train_puts_it(tmp_path: Path) -> None:
 def test_an_unknown_shot_count_is_refused_when_the_request_is_made() -> None:
     with pytest.raises(Exception, match="shots"):
         benchmark(shots=(0,)).request(Job("probe", "0", 0, 0))
+
+
+def test_labelled_slices_belong_to_every_job_and_make_draws_of_all_cases(tmp_path: Path) -> None:
+    (tmp_path / "raw" / "Dataset004_Made").mkdir(parents=True)
+    paths = Paths(tmp_path / "raw", tmp_path / "preprocessed", tmp_path / "results")
+    asked = benchmark(variants=("probe",), folds=("0",), shot_slices=10)
+    jobs = list(asked.jobs())
+    assert list(map(str, jobs)) == [
+        "probe, fold 0, 1 shot, 10 slices, draw 0", "probe, fold 0, 1 shot, 10 slices, draw 1",
+        "probe, fold 0, all cases, 10 slices, draw 0", "probe, fold 0, all cases, 10 slices, draw 1"]
+    assert {asked.request(job).shot_slices for job in jobs} == {10}
+    assert [asked.folder(job, paths).parent.name for job in jobs] == [
+        "shots1_draw0_slices10", "shots1_draw1_slices10", "shotsall_draw0_slices10", "shotsall_draw1_slices10"]
+    assert asked.folder(jobs[3], paths) == run_folder(asked.request(jobs[3]), paths).final

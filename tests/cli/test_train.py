@@ -27,7 +27,7 @@ def asked(monkeypatch, tmp_path) -> list:
 
 
 def test_flags_become_a_request(asked, tmp_path: Path) -> None:
-    code = train.main(["27", "cnn_head", "3", "-p", "mine", "--epochs", "4", "--shots", "5", "--draw", "2", "--seed", "9",
+    code = train.main(["27", "cnn_head", "3", "-p", "mine", "--epochs", "4", "--shots", "5", "--draw", "2", "--seed", "9", "--shot_slices", "7",
                        "-pretrained_weights", "w.safetensors", "--npz", "-device", "cpu", "-np", "3", "--c",
                        "--results", str(tmp_path / "elsewhere")])
     assert code == 0
@@ -35,7 +35,7 @@ def test_flags_become_a_request(asked, tmp_path: Path) -> None:
     assert name == "train_model" and named == {"must_continue": True, "workers": 3}
     assert (request.dataset, request.variant, request.fold, request.plans_name) == ("27", "cnn_head", "3", "mine")
     assert request.iterations == 200 and request.minutes is None
-    assert (request.shots, request.draw, request.seed) == (5, 2, 9)
+    assert (request.shots, request.draw, request.seed, request.shot_slices) == (5, 2, 9, 7)
     assert request.pretrained_weights == Path("w.safetensors") and request.probabilities and request.device == "cpu"
     assert (paths.raw, paths.results) == (tmp_path / "raw", tmp_path / "elsewhere")
 

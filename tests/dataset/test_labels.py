@@ -5,7 +5,7 @@ import pytest
 import torch
 from nnunetv2.utilities.label_handling.label_handling import LabelManager
 
-from samunet.dataset.labels import LabelSpace
+from samunet.dataset.labels import UNANNOTATED, LabelSpace, in_slices_alone
 from samunet.errors import UserError
 
 PLAIN = {"labels": {"background": 0, "a": 1, "b": 2}}
@@ -89,7 +89,7 @@ def test_lists_of_one_value_are_plain_labels():
 @pytest.mark.parametrize("name", ["plain", "plain_ignore", "regions_odd"])
 def test_tensors_give_the_same_masks(name):
     space = LabelSpace.from_dataset_json(ALL[name])
-    segmentation = np.random.default_rng(1).integers(-1, 3, (4, 5)).astype(np.int16)
+    segmentation = np.random.default_rng(1).integers(-2, 3, (4, 5)).astype(np.int16)
     tensor = torch.from_numpy(segmentation)
     for ours, expected in zip(space.channel_masks(tensor), space.channel_masks(segmentation), strict=True):
         assert ours.dtype == torch.bool
@@ -99,6 +99,21 @@ def test_tensors_give_the_same_masks(name):
 
 def test_without_ignore_everything_counts():
     assert LabelSpace.from_dataset_json(PLAIN).valid(np.array([-1, 0, 2])).tolist() == [True, True, True]
+
+
+@pytest.mark.parametrize("name", ["plain", "plain_ignore", "regions", "regions_odd"])
+def test_unannotated_voxels_are_of_no_class_and_do_not_count(name):
+    space = LabelSpace.from_dataset_json(ALL[name])
+    segmentation = np.array([UNANNOTATED, -1, 0], np.int16)
+    assert not any(mask[0] for mask in space.channel_masks(segmentation)) and not space.mask(segmentation, 0)[0]
+    assert space.mask(segmentation, 0).tolist() == space.valid(segmentation).tolist() == [False, True, True]
+
+
+def test_labels_in_some_slices_alone():
+    segmentation = np.array([[[0, 1]], [[2, -1]], [[-1, 3]]], np.int16)[None]
+    kept = in_slices_alone(segmentation, (1,))
+    assert kept.tolist() == [[[[-2, -2]], [[2, -1]], [[-1, -2]]]] and kept.dtype == np.int16
+    assert segmentation.min() == -1
 
 
 def test_many_labels_need_uint16():

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from samunet.errors import UserError
-from samunet.inference.model_folder import chosen_device, find_model, finished_runs, load_model
+from samunet.inference.model_folder import chosen_device, find_model, finished_runs, list_models, load_model
 from samunet.networks.checkpoints import load_encoder
 from samunet.planning.plans import DatasetPlan, EncoderPlan, Plans
 from samunet.variants.registry import variant_class
@@ -110,6 +110,19 @@ def test_several_datasets_are_listed(results, make_run):
     with pytest.raises(UserError, match="Dataset004_A, Dataset005_B"):
         find_model(results)
     assert find_model(results, dataset="005").folder.parent.name == "Dataset005_B"
+
+
+def test_models_of_labelled_slices_are_told_by_their_folders(results, make_run):
+    name = "label_prior__samunetPlans__untrained"
+    folders = [make_run("Dataset004_A", name, 0, f"2024-01-0{day}T00:00:00+00:00", below=below)
+               for day, below in enumerate(("shots5_draw0_slices10", "shotsall_draw2_slices10", "shots5_draw0", ""), 1)]
+    found = [(model.folder, model.shots, model.draw, model.shot_slices) for model in list_models(results)]
+    assert sorted(found, key=lambda each: folders.index(each[0])) == [
+        (folders[0], 5, 0, 10), (folders[1], None, 2, 10), (folders[2], 5, 0, None), (folders[3], None, None, None)]
+    assert find_model(results, shot_slices=10).folder == folders[1]
+    assert find_model(results, shot_slices=10, shots=5).folder == folders[0]
+    with pytest.raises(UserError, match="trained model is needed"):
+        find_model(results, shot_slices=9)
 
 
 def test_no_fitting_model_lists_what_there_is(results, make_run):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from samunet.errors import UserError
-from samunet.planning.shots import draw_shots
+from samunet.planning.shots import choose_slices, draw_folder, draw_shots
 
 NAMES = [f"case_{index:02d}" for index in range(12)]
 PATIENTS = {name: str(index // 2) for index, name in enumerate(NAMES)}
@@ -53,3 +53,39 @@ def test_uneven_patients():
 def test_more_shots_than_cases_or_none_is_an_error(shots):
     with pytest.raises(UserError, match="--shots"):
         draw_shots(NAMES, PATIENTS, shots, 0)
+
+
+# Ten, four and one slice show foreground; `d` shows none.
+SHOWN = {"b": list(range(10, 20)), "d": [], "a": [3, 4, 5, 6], "c": [7]}
+
+
+@pytest.mark.parametrize(("count", "expected"), [
+    (1, {"b": (15,)}),
+    (2, {"b": (15,), "a": (5,)}),
+    (3, {"b": (15,), "a": (5,), "c": (7,)}),
+    (4, {"b": (12, 17), "a": (5,), "c": (7,)}),  # of 10 slices the 3rd and the 8th
+    (5, {"b": (12, 17), "a": (4, 6), "c": (7,)}),
+    (6, {"b": (11, 15, 18), "a": (4, 6), "c": (7,)}),  # `c` has no more; of 10 slices those at 1 2/3, 5 and 8 1/3
+    (15, {"b": tuple(range(10, 20)), "a": (3, 4, 5, 6), "c": (7,)}),
+])
+def test_slices_are_dealt_in_the_order_of_the_draw_and_lie_in_the_middles_of_equal_parts(count, expected):
+    assert choose_slices(SHOWN, count) == expected
+
+
+def test_cases_that_show_enough_get_the_same_number_and_the_first_one_more():
+    shown = {name: list(range(20)) for name in "cab"}
+    for count in range(1, 40):
+        dealt = choose_slices(shown, count)
+        each, more = divmod(count, 3)
+        assert [len(dealt.get(name, ())) for name in "cab"] == [each + (place < more) for place in range(3)]
+
+
+@pytest.mark.parametrize("count", [0, 16])
+def test_more_slices_than_show_foreground_or_none_is_an_error_that_says_how_many_there_are(count):
+    with pytest.raises(UserError, match="(?s)--shot_slices.*15 of 4 cases"):
+        choose_slices(SHOWN, count)
+
+
+def test_folders_of_draws():
+    assert [draw_folder(None, 3, None), draw_folder(5, 0, None), draw_folder(5, 0, 10), draw_folder(None, 1, 10)] == [
+        "", "shots5_draw0", "shots5_draw0_slices10", "shotsall_draw1_slices10"]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from samunet.dataset.geometry import Geometry
+from samunet.dataset.labels import UNANNOTATED
 from samunet.files import digest_of_array
 from samunet.planning.plans import DatasetPlan, EncoderPlan
 from samunet.preprocessing.case import CaseProperties, PreparedCase
@@ -72,6 +73,22 @@ def test_the_store_makes_views_by_name_and_knows_their_properties_without_making
     digests = {store.properties(name).image_digest for name in ("one", view_name("one", 1), view_name("one", 2))}
     assert len(digests) == 3
     assert np.array_equal(store.load("one").image, case.image)
+
+
+@pytest.mark.parametrize("anisotropic", [False, True])
+def test_slices_whose_labels_are_not_used_stay_unused_through_the_warp(tmp_path: Path, anisotropic: bool):
+    case = ball_case()
+    # Labels that number the slices tell where each voxel of a view comes from.
+    numbers = np.broadcast_to(np.arange(10)[:, None, None], SHAPE).astype(np.int16)[None]
+    ArrayStore(tmp_path).write(PreparedCase(case.image, numbers, case.properties))
+    whole, some = ViewedArrays(tmp_path, plan(anisotropic)), ViewedArrays(tmp_path, plan(anisotropic), {"one": (2, 7)})
+    for name in ("one", view_name("one", 1), view_name("one", 2)):
+        labels = whole.segmentation(name)
+        expected = np.where(np.isin(labels, (2, 7)), labels, UNANNOTATED)
+        assert np.array_equal(some.segmentation(name), expected) and np.array_equal(some.load(name).segmentation, expected)
+        assert np.array_equal(some.load(name).image, whole.load(name).image)
+        assert some.properties(name) == whole.properties(name)
+    assert np.array_equal(ViewedArrays(tmp_path, plan(), {"two": (1,)}).segmentation("one"), numbers)
 
 
 def test_views_fit_a_budget_of_pictures():

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from samunet.dataset.labels import UNANNOTATED
 from samunet.training.augmentation import PatchAugmentation
 from samunet.training.patch_batches import cut
 
@@ -59,3 +60,12 @@ def test_a_window_past_the_edge_is_filled() -> None:
     # The middle is element 2 of 4 rows and element 1 of 3 columns.
     np.testing.assert_array_equal(cut(array, (0, 0), (4, 3), 9), [[9, 9, 9], [9, 9, 9], [9, 1, 2], [9, 4, 5]])
     np.testing.assert_array_equal(cut(array, (2, 2), (4, 3), 9), [[2, 3, 9], [5, 6, 9], [8, 0, 9], [9, 9, 9]])
+
+
+def test_unannotated_voxels_are_of_the_image_and_keep_their_values() -> None:
+    augmentation = PatchAugmentation((32, 32), [True])
+    image, labels = region_of(augmentation)
+    plain, _ = augmentation(image, labels, [0, 3])
+    labels[:, : labels.shape[1] // 2] = UNANNOTATED
+    patch, segmentation = augmentation(image, labels, [0, 3])
+    assert np.array_equal(patch, plain) and (segmentation == UNANNOTATED).any() and (segmentation >= 0).any()

@@ -12,7 +12,8 @@ from samunet.dataset.dataset import load_dataset
 from samunet.dataset.paths import Paths
 from samunet.files import read_json, write_json
 from samunet.planning.shots import draw_shots
-from samunet.training.experiment import cases_of, run_folder
+from samunet.training.cases import cases_of
+from samunet.training.experiment import run_folder
 from samunet.training.run import ensure_trained, train_model, validate_model
 from samunet.training.settings import Request
 
@@ -40,10 +41,11 @@ def test_inner_folds_keep_patients_whole_and_cover_the_drawn_cases_alone(
     paths: Paths, grouped: Path, request_: Request, patients: str
 ) -> None:
     dataset = load_dataset(paths.raw / "Dataset005_Made")
-    drawn, _, _ = cases_of(request_, dataset, grouped)
+    drawn = cases_of(request_, dataset, grouped).train
     held_out: list[str] = []
     for inner in range(len(patients)):
-        train, unlabelled, val = cases_of(replace(request_, inner=inner), dataset, grouped)
+        cases = cases_of(replace(request_, inner=inner), dataset, grouped)
+        train, unlabelled, val = cases.train, cases.unlabelled, cases.val
         assert set(train) | set(val) == set(drawn) and not {PATIENTS[name] for name in train} & {PATIENTS[name] for name in val}
         assert len({PATIENTS[name] for name in val}) == 1 and not set(val) & set(unlabelled)
         held_out += val
@@ -56,7 +58,7 @@ def test_five_cases_are_left_out_one_by_one(paths: Paths, grouped: Path) -> None
     labelled = ["a1", "a2", "b1", "c1", "d1"]
     (grouped / "groups.json").unlink()
     dataset = load_dataset(paths.raw / "Dataset005_Made")
-    held_out = [cases_of(replace(PRIOR, fold="all", inner=inner), dataset, grouped)[2] for inner in range(5)]
+    held_out = [cases_of(replace(PRIOR, fold="all", inner=inner), dataset, grouped).val for inner in range(5)]
     assert sorted(held_out) == [(name,) for name in labelled]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from samunet.dataset.labels import LabelSpace
+from samunet.dataset.labels import LabelSpace, in_slices_alone
 from samunet.planning.tiles import TileFrame
 from samunet.training.sampling import LabelSlices, Pick, Sampler
 
@@ -91,3 +91,13 @@ def test_slices_without_annotation_are_never_drawn_where_others_exist() -> None:
     assert {pick for iteration in range(30) for pick in sampler.picks(iteration)} == {Pick(0, 4, 0)}
     nothing = Sampler(cases[1:], IGNORING, 4, seed=0)
     assert len({pick for iteration in range(100) for pick in nothing.picks(iteration)}) == 18
+
+
+def test_unannotated_slices_are_never_drawn_and_a_whole_case_is_drawn_everywhere() -> None:
+    segmentation = segmentation_of(*[(z, 1, x, 1 + x // 4) for z in range(6) for x in range(8)])
+    some, whole = (LabelSlices.build(in_slices_alone(segmentation, slices), FRAME, LABELS) for slices in ((1, 4), range(6)))
+    sampler = Sampler([some, whole], LABELS, 4, seed=0)
+    drawn = [pick for iteration in range(100) for pick in sampler.picks(iteration)]
+    assert {pick.plane for pick in drawn if pick.case == 0} == {1, 4}
+    assert {pick.plane for pick in drawn if pick.case == 1} == set(range(6))
+    assert (some.tile(1, 0) >= 0).all() and (some.tile(2, 0) == -2).all()

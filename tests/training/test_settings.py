@@ -25,6 +25,7 @@ def request(**changes) -> Request:
         ({"minutes": 0.0}, "minutes to train must be above 0"),
         ({"iterations": 5, "minutes": 1.0}, "Only one of"),
         ({"shots": 0}, "shots must be 1"),
+        ({"shot_slices": 0}, "labelled slices must be 1"),
         ({"draw": -1}, "draw must be 0"),
         ({"seed": -1}, "seed must be 0"),
         ({"fold": "-1"}, "fold must be"),
@@ -63,6 +64,12 @@ def test_runs_of_before_there_were_inner_folds_are_equal_to_those_without_one() 
     stored = {name: value for name, value in SETTINGS.to_json().items() if name != "inner"}
     assert SETTINGS.differences(stored) == []
     assert dataclasses.replace(SETTINGS, inner=0).differences(stored) == ["inner: None there, 0 here"]
+
+
+def test_runs_of_before_there_were_labelled_slices_are_equal_to_those_of_whole_cases() -> None:
+    stored = {name: value for name, value in SETTINGS.to_json().items() if name != "shot_slices"}
+    assert SETTINGS.differences(stored) == []
+    assert dataclasses.replace(SETTINGS, shot_slices=9).differences(stored) == ["shot_slices: None there, 9 here"]
 
 
 def test_differences_name_the_settings() -> None:

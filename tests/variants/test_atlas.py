@@ -8,11 +8,11 @@ from safetensors.torch import load_file, save_file
 from scipy.ndimage import gaussian_filter
 
 from samunet.dataset.geometry import Geometry
-from samunet.dataset.labels import LabelSpace
+from samunet.dataset.labels import UNANNOTATED, LabelSpace, in_slices_alone
 from samunet.planning.plans import DatasetPlan, EncoderPlan
 from samunet.preprocessing.case import CaseProperties, PreparedCase
 from samunet.variants import atlas
-from samunet.variants.atlas import AtlasVariant, _local_weight
+from samunet.variants.atlas import AtlasVariant, _labels_on, _local_weight
 from samunet.variants.base import VariantContext
 from samunet.variants.registration import centred, coarser, register
 
@@ -131,6 +131,31 @@ def test_regions_and_ignored_voxels() -> None:
     half = np.where(np.arange(SHAPE[2]) < 12, 2, mask)
     ignoring.fit([case(image, half), case(image, mask)])
     assert dice(ignoring.predict(case(image)), mask) > 0.95
+
+
+def test_unannotated_slices_have_no_vote(tmp_path) -> None:
+    image, mask = blob((9, 12, 12), (5, 6, 5))
+    lower = in_slices_alone(mask[None].astype(np.int16), range(9))[0]
+    upper = in_slices_alone(mask[None].astype(np.int16), range(9, SHAPE[0]))[0]
+    fitted = variant()
+    fitted.fit([case(image, lower), case(image, upper)])
+    assert dice(fitted.predict(case(image)), mask) > 0.95
+    assert fitted.state()["00.labels"].dtype == torch.int16
+    save_file(fitted.state(), tmp_path / "atlas.safetensors")
+    loaded = variant()
+    loaded.load_state(load_file(tmp_path / "atlas.safetensors"))
+    assert [support.labels.min() for support in loaded.supports] == [UNANNOTATED] * 2
+    np.testing.assert_array_equal(loaded.supports[1].labels, upper)
+
+
+def test_an_annotated_slice_does_not_fall_between_those_of_a_coarser_grid() -> None:
+    labels = np.full((6, 2, 2), UNANNOTATED, np.int16)
+    labels[3] = [[1, -1], [0, 2]]
+    for plane in range(6):
+        rolled = np.roll(labels, plane - 3, 0)
+        found = _labels_on((2, 2, 2), rolled)
+        assert found[plane // 3].tolist() == [[1, 0], [0, 2]] and (found[1 - plane // 3] == UNANNOTATED).all()
+    assert _labels_on((6, 2, 2), labels)[3].tolist() == [[1, 0], [0, 2]]
 
 
 def test_at_most_the_first_sixteen_cases_are_kept() -> None:

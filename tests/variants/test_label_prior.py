@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from samunet.dataset.geometry import Geometry
-from samunet.dataset.labels import LabelSpace
+from samunet.dataset.labels import LabelSpace, in_slices_alone
 from samunet.planning.plans import DatasetPlan, EncoderPlan
 from samunet.preprocessing.case import CaseProperties, PreparedCase
 from samunet.variants.base import VariantContext
@@ -73,6 +73,15 @@ def test_ignored_voxels_have_no_say() -> None:
     variant.fit([case(first), case(second), case(third)])
     # 2 of 3, 1 of 2, and where nobody knows the organ's share of all known voxels, 3 of 5.
     assert probabilities(variant, (1, 1, 3))[1, 0, 0] == pytest.approx([2 / 3, 1 / 2, 3 / 5], abs=1e-5)
+
+
+def test_two_cases_of_one_annotated_slice_each() -> None:
+    first, second = np.array([[[0, 0]], [[1, 0]], [[1, 1]]]), np.array([[[1, 1]], [[1, 1]], [[0, 0]]])
+    variant = prior(PLAIN, (3, 1, 2))
+    variant.fit([case(in_slices_alone(first[None], (1,))[0]), case(in_slices_alone(second[None], (2,))[0])])
+    organ = probabilities(variant, (3, 1, 2))[1, :, 0]
+    # Slice 1 is the first case's, slice 2 the second's; slice 0 nobody knows: one of the four annotated voxels.
+    assert organ == pytest.approx(np.array([[0.25, 0.25], [1, 0], [0, 0]]), abs=2e-4)
 
 
 def test_outside_the_crop_is_background() -> None:

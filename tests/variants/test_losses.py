@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from samunet.dataset.labels import LabelSpace
+from samunet.dataset.labels import UNANNOTATED, LabelSpace
 from samunet.variants.losses import deeply_supervised, dice_and_cross_entropy, soft_dice_loss
 
 torch.set_num_threads(1)
@@ -103,3 +103,21 @@ def test_the_shares_of_dice_and_entropy() -> None:
     dice, entropy = (dice_and_cross_entropy(logits, segmentation, PLAIN, share).item() for share in (1.0, 0.0))
     assert dice_and_cross_entropy(logits, segmentation, PLAIN, 0.8).item() == pytest.approx(0.8 * dice + 0.2 * entropy)
     assert dice_and_cross_entropy(logits, segmentation, PLAIN).item() == pytest.approx((dice + entropy) / 2)
+
+
+@pytest.mark.parametrize("labels", [PLAIN, REGIONS])
+def test_unannotated_slices_give_no_loss_and_no_gradient(labels: LabelSpace) -> None:
+    generator = torch.Generator().manual_seed(5)
+    logits = torch.randn(2, labels.channels, 3, 4, 4, generator=generator).requires_grad_()
+    segmentation = torch.randint(0, 3, (2, 3, 4, 4), generator=generator)
+    masked = segmentation.clone()
+    masked[:, [0, 2]] = UNANNOTATED
+    loss = dice_and_cross_entropy(logits, masked, labels)
+    assert loss.item() == pytest.approx(dice_and_cross_entropy(logits[:, :, 1], segmentation[:, 1], labels).item(), abs=1e-6)
+    [gradient] = torch.autograd.grad(loss, logits)
+    assert gradient[:, :, 1].abs().min() > 0 and not gradient[:, :, [0, 2]].any()
+
+
+def test_coarser_outputs_see_what_is_unannotated() -> None:
+    outputs = [torch.randn(1, 3, 4, 4), torch.randn(1, 3, 2, 2)]
+    assert deeply_supervised(outputs, torch.full((1, 4, 4), UNANNOTATED), PLAIN).item() == 0
