@@ -14,7 +14,7 @@ from samunet.variants.registry import entry
 EPILOG = """examples:
   samunet_predict -i images -o segmentations                            the chosen model, or the one trained last
   samunet_predict -i images -o segmentations -d 4 -v cnn_head -f 0 1 2
-  samunet_predict -i images -o segmentations -m results/Dataset004_Hippocampus/cnn_head__samunetPlans__mini-1"""
+  samunet_predict -i images -o segmentations -m results/Dataset004_Hippocampus/cnn_head__samunetPlans__mini-3"""
 
 
 def parser() -> argparse.ArgumentParser:

@@ -23,7 +23,7 @@ class Hybrid(nn.Module):
     samunet's own: a token of SAM covers 16 x 16 input pixels, so fine structures drown, and a slice's embedding knows nothing of
     the slices beside it. A convolutional stem sees voxels in 3D, a quarter of the way down it is joined with the embeddings,
     projected to as many channels and normalised; a fourth stage gives context, the decoder has skips from all.
-    nnSAM (Li et al., arXiv 2309.16967) joins a 2D nnU-Net with MobileSAM's embeddings at the same depth in like manner.
+    nnSAM (Li et al., arXiv 2309.16967) joins MobileSAM's embeddings to a skip of a 2D nnU-Net.
 
     Arguments:
         channels: C. embedding_channels: D. classes: K.

@@ -35,10 +35,7 @@ class StackPlan:
 
 
 def plan_stack(dataset: DatasetPlan, encoder: EncoderPlan) -> StackPlan:
-    """As many slices as STACK_VOXELS hold of the encoder's tile, at most the median depth; poolings by nnU-Net's rule.
-
-    Two stacks and their gradients then take about 1 GB in a network of 16 channels, and half a second a core.
-    """
+    """As many slices as STACK_VOXELS hold of the encoder's tile, at most the median depth; poolings by nnU-Net's rule."""
     rows, columns = encoder.tile_shape
     depth = max(1, min(dataset.median_shape[0], STACK_VOXELS // (rows * columns)))
     all_strides, all_kernels, _ = topology(dataset.spacing_mm, (depth, rows, columns))

@@ -25,8 +25,8 @@ BEND_VOXELS = 2.0
 class StackAugmentation:
     """Rotation, scaling, shift and a smooth bend of the whole stack, then nnU-Net's intensity transforms.
 
-    The embeddings of a warped image are not the warped embeddings; for the small warps here the difference is one that a frozen
-    encoder makes between patients, too. What the encoder itself makes of larger ones is in the cached views.
+    The embeddings of a warped image are not the warped embeddings: an approximation, whose cost has not been measured. What the
+    encoder itself makes of warped images is in the cached views.
 
     Arguments:
         plan: of the stack.

@@ -109,7 +109,7 @@ def _with_priors(
     images = PriorImages(experiment.arrays, variant, experiment.train_cases, make_folder(experiment.folder.work / PRIORS))
     kept = {name: source for name, source in embeddings.items() if images.possible(name)}
     for name in progress(kept, "transporting labels", len(kept)):
-        images.make(name)
+        images.get(name)
     run["seconds"]["transport"] = run["seconds"].get("transport", 0.0) + time.perf_counter() - started
     return images, kept
 
