@@ -32,10 +32,11 @@ class StackAugmentation:
         plan: of the stack.
         channels: of the image, whose intensities change; what stands behind them in a stack is only warped.
         flat: whether slices must not be tilted or moved against each other.
+        misplaced_voxels: by how much what stands behind the image is moved and bent against it, at most about twice; 0: not at all.
     """
 
-    def __init__(self, plan: StackPlan, channels: int, *, flat: bool) -> None:
-        self._plan, self._channels, self._flat = plan, channels, flat
+    def __init__(self, plan: StackPlan, channels: int, *, flat: bool, misplaced_voxels: float = 0.0) -> None:
+        self._plan, self._channels, self._flat, self._misplaced = plan, channels, flat, misplaced_voxels
         self._intensities = Compose(intensity_transforms())
 
     def __call__(
@@ -59,6 +60,9 @@ class StackAugmentation:
             cells = warp.of(cells, self._plan.padded, self._plan.cell, "bilinear")
         seed_batchgenerators(key)
         shown, others = image[:, : self._channels], image[:, self._channels :]
+        if self._misplaced and random.random() < WARPED_SHARE:
+            others = Warp.shifting(random, self._plan, self._misplaced, self._flat).of(
+                others, self._plan.shape, (1, 1, 1), "bilinear")
         recoloured = torch.from_numpy(self._intensities(data=shown.numpy())["data"].astype(np.float32))
         return Stacks(torch.cat([recoloured, others], 1), cells), target[0, 0].long()
 
@@ -79,8 +83,19 @@ class Warp:
     def drawn(cls, random: np.random.Generator, plan: StackPlan, flat: bool) -> Warp:
         """A random one."""
         matrix = random_matrix(random, SCALE, STRETCH, flat=flat)
-        shift = random.uniform(-1, 1, 3) * SHIFT_FRACTION * np.array(plan.shape)
-        bends = random.standard_normal((1, 3, BENDS, BENDS, BENDS)) * random.uniform(0, BEND_VOXELS)
+        return cls._moved(random, matrix, SHIFT_FRACTION * np.array(plan.shape), BEND_VOXELS, plan, flat)
+
+    @classmethod
+    def shifting(cls, random: np.random.Generator, plan: StackPlan, voxels: float, flat: bool) -> Warp:
+        """A random shift of up to 0.7 `voxels` an axis, and a bend whose deviation is up to `voxels`; nothing is turned or scaled."""
+        return cls._moved(random, np.eye(3), np.full(3, 0.7 * voxels), voxels, plan, flat)
+
+    @classmethod
+    def _moved(
+        cls, random: np.random.Generator, matrix: np.ndarray, most_shift: np.ndarray, most_bend: float, plan: StackPlan, flat: bool
+    ) -> Warp:
+        shift = random.uniform(-1, 1, 3) * most_shift
+        bends = random.standard_normal((1, 3, BENDS, BENDS, BENDS)) * random.uniform(0, most_bend)
         if flat:
             shift[0], bends[:, 0] = 0.0, 0.0
         return cls(_tensor(matrix), _tensor(shift), _tensor(bends), plan.shape)

@@ -33,7 +33,7 @@ from samunet.training.stack_batches import StackBatches
 from samunet.training.support import QueryBatches, gather_support
 from samunet.variants.base import PatchVariant, PictureStackVariant, PictureVariant, StackVariant, TrainedVariant
 from samunet.variants.fewshot import FewshotVariant
-from samunet.variants.transport import TransportVariant
+from samunet.variants.transport import MISPLACED_VOXELS, TransportVariant
 
 
 def training_batches(experiment: Experiment, variant: TrainedVariant, run: dict[str, Any]) -> Batches:
@@ -96,7 +96,10 @@ def _stacks(
     slices, sampler = _sampled(experiment, embeddings)
     stacks = [CaseStacks(partial(images.get, name), source, variant.stack) for name, source in embeddings.items()]
     plan = experiment.plans.dataset
-    augmentation = StackAugmentation(variant.stack, len(plan.channel_names), flat=plan.anisotropic or variant.stack.depth == 1)
+    # The only case is carried to warps of itself, which succeeds far better than to another patient.
+    misplaced = MISPLACED_VOXELS if isinstance(variant, TransportVariant) and len(experiment.train_cases) == 1 else 0.0
+    augmentation = StackAugmentation(variant.stack, len(plan.channel_names), flat=plan.anisotropic or variant.stack.depth == 1,
+                                     misplaced_voxels=misplaced)
     return StackBatches(list(embeddings), stacks, slices, sampler, variant.stack, augmentation)
 
 

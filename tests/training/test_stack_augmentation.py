@@ -85,3 +85,34 @@ def test_what_is_no_image_is_warped_and_keeps_its_values(monkeypatch) -> None:
     made = [StackAugmentation(PLAN, 1, flat=False)(stack, labels, np.random.default_rng(seed), [seed])[0] for seed in range(9)]
     assert all(torch.equal(each.image[:, 1], volume()[:, 1]) for each in made)
     assert not all(torch.equal(each.image[:, 0], volume()[:, 0]) for each in made)
+
+
+class Drawn:
+    """Draws that a person can follow: the upper limit of every uniform one, 0 of every normal one."""
+
+    def uniform(self, low: float, high: float, size: int | None = None) -> np.ndarray:
+        return np.full(size or (), float(high))
+
+    def standard_normal(self, shape: tuple[int, ...]) -> np.ndarray:
+        return np.zeros(shape)
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_a_shifting_warp_moves_by_seven_tenths_and_turns_nothing(flat: bool) -> None:
+    moved = Warp.shifting(Drawn(), PLAN, 10 / 7, flat).of(volume(), PLAN.shape, VOXEL, "bilinear")  # type: ignore[arg-type]
+    slices = slice(0, 7) if flat else slice(1, 8)  # of a flat stack no slice moves
+    torch.testing.assert_close(moved[:, :, :7, :11, :11], volume()[:, :, slices, 1:, 1:], atol=1e-5, rtol=0)
+
+
+def test_what_is_no_image_is_misplaced_where_asked_for_and_the_image_is_not(monkeypatch) -> None:
+    monkeypatch.setattr(stack_augmentation, "intensity_transforms", list)
+    monkeypatch.setattr(stack_augmentation.Warp, "drawn", lambda *_: warp())
+    stack = Stacks(volume(), torch.zeros(1, 3, 4, 4, 4))
+    labels = torch.arange(8, dtype=torch.int16).view(-1, 1, 1).expand(8, 12, 12).contiguous()
+    augmentation = StackAugmentation(PLAN, 1, flat=False, misplaced_voxels=3.0)
+    made = [augmentation(stack, labels, np.random.default_rng(seed), [seed]) for seed in range(8)]
+    for shown, target in made:
+        torch.testing.assert_close(shown.image[:, 0], volume()[:, 0], atol=1e-5, rtol=0)
+        assert torch.equal(target, labels.long())
+    moved = [not torch.allclose(shown.image[:, 1], volume()[:, 1], atol=1e-4) for shown, _ in made]
+    assert any(moved) and not all(moved)  # four in five are
