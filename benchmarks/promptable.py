@@ -8,7 +8,8 @@ is looked at once, at the end. Three figures, each beside what it must beat, wit
 and patients (`samunet.evaluation.statistics`):
 
 box         ORACLE: the tight box of a class on a slice, taken from the label (`networks.prompts`: its corners, and the ellipse
-            inscribed in it as a mask prompt), against that ellipse. IoU, paired over slices and classes.
+            inscribed in it as a mask prompt; the answer mended by `networks.box_answer`), against that ellipse. IoU, paired over
+            slices and classes.
 in context  regions of 5 labelled cases (`networks.in_context`: tokens, and a ridge regression's guess as a mask prompt) ask
             for each class on every slice. Beside it, for comparison, that guess alone.
 point       ORACLE: one point for each slice and class, the voxel of the label farthest from its edge; a class without a
@@ -42,6 +43,7 @@ from samunet.dataset.labels import OUTSIDE
 from samunet.dataset.paths import Paths, resolve_paths
 from samunet.evaluation.statistics import paired_differences, paired_interval
 from samunet.files import whole_file
+from samunet.networks.box_answer import answer_in_box
 from samunet.networks.in_context import region_prompts
 from samunet.networks.mask_decoding import decode_masks
 from samunet.networks.prompts import Prompts, box_prompts, point_prompts
@@ -72,13 +74,21 @@ class Prompted:
                                     if name.startswith(prefix)})
             module.requires_grad_(False).eval()
 
+    def boxed(self, embeddings: Tensor, masks: np.ndarray) -> Tensor:
+        """Logits (N, rows, columns) of the tight boxes of masks bool (N, rows, columns) on N pictures."""
+        return self.on_tile(answer_in_box(self.masks(embeddings, self.box(masks)), self.boxes(masks)))
+
     def box(self, masks: np.ndarray) -> Prompts:
-        """The tight boxes of masks bool (N, rows, columns), their sides on the voxels' outer edges."""
+        """The tight boxes of masks bool (N, rows, columns)."""
+        return box_prompts(self.boxes(masks), self.prompts)
+
+    def boxes(self, masks: np.ndarray) -> Tensor:
+        """x0, y0, x1, y1 in pixels of the encoder's input, float (N, 4), the sides on the voxels' outer edges."""
         corners = []
         for mask in masks:
             (top, bottom), (left, right) = extent(mask)
             corners.append([left, top, right, bottom])
-        return box_prompts(torch.tensor(corners) * self.pixels, self.prompts)
+        return torch.tensor(corners) * self.pixels
 
     def point(self, masks: np.ndarray) -> Prompts:
         """The middle of the voxel that is farthest from its mask's edge, of masks bool (N, rows, columns)."""
@@ -97,12 +107,16 @@ class Prompted:
 
     def logits(self, embeddings: Tensor, prompts: Prompts) -> Tensor:
         """Logits (B, rows, columns) of B prompts on B pictures (B, 256, g, g)."""
+        return self.on_tile(self.masks(embeddings, prompts))
+
+    def masks(self, embeddings: Tensor, prompts: Prompts) -> Tensor:
+        """The decoder's logits (B, 4g, 4g) of B prompts on B pictures (B, 256, g, g)."""
         found = []
         for start in range(0, len(embeddings), BATCH):
             part = slice(start, start + BATCH)
             sparse, dense = prompts[part].encode(self.prompts)
             masks, _ = decode_masks(self.decoder, embeddings[part], self.prompts.get_dense_pe(), sparse, dense)
-            found.append(self.on_tile(masks[:, 0]))
+            found.append(masks[:, 0])
         return torch.cat(found)
 
     def on_tile(self, masks: Tensor) -> Tensor:
@@ -171,7 +185,7 @@ def looked_at(
     """One validation case: embeddings (Z, 256, g, g), true class masks bool (Z, F, rows, columns), and the support."""
     asked = np.argwhere(masks.any((2, 3)))
     shown, true = embeddings[asked[:, 0]], masks[asked[:, 0], asked[:, 1]]
-    boxed = prompted.logits(shown, prompted.box(true)).numpy() > 0
+    boxed = prompted.boxed(shown, true).numpy() > 0
     points = torch.full(masks.shape, -torch.inf)
     points[asked[:, 0], asked[:, 1]] = prompted.logits(shown, prompted.point(true))
     classes = region_prompts(pictures, coverage, embeddings)

@@ -144,13 +144,18 @@ def _iou(found: Tensor, truth: Tensor) -> Tensor:
     return torch.minimum(found, truth).sum((1, 2)) / torch.maximum(found, truth).sum((1, 2)).clamp_min(1e-6)
 
 
-def _phantoms(size: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Pictures (P, S, 3, size, size) of the demo's phantoms, prepared as plans prepare z-scored images, and coverage."""
+def phantom_pictures(size: int, seed: int) -> tuple[Tensor, list[Tensor]]:
+    """Slices of the demo's phantoms, prepared as plans prepare z-scored images.
+
+    Returns:
+        pictures float32 (P, S, 3, size, size), and the labels of each phantom uint8 (S, side, side) over the same squares, NOTHING in
+        the padding.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        dataset = make_phantom_dataset(Path(folder), cases=PHANTOMS, test_cases=0, seed=VALIDATION_SEED)
+        dataset = make_phantom_dataset(Path(folder), cases=PHANTOMS, test_cases=0, seed=seed)
         cases = [(_array(dataset / "imagesTr" / f"phantom_{index:03d}_0000.nii.gz"),
                   _array(dataset / "labelsTr" / f"phantom_{index:03d}.nii.gz")) for index in range(PHANTOMS)]
-    pictures, coverage = [], []
+    pictures, shown = [], []
     mean, deviation = INPUT_STATISTICS["mini"]
     for image, labels in cases:
         unit = (image - image.mean()) / image.std() / (2 * Z_SCORE_RANGE) + 0.5
@@ -160,12 +165,21 @@ def _phantoms(size: int, device: torch.device) -> tuple[Tensor, Tensor]:
         whole = torch.full((len(places), 3, side, side), mean[0])
         whole[..., : stack.shape[2], : stack.shape[3]] = stack
         pictures.append((interpolate(whole, (size, size), mode="bilinear") - mean[0]) / deviation[0])
-        truth = torch.zeros(len(places), int(labels.max()) + 1, side, side)
-        shown = torch.from_numpy(labels[places].astype(np.int64))
-        truth[..., : stack.shape[2], : stack.shape[3]] = one_hot(shown, truth.shape[1]).movedim(-1, 1).float()
-        grid = size // PATCH_SIZE
+        known = torch.full((len(places), side, side), NOTHING, dtype=torch.uint8)
+        known[:, : stack.shape[2], : stack.shape[3]] = torch.from_numpy(labels[places].astype(np.uint8))
+        shown.append(known)
+    return torch.stack(pictures), shown
+
+
+def _phantoms(size: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Pictures (P, S, 3, size, size) of phantoms, and how much of each cell their labels cover, (P, S, L, g, g)."""
+    pictures, labels = phantom_pictures(size, VALIDATION_SEED)
+    grid, coverage = size // PATCH_SIZE, []
+    for shown in labels:
+        values = range(int(shown[shown != NOTHING].max()) + 1)
+        truth = torch.stack([shown == value for value in values], 1).float()
         coverage.append(interpolate(truth, (grid, grid), mode="area"))
-    return torch.stack(pictures).to(device), torch.stack(coverage).to(device)
+    return pictures.to(device), torch.stack(coverage).to(device)
 
 
 def _array(path: Path) -> np.ndarray:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from samunet.errors import UserError
+from samunet.networks.box_answer import answer_in_box
 from samunet.networks.checkpoints import Encoder
 from samunet.networks.mask_decoding import decode_masks
 from samunet.networks.prompts import Prompts, box_prompts, point_prompts
@@ -49,7 +50,8 @@ class SamZeroshotVariant(PromptedVariant):
     background; regions do not compete. Channels that are encoded alone are asked alone and their logits averaged.
 
     A box is two corners, as Meta's decoders know it. Decoders of the size `mini`, which samunet trains itself, are asked as
-    they were trained: with the ellipse in the box as a mask prompt beside it. The size decides and not the family, which says
+    they were trained: with the ellipse in the box as a mask prompt beside it; and their answers are mended by
+    `networks.box_answer`. The size decides and not the family, which says
     only how pictures are normalised and can be overridden.
 
     Deviations from AutoSAM's comparator (scripts/inference.py): pictures have the contrast that the encoder expects, overlaps
@@ -109,15 +111,24 @@ class SamZeroshotVariant(PromptedVariant):
         masks, _ = decode_masks(self.decoder, pictures.reshape(-1, EMBEDDING_CHANNELS, *pictures.shape[2:]),
                                 self.prompt_encoder.get_dense_pe(), sparse.repeat_interleave(alone, 0),
                                 dense.repeat_interleave(alone, 0))
-        single = masks[:, 0].reshape(len(questions), alone, *masks.shape[2:]).mean(1, keepdim=True)
-        return tile_logits(single, self.context.encoder_plan)[:, 0]
+        single = masks[:, 0].reshape(len(questions), alone, *masks.shape[2:]).mean(1)
+        if questions[0].is_box and self._is_mini:
+            single = answer_in_box(single, self._places(questions).flatten(1))
+        return tile_logits(single[:, None], self.context.encoder_plan)[:, 0]
 
     def _prompts(self, questions: Sequence[Question]) -> Prompts:
-        places = torch.from_numpy(np.stack([question.places for question in questions])).float().to(self.encoder.device)
+        places = self._places(questions)
         if not questions[0].is_box:
             return point_prompts(places, self.prompt_encoder)
         boxes = box_prompts(places.flatten(1), self.prompt_encoder)
-        return boxes if self.encoder.spec.size == "mini" else boxes.unmasked(boxes.masked)
+        return boxes if self._is_mini else boxes.unmasked(boxes.masked)
+
+    def _places(self, questions: Sequence[Question]) -> Tensor:
+        return torch.from_numpy(np.stack([question.places for question in questions])).float().to(self.encoder.device)
+
+    @property
+    def _is_mini(self) -> bool:
+        return self.encoder.spec.size == "mini"
 
 
 def _alike(questions: Sequence[Question]) -> list[list[Question]]:

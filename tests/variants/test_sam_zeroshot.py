@@ -19,6 +19,7 @@ from samunet.planning.encoder_spec import EncoderSpec
 from samunet.planning.plans import DatasetPlan, EncoderPlan
 from samunet.planning.tiles import TileFrame
 from samunet.preprocessing.case_prompts import LabelPrompts
+from samunet.variants import sam_zeroshot
 from samunet.variants.base import VariantContext
 from samunet.variants.sam_zeroshot import SamZeroshotVariant
 
@@ -84,7 +85,14 @@ def test_points_are_answered_as_segment_anything_does(sam) -> None:
 
 
 @pytest.mark.parametrize("size", ["vit_b", "mini"])
-def test_a_box_is_answered_as_segment_anything_does_and_of_mini_with_its_ellipse(sam, size) -> None:
+def test_a_box_is_answered_as_segment_anything_does_and_of_mini_with_its_ellipse(sam, size, monkeypatch) -> None:
+    mended: list[torch.Tensor] = []  # the boxes whose answers are mended; test_box_answer.py tests how
+
+    def kept(answers: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+        mended.extend(boxes)
+        return answers
+
+    monkeypatch.setattr(sam_zeroshot, "answer_in_box", kept)
     logits, asked = variant(sam, size).answers({2: LabelPrompts(boxes=BOX)}, MadeEmbeddings(), [(0, 0), (1, 0), (2, 0)])
     assert asked.tolist() == [[True, False, True], [True, False, True], [True, False, False]]
     box = torch.tensor([[6.0, 4.0, 34.0, 20.0]])
@@ -92,6 +100,7 @@ def test_a_box_is_answered_as_segment_anything_does_and_of_mini_with_its_ellipse
     for slice_ in (0, 1):  # the same box on every slice that it holds
         expected = theirs(sam, MadeEmbeddings().read([(slice_, 0)])[0], boxes=box, masks=ellipse)
         torch.testing.assert_close(logits[slice_, 2], expected, rtol=1e-4, atol=1e-5)
+    assert [each.tolist() for each in mended] == (box.tolist() * 2 if size == "mini" else [])
 
 
 def test_points_of_one_class_are_one_question_and_boxes_join_by_their_maximum(sam) -> None:
