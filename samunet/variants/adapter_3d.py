@@ -59,9 +59,14 @@ class Adapter3dVariant(PartlyTrained, PictureStackVariant):
     def build_network(self) -> nn.Module:
         context = self.context
         assert context.encoder is not None
-        plain = context.encoder.module
-        encoder = AdaptedEncoder(plain, self.rank, self.dropped, checkpointed=_kept_bytes(plain, context) > KEPT_BYTES)
+        encoder = AdaptedEncoder(context.encoder.module, self.rank, self.dropped, checkpointed=self.checkpointed)
         return AdaptedSam(encoder, ProgressiveDecoder(context.embedding_channels, self.labels.channels, context.sam_state))
+
+    @property
+    def checkpointed(self) -> bool:
+        """Whether blocks are computed once more for their gradient, which their tokens would not fit for."""
+        assert self.context.encoder is not None
+        return _kept_bytes(self.context.encoder.module, self.context) > KEPT_BYTES
 
     def loss(self, outputs: Tensor | list[Tensor], segmentation: Tensor) -> Tensor:
         assert isinstance(outputs, Tensor)
