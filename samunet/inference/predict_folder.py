@@ -61,9 +61,10 @@ def predict_folder(model: TrainedModel, images: Path, output: Path, settings: Pr
     """
     check_prompts(model.variant, settings.prompts is not None)
     prompts = read_prompts(settings.prompts, model.labels) if settings.prompts else None
-    cases = find_cases(model, images, output, settings)
     if prompts:
         check_kinds(model.variant, prompts.kinds, str(settings.prompts))
+    cases = find_cases(model, images, output, settings)
+    if prompts:
         prompts.require(case.name for case in cases)
     if settings.part == 0:  # parts run side by side, and would write the same files at the same time
         arguments = {"input": str(images), "output": str(output), "model": str(model.folder), "folds": list(model.folds)}
