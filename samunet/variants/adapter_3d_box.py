@@ -42,7 +42,8 @@ class Adapter3dBoxVariant(Adapter3dVariant):
     def build_network(self) -> nn.Module:
         context = self.context
         assert context.encoder is not None
-        encoder = AdaptedEncoder(context.encoder.module, self.rank, self.dropped, checkpointed=self.checkpointed)
+        encoder = AdaptedEncoder(context.encoder.module, self.rank, self.dropped,
+                                 checkpointed=context.encoder_plan.checkpointed)
         ellipse = context.encoder.spec.size == "mini"  # whose decoder was trained so
         return BoxedSam(encoder, BoxDecoder(context.embedding_channels, context.sam_state, ellipse=ellipse), ABSENT)
 
