@@ -17,8 +17,8 @@ RANK = 32  # of FacT
 BOTTLENECK = 384  # of an adapter in the published sizes, 768 to 1280 wide
 PUBLISHED_WIDTH = 768
 FLOAT = 4  # bytes
-# Python, torch and what it links: resident before anything is loaded.
-PROCESS_BYTES = 450 * 10**6
+# Python, torch and all that a run imports, before anything is loaded: measured with torch 2's Linux build, which has CUDA in it.
+PROCESS_BYTES = 800 * 10**6
 # The encoder as it was loaded, its whole checkpoint, and the copy that has adapters in it.
 FROZEN_COPIES = 3
 TRAINED_COPIES = 4  # values, gradients, and AdamW's two means
