@@ -20,7 +20,8 @@ from samunet.dataset.paths import Paths, find_dataset
 from samunet.errors import UserError
 from samunet.files import make_folder, write_json, write_text
 from samunet.planning.groups import kept_groups
-from samunet.variants.registry import check_prompts, entry
+from samunet.preprocessing.prompt_kinds import places_of
+from samunet.variants.registry import check_kinds, check_prompts, entry
 from samunet.workers import default_workers
 
 REFERENCE = "label_prior"
@@ -82,6 +83,7 @@ def _check(benchmark: Benchmark, nnunet_results: Sequence[Path]) -> None:
     for variant in benchmark.variants:
         if variant not in nnunet and entry(variant).prompts:
             check_prompts(variant, benchmark.oracle_prompts is not None)
+            check_kinds(variant, [places_of(benchmark.oracle_prompts or "")], "--oracle_prompts")
     if nnunet and benchmark.iterations is None and benchmark.minutes_network is None:
         raise UserError("nnU-Net must be told how long to train.", where="--nnunet", found="neither iterations nor minutes",
                         mend="Give --minutes_network or --iterations.")

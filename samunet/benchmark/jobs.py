@@ -49,6 +49,7 @@ class Benchmark:
         iterations: the same count for every job, which excludes minutes.
         oracle_prompts: kind of the prompts from the ground truth, for those variants that answer prompts.
         shot_slices: labelled slices in all of every job; None is all of its cases.
+        box_relax: percent by which the ground truth's boxes are enlarged on each side, None: not at all.
     """
 
     dataset: str
@@ -65,6 +66,7 @@ class Benchmark:
     iterations: int | None = None
     oracle_prompts: str | None = None
     shot_slices: int | None = None
+    box_relax: float | None = None
 
     def jobs(self) -> Iterator[Job]:
         """All jobs; those of few shots first, and every variant of a setting beside the others."""
@@ -80,7 +82,7 @@ class Benchmark:
         prompted = not job.variant.startswith(NNUNET) and entry(job.variant).prompts
         return Request(self.dataset, job.variant, job.fold, self.encoder, self.plans_name, self.iterations, minutes, job.shots,
                        job.draw, self.seed, device=self.device, oracle_prompts=self.oracle_prompts if prompted else None,
-                       shot_slices=job.slices)
+                       shot_slices=job.slices, box_relax=self.box_relax if prompted else None)
 
     def folder(self, job: Job, paths: Paths) -> Path:
         """Where the job's finished fold lies."""

@@ -14,6 +14,7 @@ from samunet.benchmark.jobs import Benchmark, Job
 from samunet.dataset.paths import Paths
 from samunet.evaluation.report import number_of
 from samunet.files import read_json
+from samunet.preprocessing.prompt_kinds import oracle_told
 
 Cases = dict[str, dict[str, dict[str, float]]]
 """Case -> class key -> metric -> value; NaN undefined, infinity where one of the masks is empty."""
@@ -111,7 +112,8 @@ def _result(
 
 def marked(variant: str, runs: Iterable[Mapping[str, Any]]) -> str:
     """The variant's name as tables show it: `sam_zeroshot (oracle point)` where a run was told of the ground truth."""
-    kinds = sorted({run["settings"].get("oracle_prompts") or "" for run in runs} - {""})
+    told = [run["settings"] for run in runs if run["settings"].get("oracle_prompts")]
+    kinds = sorted({oracle_told(settings["oracle_prompts"], settings.get("box_relax")) for settings in told})
     return f"{variant} (oracle {', '.join(kinds)})" if kinds else variant
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from samunet.cli.main import command
 from samunet.cli.options import (
     DEFAULT_PLANS_NAME,
+    add_box_relax,
     add_encoder,
     add_oracle_prompts,
     add_paths,
@@ -18,6 +19,7 @@ from samunet.cli.options import (
     paths_of,
 )
 from samunet.console import result
+from samunet.preprocessing.prompt_kinds import places_of
 from samunet.variants.registry import VARIANTS
 
 EPILOG = """examples:
@@ -44,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
                         help="also what nnU-Net has reached already: folders <trainer>__<plans>__<configuration> of models "
                              "that were trained on the same folds of all cases")
     add_oracle_prompts(parser)
+    add_box_relax(parser)
     parser.add_argument("--folds", nargs="+", metavar="N", default=["0", "1", "2", "3", "4"], help="default: 0 1 2 3 4")
     parser.add_argument("--shots", nargs="+", type=shots, metavar="K", default=[None],
                         help="numbers of labelled training cases, or all (default: all)")
@@ -83,13 +86,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from samunet.benchmark.report import command_of
     from samunet.cli.train import default_device
 
-    variants = options.variants or [name for name, known in VARIANTS.items() if options.oracle_prompts or not known.prompts]
+    told = places_of(options.oracle_prompts) if options.oracle_prompts else None
+    variants = options.variants or [name for name, known in VARIANTS.items() if not known.prompts or told in known.prompts]
     benchmark = Benchmark(
         dataset=options.dataset, variants=(*variants, *(f"nnunet_{name}" for name in options.nnunet)),
         folds=tuple(options.folds), shots=tuple(options.shots), draws=options.draws, encoder=options.encoder,
         plans_name=options.plans_name, device=options.device or default_device(), seed=options.seed,
         minutes_head=options.minutes_head, minutes_network=options.minutes_network, iterations=options.iterations,
-        oracle_prompts=options.oracle_prompts, shot_slices=options.shot_slices)
+        oracle_prompts=options.oracle_prompts, shot_slices=options.shot_slices, box_relax=options.box_relax)
     folder = run_benchmark(benchmark, paths_of(options), workers=options.workers, scheduler=options.scheduler,
                            reference=options.reference, nnunet_results=options.nnunet_results,
                            command=command_of(sys.argv[1:] if arguments is None else arguments))

@@ -112,6 +112,12 @@ def add_oracle_prompts(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def add_box_relax(parser: argparse.ArgumentParser) -> None:
+    """`--box_relax PERCENT`, as `options.box_relax`."""
+    parser.add_argument("--box_relax", type=float, metavar="PERCENT",
+                        help="move each side of an oracle's boxes outwards by so much of the box's extent (default: they are tight)")
+
+
 def add_shot_slices(parser: argparse.ArgumentParser) -> None:
     """`--shot_slices M`, as `options.shot_slices`."""
     parser.add_argument("--shot_slices", type=at_least_one, metavar="M",

@@ -12,6 +12,7 @@ from pathlib import Path
 from samunet.cli.main import command
 from samunet.cli.options import (
     DEFAULT_PLANS_NAME,
+    add_box_relax,
     add_encoder,
     add_oracle_prompts,
     add_paths,
@@ -29,6 +30,8 @@ EPILOG = """examples:
   samunet_train 4 autosam 0 --shots 5 --draw 1     five labelled cases
   samunet_train 4 cnn_head all --minutes 3         all cases, three minutes
   samunet_train 4 sam_zeroshot 0 --oracle_prompts  nothing is trained; a point for each slice and class, from the labels
+  samunet_train 4 3d_adapter_box 0 --oracle_prompts box3d --box_relax 10
+                                                   boxes around the labels, 10 % larger on each side
   samunet_train --list                             the variants"""
 
 
@@ -72,6 +75,7 @@ def parser() -> argparse.ArgumentParser:
                          help="points and boxes of the validation cases, for variants that answer prompts "
                               "(documentation/prompts.md)")
     add_oracle_prompts(prompts)
+    add_box_relax(parser)
     sitting = parser.add_mutually_exclusive_group()
     sitting.add_argument("--c", action="store_true", dest="must_continue",
                          help="continue a run; refuse if there is none of the same settings")
@@ -114,6 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prompts=options.prompts,
         oracle_prompts=options.oracle_prompts,
         shot_slices=options.shot_slices,
+        box_relax=options.box_relax,
     )
     paths = paths_of(options)
     if options.val:

@@ -15,7 +15,7 @@ from samunet.inference.nnunet_files import prediction_is_whole, write_companions
 from samunet.inference.predictor import predict_case
 from samunet.preprocessing.preprocess import prepare_case
 from samunet.preprocessing.prompts_file import PromptsFile, read_prompts
-from samunet.variants.registry import check_prompts
+from samunet.variants.registry import check_kinds, check_prompts
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,8 @@ def predict_folder(model: TrainedModel, images: Path, output: Path, settings: Pr
     """
     check_prompts(model.variant, settings.prompts is not None)
     prompts = read_prompts(settings.prompts, model.labels) if settings.prompts else None
+    if prompts:
+        check_kinds(model.variant, prompts.kinds, str(settings.prompts))
     cases = find_cases(model, images, output, settings)
     if prompts:
         prompts.require(case.name for case in cases)

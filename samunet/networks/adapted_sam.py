@@ -19,7 +19,11 @@ class AdaptedSam(nn.Module):
         self.encoder, self.decoder = encoder, decoder
 
     def forward(self, stacks: Tensor) -> Tensor:
-        batch, slices, alone = stacks.shape[:3]
+        embeddings = self.embeddings(stacks)
+        return self.decoder(embeddings.flatten(0, 1)).unflatten(0, embeddings.shape[:2]).transpose(1, 2)
+
+    def embeddings(self, stacks: Tensor) -> Tensor:
+        """Stacks of pictures -> embeddings (B, N, n * 256, H/16, W/16)."""
+        batch, _, alone = stacks.shape[:3]
         embeddings = self.encoder(stacks.transpose(1, 2).flatten(0, 1)).unflatten(0, (batch, alone))
-        side_by_side = embeddings.transpose(1, 2).flatten(2, 3)  # (B, N, n * 256, h, w)
-        return self.decoder(side_by_side.flatten(0, 1)).unflatten(0, (batch, slices)).transpose(1, 2)
+        return embeddings.transpose(1, 2).flatten(2, 3)

@@ -12,9 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from samunet.networks.fact import add_fact
 from samunet.networks.image_encoder import NORM_EPSILON, resized_positions
-
-BOTTLENECK = 384  # of an adapter in the published sizes, 768 to 1280 wide
-PUBLISHED_WIDTH = 768
+from samunet.planning.adapter_memory import adapter_channels
 
 
 class Adapter3d(nn.Module):
@@ -77,7 +75,7 @@ class AdaptedEncoder(nn.Module):
         plain: Any = copy.deepcopy(encoder).float()
         self.factors = add_fact(plain, rank, dropped)  # of all blocks, under one name of their own
         width = plain.pos_embed.shape[-1]
-        self.adapters = nn.ModuleList(BlockAdapters(width, bottleneck(width)) for _ in plain.blocks)
+        self.adapters = nn.ModuleList(BlockAdapters(width, adapter_channels(width)) for _ in plain.blocks)
         self.encoder, self.checkpointed = plain, checkpointed
 
     def forward(self, stacks: Tensor) -> Tensor:
@@ -91,8 +89,3 @@ class AdaptedEncoder(nn.Module):
                 tokens = adapters(block, tokens)
         embeddings = self.encoder.neck(tokens.flatten(0, 1).permute(0, 3, 1, 2))
         return embeddings.float().contiguous().unflatten(0, stacks.shape[:2])
-
-
-def bottleneck(width: int) -> int:
-    """Channels of the adapters of an encoder of `width` channels: 384, scaled with encoders narrower than 768."""
-    return min(BOTTLENECK, BOTTLENECK * width // PUBLISHED_WIDTH)

@@ -47,6 +47,10 @@ class FactProjection(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         if not self.training:
             return functional.linear(tokens, self.merged_weight(), self.bias)
+        return self.unmerged(tokens)
+
+    def unmerged(self, tokens: Tensor) -> Tensor:
+        """The same, increments computed for every token."""
         query, key, value = functional.linear(tokens, self.weight, self.bias).chunk(3, -1)
         low = self.factors.down(tokens)
         query = query + self.factors.up(self.dropout(self.query(low)))

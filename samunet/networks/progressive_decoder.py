@@ -48,11 +48,18 @@ class ProgressiveDecoder(nn.Module):
 
     def forward(self, embeddings: Tensor) -> Tensor:
         image = self.join(embeddings) + self.no_mask_embed.weight.view(1, -1, 1, 1)
+        return self.masks(image, image.new_zeros(len(image), 0, EMBEDDING_CHANNELS))
+
+    def masks(self, image: Tensor, prompts: Tensor) -> Tensor:
+        """Logits (B, K, 16 h, 16 w) of joined embeddings with their dense prompt (B, 256, h, w), and T prompt tokens (B, T, 256).
+
+        Picture b meets the tokens of b alone; segment-anything's own call would repeat every picture for every prompt.
+        """
         batch, channels, rows, columns = image.shape
         with torch.autocast(image.device.type, enabled=False):  # half of float32 cannot tell fine positions apart
             positions = self.positions((rows, columns))
         tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight]).expand(batch, -1, -1)
-        tokens, image = self.transformer(image, positions.expand(batch, -1, -1, -1), tokens)
+        tokens, image = self.transformer(image, positions.expand(batch, -1, -1, -1), torch.cat([tokens, prompts], 1))
         image = self.output_upscaling(image.transpose(1, 2).reshape(batch, channels, rows, columns))
         weights = [mlp(tokens[:, 1 + index]) for index, mlp in enumerate(self.output_hypernetworks_mlps)]
         return torch.einsum("bkc,bcyx->bkyx", torch.stack(weights, 1), image)

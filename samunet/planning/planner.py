@@ -14,6 +14,7 @@ from samunet.dataset.readers import choose_reader
 from samunet.errors import UserError
 from samunet.planning import cache_rules
 from samunet.planning import encoder_rules as rules
+from samunet.planning.adapter_memory import STACKS, AdapterNumbers, plan_stack_training
 from samunet.planning.encoder_spec import EMBEDDING_CHANNELS, EncoderSpec
 from samunet.planning.fingerprint import Fingerprint
 from samunet.planning.normalization_rules import MASKED_BELOW, masks_for, schemes_of
@@ -150,8 +151,10 @@ def plan_encoder(
     composition, composition_reason = rules.composition_for(
         dataset_plan.channel_names, dataset_plan.spacing_mm, dataset_plan.anisotropic, depth
     )
-    stack_depth, stack_reason = rules.stack_depth_for(depth)
+    wanted_depth, stack_reason = rules.stack_depth_for(depth)
     alone = 1 if composition == "rgb" else len(dataset_plan.channel_names)
+    numbers = AdapterNumbers(spec.size, input_size, max(tile), alone, fingerprint.label_channels)
+    stacks, stacks_reason = plan_stack_training(numbers, wanted_depth, memory_target_gb)
     memory = rules.head_memory(input_size, tile, EMBEDDING_CHANNELS * alone, fingerprint.label_channels)
     batch_size, batch_reason = rules.batch_size_for(memory, memory_target_gb)
     cache_bytes, cache_reason = cache_rules.cache_bytes_for(
@@ -163,24 +166,32 @@ def plan_encoder(
         tile_shape=tile,
         tile_step=rules.TILE_STEP,
         composition=composition,
-        stack_depth=stack_depth,
+        stack_depth=stacks.slices,
         batch_size=batch_size,
         cache_dtype=cache_dtype,
         cache_bytes=cache_bytes,
         head_iterations=rules.HEAD_ITERATIONS,
         view_pictures=view_pictures,
+        stacks=STACKS,
+        stacks_at_once=stacks.at_once,
+        checkpointed=stacks.checkpointed,
+        stack_bytes=stacks.total_bytes,
         reasons={
             "encoder": f"{spec.size}, input normalised as for the {spec.family} family",
             "input_size": input_reason,
             "tile_shape": tile_reason,
             "tile_step": f"neighbouring tiles overlap by {1 - rules.TILE_STEP:.0%} or more, as nnU-Net's windows do",
             "composition": composition_reason,
-            "stack_depth": stack_reason,
+            "stack_depth": stack_reason + (f"; fewer fit: {stacks_reason}" if stacks.slices < wanted_depth else ""),
             "batch_size": batch_reason,
             "cache_dtype": cache_rules.CACHE_DTYPES[cache_dtype],
             "cache_bytes": cache_reason,
             "head_iterations": f"{rules.HEAD_ITERATIONS} for every dataset: heads train within 3 minutes on 2 cores",
             "view_pictures": view_reason,
+            "stacks": f"{STACKS} for every dataset: what a processor takes through an encoder in seconds",
+            "stacks_at_once": stacks_reason,
+            "checkpointed": stacks_reason,
+            "stack_bytes": "counted for one process in float32, see planning/adapter_memory.py",
         },
     )
 

@@ -37,7 +37,9 @@ class EncoderPlan:
     `tile_shape` (rows, columns) is the in-plane window that is encoded at once; its longer side is scaled to
     `input_size` pixels and the shorter is zero-padded. `composition` is `neighbours` (slices z-1, z, z+1 as the three
     input channels), `repeat` (one slice three times) or `rgb` (the image's own three channels). `cache_dtype` is `float16`
-    or `int8`. `view_pictures` is how many pictures of augmented views may be encoded for one run.
+    or `int8`. `view_pictures` is how many pictures of augmented views may be encoded for one run. Of 3D adapters: how many
+    stacks of `stack_depth` slices a batch has, how many of them go through the network at once, whether each block is
+    computed twice, and the bytes that training is expected to take.
     """
 
     encoder: str
@@ -51,6 +53,10 @@ class EncoderPlan:
     cache_bytes: int
     head_iterations: int
     view_pictures: int = 0
+    stacks: int = 2
+    stacks_at_once: int = 2
+    checkpointed: bool = False
+    stack_bytes: int = 0
     reasons: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

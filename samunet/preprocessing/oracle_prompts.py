@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -11,7 +12,9 @@ from samunet.preprocessing.case_prompts import CasePrompts, LabelPrompts
 from samunet.preprocessing.prompt_kinds import POINTS
 
 
-def oracle_prompts(segmentation: np.ndarray, labels: LabelSpace, kind: str, seed: int, name: str) -> CasePrompts:
+def oracle_prompts(
+    segmentation: np.ndarray, labels: LabelSpace, kind: str, seed: int, name: str, box_relax: float = 0.0
+) -> CasePrompts:
     """Prompts of `kind` for every label or region of a case.
 
     Points are drawn among the object's voxels, for each slice and class apart, keyed by (seed, case, slice, class): the same
@@ -21,6 +24,7 @@ def oracle_prompts(segmentation: np.ndarray, labels: LabelSpace, kind: str, seed
         segmentation: label values int16 (Z, Y, X) on the plan's grid.
         kind: one of PROMPT_KINDS.
         name: the case's.
+        box_relax: percent of a box's extent by which each of its sides is moved outwards; a slice's box grows in its plane.
     """
     made: dict = {}
     for index, label in enumerate(labels.foreground):
@@ -33,8 +37,15 @@ def oracle_prompts(segmentation: np.ndarray, labels: LabelSpace, kind: str, seed
         else:
             parts = [(slice_, mask[slice_][None]) for slice_ in slices] if kind == "slice_box" else [(0, mask)] * bool(slices)
             boxes = [_tight(part) + [first, 0, 0] for first, part in parts]
-            made[label] = LabelPrompts(boxes=np.reshape(boxes, (-1, 2, 3)))
+            axes = (0, 1, 1) if kind == "slice_box" else (1, 1, 1)
+            made[label] = LabelPrompts(boxes=relaxed(np.reshape(boxes, (-1, 2, 3)), box_relax, axes, segmentation.shape))
     return made
+
+
+def relaxed(boxes: np.ndarray, percent: float, axes: Sequence[int], shape: Sequence[int]) -> np.ndarray:
+    """Boxes float64 (M, 2, 3) whose sides are `percent` of their own extent farther out, along `axes` that are 1, cut to `shape`."""
+    out = (boxes[:, 1] - boxes[:, 0]) * (percent / 100) * np.asarray(axes)
+    return np.clip(np.stack([boxes[:, 0] - out, boxes[:, 1] + out], 1), 0, shape)
 
 
 def _drawn(mask: np.ndarray, slice_: int, count: int, key: list[int]) -> np.ndarray:

@@ -10,3 +10,13 @@ PROMPT_KINDS = {
 }
 DEFAULT_KIND = "point"
 POINTS = {"point": 1, "points10": 10}
+
+
+def places_of(kind: str) -> str:
+    """What prompts of `kind` are: `points` or `boxes`."""
+    return "points" if kind in POINTS else "boxes"
+
+
+def oracle_told(kind: str, box_relax: float | None) -> str:
+    """An oracle as every table calls it: `box3d`, or `box3d relaxed 10 %`."""
+    return f"{kind} relaxed {box_relax:g} %" if box_relax else kind

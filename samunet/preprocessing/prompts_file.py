@@ -37,6 +37,12 @@ class PromptsFile:
     space: str
     cases: dict[str, dict[Label, LabelPrompts]]
 
+    @property
+    def kinds(self) -> set[str]:
+        """Which of `points` and `boxes` it holds."""
+        given = [prompts for case in self.cases.values() for prompts in case.values()]
+        return {name for name in ("points", "boxes") if any(len(getattr(prompts, name)) for prompts in given)}
+
     def require(self, names: Iterable[str]) -> None:
         """Refuse to go on where a case is not in the file: a forgotten case would look like an empty one.
 

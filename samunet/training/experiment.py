@@ -29,7 +29,7 @@ from samunet.training.checkpoints import start_from
 from samunet.training.run_folder import RunFolder
 from samunet.training.settings import Request, Settings
 from samunet.variants.base import TrainedVariant, Variant, VariantContext
-from samunet.variants.registry import entry, variant_class
+from samunet.variants.registry import check_kinds, entry, variant_class
 
 
 @dataclass(frozen=True)
@@ -151,6 +151,7 @@ def open_experiment(request: Request, paths: Paths) -> Experiment:
     arrays = ViewedArrays(preprocessed / request.plans_name / "arrays", plans.dataset, cases.slices)
     prompts = read_prompts(request.prompts, dataset.labels) if request.prompts else None
     if prompts:
+        check_kinds(request.variant, prompts.kinds, str(request.prompts))
         prompts.require(cases.val)
     device = chosen_device(request.device)
     encoder = None
@@ -215,6 +216,7 @@ def _settings(
         oracle_prompts=request.oracle_prompts,
         inner=request.inner,
         shot_slices=request.shot_slices,
+        box_relax=request.box_relax or None,
     )
 
 

@@ -37,7 +37,7 @@ class PictureStackAugmentation:
 
         Arguments:
             pictures: float32 (N, n, 3, S, S), as `EncoderInput` makes them: the tile in the upper left, 0 outside the image.
-            labels: int16 (N, rows, columns) on the tile's voxels.
+            labels: int16 (M, rows, columns) on the tile's voxels: of the N slices, and whatever else lies over them.
 
         Returns:
             pictures, 0 where nothing is known, and labels int64, background there.

@@ -35,14 +35,19 @@ class PictureStackBatches:
     def read(self, iteration: int) -> Batch:
         """Augmented stacks float32 (B, N, n, 3, S, S) and their label values (B, N, rows, columns)."""
         picks = self._sampler.picks(iteration)
-        made = [self._stack(pick, [self.seed, iteration, sample, 1]) for sample, pick in enumerate(picks)]
+        made = [self._stack(pick, self._random(iteration, sample))[1:] for sample, pick in enumerate(picks)]
         return Batch(iteration, [self._names[pick.case] for pick in picks], torch.stack([pictures for pictures, _ in made]),
                      torch.stack([labels for _, labels in made]))
 
-    def _stack(self, pick: Pick, key: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def _random(self, iteration: int, sample: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, iteration, sample, 1])
+
+    def _stack(
+        self, pick: Pick, random: np.random.Generator, beside: Sequence[np.ndarray] = ()
+    ) -> tuple[list[int], Tensor, Tensor]:
+        """The slices of one augmented stack, its pictures and its label values, `beside` (rows, columns) warped behind them."""
         source, labels = self._stacks[pick.case], self._labels[pick.case]
-        random = np.random.default_rng(key)
         first = first_slice(pick.plane, self._slices, source.depth, random)
         planes = planes_of(first, self._slices, source.depth)
-        segmentation = np.stack([labels.tile(plane, pick.tile) for plane in planes])
-        return self._augmentation(source.read([(first, pick.tile)])[0], torch.from_numpy(segmentation), random)
+        segmentation = np.stack([*(labels.tile(plane, pick.tile) for plane in planes), *beside])
+        return planes, *self._augmentation(source.read([(first, pick.tile)])[0], torch.from_numpy(segmentation), random)

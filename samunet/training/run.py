@@ -21,6 +21,7 @@ from samunet.errors import UserError
 from samunet.files import make_folder, write_json
 from samunet.inference.model_folder import TRAINED_BY
 from samunet.networks.processes import count, first_alone, from_first, rank
+from samunet.preprocessing.prompt_kinds import oracle_told
 from samunet.training.checkpoints import FINAL, LATEST, save_weights
 from samunet.training.experiment import Experiment, LazyCases, open_experiment
 from samunet.training.label_statistics import (
@@ -108,7 +109,7 @@ def validate_model(request: Request, paths: Paths, *, workers: int) -> None:
     run = stored_run(folder.final)
     if run is None:
         raise UserError("--val needs a finished run.", where=folder.final, found="none", mend="Train without --val first.")
-    for name in ("encoder_digest", "plan", "prompts", "oracle_prompts"):
+    for name in ("encoder_digest", "plan", "prompts", "oracle_prompts", "box_relax"):
         there, here = run["settings"].get(name), experiment.settings.to_json()[name]
         if there != here:
             raise UserError("A model must be validated with the encoder, the plans and the prompts of its run.",
@@ -240,5 +241,5 @@ def _validate(
 
 def _tell(experiment: Experiment, summary: dict[str, Any] | None) -> None:
     dice = "not validated" if summary is None else f"mean Dice {summary['foreground_mean']['Dice']:.4f}"
-    kind = experiment.settings.oracle_prompts
-    result(f"{experiment.folder.final}: {dice}" + (f" (oracle {kind})" if kind else ""))
+    kind, relaxed = experiment.settings.oracle_prompts, experiment.settings.box_relax
+    result(f"{experiment.folder.final}: {dice}" + (f" (oracle {oracle_told(kind, relaxed)})" if kind else ""))

@@ -67,15 +67,18 @@ class Pick:
 class Sampler:
     """Draws the picks of each batch.
 
-    The last third of a batch (at least one sample, nnU-Net's rule) is drawn from the foreground: a class that occurs in
+    The last `foreground_share` of a batch (at least one sample; a third by nnU-Net's rule) is drawn from the foreground: a class that occurs in
     the cases, a (case, slice) that holds it, a tile that holds it, each uniform. The others are a case, a slice, a tile,
     each uniform. With an ignore label, or where any case is annotated in part, slices and tiles without an annotated voxel are
     left out where others exist.
     """
 
-    def __init__(self, cases: Sequence[LabelSlices], labels: LabelSpace, batch_size: int, seed: int) -> None:
+    def __init__(
+        self, cases: Sequence[LabelSlices], labels: LabelSpace, batch_size: int, seed: int,
+        foreground_share: float = FOREGROUND_SHARE,
+    ) -> None:
         self.cases, self.labels, self.batch_size, self.seed = cases, labels, batch_size, seed
-        self.from_foreground = max(1, batch_size - round(batch_size * (1 - FOREGROUND_SHARE)))
+        self.from_foreground = max(1, batch_size - round(batch_size * (1 - foreground_share)))
         # (case, slice) pairs of each class that occurs at all
         pairs = [[(index, int(plane)) for index, case in enumerate(cases)
                   for plane in np.flatnonzero(case.presence[label].any(axis=1))] for label in range(len(labels.foreground))]

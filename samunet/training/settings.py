@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from samunet.errors import UserError, joined
-from samunet.variants.registry import VARIANTS, check_prompts
+from samunet.preprocessing.prompt_kinds import places_of
+from samunet.variants.registry import VARIANTS, check_kinds, check_prompts
 
 ITERATIONS_PER_EPOCH = 50
 """The interval at which a run logs and saves its state; the unit of --epochs."""
@@ -34,6 +36,7 @@ class Request:
         probabilities: whether validation also writes class probabilities.
         prompts: a prompts file for the validation cases; excludes `oracle_prompts`.
         oracle_prompts: the kind of prompts that validation takes from its own cases' labels; None takes none.
+        box_relax: percent of a box's extent by which each side of an oracle's boxes lies farther out; None, as 0, leaves them tight.
         inner: which inner fold of the run's own labelled cases is held out and validated on in place of the fold's validation
             cases (see `cases.cases_of`); None holds out none.
         validate: False leaves the fold's validation cases alone; not even their digests are read.
@@ -58,6 +61,7 @@ class Request:
     inner: int | None = None
     validate: bool = True
     shot_slices: int | None = None
+    box_relax: float | None = None
 
     def __post_init__(self) -> None:
         rules = [
@@ -73,6 +77,9 @@ class Request:
             (self.seed >= 0, "The seed must be 0 or more.", self.seed),
             (self.prompts is None or self.oracle_prompts is None, "Only one of a prompts file and oracle prompts may be given.",
              f"{self.prompts} and {self.oracle_prompts}"),
+            (self.box_relax is None or 0 <= self.box_relax < math.inf, "Boxes are relaxed by 0 percent or more.", self.box_relax),
+            (self.box_relax is None or (self.oracle_prompts is not None and places_of(self.oracle_prompts) == "boxes"),
+             "Boxes can be relaxed where an oracle tells boxes.", f"--box_relax with oracle prompts {self.oracle_prompts}"),
             (self.fold == "all" or self.fold.isdecimal(), "The fold must be a number or `all`.", self.fold),
         ]
         problems = [UserError(rule, where="command line", found=str(found)) for kept, rule, found in rules if not kept]
@@ -80,6 +87,8 @@ class Request:
             raise joined(problems)
         if self.variant in VARIANTS:  # nnU-Net's are jobs of the benchmark alone
             check_prompts(self.variant, self.prompts is not None or self.oracle_prompts is not None)
+            if self.oracle_prompts is not None:
+                check_kinds(self.variant, [places_of(self.oracle_prompts)], "--oracle_prompts")
 
 
 @dataclass(frozen=True)
@@ -97,6 +106,7 @@ class Settings:
         data: SHA-256 over names and arrays of the training and validation cases; of no validation cases where none are read.
         prompts: SHA-256 of the prompts file, or None.
         oracle_prompts: kind of the prompts that were taken from the validation cases' own labels; None: no oracle.
+        box_relax: percent by which those that are boxes were enlarged on each side; None: not at all.
         inner: number of the inner fold that was held out; None: none was.
         shot_slices: labelled slices that were used; None: all of the training cases.
     """
@@ -123,6 +133,7 @@ class Settings:
     oracle_prompts: str | None = None
     inner: int | None = None
     shot_slices: int | None = None
+    box_relax: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -7,11 +7,13 @@ import math
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.distributed._composable.replicate import replicate
+from torch.utils.checkpoint import checkpoint
 
 from samunet.console import progress
 from samunet.networks.processes import mine, rank, together, wait_for_all
@@ -49,7 +51,7 @@ class Optimization:
             group["lr"] = learning_rate
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, enabled=self.mixed):
-            outputs = self.variant.outputs(mine(inputs).to(self.device))
+            outputs = self._outputs(mine(inputs).to(self.device))
         loss = self.variant.loss(outputs, mine(segmentation).to(self.device))
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimizer)
@@ -57,6 +59,21 @@ class Optimization:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         return loss.item()
+
+    def _outputs(self, inputs: Inputs) -> Tensor | list[Tensor]:
+        """What the loss is taken of, of a whole batch, which is as large as it was asked for whatever memory holds.
+
+        Where fewer samples go through the network at once, each part's graph is dropped and made anew for its gradient, with the same
+        random draws. So the parts' gradients add up to that of the loss of the whole batch, whose Dice is no sum over samples, for
+        one more pass forward. Several processes have a part each already.
+        """
+        few = self.variant.at_once
+        if few is None or len(inputs) <= few or together():
+            return self.variant.outputs(inputs)
+        # The random state is kept of the devices of those arguments that are tensors, so one is given.
+        parts: list[Any] = [checkpoint(lambda part, _: self.variant.outputs(part), inputs[start : start + few], self.parameters[0],
+                                       use_reentrant=False) for start in range(0, len(inputs), few)]
+        return torch.cat(parts)
 
 
 def train(

@@ -21,16 +21,18 @@ from samunet.preprocessing.recent import Recent, RecentImages
 from samunet.preprocessing.views import view_name
 from samunet.training.augmentation import PatchAugmentation
 from samunet.training.batches import Batches, TileBatches
+from samunet.training.box_stack_batches import BoxStackBatches
 from samunet.training.experiment import Experiment, LazyCases
 from samunet.training.patch_batches import PairBatches, PatchBatches
 from samunet.training.picture_stack_augmentation import PictureStackAugmentation
 from samunet.training.picture_stack_batches import PictureStackBatches
 from samunet.training.prior_images import FOLDER as PRIORS
 from samunet.training.prior_images import PriorImages
-from samunet.training.sampling import LabelSlices, Sampler
+from samunet.training.sampling import FOREGROUND_SHARE, LabelSlices, Sampler
 from samunet.training.stack_augmentation import StackAugmentation
 from samunet.training.stack_batches import StackBatches
 from samunet.training.support import QueryBatches, gather_support
+from samunet.variants.adapter_3d_box import Adapter3dBoxVariant
 from samunet.variants.base import PatchVariant, PictureStackVariant, PictureVariant, StackVariant, TrainedVariant
 from samunet.variants.fewshot import FewshotVariant
 from samunet.variants.transport import MISPLACED_VOXELS, TransportVariant
@@ -81,10 +83,13 @@ def _tiles(experiment: Experiment, inputs: Mapping[str, CaseInputs]) -> TileBatc
 def _picture_stacks(
     experiment: Experiment, variant: PictureStackVariant, pictures: Mapping[str, CaseInputs]
 ) -> PictureStackBatches:
-    slices, sampler = _sampled(experiment, pictures)
+    asked = isinstance(variant, Adapter3dBoxVariant)
+    # A stack without a class has no box, and would teach nothing.
+    slices, sampler = _sampled(experiment, pictures, 1.0 if asked else FOREGROUND_SHARE)
     stacks = [CasePictureStacks(source, variant.stack_depth) for source in pictures.values()]
     augmentation = PictureStackAugmentation(experiment.section)
-    return PictureStackBatches(list(pictures), stacks, slices, sampler, variant.stack_depth, augmentation)
+    kept = list(pictures), stacks, slices, sampler, variant.stack_depth, augmentation
+    return BoxStackBatches(*kept, experiment.section) if asked else PictureStackBatches(*kept)
 
 
 def _stacks(
@@ -127,10 +132,12 @@ def _prompted(experiment: Experiment, variant: FewshotVariant, embeddings: Mappi
     return QueryBatches(TileBatches(names, list(embeddings.values()), slices, sampler), names, depths)
 
 
-def _sampled(experiment: Experiment, inputs: Mapping[str, CaseInputs]) -> tuple[list[LabelSlices], Sampler]:
+def _sampled(
+    experiment: Experiment, inputs: Mapping[str, CaseInputs], foreground_share: float = FOREGROUND_SHARE
+) -> tuple[list[LabelSlices], Sampler]:
     labels, settings = experiment.dataset.labels, experiment.settings
     slices = [LabelSlices.build(experiment.segmentation(name), source.frame, labels) for name, source in inputs.items()]
-    return slices, Sampler(slices, labels, settings.batch_size, settings.seed)
+    return slices, Sampler(slices, labels, settings.batch_size, settings.seed, foreground_share)
 
 
 def _patches(experiment: Experiment, variant: PatchVariant) -> PatchBatches:

@@ -56,7 +56,9 @@ def _prompted(name: str, experiment: Experiment) -> PreparedCase:
     arrays, kind = ArrayStore(experiment.arrays.folder), experiment.settings.oracle_prompts
     case = arrays.load(name)
     if kind is not None:
-        prompts = oracle_prompts(labels_of(arrays, name), experiment.dataset.labels, kind, experiment.settings.seed, name)
+        settings = experiment.settings
+        prompts = oracle_prompts(labels_of(arrays, name), experiment.dataset.labels, kind, settings.seed, name,
+                                 settings.box_relax or 0.0)
         return replace(case, prompts=prompts)
     if experiment.prompts is not None:
         return replace(case, prompts=experiment.prompts.on_grid(case.properties, experiment.plans.dataset))

@@ -8,18 +8,13 @@ from torch import Tensor, nn
 
 from samunet.networks.adapted_sam import AdaptedSam
 from samunet.networks.adapter_3d import AdaptedEncoder
-from samunet.networks.image_encoder import ImageEncoder
 from samunet.networks.progressive_decoder import ProgressiveDecoder
-from samunet.planning.encoder_spec import PATCH_SIZE
+from samunet.planning.adapter_memory import RANK
 from samunet.variants.base import PictureStackVariant, VariantContext
 from samunet.variants.losses import dice_and_cross_entropy
 from samunet.variants.partly_trained import PartlyTrained
 
-BATCH = 2  # stacks
 ITERATIONS = 600
-# Float32 values for each channel of a token that a block keeps for its gradient, and the bytes from which on they are not kept.
-KEPT_VALUES = 30
-KEPT_BYTES = 2 * 10**9
 
 
 class Adapter3dVariant(PartlyTrained, PictureStackVariant):
@@ -36,7 +31,8 @@ class Adapter3dVariant(PartlyTrained, PictureStackVariant):
     - Batches have 2 stacks, not 24, and a run has hundreds of iterations, not tens of thousands. So the warm-up is the first
       twentieth, not 250 iterations, and the published rate of 8e-4 falls with the house's power of 0.9, not 7 in a run that is
       stopped after three quarters: of two made stacks that are learned in 50 iterations, power 7 learned a third (loss 0.03
-      and 0.59, from 0.87). Gradients are clipped as in all variants, and not accumulated over batches.
+      and 0.59, from 0.87). Gradients are clipped as in all variants.
+    - Where memory asks for it, stacks go through the network one after the other, to the gradient of the whole batch.
     - Dice is taken over foreground and without squares, as in all variants, on the tile's voxels.
     - Votes are averaged as logits, not as probabilities. Those of the authors' padded stacks beyond the ends are left out.
     """
@@ -44,13 +40,13 @@ class Adapter3dVariant(PartlyTrained, PictureStackVariant):
     learning_rate: ClassVar[float] = 8e-4
     weight_decay: ClassVar[float] = 0.1
     warmup_share: ClassVar[float] = 0.05
-    rank: ClassVar[int] = 32
+    rank: ClassVar[int] = RANK
     dropped: ClassVar[float] = 0.1
     dice_share: ClassVar[float] = 0.8
 
     @classmethod
     def batch_size(cls, context: VariantContext) -> int:
-        return BATCH
+        return context.encoder_plan.stacks
 
     @classmethod
     def iterations(cls, context: VariantContext) -> int:
@@ -59,20 +55,14 @@ class Adapter3dVariant(PartlyTrained, PictureStackVariant):
     def build_network(self) -> nn.Module:
         context = self.context
         assert context.encoder is not None
-        plain = context.encoder.module
-        encoder = AdaptedEncoder(plain, self.rank, self.dropped, checkpointed=_kept_bytes(plain, context) > KEPT_BYTES)
+        encoder = AdaptedEncoder(context.encoder.module, self.rank, self.dropped,
+                                 checkpointed=context.encoder_plan.checkpointed)
         return AdaptedSam(encoder, ProgressiveDecoder(context.embedding_channels, self.labels.channels, context.sam_state))
+
+    @property
+    def at_once(self) -> int:
+        return self.context.encoder_plan.stacks_at_once
 
     def loss(self, outputs: Tensor | list[Tensor], segmentation: Tensor) -> Tensor:
         assert isinstance(outputs, Tensor)
         return dice_and_cross_entropy(outputs, segmentation, self.labels, self.dice_share)
-
-
-def _kept_bytes(encoder: nn.Module, context: VariantContext) -> int:
-    """What the blocks of `encoder` would keep of a batch for its gradient, about; 0 where there are none."""
-    if not isinstance(encoder, ImageEncoder):
-        return 0
-    plan = context.encoder_plan
-    pictures = BATCH * plan.stack_depth * plan.channels_alone(context.dataset_plan)
-    tokens = pictures * (plan.input_size // PATCH_SIZE) ** 2
-    return 4 * KEPT_VALUES * tokens * encoder.pos_embed.shape[-1] * len(encoder.blocks)

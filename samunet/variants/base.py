@@ -127,6 +127,11 @@ class TrainedVariant(Variant):
         return 1
 
     @property
+    def at_once(self) -> int | None:
+        """Samples of a batch that go through the network together, where memory asks for fewer than all; see the trainer."""
+        return None
+
+    @property
     def equal_votes(self) -> bool:
         """Whether prediction takes a stack at each slice and their plain mean; see `inference.sliding_window`."""
         return False

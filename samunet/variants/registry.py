@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -17,13 +18,13 @@ class VariantEntry:
     """`target` is "module:Class"; `needs` is what the variant reads: `embeddings`, `stacks`, `pictures`,
     `picture_stacks`, `patches` or `arrays`.
 
-    `prompts` is whether it answers prompts, and does nothing without any.
+    `prompts` are the kinds of prompts that it answers, and does nothing without: `points`, `boxes`.
     """
 
     target: str
     help: str
     needs: str
-    prompts: bool = False
+    prompts: tuple[str, ...] = ()
 
     @property
     def needs_encoder(self) -> bool:
@@ -60,12 +61,16 @@ VARIANTS = {
     "3d_adapter": VariantEntry("samunet.variants.adapter_3d:Adapter3dVariant",
                                "MA-SAM: adapters that see neighbouring slices in the frozen encoder, and SAM's decoder",
                                "picture_stacks"),
+    "3d_adapter_box": VariantEntry("samunet.variants.adapter_3d_box:Adapter3dBoxVariant",
+                                   "3d_adapter asked by a 3D box for each class or object", "picture_stacks",
+                                   prompts=("boxes",)),
     "unet": VariantEntry("samunet.variants.unet:UnetVariant",
                          "nnU-Net's plain 2D U-Net from scratch, without SAM", "patches"),
     "unet_simclr": VariantEntry("samunet.variants.unet_simclr:UnetSimclrVariant",
                                 "the same, its encoder first trained by SimCLR on unlabelled images", "patches"),
     "sam_zeroshot": VariantEntry("samunet.variants.sam_zeroshot:SamZeroshotVariant",
-                                 "SAM's own decoder, nothing trained, asked by points or boxes", "embeddings", prompts=True),
+                                 "SAM's own decoder, nothing trained, asked by points or boxes", "embeddings",
+                                 prompts=("points", "boxes")),
     "label_prior": VariantEntry("samunet.variants.label_prior:LabelPriorVariant",
                                 "mean of the training labels; never looks at the image", "arrays"),
     "atlas": VariantEntry("samunet.variants.atlas:AtlasVariant",
@@ -101,6 +106,18 @@ def check_prompts(name: str, given: bool) -> None:
         takers = ", ".join(known for known, each in VARIANTS.items() if each.prompts)
         raise UserError("Prompts must be given to a variant that answers them.", where="command line", found=name,
                         mend=f"Leave them out, or choose one of: {takers}.")
+
+
+def check_kinds(name: str, kinds: Iterable[str], where: str) -> None:
+    """Refuse prompts (`points`, `boxes`) that a variant which answers prompts does not answer.
+
+    Raises:
+        UserError: tells those that it answers.
+    """
+    others = sorted(set(kinds) - set(entry(name).prompts))
+    if others:
+        raise UserError(f"{name} answers {' and '.join(entry(name).prompts)} alone.", where=where, found=", ".join(others),
+                        mend="Leave the others out, or choose a variant that answers them: see samunet_train --list.")
 
 
 def variant_class(name: str) -> type[Variant]:

@@ -42,6 +42,15 @@ def test_a_name_is_marked_by_what_the_runs_did() -> None:
     assert marked("sam_zeroshot", [{"settings": {"oracle_prompts": "point"}}] * 2) == "sam_zeroshot (oracle point)"
     assert marked("sam_zeroshot", [{"settings": {"oracle_prompts": None}}, {"settings": {}}]) == "sam_zeroshot"
     assert marked("sam_zeroshot", []) == "sam_zeroshot"
+    relaxed = {"settings": {"oracle_prompts": "box3d", "box_relax": 10.0}}
+    assert marked("3d_adapter_box", [relaxed]) == "3d_adapter_box (oracle box3d relaxed 10 %)"
+    assert marked("3d_adapter_box", [{"settings": {"oracle_prompts": "box3d", "box_relax": None}}]) == "3d_adapter_box (oracle box3d)"
+
+
+def test_points_are_refused_by_those_that_answer_boxes_alone(paths: Paths) -> None:
+    asked = Benchmark("5", ("3d_adapter_box",), ("0",), (None,), 1, "untrained", "tiny", "cpu", oracle_prompts="point")
+    with pytest.raises(UserError, match="answers boxes alone"):
+        run_benchmark(asked, paths, workers=None, scheduler=None, reference=None, command="")
 
 
 def test_only_variants_that_answer_prompts_are_told() -> None:
@@ -58,7 +67,8 @@ def test_without_an_oracle_they_are_refused_before_anything_runs(paths: Paths) -
 
 @pytest.mark.parametrize(("flags", "expected"), [
     ([], [name for name, known in VARIANTS.items() if not known.prompts]),
-    (["--oracle_prompts", "points10"], list(VARIANTS)),
+    (["--oracle_prompts", "points10"], [name for name in VARIANTS if name != "3d_adapter_box"]),
+    (["--oracle_prompts", "box3d"], list(VARIANTS)),
     (["--variants", "probe"], ["probe"]),
 ])
 def test_every_variant_means_those_that_can_be_asked(monkeypatch, tmp_path: Path, flags, expected) -> None:
@@ -67,4 +77,4 @@ def test_every_variant_means_those_that_can_be_asked(monkeypatch, tmp_path: Path
                         lambda benchmark, *_, **__: asked.append(benchmark) or tmp_path)
     folders = [word for name in ("--raw", "--preprocessed", "--results") for word in (name, str(tmp_path))]
     assert command.main(["-d", "5", *flags, *folders]) == 0
-    assert list(asked[0].variants) == expected and asked[0].oracle_prompts == (flags[1] if "points10" in flags else None)
+    assert list(asked[0].variants) == expected and asked[0].oracle_prompts == (flags[1] if "--oracle_prompts" in flags else None)

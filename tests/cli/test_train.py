@@ -83,12 +83,25 @@ def test_prompts_come_from_the_labels_or_a_file(asked, flags, kind, file) -> Non
     assert (request.oracle_prompts, request.prompts) == (kind, file)
 
 
+@pytest.mark.parametrize(("flags", "fault"), [
+    (["--oracle_prompts", "box3d", "--box_relax", "-1"], "0 percent or more"),
+    (["--oracle_prompts", "box3d", "--box_relax", "inf"], "0 percent or more"),
+    (["--prompts", "boxes.json", "--box_relax", "5"], "where an oracle tells boxes"),
+    (["--oracle_prompts", "point", "--box_relax", "5"], "where an oracle tells boxes"),
+])
+def test_boxes_are_relaxed_where_an_oracle_tells_them(asked, capsys, flags, fault) -> None:
+    assert train.main(["27", "sam_zeroshot", "0", "--oracle_prompts", "box3d", "--box_relax", "5"]) == 0
+    assert asked.pop()[1].box_relax == 5.0
+    assert train.main(["27", "sam_zeroshot", "0", *flags]) == 2
+    assert fault in capsys.readouterr().err and asked == []
+
+
 def test_a_variant_that_answers_prompts_needs_some(asked, capsys) -> None:
     assert train.main(["27", "sam_zeroshot", "0"]) == 2
     told = capsys.readouterr().err
     assert "--prompts" in told and "--oracle_prompts" in told
     assert train.main(["27", "label_prior", "0", "--oracle_prompts"]) == 2
-    assert "one of: sam_zeroshot" in capsys.readouterr().err and asked == []
+    assert "one of: 3d_adapter_box, sam_zeroshot" in capsys.readouterr().err and asked == []
 
 
 @pytest.mark.parametrize("flags", [["--epochs", "1", "--minutes", "2"], ["--c", "--val"], ["--iterations", "many"],

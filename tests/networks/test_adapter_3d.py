@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from samunet.networks.adapter_3d import AdaptedEncoder, Adapter3d, bottleneck
+from samunet.networks.adapter_3d import AdaptedEncoder, Adapter3d
 from samunet.networks.image_encoder import ImageEncoder
 from samunet.networks.progressive_decoder import ProgressiveDecoder
 from samunet.networks.sam import EncoderSize, build_image_encoder
+from samunet.planning.adapter_memory import adapter_channels, trained_values
 
 # 64 px are 4 x 4 tokens: block 0 has windows of 3, which hang over the edge, block 1 attends globally.
 SMALL = EncoderSize(24, 2, 3, 3, (1,), 64)
@@ -129,9 +130,10 @@ def test_trained_parameters_are_the_published_ones(size: str) -> None:
     fact = sum(trained.values()) - adapters
     heads = sum(parameter.numel() for parameter in decoder.parameters() if parameter.requires_grad)
     # The head that rates masks has no loss there, and is not here.
+    assert trained_values(size, 13) == adapters + fact + heads
     found = adapters / 1e6, fact / 1e6, (heads + IOU_HEAD) / 1e6, (adapters + fact + heads) / 1e6
     assert found == pytest.approx(PUBLISHED[size], rel=0.01)
 
 
 def test_adapters_are_as_narrow_as_the_encoder() -> None:
-    assert [bottleneck(width) for width in (192, 384, 768, 1024, 1280)] == [96, 192, 384, 384, 384]
+    assert [adapter_channels(width) for width in (192, 384, 768, 1024, 1280)] == [96, 192, 384, 384, 384]

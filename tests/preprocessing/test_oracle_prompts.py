@@ -31,6 +31,18 @@ def test_boxes_are_tight(segmentation) -> None:
     assert len(found[1].points) == 0
 
 
+def test_relaxed_boxes_are_larger_by_their_own_extent_and_end_with_the_image(segmentation) -> None:
+    # 2 x 5 x 7 voxels: 10 % are 0.2, 0.5 and 0.7 on each side, columns ending at 9. Half of a voxel is 0.5 everywhere.
+    found = oracle_prompts(segmentation, LABELS, "box3d", 0, "x", 10.0)
+    np.testing.assert_allclose(found[1].boxes, [[[0.8, 1.5, 0.3], [3.2, 7.5, 8.7]]])
+    found = oracle_prompts(segmentation, LABELS, "box3d", 0, "x", 50.0)
+    np.testing.assert_allclose(found[1].boxes, [[[0.0, 0.0, 0.0], [4.0, 8.0, 9.0]]])
+    np.testing.assert_allclose(found[2].boxes, [[[1.5, 4.5, 1.5], [3.5, 6.5, 3.5]]])
+    # A slice's box stays on its slice: rows 2 to 4, columns 3 to 7.
+    found = oracle_prompts(segmentation, LABELS, "slice_box", 0, "x", 10.0)
+    np.testing.assert_allclose(found[1].boxes[0], [[1, 1.7, 2.5], [2, 5.3, 8.5]])
+
+
 @pytest.mark.parametrize(("kind", "counts"), [("point", [0, 1, 1, 0]), ("points10", [0, 10, 10, 0])])
 def test_points_lie_on_different_voxels_of_their_object(segmentation, kind, counts) -> None:
     points = oracle_prompts(segmentation, LABELS, kind, 0, "x")[1].points

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from samunet.dataset.labels import LabelSpace
 from samunet.networks.checkpoints import Encoder, load_encoder
 from samunet.planning.plans import DatasetPlan, EncoderPlan
+from samunet.training.trainer import Optimization
 from samunet.variants.adapter_3d import Adapter3dVariant
 from samunet.variants.base import VariantContext
 from samunet.variants.losses import dice_and_cross_entropy
@@ -30,6 +32,12 @@ def adapter(encoder: Encoder, seed: int = 0, trained: bool = True) -> Adapter3dV
     """A variant to train, or, as where a trained model is loaded, one that does not know SAM's decoder."""
     torch.manual_seed(seed)
     return Adapter3dVariant(VariantContext(LABELS, DATASET, SECTION, encoder.sam_state if trained else {}, encoder))
+
+
+class WithoutDropout(Adapter3dVariant):
+    """Draws of parts are others than those of a whole batch."""
+
+    dropped = 0.0
 
 
 def made() -> tuple[Tensor, Tensor]:
@@ -125,9 +133,52 @@ def test_what_was_trained_is_restored_beside_the_encoder(encoder: Encoder) -> No
         assert torch.equal(loaded.logits(pictures), trained.logits(pictures))
 
 
-def test_large_encoders_are_checkpointed_and_mini_is_not(encoder: Encoder) -> None:
-    assert not adapter(encoder).network.encoder.checkpointed
-    wide = EncoderPlan("mini-3", 1024, (64, 48), 0.5, "repeat", 5, 4, "float16", 0, 1)
-    context = VariantContext(LABELS, DATASET, wide, encoder.sam_state, encoder)
-    # 10 slices of 4096 tokens of 192 values, 30 of which 12 blocks keep, in 4 bytes: 11 GB.
-    assert Adapter3dVariant(context).network.encoder.checkpointed
+def test_the_plan_says_how_many_stacks_go_through_and_whether_blocks_are_computed_twice(encoder: Encoder) -> None:
+    plain = adapter(encoder)
+    assert (plain.at_once, plain.batch_size(plain.context), plain.network.encoder.checkpointed) == (2, 2, False)
+    planned = replace(SECTION, stacks=4, stacks_at_once=1, checkpointed=True)
+    changed = Adapter3dVariant(VariantContext(LABELS, DATASET, planned, encoder.sam_state, encoder))
+    assert (changed.at_once, changed.batch_size(changed.context), changed.network.encoder.checkpointed) == (1, 4, True)
+
+
+@pytest.mark.parametrize("checkpointed", [False, True])
+def test_one_stack_after_the_other_gives_the_update_of_both_together(encoder: Encoder, checkpointed: bool) -> None:
+    pictures, segmentation = made()
+    segmentation[1, :, :, :] *= 0  # Dice is no sum over stacks: one without a class weighs in the other's
+    after = []
+    for at_once in (2, 1):
+        torch.manual_seed(0)
+        section = replace(SECTION, stacks_at_once=at_once, checkpointed=checkpointed and at_once == 1)
+        variant = WithoutDropout(VariantContext(LABELS, DATASET, section, encoder.sam_state, encoder))
+        torch.nn.init.normal_(variant.network.encoder.factors.up.weight, std=0.1)
+        optimization = Optimization(variant, torch.device("cpu"))
+        loss = optimization.step(pictures, segmentation, 1e-3)
+        after.append((loss, {name: each.grad for name, each in variant.network.named_parameters() if each.requires_grad}))
+    (loss, gradients), (loss_of_parts, gradients_of_parts) = after
+    assert loss_of_parts == pytest.approx(loss, abs=1e-5)
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(gradients_of_parts[name], gradient, rtol=1e-4, atol=1e-5)
+    assert max(float(gradient.abs().max()) for gradient in gradients.values()) > 1e-3
+
+
+def test_parts_draw_the_same_when_they_are_computed_again(encoder: Encoder) -> None:
+    """The gradient is that of the loss that was told: a step against it, with the same draws, makes the loss smaller as told."""
+    pictures, segmentation = made()
+    torch.manual_seed(0)
+    variant = Adapter3dVariant(VariantContext(LABELS, DATASET, replace(SECTION, stacks_at_once=1), encoder.sam_state, encoder))
+    weight = variant.network.encoder.factors.up.weight
+    torch.nn.init.normal_(weight, std=0.3)
+    optimization, losses = Optimization(variant, torch.device("cpu")), []
+    for moved in (0.0, 1e-3, -1e-3):
+        start = weight.detach().clone()
+        with torch.no_grad():
+            weight[0, 0] += moved
+        torch.manual_seed(5)
+        loss = variant.loss(optimization._outputs(pictures), segmentation)
+        losses.append(loss.item())
+        if moved == 0.0:
+            loss.backward()
+        with torch.no_grad():
+            weight.copy_(start)
+    slope = (losses[1] - losses[2]) / 2e-3
+    assert float(weight.grad[0, 0]) == pytest.approx(slope, rel=0.05, abs=1e-4)

@@ -15,14 +15,14 @@ from samunet.variants.base import (
     StackVariant,
 )
 from samunet.variants.prompted import PromptedVariant
-from samunet.variants.registry import VARIANTS, check_prompts, entry, variant_class
+from samunet.variants.registry import VARIANTS, check_kinds, check_prompts, entry, variant_class
 
 
 @pytest.mark.parametrize("name", sorted(VARIANTS))
 def test_every_entry_leads_to_a_variant_that_reads_what_it_says(name: str) -> None:
     kinds = {"arrays": Comparator, "embeddings": EmbeddingVariant, "stacks": StackVariant, "pictures": PictureVariant,
              "picture_stacks": PictureStackVariant, "patches": PatchVariant}
-    assert issubclass(variant_class(name), PromptedVariant if entry(name).prompts else kinds[entry(name).needs])
+    assert issubclass(variant_class(name), PromptedVariant if name == "sam_zeroshot" else kinds[entry(name).needs])
     assert entry(name).help
 
 
@@ -36,10 +36,14 @@ def test_unknown_name_lists_the_known_ones() -> None:
 def test_prompts_and_the_variants_that_answer_them_belong_together() -> None:
     check_prompts("sam_zeroshot", True)
     check_prompts("cnn_head", False)
+    check_kinds("sam_zeroshot", ["points", "boxes"], "here")
+    check_kinds("3d_adapter_box", ["boxes"], "here")
     with pytest.raises(UserError, match="(?s)needs some.*--prompts.*--oracle_prompts"):
         check_prompts("sam_zeroshot", False)
-    with pytest.raises(UserError, match="(?s)cnn_head.*one of: sam_zeroshot"):
+    with pytest.raises(UserError, match="(?s)cnn_head.*one of: 3d_adapter_box, sam_zeroshot"):
         check_prompts("cnn_head", True)
+    with pytest.raises(UserError, match="(?s)3d_adapter_box answers boxes alone.*here.*points"):
+        check_kinds("3d_adapter_box", {"points", "boxes"}, "here")
 
 
 def test_registry_imports_no_torch() -> None:

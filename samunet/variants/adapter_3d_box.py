@@ -1,0 +1,72 @@
+"""`3d_adapter_box`: SAM that sees neighbouring slices and is asked by a 3D box for each class or instance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from samunet.errors import UserError
+from samunet.networks.adapter_3d import AdaptedEncoder
+from samunet.networks.box_decoder import BoxDecoder
+from samunet.networks.boxed_sam import BoxedSam
+from samunet.networks.checkpoints import Encoder
+from samunet.planning.plans import Plans
+from samunet.preprocessing.box_stacks import BoxStacks, CaseBoxStacks
+from samunet.preprocessing.case import PreparedCase
+from samunet.preprocessing.case_inputs import CaseInputs
+from samunet.preprocessing.case_picture_stacks import CasePictureStacks
+from samunet.variants.adapter_3d import Adapter3dVariant
+from samunet.variants.base import tile_logits
+from samunet.variants.prompted import ABSENT
+from samunet.variants.registry import HOW_TO_PROMPT
+
+
+class Adapter3dBoxVariant(Adapter3dVariant):
+    """MA-SAM with a tight 3D box (Chen et al., arXiv 2309.08842; Medical Image Analysis 98, 103310).
+
+    The network of `3d_adapter`, and the same training; every slice that a 3D box reaches is asked with the same box, each slice
+    alone. What it answers prompts with at prediction, it learns from boxes around the training cases' own labels; see
+    `training.box_stack_batches`. Deviations, beside those of `3d_adapter` and `networks.box_decoder`:
+
+    - The paper has one class with one box a volume. Here every box, of several classes or several objects of a class, is a pass of
+      the decoder of its own, with a mask for what it asks for and one for the rest. A class is the maximum over its boxes, and
+      classes compete by probability, as in `sam_zeroshot`: the background has logit 0. The loss is of the competing
+      classes, which for one class is the paper's.
+    - Outside its boxes' slices a class is absent. In their slices a mask may leave its box.
+    - Boxes are moved at random in training; the paper's are tight. All of the stack's augmentation is kept, and boxes are told
+      anew from the warped labels, where the paper leaves out what shears, scales and shifts, and turns the box.
+    """
+
+    def build_network(self) -> nn.Module:
+        context = self.context
+        assert context.encoder is not None
+        encoder = AdaptedEncoder(context.encoder.module, self.rank, self.dropped,
+                                 checkpointed=context.encoder_plan.checkpointed)
+        ellipse = context.encoder.spec.size == "mini"  # whose decoder was trained so
+        return BoxedSam(encoder, BoxDecoder(context.embedding_channels, context.sam_state, ellipse=ellipse), ABSENT)
+
+    def inputs_of(
+        self, case: PreparedCase, plans: Plans, encoder: Encoder | None, mirror: Sequence[int] = (), step: float | None = None,
+        cached: CaseInputs | None = None,
+    ) -> CaseInputs:
+        if case.prompts is None:
+            raise UserError("A variant that answers prompts needs some.", where=case.properties.name, mend=HOW_TO_PROMPT)
+        stacks = super().inputs_of(case, plans, encoder, mirror, step, cached)
+        assert isinstance(stacks, CasePictureStacks)
+        return CaseBoxStacks(stacks, case.prompts, self.labels, self.context.encoder_plan, mirror)
+
+    def logits(self, inputs: BoxStacks) -> Tensor:  # type: ignore[override]
+        """Logits (B, K, N, rows, columns) on the voxels of the plan's tile, of the background 0."""
+        square = self.network(inputs.pictures, inputs.boxes)
+        masks = tile_logits(square.flatten(0, 1), self.context.encoder_plan).unflatten(0, square.shape[:2])
+        classes = [self._joined(masks, inputs.channels == channel) for channel in range(self.labels.channels)]
+        if not self.labels.has_regions:
+            classes[0] = torch.zeros_like(classes[0])
+        return torch.stack(classes, 1)
+
+    @staticmethod
+    def _joined(masks: Tensor, of_class: Tensor) -> Tensor:
+        """Logits (B, N, rows, columns) of one class: the maximum over its boxes, ABSENT without any."""
+        return torch.where(of_class[:, :, None, None, None], masks, ABSENT).amax(1)
