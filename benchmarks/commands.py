@@ -13,6 +13,8 @@ from samunet.files import read_json, write_json
 from samunet.networks.checkpoints import encoder_spec
 from samunet.planning.encoder_spec import DEFAULT_ENCODER
 
+ONE_WORKER = ("-np", "1")  # cases here are so small that starting processes would cost more
+
 
 def work_in(work: Path) -> None:
     """Set this process' folders of raw data, preprocessed data and results below `work`."""
@@ -28,13 +30,13 @@ def call(command: str, *arguments: str | Path) -> None:
 
 def plan(dataset: str, plans_name: str, *preprocess: str, **changes: Any) -> None:
     """Plan and preprocess under `plans_name`; `changes` are of the encoder's section, edited as documentation/plans.md says."""
-    call("plan_experiment", "-d", dataset, "-plans_name", plans_name)
+    call("plan_experiment", "-d", dataset, "-plans_name", plans_name, *ONE_WORKER)
     paths = resolve_paths()
     path = paths.preprocessed / find_dataset(paths.raw, dataset).name / f"{plans_name}.json"
     content = read_json(path)
     content["encoders"][encoder_spec(DEFAULT_ENCODER).id].update(changes)
     write_json(path, content)
-    call("preprocess", "-d", dataset, "-plans_name", plans_name, *preprocess)
+    call("preprocess", "-d", dataset, "-plans_name", plans_name, *ONE_WORKER, *preprocess)
 
 
 def trained(dataset: str, variant: str, fold: str, plans_name: str, *flags: str) -> Path:
@@ -42,7 +44,7 @@ def trained(dataset: str, variant: str, fold: str, plans_name: str, *flags: str)
     paths = resolve_paths()
     model = f"{variant}__{plans_name}__{encoder_spec(DEFAULT_ENCODER).id}"
     folder = paths.results / find_dataset(paths.raw, dataset).name / model / f"fold_{fold}"
-    call("train", dataset, variant, fold, "-p", plans_name, *flags, *(["--c"] if folder.exists() else []))
+    call("train", dataset, variant, fold, "-p", plans_name, *ONE_WORKER, *flags, *(["--c"] if folder.exists() else []))
     return folder
 
 
