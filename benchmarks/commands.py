@@ -8,10 +8,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from samunet.cli.train import main as train
 from samunet.dataset.paths import find_dataset, resolve_paths
 from samunet.files import read_json, write_json
 from samunet.networks.checkpoints import encoder_spec
 from samunet.planning.encoder_spec import DEFAULT_ENCODER
+from samunet.planning.shots import draw_folder
 
 ONE_WORKER = ("-np", "1")  # cases here are so small that starting processes would cost more
 
@@ -39,12 +41,15 @@ def plan(dataset: str, plans_name: str, *preprocess: str, **changes: Any) -> Non
     call("preprocess", "-d", dataset, "-plans_name", plans_name, *ONE_WORKER, *preprocess)
 
 
-def trained(dataset: str, variant: str, fold: str, plans_name: str, *flags: str) -> Path:
-    """`samunet_train`, unless a finished run of the same settings is there; the folder of its fold."""
+def trained(dataset: str, variant: str, fold: str, plans_name: str, *flags: str, shots: int | None = None) -> Path:
+    """`samunet_train`, unless a finished run of the same settings is there; the folder of its fold. Of `shots`, draw 0."""
     paths = resolve_paths()
     model = f"{variant}__{plans_name}__{encoder_spec(DEFAULT_ENCODER).id}"
-    folder = paths.results / find_dataset(paths.raw, dataset).name / model / f"fold_{fold}"
-    call("train", dataset, variant, fold, "-p", plans_name, *ONE_WORKER, *flags, *(["--c"] if folder.exists() else []))
+    folder = paths.results / find_dataset(paths.raw, dataset).name / model / draw_folder(shots, 0, None) / f"fold_{fold}"
+    asked = [dataset, variant, fold, "-p", plans_name, *ONE_WORKER, *flags, *([] if shots is None else ["--shots", str(shots)])]
+    # --c keeps a finished run of the same settings; where there is none, train.
+    if not folder.exists() or train([*asked, "--c"]):
+        call("train", *asked)
     return folder
 
 
