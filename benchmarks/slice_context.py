@@ -59,8 +59,10 @@ def main() -> None:
                                       "met": met({method: row["dice"] for method, row in rows.items()})})
 
 
-def met(dice: dict[str, float]) -> bool:
-    """Whether `3d_adapter` reaches NEEDED and all others stay below LIMIT."""
+def met(dice: dict[str, float]) -> bool | None:
+    """Whether `3d_adapter` reaches NEEDED and all others stay below LIMIT; None where methods were left out."""
+    if dice.keys() != METHODS.keys():
+        return None
     return all(value >= NEEDED if method == "3d_adapter" else value < LIMIT for method, value in dice.items())
 
 

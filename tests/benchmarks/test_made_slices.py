@@ -29,3 +29,10 @@ def test_nearer_slices_say_nothing_of_a_label(script: Callable[[str], ModuleType
                     counts[label - 1, bright] += ((seen > 100) == bright)[told == label].sum()
     for counts in together.values():  # about 900 discs of each label: the deviation of a share is 0.017
         assert (counts[:, 1] / counts.sum(1)).tolist() == pytest.approx([0.5, 0.5], abs=0.05)
+
+
+def test_the_rule(script: Callable[[str], ModuleType]) -> None:
+    met = script("slice_context").met
+    dice = {"3d_adapter": 0.9, "3d_adapter_alone": 0.59, "lora": 0.5, "cnn_head": 0.5}
+    assert met(dice) is True and met({**dice, "3d_adapter": 0.89}) is False and met({**dice, "lora": 0.6}) is False
+    assert met({"3d_adapter": 0.95}) is None
