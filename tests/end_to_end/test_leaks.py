@@ -1,0 +1,132 @@
+"""No label outside the draw reaches anything: spoiled, then deleted before planning, it changes no byte of any variant."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+from safetensors.torch import save_file
+
+from samunet.dataset.dataset import load_dataset
+from samunet.networks.sam import EncoderSize, build_image_encoder, build_mask_decoder, build_prompt_encoder
+from samunet.planning.shots import draw_shots
+from samunet.variants.registry import VARIANTS
+
+CASES, SHOTS, DRAW = 4, 2, 1
+STATES = ("whole", "noise", "deleted")
+# Fold `all`, in which every labelled case may be drawn and is validated on. Folds by number follow from which cases have a
+# label, so that where labels are deleted they would be other folds.
+RUN = ("all", "--shots", str(SHOTS), "--draw", str(DRAW), "--iterations", "2", "-device", "cpu", "-np", "1")
+NAMES = [f"box_{case:03d}" for case in range(CASES)]
+DRAWN = sorted(draw_shots(NAMES, None, SHOTS, DRAW))
+
+pytestmark = pytest.mark.slow
+
+
+def write_small_sam(path: Path) -> None:
+    """A whole SAM with random weights for pictures of 64 pixels."""
+    torch.manual_seed(3)
+    parts = {"image_encoder": build_image_encoder(EncoderSize(96, 2, 3, 0, (), 64), 64),
+             "prompt_encoder": build_prompt_encoder(64), "mask_decoder": build_mask_decoder()}
+    save_file({f"{part}.{name}": tensor.contiguous() for part, module in parts.items()
+               for name, tensor in module.state_dict().items()}, path)
+
+
+def spoil(dataset: Path, state: str) -> None:
+    """Replace the labels of the cases outside the draw by noise, or delete them."""
+    others = [name for name in NAMES if name not in DRAWN]
+    for number, name in enumerate(others):
+        path = dataset / "labelsTr" / f"{name}.nii.gz"
+        if state == "deleted":
+            path.unlink()
+        elif state == "noise":
+            label = sitk.ReadImage(str(path))
+            noise = np.random.default_rng(number).integers(0, 3, label.GetSize()[::-1], np.uint8)
+            spoiled = sitk.GetImageFromArray(noise)
+            spoiled.CopyInformation(label)
+            sitk.WriteImage(spoiled, str(path))
+    if state == "deleted":
+        content = json.loads((dataset / "dataset.json").read_text())
+        (dataset / "dataset.json").write_text(json.dumps({**content, "unlabelled": others}))
+
+
+def write_prompts(path: Path) -> Path:
+    """A box for each class, the same in all cases: what a user typed, whatever labels there are."""
+    sides = {"left": {"boxes": [{"min": [4, 6, 2], "max": [13, 20, 6]}]}, "right": {"boxes": [{"min": [15, 6, 2], "max": [24, 20, 6]}]}}
+    path.write_text(json.dumps({"space": "voxel", "cases": dict.fromkeys([*NAMES, "box_new"], sides)}))
+    return path
+
+
+def done(workplace, command: str, *arguments: str | Path) -> None:
+    finished = workplace.here(command, *arguments)
+    assert finished.code == 0, finished.err
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("encoder") / "small.safetensors"
+    write_small_sam(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory, workplace_at, make_dataset, encoder):
+    """A planned and preprocessed workplace for each state of the labels outside the draw."""
+    found = {}
+    for state in STATES:
+        workplace = found[state] = workplace_at(tmp_path_factory.mktemp(state))
+        dataset = make_dataset(workplace.root / "raw", CASES)
+        # A case that nobody has labelled, to be predicted.
+        new = make_dataset(workplace.root / "elsewhere", CASES + 1) / "imagesTr" / f"box_{CASES:03d}_0000.nii.gz"
+        (workplace.root / "new").mkdir()
+        new.rename(workplace.root / "new" / "box_new_0000.nii.gz")
+        spoil(dataset, state)
+        done(workplace, "plan_and_preprocess", "-d", "5", "--encoder", encoder, "-np", "1")
+        path = workplace.root / "preprocessed" / dataset.name / "samunetPlans.json"
+        path.write_text(path.read_text().replace('"view_pictures": 0', '"view_pictures": 32'))  # one view of each drawn case
+    return found
+
+
+def same(places, patterns: Iterable[str]) -> dict[str, str]:
+    """The digests of what matches, which must be those of all states."""
+    whole, *others = (places[state].digests(*patterns) for state in STATES)
+    assert whole
+    for state, other in zip(STATES[1:], others, strict=True):
+        assert other == whole, f"{state}: {sorted(name for name in {*whole, *other} if whole.get(name) != other.get(name))}"
+    return whole
+
+
+def test_the_labels_outside_the_draw_are_spoiled(places) -> None:
+    labels = [load_dataset(places[state].root / "raw" / "Dataset005_Boxes") for state in STATES]
+    assert [len(dataset.unlabelled) for dataset in labels] == [0, 0, CASES - SHOTS]
+    one = next(name for name in NAMES if name not in DRAWN)
+    whole, noise = (places[state].digests(f"raw/*/labelsTr/{one}.nii.gz") for state in ("whole", "noise"))
+    assert whole and noise and whole != noise
+
+
+def test_no_plan_and_no_array_of_an_image_changes(places) -> None:
+    folder = "preprocessed/*/samunetPlans"
+    found = same(places, [f"{folder}.json", "preprocessed/*/dataset_fingerprint.json", f"{folder}/arrays/box_???.b2nd",
+                          *(f"{folder}/arrays/{name}_seg.b2nd" for name in DRAWN), f"{folder}/embeddings/*/box_???.*"])
+    # Plans and fingerprint; an image's array of each case, its embeddings and their signature; two arrays of labels.
+    assert len(found) == 2 + 3 * CASES + SHOTS
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_no_cache_model_or_prediction_changes(places, encoder: Path, variant: str, tmp_path: Path) -> None:
+    asked = ("--prompts", write_prompts(tmp_path / "prompts.json")) if VARIANTS[variant].prompts else ()
+    for workplace in places.values():
+        done(workplace, "train", "5", variant, *RUN, "--encoder", encoder, *asked)
+        done(workplace, "predict", "-i", workplace.root / "new", "-o", workplace.root / variant, "-d", "5", "-v", variant,
+             "-device", "cpu", *asked)
+    run = f"results/*/{variant}__*/shots{SHOTS}_draw{DRAW}"
+    found = same(places, [
+        "preprocessed/*/samunetPlans/embeddings/*/*", f"{run}/plans.json", f"{run}/dataset_fingerprint.json",
+        f"{run}/fold_all/checkpoint_final.safetensors", f"{run}/fold_all/label_statistics.json",
+        *(f"{run}/fold_all/validation/{name}.nii.gz" for name in DRAWN), f"{variant}/box_new.nii.gz"])
+    assert len([name for name in found if not name.startswith("preprocessed")]) == 4 + SHOTS + 1
