@@ -25,7 +25,8 @@ class RunCases:
     Arguments:
         train: those whose labels are learned from.
         unlabelled: those whose images alone may be learned from: the fold's training cases without those that belong to a drawn
-            patient and were not drawn.
+            patient and were not drawn; and the cases that dataset.json lists as `unlabelled`, unless patients are known, since
+            theirs are not.
         val: those to validate on.
         slices: training case -> the slices whose labels are used, by their number on the plan's grid; None: all of every case.
     """
@@ -50,6 +51,8 @@ def cases_of(request: Request, dataset: RawDataset, preprocessed: Path) -> RunCa
     train = _drawn(request, fold, groups)
     patients = {groups.get(name, name) for name in train}
     unlabelled = [name for name in fold if name in train or groups.get(name, name) not in patients]
+    if not groups:
+        unlabelled += dataset.unlabelled
     slices = None
     if request.shot_slices is not None:
         arrays = ArrayStore(preprocessed / request.plans_name / "arrays")

@@ -120,3 +120,20 @@ def workplace_at() -> type[Workplace]:
 @pytest.fixture(scope="session")
 def make_dataset() -> Callable[..., Path]:
     return write_dataset
+
+
+@pytest.fixture(scope="session")
+def small_sam(tmp_path_factory) -> Path:
+    """A file that holds a whole SAM with random weights, for pictures of 64 pixels; every variant can be built on it."""
+    import torch
+    from safetensors.torch import save_file
+
+    from samunet.networks.sam import EncoderSize, build_image_encoder, build_mask_decoder, build_prompt_encoder
+
+    torch.manual_seed(3)
+    parts = {"image_encoder": build_image_encoder(EncoderSize(96, 2, 3, 0, (), 64), 64),
+             "prompt_encoder": build_prompt_encoder(64), "mask_decoder": build_mask_decoder()}
+    path = tmp_path_factory.mktemp("small_sam") / "small.safetensors"
+    save_file({f"{part}.{name}": tensor.contiguous() for part, module in parts.items()
+               for name, tensor in module.state_dict().items()}, path)
+    return path

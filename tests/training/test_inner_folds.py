@@ -48,6 +48,7 @@ def test_inner_folds_keep_patients_whole_and_cover_the_drawn_cases_alone(
         train, unlabelled, val = cases.train, cases.unlabelled, cases.val
         assert set(train) | set(val) == set(drawn) and not {PATIENTS[name] for name in train} & {PATIENTS[name] for name in val}
         assert len({PATIENTS[name] for name in val}) == 1 and not set(val) & set(unlabelled)
+        assert "b2" not in unlabelled  # it has no label, and may be of a patient who is validated on
         held_out += val
     assert sorted(held_out) == sorted(drawn) and {PATIENTS[name] for name in drawn} == set(patients)
     if request_.shots:

@@ -47,7 +47,7 @@ def test_the_first_cases_of_the_draw_train_on_their_slice_and_the_others_are_ima
     experiment = open_experiment(REQUEST, paths)
     # One slice each; the middle of two is the second.
     assert experiment.slices == {name: (2,) for name in sorted(ORDER[:2])} and experiment.train_cases == tuple(sorted(ORDER[:2]))
-    assert experiment.unlabelled_cases == ("a1", "a2", "b1")
+    assert experiment.unlabelled_cases == ("a1", "a2", "b1", "b2")  # the last never had a label
     labels = experiment.segmentation(ORDER[0])
     assert (labels[:2] == UNANNOTATED).all() and (labels[2] >= 0).all()
     run = fold(REQUEST, paths) / "run.json"
