@@ -14,6 +14,7 @@ COMMANDS = (
     "preprocess",
     "plan_and_preprocess",
     "train",
+    "add_support",
     "find_best_configuration",
     "predict",
     "evaluate_folder",

@@ -67,6 +67,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--shots", type=int, metavar="K", help="labelled training cases to use (default: all)")
     parser.add_argument("--draw", type=int, default=0, metavar="N", help="which draw of K cases (default: 0)")
     add_shot_slices(parser)
+    parser.add_argument("--support", type=Path, metavar="FILE",
+                        help="labelled slices that ask, for variants that are asked by some, instead of those chosen "
+                             "(documentation/variants.md)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of weights and batches (default: 0)")
     parser.add_argument("-pretrained_weights", type=Path, metavar="FILE",
                         help="start from a checkpoint_final.safetensors of the same variant")
@@ -119,6 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         oracle_prompts=options.oracle_prompts,
         shot_slices=options.shot_slices,
         box_relax=options.box_relax,
+        support=options.support,
     )
     paths = paths_of(options)
     if options.val:

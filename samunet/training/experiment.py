@@ -28,6 +28,7 @@ from samunet.training.cases import cases_of, labels_of
 from samunet.training.checkpoints import start_from
 from samunet.training.run_folder import RunFolder
 from samunet.training.settings import Request, Settings
+from samunet.training.support_file import read_support
 from samunet.variants.base import TrainedVariant, Variant, VariantContext
 from samunet.variants.registry import check_kinds, entry, variant_class
 
@@ -37,7 +38,7 @@ class Experiment:
     """A request, resolved against what planning and preprocessing have written.
 
     `encoder` is None for variants that need none. Cases and `slices` are those of `cases.RunCases`; where slices were chosen,
-    `arrays` has no labels of the others of the training cases. `prompts` are those of the request's file.
+    `arrays` has no labels of the others of the training cases. `prompts` and `support` are those of the request's files.
     """
 
     request: Request
@@ -55,6 +56,7 @@ class Experiment:
     folder: RunFolder
     preprocessed: Path
     prompts: PromptsFile | None
+    support: Mapping[str, tuple[int, ...]] | None
 
     def build_variant(self) -> Variant:
         """The variant as it stands before training: weights drawn under the seed, or pretrained ones."""
@@ -139,7 +141,7 @@ def open_experiment(request: Request, paths: Paths) -> Experiment:
 
     Raises:
         UserError: unknown dataset, variant, fold or encoder; no plans or arrays; more shots than cases, or slices than show
-            foreground; bad prompts.
+            foreground; bad prompts or support.
     """
     raw = find_dataset(paths.raw, request.dataset)
     dataset = load_dataset(raw)
@@ -153,6 +155,7 @@ def open_experiment(request: Request, paths: Paths) -> Experiment:
     if prompts:
         check_kinds(request.variant, prompts.kinds, str(request.prompts))
         prompts.require(cases.val)
+    support = read_support(request.support, arrays, cases.train, dataset.labels) if request.support else None
     device = chosen_device(request.device)
     encoder = None
     if entry(request.variant).needs_encoder:
@@ -160,7 +163,7 @@ def open_experiment(request: Request, paths: Paths) -> Experiment:
     context = VariantContext(dataset.labels, plans.dataset, section, encoder.sam_state if encoder else {}, encoder)
     settings = _settings(request, raw.name, plans, context, arrays, cases.train, cases.val)
     return Experiment(request, dataset, plans, section, encoder, context, arrays, cases.train, cases.unlabelled, cases.val,
-                      cases.slices, settings, run_folder(request, paths), preprocessed, prompts)
+                      cases.slices, settings, run_folder(request, paths), preprocessed, prompts, support)
 
 
 def run_folder(request: Request, paths: Paths) -> RunFolder:
@@ -217,6 +220,7 @@ def _settings(
         inner=request.inner,
         shot_slices=request.shot_slices,
         box_relax=request.box_relax or None,
+        support=digest_of_file(request.support) if request.support else None,
     )
 
 

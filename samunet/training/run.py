@@ -191,6 +191,7 @@ def _new_run(experiment: Experiment, variant: Variant, trained_by: str) -> dict[
                     "digest": encoder.digest if encoder else None},
         "train_cases": list(experiment.train_cases),
         "labelled_slices": experiment.slices,
+        "support": experiment.support,
         "val_cases": list(experiment.val_cases),
         "versions": {"samunet": samunet.__version__, "python": platform.python_version(),
                      **{name: metadata.version(name) for name in RECORDED_PACKAGES}},

@@ -10,7 +10,7 @@ from typing import Any
 
 from samunet.errors import UserError, joined
 from samunet.preprocessing.prompt_kinds import places_of
-from samunet.variants.registry import VARIANTS, check_kinds, check_prompts
+from samunet.variants.registry import VARIANTS, check_kinds, check_prompts, check_support
 
 ITERATIONS_PER_EPOCH = 50
 """The interval at which a run logs and saves its state; the unit of --epochs."""
@@ -41,6 +41,7 @@ class Request:
             cases (see `cases.cases_of`); None holds out none.
         validate: False leaves the fold's validation cases alone; not even their digests are read.
         shot_slices: labelled slices to use over all of these cases, see `planning.shots.choose_slices`; None uses all.
+        support: a file that names the labelled slices that ask, see `support_file`; None chooses them.
     """
 
     dataset: str
@@ -62,6 +63,7 @@ class Request:
     validate: bool = True
     shot_slices: int | None = None
     box_relax: float | None = None
+    support: Path | None = None
 
     def __post_init__(self) -> None:
         rules = [
@@ -89,6 +91,7 @@ class Request:
             check_prompts(self.variant, self.prompts is not None or self.oracle_prompts is not None)
             if self.oracle_prompts is not None:
                 check_kinds(self.variant, [places_of(self.oracle_prompts)], "--oracle_prompts")
+            check_support(self.variant, self.support is not None)
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,7 @@ class Settings:
         box_relax: percent by which those that are boxes were enlarged on each side; None: not at all.
         inner: number of the inner fold that was held out; None: none was.
         shot_slices: labelled slices that were used; None: all of the training cases.
+        support: SHA-256 of the file that names the slices that ask, or None.
     """
 
     dataset: str
@@ -134,6 +138,7 @@ class Settings:
     inner: int | None = None
     shot_slices: int | None = None
     box_relax: float | None = None
+    support: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -14,7 +14,7 @@ from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError
 from samunet.planning.encoder_spec import PATCH_SIZE
 from samunet.planning.plans import EncoderPlan
-from samunet.preprocessing.case_inputs import CaseInputs
+from samunet.preprocessing.case_inputs import CaseInputs, Pick
 from samunet.preprocessing.queries import Queries
 from samunet.preprocessing.views import case_and_view
 from samunet.training.batches import Batch, TileBatches
@@ -27,8 +27,9 @@ PARTS = 4  # of a single case: a picture is not asked about by its own quarter o
 
 @dataclass(frozen=True)
 class Support:
-    """What `networks.fewshot.Fewshot.set_support` takes."""
+    """What `networks.fewshot.Fewshot.set_support` takes; `names` are its cases, as `unit_of` knows them."""
 
+    names: tuple[str, ...]
     embeddings: Tensor
     coverage: Tensor
     units: Tensor
@@ -36,36 +37,51 @@ class Support:
 
 
 def gather_support(
-    inputs: Mapping[str, CaseInputs], labels: Mapping[str, LabelSlices], space: LabelSpace, plan: EncoderPlan
+    inputs: Mapping[str, CaseInputs], labels: Mapping[str, LabelSlices], space: LabelSpace, plan: EncoderPlan,
+    named: Mapping[str, Sequence[int]] | None = None,
 ) -> Support:
     """The tiles of the first 16 clean cases that hold a class; of them 16 in all ask, spread over position and size.
 
     Arguments:
         inputs: embeddings of the cases by name. labels: their labels.
+        named: case -> slices, in place of that choice: their tiles that hold a class are the support, and all of them ask.
 
     Raises:
         UserError: none of them shows a class.
     """
-    names = [name for name in inputs if case_and_view(name)[1] is None][:MOST_CASES]
-    each = max(1, ASKING // len(names))
+    clean = [name for name in inputs if case_and_view(name)[1] is None]
+    shown = {name: _shown(labels[name], None if named is None else named[name])
+             for name in (clean[:MOST_CASES] if named is None else named)}
+    names = tuple(name for name, picks in shown.items() if picks)
+    if not names:
+        raise UserError("A few-shot model needs a training case that shows a class.", where=", ".join(shown),
+                        found="labels without any", mend="Choose other cases: another fold, --draw or --shots.")
     embeddings, coverage, units, asking, count = [], [], [], [], 0
     for name in names:
-        planes, tiles = np.nonzero(labels[name].presence.any(0))
-        if not len(planes):
-            continue
-        picks = [(int(plane), int(tile)) for plane, tile in zip(planes, tiles, strict=True)]
+        picks, depth = shown[name], inputs[name].depth
         embeddings.append(inputs[name].read(picks))
         shares = cell_shares(np.stack([labels[name].tile(*pick) for pick in picks]), space, plan)
         coverage.append(shares)
-        units += [unit_of(name, plane, names, inputs[name].depth) for plane, _ in picks]
+        units += [unit_of(name, plane, names, depth) for plane, _ in picks]
         areas = shares.sum((2, 3)).numpy()
-        places = np.column_stack([planes / max(inputs[name].depth - 1, 1), areas / areas.max(0).clip(1)])
-        asking += [count + chosen for chosen in spread(places, each)]
+        places = np.column_stack([np.array(picks)[:, 0] / max(depth - 1, 1), areas / areas.max(0).clip(1)])
+        asking += [count + chosen for chosen in spread(places, len(picks) if named else max(1, ASKING // len(names)))]
         count += len(picks)
-    if not embeddings:
-        raise UserError("A few-shot model needs a training case that shows a class.", where=", ".join(names),
-                        found="labels without any", mend="Choose other cases: another fold, --draw or --shots.")
-    return Support(torch.cat(embeddings), torch.cat(coverage), torch.tensor(units), torch.tensor(asking))
+    return Support(names, torch.cat(embeddings), torch.cat(coverage), torch.tensor(units), torch.tensor(asking))
+
+
+def _shown(labels: LabelSlices, slices: Sequence[int] | None) -> list[Pick]:
+    """The tiles that hold a class, of `slices` or of all."""
+    planes, tiles = np.nonzero(labels.presence.any(0))
+    return [(int(plane), int(tile)) for plane, tile in zip(planes, tiles, strict=True) if slices is None or plane in slices]
+
+
+def joined_support(first: Support, more: Support) -> Support:
+    """Both; all of `more` is one more unit, for nothing is left out when a trained model asks."""
+    units = torch.cat([first.units, torch.full_like(more.units, int(first.units.max()) + 1)])
+    return Support((*first.names, *more.names), torch.cat([first.embeddings, more.embeddings]),
+                   torch.cat([first.coverage, more.coverage]), units,
+                   torch.cat([first.asking, more.asking + len(first.embeddings)]))
 
 
 def unit_of(name: str, plane: int, names: Sequence[str], depth: int) -> int:
@@ -106,11 +122,11 @@ class QueryBatches:
         tiles: the batches.
         names: of the cases, as `tiles` has them.
         depths: slices of each.
+        support: the support's cases.
     """
 
-    def __init__(self, tiles: TileBatches, names: Sequence[str], depths: Sequence[int]) -> None:
-        self._tiles, self._names, self._depths = tiles, names, depths
-        self._support = [name for name in names if case_and_view(name)[1] is None][:MOST_CASES]
+    def __init__(self, tiles: TileBatches, names: Sequence[str], depths: Sequence[int], support: Sequence[str]) -> None:
+        self._tiles, self._names, self._depths, self._support = tiles, names, depths, support
         self.seed = tiles.seed
 
     def read(self, iteration: int) -> Batch:

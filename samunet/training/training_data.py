@@ -126,10 +126,11 @@ def _prompted(experiment: Experiment, variant: FewshotVariant, embeddings: Mappi
     """Gives the variant its support, too."""
     slices, sampler = _sampled(experiment, embeddings)
     names = list(embeddings)
-    support = gather_support(embeddings, dict(zip(names, slices, strict=True)), experiment.dataset.labels, experiment.section)
+    support = gather_support(embeddings, dict(zip(names, slices, strict=True)), experiment.dataset.labels, experiment.section,
+                             experiment.support)
     variant.set_support(support.embeddings, support.coverage, support.units, support.asking)
     depths = [source.depth for source in embeddings.values()]
-    return QueryBatches(TileBatches(names, list(embeddings.values()), slices, sampler), names, depths)
+    return QueryBatches(TileBatches(names, list(embeddings.values()), slices, sampler), names, depths, support.names)
 
 
 def _sampled(

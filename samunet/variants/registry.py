@@ -18,13 +18,15 @@ class VariantEntry:
     """`target` is "module:Class"; `needs` is what the variant reads: `embeddings`, `stacks`, `pictures`,
     `picture_stacks`, `patches` or `arrays`.
 
-    `prompts` are the kinds of prompts that it answers, and does nothing without: `points`, `boxes`.
+    `prompts` are the kinds of prompts that it answers, and does nothing without: `points`, `boxes`. `support` is whether
+    labelled slices ask.
     """
 
     target: str
     help: str
     needs: str
     prompts: tuple[str, ...] = ()
+    support: bool = False
 
     @property
     def needs_encoder(self) -> bool:
@@ -47,9 +49,9 @@ VARIANTS = {
     "autosam": VariantEntry("samunet.variants.autosam:AutoSamVariant",
                             "AutoSAM: SAM's mask decoder, prompt-free, on cached embeddings", "embeddings"),
     "fewshot": VariantEntry("samunet.variants.fewshot:FewshotVariant",
-                            "SAM's mask decoder asked by embeddings of labelled regions", "embeddings"),
+                            "SAM's mask decoder asked by embeddings of labelled regions", "embeddings", support=True),
     "in_context": VariantEntry("samunet.variants.fewshot:InContextVariant",
-                               "the same, with nothing trained", "embeddings"),
+                               "the same, with nothing trained", "embeddings", support=True),
     "autosam_full": VariantEntry("samunet.variants.autosam_full:AutoSamFullVariant",
                                  "AutoSAM with the encoder trained as well", "pictures"),
     "hybrid": VariantEntry("samunet.variants.hybrid:HybridVariant",
@@ -118,6 +120,18 @@ def check_kinds(name: str, kinds: Iterable[str], where: str) -> None:
     if others:
         raise UserError(f"{name} answers {' and '.join(entry(name).prompts)} alone.", where=where, found=", ".join(others),
                         mend="Leave the others out, or choose a variant that answers them: see samunet_train --list.")
+
+
+def check_support(name: str, given: bool) -> None:
+    """Refuse named support slices where none ask.
+
+    Raises:
+        UserError: tells which variants take them.
+    """
+    if given and not entry(name).support:
+        takers = ", ".join(known for known, each in VARIANTS.items() if each.support)
+        raise UserError("Support slices must be given to a variant that is asked by them.", where="command line", found=name,
+                        mend=f"Leave --support out, or choose one of: {takers}.")
 
 
 def variant_class(name: str) -> type[Variant]:

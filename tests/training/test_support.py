@@ -16,7 +16,7 @@ from samunet.preprocessing.case_inputs import Pick
 from samunet.preprocessing.views import view_name
 from samunet.training.batches import TileBatches
 from samunet.training.sampling import LabelSlices, Sampler
-from samunet.training.support import QueryBatches, cell_shares, gather_support, spread, unit_of
+from samunet.training.support import QueryBatches, cell_shares, gather_support, joined_support, spread, unit_of
 
 SPACE = LabelSpace({"background": 0, "a": 1, "b": 2})
 PLAN = EncoderPlan("untrained", 32, (4, 3), 0.5, "repeat", 1, 4, "float16", 0, 20)
@@ -74,6 +74,34 @@ def test_sixteen_tiles_ask_and_a_single_case_is_left_out_by_quarters() -> None:
     assert unit_of("case17", 0, list(several)[:16], DEPTH) == -1
 
 
+def test_named_slices_are_the_support_and_all_ask() -> None:
+    inputs = {name: Embeddings(number) for number, name in enumerate(("one", "two", "three"))}
+    shown = {"one": labels(range(DEPTH)), "two": labels([5]), "three": labels([1, 2, 6])}
+    found = gather_support(inputs, shown, SPACE, PLAN, {"three": (2, 6, 7), "one": (4,)})
+    assert found.names == ("three", "one")
+    assert found.embeddings[:, 0, 0, 0].tolist() == [202.0, 206.0, 4.0]  # slice 7 of `three` shows nothing
+    assert sorted(found.asking.tolist()) == [0, 1, 2] and found.units.tolist() == [0, 0, 1]
+
+
+def test_joined_support_keeps_the_first_and_is_one_unit_more() -> None:
+    inputs = {name: Embeddings(number) for number, name in enumerate(("one", "two", "three"))}
+    shown = {"one": labels([0, 1]), "two": labels([5]), "three": labels([1, 2])}
+    first = gather_support(inputs, shown, SPACE, PLAN, {"one": (0, 1), "two": (5,)})
+    both = joined_support(first, gather_support(inputs, shown, SPACE, PLAN, {"three": (1, 2)}))
+    assert both.embeddings[:, 0, 0, 0].tolist() == [0.0, 1.0, 105.0, 201.0, 202.0]
+    assert both.units.tolist() == [0, 0, 1, 2, 2] and both.names == ("one", "two", "three")
+    assert both.asking[:3].tolist() == first.asking.tolist() and sorted(both.asking[3:].tolist()) == [3, 4]
+    assert len(both.coverage) == 5
+
+
+def test_cases_without_a_class_are_no_unit() -> None:
+    inputs = {name: Embeddings(number) for number, name in enumerate(("none", "nor", "some", "more"))}
+    shown = {"none": labels([]), "nor": labels([]), "some": labels([3]), "more": labels([4])}
+    found = gather_support(inputs, shown, SPACE, PLAN)
+    assert found.names == ("some", "more") and found.units.tolist() == [0, 1]
+    assert unit_of("none", 0, found.names, DEPTH) == -1
+
+
 def test_cases_without_a_class_are_refused() -> None:
     with pytest.raises(UserError, match="shows a class"):
         gather_support({"one": Embeddings(0)}, {"one": labels([])}, SPACE, PLAN)
@@ -84,7 +112,7 @@ def test_a_batch_tells_what_must_not_ask() -> None:
     slices = [labels([1, 6])] * 4
     inputs = [Embeddings(number) for number in range(4)]
     tiles = TileBatches(names, inputs, slices, Sampler(slices, SPACE, 8, 0))
-    made = QueryBatches(tiles, names, [DEPTH] * 4)
+    made = QueryBatches(tiles, names, [DEPTH] * 4, names[:2])
     seen = set()
     for iteration in range(5):
         batch = made.read(iteration)
@@ -92,6 +120,7 @@ def test_a_batch_tells_what_must_not_ask() -> None:
         assert batch.inputs.units.tolist() == (cases % 2).tolist()
         seen |= set(cases.tolist())
     assert seen == {0, 1, 2, 3}
-    one = QueryBatches(TileBatches(names[:1], inputs[:1], slices[:1], Sampler(slices[:1], SPACE, 8, 0)), names[:1], [DEPTH])
+    one = QueryBatches(TileBatches(names[:1], inputs[:1], slices[:1], Sampler(slices[:1], SPACE, 8, 0)), names[:1], [DEPTH],
+                       names[:1])
     batch = one.read(0)
     assert batch.inputs.units.tolist() == (batch.inputs.embeddings[:, 0, 0, 0] // 2).tolist()

@@ -1,0 +1,114 @@
+"""Support slices added to a trained few-shot model: other regions ask, nothing is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+
+from samunet.dataset.paths import Paths
+from samunet.errors import UserError, some
+from samunet.files import copy_whole, digest_of_file, make_folder, write_json
+from samunet.inference.model_folder import finished_runs
+from samunet.planning.splits import labelled_names
+from samunet.preprocessing.store import ArrayStore
+from samunet.training.cases import foreground_slices, labels_of
+from samunet.training.checkpoints import FINAL, save_weights
+from samunet.training.experiment import Experiment, open_experiment
+from samunet.training.run_folder import RUN_FILE
+from samunet.training.sampling import LabelSlices
+from samunet.training.settings import Request
+from samunet.training.support import MOST_CASES, Support, gather_support, joined_support
+from samunet.training.support_file import read_support
+from samunet.variants.fewshot import FewshotVariant
+from samunet.variants.registry import check_support
+
+UNCHANGED = ("encoder_digest", "plan", "data")
+
+
+def add_support(model: Path, fold: str, file: Path, output: Path, paths: Paths, device: str) -> None:
+    """Write a model like fold `fold` of `model` that is asked by the slices of `file` as well as by its own.
+
+    The old support is read once more, since a model holds no embeddings and the guess is made from all of them together. The
+    new model has no validation: what was added may be of the cases that the old one was validated on. `run.json` tells
+    under `added_support` which slices came, over all additions, and under `added_to` the model that they came to.
+
+    Arguments:
+        file: see `support_file`; any labelled case of the dataset may be named.
+        output: the new model's folder, which must not hold anything yet.
+        device: to encode with what is not cached.
+
+    Raises:
+        UserError: no such fold, or none that is asked by labelled regions; encoder, plan, cases or arrays that are not those of
+            its training any more; a bad file, or slices that ask already; an output that is not empty.
+    """
+    run = finished_runs(model).get(fold)
+    if run is None:
+        raise UserError("A model's folder must hold the finished fold that is asked for.", where=model,
+                        found=f"finished: {', '.join(finished_runs(model)) or 'none'}", mend="Choose another with -m or -f.")
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise UserError("The new model's folder must be new or empty.", where=output, mend="Name another with -o.")
+    experiment = open_experiment(_request_of(run, device), paths)
+    _require_unchanged(run, experiment, model)
+    arrays, space = ArrayStore(experiment.arrays.folder), experiment.dataset.labels
+    fresh = read_support(file, arrays, labelled_names(experiment.dataset), space)
+    _require_new(fresh, _slices_of(run, experiment), file)
+    added = _united(run.get("added_support", {}), fresh)
+    variant = experiment.build_variant()
+    assert isinstance(variant, FewshotVariant)
+    variant.load_state(load_file(model / f"fold_{fold}" / FINAL))
+    support = joined_support(_gathered(experiment, experiment.arrays, experiment.train_cases, run.get("support")),
+                             _gathered(experiment, arrays, list(added), added))
+    variant.set_support(support.embeddings, support.coverage, support.units, support.asking)
+    for name in ("plans.json", "dataset.json", "dataset_fingerprint.json"):
+        copy_whole(model / name, make_folder(output) / name)
+    save_weights(output / f"fold_{fold}" / FINAL, variant.state())
+    told = {"added_support": added, "added_support_file": digest_of_file(file), "added_to": str(model)}
+    write_json(output / f"fold_{fold}" / RUN_FILE, {**run, **told, "finished": datetime.now(UTC).isoformat(timespec="seconds")})
+
+
+def _request_of(run: Mapping[str, Any], device: str) -> Request:
+    """What the run was asked for, as far as it decides its cases."""
+    settings = run["settings"]
+    request = Request(settings["dataset"], settings["variant"], settings["fold"], run["encoder"]["name"], settings["plans"],
+                      shots=settings["shots"], draw=settings["draw"], seed=settings["seed"], device=device,
+                      inner=settings["inner"], validate=bool(run["val_cases"]), shot_slices=settings["shot_slices"])
+    check_support(request.variant, given=True)
+    return request
+
+
+def _require_unchanged(run: Mapping[str, Any], experiment: Experiment, model: Path) -> None:
+    here = experiment.settings.to_json()
+    if changed := [name for name in UNCHANGED if run["settings"][name] != here[name]]:
+        raise UserError("Support is added with the encoder, the plan and the data of a model's training.", where=model,
+                        found=f"changed: {', '.join(changed)}", mend="Restore them, or train the model again.")
+
+
+def _slices_of(run: Mapping[str, Any], experiment: Experiment) -> dict[str, list[int]]:
+    """The slices that the model's support is made of by now."""
+    chosen = run.get("support") or {name: foreground_slices(experiment.segmentation(name), experiment.dataset.labels)
+                                    for name in experiment.train_cases[:MOST_CASES]}
+    return _united(chosen, run.get("added_support", {}))
+
+
+def _require_new(fresh: Mapping[str, Sequence[int]], there: Mapping[str, Sequence[int]], file: Path) -> None:
+    twice = [f"{name} {each}" for name, slices in fresh.items() for each in slices if each in there.get(name, ())]
+    if twice:
+        raise UserError("Slices to add must not be in the model's support yet.", where=file, found=some(twice),
+                        mend="Take them out of the file.")
+
+
+def _gathered(
+    experiment: Experiment, arrays: ArrayStore, names: Sequence[str], named: Mapping[str, Sequence[int]] | None
+) -> Support:
+    """Of `names`, the slices `named` or those chosen."""
+    space, inputs = experiment.dataset.labels, experiment.embeddings(names)
+    labels = {name: LabelSlices.build(labels_of(arrays, name), source.frame, space) for name, source in inputs.items()}
+    return gather_support(inputs, labels, space, experiment.section, named)
+
+
+def _united(first: Mapping[str, Sequence[int]], more: Mapping[str, Sequence[int]]) -> dict[str, list[int]]:
+    return {name: sorted({*first.get(name, ()), *more.get(name, ())}) for name in sorted({*first, *more})}
