@@ -20,6 +20,7 @@ from samunet.errors import UserError
 from samunet.files import digest_of_file, read_json, write_json
 from samunet.inference.model_folder import load_model
 from samunet.inference.predict_folder import PredictionSettings, predict_folder
+from samunet.networks.prompts import BACKGROUND, FOREGROUND, NO_POINT
 from samunet.preprocessing.store import ArrayStore
 from samunet.training.added_support import add_support
 from samunet.training.run import train_model
@@ -56,9 +57,13 @@ def trained(prepared: Path, tmp_path_factory) -> Paths:
 def test_the_named_slices_ask(trained: Paths) -> None:
     assert read_json(model_of(trained) / "fold_0" / "run.json")["support"] == {"a1": [1], "b1": [2]}
     state = load_file(model_of(trained) / "fold_0" / "checkpoint_final.safetensors")
-    # a1's slice shows no `b`: kinds are foreground 1, background 0, and -1 for no region.
-    assert state["kinds"].shape == (2, 2, 2) and state["kinds"][0, 1, 0] != state["kinds"][1, 1, 0]
-    assert state["units"].tolist() == [0, 1]
+    assert state["kinds"].shape == (2, 2, 2) and state["units"].tolist() == [0, 1]
+    # `b` is smaller than a quarter of a cell, even where it is: no token of it, whose rest asks alone.
+    assert state["kinds"][:, 0].tolist() == [[FOREGROUND, BACKGROUND]] * 2 and state["kinds"][:, 1].tolist() == [
+        [NO_POINT, BACKGROUND]] * 2
+    # a1's slice 1 shows no `b`, so the rest is the whole picture.
+    cached = np.load(trained.preprocessed / "Dataset005_Made" / "tiny" / "embeddings" / "untrained" / "a1.npy")
+    np.testing.assert_allclose(state["content"][0, 1, 1], cached[1, 0].astype(np.float32).mean((1, 2)), atol=1e-4)
 
 
 def test_added_slices_ask_behind_the_old_ones_and_all_else_is_kept(trained: Paths, prepared: Path, tmp_path: Path) -> None:
