@@ -14,7 +14,7 @@ from samunet.dataset.dataset import load_dataset
 from samunet.planning.shots import draw_shots
 from samunet.variants.registry import VARIANTS
 
-CASES, SHOTS, DRAW = 4, 2, 1
+CASES, SHOTS, DRAW, SLICES = 4, 2, 1, 8
 STATES = ("whole", "noise", "deleted")
 # Fold `all`, in which every labelled case may be drawn and is validated on. Folds by number follow from which cases have a
 # label, so that where labels are deleted they would be other folds.
@@ -66,7 +66,10 @@ def places(tmp_path_factory, workplace_at, make_dataset, small_sam):
         spoil(dataset, state)
         done(workplace, "plan_and_preprocess", "-d", "5", "--encoder", small_sam, "-np", "1")
         path = workplace.root / "preprocessed" / dataset.name / "samunetPlans.json"
-        path.write_text(path.read_text().replace('"view_pictures": 0', '"view_pictures": 32'))  # one view of each drawn case
+        plans = json.loads(path.read_text())
+        (section,) = plans["encoders"].values()
+        section.update(view_pictures=SHOTS * SLICES, batch_size=4)  # one view of each drawn case
+        path.write_text(json.dumps(plans))
     return found
 
 
