@@ -6,15 +6,18 @@
 All take turns, round by round, so that what else the machine does meets them alike; rates are of median rounds. `theirs` runs in the
 same number type as `ours`; `theirs_float32` is the plain encoder, at batch 1 on a GPU. The share of the peak is the rate of the
 multiplications that the architecture needs (padding of windows is not among them) over that of a large matrix product
-of the same type, the best of one after each round. Appends one JSON line to --output.
+of the same type, the best of one after each round. A number type that the hardware only emulates is left out, and the record says
+which and why. Appends one JSON line to --output, with the machine's load before and after: rates of a busy machine are low, and
+only ratios of one line compare.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -31,6 +34,8 @@ from samunet.networks.image_encoder import fast_dtype
 from samunet.networks.sam import ENCODER_SIZES, EncoderSize, build_image_encoder
 
 PEAK_SIDE = {"cpu": 2048, "cuda": 8192}
+# What a processor must have one of to multiply bfloat16 in hardware, and what it may have instead.
+CPU_FLAGS = ("avx512_bf16", "amx_bf16", "avx512_f", "avx2")
 
 
 def main() -> None:
@@ -45,13 +50,27 @@ def main() -> None:
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    fast = fast_dtype(options.device)
-    dtypes = [dtype for dtype in (getattr(torch, name) for name in options.dtypes) if dtype in (torch.float32, fast)]
-    if len(dtypes) < len(options.dtypes):
-        print(f"left out what {options.device} only emulates; its fast type is {fast}")
+    load = os.getloadavg()[0]
+    left_out = emulated(options.dtypes, options.device)
+    for name, why in left_out.items():
+        print(f"{name} is left out: {why}")
+    dtypes = [getattr(torch, name) for name in options.dtypes if name not in left_out]
     rows = [measure(encoder, size, dtype, options)
             for encoder, size in zip(options.encoders, options.input_sizes, strict=True) for dtype in dtypes]
-    append(options.output, facts() | content(options, rows))
+    append(options.output, facts() | content(options, rows) | {"left_out": left_out, "load": [load, os.getloadavg()[0]]})
+
+
+def emulated(dtypes: Sequence[str], device: str) -> dict[str, str]:
+    """Number type -> why it cannot be measured on `device`, for those of `dtypes` that are not multiplied in hardware."""
+    fast = fast_dtype(device)
+    if device == "cuda":
+        known = f"compute capability {torch.cuda.get_device_capability()}"
+    else:
+        able = torch.cpu.get_capabilities()
+        known = "processor flags " + ", ".join(f"{flag} {'yes' if able.get(flag) else 'no'}" for flag in CPU_FLAGS)
+    return {name: f"the fast mode cannot be measured here, {device} only emulates {name} ({known}); its fast type is "
+                  f"{str(fast).removeprefix('torch.')}"
+            for name in dtypes if getattr(torch, name) not in (torch.float32, fast)}
 
 
 def measure(name: str, input_size: int, dtype: torch.dtype, options: argparse.Namespace) -> dict[str, Any]:
