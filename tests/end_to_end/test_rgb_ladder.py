@@ -91,7 +91,7 @@ def test_colour_pictures_climb_the_whole_ladder(workplace, dataset: Path, small_
     encoder = ("--encoder", small_sam)
     done("plan_and_preprocess", "-d", "7", *encoder, "-np", "1", "--verify_dataset_integrity")
     short(workplace.root / "preprocessed" / DATASET / "samunetPlans.json")
-    done("find_best_configuration", "-d", "7", *encoder, "--iterations", "20", "-device", "cpu")
+    done("find_best_configuration", "-d", "7", *encoder, "--iterations", "4", "-device", "cpu")
     [path] = (workplace.root / "results" / DATASET / "choice").glob("*.json")
     record = json.loads(path.read_text())
     assert [trial["variant"] for trial in record["trials"] if trial["round"] < 2] == [*COMPARATORS, *LADDER]
