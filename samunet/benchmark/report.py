@@ -77,8 +77,9 @@ def _curves(benchmark: Benchmark, results: Sequence[Result], paths: Paths) -> di
     found = {}
     for result in results:
         log = benchmark.folder(Job(result.variant, benchmark.folds[0], result.shots, 0, result.slices), paths) / "log.jsonl"
-        if log.is_file():
-            found[result.method] = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+        lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
+        if lines:  # a variant that trains nothing may have an empty log
+            found[result.method] = [json.loads(line) for line in lines]
     return found
 
 

@@ -9,10 +9,12 @@ import shutil
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from samunet.benchmark import report as report_module
 from samunet.benchmark.comparison import compare
 from samunet.benchmark.jobs import Benchmark
 from samunet.benchmark.report import write_report
@@ -94,6 +96,16 @@ def test_each_slider_belongs_to_one_picture_and_starts_at_its_slice(report: Path
         assert (slider["type"], slider["min"], slider["max"]) == ("range", "0", str(len(slices) - 1))
         assert slices[int(slider["value"])] == picture["src"]
     assert len(json.loads(sliders[0]["data-slices"])) == 2  # the prior's: of three slices, two hold foreground
+
+
+def test_a_run_that_trained_nothing_has_no_curve(tmp_path: Path) -> None:
+    for variant, text in (("in_context", ""), ("fewshot", '{"iteration": 50, "loss": 0.5}\n')):
+        (tmp_path / variant).mkdir()
+        (tmp_path / variant / "log.jsonl").write_text(text)
+    benchmark: Any = SimpleNamespace(folds=("0",), folder=lambda job, _: tmp_path / job.variant)
+    results: Any = [SimpleNamespace(variant=name, method=name, shots=5, slices=None) for name in ("in_context", "fewshot", "atlas")]
+    curves = report_module._curves(benchmark, results, Paths(tmp_path, tmp_path, tmp_path))
+    assert curves == {"fewshot": [{"iteration": 50, "loss": 0.5}]}
 
 
 @pytest.fixture
