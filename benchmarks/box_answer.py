@@ -110,7 +110,7 @@ def main() -> None:
         for name, value in zip(GRID, values, strict=True):
             setattr(box_answer, name, value)
         told = ", ".join(f"{name} {value:g}" for name, value in zip(GRID, values, strict=True))
-        rows[told] = figures(found, lambda each: box_answer.answer_in_box(each.logits, each.boxes))
+        rows[told] = figures(found, lambda each: box_answer.answer_in_box(each.logits, each.boxes, MASK_SCALE))
     for name, row in sorted(rows.items(), key=lambda item: -item[1]["mean"]):
         print(f"{row['mean']:.4f}  {name}  " + "  ".join(f"{group} {value:.3f}" for group, value in row.items() if group != "mean"))
     append(options.output, facts() | {"encoder": options.encoder, "rows": rows})

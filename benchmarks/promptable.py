@@ -76,7 +76,7 @@ class Prompted:
 
     def boxed(self, embeddings: Tensor, masks: np.ndarray) -> Tensor:
         """Logits (N, rows, columns) of the tight boxes of masks bool (N, rows, columns) on N pictures."""
-        return self.on_tile(answer_in_box(self.masks(embeddings, self.box(masks)), self.boxes(masks)))
+        return answer_in_box(self.logits(embeddings, self.box(masks)), self.boxes(masks), self.pixels)
 
     def box(self, masks: np.ndarray) -> Prompts:
         """The tight boxes of masks bool (N, rows, columns)."""
@@ -107,16 +107,12 @@ class Prompted:
 
     def logits(self, embeddings: Tensor, prompts: Prompts) -> Tensor:
         """Logits (B, rows, columns) of B prompts on B pictures (B, 256, g, g)."""
-        return self.on_tile(self.masks(embeddings, prompts))
-
-    def masks(self, embeddings: Tensor, prompts: Prompts) -> Tensor:
-        """The decoder's logits (B, 4g, 4g) of B prompts on B pictures (B, 256, g, g)."""
         found = []
         for start in range(0, len(embeddings), BATCH):
             part = slice(start, start + BATCH)
             sparse, dense = prompts[part].encode(self.prompts)
             masks, _ = decode_masks(self.decoder, embeddings[part], self.prompts.get_dense_pe(), sparse, dense)
-            found.append(masks[:, 0])
+            found.append(self.on_tile(masks[:, 0]))
         return torch.cat(found)
 
     def on_tile(self, masks: Tensor) -> Tensor:

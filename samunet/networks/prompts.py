@@ -95,10 +95,26 @@ def with_click(prompts: Prompts, click: Tensor, kind: Tensor, masks: Tensor, enc
 
 def inscribed_ellipses(boxes: Tensor, side: int, scale: float) -> Tensor:
     """Which of side x side pixels, `scale` input pixels wide, have their middle in the ellipse: bool (N, side, side)."""
-    middles = (torch.arange(side, device=boxes.device) + 0.5) * scale
-    low, high = boxes[:, :2], boxes[:, 2:]
-    along = ((middles - (low + high)[..., None] / 2) / ((high - low)[..., None] / 2).clamp_min(1e-3)) ** 2
-    return along[:, 0, None, :] + along[:, 1, :, None] <= 1
+    across, down = from_middle(boxes, (side, side), scale)
+    return across**2 + down**2 <= 1
+
+
+def from_middle(boxes: Tensor, shape: tuple[int, int], scale: float) -> tuple[Tensor, Tensor]:
+    """How far from their box's middle the middles of pixels lie, 1 at the box's sides.
+
+    Arguments:
+        boxes: float (N, 4), x0, y0, x1, y1 in input pixels.
+        shape: rows and columns of pixels that are `scale` input pixels wide, the first at the input's corner.
+
+    Returns:
+        float (N, 1, columns), to the right, and float (N, rows, 1), downwards.
+    """
+    along = []
+    for axis, count in ((0, shape[1]), (1, shape[0])):
+        middles = (torch.arange(count, device=boxes.device) + 0.5) * scale
+        low, high = boxes[:, axis, None], boxes[:, axis + 2, None]
+        along.append((middles - (low + high) / 2) / ((high - low) / 2).clamp_min(1e-3))
+    return along[0][:, None, :], along[1][:, :, None]
 
 
 def _places(points: Tensor, encoder: PromptEncoder) -> Tensor:

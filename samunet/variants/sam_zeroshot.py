@@ -51,8 +51,7 @@ class SamZeroshotVariant(PromptedVariant):
 
     A box is two corners, as Meta's decoders know it. Decoders of the size `mini`, which samunet trains itself, are asked as
     they were trained: with the ellipse in the box as a mask prompt beside it; and their answers are mended by
-    `networks.box_answer`. The size decides and not the family, which says
-    only how pictures are normalised and can be overridden.
+    `networks.box_answer`. The size decides and not the family, which says only how pictures are normalised and can be overridden.
 
     Deviations from AutoSAM's comparator (scripts/inference.py): pictures have the contrast that the encoder expects, overlaps
     are resolved by probability and not by the class's number, and boxes are not widened by a pixel.
@@ -111,10 +110,12 @@ class SamZeroshotVariant(PromptedVariant):
         masks, _ = decode_masks(self.decoder, pictures.reshape(-1, EMBEDDING_CHANNELS, *pictures.shape[2:]),
                                 self.prompt_encoder.get_dense_pe(), sparse.repeat_interleave(alone, 0),
                                 dense.repeat_interleave(alone, 0))
-        single = masks[:, 0].reshape(len(questions), alone, *masks.shape[2:]).mean(1)
+        plan = self.context.encoder_plan
+        single = masks[:, 0].reshape(len(questions), alone, *masks.shape[2:]).mean(1, keepdim=True)
+        found = tile_logits(single, plan)[:, 0]
         if questions[0].is_box and self._is_mini:
-            single = answer_in_box(single, self._places(questions).flatten(1))
-        return tile_logits(single[:, None], self.context.encoder_plan)[:, 0]
+            found = answer_in_box(found, self._places(questions).flatten(1), plan.input_size / max(plan.tile_shape))
+        return found
 
     def _prompts(self, questions: Sequence[Question]) -> Prompts:
         places = self._places(questions)

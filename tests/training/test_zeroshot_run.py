@@ -59,10 +59,22 @@ def test_an_oracle_run_trains_nothing_and_says_what_it_is(oracle: Paths) -> None
     assert run["settings"]["oracle_prompts"] == "slice_box" and run["settings"]["prompts"] is None
     assert run["settings"]["iterations"] == 0 == run["trainable_parameters"] and len(run["encoder"]["digest"]) == 64
     found = segmentation(fold(oracle) / "validation" / "c1.nii.gz")
-    assert not found[0].any()  # no label is there, so nobody asks
-    assert set(np.unique(found)) <= {0, 1, 2} and (found == 1).any() and not (found[1] == 2).any()
+    inside = np.zeros(found.shape, bool)
+    inside[1:3, 6:18, 5:15] = True  # where nobody asks, and outside the boxes, nothing is
+    assert not found[~inside].any() and set(np.unique(found)) == {0, 1, 2} and not (found[1] == 2).any()
     metrics = read_json(fold(oracle) / "validation" / "summary.json")["metric_per_case"][0]["metrics"]
     assert metrics["2"]["n_ref"] == 16 and metrics["1"]["n_pred"] == (found == 1).sum()
+
+
+def test_a_class_that_is_asked_for_alone_lies_in_its_box(prepared, tmp_path) -> None:
+    paths = Paths(prepared / "raw", prepared / "preprocessed", tmp_path / "results")
+    prompts, case = tmp_path / "prompts.json", {"b": {"boxes": [box(B, 2, 2)]}}
+    prompts.write_text(json.dumps({"space": "voxel", "cases": {"c1": case, "d1": case}}))
+    train_model(dataclasses.replace(REQUEST, oracle_prompts=None, prompts=prompts), paths, must_continue=False, workers=1)
+    found = segmentation(fold(paths) / "validation" / "c1.nii.gz")
+    inside = np.zeros(found.shape, bool)
+    inside[2, 8:12, 7:11] = True
+    assert (found == 2).any() and not found[~inside].any() and not (found == 1).any()
 
 
 @pytest.mark.parametrize("space", ["voxel", "world_mm"])

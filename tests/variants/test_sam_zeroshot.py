@@ -88,7 +88,8 @@ def test_points_are_answered_as_segment_anything_does(sam) -> None:
 def test_a_box_is_answered_as_segment_anything_does_and_of_mini_with_its_ellipse(sam, size, monkeypatch) -> None:
     mended: list[torch.Tensor] = []  # the boxes whose answers are mended; test_box_answer.py tests how
 
-    def kept(answers: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+    def kept(answers: torch.Tensor, boxes: torch.Tensor, scale: float) -> torch.Tensor:
+        assert scale == 2.0  # 64 pixels over a tile of 32 voxels
         mended.extend(boxes)
         return answers
 
