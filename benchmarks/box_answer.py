@@ -25,7 +25,7 @@ from samunet.networks import box_answer
 from samunet.networks.checkpoints import load_encoder
 from samunet.networks.mask_decoding import decode_masks
 from samunet.networks.prompts import MASK_SCALE, box_prompts, inscribed_ellipses
-from samunet.networks.sam import build_mask_decoder, build_prompt_encoder
+from samunet.networks.sam import build_mask_decoder, build_prompt_encoder, load_part
 from samunet.pretraining.anatomy import LABELS
 from samunet.pretraining.batches import BatchShape, make_batch
 from samunet.pretraining.questions import tight_boxes
@@ -66,9 +66,8 @@ class Asked:
     def __init__(self, encoder: str) -> None:
         self.encoder = load_encoder(encoder, SIZE)
         self.prompts, self.decoder = build_prompt_encoder(SIZE), build_mask_decoder()
-        for module, prefix in ((self.prompts, "prompt_encoder."), (self.decoder, "mask_decoder.")):
-            module.load_state_dict({name.removeprefix(prefix): tensor for name, tensor in self.encoder.sam_state.items()
-                                    if name.startswith(prefix)})
+        load_part(self.prompts, "prompt_encoder.", self.encoder.sam_state)
+        load_part(self.decoder, "mask_decoder.", self.encoder.sam_state)
 
     def about(self, pictures: Tensor, labels: Tensor, values: range) -> Answers:
         """Every label of `values` on every picture: pictures float (N, 3, S, S), labels uint8 (N, S, S)."""

@@ -47,7 +47,7 @@ from samunet.networks.box_answer import answer_in_box
 from samunet.networks.in_context import region_prompts
 from samunet.networks.mask_decoding import decode_masks
 from samunet.networks.prompts import Prompts, box_prompts, point_prompts
-from samunet.networks.sam import build_mask_decoder, build_prompt_encoder
+from samunet.networks.sam import build_mask_decoder, build_prompt_encoder, load_part
 from samunet.planning.encoder_spec import PATCH_SIZE
 from samunet.planning.groups import kept_groups
 from samunet.preprocessing.case_inputs import CaseInputs
@@ -69,10 +69,8 @@ class Prompted:
         self.tile, self.size, self.grid = section.tile_shape, section.input_size, section.input_size // PATCH_SIZE
         self.pixels = self.size / max(self.tile)  # of the encoder's input, for each voxel
         self.prompts, self.decoder = build_prompt_encoder(self.size), build_mask_decoder()
-        for module, prefix in ((self.prompts, "prompt_encoder."), (self.decoder, "mask_decoder.")):
-            module.load_state_dict({name.removeprefix(prefix): tensor for name, tensor in experiment.encoder.sam_state.items()
-                                    if name.startswith(prefix)})
-            module.requires_grad_(False).eval()
+        load_part(self.prompts, "prompt_encoder.", experiment.encoder.sam_state)
+        load_part(self.decoder, "mask_decoder.", experiment.encoder.sam_state)
 
     def boxed(self, embeddings: Tensor, masks: np.ndarray) -> Tensor:
         """Logits (N, rows, columns) of the tight boxes of masks bool (N, rows, columns) on N pictures."""

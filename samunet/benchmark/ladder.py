@@ -16,8 +16,8 @@ TRAIN_NOTHING = (*COMPARATORS, "in_context")
 FEWEST_PATIENTS = 3
 """Of two patients each would be judged by the other alone, and the bootstrap would draw from two numbers."""
 
-# For fewer patients. From one hippocampus case (fold 1, draw 0; see `TransportVariant`) it was ahead of `atlas`, 0.751 against 0.719, and
-# of itself where it trusts registration more. Whether one dataset speaks for others is not known.
+# For fewer patients. From one hippocampus case it was ahead of `atlas`, 0.751 against 0.719 (one scratch run, see
+# `TransportVariant`); `hybrid` was not tried there. Whether one dataset speaks for others is not known.
 FIXED = "transport"
 
 

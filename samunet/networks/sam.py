@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
-from torch import nn
+from torch import Tensor, nn
 
 from samunet.networks.image_encoder import ImageEncoder
 from samunet.planning.encoder_spec import EMBEDDING_CHANNELS, PATCH_SIZE
@@ -67,6 +68,16 @@ def build_mask_decoder(mask_tokens: int = 4) -> MaskDecoder:
         iou_head_depth=3,
         iou_head_hidden_dim=256,
     )
+
+
+def load_part(part: nn.Module, prefix: str, sam_state: Mapping[str, Tensor]) -> None:
+    """Give `part` the weights that a checkpoint has under `prefix` ("mask_decoder.", "prompt_encoder."), frozen, in evaluation mode.
+
+    Raises:
+        RuntimeError: torch's, where the checkpoint has none, or others.
+    """
+    part.load_state_dict({name.removeprefix(prefix): tensor for name, tensor in sam_state.items() if name.startswith(prefix)})
+    part.requires_grad_(False).eval()
 
 
 class Sam(nn.Module):

@@ -67,9 +67,9 @@ class Pick:
 class Sampler:
     """Draws the picks of each batch.
 
-    The last `foreground_share` of a batch (at least one sample; a third by nnU-Net's rule) is drawn from the foreground: a class that occurs in
-    the cases, a (case, slice) that holds it, a tile that holds it, each uniform. The others are a case, a slice, a tile,
-    each uniform. With an ignore label, or where any case is annotated in part, slices and tiles without an annotated voxel are
+    The last `foreground_share` of a batch (at least one sample; a third by nnU-Net's rule) is drawn from the foreground: a class
+    that occurs in the cases, a (case, slice) that holds it, a tile that holds it, each uniform. The others are a case, a slice, a
+    tile, each uniform. With an ignore label, or where any case is annotated in part, slices and tiles without an annotated voxel are
     left out where others exist.
     """
 

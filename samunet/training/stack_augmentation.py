@@ -32,7 +32,7 @@ class StackAugmentation:
         plan: of the stack.
         channels: of the image, whose intensities change; what stands behind them in a stack is only warped.
         flat: whether slices must not be tilted or moved against each other.
-        misplaced_voxels: by how much what stands behind the image is moved and bent against it, at most about twice; 0: not at all.
+        misplaced_voxels: by how much what stands behind the image is bent and moved against it, see `Warp.shifting`; 0: not at all.
     """
 
     def __init__(self, plan: StackPlan, channels: int, *, flat: bool, misplaced_voxels: float = 0.0) -> None:

@@ -14,7 +14,7 @@ from samunet.networks.box_answer import answer_in_box
 from samunet.networks.checkpoints import Encoder
 from samunet.networks.mask_decoding import decode_masks
 from samunet.networks.prompts import Prompts, box_prompts, point_prompts
-from samunet.networks.sam import build_mask_decoder, build_prompt_encoder
+from samunet.networks.sam import build_mask_decoder, build_prompt_encoder, load_part
 from samunet.planning.encoder_spec import EMBEDDING_CHANNELS
 from samunet.planning.tiles import TileFrame
 from samunet.preprocessing.case_inputs import CaseInputs, Pick
@@ -146,11 +146,11 @@ def _load(part: nn.Module, prefix: str, encoder: Encoder) -> None:
     Raises:
         UserError: it has none, or others.
     """
-    weights = {name.removeprefix(prefix): tensor for name, tensor in encoder.sam_state.items() if name.startswith(prefix)}
     try:
-        part.load_state_dict(weights)
+        load_part(part, prefix, encoder.sam_state)
     except RuntimeError as fault:
-        found = f"{len(weights)} weights of {prefix.removesuffix('.')}: {str(fault).splitlines()[-1].strip()[:200]}"
+        count = sum(name.startswith(prefix) for name in encoder.sam_state)
+        found = f"{count} weights of {prefix.removesuffix('.')}: {str(fault).splitlines()[-1].strip()[:200]}"
         raise UserError("sam_zeroshot needs a checkpoint with SAM's own prompt encoder and mask decoder.", where=encoder.spec.id,
                         found=found, mend="Choose an encoder whose file holds a whole SAM.") from fault
-    part.requires_grad_(False).eval().to(encoder.device)
+    part.to(encoder.device)
