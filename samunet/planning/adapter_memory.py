@@ -6,10 +6,9 @@ networks as they are in `networks.adapter_3d` and `networks.progressive_decoder`
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
-from samunet.planning.cache_rules import ENCODER_SHAPES
+from samunet.planning.cache_rules import shape_of
 from samunet.planning.encoder_spec import EMBEDDING_CHANNELS, PATCH_SIZE
 
 STACKS = 2  # of a batch, for every plan: what a CPU takes through an encoder in seconds
@@ -123,12 +122,6 @@ def trained_values(size: str, classes: int) -> int:
 def adapter_channels(width: int) -> int:
     """Channels of the adapters of an encoder of `width` channels: 384, scaled with encoders narrower than 768."""
     return min(BOTTLENECK, BOTTLENECK * width // PUBLISHED_WIDTH)
-
-
-def shape_of(size: str) -> tuple[int, int, int, int]:
-    """Width, blocks, side of attention windows (0: none), blocks that attend globally; unnamed sizes count as all global."""
-    other = re.fullmatch(r"vit_(\d+)x(\d+)", size)
-    return (int(other[1]), int(other[2]), 0, int(other[2])) if other else ENCODER_SHAPES[size]
 
 
 def _scores(size: str, input_size: int, block: int) -> int:

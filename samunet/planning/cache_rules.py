@@ -49,6 +49,12 @@ def cache_bytes_for(tiles: int, cases: int, input_size: int, channels_alone: int
     return tiles * channels_alone * bytes_per_picture(input_size, cache_dtype), told
 
 
+def shape_of(size: str) -> tuple[int, int, int, int]:
+    """Width, blocks, side of attention windows (0: none), blocks that attend globally; unnamed sizes count as all global."""
+    other = _OTHER_SIZE.fullmatch(size)
+    return (int(other[1]), int(other[2]), 0, int(other[2])) if other else ENCODER_SHAPES[size]
+
+
 def encoder_flops(size: str, input_size: int) -> float:
     """Floating point operations (two for each multiply-add) of encoding one picture.
 
@@ -56,8 +62,7 @@ def encoder_flops(size: str, input_size: int) -> float:
     attention; keys are all tokens, or those of a window. Then the patch embedding and the neck's two convolutions. The
     relative positions and normalisations, under 2 %, are left out. An unnamed size counts as attending globally.
     """
-    other = _OTHER_SIZE.fullmatch(size)
-    width, depth, window, global_blocks = (int(other[1]), int(other[2]), 0, int(other[2])) if other else ENCODER_SHAPES[size]
+    width, depth, window, global_blocks = shape_of(size)
     tokens = (input_size // PATCH_SIZE) ** 2
     keys = global_blocks * tokens + (depth - global_blocks) * window**2
     each = depth * 12 * width**2 + 2 * width * keys
