@@ -12,7 +12,14 @@ from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
 
 from samunet.networks import attention
-from samunet.networks.attention import attend, attend_widened, blank_score, relative_positions, spans
+from samunet.networks.attention import (
+    attend,
+    attend_by_products,
+    attend_widened,
+    blank_score,
+    relative_positions,
+    spans,
+)
 from samunet.networks.encoder_shapes import encoder_weights
 from samunet.networks.image_encoder import ImageEncoder, fast_dtype, resized_positions
 from samunet.networks.sam import ENCODER_SIZES, EncoderSize, build_image_encoder
@@ -186,6 +193,8 @@ def test_all_ways_to_attend_agree(blanks: bool, monkeypatch: pytest.MonkeyPatch)
     arguments = query, key, value, by_row, by_column, blank
     torch.testing.assert_close(attend(*arguments), expected)
     torch.testing.assert_close(attend_widened(*arguments), expected)
+    torch.testing.assert_close(attend_by_products(*arguments), expected)
     for limit in (2 * 13 * 13 * 2, 2 * 13 * 5, 1):  # two windows at once, some queries at once, one query
         monkeypatch.setattr(attention, "SCORES_AT_ONCE", limit)
         torch.testing.assert_close(attend(*arguments), expected)
+        torch.testing.assert_close(attend_by_products(*arguments), expected)
