@@ -35,9 +35,9 @@ lint: $(INSTALLED_TEST)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# Processes are run side by side, each on one thread.
+# Processes are run side by side, each on one thread; files are dealt out in the order that tests/conftest.py gives them.
 unit: $(INSTALLED_TEST)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 $(CREATED):
 	@command -v "$(PYTHON)" >/dev/null 2>&1 || { \

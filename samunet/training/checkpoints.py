@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from samunet.variants.base import Variant
 
 LATEST = "checkpoint_latest.safetensors"
 FINAL = "checkpoint_final.safetensors"
+NAMED = 5  # tensors that a message names
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,22 @@ def start_from(path: Path, variant: Variant) -> None:
                         found=f"no tensor has the name and shape of one of the variant's {len(own)}",
                         mend="Give a checkpoint_final.safetensors of the same variant.")
     say(f"starting from {path}: {len(fitting)} of {len(own)} tensors taken")
+    if missing := [name for name in own if name not in given]:
+        say(f"not in that file, so new: {_some(missing)}")
+    if reshaped := [name for name in own if name in given and name not in fitting]:
+        say("of another shape in that file, so new: " + _some(
+            [f"{name} ({_sides(given[name])} there, {_sides(own[name])} here)" for name in reshaped]))
     variant.load_state({**own, **fitting})
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first of them, and how many more there are."""
+    more = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def _sides(tensor: Tensor) -> str:
+    return "x".join(map(str, tensor.shape))
 
 
 def _separate(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

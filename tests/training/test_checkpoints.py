@@ -21,13 +21,17 @@ def test_equal_weights_give_equal_bytes(made, tmp_path: Path) -> None:
 def test_start_from_takes_what_fits_and_leaves_the_rest(made, tmp_path: Path, capsys) -> None:
     given = made.tiny_variant(seed=1).state()
     given["3.weight"] = torch.zeros(5, 8, 1, 1)  # another number of classes
+    del given["0.bias"]
     save_weights(tmp_path / "given.safetensors", given)
     variant = made.tiny_variant(seed=2)
     own = {name: tensor.clone() for name, tensor in variant.state().items()}
     start_from(tmp_path / "given.safetensors", variant)
     assert torch.equal(variant.state()["0.weight"], given["0.weight"])
     assert torch.equal(variant.state()["3.weight"], own["3.weight"])
-    assert f"{len(own) - 1} of {len(own)} tensors" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert f"{len(own) - 2} of {len(own)} tensors" in told
+    assert "not in that file, so new: 0.bias" in told
+    assert f"of another shape in that file, so new: 3.weight (5x8x1x1 there, {len(own['3.weight'])}x8x1x1 here)" in told
 
 
 def test_a_file_that_fits_nothing_is_refused(made, tmp_path: Path) -> None:
