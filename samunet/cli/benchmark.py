@@ -15,6 +15,7 @@ from samunet.cli.options import (
     add_oracle_prompts,
     add_paths,
     add_shot_slices,
+    command_parser,
     encoder_of,
     paths_of,
 )
@@ -22,20 +23,19 @@ from samunet.console import result
 from samunet.preprocessing.prompt_kinds import places_of
 from samunet.variants.registry import VARIANTS
 
-EPILOG = """examples:
-  samunet_benchmark -d 4 --folds 0 --shots 5                    every variant, one fold, five labelled cases
-  samunet_benchmark -d 4 --shots 1 5 all --draws 3              five folds, three draws
-  samunet_benchmark -d 4 --variants cnn_head unet --iterations 200
-  samunet_benchmark -d 4 --scheduler tcp://10.0.0.1:8786        on a running dask cluster"""
+EXAMPLES = """\
+samunet_benchmark -d 4 --folds 0 --shots 5                    every variant, one fold, five labelled cases
+samunet_benchmark -d 4 --shots 1 5 all --draws 3              five folds, three draws
+samunet_benchmark -d 4 --variants cnn_head unet --iterations 200
+samunet_benchmark -d 4 --scheduler tcp://10.0.0.1:8786        on a running dask cluster"""
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="samunet_benchmark",
-        description="Train and validate every variant on every fold, number of shots and draw, then compare them.\n"
-                    "Finished jobs of the same settings are kept: the same command goes on where it was stopped.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command_parser(
+        "samunet_benchmark",
+        "Train and validate every variant on every fold, number of shots and draw, then compare them.\n"
+        "Finished jobs of the same settings are kept: the same command goes on where it was stopped.",
+        EXAMPLES,
     )
     parser.add_argument("-d", dest="dataset", required=True, metavar="ID", help="id or name of a planned dataset")
     parser.add_argument("--variants", nargs="+", metavar="NAME",

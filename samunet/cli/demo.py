@@ -14,6 +14,7 @@ from importlib import import_module
 from pathlib import Path
 
 from samunet.cli.main import command
+from samunet.cli.options import command_parser
 from samunet.console import result, say
 from samunet.errors import UserError
 from samunet.files import copy_whole, read_json
@@ -28,14 +29,11 @@ REAL_CASES = 5
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="samunet_demo",
-        description=(
-            "Run the main job: plan, preprocess and embed, train, predict, evaluate, draw an overlay picture.\n"
-            "Without --dataset on a made-up dataset of small volumes (a few minutes on 2 cores)."
-        ),
-        epilog="examples:\n  samunet_demo\n  samunet_demo --dataset data/Dataset004_Hippocampus --output /tmp/demo",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command_parser(
+        "samunet_demo",
+        "Run the main job: plan, preprocess and embed, train, predict, evaluate, draw an overlay picture.\n"
+        "Without --dataset on a made-up dataset of small volumes (a few minutes on 2 cores).",
+        "samunet_demo\nsamunet_demo --dataset data/Dataset004_Hippocampus --output /tmp/demo",
     )
     parser.add_argument("--dataset", type=Path, metavar="FOLDER",
                         help="a folder DatasetXXX_Name in nnU-Net's raw format; it is only read")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from samunet.cli.main import command
+from samunet.cli.options import command_parser
 from samunet.console import result, say
 from samunet.errors import UserError
 from samunet.files import digest_of_file
@@ -20,19 +21,18 @@ from samunet.networks.released import (
     sha256_start,
 )
 
-EPILOG = """examples:
-  samunet_download_checkpoint vit_b                        358 MiB into the checkpoints folder
-  samunet_download_checkpoint vit_h --checkpoints /data/checkpoints
-  samunet_download_checkpoint --list                       what can be had, and what is there"""
+EXAMPLES = """\
+samunet_download_checkpoint vit_b                        358 MiB into the checkpoints folder
+samunet_download_checkpoint vit_h --checkpoints /data/checkpoints
+samunet_download_checkpoint --list                       what can be had, and what is there"""
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="samunet_download_checkpoint",
-        description="Fetch the weights of Segment Anything that Meta released, and prove them by their SHA-256.\n"
-                    "A broken download goes on when the same command is given again.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command_parser(
+        "samunet_download_checkpoint",
+        "Fetch the weights of Segment Anything that Meta released, and prove them by their SHA-256.\n"
+        "A broken download goes on when the same command is given again.",
+        EXAMPLES,
     )
     parser.add_argument("name", nargs="?", metavar="NAME", help=f"one of {', '.join(RELEASED_FILES)}")
     parser.add_argument("--list", action="store_true", help="print what can be had, and which files are there")

@@ -9,25 +9,24 @@ from collections.abc import Sequence
 
 from samunet.benchmark.ladder import COMPARATORS, FEWEST_PATIENTS, FIXED, LADDER
 from samunet.cli.main import command
-from samunet.cli.options import DEFAULT_PLANS_NAME, add_encoder, add_paths, encoder_of, paths_of
+from samunet.cli.options import DEFAULT_PLANS_NAME, add_encoder, add_paths, command_parser, encoder_of, paths_of
 from samunet.console import result
 
 DEFAULT_MINUTES = 60.0
 
-EPILOG = """examples:
-  samunet_find_best_configuration -d 4 --shots 5              five labelled cases, an hour
-  samunet_find_best_configuration -d 4 -f 0 --minutes 240     all training cases of fold 0; its validation cases stay unseen
-  samunet_find_best_configuration -d 4 --shots 5 --variants cnn_head hybrid --iterations 100"""
+EXAMPLES = """\
+samunet_find_best_configuration -d 4 --shots 5              five labelled cases, an hour
+samunet_find_best_configuration -d 4 -f 0 --minutes 240     all training cases of fold 0; its validation cases stay unseen
+samunet_find_best_configuration -d 4 --shots 5 --variants cnn_head hybrid --iterations 100"""
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="samunet_find_best_configuration",
-        description="Cross-validate variants on the labelled cases alone; the better half goes on with twice the time.\n"
-                    "Then train the chosen one on all of them for samunet_predict. A killed command goes on when given again.\n"
-                    f"Cases of fewer than {FEWEST_PATIENTS} patients cannot be cross-validated: {FIXED} is taken.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command_parser(
+        "samunet_find_best_configuration",
+        "Cross-validate variants on the labelled cases alone; the better half goes on with twice the time.\n"
+        "Then train the chosen one on all of them for samunet_predict. A killed command goes on when given again.\n"
+        f"Cases of fewer than {FEWEST_PATIENTS} patients cannot be cross-validated: {FIXED} is taken.",
+        EXAMPLES,
     )
     parser.add_argument("-d", dest="dataset", required=True, metavar="ID", help="id or name of a planned dataset")
     parser.add_argument("-f", dest="fold", default="all", metavar="FOLD",

@@ -12,6 +12,7 @@ from typing import Any
 
 import samunet
 from samunet.cli.main import command
+from samunet.cli.options import command_parser
 from samunet.console import result
 from samunet.networks.released import (
     RELEASED_FILES,
@@ -28,11 +29,10 @@ PACKAGES = ("torch", "torchvision", "segment-anything", "numpy", "scipy", "sciki
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="samunet_info",
-        description="Print versions, paths, encoders, hardware and variants on one screen.",
-        epilog="example:\n  samunet_info --json",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command_parser(
+        "samunet_info",
+        "Print versions, paths, encoders, hardware and variants on one screen.",
+        "samunet_info --json",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
     return parser

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from textwrap import indent
 from typing import TYPE_CHECKING
 
 from samunet.console import say
@@ -19,12 +20,13 @@ DEFAULT_PLANS_NAME = "samunetPlans"
 DEFAULT_MEMORY_TARGET_GB = 8.0
 
 
-def command_parser(name: str, description: str, example: str) -> argparse.ArgumentParser:
-    """A parser for console script `name`, with an example below its help."""
+def command_parser(name: str, description: str, examples: str) -> argparse.ArgumentParser:
+    """A parser for console script `name`, with `examples`, one or more lines, below its help."""
+    heading = "examples" if "\n" in examples else "example"
     return argparse.ArgumentParser(
         prog=name,
         description=description,
-        epilog=f"example:\n  {example}",
+        epilog=f"{heading}:\n{indent(examples, '  ')}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
 

@@ -7,23 +7,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from samunet.cli.main import command
-from samunet.cli.options import add_paths, add_workers, paths_of, workers_of
+from samunet.cli.options import add_paths, add_workers, command_parser, paths_of, workers_of
 from samunet.console import result
 from samunet.errors import UserError
 
-EPILOG = """examples:
-  samunet_plot_overlay_pngs -d 4 -o pictures                               labels of a raw dataset
-  samunet_plot_overlay_pngs -i images -s segmentations -o pictures         predictions
-  samunet_plot_overlay_pngs -i images -s segmentations -r labels -o pictures   with the reference outlined"""
+EXAMPLES = """\
+samunet_plot_overlay_pngs -d 4 -o pictures                               labels of a raw dataset
+samunet_plot_overlay_pngs -i images -s segmentations -o pictures         predictions
+samunet_plot_overlay_pngs -i images -s segmentations -r labels -o pictures   with the reference outlined"""
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="samunet_plot_overlay_pngs",
-        description=("Draw segmentations over their images: one PNG for each case, cut through the middle of the foreground,\n"
-                     "or for a sequence of frames a contact sheet of 12 of them."),
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command_parser(
+        "samunet_plot_overlay_pngs",
+        "Draw segmentations over their images: one PNG for each case, cut through the middle of the foreground,\n"
+        "or for a sequence of frames a contact sheet of 12 of them.",
+        EXAMPLES,
     )
     parser.add_argument("-d", dest="dataset", metavar="DATASET", help="id or name of a raw dataset whose labels are drawn")
     parser.add_argument("-i", dest="images", type=Path, metavar="FOLDER", help="images, instead of -d")

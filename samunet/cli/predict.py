@@ -7,24 +7,23 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from samunet.cli.main import command
-from samunet.cli.options import add_paths, at_least_one, paths_of
+from samunet.cli.options import add_paths, at_least_one, command_parser, paths_of
 from samunet.console import result, say
 from samunet.variants.registry import entry
 
-EPILOG = """examples:
-  samunet_predict -i images -o segmentations                            the chosen model, or the one trained last
-  samunet_predict -i images -o segmentations -d 4 -v cnn_head -f 0 1 2
-  samunet_predict -i images -o segmentations -m results/Dataset004_Hippocampus/cnn_head__samunetPlans__mini-3"""
+EXAMPLES = """\
+samunet_predict -i images -o segmentations                            the chosen model, or the one trained last
+samunet_predict -i images -o segmentations -d 4 -v cnn_head -f 0 1 2
+samunet_predict -i images -o segmentations -m results/Dataset004_Hippocampus/cnn_head__samunetPlans__mini-3"""
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="samunet_predict",
-        description="Segment every case of a folder (CASE_0000.nii.gz, ...), each onto its own grid.\n"
-                    "Without a model named, the choice of samunet_find_best_configuration is used if there is one,\n"
-                    "else the one that samunet_train trained last, with all its finished folds.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command_parser(
+        "samunet_predict",
+        "Segment every case of a folder (CASE_0000.nii.gz, ...), each onto its own grid.\n"
+        "Without a model named, the choice of samunet_find_best_configuration is used if there is one,\n"
+        "else the one that samunet_train trained last, with all its finished folds.",
+        EXAMPLES,
     )
     parser.add_argument("-i", dest="input", type=Path, required=True, metavar="FOLDER", help="images")
     parser.add_argument("-o", dest="output", type=Path, required=True, metavar="FOLDER", help="segmentations go here")

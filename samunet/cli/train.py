@@ -18,6 +18,7 @@ from samunet.cli.options import (
     add_paths,
     add_shot_slices,
     add_workers,
+    command_parser,
     encoder_of,
     paths_of,
     workers_of,
@@ -25,14 +26,14 @@ from samunet.cli.options import (
 from samunet.console import result
 from samunet.variants.registry import VARIANTS, entry
 
-EPILOG = """examples:
-  samunet_train 4 cnn_head 0                       fold 0, length from the plans
-  samunet_train 4 autosam 0 --shots 5 --draw 1     five labelled cases
-  samunet_train 4 cnn_head all --minutes 3         all cases, three minutes
-  samunet_train 4 sam_zeroshot 0 --oracle_prompts  nothing is trained; a point for each slice and class, from the labels
-  samunet_train 4 3d_adapter_box 0 --oracle_prompts box3d --box_relax 10
-                                                   boxes around the labels, 10 % larger on each side
-  samunet_train --list                             the variants"""
+EXAMPLES = """\
+samunet_train 4 cnn_head 0                       fold 0, length from the plans
+samunet_train 4 autosam 0 --shots 5 --draw 1     five labelled cases
+samunet_train 4 cnn_head all --minutes 3         all cases, three minutes
+samunet_train 4 sam_zeroshot 0 --oracle_prompts  nothing is trained; a point for each slice and class, from the labels
+samunet_train 4 3d_adapter_box 0 --oracle_prompts box3d --box_relax 10
+                                                 boxes around the labels, 10 % larger on each side
+samunet_train --list                             the variants"""
 
 
 class _List(argparse.Action):
@@ -45,12 +46,11 @@ class _List(argparse.Action):
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="samunet_train",
-        description="Train one fold of a variant, then predict and evaluate its validation cases.\n"
-                    "A killed run goes on when the same command is given again.",
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = command_parser(
+        "samunet_train",
+        "Train one fold of a variant, then predict and evaluate its validation cases.\n"
+        "A killed run goes on when the same command is given again.",
+        EXAMPLES,
     )
     parser.add_argument("dataset", metavar="DATASET", help="id or name, as 4 or Dataset004_Hippocampus")
     parser.add_argument("variant", metavar="VARIANT", help=f"one of {', '.join(VARIANTS)}")
