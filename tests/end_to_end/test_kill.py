@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -25,11 +26,11 @@ PROMISED = (
 pytestmark = pytest.mark.slow
 
 
-def _commands(workplace) -> list[tuple[str, ...]]:
+def _commands(workplace, encoder: Path) -> list[tuple[str, ...]]:
     dataset = workplace.root / "raw" / "Dataset005_Boxes"
     return [
-        ("plan_and_preprocess", "-d", "5", "--verify_dataset_integrity", "-np", "2"),
-        ("train", "5", "linear_head", "0", "--iterations", "120", "-device", "cpu"),
+        ("plan_and_preprocess", "-d", "5", "--encoder", str(encoder), "--verify_dataset_integrity", "-np", "2"),
+        ("train", "5", "linear_head", "0", "--encoder", str(encoder), "--iterations", "120", "-device", "cpu"),
         ("predict", "-i", str(dataset / "imagesTs"), "-o", str(workplace.root / "out"), "-device", "cpu"),
         ("evaluate_folder", str(dataset / "labelsTs"), str(workplace.root / "out"),
          "-djfile", str(dataset / "dataset.json")),
@@ -54,11 +55,11 @@ def _kill_after(workplace, seconds: float, command: tuple[str, ...]) -> bool:
     return process.returncode == -signal.SIGKILL
 
 
-def test_killed_commands_end_like_undisturbed_ones(tmp_path, workplace_at, make_dataset):
+def test_killed_commands_end_like_undisturbed_ones(tmp_path, workplace_at, make_dataset, small_sam):
     calm, disturbed = (_prepared(workplace_at(tmp_path / name), make_dataset) for name in ("calm", "disturbed"))
     moments = random.Random(20240229)
     killed = 0
-    for calm_command, command in zip(_commands(calm), _commands(disturbed), strict=True):
+    for calm_command, command in zip(_commands(calm, small_sam), _commands(disturbed, small_sam), strict=True):
         began = time.monotonic()
         calm.run(*calm_command)
         usual = time.monotonic() - began
