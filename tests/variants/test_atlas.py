@@ -12,7 +12,7 @@ from samunet.dataset.labels import UNANNOTATED, LabelSpace, in_slices_alone
 from samunet.planning.plans import DatasetPlan, EncoderPlan
 from samunet.preprocessing.case import CaseProperties, PreparedCase
 from samunet.variants import atlas
-from samunet.variants.atlas import AtlasVariant, _labels_on, _local_weight
+from samunet.variants.atlas import AtlasVariant, _labels_on
 from samunet.variants.base import VariantContext
 from samunet.variants.registration import centred, coarser, register
 
@@ -185,16 +185,6 @@ def test_large_cases_are_registered_on_a_coarser_grid(monkeypatch) -> None:
     logits = fitted.predict(case(image))
     assert logits.shape == (2, *SHAPE)
     assert dice(logits, mask) > 0.85
-
-
-def test_weight_falls_with_the_local_difference() -> None:
-    fixed = sitk.GetImageFromArray(np.zeros((1, 1, 41), np.float32))
-    moved = np.zeros((1, 1, 41), np.float32)
-    moved[..., 21:] = 0.5
-    weight = _local_weight(fixed, sitk.GetImageFromArray(moved))[0, 0]
-    assert weight[0] == pytest.approx(atlas.FUSION_FLOOR**-2, rel=1e-3)
-    assert weight[-1] == pytest.approx((0.25 + atlas.FUSION_FLOOR) ** -2, rel=1e-3)
-    assert np.all(np.diff(weight) <= 0)
 
 
 def test_centred_lays_box_over_box() -> None:
