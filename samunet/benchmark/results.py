@@ -111,10 +111,13 @@ def _result(
 
 
 def marked(variant: str, runs: Iterable[Mapping[str, Any]]) -> str:
-    """The variant's name as tables show it: `sam_zeroshot (oracle point)` where a run was told of the ground truth."""
+    """The variant's name as tables show it: `sam_zeroshot (oracle point)` where a run was told of the ground truth,
+    `hybrid_selftrain (unlabelled data)` where one learned from unlabelled cases as if they were labelled."""
+    runs = list(runs)
     told = [run["settings"] for run in runs if run["settings"].get("oracle_prompts")]
     kinds = sorted({oracle_told(settings["oracle_prompts"], settings.get("box_relax")) for settings in told})
-    return f"{variant} (oracle {', '.join(kinds)})" if kinds else variant
+    unlabelled = " (unlabelled data)" if any(run.get("pseudo_labelled_cases") for run in runs) else ""
+    return variant + (f" (oracle {', '.join(kinds)})" if kinds else "") + unlabelled
 
 
 def read_cases(validation: Path, file_ending: str) -> Cases:

@@ -24,7 +24,7 @@ from samunet.cli.options import (
     workers_of,
 )
 from samunet.console import result
-from samunet.variants.registry import VARIANTS, entry
+from samunet.variants.registry import TRANSPORTS, VARIANTS, entry, transported
 
 EXAMPLES = """\
 samunet_train 4 cnn_head 0                       fold 0, length from the plans
@@ -70,6 +70,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--support", type=Path, metavar="FILE",
                         help="labelled slices that ask, for variants that are asked by some, instead of those chosen "
                              "(documentation/variants.md)")
+    parser.add_argument("--transport", choices=tuple(TRANSPORTS), metavar="MODE",
+                        help="what hybrid makes of labels that registration carries from case to case: off, augment, prior, selftrain "
+                             "(default: prior; documentation/variants.md)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of weights and batches (default: 0)")
     parser.add_argument("-pretrained_weights", type=Path, metavar="FILE",
                         help="start from a checkpoint_final.safetensors of the same variant")
@@ -95,6 +98,7 @@ def parser() -> argparse.ArgumentParser:
 @command
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parser().parse_args(arguments)
+    options.variant = transported(options.variant, options.transport)
     if entry(options.variant).needs_encoder:  # a wrong name is told before torch is loaded
         encoder_of(options)
     if options.num_gpus > 1 and "RANK" not in os.environ:

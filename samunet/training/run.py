@@ -31,6 +31,7 @@ from samunet.training.label_statistics import (
     warn_of_small_objects,
 )
 from samunet.training.prior_images import FOLDER as PRIORS
+from samunet.training.pseudo_labels import FOLDER as PSEUDO
 from samunet.training.run_folder import Start, stored_run
 from samunet.training.settings import Request
 from samunet.training.trainer import measured_iterations, train
@@ -92,7 +93,8 @@ def _run(experiment: Experiment, start: Start, trained_by: str, workers: int) ->
     experiment.write_model_files()
     for state in folder.work.rglob(LATEST):
         state.unlink()
-    shutil.rmtree(folder.work / PRIORS, ignore_errors=True)
+    for scratch in (PRIORS, PSEUDO):
+        shutil.rmtree(folder.work / scratch, ignore_errors=True)
     folder.write(run)
     folder.finish()
     _tell(experiment, summary)

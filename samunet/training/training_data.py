@@ -28,14 +28,17 @@ from samunet.training.picture_stack_augmentation import PictureStackAugmentation
 from samunet.training.picture_stack_batches import PictureStackBatches
 from samunet.training.prior_images import FOLDER as PRIORS
 from samunet.training.prior_images import PriorImages
+from samunet.training.pseudo_labels import FOLDER as PSEUDO
+from samunet.training.pseudo_labels import with_pseudo_labels
 from samunet.training.sampling import FOREGROUND_SHARE, LabelSlices, Sampler
 from samunet.training.stack_augmentation import StackAugmentation
 from samunet.training.stack_batches import StackBatches
 from samunet.training.support import QueryBatches, gather_support
+from samunet.training.transported_views import FIRST, with_transported_views
 from samunet.variants.adapter_3d_box import Adapter3dBoxVariant
 from samunet.variants.base import PatchVariant, PictureStackVariant, PictureVariant, StackVariant, TrainedVariant
 from samunet.variants.fewshot import FewshotVariant
-from samunet.variants.transport import MISPLACED_VOXELS, TransportVariant
+from samunet.variants.transport import MISPLACED_VOXELS, AugmentedVariant, SelfTrainedVariant, TransportVariant
 
 
 def training_batches(experiment: Experiment, variant: TrainedVariant, run: dict[str, Any]) -> Batches:
@@ -47,8 +50,14 @@ def training_batches(experiment: Experiment, variant: TrainedVariant, run: dict[
     if isinstance(variant, PatchVariant):
         return _patches(experiment, variant)
     run["views"] = experiment.views()
-    names = [*experiment.train_cases,
-             *(view_name(name, view) for name in experiment.train_cases for view in range(1, run["views"] + 1))]
+    numbers = [*range(1, run["views"] + 1)]
+    if isinstance(variant, AugmentedVariant) and len(experiment.train_cases) > 1:
+        experiment = with_transported_views(experiment)
+        numbers[1::2] = [FIRST + number for number in numbers[1::2]]
+    names = [*experiment.train_cases, *(view_name(name, number) for name in experiment.train_cases for number in numbers)]
+    if isinstance(variant, SelfTrainedVariant):
+        experiment, pseudo = _self_trained(experiment, run)
+        names += pseudo
     if isinstance(variant, PictureVariant):
         return _tiles(experiment, _pictures(experiment, names))
     if isinstance(variant, PictureStackVariant):
@@ -120,6 +129,15 @@ def _with_priors(
         images.get(name)
     run["seconds"]["transport"] = run["seconds"].get("transport", 0.0) + time.perf_counter() - started
     return images, kept
+
+
+def _self_trained(experiment: Experiment, run: dict[str, Any]) -> tuple[Experiment, tuple[str, ...]]:
+    """The experiment in which some unlabelled cases have labels; and those cases, told in `run`."""
+    started = time.perf_counter()
+    experiment, pseudo = with_pseudo_labels(experiment, make_folder(experiment.folder.work / PSEUDO))
+    run["pseudo_labelled_cases"] = list(pseudo)
+    run["seconds"]["transport"] = run["seconds"].get("transport", 0.0) + time.perf_counter() - started
+    return experiment, pseudo
 
 
 def _prompted(experiment: Experiment, variant: FewshotVariant, embeddings: Mapping[str, CaseInputs]) -> QueryBatches:

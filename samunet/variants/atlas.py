@@ -18,7 +18,7 @@ from samunet.preprocessing.case import PreparedCase
 from samunet.variants.base import Comparator, VariantContext
 from samunet.variants.fusion import SEARCH_VOXELS, nonlocal_votes
 from samunet.variants.label_prior import coarsened, log_scores, stretched
-from samunet.variants.registration import centred, histogram_matched, register, resampled
+from samunet.variants.registration import centred, displacements, histogram_matched, register, resampled
 from samunet.workers import default_workers
 
 MOST_CASES = 16
@@ -95,6 +95,28 @@ class AtlasVariant(Comparator):
         probabilities = torch.from_numpy(votes / np.maximum(total, 1e-12))
         shape = case.image.shape[1:]
         return log_scores(torch.stack([stretched(channel, shape) for channel in probabilities]), self.labels)
+
+    def displacement(self, case: PreparedCase, number: int) -> np.ndarray:
+        """Where each voxel of `case` comes from once it is carried into the shape of support `number`, stretched over its box.
+
+        Returns:
+            float64 (3, Z, Y, X), voxels to go along (z, y, x); 0 where registration finds nothing to go by.
+        """
+        image, spacing_mm = self._registration_image(case)
+        support, flat = self.supports[number], image.shape[0] == 1
+        own, other = _sitk_image(image, spacing_mm, flat), _sitk_image(support.image, support.spacing_mm, flat)
+        try:
+            carried = register(other, histogram_matched(own, other))
+        except RuntimeError:
+            return np.zeros((3, *case.image.shape[1:]))
+        # First from the case's box to the support's, then back to the case along what was found.
+        steps = displacements(sitk.CompositeTransform([carried, centred(own, other)]), own)
+        if flat:
+            steps = np.concatenate([np.zeros_like(steps[:1]), steps])[:, None]
+        shape = case.image.shape[1:]
+        scale = np.array(shape) / np.array(image.shape)
+        return np.stack([stretched(torch.from_numpy(step), shape).double().numpy() * factor
+                         for step, factor in zip(steps, scale, strict=True)])
 
     def state(self) -> dict[str, Tensor]:
         """For each support NN: `NN.image` float16, `NN.labels` uint8 or int16, both (z, y, x), `NN.spacing_mm` float64 (3,)."""

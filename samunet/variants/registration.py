@@ -79,6 +79,12 @@ def register_demons(fixed: sitk.Image, moving: sitk.Image, affine: sitk.Transfor
     return sitk.CompositeTransform([affine, sitk.DisplacementFieldTransform(resampled(field, fixed))])
 
 
+def displacements(transform: sitk.Transform, grid: sitk.Image) -> np.ndarray:
+    """How far `transform` takes each voxel of `grid`: float64 (d, ...), in voxels, axes as in the array, so x last."""
+    field = sitk.TransformToDisplacementField(transform, sitk.sitkVectorFloat64, grid.GetSize(), grid.GetOrigin(), grid.GetSpacing())
+    return np.moveaxis(sitk.GetArrayFromImage(field) / np.array(grid.GetSpacing()), -1, 0)[::-1].copy()
+
+
 def histogram_matched(image: sitk.Image, reference: sitk.Image) -> sitk.Image:
     """`image` with the histogram of `reference`."""
     matcher = one_thread(sitk.HistogramMatchingImageFilter())

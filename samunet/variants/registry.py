@@ -54,10 +54,14 @@ VARIANTS = {
                                "the same, with nothing trained", "embeddings", support=True),
     "autosam_full": VariantEntry("samunet.variants.autosam_full:AutoSamFullVariant",
                                  "AutoSAM with the encoder trained as well", "pictures"),
-    "hybrid": VariantEntry("samunet.variants.hybrid:HybridVariant",
-                           "a small 3D U-Net joined with cached embeddings", "stacks"),
-    "transport": VariantEntry("samunet.variants.transport:TransportVariant",
-                              "hybrid that also sees the training labels, carried to the case by registration", "stacks"),
+    "hybrid": VariantEntry("samunet.variants.transport:TransportVariant",
+                           "a small 3D U-Net joined with cached embeddings, and with training labels registered to the case", "stacks"),
+    "hybrid_off": VariantEntry("samunet.variants.hybrid:HybridVariant", "hybrid --transport off: without those labels", "stacks"),
+    "hybrid_augment": VariantEntry("samunet.variants.transport:AugmentedVariant",
+                                   "hybrid --transport augment: views take shapes between the training cases", "stacks"),
+    "hybrid_selftrain": VariantEntry("samunet.variants.transport:SelfTrainedVariant",
+                                     "hybrid --transport selftrain: also learns from unlabelled cases, to which labels are registered",
+                                     "stacks"),
     "lora": VariantEntry("samunet.variants.lora:LoraVariant",
                          "SAMed: low-rank increments in the frozen encoder, and AutoSAM's head", "pictures"),
     "3d_adapter": VariantEntry("samunet.variants.adapter_3d:Adapter3dVariant",
@@ -92,6 +96,9 @@ def entry(name: str) -> VariantEntry:
     return VARIANTS[name]
 
 
+TRANSPORTS = {"off": "hybrid_off", "augment": "hybrid_augment", "prior": "hybrid", "selftrain": "hybrid_selftrain"}
+"""What `--transport` makes of `hybrid`; each mode is a variant of its own, so that runs of all stand beside each other."""
+
 HOW_TO_PROMPT = ("Give a file with --prompts; or let samunet_train or samunet_benchmark take prompts from the ground truth "
                  "with --oracle_prompts, which marks the result as oracle.")
 
@@ -120,6 +127,20 @@ def check_kinds(name: str, kinds: Iterable[str], where: str) -> None:
     if others:
         raise UserError(f"{name} answers {' and '.join(entry(name).prompts)} alone.", where=where, found=", ".join(others),
                         mend="Leave the others out, or choose a variant that answers them: see samunet_train --list.")
+
+
+def transported(name: str, mode: str | None) -> str:
+    """The variant that `name` is with what `--transport` says; itself where it says nothing.
+
+    Raises:
+        UserError: no such mode, or a variant that has none.
+    """
+    if mode is None:
+        return name
+    if name not in TRANSPORTS.values():
+        raise UserError("Labels are transported for a variant that has a use for them.", where="--transport", found=name,
+                        mend="Leave --transport out, or choose hybrid.")
+    return TRANSPORTS[mode]
 
 
 def check_support(name: str, given: bool) -> None:

@@ -79,3 +79,14 @@ class TransportVariant(HybridVariant):
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         self.atlas.load_state({name.removeprefix(_ATLAS): tensor for name, tensor in state.items() if name.startswith(_ATLAS)})
         super().load_state({name: tensor for name, tensor in state.items() if not name.startswith(_ATLAS)})
+
+
+class AugmentedVariant(HybridVariant):
+    """`hybrid_off`, half of whose views take the shapes between the training cases: `training.transported_views`. From one case, `hybrid_off`."""
+
+
+class SelfTrainedVariant(HybridVariant):
+    """`hybrid_off`, trained on unlabelled images of the fold as well, whose labels `atlas` carries there: `training.pseudo_labels`.
+
+    Uses unlabelled data, which no other variant but `unet_simclr` does: its rows are compared with theirs under that name.
+    """

@@ -108,15 +108,15 @@ def test_where_all_fail_nothing_is_written(faked, paths: Paths) -> None:
 
 
 @pytest.mark.parametrize("shots", [1, 2])
-def test_below_three_labelled_cases_transport_is_fixed(faked, paths: Paths, shots: int) -> None:
+def test_below_three_labelled_cases_hybrid_is_fixed(faked, paths: Paths, shots: int) -> None:
     asked = faked({})
-    search = replace(SEARCH, variants=("linear_head", "transport"), shots=shots, draw=1)
-    assert find_best(search, paths, "").startswith("fixed, not chosen: transport")
+    search = replace(SEARCH, variants=("linear_head", "hybrid"), shots=shots, draw=1)
+    assert find_best(search, paths, "").startswith("fixed, not chosen: hybrid")
     [final] = asked
-    assert (final.variant, final.iterations, final.minutes, final.shots) == ("transport", None, None, shots)
+    assert (final.variant, final.iterations, final.minutes, final.shots) == ("hybrid", None, None, shots)
     content = record(paths, f"tiny__untrained__shots{shots}_draw1__fold_0.json")
     assert content["fixed"] and content["trials"] == [] and content["Dice"] is content["against_runner_up"] is None
-    assert content["model"] == f"Dataset005_Made/transport__tiny__untrained/shots{shots}_draw1"
+    assert content["model"] == f"Dataset005_Made/hybrid__tiny__untrained/shots{shots}_draw1"
 
 
 def test_cases_of_two_patients_cannot_be_cross_validated_either(faked, paths: Paths, tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_cases_of_two_patients_cannot_be_cross_validated_either(faked, paths: Pa
     groups = {name: "one" if name in "ab" else name for name in "abcdef"}
     write_json(copied.preprocessed / "Dataset005_Made" / "groups.json", groups)
     faked({})
-    assert "labelled cases of 2 patients do not" in find_best(replace(SEARCH, variants=("transport",)), copied, "")
+    assert "labelled cases of 2 patients do not" in find_best(replace(SEARCH, variants=("hybrid",)), copied, "")
 
 
 def test_the_fixed_one_must_be_a_candidate(paths: Paths) -> None:
@@ -246,7 +246,7 @@ def test_flags_become_a_search(monkeypatch, tmp_path: Path, capsys) -> None:
     assert command.main(["-d", "5", "-f", "0", "--iterations", "3", "--variants", "probe", "-p", "mine", "--encoder",
                          "untrained", "-device", "cpu", "--draw", "2", "--seed", "1", *folders]) == 0
     (first, typed), (second, _) = asked
-    ladder = ("label_prior", "atlas", "linear_head", "cnn_head", "autosam", "fewshot", "hybrid", "lora", "transport")
+    ladder = ("label_prior", "atlas", "linear_head", "cnn_head", "autosam", "fewshot", "hybrid_off", "lora", "hybrid")
     assert first == Search("5", "all", ladder, "untrained", "samunetPlans", "cpu", shots=5, minutes=60.0)
     assert second == Search("5", "0", ("probe",), "untrained", "mine", "cpu", draw=2, seed=1, iterations=3)
     assert typed.startswith("samunet_find_best_configuration -d 5 --shots 5")

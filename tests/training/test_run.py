@@ -104,7 +104,7 @@ def test_interrupted_in_training_and_in_validation_ends_with_the_same_bytes(fini
     assert [json.loads(line)["iteration"] for line in (final / "log.jsonl").read_text().splitlines()] == [50, 60]
 
 
-@pytest.mark.parametrize("variant", ["fewshot", "hybrid", "transport", "unet", "unet_simclr", "autosam_full", "lora", "3d_adapter"])
+@pytest.mark.parametrize("variant", ["fewshot", "hybrid", "hybrid_off", "hybrid_augment", "hybrid_selftrain", "unet", "unet_simclr", "autosam_full", "lora", "3d_adapter"])
 def test_networks_resume_to_the_same_bytes_and_predict_what_they_validated(variant: str, paths, tmp_path, monkeypatch) -> None:
     request = dataclasses.replace(REQUEST, variant=variant, iterations=4)
     undisturbed = dataclasses.replace(paths, results=tmp_path / "undisturbed")

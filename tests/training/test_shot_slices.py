@@ -99,7 +99,7 @@ def relabelled(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return root
 
 
-@pytest.mark.parametrize("variant", ["label_prior", "linear_head", "in_context", "unet", "transport"])
+@pytest.mark.parametrize("variant", ["label_prior", "linear_head", "in_context", "unet", "hybrid"])
 def test_labels_of_other_slices_change_nothing_of_the_weights(variant, paths: Paths, relabelled: Path, tmp_path: Path) -> None:
     request = replace(REQUEST, variant=variant, iterations=2)
     others = Paths(relabelled / "raw", relabelled / "preprocessed", tmp_path / "others")

@@ -1,0 +1,70 @@
+"""Labels that registration carries to unlabelled cases, kept where the training cases agree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from samunet.console import progress
+from samunet.dataset.labels import UNANNOTATED
+from samunet.files import whole_file
+from samunet.preprocessing.case import CaseProperties, PreparedCase
+from samunet.preprocessing.store import ArrayStore
+from samunet.training.experiment import Experiment, LazyCases
+from samunet.variants.atlas import AtlasVariant
+
+FOLDER = "pseudo_labels"  # of a run, while it lasts
+MOST_CASES = 40
+AGREED = 0.7  # of the votes: what has less is not learned from
+
+
+@dataclass(frozen=True)
+class PseudoLabelledArrays(ArrayStore):
+    """Another store in which `cases` have the labels of `<labels>/<case>.npy`, int16 (1, Z, Y, X), in place of their own."""
+
+    inner: ArrayStore
+    labels: Path
+    cases: frozenset[str]
+
+    def properties(self, name: str) -> CaseProperties:
+        return self.inner.properties(name)
+
+    def segmentation(self, name: str) -> np.ndarray | None:
+        return np.load(self.labels / f"{name}.npy") if name in self.cases else self.inner.segmentation(name)
+
+    def load(self, name: str) -> PreparedCase:
+        case = self.inner.load(name)
+        return replace(case, segmentation=self.segmentation(name)) if name in self.cases else case
+
+
+def with_pseudo_labels(experiment: Experiment, folder: Path) -> tuple[Experiment, tuple[str, ...]]:
+    """The experiment with up to 40 of its unlabelled cases labelled by `atlas` from its training cases; and their names.
+
+    Which of them is drawn under the run's seed. Files that are there, of an earlier sitting, are kept.
+    """
+    unlabelled = [name for name in experiment.unlabelled_cases if name not in experiment.train_cases]
+    order = np.random.RandomState(experiment.settings.seed).permutation(len(unlabelled))[:MOST_CASES]
+    chosen = tuple(unlabelled[index] for index in sorted(order))
+    atlas = AtlasVariant(experiment.context)
+    atlas.fit(LazyCases(experiment.arrays, experiment.train_cases))
+    for name in progress(chosen, "labelling", len(chosen)):
+        path = folder / f"{name}.npy"
+        if not path.is_file():
+            labels = agreed_labels(atlas, experiment.arrays.load(name))
+            with whole_file(path) as temporary, temporary.open("wb") as stream:
+                np.save(stream, labels)
+    arrays = PseudoLabelledArrays(experiment.arrays.folder, experiment.arrays, folder, frozenset(chosen))
+    return replace(experiment, arrays=arrays), chosen
+
+
+def agreed_labels(atlas: AtlasVariant, case: PreparedCase) -> np.ndarray:
+    """Int16 (1, Z, Y, X): the label with the most votes; UNANNOTATED where any class, or the background, is not decided.
+
+    Decided means that a class' share of the votes is at least AGREED, or at most 1 - AGREED.
+    """
+    labels = atlas.labels
+    shares = labels.activate(atlas.predict(case)).numpy()
+    decided = (np.maximum(shares, 1 - shares) >= AGREED).all(0)
+    return np.where(decided, labels.decode(shares, threshold=0.5).astype(np.int16), np.int16(UNANNOTATED))[None]

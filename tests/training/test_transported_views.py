@@ -1,0 +1,89 @@
+"""Views towards another case's shape: how far they go, with whom, and under which digests."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.ndimage import center_of_mass, gaussian_filter
+
+from samunet.dataset.geometry import Geometry
+from samunet.dataset.labels import LabelSpace
+from samunet.planning.plans import DatasetPlan, EncoderPlan
+from samunet.preprocessing.case import CaseProperties, PreparedCase
+from samunet.preprocessing.store import ArrayStore
+from samunet.preprocessing.views import ViewedArrays, view_name
+from samunet.training.transported_views import FIRST, PART, TransportedArrays
+from samunet.variants.atlas import AtlasVariant
+from samunet.variants.base import VariantContext
+
+LABELS = LabelSpace({"background": 0, "organ": 1})
+SHAPE = (16, 24, 20)
+DATASET = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), SHAPE, False, ("MRI",), ("zscore",), (False,), ({},))
+SECTION = EncoderPlan("untrained", 32, (24, 20), 0.5, "repeat", 1, 2, "float16", 0, 1)
+NAMES = ("a", "b", "c")
+
+
+def ball(name: str, row: int) -> PreparedCase:
+    """A bright ball of radius 4 in the middle of rows `row`, and its label."""
+    inside = (((np.stack(np.indices(SHAPE), -1) - (8, row, 10)) / 4.0) ** 2).sum(-1) < 1
+    image = gaussian_filter(inside * 2.0, 0.7) + np.random.default_rng(row).normal(0, 0.03, SHAPE)
+    box = tuple((0, side) for side in SHAPE)
+    properties = CaseProperties(name, Geometry("SimpleITKIO", SHAPE, (1.0, 1.0, 1.0)), SHAPE, box, SHAPE, SHAPE, ((0.0, 1.0),), name,
+                                name, {})
+    return PreparedCase(image[None].astype(np.float32), inside.astype(np.int16)[None], properties)
+
+
+@pytest.fixture
+def arrays(tmp_path: Path) -> TransportedArrays:
+    store = ArrayStore(tmp_path)
+    cases = [ball(name, row) for name, row in zip(NAMES, (10, 14, 12), strict=True)]
+    for case in cases:
+        store.write(case)
+    atlas = AtlasVariant(VariantContext(LABELS, DATASET, SECTION, {}))
+    atlas.fit(cases)
+    return TransportedArrays(tmp_path, ViewedArrays(tmp_path, DATASET), DATASET, atlas, NAMES)
+
+
+def row_of(mask: np.ndarray) -> float:
+    return center_of_mass(mask)[1]
+
+
+def test_half_the_way_lies_in_the_middle_and_the_whole_way_on_the_other(arrays: TransportedArrays) -> None:
+    case = arrays.load("a")
+    stays, half, whole = (arrays._carried(case, "b", part) for part in (0.0, 0.5, 1.0))
+    np.testing.assert_array_equal(stays.image, case.image)
+    np.testing.assert_array_equal(stays.segmentation, case.segmentation)
+    assert row_of(half.segmentation[0]) == pytest.approx(12, abs=0.4)
+    assert row_of(whole.segmentation[0]) == pytest.approx(14, abs=0.4)
+    # Image and labels go together.
+    assert row_of(whole.image[0] > 1) == pytest.approx(row_of(whole.segmentation[0]), abs=0.3)
+
+
+def test_a_case_goes_towards_the_others_never_itself_and_each_view_has_its_own_part(arrays: TransportedArrays) -> None:
+    partners = [arrays.partner(view_name("a", FIRST + number)) for number in range(1, 30)]
+    assert {partner[0] for partner in partners if partner} == {"b", "c"}
+    parts = [partner[1] for partner in partners if partner]
+    assert len(set(parts)) == len(parts) == 29 and min(parts) >= PART[0] and max(parts) <= PART[1]
+    assert arrays.partner("a") is None and arrays.partner(view_name("a", 1)) is None
+
+
+def test_other_names_are_what_the_store_below_has(arrays: TransportedArrays) -> None:
+    for name in ("a", view_name("a", 2)):
+        np.testing.assert_array_equal(arrays.load(name).image, arrays.inner.load(name).image)
+        assert arrays.properties(name) == arrays.inner.properties(name)
+    name = view_name("a", FIRST + 2)
+    assert not np.allclose(arrays.load(name).image, arrays.inner.load(name).image)
+    np.testing.assert_array_equal(arrays.segmentation(name), arrays.load(name).segmentation)
+
+
+def test_the_digest_hangs_on_the_partners_image_so_that_cached_embeddings_do(arrays: TransportedArrays) -> None:
+    name = view_name("a", FIRST + 1)
+    partner = arrays.partner(name)
+    assert partner is not None
+    before = arrays.properties(name).image_digest
+    other = arrays.inner.load(partner[0])
+    ArrayStore(arrays.folder).write(replace(other, properties=replace(other.properties, image_digest="another")))
+    assert arrays.properties(name).image_digest != before
