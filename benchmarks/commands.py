@@ -41,12 +41,13 @@ def plan(dataset: str, plans_name: str, *preprocess: str, **changes: Any) -> Non
     call("preprocess", "-d", dataset, "-plans_name", plans_name, *ONE_WORKER, *preprocess)
 
 
-def trained(dataset: str, variant: str, fold: str, plans_name: str, *flags: str, shots: int | None = None) -> Path:
+def trained(dataset: str, variant: str, fold: str, plans_name: str, *flags: str, shots: int | None = None,
+            encoder: str = DEFAULT_ENCODER) -> Path:
     """`samunet_train`, unless a finished run of the same settings is there; the folder of its fold. Of `shots`, draw 0."""
     paths = resolve_paths()
-    model = f"{variant}__{plans_name}__{encoder_spec(DEFAULT_ENCODER).id}"
+    model = f"{variant}__{plans_name}__{encoder_spec(encoder).id}"
     folder = paths.results / find_dataset(paths.raw, dataset).name / model / draw_folder(shots, 0, None) / f"fold_{fold}"
-    asked = [dataset, variant, fold, "-p", plans_name, *ONE_WORKER, *flags, *([] if shots is None else ["--shots", str(shots)])]
+    asked = [dataset, variant, fold, "-p", plans_name, "--encoder", encoder, *ONE_WORKER, *flags, *([] if shots is None else ["--shots", str(shots)])]
     # --c keeps a finished run of the same settings; where there is none, train.
     if not folder.exists() or train([*asked, "--c"]):
         call("train", *asked)

@@ -30,6 +30,7 @@ EXAMPLES = """\
 samunet_train 4 cnn_head 0                       fold 0, length from the plans
 samunet_train 4 autosam 0 --shots 5 --draw 1     five labelled cases
 samunet_train 4 cnn_head all --minutes 3         all cases, three minutes
+samunet_train 4 hybrid 0 --transport off         without labels that registration carries
 samunet_train 4 sam_zeroshot 0 --oracle_prompts  nothing is trained; a point for each slice and class, from the labels
 samunet_train 4 3d_adapter_box 0 --oracle_prompts box3d --box_relax 10
                                                  boxes around the labels, 10 % larger on each side
