@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 
 from samunet.console import progress
 from samunet.files import make_folder
@@ -32,6 +33,7 @@ from samunet.training.sampling import FOREGROUND_SHARE, LabelSlices, Sampler
 from samunet.training.stack_augmentation import StackAugmentation
 from samunet.training.stack_batches import StackBatches
 from samunet.training.support import QueryBatches, gather_support
+from samunet.training.token_choice import set_chosen_support
 from samunet.variants.adapter_3d_box import Adapter3dBoxVariant
 from samunet.variants.base import PatchVariant, PictureStackVariant, PictureVariant, StackVariant, TrainedVariant
 from samunet.variants.fewshot import FewshotVariant
@@ -58,7 +60,9 @@ def training_batches(experiment: Experiment, variant: TrainedVariant, run: dict[
     run["seconds"]["embeddings"] = run["seconds"].get("embeddings", 0.0) + time.perf_counter() - started
     if isinstance(variant, StackVariant):
         return _stacks(experiment, variant, embeddings, run)
-    return _prompted(experiment, variant, embeddings) if isinstance(variant, FewshotVariant) else _tiles(experiment, embeddings)
+    if isinstance(variant, FewshotVariant):
+        return _prompted(experiment, variant, embeddings, run)
+    return _tiles(experiment, embeddings)
 
 
 def pretraining_batches(experiment: Experiment, variant: PatchVariant) -> PairBatches:
@@ -122,13 +126,17 @@ def _with_priors(
     return images, kept
 
 
-def _prompted(experiment: Experiment, variant: FewshotVariant, embeddings: Mapping[str, CaseInputs]) -> QueryBatches:
-    """Gives the variant its support, too."""
+def _prompted(
+    experiment: Experiment, variant: FewshotVariant, embeddings: Mapping[str, CaseInputs], run: dict[str, Any]
+) -> QueryBatches:
+    """Gives the variant its support, too, and tells in `run` by which rule it asks."""
     slices, sampler = _sampled(experiment, embeddings)
     names = list(embeddings)
     support = gather_support(embeddings, dict(zip(names, slices, strict=True)), experiment.dataset.labels, experiment.section,
                              experiment.support)
-    variant.set_support(support.embeddings, support.coverage, support.units, support.asking)
+    started = time.perf_counter()
+    run["tokens"] = set_chosen_support(variant, support, torch.device(experiment.settings.device))
+    run["seconds"]["tokens"] = run["seconds"].get("tokens", 0.0) + time.perf_counter() - started
     depths = [source.depth for source in embeddings.values()]
     return QueryBatches(TileBatches(names, list(embeddings.values()), slices, sampler), names, depths, support.names)
 
