@@ -27,17 +27,13 @@ PARTS = 4  # of a single case: a picture is not asked about by its own quarter o
 
 @dataclass(frozen=True)
 class Support:
-    """What `networks.fewshot.Fewshot.set_support` takes; `names` are its cases, as `unit_of` knows them.
-
-    `segmentation` are the label values of the pictures that ask, int16 (T, rows, columns), in the order of `asking`.
-    """
+    """What `networks.fewshot.Fewshot.set_support` takes; `names` are its cases, as `unit_of` knows them."""
 
     names: tuple[str, ...]
     embeddings: Tensor
     coverage: Tensor
     units: Tensor
     asking: Tensor
-    segmentation: np.ndarray
 
 
 def gather_support(
@@ -60,22 +56,18 @@ def gather_support(
     if not names:
         raise UserError("A few-shot model needs a training case that shows a class.", where=", ".join(shown),
                         found="labels without any", mend="Choose other cases: another fold, --draw or --shots.")
-    embeddings, coverage, units, asking, segmentation, count = [], [], [], [], [], 0
+    embeddings, coverage, units, asking, count = [], [], [], [], 0
     for name in names:
         picks, depth = shown[name], inputs[name].depth
         embeddings.append(inputs[name].read(picks))
-        tiles = np.stack([labels[name].tile(*pick) for pick in picks])
-        shares = cell_shares(tiles, space, plan)
+        shares = cell_shares(np.stack([labels[name].tile(*pick) for pick in picks]), space, plan)
         coverage.append(shares)
         units += [unit_of(name, plane, names, depth) for plane, _ in picks]
         areas = shares.sum((2, 3)).numpy()
         places = np.column_stack([np.array(picks)[:, 0] / max(depth - 1, 1), areas / areas.max(0).clip(1)])
-        chosen = spread(places, len(picks) if named else max(1, ASKING // len(names)))
-        asking += [count + each for each in chosen]
-        segmentation.append(tiles[chosen])
+        asking += [count + chosen for chosen in spread(places, len(picks) if named else max(1, ASKING // len(names)))]
         count += len(picks)
-    return Support(names, torch.cat(embeddings), torch.cat(coverage), torch.tensor(units), torch.tensor(asking),
-                   np.concatenate(segmentation))
+    return Support(names, torch.cat(embeddings), torch.cat(coverage), torch.tensor(units), torch.tensor(asking))
 
 
 def _shown(labels: LabelSlices, slices: Sequence[int] | None) -> list[Pick]:
@@ -89,8 +81,7 @@ def joined_support(first: Support, more: Support) -> Support:
     units = torch.cat([first.units, torch.full_like(more.units, int(first.units.max()) + 1)])
     return Support((*first.names, *more.names), torch.cat([first.embeddings, more.embeddings]),
                    torch.cat([first.coverage, more.coverage]), units,
-                   torch.cat([first.asking, more.asking + len(first.embeddings)]),
-                   np.concatenate([first.segmentation, more.segmentation]))
+                   torch.cat([first.asking, more.asking + len(first.embeddings)]))
 
 
 def unit_of(name: str, plane: int, names: Sequence[str], depth: int) -> int:

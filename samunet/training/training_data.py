@@ -33,7 +33,7 @@ from samunet.training.sampling import FOREGROUND_SHARE, LabelSlices, Sampler
 from samunet.training.stack_augmentation import StackAugmentation
 from samunet.training.stack_batches import StackBatches
 from samunet.training.support import QueryBatches, gather_support
-from samunet.training.token_choice import set_chosen_support
+from samunet.training.token_choice import gather_judged, set_chosen_support
 from samunet.variants.adapter_3d_box import Adapter3dBoxVariant
 from samunet.variants.base import PatchVariant, PictureStackVariant, PictureVariant, StackVariant, TrainedVariant
 from samunet.variants.fewshot import FewshotVariant
@@ -132,10 +132,11 @@ def _prompted(
     """Gives the variant its support, too, and tells in `run` by which rule it asks."""
     slices, sampler = _sampled(experiment, embeddings)
     names = list(embeddings)
-    support = gather_support(embeddings, dict(zip(names, slices, strict=True)), experiment.dataset.labels, experiment.section,
-                             experiment.support)
+    labels = dict(zip(names, slices, strict=True))
+    support = gather_support(embeddings, labels, experiment.dataset.labels, experiment.section, experiment.support)
     started = time.perf_counter()
-    run["tokens"] = set_chosen_support(variant, support, torch.device(experiment.settings.device))
+    judged = gather_judged(embeddings, labels, support.names)
+    run["tokens"] = set_chosen_support(variant, support, judged, torch.device(experiment.settings.device))
     run["seconds"]["tokens"] = run["seconds"].get("tokens", 0.0) + time.perf_counter() - started
     depths = [source.depth for source in embeddings.values()]
     return QueryBatches(TileBatches(names, list(embeddings.values()), slices, sampler), names, depths, support.names)

@@ -19,7 +19,7 @@ DROPPED, UNMASKED = 0.3, 0.2
 class FewshotVariant(EmbeddingVariant):
     """Trains `networks.fewshot`, where source and deviations are told; its support is part of the model, images are not.
 
-    The rule that makes tokens of the support is chosen before training, see `training.token_choice`.
+    The rule by which the support becomes tokens is chosen before training, see `training.token_choice`.
 
     Rate and the two shares above are a start: nothing was measured on scans yet.
     """

@@ -61,7 +61,6 @@ def test_support_is_of_clean_cases_and_of_slices_that_show_a_class() -> None:
     assert found.embeddings[:, 0, 0, 0].tolist() == [2.0, 3.0, 4.0, 205.0]
     assert found.units.tolist() == [0, 0, 0, 1]
     assert sorted(found.asking.tolist()) == [0, 1, 2, 3]
-    assert found.segmentation.shape == (4, 4, 3) and (found.segmentation[:, 0] == 1).all() and found.segmentation.sum() == 12
     assert found.coverage.shape == (4, 2, 2, 2) and found.coverage[0].tolist() == [[[0.5, 0.25], [0, 0]], [[0, 0], [0, 0]]]
 
 
@@ -93,7 +92,6 @@ def test_joined_support_keeps_the_first_and_is_one_unit_more() -> None:
     assert both.units.tolist() == [0, 0, 1, 2, 2] and both.names == ("one", "two", "three")
     assert both.asking[:3].tolist() == first.asking.tolist() and sorted(both.asking[3:].tolist()) == [3, 4]
     assert len(both.coverage) == 5
-    assert np.array_equal(both.segmentation[:3], first.segmentation) and len(both.segmentation) == 5
 
 
 def test_cases_without_a_class_are_no_unit() -> None:
