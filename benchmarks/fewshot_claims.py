@@ -24,6 +24,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -39,16 +40,15 @@ from samunet.dataset.readers import reader_named
 from samunet.evaluation.statistics import paired_differences, paired_interval
 from samunet.files import make_folder
 from samunet.networks.fewshot import Fewshot
-from samunet.networks.prompts import BACKGROUND, FOREGROUND, Prompts
+from samunet.networks.prompts import NO_POINT, Prompts
 from samunet.planning.encoder_spec import DEFAULT_ENCODER, EMBEDDING_CHANNELS
 from samunet.planning.groups import kept_groups
 from samunet.training.experiment import Experiment, open_experiment
 from samunet.training.settings import Request
-from samunet.training.support import ASKING
 from samunet.training.trainer import train
 from samunet.training.training_data import training_batches
 from samunet.training.validation import validate
-from samunet.variants.base import Variant
+from samunet.variants.base import Variant, VariantContext
 from samunet.variants.fewshot import FewshotVariant
 
 SHOTS, DRAW = 5, 0
@@ -59,27 +59,39 @@ Scores = dict[str, float]  # case -> score
 
 
 class ConstantTokens(Fewshot):
-    """The same decoder and types, asked by learned tokens that are the same for every picture, and by no guess."""
+    """The same decoder and types, asked by learned tokens that are the same for every picture, and by no guess.
 
-    def __init__(self, prompted: int, background: bool, input_size: int, sam_state: Mapping[str, Tensor]) -> None:
+    `asked`, int64 (K, T), are the tokens' kinds: those of the support in whose place they stand, so that as many ask for each class.
+    """
+
+    asked: Tensor
+
+    def __init__(
+        self, prompted: int, background: bool, input_size: int, sam_state: Mapping[str, Tensor], *, asked: Tensor
+    ) -> None:
         super().__init__(prompted, background, input_size, sam_state, dropped=0.0, unmasked=1.0)
-        # As many as a support of ASKING slices has; drawn like SAM's own learned tokens.
-        self.tokens = nn.Parameter(torch.randn(prompted, 2 * ASKING, EMBEDDING_CHANNELS))
+        self.register_buffer("asked", asked)
+        self.tokens = nn.Parameter(torch.randn(*asked.shape, EMBEDDING_CHANNELS))  # drawn like SAM's own learned tokens
 
     def _asked(self, units: Tensor, guesses: Tensor) -> Prompts:
         pictures, classes, side = len(units), len(self.tokens), 4 * guesses.shape[-1]
-        kinds = torch.tensor([FOREGROUND, BACKGROUND], device=units.device).repeat(pictures * classes, ASKING)
         masks = torch.zeros(pictures * classes, 1, side, side, device=units.device)
         masked = torch.zeros(pictures * classes, dtype=torch.bool, device=units.device)
-        return Prompts(self.tokens.repeat(pictures, 1, 1), kinds, masks, masked)
+        content = self.tokens * (self.asked != NO_POINT)[..., None]
+        return Prompts(content.repeat(pictures, 1, 1), self.asked.repeat(pictures, 1), masks, masked)
 
 
 class ConstantVariant(FewshotVariant):
-    """`fewshot` with constant tokens."""
+    """`fewshot` with constant tokens of the kinds `asked`."""
+
+    def __init__(self, context: VariantContext, *, asked: Tensor) -> None:
+        self.asked = asked
+        super().__init__(context)
 
     def build_network(self) -> nn.Module:
         context, background = self.context, not self.labels.has_regions
-        return ConstantTokens(self.labels.channels - background, background, context.encoder_plan.input_size, context.sam_state)
+        return ConstantTokens(self.labels.channels - background, background, context.encoder_plan.input_size, context.sam_state,
+                              asked=self.asked)
 
 
 @dataclass(frozen=True)
@@ -100,11 +112,12 @@ def scores_of_fold(options: argparse.Namespace, paths: Paths, fold: str, work: P
 
     points, in_context, tuned = opened("sam_zeroshot", oracle_prompts="point"), opened("in_context"), opened("fewshot")
     fewshot = trained(tuned, FewshotVariant, work / "fewshot")
+    constant = partial(ConstantVariant, asked=kinds_asking(fewshot.fewshot))
     variants: dict[str, tuple[Experiment, Variant]] = {
         "oracle point": (points, points.build_variant()),
         "in_context": (in_context, trained(in_context, FewshotVariant, work / "in_context")),
         "fewshot": (tuned, fewshot),
-        "constant tokens": (tuned, trained(tuned, ConstantVariant, work / "constant")),
+        "constant tokens": (tuned, trained(tuned, constant, work / "constant")),
         "swapped tokens": (tuned, altered(fewshot, swap_tokens)),
         "random tokens": (tuned, altered(fewshot, randomize_tokens)),
         "random tokens and guess": (tuned, altered(fewshot, randomize_all)),
@@ -135,26 +148,31 @@ def altered(variant: FewshotVariant, change: Callable[[Fewshot], None]) -> Fewsh
     return copied
 
 
+def kinds_asking(network: Fewshot) -> Tensor:
+    """The kinds of the tokens by which each class is asked for, int64 (K, T): those of all slices, by the rule that was chosen."""
+    return network.kinds.transpose(0, 1).flatten(1).cpu()
+
+
 def swap_tokens(network: Fewshot) -> None:
     """Each class is asked for by the tokens of the next, the last by those of the first."""
     network.content, network.kinds = network.content.roll(-1, 1), network.kinds.roll(-1, 1)
 
 
 def randomize_tokens(network: Fewshot) -> None:
-    """Tokens of normal numbers with their mean and deviation."""
-    network.content = random_like(network.content)
+    """Tokens of normal numbers with the mean and deviation of those that ask; places without a token stay so."""
+    network.content = random_like(network.content, network.content[network.kinds != NO_POINT])
 
 
 def randomize_all(network: Fewshot) -> None:
     """The guess's weights as well; its biases stay."""
     randomize_tokens(network)
-    network.weight = random_like(network.weight)
+    network.weight = random_like(network.weight, network.weight)
 
 
-def random_like(values: Tensor) -> Tensor:
-    """Normal float32 numbers of the shape, mean and deviation of `values`, the same in every call."""
+def random_like(values: Tensor, like: Tensor) -> Tensor:
+    """Normal float32 numbers of the shape of `values`, of the mean and deviation of `like`, the same in every call."""
     drawn = np.random.default_rng(RANDOM_SEED).standard_normal(tuple(values.shape), np.float32)
-    return torch.from_numpy(drawn).to(values) * values.std() + values.mean()
+    return torch.from_numpy(drawn).to(values) * like.std() + like.mean()
 
 
 def case_scores(summary: Mapping[str, Any], metric: str) -> Scores:

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from samunet.networks.in_context import guess_map, guessed, region_tokens
+from samunet.networks.in_context import guess_map, guessed
 from samunet.networks.mask_decoding import decode_masks
 from samunet.networks.prompts import NO_POINT, SURE, Prompts
+from samunet.networks.region_tokens import MEAN, region_tokens
 from samunet.networks.sam import build_mask_decoder, build_prompt_encoder
 from samunet.planning.encoder_spec import EMBEDDING_CHANNELS
 
@@ -24,11 +25,12 @@ class Fewshot(nn.Module):
     the encoder is frozen, embeddings of annotated regions from a few labelled slices take the place of a user's prompts, and
     the mask decoder alone is trained. What is ours:
 
-    - Each support slice gives a token for the region (its mean) and one for the rest, with SAM's embeddings of a foreground and
-      a background point as their types, trained further, and no position.
+    - Each support slice gives tokens for the region and for the rest: the mean of either, or several by one of two other rules,
+      see `region_tokens`. Which rule is best is found on the training cases, see `training.token_choice`. Their types are SAM's
+      embeddings of a foreground and a background point, trained further; they have no position.
     - A ridge regression from all cells of the support guesses each class; the guess is SAM's mask prompt, see `in_context`.
     - In training, support of the picture's own case is left out (of its own part, where there is one case), tokens are dropped
-      at random, and some pictures ask without the guess.
+      at random, a slice's together, and some pictures ask without the guess.
     - The background's logit is a trained constant; classes compete by softmax. Regions have logits of their own.
 
     Several separately encoded channels are averaged.
@@ -68,7 +70,7 @@ class Fewshot(nn.Module):
         self.register_buffer("bias", _no_guess(prompted)[1][None])
 
     @torch.no_grad()
-    def set_support(self, embeddings: Tensor, coverage: Tensor, units: Tensor, asking: Tensor) -> None:
+    def set_support(self, embeddings: Tensor, coverage: Tensor, units: Tensor, asking: Tensor, rule: str = MEAN) -> None:
         """Ask by these regions from now on.
 
         Arguments:
@@ -76,16 +78,22 @@ class Fewshot(nn.Module):
             coverage: share of each cell that each class covers, float32 (S, K, g, g).
             units: int64 (S,), from 0 on: support of one unit is left out together.
             asking: int64 (T,), the pictures whose regions become tokens; the guess is made from all.
+            rule: of `region_tokens`.
         """
-        embeddings = joined(embeddings)
-        tokens = [region_tokens(embeddings[asking], coverage[asking, label]) for label in range(coverage.shape[1])]
-        self.content = torch.stack([content for content, _ in tokens], 1)  # (T, K, 2, 256)
-        self.kinds = torch.stack([kinds for _, kinds in tokens], 1)
+        self.set_tokens(embeddings[asking], coverage[asking], rule)
         self.units = units[asking]
+        embeddings = joined(embeddings)
         # One guess without each unit, then one from all: -1 finds the last.
         left = [units != unit for unit in range(int(units.max()) + 1)] + [torch.ones_like(units, dtype=torch.bool)]
         maps = [guess_map(embeddings[kept], coverage[kept]) if bool(kept.any()) else _no_guess(coverage.shape[1]) for kept in left]
         self.weight, self.bias = (torch.stack([each[part] for each in maps]) for part in (0, 1))
+
+    @torch.no_grad()
+    def set_tokens(self, embeddings: Tensor, coverage: Tensor, rule: str) -> None:
+        """Make the tokens of the T pictures that ask, float32 (T, D, g, g) with (T, K, g, g), by another rule."""
+        tokens = [region_tokens(joined(embeddings), coverage[:, label], rule) for label in range(coverage.shape[1])]
+        self.content = torch.stack([content for content, _ in tokens], 1)  # (T, K, 2 M, 256)
+        self.kinds = torch.stack([kinds for _, kinds in tokens], 1)
 
     def forward(self, embeddings: Tensor, units: Tensor) -> Tensor:
         """`units` int64 (B,): whose support is left out, -1 for none."""
@@ -107,7 +115,7 @@ class Fewshot(nn.Module):
         if self.training:
             kept = kept & (torch.rand(kept.shape, device=units.device) >= self.dropped)
             masked = torch.rand(batch, device=units.device) >= self.unmasked
-        kinds = torch.where(kept[:, :, None, None], self.kinds, NO_POINT)  # (B, T, K, 2)
+        kinds = torch.where(kept[:, :, None, None], self.kinds, NO_POINT)  # (B, T, K, 2 M)
         content = self.content * (kinds != NO_POINT)[..., None]
         masks = interpolate(guesses, (side, side), mode="bilinear", align_corners=False)
         return Prompts(content.transpose(1, 2).flatten(2, 3).flatten(0, 1), kinds.transpose(1, 2).flatten(2, 3).flatten(0, 1),

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from samunet.networks.prompts import BACKGROUND, FOREGROUND, NO_POINT, SURE, Prompts
+from samunet.networks.prompts import SURE, Prompts
+from samunet.networks.region_tokens import SMALLEST_COVERAGE, region_tokens
 from samunet.networks.ridge import ridge
 
-SMALLEST_COVERAGE = 0.25  # of one cell, summed over the picture: less is no region to learn from
 RIDGE = 10.0  # penalty, in cells whose channels have deviation 1
 
 
@@ -39,25 +39,6 @@ def region_prompts(support: Tensor, coverage: Tensor, pictures: Tensor) -> list[
         prompts.append(Prompts(content.flatten(0, 1).expand(len(pictures), -1, -1), kinds.flatten().expand(len(pictures), -1),
                                guesses[:, region, None], masked))
     return prompts
-
-
-def region_tokens(embeddings: Tensor, coverage: Tensor) -> tuple[Tensor, Tensor]:
-    """Tokens of one region in B support pictures, as `Prompts` has them.
-
-    Arguments:
-        embeddings: float (B, 256, g, g).
-        coverage: float (B, g, g) in [0, 1], the share of each cell that the region covers.
-
-    Returns:
-        the mean of the region and of the rest, float (B, 2, 256), and their kinds, int64 (B, 2). What covers less than
-        SMALLEST_COVERAGE of a cell is NO_POINT.
-    """
-    shares = torch.stack([coverage, 1 - coverage], 1)
-    total = shares.sum((2, 3))
-    means = torch.einsum("bkhw,bchw->bkc", shares, embeddings) / total.clamp_min(1e-6)[..., None]
-    known = total >= SMALLEST_COVERAGE
-    kinds = torch.tensor([FOREGROUND, BACKGROUND], device=embeddings.device).expand(len(embeddings), -1)
-    return means * known[..., None], torch.where(known, kinds, NO_POINT)
 
 
 def region_guess(support: Tensor, coverage: Tensor, pictures: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from samunet.training.sampling import LabelSlices
 from samunet.training.settings import Request
 from samunet.training.support import MOST_CASES, Support, gather_support, joined_support
 from samunet.training.support_file import read_support
+from samunet.training.token_choice import chosen_rule
 from samunet.variants.fewshot import FewshotVariant
 from samunet.variants.registry import check_support
 
@@ -32,9 +33,10 @@ UNCHANGED = ("encoder_digest", "plan", "data")
 def add_support(model: Path, fold: str, file: Path, output: Path, paths: Paths, device: str) -> None:
     """Write a model like fold `fold` of `model` that is asked by the slices of `file` as well as by its own.
 
-    The old support is read once more, since a model holds no embeddings and the guess is made from all of them together. The
-    new model has no validation: what was added may be of the cases that the old one was validated on. `run.json` tells
-    under `added_support` which slices came, over all additions, and under `added_to` the model that they came to.
+    The old support is read once more, since a model holds no embeddings and the guess is made from all of them together. Tokens
+    are made by the model's own rule, which is not chosen again. The new model has no validation: what was added may be of the
+    cases that the old one was validated on. `run.json` tells under `added_support` which slices came, over all additions, and
+    under `added_to` the model that they came to.
 
     Arguments:
         file: see `support_file`; any labelled case of the dataset may be named.
@@ -42,8 +44,8 @@ def add_support(model: Path, fold: str, file: Path, output: Path, paths: Paths, 
         device: to encode with what is not cached.
 
     Raises:
-        UserError: no such fold, or none that is asked by labelled regions; encoder, plan, cases or arrays that are not those of
-            its training any more; a bad file, or slices that ask already; an output that is not empty.
+        UserError: no such fold, or none that is asked by labelled regions, or by an unknown rule; encoder, plan, cases or arrays
+            that are not those of its training any more; a bad file, or slices that ask already; an output that is not empty.
     """
     run = finished_runs(model).get(fold)
     if run is None:
@@ -51,6 +53,7 @@ def add_support(model: Path, fold: str, file: Path, output: Path, paths: Paths, 
                         found=f"finished: {', '.join(finished_runs(model)) or 'none'}", mend="Choose another with -m or -f.")
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UserError("The new model's folder must be new or empty.", where=output, mend="Name another with -o.")
+    rule = chosen_rule(run, str(model / f"fold_{fold}" / RUN_FILE))
     experiment = open_experiment(_request_of(run, device), paths)
     _require_unchanged(run, experiment, model)
     arrays, space = ArrayStore(experiment.arrays.folder), experiment.dataset.labels
@@ -62,7 +65,7 @@ def add_support(model: Path, fold: str, file: Path, output: Path, paths: Paths, 
     variant.load_state(load_file(model / f"fold_{fold}" / FINAL))
     support = joined_support(_gathered(experiment, experiment.arrays, experiment.train_cases, run.get("support")),
                              _gathered(experiment, arrays, list(added), added))
-    variant.set_support(support.embeddings, support.coverage, support.units, support.asking)
+    variant.set_support(support.embeddings, support.coverage, support.units, support.asking, rule)
     for name in ("plans.json", "dataset.json", "dataset_fingerprint.json"):
         copy_whole(model / name, make_folder(output) / name)
     save_weights(output / f"fold_{fold}" / FINAL, variant.state())

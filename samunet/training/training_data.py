@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 
 from samunet.console import progress
 from samunet.files import make_folder
@@ -34,6 +35,7 @@ from samunet.training.sampling import FOREGROUND_SHARE, LabelSlices, Sampler
 from samunet.training.stack_augmentation import StackAugmentation
 from samunet.training.stack_batches import StackBatches
 from samunet.training.support import QueryBatches, gather_support
+from samunet.training.token_choice import gather_judged, set_chosen_support
 from samunet.training.transported_views import FIRST, with_transported_views
 from samunet.variants.adapter_3d_box import Adapter3dBoxVariant
 from samunet.variants.base import PatchVariant, PictureStackVariant, PictureVariant, StackVariant, TrainedVariant
@@ -67,7 +69,9 @@ def training_batches(experiment: Experiment, variant: TrainedVariant, run: dict[
     run["seconds"]["embeddings"] = run["seconds"].get("embeddings", 0.0) + time.perf_counter() - started
     if isinstance(variant, StackVariant):
         return _stacks(experiment, variant, embeddings, run)
-    return _prompted(experiment, variant, embeddings) if isinstance(variant, FewshotVariant) else _tiles(experiment, embeddings)
+    if isinstance(variant, FewshotVariant):
+        return _prompted(experiment, variant, embeddings, run)
+    return _tiles(experiment, embeddings)
 
 
 def pretraining_batches(experiment: Experiment, variant: PatchVariant) -> PairBatches:
@@ -140,13 +144,18 @@ def _self_trained(experiment: Experiment, run: dict[str, Any]) -> tuple[Experime
     return experiment, pseudo
 
 
-def _prompted(experiment: Experiment, variant: FewshotVariant, embeddings: Mapping[str, CaseInputs]) -> QueryBatches:
-    """Gives the variant its support, too."""
+def _prompted(
+    experiment: Experiment, variant: FewshotVariant, embeddings: Mapping[str, CaseInputs], run: dict[str, Any]
+) -> QueryBatches:
+    """Gives the variant its support, too, and tells in `run` by which rule it asks."""
     slices, sampler = _sampled(experiment, embeddings)
     names = list(embeddings)
-    support = gather_support(embeddings, dict(zip(names, slices, strict=True)), experiment.dataset.labels, experiment.section,
-                             experiment.support)
-    variant.set_support(support.embeddings, support.coverage, support.units, support.asking)
+    labels = dict(zip(names, slices, strict=True))
+    support = gather_support(embeddings, labels, experiment.dataset.labels, experiment.section, experiment.support)
+    started = time.perf_counter()
+    judged = gather_judged(embeddings, labels, support.names)
+    run["tokens"] = set_chosen_support(variant, support, judged, torch.device(experiment.settings.device))
+    run["seconds"]["tokens"] = run["seconds"].get("tokens", 0.0) + time.perf_counter() - started
     depths = [source.depth for source in embeddings.values()]
     return QueryBatches(TileBatches(names, list(embeddings.values()), slices, sampler), names, depths, support.names)
 

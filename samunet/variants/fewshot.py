@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from samunet.networks.fewshot import SUPPORT, Fewshot
+from samunet.networks.region_tokens import MEAN
 from samunet.preprocessing.queries import Queries
 from samunet.variants.base import EmbeddingVariant, VariantContext, tile_logits
 
@@ -17,6 +18,8 @@ DROPPED, UNMASKED = 0.3, 0.2
 
 class FewshotVariant(EmbeddingVariant):
     """Trains `networks.fewshot`, where source and deviations are told; its support is part of the model, images are not.
+
+    The rule by which the support becomes tokens is chosen before training, see `training.token_choice`.
 
     Rate and the two shares above are a start: nothing was measured on scans yet.
     """
@@ -28,9 +31,9 @@ class FewshotVariant(EmbeddingVariant):
         return Fewshot(self.labels.channels - background, background, context.encoder_plan.input_size, context.sam_state,
                        dropped=DROPPED, unmasked=UNMASKED)
 
-    def set_support(self, embeddings: Tensor, coverage: Tensor, units: Tensor, asking: Tensor) -> None:
+    def set_support(self, embeddings: Tensor, coverage: Tensor, units: Tensor, asking: Tensor, rule: str = MEAN) -> None:
         """Ask by these regions from now on; see `Fewshot.set_support`."""
-        self.fewshot.set_support(embeddings, coverage, units, asking)
+        self.fewshot.set_support(embeddings, coverage, units, asking, rule)
 
     @property
     def fewshot(self) -> Fewshot:

@@ -10,6 +10,7 @@ import torch
 
 from samunet.dataset.labels import LabelSpace
 from samunet.networks.fewshot import Fewshot
+from samunet.networks.prompts import NO_POINT
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def script_module(script) -> ModuleType:
 
 def test_constant_tokens_ask_the_same_whatever_the_support_is(script_module) -> None:
     torch.manual_seed(0)
-    network = script_module.ConstantTokens(2, True, 64, {}).eval()
+    network = script_module.ConstantTokens(2, True, 64, {}, asked=torch.tensor([[1, 1, 0, 0]] * 2)).eval()
     pictures, units = torch.randn(2, 256, 4, 4), torch.tensor([-1, 0])
     with torch.no_grad():
         before = network(pictures, torch.tensor([-1, -1]))
@@ -35,15 +36,36 @@ def test_constant_tokens_ask_the_same_whatever_the_support_is(script_module) -> 
     assert network.tokens.grad.abs().sum() > 0
 
 
-def asked() -> Fewshot:
+def asked(rule: str = "mean") -> Fewshot:
     torch.manual_seed(0)
     network = Fewshot(3, True, 64, {}, dropped=0.0, unmasked=0.0).eval()
-    network.set_support(torch.randn(4, 256, 4, 4), torch.rand(4, 3, 4, 4), torch.tensor([0, 0, 1, 1]), torch.arange(4))
+    network.set_support(torch.randn(4, 256, 4, 4), torch.rand(4, 3, 4, 4), torch.tensor([0, 0, 1, 1]), torch.arange(4), rule)
     return network
 
 
-def test_tokens_are_swapped_and_the_guess_is_not(script_module) -> None:
-    network, before = asked(), asked()
+@pytest.mark.parametrize(("rule", "tokens"), [("mean", 4 * 2), ("farthest", 4 * 2 * 4)])
+def test_as_many_constant_tokens_ask_as_tokens_of_the_support(script_module, rule: str, tokens: int) -> None:
+    network = asked(rule)
+    network.kinds[1, 2, 0] = NO_POINT  # class 2 has a token less
+    constant = script_module.ConstantTokens(3, True, 64, {}, asked=script_module.kinds_asking(network)).eval()
+    units, guesses = torch.tensor([-1, -1]), torch.zeros(2, 3, 4, 4)
+    ours, theirs = (each._asked(units, guesses) for each in (constant, network))
+    assert ours.content.shape == theirs.content.shape == (2 * 3, tokens, 256)
+    assert torch.equal(ours.kinds, theirs.kinds)
+    assert torch.equal(ours.content.any(2), ours.kinds != NO_POINT)
+
+
+def test_random_tokens_are_like_those_that_ask(script_module) -> None:
+    network = asked("clusters")
+    network.kinds[:, :, 1:] = NO_POINT
+    network.content[:, :, 0], network.content[:, :, 1:] = 3.0, 0.0
+    script_module.randomize_tokens(network)  # mean 3 and no deviation: places without a token are not looked at
+    assert (network.content == 3.0).all()
+
+
+@pytest.mark.parametrize("rule", ["mean", "clusters"])
+def test_tokens_are_swapped_and_the_guess_is_not(script_module, rule: str) -> None:
+    network, before = asked(rule), asked(rule)
     script_module.swap_tokens(network)
     for place, other in enumerate((1, 2, 0)):
         assert torch.equal(network.content[:, place], before.content[:, other])
@@ -56,7 +78,7 @@ def test_random_numbers_have_mean_and_deviation_of_what_they_replace(script_modu
     script_module.randomize_all(again)
     assert torch.equal(network.weight, before.weight) and not torch.equal(again.weight, before.weight)
     assert torch.equal(network.content, again.content) and network.content.shape == before.content.shape
-    drawn = script_module.random_like(torch.tensor([1.0, 5.0]).repeat(5000))  # mean 3, deviation 2
+    drawn = script_module.random_like(torch.zeros(10000), torch.tensor([1.0, 5.0]).repeat(50))  # mean 3, deviation 2
     assert drawn.mean() == pytest.approx(3, abs=0.1) and drawn.std() == pytest.approx(2, abs=0.1)
 
 

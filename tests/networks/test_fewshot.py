@@ -9,6 +9,8 @@ from torch import Tensor
 from samunet.networks.fewshot import Fewshot, joined
 from samunet.networks.in_context import region_prompts
 from samunet.networks.mask_decoding import decode_masks
+from samunet.networks.prompts import NO_POINT
+from samunet.networks.region_tokens import CLUSTERS, FARTHEST, RULES
 
 GRID, CLASSES = 4, 2
 
@@ -41,13 +43,14 @@ def test_a_picture_is_asked_about_as_in_context() -> None:
         torch.testing.assert_close(logits[:, label], expected[:, 0], atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize("rule", RULES)
 @torch.no_grad()
-def test_what_is_left_out_changes_nothing() -> None:
+def test_what_is_left_out_changes_nothing(rule: str) -> None:
     made, (embeddings, coverage), picture = network(), support(), torch.randn(1, 256, GRID, GRID)
-    made.set_support(embeddings, coverage, UNITS, ALL)
+    made.set_support(embeddings, coverage, UNITS, ALL, rule)
     before = {unit: made(picture, torch.tensor([unit])) for unit in (0, 1)}
     other, elsewhere = support(seed=1)
-    made.set_support(torch.cat([other[:2], embeddings[2:]]), torch.cat([elsewhere[:2], coverage[2:]]), UNITS, ALL)
+    made.set_support(torch.cat([other[:2], embeddings[2:]]), torch.cat([elsewhere[:2], coverage[2:]]), UNITS, ALL, rule)
     after = {unit: made(picture, torch.tensor([unit])) for unit in (0, 1)}
     assert torch.equal(before[0], after[0])
     assert not torch.allclose(before[1], after[1], atol=1e-3)
@@ -93,9 +96,36 @@ def test_everything_that_is_meant_to_train_has_a_gradient_and_the_rest_stands_st
         "iou_prediction_head", "output_hypernetworks_mlps", "point_embeddings"}
 
 
-def test_dropping_is_for_training_alone() -> None:
+@torch.no_grad()
+def test_another_rule_changes_tokens_alone() -> None:
+    made, (embeddings, coverage) = network(), support()
+    made.set_support(embeddings, coverage, UNITS, ALL[:3])
+    weight, units = made.weight.clone(), made.units.clone()
+    made.set_tokens(embeddings[:3], coverage[:3], FARTHEST)
+    assert torch.equal(made.weight, weight) and torch.equal(made.units, units)
+    # Four cells of class 1's region on picture 2, as they are; then four of the rest.
+    cells, inside = embeddings[2].flatten(1).T, coverage[2, 1].flatten().bool()
+    for side, own in enumerate((cells[inside], cells[~inside])):
+        told = made.content[2, 1, 4 * side : 4 * side + 4]
+        assert all(any(torch.equal(token, cell) for cell in own) for token in told)
+
+
+def test_the_tokens_of_a_slice_are_dropped_together() -> None:
+    made, (embeddings, coverage) = network().train(), support()
+    made.set_support(embeddings, coverage, UNITS, ALL, CLUSTERS)
+    torch.manual_seed(0)
+    prompts = made._asked(torch.full((20,), -1), torch.zeros(20, CLASSES, GRID, GRID))
+    kinds = prompts.kinds.view(20, CLASSES, len(ALL), 8)
+    gone = (kinds == NO_POINT).all(3)
+    assert (kinds[~gone] == made.kinds.transpose(0, 1).expand(20, -1, -1, -1)[~gone]).all()
+    assert torch.equal(gone[:, 0], gone[:, 1]) and 0.3 < gone.float().mean() < 0.7
+    assert not prompts.content[prompts.kinds == NO_POINT].any()
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_dropping_is_for_training_alone(rule: str) -> None:
     made, (embeddings, coverage), pictures = network(), support(), torch.randn(2, 256, GRID, GRID)
-    made.set_support(embeddings, coverage, UNITS, ALL)
+    made.set_support(embeddings, coverage, UNITS, ALL, rule)
     all_of_it = torch.tensor([-1, -1])
     with torch.no_grad():
         assert torch.equal(made(pictures, all_of_it), made(pictures, all_of_it))

@@ -1,4 +1,4 @@
-"""Region tokens and the guess, of hand-made embeddings."""
+"""The guess, and prompts by regions, of hand-made embeddings."""
 
 from __future__ import annotations
 
@@ -6,45 +6,9 @@ import pytest
 import torch
 from torch.nn.functional import avg_pool2d
 
-from samunet.networks.in_context import SMALLEST_COVERAGE, region_guess, region_prompts, region_tokens
-from samunet.networks.prompts import BACKGROUND, FOREGROUND, NO_POINT, SURE
-
-
-@pytest.fixture
-def embeddings() -> torch.Tensor:
-    """One picture of 2 x 2 cells that hold 1, 2, 3, 4 in channel 0, ten times that in channel 1, nothing elsewhere."""
-    cells = torch.zeros(1, 256, 2, 2)
-    cells[0, 0] = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
-    cells[0, 1] = 10 * cells[0, 0]
-    return cells
-
-
-def test_tokens_are_means_over_the_region_and_the_rest(embeddings) -> None:
-    coverage = torch.tensor([[[1.0, 0.5], [0.0, 0.5]]])
-    # Region (1 + 2 / 2 + 4 / 2) / 2 = 2; rest (2 / 2 + 3 + 4 / 2) / 2 = 3.
-    content, kinds = region_tokens(embeddings, coverage)
-    assert content.shape == (1, 2, 256) and kinds.tolist() == [[FOREGROUND, BACKGROUND]]
-    torch.testing.assert_close(content[0, :, :3], torch.tensor([[2.0, 20.0, 0.0], [3.0, 30.0, 0.0]]))
-
-
-def test_a_region_too_small_is_no_point_and_so_is_a_rest_too_small(embeddings) -> None:
-    coverage = torch.zeros(4, 2, 2)
-    coverage[1, 0, 0] = SMALLEST_COVERAGE - 0.01
-    coverage[2, 0, 0] = SMALLEST_COVERAGE
-    coverage[3] = 1.0
-    content, kinds = region_tokens(embeddings.expand(4, -1, -1, -1), coverage)
-    assert kinds.tolist() == [[NO_POINT, BACKGROUND]] * 2 + [[FOREGROUND, BACKGROUND], [FOREGROUND, NO_POINT]]
-    assert content[:, 0, 0].tolist() == pytest.approx([0, 0, 1, 2.5])
-    # The rest: all four; less than all; 2 + 3 + 4 and three quarters of 1; nothing.
-    assert content[[0, 3], 1, 0].tolist() == pytest.approx([2.5, 0])
-    assert float(content[2, 1, 0]) == pytest.approx(9.75 / 3.75)
-
-
-def test_pictures_are_pooled_apart(embeddings) -> None:
-    coverage = torch.tensor([[[1.0, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 1.0]]])
-    content, _ = region_tokens(torch.cat([embeddings, 2 * embeddings]), coverage)
-    assert content[:, 0, 0].tolist() == [1.0, 8.0]
-    assert content[:, 1, 0].tolist() == [3.0, 4.0]
+from samunet.networks.in_context import region_guess, region_prompts
+from samunet.networks.prompts import SURE
+from samunet.networks.region_tokens import region_tokens
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from samunet.files import digest_of_file, read_json, write_json
 from samunet.inference.model_folder import load_model
 from samunet.inference.predict_folder import PredictionSettings, predict_folder
 from samunet.networks.prompts import BACKGROUND, FOREGROUND, NO_POINT
+from samunet.networks.region_tokens import RULES, TOKENS
 from samunet.preprocessing.store import ArrayStore
 from samunet.training.added_support import add_support
 from samunet.training.run import train_model
@@ -47,9 +48,12 @@ def trained(prepared: Path, tmp_path_factory) -> Paths:
     root = tmp_path_factory.mktemp("support")
     paths = Paths(prepared / "raw", prepared / "preprocessed", root / "results")
     file = written(root / "support.json", {"b1": [2], "a1": [1]})
-    train_model(replace(REQUEST, support=file), paths, must_continue=False, workers=1)
+    with pytest.MonkeyPatch.context() as patch:  # a tie, whatever random weights make of the support
+        patch.setattr("samunet.training.token_choice.left_out_dice", lambda *_: 0.5)
+        train_model(replace(REQUEST, support=file), paths, must_continue=False, workers=1)
     run = read_json(model_of(paths) / "fold_0" / "run.json")
     assert run["settings"]["support"] == digest_of_file(file)
+    assert run["tokens"] == {"rule": "mean", "left_out_dice": dict.fromkeys(RULES, 0.5)}
     file.unlink()
     return paths
 
@@ -96,6 +100,25 @@ def test_added_slices_ask_behind_the_old_ones_and_all_else_is_kept(trained: Path
     assert predict_folder(load_model(tmp_path / "1", None, torch.device("cpu")), images, tmp_path / "out", PredictionSettings()) == 1
     found = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "out" / "d1.nii.gz")))
     assert found.shape == (3, 30, 28) and set(np.unique(found)) <= {0, 1, 2}
+
+
+def test_added_slices_ask_by_the_rule_that_the_model_has_chosen(trained: Paths, tmp_path: Path) -> None:
+    copied = tmp_path / "copied"
+    shutil.copytree(model_of(trained), copied)
+    run = read_json(copied / "fold_0" / "run.json")
+    write_json(copied / "fold_0" / "run.json", {**run, "tokens": {"rule": "farthest", "left_out_dice": {}}})
+    add_support(copied, "0", written(tmp_path / "more.json", {"c1": [2]}), tmp_path / "out", trained, "cpu")
+    content = load_file(tmp_path / "out" / "fold_0" / "checkpoint_final.safetensors")["content"]
+    assert content.shape == (3, 2, 2 * TOKENS, 256)
+    assert read_json(tmp_path / "out" / "fold_0" / "run.json")["tokens"]["rule"] == "farthest"
+    # Of what is not `b` on c1's slice 2, cells as they are.
+    cached = np.load(trained.preprocessed / "Dataset005_Made" / "tiny" / "embeddings" / "untrained" / "c1.npy")
+    cells = torch.from_numpy(cached[2, 0].astype(np.float32)).flatten(1).T
+    assert all((cells == token).all(1).any() for token in content[2, 1, TOKENS:])
+    write_json(copied / "fold_0" / "run.json", {**run, "tokens": {"rule": "medians", "left_out_dice": {}}})
+    with pytest.raises(UserError, match="medians"):
+        add_support(copied, "0", tmp_path / "more.json", tmp_path / "refused", trained, "cpu")
+    assert not (tmp_path / "refused").exists()
 
 
 @pytest.mark.parametrize(("content", "message"), [

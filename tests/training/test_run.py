@@ -132,7 +132,10 @@ def test_in_context_trains_nothing_however_long_it_is_asked_to(paths) -> None:
     assert (run["settings"]["iterations"], run["settings"]["minutes"]) == (0, None)
     decoder = {name: tensor for name, tensor in untrained_state().items() if name.startswith("mask_decoder.")}
     assert decoder and all(np.array_equal(weights[name.replace("mask_decoder", "decoder")], tensor.numpy()) for name, tensor in decoder.items())
-    assert weights["content"].shape[1:] == (2, 2, 256) and set(weights["units"].tolist()) == {0, 1, 2}
+    scores = run["tokens"]["left_out_dice"]
+    assert list(scores) == ["mean", "clusters", "farthest"] and run["tokens"]["rule"] == max(scores, key=scores.__getitem__)
+    assert weights["content"].shape[1:] == (2, 2 if run["tokens"]["rule"] == "mean" else 8, 256)
+    assert set(weights["units"].tolist()) == {0, 1, 2}
     assert len(read_json(folder / "validation" / "summary.json")["metric_per_case"]) == 2
 
 
