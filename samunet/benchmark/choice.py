@@ -86,6 +86,17 @@ class Search:
         return Length(minutes=self.minutes * share / folds)
 
 
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen, and on what grounds: the labelled cases, their inner folds and every trial; no folds where none could be."""
+
+    verdict: Verdict
+    labelled: tuple[str, ...]
+    folds: list[Split]
+    trials: list[Trial]
+    groups: Mapping[str, str] | None
+
+
 def find_best(search: Search, paths: Paths, command: str) -> str:
     """Choose, train what was chosen on all the labelled cases, write the record; returns the choice in a line.
 
@@ -95,44 +106,52 @@ def find_best(search: Search, paths: Paths, command: str) -> str:
         command: that repeats this, for the record.
 
     Raises:
-        UserError: unknown dataset, fold or encoder, no plans, more shots than cases, results that cannot be written; no
-            candidate could be scored; or fewer than three patients where the fixed variant is no candidate.
+        UserError: see `choose`.
     """
-    dataset = load_dataset(find_dataset(paths.raw, search.dataset))
-    preprocessed = paths.preprocessed / dataset.name
-    encoder = encoder_spec(search.encoder).id
-    Plans.load(preprocessed / f"{search.plans_name}.json").for_encoder(encoder)
-    labelled = cases_of(search.request(FIXED, Length()), dataset, preprocessed).train
-    groups = kept_groups(preprocessed)
-    patients = len({name if groups is None else groups[name] for name in labelled})
-    folds: list[Split] = []
-    trials: list[Trial] = []
-    if patients < FEWEST_PATIENTS:
-        verdict = _fixed(search, patients)
-    else:
-        folds = make_splits(labelled, groups)
-        require_writable(paths.results / dataset.name / CHOICES)
-        trials = climb(search, paths, folds, dataset)
-        verdict = _judged(search, trials, patients, groups)
-        say(markdown(list(rows(trials, verdict, groups)), COLUMNS))
-    say(f"training {verdict.variant} on {', '.join(labelled)}")
+    choice = choose(search, paths)
+    verdict, encoder = choice.verdict, encoder_spec(search.encoder).id
+    say(f"training {verdict.variant} on {', '.join(choice.labelled)}")
     final = search.request(verdict.variant, Length())
     ensure_trained(final, paths, trained_by=CHOSEN_BY, workers=1)
     model = run_folder(final, paths).parent
-    record = choice_path(paths.results / dataset.name, search.plans_name, encoder, search.fold, search.shots, search.draw)
+    dataset_results = paths.results / find_dataset(paths.raw, search.dataset).name
+    record = choice_path(dataset_results, search.plans_name, encoder, search.fold, search.shots, search.draw)
     write_json(record, {
         "told": str(verdict),
         "model": model.relative_to(paths.results).as_posix(),
         "fold": search.fold,
         **verdict_content(verdict),
-        "labelled_cases": list(labelled),
-        "inner_folds": folds,
-        "trials": trials_content(trials, verdict, groups),
+        "labelled_cases": list(choice.labelled),
+        "inner_folds": choice.folds,
+        "trials": trials_content(choice.trials, verdict, choice.groups),
         "asked": asdict(search),
         "command": command,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     })
     return f"{verdict}: {model} (record: {record})"
+
+
+def choose(search: Search, paths: Paths) -> Choice:
+    """Cross-validate the candidates on the labelled cases, and say which is best.
+
+    Raises:
+        UserError: unknown dataset, fold or encoder, no plans, more shots than cases, results that cannot be written; no
+            candidate could be scored; or fewer than three patients where the fixed variant is no candidate.
+    """
+    dataset = load_dataset(find_dataset(paths.raw, search.dataset))
+    preprocessed = paths.preprocessed / dataset.name
+    Plans.load(preprocessed / f"{search.plans_name}.json").for_encoder(encoder_spec(search.encoder).id)
+    labelled = cases_of(search.request(FIXED, Length()), dataset, preprocessed).train
+    groups = kept_groups(preprocessed)
+    patients = len({name if groups is None else groups[name] for name in labelled})
+    if patients < FEWEST_PATIENTS:
+        return Choice(_fixed(search, patients), labelled, [], [], groups)
+    folds = make_splits(labelled, groups)
+    require_writable(paths.results / dataset.name / CHOICES)
+    trials = climb(search, paths, folds, dataset)
+    verdict = _judged(search, trials, patients, groups)
+    say(markdown(list(rows(trials, verdict, groups)), COLUMNS))
+    return Choice(verdict, labelled, folds, trials, groups)
 
 
 def climb(search: Search, paths: Paths, folds: Sequence[Split], dataset: RawDataset) -> list[Trial]:
