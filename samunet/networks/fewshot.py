@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -29,8 +30,8 @@ class Fewshot(nn.Module):
       see `region_tokens`. Which rule is best is found on the training cases, see `training.token_choice`. Their types are SAM's
       embeddings of a foreground and a background point, trained further; they have no position.
     - A ridge regression from all cells of the support guesses each class; the guess is SAM's mask prompt, see `in_context`.
-    - In training, support of the picture's own case is left out (of its own part, where there is one case), tokens are dropped
-      at random, a slice's together, and some pictures ask without the guess.
+    - In training, support of the picture's own case is left out (of its own part, where there is one case), a batch is asked about
+      by some of the support slices, drawn anew, and some pictures without the guess.
     - The background's logit is a trained constant; classes compete by softmax. Regions have logits of their own.
 
     Several separately encoded channels are averaged.
@@ -39,6 +40,8 @@ class Fewshot(nn.Module):
         prompted: classes that are asked for. background: whether a constant channel comes before them.
         input_size: pixels of the encoder's input.
         sam_state: SAM's checkpoint to start from; without decoder weights the start is random.
+        dropped: share of the support slices that do not ask about a batch of training. unmasked: share of its pictures that are asked
+            about without the guess.
     """
 
     content: Tensor
@@ -110,13 +113,15 @@ class Fewshot(nn.Module):
     def _asked(self, units: Tensor, guesses: Tensor) -> Prompts:
         """One prompt for each picture and class, the classes of a picture beside each other."""
         batch, classes, side = len(units), guesses.shape[1], 4 * guesses.shape[-1]
-        kept = self.units != units[:, None]  # (B, T)
+        asking = torch.arange(len(self.units), device=units.device)
         masked = torch.ones(batch, dtype=torch.bool, device=units.device)
         if self.training:
-            kept = kept & (torch.rand(kept.shape, device=units.device) >= self.dropped)
+            # The others are left out of the whole batch, not only masked: they would cost as much as those that ask.
+            asking = torch.randperm(len(asking), device=units.device)[: math.ceil(len(asking) * (1 - self.dropped))]
             masked = torch.rand(batch, device=units.device) >= self.unmasked
-        kinds = torch.where(kept[:, :, None, None], self.kinds, NO_POINT)  # (B, T, K, 2 M)
-        content = self.content * (kinds != NO_POINT)[..., None]
+        kept = self.units[asking] != units[:, None]  # (B, T)
+        kinds = torch.where(kept[:, :, None, None], self.kinds[asking], NO_POINT)  # (B, T, K, 2 M)
+        content = self.content[asking] * (kinds != NO_POINT)[..., None]
         masks = interpolate(guesses, (side, side), mode="bilinear", align_corners=False)
         return Prompts(content.transpose(1, 2).flatten(2, 3).flatten(0, 1), kinds.transpose(1, 2).flatten(2, 3).flatten(0, 1),
                        masks.flatten(0, 1)[:, None], masked.repeat_interleave(classes))

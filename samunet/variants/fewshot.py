@@ -13,7 +13,7 @@ from samunet.networks.region_tokens import MEAN
 from samunet.preprocessing.queries import Queries
 from samunet.variants.base import EmbeddingVariant, VariantContext, tile_logits
 
-DROPPED, UNMASKED = 0.3, 0.2
+DROPPED, UNMASKED = 0.6, 0.2
 
 
 class FewshotVariant(EmbeddingVariant):

@@ -110,16 +110,25 @@ def test_another_rule_changes_tokens_alone() -> None:
         assert all(any(torch.equal(token, cell) for cell in own) for token in told)
 
 
-def test_the_tokens_of_a_slice_are_dropped_together() -> None:
+def test_in_training_some_slices_ask_a_whole_batch_with_all_of_their_tokens() -> None:
     made, (embeddings, coverage) = network().train(), support()
     made.set_support(embeddings, coverage, UNITS, ALL, CLUSTERS)
-    torch.manual_seed(0)
-    prompts = made._asked(torch.full((20,), -1), torch.zeros(20, CLASSES, GRID, GRID))
-    kinds = prompts.kinds.view(20, CLASSES, len(ALL), 8)
-    gone = (kinds == NO_POINT).all(3)
-    assert (kinds[~gone] == made.kinds.transpose(0, 1).expand(20, -1, -1, -1)[~gone]).all()
-    assert torch.equal(gone[:, 0], gone[:, 1]) and 0.3 < gone.float().mean() < 0.7
-    assert not prompts.content[prompts.kinds == NO_POINT].any()
+    asked: set[int] = set()
+    for seed in range(10):
+        torch.manual_seed(seed)
+        prompts = made._asked(torch.tensor([-1, 0]), torch.zeros(2, CLASSES, GRID, GRID))
+        content = prompts.content.view(2, CLASSES, -1, 8, 256)  # half of the six slices
+        assert content.shape[2] == 3
+        slices = [next(each for each in ALL.tolist() if torch.equal(made.content[each], content[0, :, place])) for place in range(3)]
+        assert len(set(slices)) == 3
+        asked.update(slices)
+        # The second picture is of unit 0, whose slices 0 and 1 do not ask about it.
+        kinds = prompts.kinds.view(2, CLASSES, 3, 8)
+        for place, each in enumerate(slices):
+            assert torch.equal(kinds[0, :, place], made.kinds[each])
+            own = torch.full_like(kinds[1, :, place], NO_POINT) if each in (0, 1) else made.kinds[each]
+            assert torch.equal(kinds[1, :, place], own)
+    assert asked == {*ALL.tolist()}
 
 
 @pytest.mark.parametrize("rule", RULES)
