@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ def facts() -> dict[str, Any]:
     """Time, commit and command of this run. A commit with `+` had uncommitted changes in tracked files."""
     commit = _git("rev-parse", "HEAD") + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")
     return {"time": datetime.now(UTC).isoformat(timespec="seconds"), "commit": commit,
-            "command": " ".join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])}
+            "command": shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *sys.argv[1:]])}
 
 
 def append(path: Path | None, content: dict[str, Any]) -> None:

@@ -34,7 +34,7 @@ from samunet.training.prior_images import FOLDER as PRIORS
 from samunet.training.pseudo_labels import FOLDER as PSEUDO
 from samunet.training.run_folder import Start, stored_run
 from samunet.training.settings import Request
-from samunet.training.trainer import measured_iterations, train
+from samunet.training.trainer import measured_iterations, train, training_dtype
 from samunet.training.training_data import pretraining_batches, training_batches
 from samunet.training.validation import validate
 from samunet.variants.base import Comparator, TrainedVariant, Variant
@@ -200,6 +200,7 @@ def _new_run(experiment: Experiment, variant: Variant, trained_by: str) -> dict[
         "hardware": {"system": f"{platform.system()} {platform.machine()}", "processors": os.cpu_count(),
                      "device": torch.cuda.get_device_name() if experiment.settings.device.startswith("cuda") else "cpu"},
         "threads": torch.get_num_threads(),
+        "precision": str(training_dtype(torch.device(experiment.settings.device))).removeprefix("torch."),
         "processes": count(),
         "ct_statistics_over_all_cases": "ct" in experiment.plans.dataset.normalization,
         "seconds": {},

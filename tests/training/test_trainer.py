@@ -15,7 +15,14 @@ import torch
 from torch import Tensor
 
 from samunet.training.checkpoints import FINAL, LATEST, save_weights
-from samunet.training.trainer import measured_iterations, poly_learning_rate, train, warmed_up
+from samunet.training.trainer import (
+    Optimization,
+    measured_iterations,
+    poly_learning_rate,
+    train,
+    training_dtype,
+    warmed_up,
+)
 
 CPU = torch.device("cpu")
 ITERATIONS = 130
@@ -51,6 +58,20 @@ def undisturbed(request, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("undisturbed")
     subprocess.run([sys.executable, "-c", RUN, str(folder)], check=True)
     return folder
+
+
+@pytest.mark.parametrize("able, dtype", [({"avx512_bf16": True}, torch.bfloat16), ({"avx2": True}, torch.float32)])
+def test_products_are_in_what_the_processor_multiplies_and_weights_in_float32(made, able, dtype, monkeypatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able, raising=False)
+    assert training_dtype(CPU) == dtype
+    variant, batch, seen = made.tiny_variant(), made.made_batches().read(0), []
+    optimization = Optimization(variant, CPU)
+    for module in variant.network.modules():
+        if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
+            module.register_forward_hook(lambda _module, _inputs, output: seen.append(output.dtype))
+    assert optimization.step(batch.inputs, batch.segmentation, 1e-3) > 0
+    assert seen and {*seen} == {dtype}
+    assert {each.dtype for each in optimization.parameters} == {each.grad.dtype for each in optimization.parameters} == {torch.float32}
 
 
 def test_schedule_by_hand() -> None:
