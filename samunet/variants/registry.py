@@ -133,12 +133,12 @@ def transported(name: str, mode: str | None) -> str:
     """The variant that `name` is with what `--transport` says; itself where it says nothing.
 
     Raises:
-        UserError: no such mode, or a variant that has none.
+        UserError: a variant that has no modes, or is already another mode.
     """
     if mode is None:
         return name
-    if name not in TRANSPORTS.values():
-        raise UserError("Labels are transported for a variant that has a use for them.", where="--transport", found=name,
+    if name not in (TRANSPORTS["prior"], TRANSPORTS[mode]):
+        raise UserError("Labels are transported for a variant that has a use for them.", where=f"--transport {mode}", found=name,
                         mend="Leave --transport out, or choose hybrid.")
     return TRANSPORTS[mode]
 

@@ -40,6 +40,23 @@ def test_flags_become_a_request(asked, tmp_path: Path) -> None:
     assert (paths.raw, paths.results) == (tmp_path / "raw", tmp_path / "elsewhere")
 
 
+@pytest.mark.parametrize("mode, variant", [("off", "hybrid_off"), ("augment", "hybrid_augment"), ("prior", "hybrid"),
+                                           ("selftrain", "hybrid_selftrain")])
+def test_a_mode_of_transport_is_a_variant_of_its_own(asked, mode: str, variant: str) -> None:
+    for name in ("hybrid", variant):
+        assert train.main(["27", name, "0", "--transport", mode]) == 0
+        assert asked.pop()[1].variant == variant
+    assert train.main(["27", "hybrid", "0"]) == 0 and asked.pop()[1].variant == "hybrid"
+
+
+@pytest.mark.parametrize("variant", ["unet", "hybrid_off"])
+def test_transport_is_refused_where_it_means_nothing_or_contradicts_the_name(asked, capsys, variant: str) -> None:
+    assert train.main(["27", variant, "0", "--transport", "selftrain"]) == 2
+    told = capsys.readouterr().err
+    assert "--transport selftrain" in told and variant in told and "choose hybrid" in told
+    assert not asked
+
+
 def test_val_only_validates(asked) -> None:
     assert train.main(["27", "label_prior", "all", "--val", "-np", "1"]) == 0
     [(name, request, _, named)] = asked
