@@ -1,19 +1,21 @@
 """What the choice of `samunet_find_best_configuration` costs against the best in hindsight.
 
-    samunet_benchmark -d 4 --folds 0 --shots 5 --draws 3 ...
-    python benchmarks/choice_regret.py -d 4 --fold 0 --shots 5 --draws 0 1 2 --minutes 10 --output benchmarks/results/choice_regret.jsonl
+    python benchmarks/choice_regret.py -d 4 --fold 0 --shots 5 --draws 0 1 2 --minutes 10 --commit a719045 \\
+        --output benchmarks/results/choice_regret.jsonl
 
 For each draw the ladder is climbed on the labelled cases alone, as the command does. Then the fold's validation cases are
-looked at, in what `samunet_benchmark` left in the results folder: regret is the mean Dice of the best variant there, less that of the
-chosen one, both trained as the benchmark trained them. Every variant of the benchmark is the choice's to take or leave, whether it was a
-candidate or not. A chosen one that the benchmark has not trained is an error. Paths come from samunet_raw,
-samunet_preprocessed and samunet_results.
+looked at, in the rows that `samunet_benchmark` left in the records (`--records`) at `--commit`: regret is the mean Dice of the best
+variant there, less that of the chosen one, both trained as the benchmark trained them, to the three digits of the rows. Every variant of
+the benchmark is the choice's to take or leave, whether it was a candidate or not. A chosen one that the benchmark has not trained is an
+error. Paths come from samunet_raw, samunet_preprocessed and samunet_results, where the choice's runs are left.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -23,11 +25,10 @@ from record import append, facts
 from samunet.benchmark.choice import Search, choose
 from samunet.benchmark.ladder import COMPARATORS, LADDER
 from samunet.cli.options import DEFAULT_PLANS_NAME
-from samunet.dataset.paths import Paths, find_dataset, resolve_paths
-from samunet.files import read_json
-from samunet.networks.checkpoints import encoder_spec
+from samunet.dataset.paths import Paths, resolve_paths
 from samunet.planning.encoder_spec import DEFAULT_ENCODER
-from samunet.planning.shots import draw_folder
+
+RECORDS = Path(__file__).parent / "results" / "benchmark_hippocampus.jsonl"
 
 
 def main() -> None:
@@ -38,9 +39,16 @@ def main() -> None:
     parser.add_argument("--draws", type=int, nargs="+", default=[0])
     parser.add_argument("--minutes", type=float, default=10.0, help="of training, of each choice (default: 10)")
     parser.add_argument("--variants", nargs="+", default=[*COMPARATORS, *LADDER], help="candidates (default: the ladder's)")
+    parser.add_argument("--records", type=Path, default=RECORDS, help="of samunet_benchmark (default: those on hippocampus)")
+    parser.add_argument("--commit", required=True, help="beginning of the commit whose rows are looked at")
     parser.add_argument("--output", type=Path, help="a JSON line is appended")
     options = parser.parse_args()
-    made, rows = facts(), [regret(options, resolve_paths(), draw) for draw in options.draws]
+    records = [json.loads(line) for line in options.records.read_text(encoding="utf-8").splitlines()]
+    records = [record for record in records if record["commit"].startswith(options.commit) and record["fold"] == options.fold]
+    looked_at = {draw: hindsight(records, options.shots, draw) for draw in options.draws}
+    if missing := [draw for draw, dice in looked_at.items() if not dice]:
+        sys.exit(f"The records must have rows of {options.shots} shots at {options.commit}: none of draw(s) {missing}. Run samunet_benchmark first.")
+    made, rows = facts(), [regret(options, resolve_paths(), draw, looked_at[draw]) for draw in options.draws]
     print("| draw | chosen | Dice | best in hindsight | Dice | regret |\n|---|---|---|---|---|---|")
     for row in rows:
         print(f"| {row['draw']} | `{row['chosen']}` | {row['dice'][row['chosen']]:.4f} | `{row['best']}` | {row['dice'][row['best']]:.4f} | "
@@ -49,24 +57,26 @@ def main() -> None:
                                    "mean_regret": mean(row["regret"] for row in rows), "rows": rows})
 
 
-def regret(options: argparse.Namespace, paths: Paths, draw: int) -> dict[str, Any]:
+def regret(options: argparse.Namespace, paths: Paths, draw: int, dice: Mapping[str, float]) -> dict[str, Any]:
     """Choose on one draw, then look."""
     search = Search(options.dataset, options.fold, tuple(options.variants), DEFAULT_ENCODER, DEFAULT_PLANS_NAME, "cpu", options.shots, draw,
                     minutes=options.minutes)
     verdict = choose(search, paths).verdict
-    return {"draw": draw, "told": str(verdict)} | judged(verdict.variant, hindsight(options, paths, draw))
+    return {"draw": draw, "told": str(verdict)} | judged(verdict.variant, dice)
 
 
-def hindsight(options: argparse.Namespace, paths: Paths, draw: int) -> dict[str, float]:
-    """Variant -> mean Dice of the fold's validation cases, of every finished run of the draw."""
-    ending = f"__{DEFAULT_PLANS_NAME}__{encoder_spec(DEFAULT_ENCODER).id}"
-    fold = Path(draw_folder(options.shots, draw, None)) / f"fold_{options.fold}"
-    models = (paths.results / find_dataset(paths.raw, options.dataset).name).glob(f"*{ending}")
-    found = {model.name.removesuffix(ending): model / fold / "validation" / "summary.json" for model in sorted(models)}
-    return {variant: read_json(summary)["foreground_mean"]["Dice"] for variant, summary in found.items() if summary.is_file()}
+def hindsight(records: Iterable[Mapping[str, Any]], shots: int, draw: int) -> dict[str, float]:
+    """Variant -> mean Dice of the validation cases of one draw, of every row that has it; a row's draws are 0, 1, and so on."""
+    found = {}
+    for record in records:
+        for row in record["rows"]:
+            means = row["draws"].split(", ") if row["shots"] == str(shots) and "draws" in row else []
+            if draw < len(means):
+                found[row["method"]] = float(means[draw])
+    return found
 
 
-def judged(chosen: str, dice: dict[str, float]) -> dict[str, Any]:
+def judged(chosen: str, dice: Mapping[str, float]) -> dict[str, Any]:
     """The regret of `chosen` among the variants of `dice`."""
     if chosen not in dice:
         sys.exit(f"The chosen variant must be among the benchmark's: {chosen}, there are {', '.join(dice)}. "

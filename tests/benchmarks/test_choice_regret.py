@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
 from types import ModuleType
 
 import pytest
-
-from samunet.dataset.paths import Paths
-from samunet.files import make_folder, write_json
 
 
 @pytest.fixture
@@ -28,13 +23,10 @@ def test_a_chosen_variant_that_was_never_trained_ends_it(regret) -> None:
         regret.judged("lora", {"atlas": 0.75})
 
 
-def test_hindsight_reads_the_draws_finished_runs(regret, tmp_path: Path) -> None:
-    paths = Paths(tmp_path / "raw", tmp_path / "preprocessed", tmp_path / "results")
-    make_folder(paths.raw / "Dataset004_Made")
-    write_json(paths.raw / "Dataset004_Made" / "dataset.json", {})
-    for variant, folder, dice in (("atlas", "shots5_draw1/fold_0", 0.75), ("unet", "shots5_draw0/fold_0", 0.5),
-                                  ("hybrid", "shots5_draw1/fold_1", 0.5), ("cnn_head", "shots5_draw1/fold_0", 0.25)):
-        place = make_folder(paths.results / "Dataset004_Made" / f"{variant}__samunetPlans__mini-3" / folder / "validation")
-        write_json(place / "summary.json", {"foreground_mean": {"Dice": dice}})
-    asked = argparse.Namespace(dataset="4", shots=5, fold="0")
-    assert regret.hindsight(asked, paths, 1) == {"atlas": 0.75, "cnn_head": 0.25}
+def test_hindsight_reads_the_draws_rows(regret) -> None:
+    rows = [{"method": "atlas", "shots": "5", "draws": "0.842, 0.750"}, {"method": "unet", "shots": "5", "draws": "0.500"},
+            {"method": "hybrid", "shots": "1", "draws": "0.700, 0.800"}, {"method": "atlas", "shots": "5 (10 slices)", "draws": "0.1, 0.2"},
+            {"method": "lora", "shots": "5", "Dice": "not run"}]
+    records = [{"rows": rows[:1]}, {"rows": rows[1:]}]
+    assert regret.hindsight(records, 5, 1) == {"atlas": 0.75}
+    assert regret.hindsight(records, 5, 0) == {"atlas": 0.842, "unet": 0.5}
