@@ -7,13 +7,15 @@
 The full model is the best in mean Dice of the fold's validation cases among all runs from all cases in the results folder, by which
 it is a little too good. A run from few labels, of draw 0, holds where the whole paired interval of its Dice less 0.98 of the full model's lies above 0.
 That is decided only where the full model reaches 0.87; otherwise it had not converged and the answer is "undecided", with the figures.
-`--shot_slices` looks at runs from so many labelled slices, of as many cases as `--shots` says. Paths come from samunet_raw,
-samunet_preprocessed and samunet_results.
+`--shot_slices` looks at runs from so many labelled slices, of as many cases as `--shots` says. The record keeps the full model's Dice
+of each case, so that its run need not outlive it: `--full` takes them from there. Paths come from samunet_raw, samunet_preprocessed and
+samunet_results.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import mean
@@ -43,28 +45,39 @@ def main() -> None:
     parser.add_argument("--variants", nargs="+", required=True, help="of the runs from few labels")
     parser.add_argument("--shots", type=int, required=True)
     parser.add_argument("--shot_slices", type=int, nargs="+", default=[None])
+    parser.add_argument("--full", type=Path, help="records of this script, whose first line's full model is taken")
     parser.add_argument("--output", type=Path, help="a JSON line is appended")
     options = parser.parse_args()
     paths = resolve_paths()
     name = find_dataset(paths.raw, options.dataset).name
     ending, fold = f"__{DEFAULT_PLANS_NAME}__{encoder_spec(DEFAULT_ENCODER).id}", f"fold_{options.fold}"
     groups = kept_groups(paths.preprocessed / name)
-    whole = {folder.name.removesuffix(ending): scores(folder / fold) for folder in sorted((paths.results / name).glob(f"*{ending}"))
-             if (folder / fold / "validation" / "summary.json").is_file()}
-    best = max(whole, key=lambda variant: mean(whole[variant].values()))
+    best, whole = full_model(options.full) if options.full else best_of(paths.results / name, ending, fold)
+    converged = mean(whole.values())
     rows: list[dict[str, Any]] = []
-    print(f"all cases: {best}, Dice {mean(whole[best].values()):.4f}")
+    print(f"all cases: {best}, Dice {converged:.4f}")
     for variant in options.variants:
         for slices in options.shot_slices:
             few = scores(paths.results / name / f"{variant}{ending}" / draw_folder(options.shots, 0, slices) / fold)
-            margin = above_share(few, whole[best], groups)
-            rows.append({"variant": variant, "shots": options.shots, "slices": slices, "dice": mean(few.values()),
-                         "share": mean(few.values()) / mean(whole[best].values()), "margin": vars(margin),
-                         "verdict": verdict(margin, mean(whole[best].values()))})
+            margin, dice = above_share(few, whole, groups), mean(few.values())
+            rows.append({"variant": variant, "shots": options.shots, "slices": slices, "dice": dice, "share": dice / converged,
+                         "margin": vars(margin), "verdict": verdict(margin, converged)})
             print(f"{variant}, {options.shots} cases{'' if slices is None else f', {slices} slices'}: Dice {rows[-1]['dice']:.4f}, "
                   f"{rows[-1]['share']:.3f} of it, over {SHARE} of it {margin}: {rows[-1]['verdict']}")
-    append(options.output, facts() | {"fold": options.fold, "full": best, "full_dice": {variant: mean(each.values()) for variant, each in whole.items()},
-                                      "rows": rows})
+    append(options.output, facts() | {"fold": options.fold, "full": best, "full_dice": converged, "full_cases": whole, "rows": rows})
+
+
+def best_of(results: Path, ending: str, fold: str) -> tuple[str, Scores]:
+    """The variant with the best mean Dice among the runs from all cases, and its cases'."""
+    whole = {folder.name.removesuffix(ending): scores(folder / fold) for folder in sorted(results.glob(f"*{ending}"))
+             if (folder / fold / "validation" / "summary.json").is_file()}
+    return max(whole.items(), key=lambda each: mean(each[1].values()))
+
+
+def full_model(records: Path) -> tuple[str, Scores]:
+    """The full model of the first line."""
+    kept = json.loads(records.read_text(encoding="utf-8").splitlines()[0])
+    return kept["full"], kept["full_cases"]
 
 
 def scores(fold: Path) -> dict[str, float]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from samunet.files import make_folder, write_json
 
 
 @pytest.fixture
@@ -29,3 +33,14 @@ def test_it_is_decided_only_where_the_full_model_has_converged(headline) -> None
     assert headline.verdict(above, 0.8699) == headline.verdict(across, 0.8699) == "undecided"
     assert headline.verdict(above, 0.87) == "holds"
     assert headline.verdict(across, 0.87) == "missed"
+
+
+def test_the_full_model_is_the_best_run_from_all_cases_and_outlives_it(headline, tmp_path: Path) -> None:
+    for variant, folder, dice in (("atlas", "fold_0", 0.75), ("hybrid", "fold_0", 0.875), ("unet", "shots5_draw0/fold_0", 1.0)):
+        case = {"reference_file": "labels/a.nii.gz", "metrics": {"0": {"Dice": 0.0}, "1": {"Dice": dice}}}
+        place = make_folder(tmp_path / f"{variant}__plans" / folder / "validation")
+        write_json(place / "summary.json", {"metric_per_case": [case]})
+    found = headline.best_of(tmp_path, "__plans", "fold_0")
+    assert found == ("hybrid", {"a": 0.875})
+    (tmp_path / "records.jsonl").write_text(json.dumps({"full": found[0], "full_cases": found[1]}) + '\n{"full": "other"}\n')
+    assert headline.full_model(tmp_path / "records.jsonl") == found
