@@ -62,7 +62,7 @@ def main() -> None:
             margin, dice = above_share(few, whole, groups), mean(few.values())
             rows.append({"variant": variant, "shots": options.shots, "slices": slices, "dice": dice, "share": dice / converged,
                          "margin": vars(margin), "verdict": verdict(margin, converged)})
-            print(f"{variant}, {options.shots} cases{'' if slices is None else f', {slices} slices'}: Dice {rows[-1]['dice']:.4f}, "
+            print(f"{variant}, {options.shots} case(s){'' if slices is None else f', {slices} slices'}: Dice {rows[-1]['dice']:.4f}, "
                   f"{rows[-1]['share']:.3f} of it, over {SHARE} of it {margin}: {rows[-1]['verdict']}")
     append(options.output, facts() | {"fold": options.fold, "full": best, "full_dice": converged, "full_cases": whole, "rows": rows})
 
