@@ -23,6 +23,7 @@ LARGEST_TO_MEDIAN = 1.25
 # Tiles along each axis at step 0.5, and the factor by which such a tile is shorter than the extent.
 TILE_FACTORS = {1: 1.0, 2: 1.5, 3: 2.0}
 STACK_DEPTH = 5
+INPUT_STEP = 64  # pixels
 SMALLEST_BATCH, LARGEST_BATCH = 2, 16
 HEAD_ITERATIONS = 400
 # The other half is for weights, optimiser, the library's workspace and what else runs on the device.
@@ -67,6 +68,20 @@ def input_size_for(spec: EncoderSpec, extent: Extent) -> tuple[int, str]:
             f"at {native} px a token would cover {extent_told}, finer than {FINEST_TOKEN}; {SMALL_INPUT} px costs less"
         )
     return native, f"native size; a token covers {extent_told}, not under {FINEST_TOKEN}"
+
+
+def stack_input_size_for(input_size: int, tile: Extent) -> tuple[int, str]:
+    """Side of the square input of 3D adapters in pixels, and why.
+
+    They are trained with the encoder in the loop, whose time goes with the square of this side, and their decoder answers
+    at each pixel. So a small tile need not be magnified for them as far as for a frozen encoder.
+    """
+    sides = range(INPUT_STEP, input_size, INPUT_STEP)
+    side = next((side for side in sides if token_voxels(max(tile), side) <= COARSEST_TOKEN), input_size)
+    told = f"a token covers {token_voxels(max(tile), side):.2g} voxels of the tile"
+    if side == input_size:
+        return side, f"input_size; {told}"
+    return side, f"the least multiple of {INPUT_STEP} px at which {told}, at most {COARSEST_TOKEN}"
 
 
 def tile_for(extent: Extent, input_size: int) -> tuple[Extent, str]:

@@ -153,7 +153,8 @@ def plan_encoder(
     )
     wanted_depth, stack_reason = rules.stack_depth_for(depth)
     alone = 1 if composition == "rgb" else len(dataset_plan.channel_names)
-    numbers = AdapterNumbers(spec.size, input_size, max(tile), alone, fingerprint.label_channels)
+    stack_input, stack_input_reason = rules.stack_input_size_for(input_size, tile)
+    numbers = AdapterNumbers(spec.size, stack_input, max(tile), alone, fingerprint.label_channels)
     stacks, stacks_reason = plan_stack_training(numbers, wanted_depth, memory_target_gb)
     memory = rules.head_memory(input_size, tile, EMBEDDING_CHANNELS * alone, fingerprint.label_channels)
     batch_size, batch_reason = rules.batch_size_for(memory, memory_target_gb)
@@ -172,6 +173,7 @@ def plan_encoder(
         cache_bytes=cache_bytes,
         head_iterations=rules.HEAD_ITERATIONS,
         view_pictures=view_pictures,
+        stack_input_size=stack_input,
         stacks=STACKS,
         stacks_at_once=stacks.at_once,
         checkpointed=stacks.checkpointed,
@@ -188,6 +190,7 @@ def plan_encoder(
             "cache_bytes": cache_reason,
             "head_iterations": f"{rules.HEAD_ITERATIONS} for every dataset: heads train within 3 minutes on 2 cores",
             "view_pictures": view_reason,
+            "stack_input_size": stack_input_reason,
             "stacks": f"{STACKS} for every dataset: what a processor takes through an encoder in seconds",
             "stacks_at_once": stacks_reason,
             "checkpointed": stacks_reason,

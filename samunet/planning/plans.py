@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +37,9 @@ class EncoderPlan:
     `tile_shape` (rows, columns) is the in-plane window that is encoded at once; its longer side is scaled to
     `input_size` pixels and the shorter is zero-padded. `composition` is `neighbours` (slices z-1, z, z+1 as the three
     input channels), `repeat` (one slice three times) or `rgb` (the image's own three channels). `cache_dtype` is `float16`
-    or `int8`. `view_pictures` is how many pictures of augmented views may be encoded for one run. Of 3D adapters: how many
-    stacks of `stack_depth` slices a batch has, how many of them go through the network at once, whether each block is
-    computed twice, and the bytes that training is expected to take.
+    or `int8`. `view_pictures` is how many pictures of augmented views may be encoded for one run. Of 3D adapters: the side in
+    pixels of their own input, how many stacks of `stack_depth` slices a batch has, how many of them go through the network at
+    once, whether each block is computed twice, and the bytes that training is expected to take.
     """
 
     encoder: str
@@ -53,6 +53,7 @@ class EncoderPlan:
     cache_bytes: int
     head_iterations: int
     view_pictures: int = 0
+    stack_input_size: int = 256
     stacks: int = 2
     stacks_at_once: int = 2
     checkpointed: bool = False
@@ -93,6 +94,15 @@ class Plans:
                 mend=f"Run samunet_plan_and_preprocess with --encoder {encoder}.",
             )
         return self.encoders[encoder]
+
+    def of_stacks(self, encoder: str) -> Plans:
+        """These plans, in which the section of encoder id `encoder` has the input of 3D adapters; of such plans, themselves.
+
+        Raises:
+            UserError: it was never planned for.
+        """
+        section = self.for_encoder(encoder)
+        return replace(self, encoders={**self.encoders, encoder: replace(section, input_size=section.stack_input_size)})
 
     def save(self, path: Path) -> None:
         write_json(path, {

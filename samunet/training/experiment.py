@@ -148,6 +148,8 @@ def open_experiment(request: Request, paths: Paths) -> Experiment:
     preprocessed = paths.preprocessed / raw.name
     plans = Plans.load(preprocessed / f"{request.plans_name}.json")
     spec = encoder_spec(request.encoder)
+    if entry(request.variant).needs == "picture_stacks":
+        plans = plans.of_stacks(spec.id)
     section = plans.for_encoder(spec.id)
     cases = cases_of(request, dataset, preprocessed)
     arrays = ViewedArrays(preprocessed / request.plans_name / "arrays", plans.dataset, cases.slices)

@@ -10,6 +10,7 @@ from samunet.planning.encoder_rules import (
     in_plane_extent,
     input_size_for,
     stack_depth_for,
+    stack_input_size_for,
     tile_for,
     tiles_of,
     token_voxels,
@@ -54,6 +55,22 @@ def test_mini_stays_at_its_native_size():
 )
 def test_tile_is_the_largest_whose_token_covers_eight_voxels(extent, input_size, tile):
     assert tile_for(extent, input_size)[0] == tile
+
+
+@pytest.mark.parametrize(
+    ("tile", "input_size", "expected"),
+    [
+        ((36, 50), 256, 128),  # 50 * 16 / 128 = 6.25 voxels a token; 12.5 at 64
+        ((32, 20), 256, 64),  # exactly 8
+        ((33, 20), 256, 128),
+        ((128, 128), 256, 256),
+        ((200, 200), 256, 256),  # 12.5 voxels a token: no less than what frozen encoders see
+        ((256, 256), 1024, 512),
+    ],
+)
+def test_3d_adapters_magnify_no_more_than_until_a_token_covers_eight_voxels(tile, input_size, expected):
+    side, reason = stack_input_size_for(input_size, tile)
+    assert side == expected and f"{token_voxels(max(tile), side):.2g} voxels" in reason
 
 
 def test_tile_reason_states_the_figures():

@@ -176,6 +176,7 @@ def test_encoder_part_of_a_hippocampus_like_dataset_by_hand(tmp_path):
     assert section.cache_bytes == 200 * 36 * 256 * 16 * 16 * 2
     assert section.reasons["cache_bytes"] == "7200 tiles of 200 cases x 256 channels x 16x16 x 2 bytes"
     assert section.view_pictures == 800
+    assert section.stack_input_size == 128
 
 
 def test_the_cache_may_be_int8(tmp_path):

@@ -125,6 +125,16 @@ def test_networks_resume_to_the_same_bytes_and_predict_what_they_validated(varia
     np.testing.assert_array_equal(predicted, validated)
 
 
+def test_3d_adapters_have_an_input_of_their_own(paths) -> None:
+    for variant in ("3d_adapter", "lora"):
+        start(dataclasses.replace(REQUEST, variant=variant, iterations=1), paths)
+    sections = [read_json(model(paths, variant) / "plans.json")["encoders"]["untrained"] for variant in ("3d_adapter", "lora")]
+    assert [section["input_size"] for section in sections] == [16, 32]
+    loaded = load_model(model(paths, "3d_adapter"), None, torch.device("cpu"))
+    assert loaded.variants[0].context.encoder_plan.input_size == 16
+    assert loaded.variants[0].network.encoder.encoder.pos_embed.shape[1:3] == (1, 1)
+
+
 def test_in_context_trains_nothing_however_long_it_is_asked_to(paths) -> None:
     start(dataclasses.replace(REQUEST, variant="in_context", iterations=None, minutes=3.0), paths)
     folder = model(paths, "in_context") / "fold_0"
