@@ -176,18 +176,18 @@ def random_like(values: Tensor, like: Tensor) -> Tensor:
 
 
 def case_scores(summary: Mapping[str, Any], metric: str) -> Scores:
-    """Case file -> mean of its foreground classes; a class that neither label nor prediction has does not count."""
-    return {Path(case["reference_file"]).name: float(np.nanmean([scores[metric] for label, scores in case["metrics"].items()
+    """Case -> mean of its foreground classes; a class that neither label nor prediction has does not count."""
+    return {Path(case["reference_file"]).name.partition(".")[0]: float(np.nanmean([scores[metric] for label, scores in case["metrics"].items()
                                                                  if label != "0"])) for case in summary["metric_per_case"]}
 
 
 def swapped_dice(experiment: Experiment, predicted: Path) -> Scores:
-    """Case file -> mean Dice of each class in `predicted` with the label of the next, whose tokens asked for it."""
+    """Case -> mean Dice of each class in `predicted` with the label of the next, whose tokens asked for it."""
     reader, ending = reader_named(experiment.plans.dataset.reader), experiment.dataset.label_ending
     space, found = experiment.dataset.labels, {}
     classes = space.foreground
-    for name in (f"{case}{ending}" for case in experiment.val_cases):
-        label, prediction = (reader.read_segmentation(folder / name)[0]
+    for name in experiment.val_cases:
+        label, prediction = (reader.read_segmentation(folder / f"{name}{ending}")[0]
                              for folder in (experiment.preprocessed / "gt_segmentations", predicted))
         found[name] = mean(dice(space.mask(prediction, one), space.mask(label, other))
                            for one, other in zip(classes, [*classes[1:], classes[0]], strict=True))

@@ -93,14 +93,19 @@ def test_a_class_is_compared_with_the_label_of_the_next(script_module, tmp_path:
     experiment = SimpleNamespace(plans=SimpleNamespace(dataset=SimpleNamespace(reader="SimpleITKIO")), dataset=dataset,
                                  preprocessed=tmp_path, val_cases=("one",))
     assert script_module.swapped_dice(experiment, tmp_path / "predicted") == {
-        "one.nii.gz": pytest.approx((2 * 2 / (4 + 2) + 1) / 2)}
+        "one": pytest.approx((2 * 2 / (4 + 2) + 1) / 2)}
+
+
+def test_scores_are_named_as_the_patients_cases_are(script_module) -> None:
+    case = {"reference_file": "labels/one.nii.gz", "metrics": {"1": {"IoU": 0.25}, "2": {"IoU": 0.75}, "3": {"IoU": float("nan")}}}
+    assert script_module.case_scores({"metric_per_case": [case]}, "IoU") == {"one": 0.5}
 
 
 def test_claims_hold_or_are_missed(script_module) -> None:
     iou = {"oracle point": {"a": 0.25, "b": 0.25}, "in_context": {"a": 0.25, "b": 0.5}, "fewshot": {"a": 0.375, "b": 0.375}}
     dice = {"fewshot": {"a": 0.75, "b": 0.75}, "constant tokens": {"a": 0.625, "b": 0.5}, "swapped tokens": {"a": 0.5, "b": 0.5},
             "random tokens": {"a": 0.75, "b": 0.5}, "random tokens and guess": {"a": 0.25, "b": 0.25}}
-    fold = script_module.FoldScores(iou, dice, {"a": 0.25, "b": 0.25}, None)
+    fold = script_module.FoldScores(iou, dice, {"a": 0.25, "b": 0.25}, {"a": "1", "b": "2"})
     rows = script_module.claims([fold, fold])
     assert [row["means"] for row in rows] == [[0.375, 0.25], [0.375, 0.25], [0.75, 0.5625], [0.25, 0.5], [0.75, 0.625],
                                               [0.75, 0.25]]
