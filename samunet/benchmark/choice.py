@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from samunet.benchmark.ladder import FEWEST_PATIENTS, FIXED, TRAIN_NOTHING, Length, shares
-from samunet.benchmark.machines import in_own_process, train_request
+from samunet.benchmark.machines import in_own_process, train_requests
 from samunet.benchmark.results import Cases, Result, read_cases
 from samunet.benchmark.tables import markdown
 from samunet.benchmark.verdict import (
@@ -108,14 +109,17 @@ def find_best(search: Search, paths: Paths, command: str) -> str:
     Raises:
         UserError: see `choose`.
     """
+    dataset_results = paths.results / find_dataset(paths.raw, search.dataset).name
+    record = choice_path(dataset_results, search.plans_name, encoder_spec(search.encoder).id, search.fold, search.shots, search.draw)
+    # Inner folds and rounds register the same pairs of cases over and over.
+    votes = record.with_suffix(".votes")
+    paths = replace(paths, votes=votes)
     choice = choose(search, paths)
-    verdict, encoder = choice.verdict, encoder_spec(search.encoder).id
+    verdict = choice.verdict
     say(f"training {verdict.variant} on {', '.join(choice.labelled)}")
     final = search.request(verdict.variant, Length())
     ensure_trained(final, paths, trained_by=CHOSEN_BY, workers=1)
     model = run_folder(final, paths).parent
-    dataset_results = paths.results / find_dataset(paths.raw, search.dataset).name
-    record = choice_path(dataset_results, search.plans_name, encoder, search.fold, search.shots, search.draw)
     write_json(record, {
         "told": str(verdict),
         "model": model.relative_to(paths.results).as_posix(),
@@ -128,6 +132,7 @@ def find_best(search: Search, paths: Paths, command: str) -> str:
         "command": command,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     })
+    shutil.rmtree(votes, ignore_errors=True)
     return f"{verdict}: {model} (record: {record})"
 
 
@@ -173,19 +178,19 @@ def climb(search: Search, paths: Paths, folds: Sequence[Split], dataset: RawData
 def _trial(
     search: Search, variant: str, number: int, length: Length, paths: Paths, folds: Sequence[Split], dataset: RawDataset
 ) -> Trial:
-    """Train and score one candidate on each inner fold, each run in a process of its own; the first fault ends it."""
+    """Train and score one candidate on each inner fold, in one process of its own; the first fault ends it."""
     # Rounds have results folders of their own, so that a command that was stopped finds what its first rounds reached.
     place = replace(paths, results=paths.results / dataset.name / CHOICES / f"round{number}")
+    requests = [search.request(variant, length, inner) for inner in range(len(folds))]
     cases: Cases = {}
     runs: dict[tuple[int, str], dict[str, Any]] = {}
-    for inner in range(len(folds)):
-        request = search.request(variant, length, inner)
-        fault = in_own_process(train_request, request, place, CHOSEN_BY, default_workers())
-        if fault:
-            say(f"{variant}, inner fold {inner}: {fault}")
-            return Trial(number, Result(variant, search.shots, {}, runs, (fault,), variant=variant), length)
+    fault = in_own_process(train_requests, requests, place, CHOSEN_BY, default_workers())
+    if fault:
+        say(f"{variant}: {fault}")
+        return Trial(number, Result(variant, search.shots, {}, runs, (fault,), variant=variant), length)
+    for request in requests:
         final = run_folder(request, place).final
-        runs[0, str(inner)] = read_json(final / "run.json")
+        runs[0, str(request.inner)] = read_json(final / "run.json")
         cases |= read_cases(final / "validation", dataset.file_ending)
     return Trial(number, Result(variant, search.shots, {0: cases}, runs, variant=variant), length)
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from samunet.benchmark.jobs import NNUNET, TRAINED_BY, Benchmark, Job
@@ -61,11 +62,15 @@ def in_own_process(work: Callable[..., str | None], *arguments: object) -> str |
             "time; the next call goes on from the last checkpoint")
 
 
-def train_request(request: Request, paths: Paths, trained_by: str, threads: int) -> str | None:
-    """Train and validate, going on with an unfinished run; what was wrong, or None."""
+def train_requests(requests: Sequence[Request], paths: Paths, trained_by: str, threads: int) -> str | None:
+    """Train and validate one after the other, going on with an unfinished run; what was wrong with the first that failed, or None."""
     from samunet.training.run import ensure_trained
 
-    return _told(lambda: ensure_trained(request, paths, trained_by=trained_by, workers=1), threads)
+    for request in requests:
+        fault = _told(partial(ensure_trained, request, paths, trained_by=trained_by, workers=1), threads)
+        if fault:
+            return fault
+    return None
 
 
 def _train(benchmark: Benchmark, job: Job, paths: Paths, threads: int) -> str | None:

@@ -17,11 +17,15 @@ _said: set[str] = set()
 
 @dataclass(frozen=True)
 class Paths:
-    """The three roots, absolute; each holds one folder DatasetXXX_Name per dataset. They need not exist."""
+    """The three roots, absolute; each holds one folder DatasetXXX_Name per dataset. They need not exist.
+
+    `votes` is a folder in which runs leave the votes of the pairs of cases that they register, for each other; None: nowhere.
+    """
 
     raw: Path
     preprocessed: Path
     results: Path
+    votes: Path | None = None
 
 
 def resolve_paths(

@@ -38,7 +38,8 @@ class Experiment:
     """A request, resolved against what planning and preprocessing have written.
 
     `encoder` is None for variants that need none. Cases and `slices` are those of `cases.RunCases`; where slices were chosen,
-    `arrays` has no labels of the others of the training cases. `prompts` and `support` are those of the request's files.
+    `arrays` has no labels of the others of the training cases. `prompts` and `support` are those of the request's files. `votes`
+    is where votes of registered pairs are found and left, or None.
     """
 
     request: Request
@@ -57,6 +58,7 @@ class Experiment:
     preprocessed: Path
     prompts: PromptsFile | None
     support: Mapping[str, tuple[int, ...]] | None
+    votes: Path | None
 
     def build_variant(self) -> Variant:
         """The variant as it stands before training: weights drawn under the seed, or pretrained ones."""
@@ -165,7 +167,7 @@ def open_experiment(request: Request, paths: Paths) -> Experiment:
     context = VariantContext(dataset.labels, plans.dataset, section, encoder.sam_state if encoder else {}, encoder)
     settings = _settings(request, raw.name, plans, context, arrays, cases.train, cases.val)
     return Experiment(request, dataset, plans, section, encoder, context, arrays, cases.train, cases.unlabelled, cases.val,
-                      cases.slices, settings, run_folder(request, paths), preprocessed, prompts, support)
+                      cases.slices, settings, run_folder(request, paths), preprocessed, prompts, support, paths.votes)
 
 
 def run_folder(request: Request, paths: Paths) -> RunFolder:

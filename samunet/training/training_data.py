@@ -40,6 +40,7 @@ from samunet.training.transported_views import FIRST, with_transported_views
 from samunet.variants.adapter_3d_box import Adapter3dBoxVariant
 from samunet.variants.base import PatchVariant, PictureStackVariant, PictureVariant, StackVariant, TrainedVariant
 from samunet.variants.fewshot import FewshotVariant
+from samunet.variants.kept_votes import KeptVotes
 from samunet.variants.transport import MISPLACED_VOXELS, AugmentedVariant, SelfTrainedVariant, TransportVariant
 
 
@@ -127,6 +128,7 @@ def _with_priors(
     """Images with the transported labels behind them, made for all cases and views that can have them; and those."""
     started = time.perf_counter()
     variant.keep_supports(LazyCases(experiment.arrays, experiment.train_cases))
+    variant.atlas.kept = KeptVotes(experiment.votes) if experiment.votes else None
     images = PriorImages(experiment.arrays, variant, experiment.train_cases, make_folder(experiment.folder.work / PRIORS))
     kept = {name: source for name, source in embeddings.items() if images.possible(name)}
     for name in progress(kept, "transporting labels", len(kept)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -17,6 +17,7 @@ from samunet.dataset.labels import OUTSIDE, UNANNOTATED
 from samunet.preprocessing.case import PreparedCase
 from samunet.variants.base import Comparator, VariantContext
 from samunet.variants.fusion import SEARCH_VOXELS, nonlocal_votes
+from samunet.variants.kept_votes import KeptVotes, digest_of_arrays
 from samunet.variants.label_prior import coarsened, log_scores, stretched
 from samunet.variants.registration import centred, displacements, histogram_matched, register, resampled
 from samunet.workers import default_workers
@@ -24,6 +25,14 @@ from samunet.workers import default_workers
 MOST_CASES = 16
 GRID_VOXELS = 2_000_000
 PERCENTILES = (1.0, 99.0)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A case on the registration grid: float32 (z, y, x), about 0 to 1."""
+
+    image: np.ndarray
+    spacing_mm: tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -64,6 +73,7 @@ class AtlasVariant(Comparator):
         median = context.dataset_plan.median_shape
         self.factors = np.array(median) / np.array(coarsened(median, GRID_VOXELS))
         self.supports: tuple[Support, ...] = ()
+        self.kept: KeptVotes | None = None
 
     def fit(self, cases: Sequence[PreparedCase], most: int = MOST_CASES) -> None:
         """Keep the first `most` of `cases` on the registration grid."""
@@ -78,21 +88,20 @@ class AtlasVariant(Comparator):
 
     def predict(self, case: PreparedCase, without: int | None = None) -> Tensor:
         """Logits float32 (K, Z, Y, X); `without` leaves out the support of that number, all others vote."""
-        image, spacing_mm = self._registration_image(case)
-        votes = np.zeros((self.labels.channels, *image.shape), np.float32)
-        total = np.zeros(image.shape, np.float32)
-        flat = image.shape[0] == 1
-        fixed = _sitk_image(image, spacing_mm, flat)
-        for support, moving, transform, found in self._registered(fixed, flat, case.properties.name, without):
-            def carried(moving: sitk.Image, transform=transform) -> np.ndarray:
-                return sitk.GetArrayFromImage(resampled(moving, fixed, transform)).reshape(image.shape)
-
-            masks = [*self.labels.channel_masks(support.labels), self.labels.valid(support.labels)]
-            warped = [carried(_sitk_image(mask.astype(np.float32), support.spacing_mm, flat)) for mask in masks]
-            *channels, valid = nonlocal_votes(image, carried(moving), np.stack(warped), SEARCH_VOXELS if found else 0)
-            votes += channels
-            total += valid
-        probabilities = torch.from_numpy(votes / np.maximum(total, 1e-12))
+        target = Target(*self._registration_image(case))
+        supports = [support for number, support in enumerate(self.supports) if number != without]
+        total = np.zeros((self.labels.channels + 1, *target.image.shape), np.float32)
+        faults: list[str] = []
+        # As many at a time as there are workers, because a displacement field takes 24 bytes a voxel.
+        workers = default_workers()
+        with ThreadPoolExecutor(workers) as pool:
+            for start in range(0, len(supports), workers):
+                for votes in pool.map(lambda support: self._votes(target, support, faults), supports[start : start + workers]):
+                    total += votes
+        if faults:
+            say(f"{case.properties.name}: {len(faults)} of {len(supports)} training cases could not be registered and are only "
+                f"stretched over it ({faults[0]}).")
+        probabilities = torch.from_numpy(total[:-1] / np.maximum(total[-1], 1e-12))
         shape = case.image.shape[1:]
         return log_scores(torch.stack([stretched(channel, shape) for channel in probabilities]), self.labels)
 
@@ -137,30 +146,42 @@ class AtlasVariant(Comparator):
             for number in numbers
         )
 
-    def _registered(
-        self, fixed: sitk.Image, flat: bool, name: str, without: int | None
-    ) -> Iterator[tuple[Support, sitk.Image, sitk.Transform, bool]]:
-        """Supports in their order, with their images (histograms matched to `fixed`), transforms, and whether these were found."""
-        supports = [support for number, support in enumerate(self.supports) if number != without]
-        faults: list[RuntimeError] = []
+    def _votes(self, target: Target, support: Support, faults: list[str]) -> np.ndarray:
+        """Votes of one support for each channel, and behind them the sum of its weights: float32 (K + 1, z, y, x).
 
-        def registered(support: Support) -> tuple[Support, sitk.Image, sitk.Transform, bool]:
-            moving = _sitk_image(support.image, support.spacing_mm, flat)
-            try:
-                moving = histogram_matched(moving, fixed)
-                return support, moving, register(fixed, moving), True
-            except RuntimeError as fault:
-                faults.append(fault)
-                return support, moving, centred(fixed, moving), False
+        A support that cannot be registered is stretched over the target's box, and why is added to `faults`.
+        """
+        if self.kept is None:
+            return self._registered_votes(target, support, faults)
+        spacings = np.array([target.spacing_mm, support.spacing_mm])
+        digest = digest_of_arrays([target.image, support.image, support.labels, spacings])
+        votes = self.kept.find(digest)
+        if votes is None:
+            own: list[str] = []
+            votes = self._registered_votes(target, support, own)
+            faults += own
+            if not own:  # else the next run would not be told
+                self.kept.keep(digest, votes)
+        return votes
 
-        # As many at a time as there are workers, because a displacement field takes 24 bytes a voxel.
-        workers = default_workers()
-        with ThreadPoolExecutor(workers) as pool:
-            for start in range(0, len(supports), workers):
-                yield from pool.map(registered, supports[start : start + workers])
-        if faults:
-            say(f"{name}: {len(faults)} of {len(supports)} training cases could not be registered and are only "
-                f"stretched over it ({str(faults[0]).strip().splitlines()[-1].strip()}).")
+    def _registered_votes(self, target: Target, support: Support, faults: list[str]) -> np.ndarray:
+        shape, flat = target.image.shape, target.image.shape[0] == 1
+        fixed = _sitk_image(target.image, target.spacing_mm, flat)
+        moving = _sitk_image(support.image, support.spacing_mm, flat)
+        transform: sitk.Transform
+        try:
+            moving = histogram_matched(moving, fixed)
+            transform, search = register(fixed, moving), SEARCH_VOXELS
+        except RuntimeError as fault:
+            faults.append(str(fault).strip().splitlines()[-1].strip())
+            transform, search = centred(fixed, moving), 0
+
+        def carried(moving: sitk.Image) -> np.ndarray:
+            return sitk.GetArrayFromImage(resampled(moving, fixed, transform)).reshape(shape)
+
+        masks = [*self.labels.channel_masks(support.labels), self.labels.valid(support.labels)]
+        warped = [carried(_sitk_image(mask.astype(np.float32), support.spacing_mm, flat)) for mask in masks]
+        return nonlocal_votes(target.image, carried(moving), np.stack(warped), search)
 
     def _registration_image(self, case: PreparedCase) -> tuple[np.ndarray, tuple[float, float, float]]:
         """One channel, float32 (z, y, x), its 1st and 99th percentile at 0 and 1, on the registration grid; spacing in mm."""

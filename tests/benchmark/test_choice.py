@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +19,8 @@ from samunet.files import digest_of_file, make_folder, read_json, write_json
 from samunet.inference.model_folder import find_model
 from samunet.training.experiment import run_folder
 from samunet.training.settings import Request
+from samunet.variants import atlas, hybrid
+from samunet.variants.registration import register
 
 SEARCH = Search("5", "0", ("label_prior", "linear_head", "probe"), "untrained", "tiny", "cpu", iterations=2)
 RECORD = "tiny__untrained__fold_0.json"
@@ -29,25 +31,33 @@ def record(paths: Paths, name: str = RECORD) -> dict:
     return read_json(paths.results / "Dataset005_Made" / "choice" / name)
 
 
+def name_of(request: Request) -> str:
+    """Of the choice's files."""
+    drawn = "" if request.shots is None else f"__shots{request.shots}_draw{request.draw}"
+    return f"tiny__untrained{drawn}__fold_0"
+
+
 @pytest.fixture
-def faked(monkeypatch) -> Callable[[dict[str, tuple[float, ...]]], list[Request]]:
+def faked(monkeypatch, paths: Paths) -> Callable[[dict[str, tuple[float, ...]]], list[Request]]:
     """Give each variant its Dice in each round, -1 a fault; returns the requests of all runs, the chosen one's own last."""
 
     def give(table: dict[str, tuple[float, ...]]) -> list[Request]:
         asked: list[Request] = []
 
-        def run(_work: object, request: Request, place: Paths, trained_by: str, _threads: int) -> str | None:
-            asked.append(request)
+        def run(_work: object, requests: Sequence[Request], place: Paths, trained_by: str, _threads: int) -> str | None:
             assert trained_by == "samunet_find_best_configuration"
+            assert place.votes == paths.results / "Dataset005_Made" / "choice" / f"{name_of(requests[0])}.votes"
             number = int(place.results.name.removeprefix("round"))
-            dice = table[request.variant][max(number - 1, 0)]
-            if dice < 0:
-                return "killed"
-            final = run_folder(request, place).final
-            write_json(make_folder(final) / "run.json", {"seconds": {"training": 6.0}})
-            metrics = {"1": {"Dice": dice}, "2": {"Dice": dice}}
-            case = {"reference_file": f"labels/case{request.inner}.nii.gz", "metrics": metrics}
-            write_json(make_folder(final / "validation") / "summary.json", {"metric_per_case": [case]})
+            for request in requests:
+                asked.append(request)
+                dice = table[request.variant][max(number - 1, 0)]
+                if dice < 0:
+                    return "killed"
+                final = run_folder(request, place).final
+                write_json(make_folder(final) / "run.json", {"seconds": {"training": 6.0}})
+                metrics = {"1": {"Dice": dice}, "2": {"Dice": dice}}
+                case = {"reference_file": f"labels/case{request.inner}.nii.gz", "metrics": metrics}
+                write_json(make_folder(final / "validation") / "summary.json", {"metric_per_case": [case]})
             return None
 
         monkeypatch.setattr(choice, "in_own_process", run)
@@ -180,17 +190,19 @@ def test_a_killed_choice_ends_like_an_undisturbed_one_and_never_reads_the_valida
     disturbed = replace(blind, results=tmp_path / "results")
     calls = []
 
-    def killed(work: Callable, *arguments: object) -> str | None:
-        calls.append(arguments)
-        if len(calls) in (5, 9):
+    def killed(work: Callable, requests: Sequence[Request], *arguments: object) -> str | None:
+        calls.append(requests)
+        if len(calls) in (2, 5):  # after one of linear_head's runs, then after one of probe's
+            assert work(requests[:1], *arguments) is None
             raise KeyboardInterrupt
-        return work(*arguments)
+        return work(requests, *arguments)
 
     monkeypatch.setattr(choice, "in_own_process", killed)
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             find_best(SEARCH, disturbed, "")
         assert not list(disturbed.results.rglob(RECORD))
+    assert [requests[0].variant for requests in calls] == ["label_prior", "linear_head", "label_prior", "linear_head", "probe"]
     first = {path: path.stat().st_mtime_ns for path in disturbed.results.rglob("run.json")}
     assert find_best(SEARCH, disturbed, "").replace(str(disturbed.results), str(blind.results)) == told
     assert first.items() <= {path: path.stat().st_mtime_ns for path in disturbed.results.rglob("run.json")}.items()
@@ -217,6 +229,19 @@ def test_the_chosen_model_is_the_one_that_predict_takes(blind: Paths, here: None
     folds = sorted(first_round.glob("probe*/inner*/fold_0/run.json"))
     assert [read_json(path)["val_cases"] for path in folds] == [each["val"] for each in content["inner_folds"]]
     assert sorted(name for each in content["inner_folds"] for name in each["val"]) == ["a", "b", "c"]
+
+
+@pytest.mark.slow
+def test_no_pair_of_cases_is_registered_twice(blind: Paths, here: None, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(hybrid, "ITERATIONS", 2)
+    calls = []
+    monkeypatch.setattr(atlas, "register", lambda *images: calls.append(images) or register(*images))
+    paths = replace(blind, results=tmp_path / "results")
+    assert find_best(replace(SEARCH, variants=("hybrid",)), paths, "").startswith("chosen: hybrid")
+    views = max(read_json(path)["views"] for path in paths.results.rglob("run.json"))
+    # Each of the three cases, and each of its views, meets both others once in the inner folds; the training on all meets no new pair.
+    assert len(calls) == 3 * 2 * (1 + views)
+    assert not list((paths.results / "Dataset005_Made" / "choice").glob("*.votes"))
 
 
 @pytest.mark.slow

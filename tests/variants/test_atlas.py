@@ -14,6 +14,7 @@ from samunet.preprocessing.case import CaseProperties, PreparedCase
 from samunet.variants import atlas
 from samunet.variants.atlas import AtlasVariant, _labels_on
 from samunet.variants.base import VariantContext
+from samunet.variants.kept_votes import KeptVotes
 from samunet.variants.registration import centred, coarser, register
 
 PLAIN = LabelSpace({"background": 0, "organ": 1})
@@ -73,6 +74,43 @@ def test_a_case_finds_itself_among_others_and_gives_the_same_bytes_with_any_numb
     assert dice(logits, first[1]) > 0.97
     monkeypatch.setattr(atlas, "default_workers", lambda: 3)
     assert torch.equal(logits, fitted.predict(case(first[0] * 100 - 7)))
+
+
+def test_kept_votes_are_the_same_bytes_without_a_registration(tmp_path, monkeypatch) -> None:
+    first, second, target = blob((9, 12, 12), (5, 6, 5)), blob((10, 13, 13), (4, 5, 6), seed=1), blob((10, 12, 13), (5, 5, 6), seed=2)
+    fitted = variant()
+    fitted.fit([case(*first), case(*second)])
+    anew = fitted.predict(case(target[0]))
+    fitted.kept = KeptVotes(tmp_path)
+    assert torch.equal(fitted.predict(case(target[0])), anew) and len([*tmp_path.iterdir()]) == 2
+    calls = []
+    monkeypatch.setattr(atlas, "register", lambda *images: calls.append(images) or register(*images))
+    assert torch.equal(fitted.predict(case(target[0])), anew) and not calls
+    # Whatever one of the two made is found by the other alone; another label, another target or another spacing is another pair.
+    alone = variant()
+    alone.fit([case(*second)])
+    alone.kept = fitted.kept
+    alone.predict(case(target[0]))
+    assert not calls
+    alone.fit([case(second[0], np.roll(second[1], 1, 0))])
+    alone.predict(case(target[0]))
+    alone.predict(case(first[0]))
+    assert len(calls) == 2
+    elsewhere = variant(spacing_mm=(2.0, 1.0, 1.0))
+    elsewhere.fit([case(*second)])
+    elsewhere.kept = fitted.kept
+    elsewhere.predict(case(target[0]))
+    assert len(calls) == 3
+
+
+def test_a_registration_that_failed_is_not_kept_and_told_again(tmp_path, capsys) -> None:
+    fitted = variant()
+    fitted.fit([case(*blob((9, 12, 12), (5, 6, 5)))])
+    fitted.kept = KeptVotes(tmp_path)
+    for _ in range(2):
+        fitted.predict(case(np.full(SHAPE, 3.0)))
+        assert capsys.readouterr().err.startswith("case_7: 1 of 1 training cases")
+    assert not [*tmp_path.iterdir()]
 
 
 def test_saved_and_loaded_predicts_the_same_bytes(tmp_path) -> None:
