@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from samunet.benchmark.ladder import FEWEST_PATIENTS, FIXED, TRAIN_NOTHING, Length, shares
@@ -109,16 +110,12 @@ def find_best(search: Search, paths: Paths, command: str) -> str:
     Raises:
         UserError: see `choose`.
     """
-    dataset_results = paths.results / find_dataset(paths.raw, search.dataset).name
-    record = choice_path(dataset_results, search.plans_name, encoder_spec(search.encoder).id, search.fold, search.shots, search.draw)
-    # Inner folds and rounds register the same pairs of cases over and over.
-    votes = record.with_suffix(".votes")
-    paths = replace(paths, votes=votes)
+    record, votes = _record(search, paths), _votes(search, paths)
     choice = choose(search, paths)
     verdict = choice.verdict
     say(f"training {verdict.variant} on {', '.join(choice.labelled)}")
     final = search.request(verdict.variant, Length())
-    ensure_trained(final, paths, trained_by=CHOSEN_BY, workers=1)
+    ensure_trained(final, replace(paths, votes=votes), trained_by=CHOSEN_BY, workers=1)
     model = run_folder(final, paths).parent
     write_json(record, {
         "told": str(verdict),
@@ -153,7 +150,7 @@ def choose(search: Search, paths: Paths) -> Choice:
         return Choice(_fixed(search, patients), labelled, [], [], groups)
     folds = make_splits(labelled, groups)
     require_writable(paths.results / dataset.name / CHOICES)
-    trials = climb(search, paths, folds, dataset)
+    trials = climb(search, replace(paths, votes=_votes(search, paths)), folds, dataset)
     verdict = _judged(search, trials, patients, groups)
     say(markdown(list(rows(trials, verdict, groups)), COLUMNS))
     return Choice(verdict, labelled, folds, trials, groups)
@@ -202,6 +199,16 @@ def _judged(search: Search, trials: Sequence[Trial], patients: int, groups: Mapp
         raise UserError("At least one candidate must be trained and scored.", where=", ".join(search.variants),
                         found=faults or "no held-out case in which Dice is defined", mend="Mend what is told, or name others.")
     return verdict
+
+
+def _record(search: Search, paths: Paths) -> Path:
+    dataset_results = paths.results / find_dataset(paths.raw, search.dataset).name
+    return choice_path(dataset_results, search.plans_name, encoder_spec(search.encoder).id, search.fold, search.shots, search.draw)
+
+
+def _votes(search: Search, paths: Paths) -> Path:
+    """Where votes of registered pairs lie: inner folds, rounds and the last training meet the same pairs over and over."""
+    return _record(search, paths).with_suffix(".votes")
 
 
 def _fixed(search: Search, patients: int) -> Verdict:
