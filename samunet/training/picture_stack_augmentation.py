@@ -12,21 +12,24 @@ from torch.nn.functional import grid_sample, pad
 from samunet.planning.plans import EncoderPlan
 from samunet.preprocessing.encoder_input import picture_size
 
-SHARE = 0.5  # of the stacks, for each of the draws below
+OFTEN, SELDOM = 1 / 2, 2 / 9  # shares of the stacks: of what is drawn for itself, and of what is two of nine
 DEGREES = 15.0
 SCALE = (0.8, 1.2)
 SHIFT_FRACTION = 0.1
-GAMMA = (0.5, 3.5)  # the exponent is its inverse
+GAMMA = (0.7, 1.5)  # the exponent is its inverse
 CONTRAST = BRIGHTNESS = (0.7, 1.3)
 
 
 class PictureStackAugmentation:
-    """Gamma, contrast and brightness, then rotation, scaling and shift in the plane: each for half of the stacks.
+    """Gamma, contrast and brightness, then rotation, scaling and shift in the plane, each for a share of the stacks.
 
-    After MA-SAM (Chen et al., arXiv 2309.08842), whose rotation, scaling, gamma, contrast and brightness have these ranges, and
-    which draws two of nine for a stack. Deviations: quarter turns and flips are left out, since patients lie one way, as are
-    shearing, erasing, posterising and sharpening; shifts are half as far; images are rotated linearly, not to the nearest pixel,
-    scaled about the middle, and never rounded to 8 bits.
+    After MA-SAM (Chen et al., arXiv 2309.08842): gamma and rotation for half of the stacks, and two of nine others. Deviations: quarter
+    turns and flips are left out, since patients lie one way, as are shearing, erasing, posterising and sharpening; what is left of the nine
+    is drawn independently, as often; shifts are half as far; images are rotated linearly, not to the nearest pixel, scaled about the
+    middle, and never rounded to 8 bits; gamma has nnU-Net's range, 0.7 to 1.5, not 0.5 to 3.5.
+
+    The last because a run has hundreds of iterations. Hippocampus, fold 1, 16 cases of draw 0, 690 iterations, 13 validation cases, one
+    scratch run each: every draw for half of the stacks 0.757, with nnU-Net's gamma 0.769, and the others as seldom as published 0.787.
     """
 
     def __init__(self, plan: EncoderPlan) -> None:
@@ -42,9 +45,9 @@ class PictureStackAugmentation:
         Returns:
             pictures, 0 where nothing is known, and labels int64, background there.
         """
-        turn, scale = math.radians(_maybe(random, (-DEGREES, DEGREES), 0.0)), _maybe(random, SCALE, 1.0)
-        shift = [_maybe(random, (-SHIFT_FRACTION, SHIFT_FRACTION), 0.0) * side for side in self._tile]
-        gamma, contrast, brightness = 1 / _maybe(random, GAMMA, 1.0), _maybe(random, CONTRAST, 1.0), _maybe(random, BRIGHTNESS, 1.0)
+        turn, scale = math.radians(_maybe(random, OFTEN, (-DEGREES, DEGREES), 0.0)), _maybe(random, SELDOM, SCALE, 1.0)
+        shift = [_maybe(random, SELDOM, (-SHIFT_FRACTION, SHIFT_FRACTION), 0.0) * side for side in self._tile]
+        gamma, contrast, brightness = 1 / _maybe(random, OFTEN, GAMMA, 1.0), _maybe(random, SELDOM, CONTRAST, 1.0), _maybe(random, SELDOM, BRIGHTNESS, 1.0)
         matrix = torch.tensor([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]]) / scale
         rows, columns = self._size
         # Before the warp, which blurs what lies outside.
@@ -83,7 +86,7 @@ def recoloured(pictures: Tensor, gamma: float, contrast: float, brightness: floa
     return torch.where(inside, unit * width + low, pictures)
 
 
-def _maybe(random: np.random.Generator, limits: tuple[float, float], otherwise: float) -> float:
-    """A value between `limits`, for a SHARE of the calls."""
+def _maybe(random: np.random.Generator, share: float, limits: tuple[float, float], otherwise: float) -> float:
+    """A value between `limits`, for a `share` of the calls."""
     drawn = float(random.uniform(*limits))
-    return drawn if random.random() < SHARE else otherwise
+    return drawn if random.random() < share else otherwise

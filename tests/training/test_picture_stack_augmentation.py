@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from samunet.planning.plans import EncoderPlan
-from samunet.training.picture_stack_augmentation import PictureStackAugmentation, recoloured, warped
+from samunet.training.picture_stack_augmentation import SELDOM, PictureStackAugmentation, _maybe, recoloured, warped
 
 TILE = (2, 4)
 SAME, NOWHERE = torch.eye(2), torch.zeros(2)
@@ -71,3 +71,11 @@ def test_one_draw_for_all_slices_and_pictures_that_labels_follow() -> None:
         assert picture[inside == 1].min() > picture[(inside == 0) & (picture != 0)].max() - 1e-4
         changes += int(not torch.allclose(moved, pictures))
     assert changes > 8
+
+
+def test_what_is_seldom_drawn_changes_a_stack_in_two_of_nine() -> None:
+    random = np.random.default_rng(0)
+    drawn = [_maybe(random, SELDOM, (2.0, 3.0), 1.0) for _ in range(3000)]
+    changed = [value for value in drawn if value != 1.0]
+    assert 598 < len(changed) < 735  # 667 are expected, with a deviation of 23
+    assert all(2.0 <= value < 3.0 for value in changed)
