@@ -64,7 +64,8 @@ def step(setting: str) -> dict[str, Any]:
     size, *numbers = setting.split(":")
     input_size, slices, stacks, checkpointed = map(int, numbers)
     tile = (input_size, input_size)
-    plan = EncoderPlan(size, input_size, tile, 0.5, "repeat", slices, 1, "float16", 0, 1, 0, stacks, stacks, bool(checkpointed))
+    plan = EncoderPlan(size, input_size, tile, 0.5, "repeat", slices, 1, "float16", 0, 1,
+                       stack_input_size=input_size, stacks=stacks, stacks_at_once=stacks, checkpointed=bool(checkpointed))
     dataset = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), (40, *tile), False, ("MRI",), ("zscore",), (False,),
                           ({},))
     with tempfile.TemporaryDirectory() as folder:
