@@ -51,10 +51,10 @@ def choose_slices(shown: Mapping[str, Sequence[int]], count: int) -> dict[str, t
 
     Slices are dealt out one by one, in the order of the cases and again from the first; a case that has no more to give is
     passed over. So n cases get `count // n` each and the first `count % n` one more, unless one shows too little. The k slices
-    of a case are those in the middles of k equal parts of its slices with foreground: spread over the structure, as an annotator
-    would take them.
+    of a case lie in k equal parts of its slices with foreground, those of the first case towards the beginning of each part, those of
+    the last towards its end. So the cases' slices show the structure at different heights, n k of them at even distances, whatever sees all.
 
-    Up to one slice a case, smaller counts nest in larger ones of the same draw; beyond that the middles move, and they do not.
+    Smaller counts are no parts of larger ones, since the heights move.
 
     Arguments:
         shown: case -> its slices that show any foreground, ascending; cases in the order of the draw.
@@ -74,8 +74,10 @@ def choose_slices(shown: Mapping[str, Sequence[int]], count: int) -> dict[str, t
     rounds = range(max(map(len, shown.values())))
     dealt = [name for turn in rounds for name in shown if turn < len(shown[name])][:count]
     shares = Counter(dealt)
-    return {name: tuple(slices[(2 * part + 1) * len(slices) // (2 * shares[name])] for part in range(shares[name]))
-            for name, slices in shown.items() if name in shares}
+    # Case r of n takes the slice at (part + (r + 1/2) / n) / k of its slices with foreground, counted in whole numbers.
+    return {name: tuple(shown[name][(2 * (part * len(shares) + place) + 1) * len(shown[name]) // (2 * len(shares) * share)]
+                        for part in range(share))
+            for place, (name, share) in enumerate(shares.items())}
 
 
 def draw_folder(shots: int | None, draw: int, slices: int | None) -> str:

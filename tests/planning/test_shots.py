@@ -60,16 +60,23 @@ SHOWN = {"b": list(range(10, 20)), "d": [], "a": [3, 4, 5, 6], "c": [7]}
 
 
 @pytest.mark.parametrize(("count", "expected"), [
-    (1, {"b": (15,)}),
-    (2, {"b": (15,), "a": (5,)}),
-    (3, {"b": (15,), "a": (5,), "c": (7,)}),
-    (4, {"b": (12, 17), "a": (5,), "c": (7,)}),  # of 10 slices the 3rd and the 8th
-    (5, {"b": (12, 17), "a": (4, 6), "c": (7,)}),
-    (6, {"b": (11, 15, 18), "a": (4, 6), "c": (7,)}),  # `c` has no more; of 10 slices those at 1 2/3, 5 and 8 1/3
+    (1, {"b": (15,)}),  # the middle, index 10 / 2
+    (2, {"b": (12,), "a": (6,)}),  # at a quarter and at three: indices 10 / 4 and 3 * 4 / 4, rounded down
+    (3, {"b": (11,), "a": (5,), "c": (7,)}),  # at 1, 3 and 5 sixths
+    (4, {"b": (10, 15), "a": (5,), "c": (7,)}),  # of 10 slices at 1 and 7 twelfths
+    (5, {"b": (10, 15), "a": (4, 6), "c": (7,)}),  # of 4 slices at 3 and 9 twelfths
+    (6, {"b": (10, 13, 17), "a": (4, 6), "c": (7,)}),  # `c` has no more; of 10 slices at 1, 7 and 13 eighteenths
     (15, {"b": tuple(range(10, 20)), "a": (3, 4, 5, 6), "c": (7,)}),
 ])
-def test_slices_are_dealt_in_the_order_of_the_draw_and_lie_in_the_middles_of_equal_parts(count, expected):
+def test_slices_are_dealt_in_the_order_of_the_draw_and_lie_at_different_heights(count, expected):
     assert choose_slices(SHOWN, count) == expected
+
+
+def test_the_slices_of_all_cases_together_are_evenly_spread():
+    shown = {name: list(range(60)) for name in "cabed"}
+    for count, step in ((5, 12), (10, 6), (20, 3)):
+        heights = sorted(slice_ for slices in choose_slices(shown, count).values() for slice_ in slices)
+        assert heights == list(range(step // 2, 60, step))
 
 
 def test_cases_that_show_enough_get_the_same_number_and_the_first_one_more():
@@ -78,6 +85,7 @@ def test_cases_that_show_enough_get_the_same_number_and_the_first_one_more():
         dealt = choose_slices(shown, count)
         each, more = divmod(count, 3)
         assert [len(dealt.get(name, ())) for name in "cab"] == [each + (place < more) for place in range(3)]
+        assert all(list(slices) == sorted(set(slices)) for slices in dealt.values())
 
 
 @pytest.mark.parametrize("count", [0, 16])

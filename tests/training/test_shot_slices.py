@@ -45,16 +45,16 @@ def fold(request: Request, paths: Paths) -> Path:
 
 def test_the_first_cases_of_the_draw_train_on_their_slice_and_the_others_are_images_alone(paths: Paths) -> None:
     experiment = open_experiment(REQUEST, paths)
-    # One slice each; the middle of two is the second.
-    assert experiment.slices == {name: (2,) for name in sorted(ORDER[:2])} and experiment.train_cases == tuple(sorted(ORDER[:2]))
+    # One slice each of the two that show foreground: of the first case the first, of the second the second.
+    assert experiment.slices == {ORDER[0]: (1,), ORDER[1]: (2,)} and experiment.train_cases == tuple(sorted(ORDER[:2]))
     assert experiment.unlabelled_cases == ("a1", "a2", "b1", "b2")  # the last never had a label
     labels = experiment.segmentation(ORDER[0])
-    assert (labels[:2] == UNANNOTATED).all() and (labels[2] >= 0).all()
+    assert (labels[[0, 2]] == UNANNOTATED).all() and (labels[1] >= 0).all()
     run = fold(REQUEST, paths) / "run.json"
-    assert read_json(run)["labelled_slices"] == {name: [2] for name in sorted(ORDER[:2])}
+    assert read_json(run)["labelled_slices"] == {ORDER[0]: [1], ORDER[1]: [2]}
     assert read_json(run)["settings"]["shot_slices"] == 2
     statistics = read_json(run.with_name("label_statistics.json"))
-    assert statistics["cases"][ORDER[0]]["a"]["voxels_per_slice"] == [0, 0, 104]
+    assert statistics["cases"][ORDER[0]]["a"]["voxels_per_slice"] == [0, 120, 0]
 
 
 def test_the_draw_decides_who_comes_first(paths: Paths) -> None:
@@ -82,20 +82,23 @@ def test_a_run_that_was_stopped_ends_with_the_same_bytes(paths: Paths, tmp_path:
 
 @pytest.fixture(scope="module")
 def relabelled(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same dataset with other labels wherever they are not to be used: in slice 1, and everywhere in the case without a turn."""
+    """The same dataset with other labels wherever they are not to be used: in one slice of two, in both of the case without a turn."""
     root = tmp_path_factory.mktemp("relabelled")
     shutil.copytree(prepared, root, dirs_exist_ok=True, ignore=shutil.ignore_patterns("embeddings"))
     for name in ORDER:
         path = root / "raw" / DATASET / "labelsTr" / f"{name}.nii.gz"
         labels = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
-        labels[1, 20:28, 15:25] = 2
-        if name == ORDER[2]:
+        if name != ORDER[0]:
+            labels[1, 20:28, 15:25] = 2
+        if name != ORDER[1]:
             labels[2] = 3 - labels[2].clip(1)
         sitk.WriteImage(sitk.GetImageFromArray(labels), str(path))
     preprocessed = root / "preprocessed" / DATASET
     arrays = preprocessed / "tiny" / "arrays"
     preprocess_dataset(load_dataset(root / "raw" / DATASET), Plans.load(preprocessed / "tiny.json"), arrays, 1)
-    assert ArrayStore(arrays).segmentation(ORDER[0])[0, 1].max() == 2
+    before = ArrayStore(prepared / "preprocessed" / DATASET / "tiny" / "arrays")
+    changed = {name: (ArrayStore(arrays).segmentation(name) != before.segmentation(name)).any((0, 2, 3)).tolist() for name in ORDER}
+    assert changed == {ORDER[0]: [False, False, True], ORDER[1]: [False, True, False], ORDER[2]: [False, True, True]}
     return root
 
 
@@ -110,7 +113,7 @@ def test_labels_of_other_slices_change_nothing_of_the_weights(variant, paths: Pa
 def test_a_validated_case_that_trains_as_well_keeps_all_its_labels(paths: Paths) -> None:
     request = replace(REQUEST, variant="sam_zeroshot", fold="all", oracle_prompts="box3d", iterations=None, validate=True)
     experiment = open_experiment(request, paths)
-    [first, *_] = experiment.train_cases
+    first = next(name for name, slices in experiment.slices.items() if slices == (2,))
     case = _prompted(first, experiment)
     stored = ArrayStore(experiment.arrays.folder).segmentation(first)
     assert np.array_equal(case.segmentation, stored) and not np.array_equal(case.segmentation[0], experiment.segmentation(first))
