@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
+from samunet.dataset.labels import UNANNOTATED
 from samunet.files import whole_file
 from samunet.preprocessing.recent import Recent
 from samunet.preprocessing.store import ArrayStore
 from samunet.preprocessing.views import case_and_view
+from samunet.training.pseudo_labels import decided_labels
 from samunet.variants.transport import TransportVariant
 
 FOLDER = "transport"  # of a run, while it lasts
@@ -33,8 +35,22 @@ class PriorImages(Recent[np.ndarray]):
         """Whether labels can be carried to it that are not its own: not to the one case there is, but to its views."""
         return len(self._cases) > 1 or case_and_view(name)[1] is not None
 
+    def completed(self, name: str, segmentation: np.ndarray) -> np.ndarray:
+        """`segmentation` int16 (Z, Y, X) of a case or view that was made; what is UNANNOTATED there is told by the others, where they agree.
+
+        Without that, nothing but a few slices would be learned from, and never a place to which no labels are carried beside one to
+        which they are.
+        """
+        unknown = segmentation == UNANNOTATED
+        if not unknown.any():
+            return segmentation
+        labels, shares = self._variant.labels, np.load(self._path(name)).astype(np.float32)
+        if not labels.has_regions:
+            shares = np.concatenate([1 - shares.sum(0, keepdims=True), shares])
+        return np.where(unknown, decided_labels(shares, labels), segmentation)
+
     def make(self, name: str) -> tuple[np.ndarray, int]:
-        case, path = self._arrays.load(name), self._folder / f"{name}.npy"
+        case, path = self._arrays.load(name), self._path(name)
         if not path.is_file():
             without = self._cases.index(case_and_view(name)[0]) if len(self._cases) > 1 else None
             prior = self._variant.with_prior(case, without)[len(case.image) :]
@@ -42,3 +58,6 @@ class PriorImages(Recent[np.ndarray]):
                 np.save(stream, prior.astype(np.float16))
         image = np.concatenate([case.image, np.load(path).astype(np.float32)])
         return image, image.nbytes
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{name}.npy"

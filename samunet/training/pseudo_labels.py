@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from samunet.console import progress
-from samunet.dataset.labels import UNANNOTATED
+from samunet.dataset.labels import UNANNOTATED, LabelSpace
 from samunet.files import whole_file
 from samunet.preprocessing.case import CaseProperties, PreparedCase
 from samunet.preprocessing.store import ArrayStore
@@ -60,11 +60,20 @@ def with_pseudo_labels(experiment: Experiment, folder: Path) -> tuple[Experiment
 
 
 def agreed_labels(atlas: AtlasVariant, case: PreparedCase) -> np.ndarray:
-    """Int16 (1, Z, Y, X): the label with the most votes; UNANNOTATED where any class, or the background, is not decided.
+    """Int16 (1, Z, Y, X): what `atlas` makes of the case, UNANNOTATED where its supports do not agree."""
+    return decided_labels(atlas.labels.activate(atlas.predict(case)).numpy(), atlas.labels)[None]
 
-    Decided means that a class' share of the votes is at least AGREED, or at most 1 - AGREED.
+
+def decided_labels(shares: np.ndarray, labels: LabelSpace) -> np.ndarray:
+    """Int16 (Z, Y, X): the label with the most votes; UNANNOTATED where it is not decided.
+
+    Decided means that it has at least AGREED of the votes; of regions each must have that, or at most 1 - AGREED.
+
+    Arguments:
+        shares: of the votes, float (K, Z, Y, X), a channel each.
     """
-    labels = atlas.labels
-    shares = labels.activate(atlas.predict(case)).numpy()
-    decided = (np.maximum(shares, 1 - shares) >= AGREED).all(0)
-    return np.where(decided, labels.decode(shares, threshold=0.5).astype(np.int16), np.int16(UNANNOTATED))[None]
+    if labels.has_regions:
+        decided = (np.maximum(shares, 1 - shares) >= AGREED).all(0)
+    else:
+        decided = shares.max(0) >= AGREED
+    return np.where(decided, labels.decode(shares, threshold=0.5).astype(np.int16), np.int16(UNANNOTATED))

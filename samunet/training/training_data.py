@@ -110,9 +110,11 @@ def _stacks(
     experiment: Experiment, variant: StackVariant, embeddings: Mapping[str, CaseInputs], run: dict[str, Any]
 ) -> StackBatches:
     images: Recent[np.ndarray] = RecentImages(experiment.arrays)
+    segmentations = {}
     if isinstance(variant, TransportVariant):
         images, embeddings = _with_priors(experiment, variant, embeddings, run)
-    slices, sampler = _sampled(experiment, embeddings)
+        segmentations = {name: images.completed(name, experiment.segmentation(name)) for name in embeddings}
+    slices, sampler = _sampled(experiment, embeddings, segmentations=segmentations)
     stacks = [CaseStacks(partial(images.get, name), source, variant.stack) for name, source in embeddings.items()]
     plan = experiment.plans.dataset
     # The only case is carried to warps of itself, which succeeds far better than to another patient.
@@ -124,7 +126,7 @@ def _stacks(
 
 def _with_priors(
     experiment: Experiment, variant: TransportVariant, embeddings: Mapping[str, CaseInputs], run: dict[str, Any]
-) -> tuple[Recent[np.ndarray], Mapping[str, CaseInputs]]:
+) -> tuple[PriorImages, Mapping[str, CaseInputs]]:
     """Images with the transported labels behind them, made for all cases and views that can have them; and those."""
     started = time.perf_counter()
     variant.keep_supports(LazyCases(experiment.arrays, experiment.train_cases))
@@ -163,10 +165,13 @@ def _prompted(
 
 
 def _sampled(
-    experiment: Experiment, inputs: Mapping[str, CaseInputs], foreground_share: float = FOREGROUND_SHARE
+    experiment: Experiment, inputs: Mapping[str, CaseInputs], foreground_share: float = FOREGROUND_SHARE,
+    segmentations: Mapping[str, np.ndarray] | None = None,
 ) -> tuple[list[LabelSlices], Sampler]:
+    """The label slices of `inputs`, of their own labels unless others are given, and what draws from them."""
     labels, settings = experiment.dataset.labels, experiment.settings
-    slices = [LabelSlices.build(experiment.segmentation(name), source.frame, labels) for name, source in inputs.items()]
+    slices = [LabelSlices.build(segmentations[name] if segmentations else experiment.segmentation(name), source.frame, labels)
+              for name, source in inputs.items()]
     return slices, Sampler(slices, labels, settings.batch_size, settings.seed, foreground_share)
 
 

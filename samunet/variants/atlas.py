@@ -101,7 +101,9 @@ class AtlasVariant(Comparator):
         if faults:
             say(f"{case.properties.name}: {len(faults)} of {len(supports)} training cases could not be registered and are only "
                 f"stretched over it ({faults[0]}).")
-        probabilities = torch.from_numpy(total[:-1] / np.maximum(total[-1], 1e-12))
+        # Where no support knows a label, classes are as likely as each other (zeros, once made logits), regions as likely as not.
+        nobody = 0.5 if self.labels.has_regions else 0.0
+        probabilities = torch.from_numpy(np.where(total[-1] > 0, total[:-1] / np.maximum(total[-1], 1e-12), np.float32(nobody)))
         shape = case.image.shape[1:]
         return log_scores(torch.stack([stretched(channel, shape) for channel in probabilities]), self.labels)
 

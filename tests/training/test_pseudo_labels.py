@@ -35,6 +35,12 @@ def test_what_less_than_seven_tenths_of_the_votes_say_is_left_out() -> None:
     assert agreed_labels(atlas, None).tolist() == [[[[0, UNANNOTATED, 2]]]]  # type: ignore[arg-type]
 
 
+def test_of_many_classes_of_which_none_is_likely_none_is_decided() -> None:
+    labels = LabelSpace({"background": 0, **{name: number for number, name in enumerate("abcd", 1)}})
+    atlas = voting(labels, [[0.2, 0.72, 0.31], [0.2, 0.07, 0.27], [0.2, 0.07, 0.14], [0.2, 0.07, 0.14], [0.2, 0.07, 0.14]])
+    assert agreed_labels(atlas, None).tolist() == [[[[UNANNOTATED, 0, UNANNOTATED]]]]  # type: ignore[arg-type]
+
+
 def test_regions_are_decided_one_by_one() -> None:
     nested = LabelSpace({"background": 0, "whole": (1, 2), "core": 2}, (1, 2))
     atlas = voting(nested, [[0.9, 0.9, 0.1], [0.9, 0.5, 0.1]])

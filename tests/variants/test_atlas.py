@@ -103,6 +103,16 @@ def test_kept_votes_are_the_same_bytes_without_a_registration(tmp_path, monkeypa
     assert len(calls) == 3
 
 
+@pytest.mark.parametrize(("labels", "expected"), [(PLAIN, [0.5, 0.5]), (REGIONS, [0.5, 0.5])])
+def test_where_nobody_knows_nothing_is_more_likely_than_another(labels, expected) -> None:
+    image, mask = blob((9, 12, 12), (5, 6, 5))
+    fitted = variant(labels)
+    fitted.fit([case(image, in_slices_alone(mask[None].astype(np.int16), [9])[0])])
+    probabilities = labels.activate(fitted.predict(case(image)))
+    torch.testing.assert_close(probabilities[:, 0, 0, 0], torch.tensor(expected))  # nine slices from the one that is known
+    assert probabilities[-1 if labels is PLAIN else 0, 9, 12, 12] > 0.9
+
+
 def test_a_registration_that_failed_is_not_kept_and_told_again(tmp_path, capsys) -> None:
     fitted = variant()
     fitted.fit([case(*blob((9, 12, 12), (5, 6, 5)))])

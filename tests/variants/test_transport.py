@@ -10,7 +10,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 
 from samunet.dataset.geometry import Geometry
-from samunet.dataset.labels import LabelSpace
+from samunet.dataset.labels import UNANNOTATED, LabelSpace
 from samunet.planning.plans import DatasetPlan, EncoderPlan
 from samunet.preprocessing.case import CaseProperties, PreparedCase
 from samunet.preprocessing.store import ArrayStore
@@ -20,14 +20,15 @@ from samunet.variants.base import VariantContext
 from samunet.variants.transport import TransportVariant
 
 LABELS = LabelSpace({"background": 0, "organ": 1})
+REGIONS = LabelSpace({"background": 0, "organ": (1,)}, (1,))
 SHAPE = (12, 16, 16)
 DATASET = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), SHAPE, False, ("MRI",), ("zscore",), (False,), ({},))
 SECTION = EncoderPlan("untrained", 32, (16, 16), 0.5, "repeat", 1, 2, "float16", 0, 1)
 
 
-def variant() -> TransportVariant:
+def variant(labels: LabelSpace = LABELS) -> TransportVariant:
     torch.manual_seed(0)
-    return TransportVariant(VariantContext(LABELS, DATASET, SECTION, {}))
+    return TransportVariant(VariantContext(labels, DATASET, SECTION, {}))
 
 
 def case(name: str, shift: int, labelled: bool = True) -> PreparedCase:
@@ -65,6 +66,20 @@ def test_the_channel_behind_the_image_is_where_the_others_labels_come_to_lie(arr
         alone = PriorImages(arrays, variant_of(cases), "abc", make(tmp_path / "own")).get(name)
         np.testing.assert_array_equal(images.get(name), alone)
     assert not np.allclose(images.get("b"), PriorImages(arrays, variant_of(cases), "abc", make(tmp_path / "own")).get("b"))
+
+
+@pytest.mark.parametrize("labels", [LABELS, REGIONS])
+def test_what_is_not_annotated_is_told_by_the_others_where_they_agree(arrays: ViewedArrays, tmp_path: Path, labels: LabelSpace) -> None:
+    made = variant(labels)
+    images = PriorImages(arrays, made, "abc", tmp_path)
+    shares = np.zeros((len(labels.foreground), 1, 1, 4), np.float16)
+    shares[:, 0, 0] = [[0.9, 0.5, 0.1, 0.9]] * len(shares)
+    np.save(tmp_path / "a.npy", shares)
+    known = np.array([[[UNANNOTATED, UNANNOTATED, UNANNOTATED, 0]]], np.int16)
+    # The organ, not decided, background; and what is annotated stays, whatever the others say.
+    assert images.completed("a", known).tolist() == [[[1, UNANNOTATED, 0, 0]]]
+    untouched = np.ones((1, 1, 4), np.int16)
+    assert images.completed("b", untouched) is untouched
 
 
 def variant_of(cases: list[PreparedCase]) -> TransportVariant:
