@@ -16,6 +16,7 @@ from samunet.training.pseudo_labels import decided_labels
 from samunet.variants.transport import TransportVariant
 
 FOLDER = "transport"  # of a run, while it lasts
+UNDECIDED = 0.01  # shares that lie no farther apart come from no support, but for the rounding of float16
 
 
 class PriorImages(Recent[np.ndarray]):
@@ -38,16 +39,21 @@ class PriorImages(Recent[np.ndarray]):
     def completed(self, name: str, segmentation: np.ndarray) -> np.ndarray:
         """`segmentation` int16 (Z, Y, X) of a case or view that was made; what is UNANNOTATED there is told by the others, where they agree.
 
-        Without that, nothing but a few slices would be learned from, and never a place to which no labels are carried beside one to
-        which they are.
+        Where none of them knows anything is background, as `atlas` takes it: mostly beyond the ends of a structure, since slices
+        without foreground are not among the annotated ones. Without this no empty slice would be learned from, and never a place to which
+        labels are carried.
         """
         unknown = segmentation == UNANNOTATED
         if not unknown.any():
             return segmentation
         labels, shares = self._variant.labels, np.load(self._path(name)).astype(np.float32)
-        if not labels.has_regions:
+        if labels.has_regions:
+            nobody = (abs(shares - 0.5) < UNDECIDED).all(0)
+        else:
             shares = np.concatenate([1 - shares.sum(0, keepdims=True), shares])
-        return np.where(unknown, decided_labels(shares, labels), segmentation)
+            nobody = np.ptp(shares, axis=0) < UNDECIDED
+        told = np.where(nobody, np.int16(0), decided_labels(shares, labels))
+        return np.where(unknown, told, segmentation)
 
     def make(self, name: str) -> tuple[np.ndarray, int]:
         case, path = self._arrays.load(name), self._path(name)

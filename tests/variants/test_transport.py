@@ -72,12 +72,12 @@ def test_the_channel_behind_the_image_is_where_the_others_labels_come_to_lie(arr
 def test_what_is_not_annotated_is_told_by_the_others_where_they_agree(arrays: ViewedArrays, tmp_path: Path, labels: LabelSpace) -> None:
     made = variant(labels)
     images = PriorImages(arrays, made, "abc", tmp_path)
-    shares = np.zeros((len(labels.foreground), 1, 1, 4), np.float16)
-    shares[:, 0, 0] = [[0.9, 0.5, 0.1, 0.9]] * len(shares)
+    shares = np.zeros((len(labels.foreground), 1, 1, 5), np.float16)
+    shares[:, 0, 0] = [[0.9, 0.6, 0.1, 0.5, 0.9]] * len(shares)
     np.save(tmp_path / "a.npy", shares)
-    known = np.array([[[UNANNOTATED, UNANNOTATED, UNANNOTATED, 0]]], np.int16)
-    # The organ, not decided, background; and what is annotated stays, whatever the others say.
-    assert images.completed("a", known).tolist() == [[[1, UNANNOTATED, 0, 0]]]
+    known = np.array([[[UNANNOTATED, UNANNOTATED, UNANNOTATED, UNANNOTATED, 0]]], np.int16)
+    # The organ, not decided, background, told by nobody; and what is annotated stays, whatever the others say.
+    assert images.completed("a", known).tolist() == [[[1, UNANNOTATED, 0, 0, 0]]]
     untouched = np.ones((1, 1, 4), np.int16)
     assert images.completed("b", untouched) is untouched
 
