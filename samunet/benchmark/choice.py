@@ -136,6 +136,8 @@ def find_best(search: Search, paths: Paths, command: str) -> str:
 def choose(search: Search, paths: Paths) -> Choice:
     """Cross-validate the candidates on the labelled cases, and say which is best.
 
+    Votes of registered pairs stay in a folder beside the record's place, for the training that follows.
+
     Raises:
         UserError: unknown dataset, fold or encoder, no plans, more shots than cases, results that cannot be written; no
             candidate could be scored; or fewer than three patients where the fixed variant is no candidate.

@@ -63,13 +63,13 @@ def in_own_process(work: Callable[..., str | None], *arguments: object) -> str |
 
 
 def train_requests(requests: Sequence[Request], paths: Paths, trained_by: str, threads: int) -> str | None:
-    """Train and validate one after the other, going on with an unfinished run; what was wrong with the first that failed, or None."""
+    """Train and validate inner folds one after the other, going on with an unfinished run; what was wrong with the first that failed, or None."""
     from samunet.training.run import ensure_trained
 
     for request in requests:
         fault = _told(partial(ensure_trained, request, paths, trained_by=trained_by, workers=1), threads)
         if fault:
-            return fault
+            return f"inner fold {request.inner}: {fault}"
     return None
 
 

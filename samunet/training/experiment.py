@@ -38,8 +38,7 @@ class Experiment:
     """A request, resolved against what planning and preprocessing have written.
 
     `encoder` is None for variants that need none. Cases and `slices` are those of `cases.RunCases`; where slices were chosen,
-    `arrays` has no labels of the others of the training cases. `prompts` and `support` are those of the request's files. `votes`
-    is where votes of registered pairs are found and left, or None.
+    `arrays` has no labels of the others of the training cases. `prompts` and `support` are those of the request's files.
     """
 
     request: Request
@@ -58,7 +57,6 @@ class Experiment:
     preprocessed: Path
     prompts: PromptsFile | None
     support: Mapping[str, tuple[int, ...]] | None
-    votes: Path | None
 
     def build_variant(self) -> Variant:
         """The variant as it stands before training: weights drawn under the seed, or pretrained ones."""
@@ -164,10 +162,10 @@ def open_experiment(request: Request, paths: Paths) -> Experiment:
     encoder = None
     if entry(request.variant).needs_encoder:
         encoder = load_encoder(request.encoder, section.input_size, device)
-    context = VariantContext(dataset.labels, plans.dataset, section, encoder.sam_state if encoder else {}, encoder)
+    context = VariantContext(dataset.labels, plans.dataset, section, encoder.sam_state if encoder else {}, encoder, paths.votes)
     settings = _settings(request, raw.name, plans, context, arrays, cases.train, cases.val)
     return Experiment(request, dataset, plans, section, encoder, context, arrays, cases.train, cases.unlabelled, cases.val,
-                      cases.slices, settings, run_folder(request, paths), preprocessed, prompts, support, paths.votes)
+                      cases.slices, settings, run_folder(request, paths), preprocessed, prompts, support)
 
 
 def run_folder(request: Request, paths: Paths) -> RunFolder:

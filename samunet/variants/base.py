@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -33,7 +34,7 @@ class VariantContext:
 
     `sam_state` is the encoder's whole SAM checkpoint (segment-anything's key names) to start a decoder from; it is empty
     when a trained model is loaded, whose own weights follow through `load_state`. `encoder` is there for variants that have
-    it in the loop.
+    it in the loop. `votes` is the folder of `Paths.votes`, for variants that register.
     """
 
     labels: LabelSpace
@@ -41,6 +42,7 @@ class VariantContext:
     encoder_plan: EncoderPlan
     sam_state: Mapping[str, Tensor]
     encoder: Encoder | None = None
+    votes: Path | None = None
 
     @property
     def embedding_channels(self) -> int:

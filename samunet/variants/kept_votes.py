@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 from samunet.files import whole_file
 
 MOST_BYTES = 4_000_000_000
+_lock = threading.Lock()  # supports are registered side by side, and two may be the same
 
 
 @dataclass(frozen=True)
@@ -29,19 +29,11 @@ class KeptVotes:
 
     def keep(self, digest: str, votes: np.ndarray) -> None:
         """Keep them where there is room."""
-        if sum(path.stat().st_size for path in self.folder.glob("*.npy")) + votes.nbytes > MOST_BYTES:
-            return
-        with whole_file(self._path(digest)) as temporary, temporary.open("wb") as stream:
-            np.save(stream, votes)
+        with _lock:
+            if sum(path.stat().st_size for path in self.folder.glob("*.npy")) + votes.nbytes > MOST_BYTES:
+                return
+            with whole_file(self._path(digest)) as temporary, temporary.open("wb") as stream:
+                np.save(stream, votes)
 
     def _path(self, digest: str) -> Path:
         return self.folder / f"{digest}.npy"
-
-
-def digest_of_arrays(arrays: Sequence[np.ndarray]) -> str:
-    """SHA-256 over types, shapes and values."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(f"{array.dtype.str}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()

@@ -11,6 +11,8 @@ import pytest
 
 from samunet.benchmark import choice
 from samunet.benchmark.choice import Search, find_best
+from samunet.benchmark.ladder import Length
+from samunet.benchmark.machines import train_requests
 from samunet.cli import find_best_configuration as command
 from samunet.cli import predict
 from samunet.dataset.paths import Paths
@@ -237,9 +239,9 @@ def test_no_pair_of_cases_is_registered_twice(blind: Paths, here: None, tmp_path
     calls = []
     monkeypatch.setattr(atlas, "register", lambda *images: calls.append(images) or register(*images))
     paths = replace(blind, results=tmp_path / "results")
-    assert find_best(replace(SEARCH, variants=("hybrid",)), paths, "").startswith("chosen: hybrid")
-    views = max(read_json(path)["views"] for path in paths.results.rglob("run.json"))
-    # Each of the three cases, and each of its views, meets both others once in the inner folds; the training on all meets no new pair.
+    find_best(replace(SEARCH, variants=("atlas", "hybrid")), paths, "")
+    views = max(read_json(path)["views"] for path in paths.results.rglob("round1/**/run.json"))
+    # Each of the three cases, and each of its views, meets both others once; the training on all meets no new pair.
     assert len(calls) == 3 * 2 * (1 + views)
     assert not list((paths.results / "Dataset005_Made" / "choice").glob("*.votes"))
 
@@ -277,3 +279,15 @@ def test_flags_become_a_search(monkeypatch, tmp_path: Path, capsys) -> None:
     assert typed.startswith("samunet_find_best_configuration -d 5 --shots 5")
     assert capsys.readouterr().out.splitlines() == ["where it lies"] * 2
     assert command.main(["-d", "5", "--shots", "0", "--encoder", "untrained", *folders]) == 2
+
+
+def test_a_fault_tells_in_which_inner_fold(paths: Paths, monkeypatch) -> None:
+    def train(request: Request, *_: object, **__: object) -> None:
+        if request.inner == 1:
+            raise UserError("No more.", where="here", found="none")
+
+    monkeypatch.setattr("samunet.training.run.ensure_trained", train)
+    requests = [SEARCH.request("probe", Length(iterations=1), inner) for inner in range(3)]
+    fault = train_requests(requests, paths, "a test", 1)
+    assert fault is not None and fault.startswith("inner fold 1: No more.")
+    assert train_requests(requests[:1], paths, "a test", 1) is None

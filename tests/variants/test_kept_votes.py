@@ -1,13 +1,14 @@
-"""Votes kept for other runs: the same bytes, found by content, within their room."""
+"""Votes kept for other runs: the same bytes, found within their room."""
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
 from samunet.variants import kept_votes
-from samunet.variants.kept_votes import KeptVotes, digest_of_arrays
+from samunet.variants.kept_votes import KeptVotes
 
 VOTES = np.arange(6, dtype=np.float32).reshape(1, 2, 3)
 
@@ -28,8 +29,9 @@ def test_beyond_its_room_nothing_more_is_kept(tmp_path: Path, monkeypatch) -> No
     assert [path.name for path in tmp_path.iterdir()] == ["a.npy"]
 
 
-def test_digests_tell_values_types_and_shapes_apart() -> None:
-    arrays = [VOTES, VOTES + 1, VOTES.astype(np.float64), VOTES.reshape(2, 3), np.ascontiguousarray(VOTES[:, ::-1])]
-    assert len({digest_of_arrays([array]) for array in arrays}) == len(arrays)
-    assert digest_of_arrays([VOTES, VOTES + 1]) != digest_of_arrays([VOTES + 1, VOTES])
-    assert digest_of_arrays([VOTES[:, ::-1]]) == digest_of_arrays([np.ascontiguousarray(VOTES[:, ::-1])])  # whatever the memory order
+def test_many_at_once_that_keep_the_same_or_others(tmp_path: Path) -> None:
+    kept, names = KeptVotes(tmp_path), ["same", "same", *map(str, range(30))]
+    with ThreadPoolExecutor(8) as pool:
+        [*pool.map(lambda name: kept.keep(name, VOTES), names)]
+    assert {path.name for path in tmp_path.iterdir()} == {f"{name}.npy" for name in names}
+    assert all(np.array_equal(kept.find(name), VOTES) for name in names)
