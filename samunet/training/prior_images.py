@@ -15,12 +15,12 @@ from samunet.preprocessing.views import case_and_view
 from samunet.training.pseudo_labels import decided_labels
 from samunet.variants.transport import TransportVariant
 
-FOLDER = "transport"  # of a run, while it lasts
-UNDECIDED = 0.01  # shares that lie no farther apart come from no support, but for the rounding of float16
+FOLDER = "priors"  # of a run, while it lasts
 
 
 class PriorImages(Recent[np.ndarray]):
-    """Float32 (C + F, Z, Y, X) of training cases and views; the probabilities are kept as float16 files while the run lasts.
+    """Float32 (C + F, Z, Y, X) of training cases and views; what is carried is kept as float16 files while the run lasts, (F + 1, Z, Y, X):
+    the probabilities, and 1 where any other case knows a label.
 
     Arguments:
         variant: whose supports' labels are carried.
@@ -46,23 +46,21 @@ class PriorImages(Recent[np.ndarray]):
         unknown = segmentation == UNANNOTATED
         if not unknown.any():
             return segmentation
-        labels, shares = self._variant.labels, np.load(self._path(name)).astype(np.float32)
-        if labels.has_regions:
-            nobody = (abs(shares - 0.5) < UNDECIDED).all(0)
-        else:
+        labels, stored = self._variant.labels, np.load(self._path(name)).astype(np.float32)
+        shares, known = stored[:-1], stored[-1] > 0
+        if not labels.has_regions:
             shares = np.concatenate([1 - shares.sum(0, keepdims=True), shares])
-            nobody = np.ptp(shares, axis=0) < UNDECIDED
-        told = np.where(nobody, np.int16(0), decided_labels(shares, labels))
+        told = np.where(known, decided_labels(shares, labels), np.int16(0))
         return np.where(unknown, told, segmentation)
 
     def make(self, name: str) -> tuple[np.ndarray, int]:
         case, path = self._arrays.load(name), self._path(name)
         if not path.is_file():
             without = self._cases.index(case_and_view(name)[0]) if len(self._cases) > 1 else None
-            prior = self._variant.with_prior(case, without)[len(case.image) :]
+            prior, known = self._variant.prior(case, without)
             with whole_file(path) as temporary, temporary.open("wb") as stream:
-                np.save(stream, prior.astype(np.float16))
-        image = np.concatenate([case.image, np.load(path).astype(np.float32)])
+                np.save(stream, np.concatenate([prior, known[None]]).astype(np.float16))
+        image = np.concatenate([case.image, np.load(path)[:-1].astype(np.float32)])
         return image, image.nbytes
 
     def _path(self, name: str) -> Path:

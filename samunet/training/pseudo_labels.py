@@ -60,8 +60,10 @@ def with_pseudo_labels(experiment: Experiment, folder: Path) -> tuple[Experiment
 
 
 def agreed_labels(atlas: AtlasVariant, case: PreparedCase) -> np.ndarray:
-    """Int16 (1, Z, Y, X): what `atlas` makes of the case, UNANNOTATED where its supports do not agree."""
-    return decided_labels(atlas.labels.activate(atlas.predict(case)).numpy(), atlas.labels)[None]
+    """Int16 (1, Z, Y, X): what `atlas` makes of the case, UNANNOTATED where its supports do not agree or none knows a label."""
+    logits, known = atlas.answer(case)
+    labels = decided_labels(atlas.labels.activate(logits).numpy(), atlas.labels)
+    return np.where(known, labels, np.int16(UNANNOTATED))[None]
 
 
 def decided_labels(shares: np.ndarray, labels: LabelSpace) -> np.ndarray:

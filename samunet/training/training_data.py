@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -40,7 +40,6 @@ from samunet.training.transported_views import FIRST, with_transported_views
 from samunet.variants.adapter_3d_box import Adapter3dBoxVariant
 from samunet.variants.base import PatchVariant, PictureStackVariant, PictureVariant, StackVariant, TrainedVariant
 from samunet.variants.fewshot import FewshotVariant
-from samunet.variants.kept_votes import KeptVotes
 from samunet.variants.transport import MISPLACED_VOXELS, AugmentedVariant, SelfTrainedVariant, TransportVariant
 
 
@@ -110,11 +109,11 @@ def _stacks(
     experiment: Experiment, variant: StackVariant, embeddings: Mapping[str, CaseInputs], run: dict[str, Any]
 ) -> StackBatches:
     images: Recent[np.ndarray] = RecentImages(experiment.arrays)
-    segmentations = {}
+    segmentation = experiment.segmentation
     if isinstance(variant, TransportVariant):
-        images, embeddings = _with_priors(experiment, variant, embeddings, run)
-        segmentations = {name: images.completed(name, experiment.segmentation(name)) for name in embeddings}
-    slices, sampler = _sampled(experiment, embeddings, segmentations=segmentations)
+        priors, embeddings = _with_priors(experiment, variant, embeddings, run)
+        images, segmentation = priors, lambda name: priors.completed(name, experiment.segmentation(name))
+    slices, sampler = _sampled(experiment, embeddings, segmentation=segmentation)
     stacks = [CaseStacks(partial(images.get, name), source, variant.stack) for name, source in embeddings.items()]
     plan = experiment.plans.dataset
     # The only case is carried to warps of itself, which succeeds far better than to another patient.
@@ -130,7 +129,6 @@ def _with_priors(
     """Images with the transported labels behind them, made for all cases and views that can have them; and those."""
     started = time.perf_counter()
     variant.keep_supports(LazyCases(experiment.arrays, experiment.train_cases))
-    variant.atlas.kept = KeptVotes(experiment.votes) if experiment.votes else None
     images = PriorImages(experiment.arrays, variant, experiment.train_cases, make_folder(experiment.folder.work / PRIORS))
     kept = {name: source for name, source in embeddings.items() if images.possible(name)}
     for name in progress(kept, "transporting labels", len(kept)):
@@ -166,12 +164,12 @@ def _prompted(
 
 def _sampled(
     experiment: Experiment, inputs: Mapping[str, CaseInputs], foreground_share: float = FOREGROUND_SHARE,
-    segmentations: Mapping[str, np.ndarray] | None = None,
+    segmentation: Callable[[str], np.ndarray] | None = None,
 ) -> tuple[list[LabelSlices], Sampler]:
-    """The label slices of `inputs`, of their own labels unless others are given, and what draws from them."""
+    """The label slices of `inputs`, of the experiment's labels unless others are given, and what draws from them."""
     labels, settings = experiment.dataset.labels, experiment.settings
-    slices = [LabelSlices.build(segmentations[name] if segmentations else experiment.segmentation(name), source.frame, labels)
-              for name, source in inputs.items()]
+    segmentation = segmentation or experiment.segmentation
+    slices = [LabelSlices.build(segmentation(name), source.frame, labels) for name, source in inputs.items()]
     return slices, Sampler(slices, labels, settings.batch_size, settings.seed, foreground_share)
 
 

@@ -14,10 +14,11 @@ from torch import Tensor
 
 from samunet.console import say
 from samunet.dataset.labels import OUTSIDE, UNANNOTATED
+from samunet.files import digest_of_array, digest_of_json
 from samunet.preprocessing.case import PreparedCase
 from samunet.variants.base import Comparator, VariantContext
 from samunet.variants.fusion import SEARCH_VOXELS, nonlocal_votes
-from samunet.variants.kept_votes import KeptVotes, digest_of_arrays
+from samunet.variants.kept_votes import KeptVotes
 from samunet.variants.label_prior import coarsened, log_scores, stretched
 from samunet.variants.registration import centred, displacements, histogram_matched, register, resampled
 from samunet.workers import default_workers
@@ -25,6 +26,7 @@ from samunet.workers import default_workers
 MOST_CASES = 16
 GRID_VOXELS = 2_000_000
 PERCENTILES = (1.0, 99.0)
+VERSION = 1  # of registration and fusion; kept votes of another one are not found
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class AtlasVariant(Comparator):
         median = context.dataset_plan.median_shape
         self.factors = np.array(median) / np.array(coarsened(median, GRID_VOXELS))
         self.supports: tuple[Support, ...] = ()
-        self.kept: KeptVotes | None = None
+        self.kept = KeptVotes(context.votes) if context.votes else None
 
     def fit(self, cases: Sequence[PreparedCase], most: int = MOST_CASES) -> None:
         """Keep the first `most` of `cases` on the registration grid."""
@@ -88,6 +90,10 @@ class AtlasVariant(Comparator):
 
     def predict(self, case: PreparedCase, without: int | None = None) -> Tensor:
         """Logits float32 (K, Z, Y, X); `without` leaves out the support of that number, all others vote."""
+        return self.answer(case, without)[0]
+
+    def answer(self, case: PreparedCase, without: int | None = None) -> tuple[Tensor, np.ndarray]:
+        """The logits, and whether any support knows a label of the place, bool (Z, Y, X): none may where few slices are annotated."""
         target = Target(*self._registration_image(case))
         supports = [support for number, support in enumerate(self.supports) if number != without]
         total = np.zeros((self.labels.channels + 1, *target.image.shape), np.float32)
@@ -101,11 +107,10 @@ class AtlasVariant(Comparator):
         if faults:
             say(f"{case.properties.name}: {len(faults)} of {len(supports)} training cases could not be registered and are only "
                 f"stretched over it ({faults[0]}).")
-        # Where no support knows a label, classes are as likely as each other (zeros, once made logits), regions as likely as not.
-        nobody = 0.5 if self.labels.has_regions else 0.0
-        probabilities = torch.from_numpy(np.where(total[-1] > 0, total[:-1] / np.maximum(total[-1], 1e-12), np.float32(nobody)))
+        probabilities = torch.from_numpy(total[:-1] / np.maximum(total[-1], 1e-12))
         shape = case.image.shape[1:]
-        return log_scores(torch.stack([stretched(channel, shape) for channel in probabilities]), self.labels)
+        logits = log_scores(torch.stack([stretched(channel, shape) for channel in probabilities]), self.labels)
+        return logits, stretched(torch.from_numpy((total[-1] > 0).astype(np.float32)), shape).numpy() > 0.5
 
     def displacement(self, case: PreparedCase, number: int) -> np.ndarray:
         """Where each voxel of `case` comes from once it is carried into the shape of support `number`, stretched over its box.
@@ -155,8 +160,8 @@ class AtlasVariant(Comparator):
         """
         if self.kept is None:
             return self._registered_votes(target, support, faults)
-        spacings = np.array([target.spacing_mm, support.spacing_mm])
-        digest = digest_of_arrays([target.image, support.image, support.labels, spacings])
+        arrays = target.image, support.image, support.labels, np.array([target.spacing_mm, support.spacing_mm])
+        digest = digest_of_json([VERSION, *map(digest_of_array, arrays)])
         votes = self.kept.find(digest)
         if votes is None:
             own: list[str] = []

@@ -31,7 +31,8 @@ class TransportVariant(HybridVariant):
     never carried to itself: its channels, and its views', come from the other training cases. Of a single case only the views
     are trained on, to which the case itself is carried: their warps are what registration has to undo. It undoes them better than
     another patient's shape, so there the channels are also moved and bent against the image (`StackAugmentation`'s
-    `misplaced_voxels`); otherwise the network learns to repeat them.
+    `misplaced_voxels`); otherwise the network learns to repeat them. Of cases of which some slices are annotated, the others are
+    learned from by what is carried to them: `training.prior_images`.
 
     How that was chosen: hippocampus, fold 1, draw 0, 12 validation cases, Dice on the plan's grid, scratch runs that no command here
     repeats, one each. From 1 case, `atlas` 0.719: the channels left in place 0.740 and 0.735 after 100 and all of 200 iterations;
@@ -56,14 +57,18 @@ class TransportVariant(HybridVariant):
         """Carry the labels of the first 8 of `cases` from now on."""
         self.atlas.fit(cases, SUPPORTS)
 
-    def with_prior(self, case: PreparedCase, without: int | None = None) -> np.ndarray:
-        """The normalised channels and, behind them, each class' transported probability: float32 (C + F, Z, Y, X).
+    def prior(self, case: PreparedCase, without: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Each class' transported probability, float32 (F, Z, Y, X), and whether any support knows a label of the place, bool (Z, Y, X).
 
         Arguments:
             without: number of the support that has no say.
         """
-        probabilities = self.labels.activate(self.atlas.predict(case, without)).numpy()
-        return np.concatenate([case.image, probabilities[-len(self.labels.foreground) :]]).astype(np.float32)
+        logits, known = self.atlas.answer(case, without)
+        return self.labels.activate(logits).numpy()[-len(self.labels.foreground) :], known
+
+    def with_prior(self, case: PreparedCase) -> np.ndarray:
+        """The normalised channels and, behind them, each class' transported probability: float32 (C + F, Z, Y, X)."""
+        return np.concatenate([case.image, self.prior(case)[0]]).astype(np.float32)
 
     def inputs_of(
         self, case: PreparedCase, plans: Plans, encoder: Encoder | None, mirror: Sequence[int] = (), step: float | None = None,

@@ -24,9 +24,10 @@ REQUEST = Request("5", "hybrid_selftrain", "0", "untrained", "tiny", iterations=
 
 
 def voting(labels: LabelSpace, shares: list[list[float]]) -> SimpleNamespace:
-    """An atlas whose votes for three voxels have these shares, a row for each channel."""
+    """An atlas whose votes for three voxels have these shares, a row for each channel; where all are 0 nobody knows a label."""
     votes = torch.tensor(shares)[:, None, None]
-    return SimpleNamespace(labels=labels, predict=lambda _: votes.logit() if labels.has_regions else votes.log())
+    logits = votes.logit(1e-4) if labels.has_regions else votes.clamp(min=1e-4).log()
+    return SimpleNamespace(labels=labels, answer=lambda _: (logits, votes.any(0).numpy()))
 
 
 def test_what_less_than_seven_tenths_of_the_votes_say_is_left_out() -> None:
@@ -43,9 +44,9 @@ def test_of_many_classes_of_which_none_is_likely_none_is_decided() -> None:
 
 def test_regions_are_decided_one_by_one() -> None:
     nested = LabelSpace({"background": 0, "whole": (1, 2), "core": 2}, (1, 2))
-    atlas = voting(nested, [[0.9, 0.9, 0.1], [0.9, 0.5, 0.1]])
+    atlas = voting(nested, [[0.9, 0.9, 0.1, 0.0], [0.9, 0.5, 0.1, 0.0]])
     found = agreed_labels(atlas, None)  # type: ignore[arg-type]
-    assert found.tolist() == [[[[2, UNANNOTATED, 0]]]] and found.dtype == np.int16
+    assert found.tolist() == [[[[2, UNANNOTATED, 0, UNANNOTATED]]]] and found.dtype == np.int16
 
 
 @pytest.fixture

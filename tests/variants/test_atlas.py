@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -14,7 +16,6 @@ from samunet.preprocessing.case import CaseProperties, PreparedCase
 from samunet.variants import atlas
 from samunet.variants.atlas import AtlasVariant, _labels_on
 from samunet.variants.base import VariantContext
-from samunet.variants.kept_votes import KeptVotes
 from samunet.variants.registration import centred, coarser, register
 
 PLAIN = LabelSpace({"background": 0, "organ": 1})
@@ -23,12 +24,12 @@ REGIONS = LabelSpace({"background": 0, "whole": (1, 2), "core": 2}, (1, 2))
 SHAPE = (20, 26, 24)
 
 
-def variant(labels: LabelSpace = PLAIN, shape=SHAPE, normalization=("zscore",), spacing_mm=(1.0, 1.0, 1.0)) -> AtlasVariant:
+def variant(labels: LabelSpace = PLAIN, shape=SHAPE, normalization=("zscore",), spacing_mm=(1.0, 1.0, 1.0), votes=None) -> AtlasVariant:
     channels = len(normalization)
     dataset = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), spacing_mm, shape, False, ("MRI",) * channels, normalization,
                           (False,) * channels, ({},) * channels)
     encoder = EncoderPlan("untrained", 256, shape[1:], 0.5, "repeat", 1, 2, "float16", 0, 1)
-    return AtlasVariant(VariantContext(labels, dataset, encoder, {}))
+    return AtlasVariant(VariantContext(labels, dataset, encoder, {}, votes=votes))
 
 
 def case(image: np.ndarray, segmentation: np.ndarray | None = None) -> PreparedCase:
@@ -78,45 +79,42 @@ def test_a_case_finds_itself_among_others_and_gives_the_same_bytes_with_any_numb
 
 def test_kept_votes_are_the_same_bytes_without_a_registration(tmp_path, monkeypatch) -> None:
     first, second, target = blob((9, 12, 12), (5, 6, 5)), blob((10, 13, 13), (4, 5, 6), seed=1), blob((10, 12, 13), (5, 5, 6), seed=2)
-    fitted = variant()
-    fitted.fit([case(*first), case(*second)])
-    anew = fitted.predict(case(target[0]))
-    fitted.kept = KeptVotes(tmp_path)
-    assert torch.equal(fitted.predict(case(target[0])), anew) and len([*tmp_path.iterdir()]) == 2
+    def fitted(*cases: PreparedCase, votes: Path | None = tmp_path, **more: object) -> AtlasVariant:
+        made = variant(votes=votes, **more)
+        made.fit(cases)
+        return made
+
+    anew = fitted(case(*first), case(*second), votes=None).predict(case(target[0]))
+    assert not [*tmp_path.iterdir()]
+    assert torch.equal(fitted(case(*first), case(*second)).predict(case(target[0])), anew) and len([*tmp_path.iterdir()]) == 2
     calls = []
     monkeypatch.setattr(atlas, "register", lambda *images: calls.append(images) or register(*images))
-    assert torch.equal(fitted.predict(case(target[0])), anew) and not calls
-    # Whatever one of the two made is found by the other alone; another label, another target or another spacing is another pair.
-    alone = variant()
-    alone.fit([case(*second)])
-    alone.kept = fitted.kept
-    alone.predict(case(target[0]))
+    assert torch.equal(fitted(case(*first), case(*second)).predict(case(target[0])), anew) and not calls
+    # Whatever one of the two made is found by the other alone; another label, another target, another spacing is another pair.
+    fitted(case(*second)).predict(case(target[0]))
     assert not calls
-    alone.fit([case(second[0], np.roll(second[1], 1, 0))])
-    alone.predict(case(target[0]))
-    alone.predict(case(first[0]))
-    assert len(calls) == 2
-    elsewhere = variant(spacing_mm=(2.0, 1.0, 1.0))
-    elsewhere.fit([case(*second)])
-    elsewhere.kept = fitted.kept
-    elsewhere.predict(case(target[0]))
+    relabelled = fitted(case(second[0], np.roll(second[1], 1, 0)))
+    relabelled.predict(case(target[0]))
+    relabelled.predict(case(first[0]))
+    fitted(case(*second), spacing_mm=(2.0, 1.0, 1.0)).predict(case(target[0]))
     assert len(calls) == 3
+    monkeypatch.setattr(atlas, "VERSION", 0)
+    fitted(case(*second)).predict(case(target[0]))
+    assert len(calls) == 4
 
 
-@pytest.mark.parametrize(("labels", "expected"), [(PLAIN, [0.5, 0.5]), (REGIONS, [0.5, 0.5])])
-def test_where_nobody_knows_nothing_is_more_likely_than_another(labels, expected) -> None:
+def test_where_no_slice_is_annotated_nobody_knows() -> None:
     image, mask = blob((9, 12, 12), (5, 6, 5))
-    fitted = variant(labels)
+    fitted = variant()
     fitted.fit([case(image, in_slices_alone(mask[None].astype(np.int16), [9])[0])])
-    probabilities = labels.activate(fitted.predict(case(image)))
-    torch.testing.assert_close(probabilities[:, 0, 0, 0], torch.tensor(expected))  # nine slices from the one that is known
-    assert probabilities[-1 if labels is PLAIN else 0, 9, 12, 12] > 0.9
+    logits, known = fitted.answer(case(image))
+    assert logits[1, 9, 12, 12] > logits[0, 9, 12, 12] and torch.equal(logits, fitted.predict(case(image)))
+    assert known[9].all() and not known[0].any() and not known[-1].any() and known.shape == SHAPE
 
 
 def test_a_registration_that_failed_is_not_kept_and_told_again(tmp_path, capsys) -> None:
-    fitted = variant()
+    fitted = variant(votes=tmp_path)
     fitted.fit([case(*blob((9, 12, 12), (5, 6, 5)))])
-    fitted.kept = KeptVotes(tmp_path)
     for _ in range(2):
         fitted.predict(case(np.full(SHAPE, 3.0)))
         assert capsys.readouterr().err.startswith("case_7: 1 of 1 training cases")

@@ -72,9 +72,8 @@ def test_the_channel_behind_the_image_is_where_the_others_labels_come_to_lie(arr
 def test_what_is_not_annotated_is_told_by_the_others_where_they_agree(arrays: ViewedArrays, tmp_path: Path, labels: LabelSpace) -> None:
     made = variant(labels)
     images = PriorImages(arrays, made, "abc", tmp_path)
-    shares = np.zeros((len(labels.foreground), 1, 1, 5), np.float16)
-    shares[:, 0, 0] = [[0.9, 0.6, 0.1, 0.5, 0.9]] * len(shares)
-    np.save(tmp_path / "a.npy", shares)
+    shares, known = [0.9, 0.6, 0.1, 0.5, 0.9], [1, 1, 1, 0, 1]
+    np.save(tmp_path / "a.npy", np.array([shares, known], np.float16)[:, None, None])
     known = np.array([[[UNANNOTATED, UNANNOTATED, UNANNOTATED, UNANNOTATED, 0]]], np.int16)
     # The organ, not decided, background, told by nobody; and what is annotated stays, whatever the others say.
     assert images.completed("a", known).tolist() == [[[1, UNANNOTATED, 0, 0, 0]]]
@@ -105,7 +104,7 @@ def test_a_single_case_is_carried_to_its_views_alone(arrays: ViewedArrays, tmp_p
 def test_files_that_are_there_are_not_made_again(arrays: ViewedArrays, tmp_path: Path, monkeypatch) -> None:
     images = PriorImages(arrays, variant_of([arrays.load(name) for name in "abc"]), "abc", tmp_path)
     first = images.make("b")[0]
-    monkeypatch.setattr(TransportVariant, "with_prior", None)
+    monkeypatch.setattr(TransportVariant, "prior", None)
     np.testing.assert_array_equal(images.make("b")[0], first)
 
 
