@@ -1,4 +1,4 @@
-"""Forms of `3d_adapter` that are compared with the published one, and nothing that samunet offers.
+"""Forms of `3d_adapter` that are compared with samunet's, and nothing that samunet offers.
 
 `register` makes them variants of the process that calls it, for samunet_train and samunet_predict.
 """
@@ -35,6 +35,22 @@ class SlicesAloneVariant(Adapter3dVariant):
         network = super().build_network()
         for adapter in adapters(network):
             adapter.mix = OwnSlice(adapter.mix.out_features)
+        return network
+
+
+class Nothing(nn.Module):
+    """What a part of a network adds that is not there."""
+
+    def forward(self, said: Tensor) -> Tensor:
+        return said.new_zeros(())
+
+
+class PublishedDecoderVariant(Adapter3dVariant):
+    """`3d_adapter` whose decoder sees embeddings alone, as MA-SAM's does, and not the picture."""
+
+    def build_network(self) -> nn.Module:
+        network: Any = super().build_network()
+        network.decoder.detail = Nothing()
         return network
 
 
@@ -101,6 +117,7 @@ def _entry(name: str, told: str) -> VariantEntry:
 
 FORMS = {
     "3d_adapter_alone": _entry("SlicesAloneVariant", "with kernel (1, 1, 1)"),
+    "3d_adapter_published": _entry("PublishedDecoderVariant", "whose decoder does not see the picture"),
     "3d_adapter_zero": _entry("ZeroStartVariant", "whose adapters begin at zero"),
     "3d_adapter_depthwise": _entry("DepthwiseVariant", "with a depthwise convolution over slices"),
     "3d_adapter_lora": _entry("LoraAdapterVariant", "with LoRA in place of FacT"),

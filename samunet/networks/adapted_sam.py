@@ -20,10 +20,16 @@ class AdaptedSam(nn.Module):
 
     def forward(self, stacks: Tensor) -> Tensor:
         embeddings = self.embeddings(stacks)
-        return self.decoder(embeddings.flatten(0, 1)).unflatten(0, embeddings.shape[:2]).transpose(1, 2)
+        logits = self.decoder(embeddings.flatten(0, 1), side_by_side(stacks).flatten(0, 1))
+        return logits.unflatten(0, embeddings.shape[:2]).transpose(1, 2)
 
     def embeddings(self, stacks: Tensor) -> Tensor:
         """Stacks of pictures -> embeddings (B, N, n * 256, H/16, W/16)."""
         batch, _, alone = stacks.shape[:3]
         embeddings = self.encoder(stacks.transpose(1, 2).flatten(0, 1)).unflatten(0, (batch, alone))
         return embeddings.transpose(1, 2).flatten(2, 3)
+
+
+def side_by_side(stacks: Tensor) -> Tensor:
+    """The n pictures of each slice as its channels: (B, N, n, 3, H, W) -> (B, N, 3 n, H, W)."""
+    return stacks.flatten(2, 3)

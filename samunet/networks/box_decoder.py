@@ -18,7 +18,7 @@ BACKGROUND, FOREGROUND = 0, 1  # masks
 
 
 class BoxDecoder(ProgressiveDecoder):
-    """Embeddings (B, D, h, w) and a box for each (B, 4) -> logit (B, 16 h, 16 w) of what the box asks for.
+    """Embeddings (B, D, h, w), a box for each (B, 4) and pictures (B, C, 16 h, 16 w) -> logit (B, 16 h, 16 w) of what the box asks for.
 
     MA-SAM's box variant (Chen et al., arXiv 2309.08842): SAM's stock box path, two corner tokens, in front of the progressive
     decoder with a mask for the object and one for the rest; the logit is their difference, so that its sigmoid is their
@@ -44,10 +44,10 @@ class BoxDecoder(ProgressiveDecoder):
             own["corners.weight"] = torch.cat([sam_state[name] for name in CORNERS])
         self.load_state_dict(own, strict=False)
 
-    def forward(self, embeddings: Tensor, boxes: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, embeddings: Tensor, boxes: Tensor, pictures: Tensor) -> Tensor:  # type: ignore[override]
         """Boxes are float, x0, y0, x1, y1 in pixels of the encoder's input."""
         image = self.join(embeddings)
-        masks = self.masks(image + self._dense(boxes, image.shape[2:]), self._corners(boxes, image.shape[2:]))
+        masks = self.masks(image + self._dense(boxes, image.shape[2:]), self._corners(boxes, image.shape[2:]), pictures)
         return masks[:, FOREGROUND] - masks[:, BACKGROUND]
 
     def _corners(self, boxes: Tensor, grid: torch.Size) -> Tensor:

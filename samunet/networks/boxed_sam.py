@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from samunet.networks.adapted_sam import AdaptedSam
+from samunet.networks.adapted_sam import AdaptedSam, side_by_side
 from samunet.networks.adapter_3d import AdaptedEncoder
 from samunet.networks.box_decoder import BoxDecoder
 
@@ -29,12 +29,12 @@ class BoxedSam(AdaptedSam):
         shown = asked.any((1, 2)) | torch.is_grad_enabled()
         if not bool(shown.any()):
             return logits
-        embeddings = self.embeddings(stacks[shown])
+        embeddings, pictures = self.embeddings(stacks[shown]), side_by_side(stacks[shown])
         answers = []
         for slot in range(slots):  # one after the other, so that memory does not grow with the number of boxes
             here = asked[shown, slot]
             answer = logits[shown, slot]
-            answer[here] = self.decoder(embeddings[here], boxes[shown, slot][here]).to(answer.dtype)
+            answer[here] = self.decoder(embeddings[here], boxes[shown, slot][here], pictures[here]).to(answer.dtype)
             answers.append(answer)
         logits[shown] = torch.stack(answers, 1)
         return logits

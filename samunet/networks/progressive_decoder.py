@@ -13,12 +13,13 @@ from samunet.networks.sam import build_mask_decoder, build_prompt_encoder
 from samunet.planning.encoder_spec import EMBEDDING_CHANNELS, PATCH_SIZE
 
 WIDTHS = (64, 32, 16, 8)  # after each doubling; SAM's own decoder ends with the second
+DETAIL = 16  # channels in which the finest features meet the picture
 # What begins as SAM's: all but mask tokens, hypernetworks and the new half of the upsampling.
 INHERITED = ("iou_token.", "transformer.", "output_upscaling.0.", "output_upscaling.1.", "output_upscaling.3.")
 
 
 class ProgressiveDecoder(nn.Module):
-    """Embeddings (B, D, h, w) -> logits (B, K, 16 h, 16 w), square or not, without prompts.
+    """Embeddings (B, D, h, w) and pictures (B, C, 16 h, 16 w) -> logits (B, K, 16 h, 16 w), square or not, without prompts.
 
     MA-SAM's decoder (Chen et al., arXiv 2309.08842), all of it trained: SAM's two-way transformer over its IoU token and K mask
     tokens, four transposed convolutions to a sixteenfold grid of 8 channels, and a hypernetwork of three layers for each class.
@@ -26,9 +27,12 @@ class ProgressiveDecoder(nn.Module):
 
     - There is no IoU head, which has no loss there; its token stays, as the transformer was trained with it.
     - Several separately encoded channels are first joined by a 1x1 convolution; the paper has one channel, or RGB.
+    - The pictures that were encoded join the finest features, and two 3x3 convolutions add what both say to them: transposed convolutions
+      of stride 2 draw each token's square for itself. 3DSAM-adapter (Gong et al., arXiv 2306.13465, mask decoder) has the image in its
+      decoder, too, at half resolution. What it gained stands in documentation/neighbours.md.
 
     Arguments:
-        embedding_channels: D. classes: K.
+        embedding_channels: D, 256 for each of the C / 3 pictures of a slice that were encoded alone. classes: K.
         sam_state: SAM's checkpoint to start from; without decoder weights the start is random.
     """
 
@@ -44,14 +48,19 @@ class ProgressiveDecoder(nn.Module):
         self.output_upscaling = _upsampling()
         self.output_hypernetworks_mlps = nn.ModuleList(
             MLP(EMBEDDING_CHANNELS, EMBEDDING_CHANNELS, WIDTHS[-1], 3) for _ in range(classes))
+        colours = 3 * embedding_channels // EMBEDDING_CHANNELS
+        self.detail = nn.Sequential(nn.Conv2d(WIDTHS[-1] + colours, DETAIL, 3, padding=1), nn.GELU(),
+                                    nn.Conv2d(DETAIL, WIDTHS[-1], 3, padding=1))
+        for parameter in self.detail[-1].parameters():
+            nn.init.zeros_(parameter)  # training begins with the published decoder
         self._start_from(sam_state)
 
-    def forward(self, embeddings: Tensor) -> Tensor:
+    def forward(self, embeddings: Tensor, pictures: Tensor) -> Tensor:
         image = self.join(embeddings) + self.no_mask_embed.weight.view(1, -1, 1, 1)
-        return self.masks(image, image.new_zeros(len(image), 0, EMBEDDING_CHANNELS))
+        return self.masks(image, image.new_zeros(len(image), 0, EMBEDDING_CHANNELS), pictures)
 
-    def masks(self, image: Tensor, prompts: Tensor) -> Tensor:
-        """Logits (B, K, 16 h, 16 w) of joined embeddings with their dense prompt (B, 256, h, w), and T prompt tokens (B, T, 256).
+    def masks(self, image: Tensor, prompts: Tensor, pictures: Tensor) -> Tensor:
+        """Logits (B, K, 16 h, 16 w) of joined embeddings with their dense prompt (B, 256, h, w), T prompt tokens (B, T, 256), and pictures.
 
         Picture b meets the tokens of b alone; segment-anything's own call would repeat every picture for every prompt.
         """
@@ -61,6 +70,7 @@ class ProgressiveDecoder(nn.Module):
         tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight]).expand(batch, -1, -1)
         tokens, image = self.transformer(image, positions.expand(batch, -1, -1, -1), torch.cat([tokens, prompts], 1))
         image = self.output_upscaling(image.transpose(1, 2).reshape(batch, channels, rows, columns))
+        image = image + self.detail(torch.cat([image, pictures.to(image.dtype)], 1))
         weights = [mlp(tokens[:, 1 + index]) for index, mlp in enumerate(self.output_hypernetworks_mlps)]
         return torch.einsum("bkc,bcyx->bkyx", torch.stack(weights, 1), image)
 

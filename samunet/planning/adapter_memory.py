@@ -21,9 +21,9 @@ PROCESS_BYTES = 800 * 10**6
 # The encoder as it was loaded, its whole checkpoint, and the copy that has adapters in it.
 FROZEN_COPIES = 3
 TRAINED_COPIES = 4  # values, gradients, and AdamW's two means
-DECODER, DECODER_CLASS = 3_368_408, 133_896  # values of the progressive decoder: of all classes together, and of each
+DECODER, DECODER_CLASS = 3_371_168, 133_896  # values of the progressive decoder: of all classes together, and of each
 # Values that are kept for the gradient: by the decoder for each pixel; of logits and their loss for each voxel and class.
-DECODER_PIXEL = 54
+DECODER_PIXEL = 97
 LOGIT_COPIES = 10
 # Values of a token that a block holds on its way beside what was kept, in scores of attention and in channels: measured of one
 # global block of vit_b at 512 pixels, with what the allocator does not give back.

@@ -67,3 +67,13 @@ def test_a_depthwise_convolution_by_hand(script: Callable[[str], ModuleType]) ->
         mix.bias.copy_(torch.tensor([0.5, -0.5]))
         said: Tensor = mix(torch.tensor([1.0, 1.0, 2.0, 2.0, 3.0, 3.0]))  # slice before, slice, slice after: two channels each
     assert said.tolist() == [1 + 20 + 300 + 0.5, 2 + 40 + 600 - 0.5]
+
+
+def test_the_published_decoder_does_not_see_the_picture(encoder: Encoder, script: Callable[[str], ModuleType]) -> None:
+    published, ours = built(script("adapter_forms").PublishedDecoderVariant, encoder), built(Adapter3dVariant, encoder)
+    embeddings, picture = torch.zeros(1, 256, 4, 4), torch.ones(1, 3, 64, 64)
+    with torch.no_grad():
+        nn.init.ones_(ours.decoder.detail[-1].weight)
+        seen = [[network.decoder(embeddings, shown) for shown in (picture, -picture)] for network in (published, ours)]
+    assert torch.equal(*seen[0]) and not torch.equal(*seen[1])
+    assert not any(name.startswith("decoder.detail") for name, _ in published.named_parameters())

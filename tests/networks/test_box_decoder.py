@@ -41,12 +41,16 @@ def test_an_ellipse_is_told_as_segment_anything_tells_a_mask(small_sam: Sam) -> 
     torch.testing.assert_close(ours, theirs)
 
 
+def pictures() -> Tensor:
+    return torch.randn(2, 3, 128, 128, generator=torch.Generator().manual_seed(2))
+
+
 @pytest.mark.parametrize("ellipse", [False, True])
 def test_a_picture_meets_its_own_box_alone(small_sam: Sam, ellipse: bool) -> None:
     ours = decoder(small_sam, ellipse)
     with torch.no_grad():
-        both = ours(embeddings(), BOXES)
-        alone = torch.cat([ours(embeddings()[[index]], BOXES[[index]]) for index in (0, 1)])
+        both = ours(embeddings(), BOXES, pictures())
+        alone = torch.cat([ours(embeddings()[[index]], BOXES[[index]], pictures()[[index]]) for index in (0, 1)])
     assert both.shape == (2, 128, 128)
     torch.testing.assert_close(both, alone, rtol=1e-4, atol=1e-5)
 
@@ -57,9 +61,11 @@ def test_the_logit_is_the_object_less_the_rest(small_sam: Sam) -> None:
         for mlp, bias in zip(ours.output_hypernetworks_mlps, (0.5, 2.0), strict=True):
             mlp.layers[-1].weight.zero_()
             mlp.layers[-1].bias.fill_(bias)
+        for parameter in ours.detail.parameters():
+            parameter.zero_()
         seen: list[Tensor] = []
         ours.output_upscaling.register_forward_hook(lambda _, __, upsampled: seen.append(upsampled))
-        torch.testing.assert_close(ours(embeddings(), BOXES), 1.5 * seen[0].sum(1), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(ours(embeddings(), BOXES, pictures()), 1.5 * seen[0].sum(1), rtol=1e-4, atol=1e-5)
 
 
 class FirstPixels(nn.Module):
@@ -75,10 +81,10 @@ class FirstPixels(nn.Module):
 
 
 class Sums(nn.Module):
-    """Adds x0 of the box to the embedding, everywhere on 16 x 16 pixels."""
+    """Adds x0 of the box, and 1000 times the picture, to the embedding, everywhere on 16 x 16 pixels."""
 
-    def forward(self, embeddings: Tensor, boxes: Tensor) -> Tensor:
-        return (embeddings[:, 0, 0, 0] + boxes[:, 0])[:, None, None].expand(-1, 16, 16)
+    def forward(self, embeddings: Tensor, boxes: Tensor, pictures: Tensor) -> Tensor:
+        return (embeddings[:, 0, 0, 0] + boxes[:, 0])[:, None, None] + 1000 * pictures[:, 0]
 
 
 def test_every_box_asks_on_its_own_slices_alone() -> None:
@@ -88,8 +94,8 @@ def test_every_box_asks_on_its_own_slices_alone() -> None:
     network = BoxedSam(FirstPixels(), Sums(), -10.0)
     with torch.no_grad():
         logits = network(stacks, boxes)[..., 0, 0]
-        assert logits.tolist() == [[[-10.0] * 3] * 2, [[103.0, 104.0, -10.0], [-10.0, -10.0, 205.0]]]
+        assert logits.tolist() == [[[-10.0] * 3] * 2, [[3103.0, 4104.0, -10.0], [-10.0, -10.0, 5205.0]]]
         assert network.encoder.seen == 1  # nobody asks about the first stack
         # A box of another slice changes nothing here.
         boxes[1, 1, 2] = torch.nan
-        assert network(stacks, boxes)[1, 0, :, 0, 0].tolist() == [103.0, 104.0, -10.0]
+        assert network(stacks, boxes)[1, 0, :, 0, 0].tolist() == [3103.0, 4104.0, -10.0]

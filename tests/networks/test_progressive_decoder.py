@@ -17,6 +17,10 @@ def embeddings(channels: int = 256) -> Tensor:
     return torch.randn(2, channels, 2, 3, generator=torch.Generator().manual_seed(1))
 
 
+def pictures(channels: int = 3) -> Tensor:
+    return torch.randn(2, channels, 32, 48, generator=torch.Generator().manual_seed(3))
+
+
 def test_what_is_sams_and_what_is_new(small_sam: Sam) -> None:
     sams, ours = small_sam.mask_decoder.state_dict(), decoder(small_sam).state_dict()
     same = {name for name in ours if name in sams and ours[name].shape == sams[name].shape and torch.equal(ours[name], sams[name])}
@@ -35,17 +39,39 @@ def test_transformer_and_first_doublings_give_what_sams_give(small_sam: Sam) -> 
         torch.testing.assert_close(ours.output_upscaling[:4](square), sams.output_upscaling[:4](square), rtol=1e-4, atol=1e-5)
 
 
+@torch.no_grad()
+def only_feature(ours: ProgressiveDecoder) -> list[Tensor]:
+    """Let class k be k + 1 times feature k, and detail add nothing; what is upsampled will be in the list."""
+    for index, mlp in enumerate(ours.output_hypernetworks_mlps):
+        mlp.layers[-1].weight.zero_()
+        mlp.layers[-1].bias.copy_(nn.functional.one_hot(torch.tensor(index), 8).float() * (index + 1))
+    for parameter in ours.detail.parameters():
+        parameter.zero_()
+    seen: list[Tensor] = []
+    ours.output_upscaling.register_forward_hook(lambda _, __, upsampled: seen.append(upsampled))
+    return seen
+
+
+@torch.no_grad()
 def test_a_class_is_its_hypernetworks_weights_on_the_upsampled_map() -> None:
     ours = decoder()
-    with torch.no_grad():
-        for index, mlp in enumerate(ours.output_hypernetworks_mlps):
-            mlp.layers[-1].weight.zero_()
-            mlp.layers[-1].bias.copy_(nn.functional.one_hot(torch.tensor(index), 8).float() * (index + 1))
-        seen: list[Tensor] = []
-        ours.output_upscaling.register_forward_hook(lambda _, __, upsampled: seen.append(upsampled))
-        logits = ours(embeddings())
+    seen = only_feature(ours)
+    logits = ours(embeddings(), pictures())
     assert seen[0].shape == (2, 8, 32, 48) and logits.shape == (2, 3, 32, 48)
     torch.testing.assert_close(logits, seen[0][:, :3] * torch.tensor([1.0, 2.0, 3.0]).view(1, 3, 1, 1))
+
+
+@torch.no_grad()
+def test_the_picture_is_added_pixel_by_pixel_to_the_finest_features() -> None:
+    ours = decoder()
+    seen = only_feature(ours)
+    first, _, last = ours.detail
+    first.weight[4, 8 + 1, 1, 2] = 2.0  # the second colour of the pixel to the right
+    last.weight[0, 4, 1, 1] = 3.0  # onto feature 0
+    logits = ours(embeddings(), pictures())
+    right = nn.functional.pad(pictures()[:, 1, :, 1:], (0, 1))
+    torch.testing.assert_close(logits[:, 0], seen[0][:, 0] + 3 * nn.functional.gelu(2 * right))
+    torch.testing.assert_close(logits[:, 1], 2 * seen[0][:, 1])
 
 
 def test_each_doubling_makes_two_pixels_of_one_and_norms_all_but_the_last() -> None:
@@ -56,7 +82,7 @@ def test_each_doubling_makes_two_pixels_of_one_and_norms_all_but_the_last() -> N
 
 
 def test_several_channels_are_joined() -> None:
-    assert decoder(channels=512)(embeddings(512)).shape == (2, 3, 32, 48)
+    assert decoder(channels=512)(embeddings(512), pictures(6)).shape == (2, 3, 32, 48)
 
 
 class Means(nn.Module):
@@ -66,10 +92,18 @@ class Means(nn.Module):
         return stacks.mean((2, 3, 4))[..., None, None, None]
 
 
+class Sums(nn.Module):
+    """A class for each picture of a slice: its embedding, and 1000 times its first pixel's first colour."""
+
+    def forward(self, embeddings: Tensor, pictures: Tensor) -> Tensor:
+        return embeddings + 1000 * pictures[:, ::3, :1, :1]
+
+
 def test_pictures_of_a_slice_meet_again_in_its_logits() -> None:
-    # Stack b, slice s, channel n holds 100 b + 10 s + n; the decoder gives the embeddings of a slice as its classes.
+    # Stack b, slice s, channel n holds 100 b + 10 s + n.
     b, s, n = torch.meshgrid(torch.arange(2.0), torch.arange(3.0), torch.arange(2.0), indexing="ij")
     stacks = (100 * b + 10 * s + n)[..., None, None, None].expand(2, 3, 2, 3, 16, 16)
-    logits = AdaptedSam(Means(), nn.Identity())(stacks)
+    logits = AdaptedSam(Means(), Sums())(stacks)
     assert logits.shape == (2, 2, 3, 1, 1)
-    assert logits[1, :, :, 0, 0].tolist() == [[100.0, 110.0, 120.0], [101.0, 111.0, 121.0]]
+    expected = 1001 * torch.tensor([[100.0, 110.0, 120.0], [101.0, 111.0, 121.0]])
+    torch.testing.assert_close(logits[1, :, :, 0, 0], expected)

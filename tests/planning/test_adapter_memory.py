@@ -48,7 +48,7 @@ def test_a_block_keeps_what_is_counted() -> None:
 
 def test_the_decoder_keeps_what_is_counted() -> None:
     decoder = ProgressiveDecoder(256, 3, {})
-    kept = kept_values(lambda: decoder(torch.zeros(1, 256, 16, 16, requires_grad=True)), decoder)
+    kept = kept_values(lambda: decoder(torch.zeros(1, 256, 16, 16, requires_grad=True), torch.zeros(1, 3, 256, 256)), decoder)
     assert kept == pytest.approx(DECODER_PIXEL * 256**2, rel=0.05)
 
 
