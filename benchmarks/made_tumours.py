@@ -21,7 +21,7 @@ NOISE, TEXTURE, CONTRAST, CORE = 12.0, 5.0, 12.0, 8.0
 RELAXED = (0, 5, 10)  # percent
 
 
-def make_datasets(raw: Path, training: int, test: int, seed: int) -> None:
+def make_datasets(raw: Path, training: int, test: int, seed: int, core: float = CORE) -> None:
     """Write both datasets; a second channel of BOXED shows the box, in training moved at random as `3d_adapter_box` moves its own.
 
     What is told of the test cases lies beside them for each percent of RELAXED: `boxes<percent>.json`, a prompts file;
@@ -30,7 +30,7 @@ def make_datasets(raw: Path, training: int, test: int, seed: int) -> None:
     boxes: dict[int, dict[str, Any]] = {percent: {} for percent in RELAXED}
     for index in range(training + test):
         name, random = f"made_{index:03d}", np.random.default_rng([seed, index])
-        segmentation, image = made_case(random)
+        segmentation, image = made_case(random, core)
         box = tight(segmentation)
         kind = "Tr" if index < training else "Ts"
         for dataset in (PLAIN, BOXED):
@@ -55,8 +55,8 @@ def make_datasets(raw: Path, training: int, test: int, seed: int) -> None:
             "channel_names": dict(enumerate(channels)), "labels": LABELS, "numTraining": training, "file_ending": ".nii.gz"})
 
 
-def made_case(random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A tumour's label uint8 and the image float32, (Z, Y, X)."""
+def made_case(random: np.random.Generator, core: float = CORE) -> tuple[np.ndarray, np.ndarray]:
+    """A tumour's label uint8 and the image float32, (Z, Y, X); its core is `core` brighter than the rest of it."""
     levels: list[np.ndarray] = []
     while len(levels) <= LOOKALIKES:
         level = blob(random)
@@ -66,7 +66,7 @@ def made_case(random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     image = 100 + TEXTURE * texture / texture.std() + NOISE * random.standard_normal(SHAPE)
     for level in levels:
         image += CONTRAST * (level > 0)
-    image += CORE * (levels[0] > 0.4)
+    image += core * (levels[0] > 0.4)
     return (levels[0] > 0).astype(np.uint8), image.astype(np.float32)
 
 

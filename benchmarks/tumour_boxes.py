@@ -3,7 +3,7 @@
     python benchmarks/tumour_boxes.py --work tumours --output benchmarks/results/tumour_boxes.jsonl
 
 A tumour is an irregular oblique blob of one noise deviation's contrast, with a slightly brighter core; four lookalikes in each case
-have no core (`made_tumours`). Trained, for fixed counts of iterations and on the training cases alone: `3d_adapter`, which must find
+have no core (`made_tumours`): `--core` says how bright, and so how hard it is to find. Trained, for fixed counts of iterations and on the training cases alone: `3d_adapter`, which must find
 the tumour; `3d_adapter_box`, told a box; `unet`, told the box as a second channel. The ellipsoid inscribed in the box never looks at the
 image. The test cases' boxes come from their own labels, tight and with each side 5 and 10 % of the box's extent farther out: such rows are marked
 `oracle`. Datasets are written, models trained and kept in --work. Appends one JSON line to --output.
@@ -18,7 +18,7 @@ from statistics import mean
 from typing import Any
 
 import torch
-from made_tumours import BOXED, LABELS, PLAIN, RELAXED, make_datasets
+from made_tumours import BOXED, CORE, LABELS, NOISE, PLAIN, RELAXED, make_datasets
 from record import append, facts
 
 from samunet.cli.steps import Steps
@@ -43,6 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="folder for datasets and models")
     parser.add_argument("--cases", type=int, nargs=2, default=(16, 8), help="training and test cases")
+    parser.add_argument("--core", type=float, default=CORE, help=f"how much brighter a tumour's core is, where noise is {NOISE:g} (default: {CORE:g})")
     parser.add_argument("--iterations", type=int, nargs=2, default=(300, 600), help="of both adapters, and of unet")
     parser.add_argument("--input-size", type=int, default=128, help="of the encoder: 48 voxels need no 256 pixels")
     parser.add_argument("--encoder", default="mini")
@@ -52,7 +53,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     paths = Paths(options.work / "raw", options.work / "preprocessed", options.work / "results")
-    make_datasets(paths.raw, *options.cases, options.seed)
+    make_datasets(paths.raw, *options.cases, options.seed, options.core)
     for dataset in (PLAIN, BOXED):
         prepare(dataset, paths, options)
     rows = measured(paths, options)
@@ -132,7 +133,7 @@ def content(options: argparse.Namespace, rows: dict[str, dict[str, Any]]) -> dic
             f"(oracle {oracle_told('box3d', percent)})")) for method in ("3d_adapter_box", "unet", "inscribed"))
         met[f"{percent} %"] = {"1.5 x automatic": of_box["dice"] >= NEEDED * rows["3d_adapter"]["dice"], "above unet": of_box["dice"] > of_unet["dice"],
                                "above ellipsoid": of_box["dice"] > of_ellipsoid["dice"]}
-    return {"cases": options.cases, "input_size": options.input_size, "encoder": encoder_spec(options.encoder).id,
+    return {"cases": options.cases, "core": options.core, "input_size": options.input_size, "encoder": encoder_spec(options.encoder).id,
             "seed": options.seed, "threads": options.threads, "met": met, "rows": rows}
 
 

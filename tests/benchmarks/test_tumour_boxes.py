@@ -31,6 +31,9 @@ def test_tumours_and_their_boxes(script, tmp_path) -> None:
 def test_a_tumour_is_one_of_five_alike_and_an_ellipsoid_is_no_answer(script) -> None:
     made = script("made_tumours")
     segmentation, image = made.made_case(np.random.default_rng([3]))
+    without = made.made_case(np.random.default_rng([3]), 0.0)[1]
+    core = image - without
+    assert np.allclose(np.unique(core.round(2)), [0, made.CORE]) and (segmentation[core > 1] == 1).all() and 0 < (core > 1).sum() < segmentation.sum()
     smooth = image - image.mean()
     assert smooth[segmentation > 0].mean() > 0.5 * made.CONTRAST and label(segmentation)[1] == 1
     assert made.ellipsoid(np.array([[0.0, 0.0, 0.0], [2.0, 2.0, 2.0]])).sum() == 8  # all eight middles lie 0.87 of the radius away
@@ -48,7 +51,7 @@ def test_what_is_said_of_the_rows(script) -> None:
     boxes.compare(rows, "3d_adapter")
     assert rows["3d_adapter_box (oracle box3d)"]["ratio"] == 0.7 / 0.4
     assert np.isclose(rows["3d_adapter_box (oracle box3d relaxed 5 %)"]["difference"]["mean"], 0.2)
-    options = argparse.Namespace(cases=(2, 2), input_size=96, encoder="untrained", seed=0, threads=1)
+    options = argparse.Namespace(cases=(2, 2), core=8.0, input_size=96, encoder="untrained", seed=0, threads=1)
     met = boxes.content(options, rows)["met"]
     assert met["0 %"] == {"1.5 x automatic": True, "above unet": True, "above ellipsoid": True}
     assert met["10 %"] == {"1.5 x automatic": False, "above unet": False, "above ellipsoid": False}
