@@ -24,6 +24,9 @@ TRAINED_COPIES = 4  # values, gradients, and AdamW's two means
 DECODER, DECODER_CLASS = 3_371_168, 133_896  # values of the progressive decoder: of all classes together, and of each
 # Values that are kept for the gradient: by the decoder for each pixel; of logits and their loss for each voxel and class.
 DECODER_PIXEL = 97
+# Values of a pixel on their way where the decoder's gradient passes what joins features and picture: of its 16 channels before and
+# after their activation, and of the 8 features beside them.
+DECODER_PASSING = 40
 LOGIT_COPIES = 10
 # Values of a token that a block holds on its way beside what was kept, in scores of attention and in channels: measured of one
 # global block of vit_b at 512 pixels, with what the allocator does not give back.
@@ -91,7 +94,7 @@ def training_bytes(numbers: AdapterNumbers, slices: int, at_once: int, *, checkp
     blocks = [block_values(numbers.size, numbers.input_size, block) for block in range(depth)]
     passing = max(_passing_values(numbers.size, numbers.input_size, block) for block in range(depth))
     kept = depth * width if checkpointed else sum(blocks)
-    decoder = at_once * slices * (DECODER_PIXEL * numbers.input_size**2 + LOGIT_COPIES * numbers.classes * numbers.tile_side**2)
+    decoder = at_once * slices * ((DECODER_PIXEL + DECODER_PASSING) * numbers.input_size**2 + LOGIT_COPIES * numbers.classes * numbers.tile_side**2)
     # Either the decoder's gradient is on its way, or a block's, which a checkpointed one makes anew.
     on_the_way = max(decoder, tokens * (passing + (max(blocks) if checkpointed else 0)))
     embeddings = tokens * (width + 3 * EMBEDDING_CHANNELS)
