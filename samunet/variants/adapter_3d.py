@@ -14,7 +14,9 @@ from samunet.variants.base import PictureStackVariant, VariantContext
 from samunet.variants.losses import dice_and_cross_entropy
 from samunet.variants.partly_trained import PartlyTrained
 
-ITERATIONS = 600
+# For pictures of 256 pixels and more; of smaller ones as many more as they have fewer pixels, up to the most. About ten minutes of one core
+# for `mini`. Hippocampus at 128 pixels, fold 1, 16 cases, 13 validation cases: Dice 0.804 after 690, 0.823 after 2150.
+ITERATIONS, MOST_ITERATIONS, SIDE = 600, 2400, 256
 
 
 class Adapter3dVariant(PartlyTrained, PictureStackVariant):
@@ -50,7 +52,8 @@ class Adapter3dVariant(PartlyTrained, PictureStackVariant):
 
     @classmethod
     def iterations(cls, context: VariantContext) -> int:
-        return ITERATIONS
+        cheaper = SIDE**2 / context.encoder_plan.input_size**2
+        return min(MOST_ITERATIONS, round(ITERATIONS * max(1.0, cheaper)))
 
     def build_network(self) -> nn.Module:
         context = self.context

@@ -183,3 +183,9 @@ def test_parts_draw_the_same_when_they_are_computed_again(encoder: Encoder) -> N
             weight.copy_(start)
     slope = (losses[1] - losses[2]) / 2e-3
     assert float(weight.grad[0, 0]) == pytest.approx(slope, rel=0.05, abs=1e-4)
+
+
+def test_small_pictures_get_more_iterations(encoder: Encoder) -> None:
+    context = adapter(encoder).context
+    found = [Adapter3dVariant.iterations(replace(context, encoder_plan=replace(context.encoder_plan, input_size=side))) for side in (64, 128, 192, 256, 512)]
+    assert found == [2400, 2400, 1067, 600, 600]  # 600 * 4, 600 * 16 / 9
