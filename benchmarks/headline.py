@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--variants", nargs="+", required=True, help="of the runs from few labels")
     parser.add_argument("--shots", type=int, required=True)
     parser.add_argument("--shot_slices", type=int, nargs="+", default=[None])
-    parser.add_argument("--full", type=Path, help="records of this script, whose first line's full model is taken")
+    parser.add_argument("--full", type=Path, help="records of this script, whose best full model is taken")
     parser.add_argument("--output", type=Path, help="a JSON line is appended")
     options = parser.parse_args()
     paths = resolve_paths()
@@ -75,8 +75,8 @@ def best_of(results: Path, ending: str, fold: str) -> tuple[str, Scores]:
 
 
 def full_model(records: Path) -> tuple[str, Scores]:
-    """The full model of the first line."""
-    kept = json.loads(records.read_text(encoding="utf-8").splitlines()[0])
+    """The best full model that any line was held against."""
+    kept = max(map(json.loads, records.read_text(encoding="utf-8").splitlines()), key=lambda record: record["full_dice"])
     return kept["full"], kept["full_cases"]
 
 

@@ -3,10 +3,10 @@
     python benchmarks/tumour_boxes.py --work tumours --output benchmarks/results/tumour_boxes.jsonl
 
 A tumour is an irregular oblique blob of one noise deviation's contrast, with a slightly brighter core; four lookalikes in each case
-have no core (`made_tumours`): `--core` says how bright, and so how hard it is to find. Trained, for fixed counts of iterations and on the training cases alone: `3d_adapter`, which must find
-the tumour; `3d_adapter_box`, told a box; `unet`, told the box as a second channel. The ellipsoid inscribed in the box never looks at the
-image. The test cases' boxes come from their own labels, tight and with each side 5 and 10 % of the box's extent farther out: such rows are marked
-`oracle`. Datasets are written, models trained and kept in --work. Appends one JSON line to --output.
+have no core (`made_tumours`): `--core` says how bright, and so how hard it is to find. Trained, for fixed counts of iterations and on the
+training cases alone: `3d_adapter`, which must find the tumour; `3d_adapter_box`, told a box; `unet`, told the box as a second channel.
+The ellipsoid inscribed in the box never looks at the image. The test cases' boxes come from their own labels, tight and with each side
+5 and 10 % of the box's extent farther out: such rows are marked `oracle`. Datasets are written, models trained and kept in --work. Appends one JSON line to --output.
 """
 
 from __future__ import annotations

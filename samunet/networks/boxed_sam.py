@@ -29,7 +29,8 @@ class BoxedSam(AdaptedSam):
         shown = asked.any((1, 2)) | torch.is_grad_enabled()
         if not bool(shown.any()):
             return logits
-        embeddings, pictures = self.embeddings(stacks[shown]), side_by_side(stacks[shown])
+        stacks = stacks[shown]
+        embeddings, pictures = self.embeddings(stacks), side_by_side(stacks)
         answers = []
         for slot in range(slots):  # one after the other, so that memory does not grow with the number of boxes
             here = asked[shown, slot]

@@ -42,5 +42,7 @@ def test_the_full_model_is_the_best_run_from_all_cases_and_outlives_it(headline,
         write_json(place / "summary.json", {"metric_per_case": [case]})
     found = headline.best_of(tmp_path, "__plans", "fold_0")
     assert found == ("hybrid", {"a": 0.875})
-    (tmp_path / "records.jsonl").write_text(json.dumps({"full": found[0], "full_cases": found[1]}) + '\n{"full": "other"}\n')
+    weaker = {"full": "other", "full_dice": 0.1, "full_cases": {}}
+    best = {"full": found[0], "full_dice": 0.9, "full_cases": found[1]}
+    (tmp_path / "records.jsonl").write_text("".join(json.dumps(record) + "\n" for record in (weaker, best, weaker)))
     assert headline.full_model(tmp_path / "records.jsonl") == found

@@ -40,7 +40,7 @@ def test_transformer_and_first_doublings_give_what_sams_give(small_sam: Sam) -> 
 
 
 @torch.no_grad()
-def only_feature(ours: ProgressiveDecoder) -> list[Tensor]:
+def features_as_classes(ours: ProgressiveDecoder) -> list[Tensor]:
     """Let class k be k + 1 times feature k, and detail add nothing; what is upsampled will be in the list."""
     for index, mlp in enumerate(ours.output_hypernetworks_mlps):
         mlp.layers[-1].weight.zero_()
@@ -55,7 +55,7 @@ def only_feature(ours: ProgressiveDecoder) -> list[Tensor]:
 @torch.no_grad()
 def test_a_class_is_its_hypernetworks_weights_on_the_upsampled_map() -> None:
     ours = decoder()
-    seen = only_feature(ours)
+    seen = features_as_classes(ours)
     logits = ours(embeddings(), pictures())
     assert seen[0].shape == (2, 8, 32, 48) and logits.shape == (2, 3, 32, 48)
     torch.testing.assert_close(logits, seen[0][:, :3] * torch.tensor([1.0, 2.0, 3.0]).view(1, 3, 1, 1))
@@ -64,7 +64,7 @@ def test_a_class_is_its_hypernetworks_weights_on_the_upsampled_map() -> None:
 @torch.no_grad()
 def test_the_picture_is_added_pixel_by_pixel_to_the_finest_features() -> None:
     ours = decoder()
-    seen = only_feature(ours)
+    seen = features_as_classes(ours)
     first, _, last = ours.detail
     first.weight[4, 8 + 1, 1, 2] = 2.0  # the second colour of the pixel to the right
     last.weight[0, 4, 1, 1] = 3.0  # onto feature 0
