@@ -81,7 +81,7 @@ def step(setting: str) -> dict[str, Any]:
     started = time.perf_counter()
     optimization.step(pictures, segmentation, RATE)
     seconds = time.perf_counter() - started
-    expected = training_bytes(AdapterNumbers(size, input_size, input_size, 1, LABELS.channels), slices, stacks,
+    expected = training_bytes(AdapterNumbers(size, tile, input_size, 1, LABELS.channels), slices, stacks,
                               checkpointed=bool(checkpointed))
     return {"setting": setting, "measured_gb": largest_resident_bytes() / 1e9, "expected_gb": expected / 1e9,
             "loaded_gb": loaded / 1e9, "seconds": seconds}

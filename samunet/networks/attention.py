@@ -25,7 +25,7 @@ class Attention(nn.Module):
         heads: number of heads; divides `width`.
         window: side of the windows in tokens; 0 attends over the whole grid.
         grid: rows and columns of the grid. Without windows, the tables of relative positions are made for it; another grid
-            interpolates them.
+            interpolates them, to its longer side.
     """
 
     def __init__(self, width: int, heads: int, window: int, grid: tuple[int, int]) -> None:
@@ -42,8 +42,10 @@ class Attention(nn.Module):
         _, rows, columns, _ = tokens.shape
         side = (self.window, self.window) if self.window else (rows, columns)
         qkv = self.qkv(tokens.to(self.qkv.weight.dtype))
-        tables = (relative_positions(self.rel_pos_h, side[0]).to(qkv.dtype),
-                  relative_positions(self.rel_pos_w, side[1]).to(qkv.dtype))
+        # A grid that is not square is the upper left of one that is: a step along either axis means the same.
+        square = self.window or max(rows, columns)
+        tables = (relative_positions(self.rel_pos_h, square)[: side[0], :, : side[0]].to(qkv.dtype),
+                  relative_positions(self.rel_pos_w, square)[: side[1], :, : side[1]].to(qkv.dtype))
         # Windows over the edge are taken apart from the others: their blank queries need not be computed.
         mixed = [
             _joined([self._mix(qkv[:, down, across], (height, length), tables) for across, length in spans(columns, side[1])], 2)

@@ -52,9 +52,9 @@ class BoxDecoder(ProgressiveDecoder):
 
     def _corners(self, boxes: Tensor, grid: torch.Size) -> Tensor:
         """Tokens (B, 2, 256), as segment-anything's `_embed_boxes`, which adds half a pixel."""
-        size = (grid[0] * PATCH_SIZE, grid[1] * PATCH_SIZE)
+        side = max(grid) * PATCH_SIZE
         with torch.autocast(boxes.device.type, enabled=False):
-            places = self.positions.forward_with_coords(boxes.float().view(-1, 2, 2) + 0.5, size)
+            places = self.positions.forward_with_coords(boxes.float().view(-1, 2, 2) + 0.5, (side, side))
         return places + self.corners.weight
 
     def _dense(self, boxes: Tensor, grid: torch.Size) -> Tensor:

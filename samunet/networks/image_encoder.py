@@ -23,8 +23,9 @@ TOKENS_AT_ONCE = 1024  # that a CPU takes through all blocks, so that what a sma
 class ImageEncoder(nn.Module):
     """Pictures (B, 3, H, W) -> embeddings (B, out_channels, H / patch, W / patch) float32.
 
-    Pictures of another size than `input_size`, square or not, interpolate the positions: absolute ones bilinearly, the
-    tables of relative ones linearly. Sides must be multiples of `patch`.
+    Pictures of another size than `input_size` interpolate the positions: absolute ones bilinearly, the tables of relative ones
+    linearly. Sides must be multiples of `patch`. Pictures that are not square have the positions of a square one's upper left,
+    where Segment Anything has them, too; its zeros below or on the right are not computed here.
 
     Arguments:
         input_size: side in pixels of the pictures that the positions are made for.
@@ -138,11 +139,13 @@ class ChannelNorm(nn.Module):
 
 
 def resized_positions(positions: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Absolute positions (1, H, W, D) for another grid, interpolated bilinearly without aligned corners."""
-    if positions.shape[1:3] == grid:
-        return positions
-    channels_first = positions.permute(0, 3, 1, 2)
-    return functional.interpolate(channels_first, grid, mode="bilinear", align_corners=False).permute(0, 2, 3, 1)
+    """Absolute positions (1, S, S, D) for another grid, interpolated bilinearly without aligned corners to its longer side."""
+    rows, columns = grid
+    side = max(grid)
+    if positions.shape[1] != side:
+        channels_first = positions.permute(0, 3, 1, 2)
+        positions = functional.interpolate(channels_first, (side, side), mode="bilinear", align_corners=False).permute(0, 2, 3, 1)
+    return positions[:, :rows, :columns]
 
 
 def fast_dtype(device: torch.device | str) -> torch.dtype:

@@ -66,7 +66,8 @@ class ProgressiveDecoder(nn.Module):
         """
         batch, channels, rows, columns = image.shape
         with torch.autocast(image.device.type, enabled=False):  # half of float32 cannot tell fine positions apart
-            positions = self.positions((rows, columns))
+            side = max(rows, columns)  # the grid is the upper left of a square one, as the encoder has it
+            positions = self.positions((side, side))[:, :rows, :columns]
         tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight]).expand(batch, -1, -1)
         tokens, image = self.transformer(image, positions.expand(batch, -1, -1, -1), torch.cat([tokens, prompts], 1))
         image = self.output_upscaling(image.transpose(1, 2).reshape(batch, channels, rows, columns))

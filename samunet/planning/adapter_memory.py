@@ -53,14 +53,14 @@ class AdapterNumbers:
 
     Arguments:
         size: of the encoder, as an `EncoderSpec` has it.
-        input_size: side of its pictures in pixels.
+        canvas: rows and columns of its pictures in pixels.
         tile_side: the longer side of a tile in voxels.
         alone: pictures of a slice that are encoded alone.
         classes: masks of the decoder.
     """
 
     size: str
-    input_size: int
+    canvas: tuple[int, int]
     tile_side: int
     alone: int
     classes: int
@@ -90,11 +90,13 @@ def training_bytes(numbers: AdapterNumbers, slices: int, at_once: int, *, checkp
     """Bytes that a process holds at most while `at_once` stacks of `slices` slices train."""
     width, depth, _, _ = shape_of(numbers.size)
     pictures = at_once * slices * numbers.alone
-    tokens = pictures * (numbers.input_size // PATCH_SIZE) ** 2
-    blocks = [block_values(numbers.size, numbers.input_size, block) for block in range(depth)]
-    passing = max(_passing_values(numbers.size, numbers.input_size, block) for block in range(depth))
+    pixels = numbers.canvas[0] * numbers.canvas[1]
+    grid = pixels // PATCH_SIZE**2
+    tokens = pictures * grid
+    blocks = [block_values(numbers.size, grid, block) for block in range(depth)]
+    passing = max(_passing_values(numbers.size, grid, block) for block in range(depth))
     kept = depth * width if checkpointed else sum(blocks)
-    decoder = at_once * slices * ((DECODER_PIXEL + DECODER_PASSING) * numbers.input_size**2 + LOGIT_COPIES * numbers.classes * numbers.tile_side**2)
+    decoder = at_once * slices * ((DECODER_PIXEL + DECODER_PASSING) * pixels + LOGIT_COPIES * numbers.classes * numbers.tile_side**2)
     # Either the decoder's gradient is on its way, or a block's, which a checkpointed one makes anew.
     on_the_way = max(decoder, tokens * (passing + (max(blocks) if checkpointed else 0)))
     embeddings = tokens * (width + 3 * EMBEDDING_CHANNELS)
@@ -103,15 +105,15 @@ def training_bytes(numbers: AdapterNumbers, slices: int, at_once: int, *, checkp
     return PROCESS_BYTES + FLOAT * values
 
 
-def block_values(size: str, input_size: int, block: int) -> int:
-    """Values that block number `block` keeps of one token for its gradient.
+def block_values(size: str, grid: int, block: int) -> int:
+    """Values that block number `block` keeps of one token for its gradient, `grid` tokens being a picture.
 
     Of D channels each: 4 in the two adapters, 1 for each of the three other norms and FacT, 5 in attention (three projections, scaled
     queries and keys), 4 in the perceptron: 16. Five of each adapter's own channels. Nine of FacT's rank, and the norms' 8
     figures. The attention's weights, a value for each head and key.
     """
     width, _, _, _ = shape_of(size)
-    return 16 * width + 10 * adapter_channels(width) + 9 * RANK + 8 + _scores(size, input_size, block)
+    return 16 * width + 10 * adapter_channels(width) + 9 * RANK + 8 + _scores(size, grid, block)
 
 
 def trained_values(size: str, classes: int) -> int:
@@ -127,17 +129,16 @@ def adapter_channels(width: int) -> int:
     return min(BOTTLENECK, BOTTLENECK * width // PUBLISHED_WIDTH)
 
 
-def _scores(size: str, input_size: int, block: int) -> int:
+def _scores(size: str, grid: int, block: int) -> int:
     """Heads times keys of one token; the first blocks are taken for those with windows, whichever they are."""
     width, depth, window, everywhere = shape_of(size)
     heads = 16 if size == "vit_h" else max(width // 64, 1)
-    keys = (input_size // PATCH_SIZE) ** 2
-    return heads * (keys if block >= depth - everywhere else min(keys, window**2))
+    return heads * (grid if block >= depth - everywhere else min(grid, window**2))
 
 
-def _passing_values(size: str, input_size: int, block: int) -> int:
+def _passing_values(size: str, grid: int, block: int) -> int:
     width, _, _, _ = shape_of(size)
-    return PASSING_SCORES * _scores(size, input_size, block) + PASSING_WIDTHS * width
+    return PASSING_SCORES * _scores(size, grid, block) + PASSING_WIDTHS * width
 
 
 def _frozen_values(size: str) -> int:

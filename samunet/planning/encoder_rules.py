@@ -84,6 +84,12 @@ def stack_input_size_for(input_size: int, tile: Extent) -> tuple[int, str]:
     return side, f"the least multiple of {INPUT_STEP} px at which {told}, at most {COARSEST_TOKEN}"
 
 
+def canvas_for(tile: Extent, input_size: int) -> Extent:
+    """Rows and columns in pixels of the part of the square input that a tile covers, in whole tokens."""
+    rows, columns = (math.ceil(round(side * input_size / max(tile)) / PATCH_SIZE) * PATCH_SIZE for side in tile)
+    return max(rows, PATCH_SIZE), max(columns, PATCH_SIZE)
+
+
 def tile_for(extent: Extent, input_size: int) -> tuple[Extent, str]:
     """(rows, columns) of a tile, and why: the fewest tiles an axis (1 to 3) whose tokens cover at most 8 voxels."""
     for count, factor in TILE_FACTORS.items():

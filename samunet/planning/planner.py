@@ -154,7 +154,7 @@ def plan_encoder(
     wanted_depth, stack_reason = rules.stack_depth_for(depth)
     alone = 1 if composition == "rgb" else len(dataset_plan.channel_names)
     stack_input, stack_input_reason = rules.stack_input_size_for(input_size, tile)
-    numbers = AdapterNumbers(spec.size, stack_input, max(tile), alone, fingerprint.label_channels)
+    numbers = AdapterNumbers(spec.size, rules.canvas_for(tile, stack_input), max(tile), alone, fingerprint.label_channels)
     stacks, stacks_reason = plan_stack_training(numbers, wanted_depth, memory_target_gb)
     memory = rules.head_memory(input_size, tile, EMBEDDING_CHANNELS * alone, fingerprint.label_channels)
     batch_size, batch_reason = rules.batch_size_for(memory, memory_target_gb)

@@ -23,7 +23,7 @@ class BoxStacks:
     """B stacks of N slices and up to Q boxes in each.
 
     Arguments:
-        pictures: float32 (B, N, n, 3, S, S).
+        pictures: float32 (B, N, n, 3, H, W), of the tile alone.
         boxes: float32 (B, Q, N, 4), x0, y0, x1, y1 in pixels of the encoder's input; NaN on slices that the box does not reach.
         channels: int64 (B, Q), of the label space: which class the box asks for; NOBODY where there are fewer than Q.
     """

@@ -18,20 +18,22 @@ class CasePictureStacks:
     al., arXiv 2309.08842). A slice that several stacks of one call hold is made once.
 
     Arguments:
-        pictures: of the case's single slices and tiles.
+        pictures: of the case's single slices and tiles, square.
         slices: N of a stack.
+        canvas: rows and columns in pixels that a tile covers; the zeros around them are cut off. The paper has square inputs.
     """
 
-    def __init__(self, pictures: CaseInputs, slices: int) -> None:
+    def __init__(self, pictures: CaseInputs, slices: int, canvas: tuple[int, int]) -> None:
         self.frame, self.depth = pictures.frame, pictures.depth
-        self._pictures, self._slices = pictures, slices
+        self._pictures, self._slices, self._canvas = pictures, slices, canvas
 
     def read(self, picks: Sequence[Pick]) -> Tensor:
-        """Float32 (B, N, n, 3, S, S), n the pictures of a slice that are encoded alone."""
+        """Float32 (B, N, n, 3, rows, columns) of the canvas, n the pictures of a slice that are encoded alone."""
         wanted = [(plane, tile) for first, tile in picks for plane in planes_of(first, self._slices, self.depth)]
         once = sorted(set(wanted))
         place = {pick: index for index, pick in enumerate(once)}
-        pictures = self._pictures.read(once)
+        rows, columns = self._canvas
+        pictures = self._pictures.read(once)[..., :rows, :columns]
         return pictures[torch.tensor([place[pick] for pick in wanted])].unflatten(0, (len(picks), self._slices))
 
 

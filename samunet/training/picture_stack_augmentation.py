@@ -33,13 +33,13 @@ class PictureStackAugmentation:
     """
 
     def __init__(self, plan: EncoderPlan) -> None:
-        self._tile, self._size, self._side = plan.tile_shape, picture_size(plan), plan.input_size
+        self._tile, self._size = plan.tile_shape, picture_size(plan)
 
     def __call__(self, pictures: Tensor, labels: Tensor, random: np.random.Generator) -> tuple[Tensor, Tensor]:
         """One augmented stack.
 
         Arguments:
-            pictures: float32 (N, n, 3, S, S), as `EncoderInput` makes them: the tile in the upper left, 0 outside the image.
+            pictures: float32 (N, n, 3, H, W), as `CasePictureStacks` cuts them: the tile in the upper left, 0 outside the image.
             labels: int16 (M, rows, columns) on the tile's voxels: of the N slices, and whatever else lies over them.
 
         Returns:
@@ -54,7 +54,7 @@ class PictureStackAugmentation:
         shown = recoloured(pictures[..., :rows, :columns], gamma, contrast, brightness)
         moved = warped(shown.flatten(0, 1), matrix, torch.tensor(shift), self._tile, "bilinear").view_as(shown)
         target = warped(labels[:, None].float(), matrix, torch.tensor(shift), self._tile, "nearest")
-        return pad(moved, (0, self._side - columns, 0, self._side - rows)), target[:, 0].long()
+        return pad(moved, (0, pictures.shape[-1] - columns, 0, pictures.shape[-2] - rows)), target[:, 0].long()
 
 
 def warped(maps: Tensor, matrix: Tensor, shift: Tensor, tile: tuple[int, int], mode: str) -> Tensor:

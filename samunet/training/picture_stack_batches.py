@@ -33,7 +33,7 @@ class PictureStackBatches:
         self.seed = sampler.seed
 
     def read(self, iteration: int) -> Batch:
-        """Augmented stacks float32 (B, N, n, 3, S, S) and their label values (B, N, rows, columns)."""
+        """Augmented stacks float32 (B, N, n, 3, H, W) and their label values (B, N, rows, columns)."""
         picks = self._sampler.picks(iteration)
         made = [self._stack(pick, self._random(iteration, sample))[1:] for sample, pick in enumerate(picks)]
         return Batch(iteration, [self._names[pick.case] for pick in picks], torch.stack([pictures for pictures, _ in made]),

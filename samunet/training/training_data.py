@@ -12,6 +12,7 @@ import torch
 
 from samunet.console import progress
 from samunet.files import make_folder
+from samunet.planning.encoder_rules import canvas_for
 from samunet.planning.tiles import TileFrame
 from samunet.preprocessing.case_inputs import CaseInputs
 from samunet.preprocessing.case_picture_stacks import CasePictureStacks
@@ -99,7 +100,8 @@ def _picture_stacks(
     asked = isinstance(variant, Adapter3dBoxVariant)
     # A stack without a class has no box, and would teach nothing.
     slices, sampler = _sampled(experiment, pictures, 1.0 if asked else FOREGROUND_SHARE)
-    stacks = [CasePictureStacks(source, variant.stack_depth) for source in pictures.values()]
+    canvas = canvas_for(experiment.section.tile_shape, experiment.section.input_size)
+    stacks = [CasePictureStacks(source, variant.stack_depth, canvas) for source in pictures.values()]
     augmentation = PictureStackAugmentation(experiment.section)
     kept = list(pictures), stacks, slices, sampler, variant.stack_depth, augmentation
     return BoxStackBatches(*kept, experiment.section) if asked else PictureStackBatches(*kept)

@@ -59,8 +59,8 @@ class Adapter3dBoxVariant(Adapter3dVariant):
 
     def logits(self, inputs: BoxStacks) -> Tensor:  # type: ignore[override]
         """Logits (B, K, N, rows, columns) on the voxels of the plan's tile, of the background 0."""
-        square = self.network(inputs.pictures, inputs.boxes)
-        masks = tile_logits(square.flatten(0, 1), self.context.encoder_plan).unflatten(0, square.shape[:2])
+        shown = self.network(inputs.pictures, inputs.boxes)
+        masks = tile_logits(shown.flatten(0, 1), self.context.encoder_plan).unflatten(0, shown.shape[:2])
         classes = [self._joined(masks, inputs.channels == channel) for channel in range(self.labels.channels)]
         if not self.labels.has_regions:
             classes[0] = torch.zeros_like(classes[0])

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError
 from samunet.networks.checkpoints import Encoder
-from samunet.planning.encoder_rules import TILE_STEP
+from samunet.planning.encoder_rules import TILE_STEP, canvas_for
 from samunet.planning.plans import DatasetPlan, EncoderPlan, Plans
 from samunet.planning.stack_rules import StackPlan, plan_stack
 from samunet.preprocessing.case import PreparedCase
@@ -194,8 +194,8 @@ class PictureVariant(TrainedVariant):
 class PictureStackVariant(TrainedVariant):
     """A network that holds an encoder which sees neighbouring slices: stacks of pictures in, class logits of each slice out.
 
-    The network maps float32 (B, N, n, 3, S, S), N slices and n pictures of each that are encoded alone, to class logits
-    (B, K, N, s, s) over the encoder's square input. N is the plan's `stack_depth`.
+    The network maps float32 (B, N, n, 3, H, W), N slices and n pictures of each that are encoded alone, to class logits
+    (B, K, N, H, W). H and W are what the plan's tile covers of the encoder's square input, N is the plan's `stack_depth`.
     """
 
     @property
@@ -212,12 +212,13 @@ class PictureStackVariant(TrainedVariant):
     ) -> CaseInputs:
         assert encoder is not None
         source = EncoderInput(case, plans.dataset, self.context.encoder_plan, encoder.spec.family, step)
-        return CasePictureStacks(CasePictures(source, mirror), self.stack_depth)
+        plan = self.context.encoder_plan
+        return CasePictureStacks(CasePictures(source, mirror), self.stack_depth, canvas_for(plan.tile_shape, plan.input_size))
 
     def logits(self, inputs: Tensor) -> Tensor:
-        """Stacks of pictures (B, N, n, 3, S, S) -> logits (B, K, N, rows, columns) on the voxels of the plan's tile."""
-        square = self.network(inputs).transpose(1, 2)
-        return tile_logits(square.flatten(0, 1), self.context.encoder_plan).unflatten(0, square.shape[:2]).transpose(1, 2)
+        """Stacks of pictures (B, N, n, 3, H, W) -> logits (B, K, N, rows, columns) on the voxels of the plan's tile."""
+        shown = self.network(inputs).transpose(1, 2)
+        return tile_logits(shown.flatten(0, 1), self.context.encoder_plan).unflatten(0, shown.shape[:2]).transpose(1, 2)
 
 
 class StackVariant(TrainedVariant):
@@ -271,10 +272,14 @@ def embeddings_of(
     return LiveEmbeddings(case, plans, encoder, mirror=mirror, step=step)
 
 
-def tile_logits(square: Tensor, plan: EncoderPlan) -> Tensor:
-    """Logits (B, K, s, s) over the encoder's square input -> (B, K, rows, columns) on the voxels of the plan's tile."""
+def tile_logits(shown: Tensor, plan: EncoderPlan) -> Tensor:
+    """Logits (B, K, s, s) over the encoder's square input -> (B, K, rows, columns) on the voxels of the plan's tile.
+
+    Of the square, what lies below or on the right of the tile may be left out.
+    """
     rows, columns = plan.tile_shape
-    side = max(rows, columns)
+    side, pixels = max(rows, columns), max(shown.shape[-2:])
+    square = nn.functional.pad(shown, (0, pixels - shown.shape[-1], 0, pixels - shown.shape[-2]))
     return nn.functional.interpolate(square, (side, side), mode="bilinear", align_corners=False)[..., :rows, :columns]
 
 

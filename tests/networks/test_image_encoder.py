@@ -21,7 +21,7 @@ from samunet.networks.attention import (
     spans,
 )
 from samunet.networks.encoder_shapes import encoder_weights
-from samunet.networks.image_encoder import ImageEncoder, fast_dtype, resized_positions
+from samunet.networks.image_encoder import ImageEncoder, fast_dtype
 from samunet.networks.sam import ENCODER_SIZES, EncoderSize, build_image_encoder
 
 # vit_b with a quarter of its width, a window block and a global one; 96 wide, heads of 32, windows of 3.
@@ -110,8 +110,16 @@ def test_the_whole_vit_b_at_its_own_size():
 def test_pictures_need_not_be_square(shape: tuple[int, int]):
     theirs = reference(SMALL, 128)
     mine = ours(theirs, SMALL, 128)
-    # segment-anything interpolates relative tables itself, axis by axis, but not the absolute positions.
-    theirs.pos_embed = nn.Parameter(resized_positions(theirs.pos_embed, (shape[0] // 16, shape[1] // 16)).detach())
+    # segment-anything takes positions of the very grid: here the upper left of those that it interpolates to the longer side.
+    rows, columns = (side // 16 for side in shape)
+    longer = max(rows, columns)
+    absolute = nn.functional.interpolate(theirs.pos_embed.detach().permute(0, 3, 1, 2), (longer, longer), mode="bilinear")
+    theirs.pos_embed = nn.Parameter(absolute.permute(0, 2, 3, 1)[:, :rows, :columns])
+    for block in theirs.blocks:
+        if block.window_size == 0:
+            for name, length in (("rel_pos_h", rows), ("rel_pos_w", columns)):
+                table = nn.functional.interpolate(getattr(block.attn, name).detach().T[None], 2 * longer - 1, mode="linear")[0].T
+                setattr(block.attn, name, nn.Parameter(table[longer - length : longer + length - 1]))
     with torch.inference_mode():
         torch.testing.assert_close(mine(pictures(2, *shape)), theirs(pictures(2, *shape)), rtol=1e-4, atol=1e-4)
 

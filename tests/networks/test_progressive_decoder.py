@@ -40,6 +40,14 @@ def test_transformer_and_first_doublings_give_what_sams_give(small_sam: Sam) -> 
 
 
 @torch.no_grad()
+def test_a_grid_that_is_not_square_has_the_positions_of_a_squares_upper_left(small_sam: Sam) -> None:
+    ours, seen = decoder(small_sam), []
+    ours.transformer.register_forward_pre_hook(lambda _, given: seen.append(given[1]))
+    ours(embeddings(), pictures())
+    assert torch.equal(seen[0], ours.positions((3, 3))[None, :, :2].expand(2, -1, -1, -1))
+
+
+@torch.no_grad()
 def features_as_classes(ours: ProgressiveDecoder) -> list[Tensor]:
     """Let class k be k + 1 times feature k, and detail add nothing; what is upsampled will be in the list."""
     for index, mlp in enumerate(ours.output_hypernetworks_mlps):

@@ -16,8 +16,8 @@ from samunet.planning.adapter_memory import (
     training_bytes,
 )
 
-MINI = AdapterNumbers("mini", 256, 50, 1, 3)
-VIT_B = AdapterNumbers("vit_b", 512, 512, 1, 3)
+MINI = AdapterNumbers("mini", (256, 256), 50, 1, 3)
+VIT_B = AdapterNumbers("vit_b", (512, 512), 512, 1, 3)
 
 
 def kept_values(run, module: torch.nn.Module) -> int:
@@ -53,9 +53,16 @@ def test_the_decoder_keeps_what_is_counted() -> None:
 
 
 def test_windows_count_their_own_keys_and_global_blocks_all() -> None:
-    of_block = {block: block_values("vit_b", 512, block) - block_values("vit_b", 512, 0) for block in range(12)}
+    of_block = {block: block_values("vit_b", 32 * 32, block) - block_values("vit_b", 32 * 32, 0) for block in range(12)}
     assert [block for block, more in of_block.items() if more] == [8, 9, 10, 11]  # as many as there are, the last ones
     assert of_block[11] == 12 * (32 * 32 - 14 * 14)
+
+
+def test_a_canvas_of_half_the_rows_saves_half_of_what_pixels_take() -> None:
+    half = AdapterNumbers("mini", (128, 256), 50, 1, 3)
+    none = AdapterNumbers("mini", (0, 256), 50, 1, 3)
+    whole_of, half_of = (training_bytes(each, 5, 1, checkpointed=True) - training_bytes(none, 5, 1, checkpointed=True) for each in (MINI, half))
+    assert 0.4 * whole_of < half_of < 0.55 * whole_of  # keys of a block's attention are fewer, too; logits are as many
 
 
 def test_what_fits_is_done_the_fastest_way() -> None:

@@ -5,6 +5,7 @@ import pytest
 from samunet.planning.encoder_rules import (
     HeadMemory,
     batch_size_for,
+    canvas_for,
     composition_for,
     head_memory,
     in_plane_extent,
@@ -71,6 +72,17 @@ def test_tile_is_the_largest_whose_token_covers_eight_voxels(extent, input_size,
 def test_3d_adapters_magnify_no_more_than_until_a_token_covers_eight_voxels(tile, input_size, expected):
     side, reason = stack_input_size_for(input_size, tile)
     assert side == expected and f"{token_voxels(max(tile), side):.2g} voxels" in reason
+
+
+@pytest.mark.parametrize(("tile", "input_size", "canvas"), [
+    ((59, 43), 128, (128, 96)),  # 93.3 pixels are six tokens
+    ((43, 59), 128, (96, 128)),
+    ((64, 64), 256, (256, 256)),
+    ((90, 160), 256, (144, 256)),
+    ((1, 100), 256, (16, 256)),
+])
+def test_the_canvas_is_what_the_tile_covers_in_whole_tokens(tile, input_size, canvas):
+    assert canvas_for(tile, input_size) == canvas
 
 
 def test_tile_reason_states_the_figures():

@@ -66,7 +66,7 @@ class Pictures:
 
 def test_stacks_of_a_case_are_filled_up_with_places_that_nobody_takes() -> None:
     prompts = {1: LabelPrompts(boxes=BOX), 2: LabelPrompts(boxes=BOX + [1, 0, 0])}  # slices 1 and 2, 2 and 3
-    stacks = CaseBoxStacks(CasePictureStacks(Pictures(), 3), prompts, LABELS, PLAN).read([(-1, 0), (2, 0)])
+    stacks = CaseBoxStacks(CasePictureStacks(Pictures(), 3, (12, 12)), prompts, LABELS, PLAN).read([(-1, 0), (2, 0)])
     assert stacks.pictures[:, :, 0, 0, 0, 0].tolist() == [[0, 0, 1], [2, 3, 3]]
     assert stacks.channels.tolist() == [[1, NOBODY], [1, 2]]
     # Beyond the end the last slice is repeated, and so is its box.

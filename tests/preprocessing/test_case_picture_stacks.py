@@ -28,15 +28,24 @@ def values(stacks: torch.Tensor) -> list[list[float]]:
 
 
 def test_stacks_begin_at_the_picked_slices() -> None:
-    assert values(CasePictureStacks(Pictures(), 3).read([(0, 0), (1, 1), (0, 1)])) == [[0, 10, 20], [11, 21, 31], [1, 11, 21]]
+    assert values(CasePictureStacks(Pictures(), 3, (16, 16)).read([(0, 0), (1, 1), (0, 1)])) == [[0, 10, 20], [11, 21, 31], [1, 11, 21]]
 
 
 def test_beyond_an_end_the_slice_at_that_end_is_repeated() -> None:
-    assert values(CasePictureStacks(Pictures(), 3).read([(-2, 0), (3, 1)])) == [[0, 0, 0], [31, 31, 31]]
+    assert values(CasePictureStacks(Pictures(), 3, (16, 16)).read([(-2, 0), (3, 1)])) == [[0, 0, 0], [31, 31, 31]]
     assert planes_of(-1, 5, 3) == [0, 0, 1, 2, 2]
+
+
+def test_what_a_tile_does_not_cover_is_cut_off() -> None:
+    class Numbered(Pictures):
+        def read(self, picks: Sequence[Pick]) -> torch.Tensor:
+            return torch.arange(256.0).view(1, 1, 1, 16, 16).expand(len(picks), 1, 3, 16, 16)
+
+    stacks = CasePictureStacks(Numbered(), 3, (2, 4)).read([(0, 0)])
+    assert stacks[0, 2, 0, 1].tolist() == [[0, 1, 2, 3], [16, 17, 18, 19]]
 
 
 def test_a_slice_of_several_stacks_is_made_once() -> None:
     pictures = Pictures()
-    CasePictureStacks(pictures, 3).read([(-1, 0), (0, 0), (1, 0), (1, 1)])
+    CasePictureStacks(pictures, 3, (16, 16)).read([(-1, 0), (0, 0), (1, 0), (1, 1)])
     assert sorted(pictures.asked) == [(0, 0), (1, 0), (1, 1), (2, 0), (2, 1), (3, 0), (3, 1)]

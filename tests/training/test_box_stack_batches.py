@@ -36,7 +36,7 @@ def batches(moved: int = 0) -> BoxStackBatches:
     segmentation[5, 0, 0] = 2
     source = Pictures()
     labels = [LabelSlices.build(segmentation, source.frame, LABELS)]
-    return BoxStackBatches(["case"], [CasePictureStacks(source, 3)], labels, Sampler(labels, LABELS, 2, 0, 1.0), 3,
+    return BoxStackBatches(["case"], [CasePictureStacks(source, 3, (16, 16))], labels, Sampler(labels, LABELS, 2, 0, 1.0), 3,
                            lambda pictures, maps, random: (pictures, maps.long().roll(moved, 2)), PLAN)
 
 

@@ -30,7 +30,7 @@ def batches(depth: int) -> PictureStackBatches:
     segmentation = np.arange(depth, dtype=np.int16)[:, None, None] * np.ones((1, 4, 6), np.int16)
     source = Pictures(depth)
     labels = [LabelSlices.build(segmentation, source.frame, LABELS)]
-    return PictureStackBatches(["case"], [CasePictureStacks(source, 3)], labels, Sampler(labels, LABELS, 2, 0), 3,
+    return PictureStackBatches(["case"], [CasePictureStacks(source, 3, (16, 16))], labels, Sampler(labels, LABELS, 2, 0), 3,
                                lambda pictures, labels, random: (pictures, labels.long()))
 
 

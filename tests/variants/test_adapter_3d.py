@@ -14,7 +14,7 @@ from samunet.networks.checkpoints import Encoder, load_encoder
 from samunet.planning.plans import DatasetPlan, EncoderPlan
 from samunet.training.trainer import Optimization
 from samunet.variants.adapter_3d import Adapter3dVariant
-from samunet.variants.base import VariantContext
+from samunet.variants.base import VariantContext, tile_logits
 from samunet.variants.losses import dice_and_cross_entropy
 
 LABELS = LabelSpace({"background": 0, "a": 1, "b": 2})
@@ -77,6 +77,13 @@ def test_logits_of_every_slice_lie_on_the_tiles_voxels(encoder: Encoder) -> None
         logits, square = variant.logits(pictures), variant.network(pictures)
     assert square.shape == (2, 3, 3, 64, 64) and logits.shape == (2, 3, 3, 64, 48)
     torch.testing.assert_close(logits, square[..., :48])  # a voxel is a pixel here
+
+
+def test_logits_of_the_tile_alone_are_those_of_the_square() -> None:
+    square = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(5))
+    section = replace(SECTION, tile_shape=(60, 44))  # 46.9 pixels of columns, which three tokens hold
+    torch.testing.assert_close(tile_logits(square[..., :48], section), tile_logits(square, section), rtol=0, atol=0)
+    assert tile_logits(square[..., :48], section).shape == (2, 3, 60, 44)
 
 
 def test_what_is_frozen_stays_bit_for_bit_and_all_the_rest_gets_gradients(encoder: Encoder) -> None:
