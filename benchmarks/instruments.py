@@ -8,8 +8,8 @@ own: a class has to be carried over from a frame beside. Labels are of what is s
 
 Each method trains for the same iterations on the same videos (folders of frames, samunet_train, fold 0), then predicts videos that
 nobody has seen (samunet_predict, samunet_evaluate_folder): `3d_adapter` on stacks of five frames, the same with kernel (1, 1, 1),
-which cannot look beside a frame, and `lora` on frames. The plan is the planner's, except that frames are encoded at their own 64
-pixels a side, which is what makes minutes of it on one core.
+which cannot look beside a frame, and `lora` on frames. The plan is the planner's, which gives 3D adapters 128 pixels for the 64 of a
+frame, except that `lora` has as many, not 256.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ from skimage import io
 from samunet.evaluation.statistics import paired_differences, paired_interval
 from samunet.files import make_folder, read_json, write_json
 
-NUMBER, NAME, PLANS = "902", "Dataset902_Instruments", "frames64"
+NUMBER, NAME, PLANS = "902", "Dataset902_Instruments", "frames128"
 TRAINING, TEST, FRAMES, SIDE = 45, 10, 12, 64
+INPUT_SIZE = 128
 # The corners of the cube of colours, for classes 1 to 8; tissue and steel lie between them.
 COLOURS = np.array([[225 if number >> bit & 1 else 35 for bit in range(3)] for number in range(8)], float)
 STEEL, TISSUE, NOISE = np.full(3, 130.0), np.array([165.0, 105.0, 95.0]), 10.0
@@ -48,7 +49,7 @@ def main() -> None:
     register()
     work_in(options.work)
     dataset = make_dataset(options.work / "raw")
-    plan(NUMBER, PLANS, "--no_embeddings", input_size=SIDE)
+    plan(NUMBER, PLANS, "--no_embeddings", input_size=INPUT_SIZE, stack_input_size=INPUT_SIZE)
     rows = {method: measured(method, dataset, options) for method in options.methods}
     first = rows[options.methods[0]]["test_dice_of_videos"]
     print(f"| variant | Dice, unseen videos | less than `{options.methods[0]}` by | validation videos | seconds of training |\n|---|---|---|---|---|")
@@ -56,7 +57,7 @@ def main() -> None:
         less = paired_interval([paired_differences(first, row["test_dice_of_videos"], None)])
         row["behind_the_first"] = [less.mean, less.low, less.high]
         print(f"| `{method}` | {row['test_dice']:.3f} | {less} | {row['dice']:.3f} | {row['train_seconds']:.0f} |")
-    append(options.output, facts() | {"input_size": SIDE, "rows": rows})
+    append(options.output, facts() | {"input_size": INPUT_SIZE, "rows": rows})
 
 
 def measured(method: str, dataset: Path, options: argparse.Namespace) -> dict[str, Any]:

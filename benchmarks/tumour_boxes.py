@@ -33,7 +33,7 @@ from samunet.networks.checkpoints import encoder_spec
 from samunet.planning.cache_rules import DEFAULT_CACHE_DTYPE
 from samunet.planning.planner import DEFAULT_MEMORY_TARGET_GB, DEFAULT_PLANS_NAME
 from samunet.preprocessing.prompt_kinds import oracle_told
-from samunet.training.run import train_model
+from samunet.training.run import ensure_trained
 from samunet.training.settings import Request
 
 NEEDED = 1.5  # times the Dice of automatic segmentation
@@ -67,7 +67,7 @@ def prepare(dataset: str, paths: Paths, options: argparse.Namespace) -> None:
     """Fingerprint, plans with the input size that was asked for, splits and arrays."""
     steps, spec = Steps.of(dataset, paths, DEFAULT_PLANS_NAME, 1), encoder_spec(options.encoder)
     plans = steps.plan(steps.fingerprint(False), spec, DEFAULT_MEMORY_TARGET_GB, None, DEFAULT_CACHE_DTYPE)
-    section = replace(plans.for_encoder(spec.id), input_size=options.input_size)
+    section = replace(plans.for_encoder(spec.id), input_size=options.input_size, stack_input_size=options.input_size)
     plans = replace(plans, encoders={spec.id: section})
     plans.save(steps.plans_file)
     steps.splits(None)
@@ -98,8 +98,8 @@ class Trained:
         self.folder = paths.results / dataset / f"{variant}__{DEFAULT_PLANS_NAME}__{spec.id}"
         # Nobody is asked: the kind of prompts is needed for a variant that answers prompts.
         kind = "box3d" if variant == "3d_adapter_box" else None
-        train_model(Request(dataset, variant, "all", options.encoder, DEFAULT_PLANS_NAME, iterations, seed=options.seed,
-                            oracle_prompts=kind, validate=False), paths, must_continue=False, workers=1)
+        ensure_trained(Request(dataset, variant, "all", options.encoder, DEFAULT_PLANS_NAME, iterations, seed=options.seed,
+                               oracle_prompts=kind, validate=False), paths, trained_by="tumour_boxes.py", workers=1)
 
     def scores(self, name: str, images: str, prompts: Path | None) -> dict[str, Any]:
         """Predict the test images in folder `images` and score them."""

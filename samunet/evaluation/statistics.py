@@ -63,11 +63,13 @@ def paired_interval(draws: Sequence[Differences], seed: int = 0) -> Interval:
 
 
 def resampled_means(draws: Sequence[Differences], resamples: int, seed: int) -> np.ndarray:
-    """Mean differences float64 (resamples,) of the hierarchical bootstrap.
+    """Mean differences float64 (resamples,) of a bootstrap over draws and patients.
 
-    Each resample takes as many draws as there are, with replacement, and within each of them as many patients as it has,
-    with replacement; a patient brings all of its cases. Davison and Hinkley (Bootstrap Methods and their Application,
-    1997, section 3.8) compare this with resampling the top level alone; both levels is the more cautious choice.
+    Each resample takes as many draws as there are, with replacement, and as many patients as there are, with replacement; a
+    patient brings all of its cases. Draws that are tested on the same patients have the same ones taken (Owen, The pigeonhole
+    bootstrap, Annals of Applied Statistics 1, 2007): a patient who is hard for one model is hard for the next. Draws that have no
+    patient in common get theirs each time anew. Davison and Hinkley (Bootstrap Methods and their Application, 1997, section 3.8)
+    compare this with resampling the top level alone; both levels is the more cautious choice.
 
     Raises:
         ValueError: no draw, or a draw without a case.
@@ -76,12 +78,33 @@ def resampled_means(draws: Sequence[Differences], resamples: int, seed: int) -> 
         raise ValueError("a bootstrap needs at least one draw, and a case of every patient in each")
     random = np.random.default_rng(seed)
     chosen = random.integers(len(draws), size=(resamples, len(draws)))
+    patients = sorted({patient for draw in draws for patient in draw})
+    if len(patients) < sum(map(len, draws)):
+        return _of_common_patients(draws, patients, chosen, random)
     means = np.empty(chosen.shape)
     for index, draw in enumerate(draws):
-        sums = np.array([np.sum(cases) for cases in draw.values()], float)
-        counts = np.array([len(cases) for cases in draw.values()], float)
+        sums, counts = _sums_and_counts(draw)
         places = chosen == index
-        # A draw that is chosen twice in one resample gets patients anew each time.
-        patients = random.integers(len(draw), size=(int(places.sum()), len(draw)))
-        means[places] = sums[patients].sum(axis=1) / counts[patients].sum(axis=1)
+        taken = random.integers(len(draw), size=(int(places.sum()), len(draw)))
+        means[places] = sums[taken].sum(axis=1) / counts[taken].sum(axis=1)
     return means.mean(axis=1)
+
+
+def _of_common_patients(
+    draws: Sequence[Differences], patients: Sequence[str], chosen: np.ndarray, random: np.random.Generator
+) -> np.ndarray:
+    """Mean differences (resamples,) of the draws `chosen` (resamples, draws), all on the patients that a resample takes."""
+    taken = random.multinomial(len(patients), np.full(len(patients), 1 / len(patients)), size=len(chosen))
+    means = np.empty(chosen.shape)
+    for index, draw in enumerate(draws):
+        sums, counts = _sums_and_counts(draw)
+        times = taken[:, [patients.index(patient) for patient in draw]]
+        cases = times @ counts
+        # A draw may lack patients; one of whose own none was taken stays as it is.
+        means[:, index] = np.where(cases > 0, times @ sums / np.maximum(cases, 1), sums.sum() / counts.sum())
+    return np.take_along_axis(means, chosen, axis=1).mean(axis=1)
+
+
+def _sums_and_counts(draw: Differences) -> tuple[np.ndarray, np.ndarray]:
+    """Of each patient: the sum of its cases' differences, and how many cases there are."""
+    return np.array([np.sum(cases) for cases in draw.values()], float), np.array([len(cases) for cases in draw.values()], float)

@@ -52,11 +52,27 @@ def test_one_level_has_scipys_percentile_interval() -> None:
     assert (ours.low, ours.high) == pytest.approx(tuple(theirs.confidence_interval), abs=0.0015)
 
 
-def test_equal_draws_make_the_interval_no_wider_than_one() -> None:
+def test_draws_on_the_same_patients_have_the_same_ones_taken() -> None:
+    # a, a: 0 and 10; a, b: 1 and 12; b, b: 2 and 14 are the draws' means.
+    draws = [{"a": [0.0], "b": [2.0]}, {"b": [14.0], "a": [10.0]}]
+    expected: dict[float, float] = {}
+    for first, second, p in ((0.0, 10.0, 0.25), (1.0, 12.0, 0.5), (2.0, 14.0, 0.25)):
+        for mean, q in ((first, 0.25), ((first + second) / 2, 0.5), (second, 0.25)):
+            expected[mean] = expected.get(mean, 0.0) + p * q
+    assert expected[5.0] == 0.125 and 5.5 not in expected  # never one draw on a, a and the other on a, b
+    assert shares(resampled_means(draws, MANY, 0)) == pytest.approx(expected, abs=0.01)
+
+
+def test_the_same_draw_again_makes_the_interval_no_narrower() -> None:
     draw = {str(index): [float(index % 5)] for index in range(40)}
     one, four = paired_interval([draw]), paired_interval([draw] * 4)
-    # Four independent resamples of the same patients: half the width.
-    assert (four.high - four.low) / (one.high - one.low) == pytest.approx(0.5, abs=0.03)
+    assert (four.high - four.low) / (one.high - one.low) == pytest.approx(1.0, abs=0.03)
+
+
+def test_a_draw_of_which_no_patient_was_taken_stays_as_it_is() -> None:
+    # Patients a, b: of a, a (a quarter) the second draw has none.
+    draws = [{"a": [0.0], "b": [0.0]}, {"b": [8.0]}]
+    assert shares(resampled_means(draws, MANY, 0)) == pytest.approx({0.0: 0.25, 4.0: 0.5, 8.0: 0.25}, abs=0.01)
 
 
 def test_same_seed_same_interval() -> None:
