@@ -157,12 +157,15 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        UserError: the file is missing or is not JSON.
+        UserError: the file is missing, cannot be read (a folder, or no permission), or is not JSON.
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError as fault:
         raise UserError("A needed file is missing.", where=path, mend="Run the command that writes it first.") from fault
+    except OSError as fault:
+        raise UserError("A needed file must be readable.", where=path, found=fault.strerror or str(fault),
+                        mend="Name a file, not a folder, and allow to read it.") from fault
     except (json.JSONDecodeError, UnicodeDecodeError) as fault:
         raise UserError("A .json file must hold valid JSON.", where=path, found=str(fault)) from fault
 

@@ -98,6 +98,15 @@ def test_a_missing_json_is_a_user_error(tmp_path):
     assert caught.value.where == str(tmp_path / "none.json")
 
 
+@pytest.mark.parametrize("path", ["folder", "file/inside.json"])
+def test_a_json_that_cannot_be_read_is_a_user_error(tmp_path, path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("{}")
+    with pytest.raises(UserError, match="must be readable") as caught:
+        read_json(tmp_path / path)
+    assert caught.value.where == str(tmp_path / path) and caught.value.found
+
+
 def _blocked(tmp_path: Path) -> Path:
     (tmp_path / "file").write_text("in the way")
     return tmp_path / "file" / "inside"

@@ -12,12 +12,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from samunet.cli.main import command
 from samunet.cli.options import command_parser
 from samunet.console import result, say
 from samunet.errors import UserError
 from samunet.files import copy_whole, read_json
+
+if TYPE_CHECKING:
+    from samunet.dataset.dataset import RawCase, RawDataset
 
 VARIANT = "cnn_head"
 PHANTOM = "Dataset900_Phantom"
@@ -134,17 +138,27 @@ def _real_job(dataset: Path, work: Path) -> Job:
         return Job(fold, shots, test_images, test_labels if test_labels.is_dir() else None)
     chosen = [case for case in raw.cases if case.label and case.name in split["val"]][:REAL_CASES]
     images, labels = work / "validation_images", work / "validation_labels"
-    _copy([path for case in chosen for path in case.images], images)
-    _copy([case.label for case in chosen if case.label], labels)
+    _copy_cases(raw, chosen, images, labels)
     return Job(fold, shots, images, labels)
 
 
-def _copy(files: Sequence[Path], folder: Path) -> None:
-    """Make `folder` hold copies of exactly `files`."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    for path in files:
-        copy_whole(path, folder / path.name)
+def _copy_cases(dataset: RawDataset, cases: Sequence[RawCase], images: Path, labels: Path) -> None:
+    """Make the folders hold copies of exactly these labelled cases, named as in a raw dataset, whatever `dataset` lists."""
+    from samunet.dataset.case_files import image_files, label_files
+    from samunet.dataset.readers import choose_reader
+
+    reader = choose_reader(dataset)
+    for folder in (images, labels):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    for case in cases:
+        assert case.label is not None
+        named = [images / f"{case.name}_{channel:04d}{dataset.file_ending}" for channel in range(len(case.images))]
+        sources = image_files(case.images, reader) + label_files(case.label, reader)
+        targets = image_files(named, reader) + label_files(labels / f"{case.name}{dataset.label_ending}", reader)
+        for source, target in zip(sources, targets, strict=True):
+            if source.exists():  # a 3D TIFF need not have a spacing file
+                copy_whole(source, target)
 
 
 def _print_scores(summary: Path, dataset: Path) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from samunet.cli.main import command
 from samunet.cli.options import add_workers, command_parser, workers_of
 from samunet.console import result, say
-from samunet.errors import UserError
 
 DESCRIPTION = """Write nnU-Net's summary.json, and beside it metrics.json with HD95, ASSD, NSD and volume error in mm and ml,
 for every case and class. A missing prediction is an error; predictions without a reference are passed over."""
@@ -33,17 +32,13 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parser().parse_args(arguments)
     from samunet.dataset.case_paths import label_ending
-    from samunet.dataset.labels import LabelSpace
+    from samunet.dataset.dataset import read_dataset_json
     from samunet.dataset.readers import reader_for
     from samunet.evaluation.evaluate import evaluate_folder
     from samunet.evaluation.report import metrics_path
-    from samunet.files import read_json
 
-    content = read_json(options.djfile)
-    if not isinstance(content, dict) or not isinstance(content.get("file_ending"), str):
-        raise UserError("dataset.json must have `file_ending`.", where=options.djfile, mend='Write it, such as ".nii.gz".')
-    labels, file_ending = LabelSpace.from_dataset_json(content, str(options.djfile)), content["file_ending"]
-    overwrite = content.get("overwrite_image_reader_writer")
+    content, labels = read_dataset_json(options.djfile)
+    file_ending, overwrite = content["file_ending"], content.get("overwrite_image_reader_writer")
     example = next(iter(sorted(options.reference.glob(f"*{file_ending}"))), None)
     reader = reader_for(None if overwrite in (None, "None") else str(overwrite), file_ending, example, options.djfile)
     output = options.output or options.prediction / "summary.json"

@@ -117,7 +117,7 @@ class Steps:
         from samunet.preprocessing.preprocess import preprocess_dataset
 
         store = preprocess_dataset(self.dataset, plans, self.plans_folder / "arrays", self.workers)
-        self._copy_labels()
+        self._copy_labels(plans.dataset.reader)
         return store
 
     def embeddings(self, plans: Plans, store: ArrayStore, encoder_name: str, spec: EncoderSpec) -> None:
@@ -128,16 +128,17 @@ class Steps:
         encoder = load_encoder(encoder_name, plans.for_encoder(spec.id).input_size, _device())
         ensure_embeddings(store.names(), store, plans, encoder, self.plans_folder / "embeddings" / spec.id)
 
-    def _copy_labels(self) -> None:
-        """Copy the label files or folders (with a 3D tiff's spacing file) to gt_segmentations, named by case; remove others."""
+    def _copy_labels(self, reader: str) -> None:
+        """Copy the label files or folders (with a 3D TIFF's spacing file) to gt_segmentations, named by case; remove others."""
+        from samunet.dataset.case_files import label_files
+
         target = make_folder(self.folder / "gt_segmentations")
-        ending = self.dataset.label_ending
         kept = set()
         for case in self.dataset.cases:
             if case.label is None:
                 continue
-            sidecar = case.label.with_name(case.label.name.removesuffix(ending) + ".json")
-            for source, place in ((case.label, target / f"{case.name}{ending}"), (sidecar, target / f"{case.name}.json")):
+            copy = target / f"{case.name}{self.dataset.label_ending}"
+            for source, place in zip(label_files(case.label, reader), label_files(copy, reader), strict=True):
                 if source.exists():
                     copy_whole(source, place)
                     kept.add(place.name)

@@ -123,6 +123,18 @@ def scan_dataset(folder: Path) -> tuple[RawDataset, list[UserError]]:
     return dataset, problems
 
 
+def read_dataset_json(path: Path) -> tuple[dict[str, Any], LabelSpace]:
+    """Content and labels of a dataset.json that need not lie in a raw dataset: checked is what segmentations need.
+
+    Raises:
+        UserError: missing file, no object, no `file_ending`, broken labels.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict) or not isinstance(content.get("file_ending"), str):
+        raise UserError("dataset.json must have `file_ending`.", where=path, mend='Write it, such as ".nii.gz".')
+    return content, LabelSpace.from_dataset_json(content, str(path))
+
+
 def collect_cases(folder: Path, file_ending: str, channels: int) -> tuple[RawCase, ...]:
     """The cases of a folder of images to predict (CASE_0000.ending, ...), sorted by name, without labels.
 

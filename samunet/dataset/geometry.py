@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+
+# nnU-Net gives a 2D file a slice spacing so large that no rule takes the slice axis for a fine one: so many times its pixels'.
+SLICE_SPACING_2D = 999
+
+
+def axis_not_in_file(shape: Sequence[int], spacing_mm: Sequence[float]) -> int | None:
+    """The slice axis of a 2D file's grid, None for a volume: one voxel, 999 times as far as the coarser pixel spacing.
+
+    Arguments:
+        shape, spacing_mm: three numbers each, in the same axis order, whichever it is.
+    """
+    for axis in range(3):
+        pixel_mm = max(*spacing_mm[:axis], *spacing_mm[axis + 1 :])
+        if shape[axis] == 1 and math.isclose(spacing_mm[axis], SLICE_SPACING_2D * pixel_mm):
+            return axis
+    return None
 
 
 @dataclass(frozen=True)
@@ -14,8 +32,8 @@ class Geometry:
 
     `spacing_mm` is (z, y, x), as arrays are indexed. `origin` and `direction` are SimpleITK's own tuples (x, y, z
     order, row-major direction); they have 2 and 4 entries for a 2D file read by SimpleITKIO, none for TIFF and natural
-    images. The arrays of 2D files have Z = 1, and a `spacing_mm[0]` of 999, or with SimpleITKIO of 999 times the
-    coarser pixel spacing (nnU-Net's convention). `reader` is the name of the reader-writer that made it.
+    images. The arrays of 2D files have Z = 1, and a `spacing_mm[0]` of 999 times the coarser pixel spacing (nnU-Net's
+    convention; natural images have pixels of 1 mm). `reader` is the name of the reader-writer that made it.
     `frames` are the names, without ending, of the files in a folder of frames, in order of time; other formats have none.
     """
 
@@ -25,6 +43,11 @@ class Geometry:
     origin: tuple[float, ...] = ()
     direction: tuple[float, ...] = ()
     frames: tuple[str, ...] = ()
+
+    @property
+    def is_2d(self) -> bool:
+        """Whether it is of a 2D file, whose slice spacing means nothing."""
+        return axis_not_in_file(self.shape, self.spacing_mm) is not None
 
     def same_place(self, other: Geometry) -> bool:
         """Whether origin and direction are those of `other`, to NumPy's default tolerance."""

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 from skimage import io
 
-from samunet.dataset.geometry import Geometry
+from samunet.dataset.geometry import SLICE_SPACING_2D, Geometry
 from samunet.dataset.voxel_checks import as_image, as_segmentation, cannot_read, for_writing, require_file
 from samunet.errors import UserError
 from samunet.files import whole_file
 
 NAME = "NaturalImage2DIO"
-# nnU-Net's convention: pixels of 1 mm, and slices so far apart that the slice axis is never taken for a fine one.
-SPACING_MM = (999.0, 1.0, 1.0)
+# nnU-Net's convention: pixels of 1 mm.
+SPACING_MM = (float(SLICE_SPACING_2D), 1.0, 1.0)
 
 
 class NaturalImageIO:

@@ -12,15 +12,13 @@ import numpy as np
 import SimpleITK as sitk
 
 from samunet.console import say
-from samunet.dataset.geometry import Geometry
+from samunet.dataset.geometry import SLICE_SPACING_2D, Geometry
 from samunet.dataset.nifti_voxels import restore_not_finite
 from samunet.dataset.voxel_checks import as_image, as_segmentation, cannot_read, for_writing, require_file
 from samunet.errors import UserError
 from samunet.files import whole_file
 
 NAME = "SimpleITKIO"
-# nnU-Net gives a 2D file a slice spacing so large that no rule takes the slice axis for a fine one.
-SLICE_SPACING_2D = 999
 GIPL_HEADER_BYTES = 256
 
 

@@ -30,20 +30,30 @@ class Tiff3dIO:
     def read_images(self, paths: Sequence[Path]) -> tuple[np.ndarray, Geometry]:
         arrays = [_read(Path(path)) for path in paths]
         first = Path(paths[0])
-        spacing_mm = _spacing_mm(first.with_name(re.sub(r"_[0-9]{4}$", "", first.stem) + ".json"), first)
+        spacing_mm = _spacing_mm(image_spacing_file(first), first)
         image = as_image(arrays, paths, [spacing_mm] * len(arrays))
         return image, _geometry(image, spacing_mm)
 
     def read_segmentation(self, path: Path) -> tuple[np.ndarray, Geometry]:
         path = Path(path)
         segmentation = as_segmentation(_read(path), path)
-        return segmentation, _geometry(segmentation, _spacing_mm(path.with_suffix(".json"), path))
+        return segmentation, _geometry(segmentation, _spacing_mm(label_spacing_file(path), path))
 
     def write_segmentation(self, segmentation: np.ndarray, path: Path, geometry: Geometry) -> None:
         # The spacing first: where the image exists, its spacing does too.
-        write_json(Path(path).with_suffix(".json"), {"spacing": list(geometry.spacing_mm)})
+        write_json(label_spacing_file(Path(path)), {"spacing": list(geometry.spacing_mm)})
         with whole_file(Path(path)) as temporary:
             tifffile.imwrite(temporary, for_writing(segmentation), compression="zlib")
+
+
+def image_spacing_file(path: Path) -> Path:
+    """Where the spacing of a case's first image, CASE_0000.tif, is looked for."""
+    return path.with_name(re.sub(r"_[0-9]{4}$", "", path.stem) + ".json")
+
+
+def label_spacing_file(path: Path) -> Path:
+    """Where the spacing of a label or a prediction, CASE.tif, is looked for."""
+    return path.with_suffix(".json")
 
 
 def holds_volume(path: Path) -> bool:

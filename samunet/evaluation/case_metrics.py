@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +14,6 @@ from samunet.dataset.labels import Label, LabelSpace
 from samunet.evaluation.surface import surface_metrics
 
 OUTSIDE = -1  # stands where voxels do not count; no label has it
-NO_SLICE_SPACING_MM = 999  # the slice spacing of files that are 2D
 
 
 @dataclass(frozen=True)
@@ -56,7 +54,7 @@ def case_metrics(
         masks = labels.mask(reference[box], label), labels.mask(prediction[box], label)
         counts = overlap_metrics(*masks, counted)
         overlap[str(label)] = counts
-        surface[str(label)] = _surface_and_volume(*masks, counts, geometry.spacing_mm, tolerance_mm)
+        surface[str(label)] = _surface_and_volume(*masks, counts, geometry, tolerance_mm)
     return CaseMetrics(overlap, surface)
 
 
@@ -85,11 +83,11 @@ def _surface_and_volume(
     reference: np.ndarray,
     prediction: np.ndarray,
     counts: dict[str, Any],
-    spacing_mm: tuple[float, float, float],
+    geometry: Geometry,
     tolerance_mm: float,
 ) -> dict[str, float]:
-    surface = surface_metrics(reference, prediction, spacing_mm, tolerance_mm)
-    error_ml, relative = volume_errors(counts["n_ref"], counts["n_pred"], spacing_mm)
+    surface = surface_metrics(reference, prediction, geometry.spacing_mm, tolerance_mm)
+    error_ml, relative = volume_errors(counts["n_ref"], counts["n_pred"], geometry)
     return {
         "HD95_mm": surface.hd95_mm,
         "ASSD_mm": surface.assd_mm,
@@ -101,23 +99,28 @@ def _surface_and_volume(
     }
 
 
-def volume_errors(n_ref: int, n_pred: int, spacing_mm: Sequence[float]) -> tuple[float, float]:
+def volume_errors(n_ref: int, n_pred: int, geometry: Geometry) -> tuple[float, float]:
     """Predicted minus reference volume: in ml, and as a share of the reference.
 
     Both empty: NaN. Only the reference empty: the share is infinite. 2D files have no volume: NaN ml.
     """
     if n_ref == 0 and n_pred == 0:
         return math.nan, math.nan
-    voxel_ml = math.prod(spacing_mm) / 1000 if spacing_mm[0] != NO_SLICE_SPACING_MM else math.nan
+    voxel_ml = math.nan if geometry.is_2d else math.prod(geometry.spacing_mm) / 1000
     return (n_pred - n_ref) * voxel_ml, (n_pred - n_ref) / n_ref if n_ref else math.inf
 
 
 def _box_around(label: Label, boxes: tuple[list, list], shape: tuple[int, ...]) -> tuple[slice, ...]:
-    """The smallest box that holds every voxel of `label` in both segmentations; one voxel where there is none."""
+    """The smallest box that holds every voxel of `label` in both segmentations; one voxel where there is none.
+
+    Of a volume it has two slices or more: one alone would be measured as a 2D contour.
+    """
     values = label if isinstance(label, tuple) else (label,)
     if 0 in values:
         return tuple(slice(0, size) for size in shape)
     found = [side[value - 1] for side in boxes for value in values if side[value - 1] is not None]
     if not found:
         return tuple(slice(0, 1) for _ in shape)
-    return tuple(slice(min(s.start for s in axis), max(s.stop for s in axis)) for axis in zip(*found, strict=True))
+    slices, *plane = (slice(min(s.start for s in axis), max(s.stop for s in axis)) for axis in zip(*found, strict=True))
+    first = max(min(slices.start, shape[0] - 2), 0)
+    return slice(first, min(max(slices.stop, first + 2), shape[0])), *plane

@@ -10,11 +10,11 @@ import numpy as np
 
 from samunet.console import progress, say
 from samunet.dataset.case_paths import is_there, label_ending
-from samunet.dataset.dataset import RawCase, RawDataset, collect_cases
+from samunet.dataset.dataset import RawCase, RawDataset, collect_cases, read_dataset_json
 from samunet.dataset.labels import LabelSpace
 from samunet.dataset.readers import SEQUENCE_READERS, choose_reader, reader_for, reader_named
 from samunet.errors import UserError
-from samunet.files import read_json, require_writable
+from samunet.files import require_writable
 from samunet.inference.contact_sheet import Sheet, draw_contact_sheet
 from samunet.inference.overlay import Overlay, draw_overlay
 from samunet.workers import each_case
@@ -50,13 +50,12 @@ def jobs_of_folder(
     """Segmentations, and references where there are some, over the images of the same name.
 
     Raises:
-        UserError: no images, or none of them has a segmentation.
+        UserError: a dataset.json by which no case can be found, no images, or none of them has a segmentation.
     """
-    content = read_json(dataset_file)
-    labels = LabelSpace.from_dataset_json(content, str(dataset_file))
+    content, labels = read_dataset_json(dataset_file)
     ending, overwrite = content["file_ending"], content.get("overwrite_image_reader_writer")
     cases = collect_cases(images, ending, len(content.get("channel_names", content.get("modality", ()))))
-    reader = reader_for(None if overwrite in (None, "None") else overwrite, ending, cases[0].images[0], dataset_file)
+    reader = reader_for(None if overwrite in (None, "None") else str(overwrite), ending, cases[0].images[0], dataset_file)
     of_labels = label_ending(ending)
     drawn = [case for case in cases if is_there(segmentations / f"{case.name}{of_labels}", of_labels)]
     if not drawn:

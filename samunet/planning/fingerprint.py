@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from samunet.console import progress, say
+from samunet.dataset.case_files import digests_of_case
 from samunet.dataset.crop import crop_to_nonzero
 from samunet.dataset.dataset import RawCase, RawDataset
 from samunet.dataset.readers import choose_reader, reader_named
 from samunet.errors import UserError
-from samunet.files import digest_of_json, digest_of_path, read_json, write_json
+from samunet.files import digest_of_json, read_json, write_json
 from samunet.planning.normalization_rules import schemes_of
 from samunet.workers import each_case
 
@@ -128,24 +130,16 @@ def extract_fingerprint(dataset: RawDataset, path: Path, workers: int, clean: bo
 
 
 def dataset_digest(dataset: RawDataset, *, with_labels: bool, workers: int) -> str:
-    """SHA-256 over the bytes of every image file (and label file, if asked), channel names, reader and label count."""
-    files = [
-        path
-        for case in dataset.cases
-        for path in (*case.images, *((case.label,) if with_labels and case.label is not None else ()))
-    ]
+    """SHA-256 over the bytes of every image file (and label file, if asked), channel names, reader and label count.
+
+    Of 3D TIFFs the files that hold their spacing count as well.
+    """
+    cases = [case if with_labels else replace(case, label=None) for case in dataset.cases]
     with ThreadPoolExecutor(max(workers, 1)) as pool:
-        digests = iter(list(pool.map(digest_of_path, files)))
-    cases = {
-        case.name: {
-            "images": [next(digests) for _ in case.images],
-            "label": next(digests) if with_labels and case.label is not None else None,
-        }
-        for case in dataset.cases
-    }
+        digests = list(pool.map(partial(digests_of_case, reader=choose_reader(dataset)), cases))
     return digest_of_json(
         {
-            "cases": cases,
+            "cases": {case.name: digest for case, digest in zip(cases, digests, strict=True)},
             "channel_names": list(dataset.channel_names),
             "reader": dataset.reader,
             "label_channels": dataset.labels.channels,

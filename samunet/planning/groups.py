@@ -30,10 +30,11 @@ _VARYING_END = re.compile(
 def find_groups(
     dataset: RawDataset, option: str | None, folder_preprocessed: Path | None = None
 ) -> dict[str, str] | None:
-    """Case -> patient for every case of `dataset`, or None where nothing is known.
+    """Case -> patient for the cases of `dataset`, or None where nothing is known.
 
     Looked for in this order: `option`; `groups.csv` beside dataset.json; `groups.json` in `folder_preprocessed`, kept
-    from an earlier --groups. A warning is told where nothing is known but ids look like files of one patient.
+    from an earlier --groups. The first two give every case's patient; what was kept is given as it is, which is of the
+    cases that were labelled then. A warning is told where nothing is known but ids look like files of one patient.
 
     Arguments:
         option: what --groups gives: the path of a CSV file with the columns case and patient, or a regular expression
@@ -50,7 +51,7 @@ def find_groups(
     if beside.is_file():
         return read_groups(beside, names)
     if folder_preprocessed is not None and (kept := kept_groups(folder_preprocessed)) is not None:
-        return covering(kept, names, str(folder_preprocessed / GROUPS_JSON), "Give --groups again.")
+        return kept
     pairs = looking_paired(names)
     if pairs:
         say(

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from samunet.dataset.geometry import axis_not_in_file
 from samunet.errors import UserError
 
 ANISOTROPY = 3.0
@@ -73,9 +74,14 @@ def slice_axis_first(spacing_mm: Three) -> tuple[Axes, Axes]:
 
 
 def resampled_shape(shape: Shape, spacing_mm: Three, new_spacing_mm: Three) -> Shape:
-    """Voxels of an array after resampling: `round(spacing / new * size)` for each axis. All in the same axis order."""
-    z, y, x = (round(old / new * size) for old, new, size in zip(spacing_mm, new_spacing_mm, shape, strict=True))
-    return z, y, x
+    """Voxels of an array after resampling: `round(spacing / new * size)` for each axis. All in the same axis order.
+
+    A 2D file keeps its one slice, whatever the target: its slice spacing says nothing, and differs with the pixels'.
+    """
+    sizes = [round(old / new * size) for old, new, size in zip(spacing_mm, new_spacing_mm, shape, strict=True)]
+    if (axis := axis_not_in_file(shape, spacing_mm)) is not None:
+        sizes[axis] = 1
+    return sizes[0], sizes[1], sizes[2]
 
 
 def reordered(values: Sequence[float], axes: Axes) -> tuple:

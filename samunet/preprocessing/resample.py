@@ -13,16 +13,15 @@ import numpy as np
 from batchgenerators.augmentations.utils import resize_segmentation
 from skimage.transform import resize
 
+from samunet.planning.spacing import Shape, Three, resampled_shape
+
 ANISOTROPY = 3.0
 SEGMENTATION_ORDER = 1
 
 
-def new_shape(
-    shape: Sequence[int], spacing_mm: Sequence[float], new_spacing_mm: Sequence[float]
-) -> tuple[int, int, int]:
-    """The shape (z, y, x) that `shape` has at the new spacing: round(old spacing / new spacing * size), at least 1."""
-    rows = zip(shape, spacing_mm, new_spacing_mm, strict=True)
-    first, second, third = (max(round(old / new * size), 1) for size, old, new in rows)
+def new_shape(shape: Shape, spacing_mm: Three, new_spacing_mm: Three) -> Shape:
+    """The shape (z, y, x) that `shape` has at the new spacing: the planned one (`resampled_shape`), at least 1."""
+    first, second, third = (max(size, 1) for size in resampled_shape(shape, spacing_mm, new_spacing_mm))
     return first, second, third
 
 

@@ -3,7 +3,9 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from samunet.dataset.geometry import Geometry
+import pytest
+
+from samunet.dataset.geometry import Geometry, axis_not_in_file
 
 GEOMETRY = Geometry("SimpleITKIO", (4, 6, 5), (3.3, 0.8, 0.7), (1.5, -2.5, 0.1), (0.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, -1.0))
 
@@ -27,3 +29,21 @@ def test_same_place():
     assert not GEOMETRY.same_place(replace(GEOMETRY, origin=(1.5, -2.5, 0.2)))
     assert not GEOMETRY.same_place(replace(GEOMETRY, direction=(1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)))
     assert not GEOMETRY.same_place(replace(GEOMETRY, origin=(), direction=()))
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacing_mm", "axis"),
+    [
+        ((1, 6, 5), (999.0, 1.0, 1.0), 0),  # a natural image
+        ((1, 6, 5), (499.5, 0.5, 0.25), 0),
+        ((1, 6, 5), (1998.0, 1.0, 2.0), 0),
+        ((6, 1, 5), (0.5, 499.5, 0.5), 1),  # after a plan's transpose
+        ((1, 6, 5), (999.0, 0.5, 0.5), None),  # 999 times neither pixel
+        ((1, 6, 5), (5.0, 1.0, 1.0), None),  # one slice of a scan
+        ((2, 6, 5), (999.0, 1.0, 1.0), None),
+        ((1, 1, 1), (1.0, 1.0, 1.0), None),
+    ],
+)
+def test_which_axis_a_2d_file_does_not_have(shape, spacing_mm, axis):
+    assert axis_not_in_file(shape, spacing_mm) == axis
+    assert Geometry("SimpleITKIO", shape, spacing_mm).is_2d == (axis is not None)

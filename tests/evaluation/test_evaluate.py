@@ -166,6 +166,17 @@ def test_2d_files_are_measured_in_the_plane(tmp_path):
     assert metrics["volume_error_ml"] is None and metrics["relative_volume_error"] == 0
 
 
+def test_2d_nifti_files_of_half_a_millimetre_have_no_volume(tmp_path):
+    reference, prediction = np.zeros((9, 9)), np.zeros((9, 9))
+    reference[1, 1] = prediction[4, 5] = 1
+    for folder, array in (("gt", reference), ("pred", prediction)):
+        write(tmp_path / folder / "x.nii.gz", array, (0.5, 0.5))
+    evaluate_folder(tmp_path / "gt", tmp_path / "pred", space({"background": 0, "a": 1}), ".nii.gz", "SimpleITKIO", None, 1)
+    metrics = strict(tmp_path / "pred" / "metrics.json")["mean"]["1"]
+    assert (metrics["HD95_mm"], metrics["ASSD_mm"]) == (2.5, 2.5)
+    assert metrics["volume_error_ml"] is None and metrics["relative_volume_error"] == 0
+
+
 def test_workers_give_the_same_files_and_only_named_cases_count(tmp_path):
     reference, prediction = folders(tmp_path)
     arguments = (reference, prediction, space(PLAIN), ".nii.gz", "SimpleITKIO")

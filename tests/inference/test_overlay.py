@@ -87,6 +87,13 @@ def test_bad_input_is_told(folders, capsys):
     assert main(["-o", str(folders / "out")]) == 2
 
 
+@pytest.mark.parametrize("content", [[], {"labels": dict(LABELS.names)}, {"labels": dict(LABELS.names), "file_ending": 3}])
+def test_a_dataset_json_without_file_ending_is_told(folders, capsys, content):
+    (folders / "labels" / "dataset.json").write_text(json.dumps(content))
+    assert run(folders) == 2
+    assert "`file_ending`" in capsys.readouterr().err
+
+
 def test_twelve_frames_at_most_from_the_first_to_the_last():
     assert shown_frames(5) == [0, 1, 2, 3, 4]
     assert shown_frames(1) == [0]

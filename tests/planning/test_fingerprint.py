@@ -8,11 +8,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import tifffile
 
 from samunet.dataset.dataset import load_dataset
 from samunet.errors import UserError
+from samunet.files import digest_of_file, digest_of_json
 from samunet.planning import fingerprint as module
-from samunet.planning.fingerprint import Fingerprint, draw_foreground, extract_fingerprint
+from samunet.planning.fingerprint import Fingerprint, dataset_digest, draw_foreground, extract_fingerprint
 
 
 def write(path: Path, array: np.ndarray, spacing_mm: tuple[float, float, float]) -> None:
@@ -160,3 +162,31 @@ def test_an_unknown_channel_name_ends_before_any_file_is_read(tmp_path):
     folder = make_dataset(tmp_path / "Dataset001_Made", {"0": "mystery"})
     with pytest.raises(UserError, match="channel's name must be known"):
         extract_fingerprint(load_dataset(folder), tmp_path / "fingerprint.json", 1, False)
+
+
+def test_a_spacing_file_beside_a_3d_tiff_makes_it_anew(tmp_path):
+    folder = tmp_path / "Dataset001_Tiff"
+    for part, name in (("imagesTr", "a_0000.tif"), ("labelsTr", "a.tif")):
+        (folder / part).mkdir(parents=True)
+        tifffile.imwrite(folder / part / name, np.ones((5, 8, 9), np.uint8))
+    content = {"channel_names": {"0": "MRI"}, "labels": {"background": 0, "one": 1}, "numTraining": 1, "file_ending": ".tif"}
+    (folder / "dataset.json").write_text(json.dumps(content))
+    dataset, path = load_dataset(folder), tmp_path / "fingerprint.json"
+    assert extract_fingerprint(dataset, path, 1, False).spacings_mm == ((1, 1, 1),)
+    for spacing in ([3, 1, 1], [4, 1, 1]):
+        (folder / "imagesTr" / "a.json").write_text(json.dumps({"spacing": spacing}))
+        assert extract_fingerprint(dataset, path, 1, False).spacings_mm == (tuple(spacing),)
+    (folder / "imagesTr" / "a.json").unlink()
+    assert extract_fingerprint(dataset, path, 1, False).spacings_mm == ((1, 1, 1),)
+
+
+@pytest.mark.parametrize("with_labels", [True, False])
+def test_the_digest_is_of_these_files_and_words_alone(tmp_path, with_labels):
+    """Spelled out, because another digest would make everything anew that users have."""
+    folder = make_dataset(tmp_path / "Dataset001_Made", {"0": "T1", "1": "T2"}, cases=2)
+    (folder / "imagesTr" / "case_0.json").write_text("of no meaning beside NIfTI")
+    cases = {f"case_{case}": {
+        "images": [digest_of_file(folder / "imagesTr" / f"case_{case}_000{channel}.nii.gz") for channel in (0, 1)],
+        "label": digest_of_file(folder / "labelsTr" / f"case_{case}.nii.gz") if with_labels else None} for case in (0, 1)}
+    told = {"cases": cases, "channel_names": ["T1", "T2"], "reader": None, "label_channels": 3}
+    assert dataset_digest(load_dataset(folder), with_labels=with_labels, workers=2) == digest_of_json(told)

@@ -12,7 +12,7 @@ from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError
 from samunet.planning.encoder_spec import EncoderSpec
 from samunet.planning.fingerprint import Fingerprint
-from samunet.planning.planner import plan_dataset, plan_encoder, plan_experiment
+from samunet.planning.planner import plan_dataset, plan_encoder, plan_experiment, plan_grid_shapes
 from samunet.planning.plans import DatasetPlan, EncoderPlan, Plans
 
 MINI = EncoderSpec("untrained", "mini", "mini", 256)
@@ -292,3 +292,16 @@ def test_an_unknown_channel_name_is_an_error(tmp_path):
     with pytest.raises(UserError, match="must be known"):
         plan_experiment(made.dataset(tmp_path / "Dataset001_Made"), made.fingerprint(), MINI, tmp_path / "plans.json")
     assert not (tmp_path / "plans.json").exists()
+
+
+def test_2d_files_of_any_pixel_size_stay_one_slice(tmp_path):
+    """Ten images of 60 x 40 pixels of 0.5 to 2 mm; the finest tenth decides the slice spacing, the median the pixels'."""
+    pixels_mm = np.linspace(0.5, 2.0, 10).tolist()
+    made = Made((999.0, 1.0, 1.0), (1, 60, 40), ("MRI",), cases=10)
+    spacings = tuple((999 * pixel, pixel, pixel) for pixel in pixels_mm)
+    fingerprint = replace(made.fingerprint(), spacings_mm=spacings, shapes_after_crop=((1, 60, 40),) * 10)
+    plan = plan_dataset(made.dataset(tmp_path), fingerprint)
+    assert plan.spacing_mm == pytest.approx((999 * 0.65, 1.25, 1.25)) and plan.median_shape == (1, 60, 40)
+    shapes = plan_grid_shapes(plan, fingerprint)
+    assert {shape[0] for shape in shapes} == {1}
+    assert shapes[0][1:] == (24, 16) and shapes[-1][1:] == (96, 64)

@@ -70,3 +70,10 @@ def test_target_and_transpose_equal_nnunets_on_random_fingerprints():
         forward, backward = slice_axis_first(spacing)
         assert (list(forward), list(backward)) == tuple(list(map(int, axes)) for axes in planner.determine_transpose())
     assert 5 < anisotropic < 195
+
+
+def test_a_2d_file_keeps_its_one_slice():
+    # Pixels of 2 mm on a grid of 1.25 mm: 60 x 2 / 1.25 = 96 and 64; the slice would become 999 x 2 / 650 = 3.
+    assert resampled_shape((1, 60, 40), (1998.0, 2.0, 2.0), (650.0, 1.25, 1.25)) == (1, 96, 64)
+    assert resampled_shape((60, 1, 40), (2.0, 1998.0, 2.0), (1.25, 650.0, 1.25)) == (96, 1, 64)
+    assert resampled_shape((1, 60, 40), (5.0, 2.0, 2.0), (2.5, 1.0, 1.0)) == (2, 120, 80)  # one slice of a scan

@@ -9,6 +9,7 @@ import pytest
 from samunet.dataset.dataset import RawCase, RawDataset
 from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError
+from samunet.planning.groups import find_groups, kept_groups
 from samunet.planning.splits import ensure_splits, fold_cases, make_splits
 
 NAMES = [f"case_{index:02d}" for index in range(10)]
@@ -137,3 +138,17 @@ def test_kept_groups_must_cover_new_cases(tmp_path):
     ensure_splits(dataset_of(tmp_path, NAMES[:6]), tmp_path / "p", {name: PATIENTS[name] for name in NAMES[:6]})
     with pytest.raises(UserError, match="Every case must have a patient"):
         ensure_splits(dataset_of(tmp_path, NAMES), tmp_path / "p", None)
+
+
+def test_groups_kept_from_a_pattern_serve_again_where_cases_are_unlabelled(tmp_path, capsys):
+    """As planning does it, first with --groups and then without; whose the unlabelled case is stays unknown."""
+    dataset, folder = dataset_of(tmp_path / "raw", unlabelled=NAMES[:1]), tmp_path / "p"
+    splits = ensure_splits(dataset, folder, find_groups(dataset, r"case_(\d)", folder))
+    assert kept_groups(folder) == {name: "0" for name in NAMES[1:]}
+    capsys.readouterr()
+    assert ensure_splits(dataset, folder, find_groups(dataset, None, folder)) == splits
+    assert kept_groups(folder) == {name: "0" for name in NAMES[1:]} and capsys.readouterr().err == ""
+    labelled = dataset_of(tmp_path / "raw")
+    with pytest.raises(UserError, match="Every case must have a patient") as caught:
+        ensure_splits(labelled, folder, find_groups(labelled, None, folder))
+    assert "case_00" in caught.value.found
