@@ -22,21 +22,23 @@ def parser() -> argparse.ArgumentParser:
         "samunet_predict",
         "Segment every case of a folder (CASE_0000.nii.gz, ...), each onto its own grid.\n"
         "Without a model named, the choice of samunet_find_best_configuration is used if there is one,\n"
-        "else the one that samunet_train trained last, with all its finished folds.",
+        "else the one that samunet_train trained last, with all the folds that it finished.",
         EXAMPLES,
     )
     parser.add_argument("-i", dest="input", type=Path, required=True, metavar="FOLDER", help="images")
     parser.add_argument("-o", dest="output", type=Path, required=True, metavar="FOLDER", help="segmentations go here")
     model = parser.add_argument_group("model (the chosen one, or the last trained, that fits)")
-    model.add_argument("-m", dest="model", type=Path, metavar="FOLDER", help="its folder, instead of all that follows but -f")
+    model.add_argument("-m", dest="model", type=Path, metavar="FOLDER", help="its folder, instead of all that follows but --encoder and -f")
     model.add_argument("-d", dest="dataset", metavar="DATASET", help="id or name, as 4 or Dataset004_Hippocampus")
     model.add_argument("-v", dest="variant", metavar="VARIANT", help="the variant, as cnn_head")
     model.add_argument("-p", dest="plans_name", metavar="PLANS", help="name of the plans")
-    model.add_argument("--encoder", metavar="NAME", help="the encoder that it was trained with")
+    model.add_argument("--encoder", metavar="NAME",
+                       help="the encoder that it was trained with: its id, its name, or its file where that lies now")
     model.add_argument("--shots", type=int, metavar="K", help="labelled cases that it was trained with")
     model.add_argument("--draw", type=int, metavar="N", help="which draw of K cases")
     model.add_argument("--shot_slices", type=int, metavar="M", help="labelled slices that it was trained with")
-    model.add_argument("-f", dest="folds", nargs="+", metavar="FOLD", help="folds to average (default: all finished ones)")
+    model.add_argument("-f", dest="folds", nargs="+", metavar="FOLD",
+                       help="folds to average (default: all finished ones; without -v and -m none of a benchmark)")
     parser.add_argument("--save_probabilities", action="store_true",
                         help="also write <case>.npz, .pkl and .properties.json; nnUNetv2_ensemble reads them")
     parser.add_argument("--continue_prediction", action="store_true", help="leave cases that are predicted already")
@@ -69,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         paths_of(options).results, dataset=options.dataset, variant=options.variant, plans_name=options.plans_name,
         encoder=options.encoder, shots=options.shots, draw=options.draw, shot_slices=options.shot_slices,
     )
-    model = load_model(found.folder, options.folds or found.folds, chosen_device(options.device))
+    model = load_model(found.folder, options.folds or found.folds, chosen_device(options.device), options.encoder)
     say(f"model: {found.folder}, fold{'s' if len(model.folds) > 1 else ''} {', '.join(model.folds)}; {found.why}")
     if model.encoder is not None and (line := announce(model.encoder.spec)):
         say(line)

@@ -102,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.variant = transported(options.variant, options.transport)
     if entry(options.variant).needs_encoder:  # a wrong name is told before torch is loaded
         encoder_of(options)
-    if options.num_gpus > 1 and "RANK" not in os.environ:
+    if options.num_gpus > 1 and not options.val and "RANK" not in os.environ:  # one process validates, as after training
         launch(options.num_gpus, sys.argv[1:] if arguments is None else arguments)
         return
     from samunet.networks.processes import joined

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import torch
@@ -17,9 +17,11 @@ from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError
 from samunet.files import read_json
 from samunet.inference.choice_file import Choice, list_choices
-from samunet.networks.checkpoints import Encoder, load_encoder
+from samunet.networks.checkpoints import Encoder, encoder_file, load_encoder
+from samunet.networks.released import checkpoints_folder
 from samunet.planning.encoder_spec import NAMED_ENCODERS
 from samunet.planning.plans import Plans
+from samunet.preprocessing.cache_encoders import encoder_id
 from samunet.variants.base import TrainedVariant, Variant, VariantContext
 from samunet.variants.registry import entry, variant_class
 
@@ -123,20 +125,22 @@ def find_model(
     """The model that was last trained among those that fit what is given.
 
     Without `variant`, the last choice of samunet_find_best_configuration that fits, with the fold that it trained alone: others
-    may have learned from the cases that it left alone. Where there is none, runs of a benchmark are not looked at.
+    may have learned from the cases that it left alone. Where there is none, runs of a benchmark are not looked at, and are not
+    among the model's folds.
 
     Arguments:
         dataset: number or full name.
-        encoder: its id, or the name under which it was given in training.
+        encoder: its id, its name or its file; or a file that is gone, as it was named in training.
 
     Raises:
         UserError: no model fits (lists what there is), or they belong to several datasets.
     """
     models = list(list_models(results))
     choices = _choices(results, models) if variant is None else {}
+    encoder = None if encoder is None else encoder_id(encoder)
     fitting = [
         model
-        for model in models
+        for model in (models if variant is not None else map(_of_use, models))
         if (dataset is None or _is_dataset(model.dataset, dataset))
         and variant in (None, model.variant)
         and plans_name in (None, model.plans_name)
@@ -144,7 +148,7 @@ def find_model(
         and shots in (None, model.shots)
         and draw in (None, model.draw)
         and shot_slices in (None, model.shot_slices)
-        and (variant is not None or any(map(_for_use, model.runs.values())))
+        and model.runs
     ]
     if not fitting:
         listing = "; ".join(str(model.folder.relative_to(results)) for model in models) or "no finished model"
@@ -158,18 +162,20 @@ def find_model(
     if chosen:
         last = max(chosen, key=lambda choice: choice.finished)
         return FoundModel(last.model, (last.fold,), f"{last.told} ({last.path})")
-    why = "the last one trained that fits"
-    if variant is None:
-        why += ", since nothing was chosen by samunet_find_best_configuration"
-    return FoundModel(max(fitting, key=lambda model: model.last_finished).folder, None, why)
+    latest, why = max(fitting, key=lambda model: model.last_finished), "the last one trained that fits"
+    if variant is not None:
+        return FoundModel(latest.folder, None, why)
+    return FoundModel(latest.folder, tuple(latest.runs), f"{why}, since nothing was chosen by samunet_find_best_configuration")
 
 
-def load_model(folder: Path, folds: Sequence[str] | None, device: torch.device) -> TrainedModel:
+def load_model(folder: Path, folds: Sequence[str] | None, device: torch.device, encoder_name: str | None = None) -> TrainedModel:
     """Load the folds of a model, all finished ones if `folds` is None, and the encoder that they were trained with.
 
+    Arguments:
+        encoder_name: of that encoder, or its file, wherever that lies now; None takes what was named in training.
+
     Raises:
-        UserError: no such model or fold, a file of it that is missing or broken, or an encoder whose weights are not those of
-            training.
+        UserError: no such model or fold, a file of it that is missing or broken, or an encoder that is not that of training.
     """
     runs = _chosen_runs(folder, folds)
     plans = Plans.load(folder / "plans.json")
@@ -179,7 +185,7 @@ def load_model(folder: Path, folds: Sequence[str] | None, device: torch.device) 
     section = plans.for_encoder(first["encoder"]["id"])
     encoder = None
     if entry(first["variant"]).needs_encoder:
-        encoder = _matching_encoder(folder, runs, section.input_size, device)
+        encoder = _matching_encoder(folder, runs, section.input_size, device, encoder_name)
     context = VariantContext(labels, plans.dataset, section, {}, encoder)
     variants = tuple(_loaded(folder / f"fold_{fold}", run["variant"], context, device) for fold, run in runs.items())
     return TrainedModel(folder, first["variant"], tuple(runs), variants, plans, encoder, labels, dataset)
@@ -208,6 +214,11 @@ def _number(text: str | None) -> int | None:
 def _for_use(run: dict[str, Any]) -> bool:
     """Whether the run was made to be used, and not for a benchmark."""
     return run["trained_by"] in (TRAINED_BY, CHOSEN_BY)
+
+
+def _of_use(model: ModelEntry) -> ModelEntry:
+    """The model with those of its runs that were made to be used; there may be none."""
+    return replace(model, runs={fold: run for fold, run in model.runs.items() if _for_use(run)})
 
 
 def _choices(results: Path, models: Sequence[ModelEntry]) -> dict[Path, Choice]:
@@ -246,24 +257,36 @@ def _loaded(fold: Path, name: str, context: VariantContext, device: torch.device
 
 
 def _matching_encoder(
-    folder: Path, runs: dict[str, dict[str, Any]], input_size: int, device: torch.device
+    folder: Path, runs: dict[str, dict[str, Any]], input_size: int, device: torch.device, given: str | None
 ) -> Encoder:
-    """The encoder named in training, proven to have the weights that every fold was trained with."""
+    """The encoder `given`, or else named in training, proven to have the weights that every fold was trained with."""
     recorded = next(iter(runs.values()))["encoder"]
-    # `mini` may come to mean a later version; its id stays that of the weights.
-    name = recorded["id"] if recorded["id"] in NAMED_ENCODERS else recorded["name"]
-    encoder = load_encoder(name, input_size, device)
+    told = {run["encoder"][key] for run in runs.values() for key in ("id", "name")}
+    name = _recorded_name(recorded) if given is None or given in told else given
+    encoder = load_encoder(name, input_size, device, fast=entry(next(iter(runs.values()))["variant"]).reads_embeddings)
     for fold, run in runs.items():
         trained_with = run["encoder"]
-        if trained_with["digest"] != encoder.digest:
+        # A name that is given may say another family: the same weights, which would see another input. The id tells.
+        renamed = given is not None and trained_with["id"] != encoder.spec.id
+        if renamed or trained_with["digest"] != encoder.digest:
             raise UserError(
                 "A model must be used with the encoder that it was trained with.",
                 where=folder / f"fold_{fold}",
                 found=f"trained with '{trained_with['id']}' (weights {_short(trained_with['digest'])}), "
                 f"but '{name}' is now '{encoder.spec.id}' (weights {_short(encoder.digest)})",
-                mend="Restore that encoder's file, or train the model again.",
+                mend="Restore that encoder's file, give it with --encoder, or train the model again.",
             )
     return encoder
+
+
+def _recorded_name(recorded: Mapping[str, Any]) -> str:
+    """The name under which the encoder of a run.json is loaded; a file that has moved may lie in the checkpoints folder by now."""
+    # `mini` may come to mean a later version; its id stays that of the weights.
+    if recorded["id"] in NAMED_ENCODERS:
+        return recorded["id"]
+    # The path may be of another machine; Windows' rule knows both separators.
+    moved = str(checkpoints_folder() / PureWindowsPath(recorded["name"]).name)
+    return moved if encoder_file(recorded["name"]) is None and encoder_file(moved) is not None else recorded["name"]
 
 
 def _short(digest: str | None) -> str:

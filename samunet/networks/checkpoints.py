@@ -62,11 +62,15 @@ def encoder_spec(name: str) -> EncoderSpec:
     return spec if family in (None, spec.family) else replace(spec, id=f"{spec.id}-{family}", family=family)
 
 
-def load_encoder(name: str, input_size: int, device: torch.device | str = "cpu") -> Encoder:
+def load_encoder(name: str, input_size: int, device: torch.device | str = "cpu", *, fast: bool = True) -> Encoder:
     """Load encoder `name` for square inputs of `input_size` pixels, frozen, on `device`.
 
     Absolute positions and the relative tables of global blocks are interpolated where the input size is not the
-    encoder's own. On a CUDA card the matrix products are in bfloat16 where it has them; on a CPU all is float32.
+    encoder's own.
+
+    Arguments:
+        fast: whether matrix products on a CUDA card are in bfloat16 where it has them. Their weights are rounded to it, so what trains
+            the encoder or adds to it asks for float32, which is what a CPU has in either case.
 
     Raises:
         UserError: no such name or file, a file that does not hold the encoder's weights whole, or an input size that is not
@@ -84,9 +88,16 @@ def load_encoder(name: str, input_size: int, device: torch.device | str = "cpu")
         state = _state_of(base)
         module, digest = _module(base, spec, state, input_size), _digest(state)
     module.requires_grad_(False).eval().to(device)
-    if str(device).startswith("cuda") and isinstance(module, ImageEncoder):
+    if fast and str(device).startswith("cuda") and isinstance(module, ImageEncoder):
         module.compute_in(fast_dtype(device))
     return Encoder(spec, module, state, digest)
+
+
+def encoder_file(name: str) -> Path | None:
+    """The file that encoder `name`, with `@family` or without, means: a path as it is given, else a file of that name in the
+    checkpoints folder; None if there is neither."""
+    base, _ = _split(name)
+    return next((path for path in (Path(base), checkpoints_folder() / base) if path.is_file()), None)
 
 
 def announce(spec: EncoderSpec) -> str | None:
@@ -108,8 +119,8 @@ def _split(name: str) -> tuple[str, str | None]:
 
 
 def _file_of(name: str) -> Path:
-    """A path as it is given, else a file of that name in the checkpoints folder."""
-    path = next((path for path in (Path(name), checkpoints_folder() / name) if path.is_file()), None)
+    """The checkpoint that `encoder_file` finds."""
+    path = encoder_file(name)
     if path is None or path.suffix not in CHECKPOINT_ENDINGS:
         known = ", ".join(key for key in NAMED_ENCODERS if key != SHIPPED_ENCODER)
         raise UserError("The encoder must be a known name or a checkpoint file (.pth, .pt, .safetensors).", where="--encoder",

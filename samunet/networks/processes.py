@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, Protocol, TypeVar, cast
 
 import torch
@@ -16,6 +17,10 @@ from torch import Tensor, distributed
 from samunet.errors import UserError
 
 T = TypeVar("T")
+
+# How long processes wait for each other: one may register or encode all cases, for hours, while the others stand at a barrier. PyTorch's own
+# 10 or 30 minutes would end the run there; torchrun ends them all where one has failed.
+PATIENCE = timedelta(days=7)
 
 
 class Sliceable(Protocol):
@@ -35,10 +40,12 @@ def joined(device: str) -> Iterator[str]:
     if "RANK" not in os.environ:
         yield device
         return
-    cuda = device.startswith("cuda")
-    distributed.init_process_group("nccl" if cuda else "gloo")
+    card = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if device.startswith("cuda") else None
+    if card is not None:
+        torch.cuda.set_device(card)  # barriers and broadcasts of objects go through the current card, which must be the process' own
+    distributed.init_process_group("gloo" if card is None else "nccl", timeout=PATIENCE, device_id=card)
     try:
-        yield f"cuda:{os.environ['LOCAL_RANK']}" if cuda else device
+        yield device if card is None else str(card)
     finally:
         distributed.destroy_process_group()
 

@@ -91,7 +91,7 @@ class Plans:
                 f"The plans must have a section for encoder '{encoder}'.",
                 where=f"{self.plans_name}.json",
                 found=", ".join(self.encoders) or "no encoder",
-                mend=f"Run samunet_plan_and_preprocess with --encoder {encoder}.",
+                mend="Run samunet_plan_and_preprocess with the same --encoder.",
             )
         return self.encoders[encoder]
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from samunet.console import progress, say
+from samunet.dataset.case_files import digests_of_case
 from samunet.dataset.crop import BoundingBox, crop_to_nonzero
 from samunet.dataset.dataset import RawCase, RawDataset
 from samunet.dataset.geometry import Geometry
@@ -16,12 +17,14 @@ from samunet.dataset.integrity import channel_problems, grid_problems, value_pro
 from samunet.dataset.labels import OUTSIDE, LabelSpace
 from samunet.dataset.readers import reader_named
 from samunet.errors import UserError, joined
-from samunet.files import digest_of_array, digest_of_json, digest_of_path, make_folder
+from samunet.files import digest_of_array, digest_of_json, make_folder
 from samunet.planning.plans import DatasetPlan, Plans
+from samunet.planning.spacing import reordered
 from samunet.preprocessing.case import CaseProperties, PreparedCase
 from samunet.preprocessing.normalize import normalize
 from samunet.preprocessing.resample import new_shape, resample
 from samunet.preprocessing.store import ArrayStore
+from samunet.preprocessing.views import case_and_view
 from samunet.workers import each_case
 
 # Raised when this room's code starts to make other arrays from the same files and plan.
@@ -36,8 +39,7 @@ def case_signature(case: RawCase, dataset_plan: DatasetPlan) -> dict[str, Any]:
     return {
         "version": VERSION,
         "plan": digest_of_json([asdict(dataset_plan)[key] for key in ARRAY_DECISIONS]),
-        "images": [digest_of_path(path) for path in case.images],
-        "label": digest_of_path(case.label) if case.label else None,
+        **digests_of_case(case, dataset_plan.reader),
     }
 
 
@@ -54,7 +56,7 @@ def prepare_case(case: RawCase, reader: str, dataset_plan: DatasetPlan, labels: 
     """
     image, segmentation, geometry = _read(case, reader, dataset_plan.channel_names, labels)
     axes = (0, *(axis + 1 for axis in dataset_plan.transpose_forward))
-    spacing_mm = tuple(geometry.spacing_mm[axis] for axis in dataset_plan.transpose_forward)
+    spacing_mm = reordered(geometry.spacing_mm, dataset_plan.transpose_forward)
     image = image.transpose(axes)
     shape_before_cropping = image.shape[1:]
     image, mask, bbox = crop_to_nonzero(image, None)
@@ -118,20 +120,35 @@ class _Job:
 
 
 def _make(job: _Job) -> bool:
-    """Preprocess and store one case unless its signature is the stored one. Returns whether it was made."""
+    """Preprocess and store one case unless the stored one is what would be made. Returns whether it was made."""
     store = ArrayStore(job.folder)
-    name = job.case.name
-    if name in store and store.properties(name).signature == case_signature(job.case, job.dataset_plan):
+    if job.case.name in store and _would_be_made(store.properties(job.case.name), job):
         return False
     store.write(prepare_case(job.case, job.dataset_plan.reader, job.dataset_plan, job.labels))
     return True
 
 
+def _would_be_made(stored: CaseProperties, job: _Job) -> bool:
+    """Whether a stored case has the signature and the shape that it would have now.
+
+    The same signature once stood for another shape: 2D files became stacks of one slice's copies.
+    """
+    if stored.signature != case_signature(job.case, job.dataset_plan):
+        return False
+    spacing_mm = reordered(stored.geometry.spacing_mm, job.dataset_plan.transpose_forward)
+    return stored.shape == new_shape(stored.shape_after_cropping, spacing_mm, job.dataset_plan.spacing_mm)
+
+
 def _check_names(names: list[str]) -> None:
-    clashing = sorted({f"{name}_seg" for name in names} & set(names))
-    if clashing:
-        raise UserError("No case may be named like another one with `_seg` at its end.", found=", ".join(clashing),
-                        mend="Rename these cases; their files would be taken for segmentations.")
+    problems = []
+    if clashing := sorted({f"{name}_seg" for name in names} & set(names)):
+        problems.append(UserError("No case may be named like another one with `_seg` at its end.", found=", ".join(clashing),
+                                  mend="Rename these cases; their files would be taken for segmentations."))
+    if viewed := [name for name in names if case_and_view(name)[1] is not None]:
+        problems.append(UserError("No case's name may end with `__view` and a number.", found=", ".join(viewed),
+                                  mend="Rename these cases; they would be taken for augmented views of others."))
+    if problems:
+        raise joined(problems)
 
 
 def _read(

@@ -6,6 +6,7 @@ copied, image and labels alike, a few times, and each copy is encoded once.
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -25,6 +26,7 @@ from samunet.preprocessing.store import ArrayStore
 VERSION = 1
 SEED = 2024
 MOST_VIEWS = 6
+FIRST_CARRIED = 100  # numbers of views that are carried towards another case first (`training.transported_views`) lie above it
 IN_PLANE_DEGREES, THROUGH_PLANE_DEGREES = 20.0, 8.0
 SCALE, STRETCH = (0.85, 1.18), 0.05
 SHIFT_FRACTION = 0.05
@@ -32,7 +34,7 @@ ELASTIC_SMOOTHNESS, ELASTIC_VOXELS = 6.0, 1.5
 GAMMA = (0.7, 1.4)
 CONTRAST = (0.8, 1.25)
 BRIGHTNESS, NOISE = 0.25, 0.1
-_MARK = "__view"
+_VIEW = re.compile(r"(?P<case>.*)__view(?P<number>\d+)(?:_(?P<content>[0-9a-f]{8}))?", re.DOTALL)
 
 
 def views_for(clean_pictures: int, view_pictures: int) -> int:
@@ -85,15 +87,26 @@ class ViewedArrays(ArrayStore):
         return in_slices_alone(segmentation, self._annotated[name])
 
 
-def view_name(case: str, view: int) -> str:
-    """Name under which view `view` (from 1) of a case is cached."""
-    return f"{case}{_MARK}{view}"
+def view_name(case: str, view: int, image_digest: str | None = None) -> str:
+    """Name under which view `view` (from 1) of a case is cached.
+
+    Arguments:
+        image_digest: of a view that the case and the number do not tell, since other cases have a part in it. The name says how it begins,
+            so that each run finds its own views, and what equal ones made.
+    """
+    return f"{case}__view{view}" + (f"_{image_digest[:8]}" if image_digest else "")
 
 
 def case_and_view(name: str) -> tuple[str, int | None]:
     """The case and the view's number, None for the clean case, under which `name` is cached."""
-    case, mark, view = name.rpartition(_MARK)
-    return (case, int(view)) if mark and view.isdigit() else (name, None)
+    view = _VIEW.fullmatch(name)
+    return (view["case"], int(view["number"])) if view else (name, None)
+
+
+def told_content(name: str) -> str | None:
+    """How a view's image digest begins, where its name says it."""
+    view = _VIEW.fullmatch(name)
+    return view["content"] if view else None
 
 
 def _properties_of_view(properties: CaseProperties, view: int) -> CaseProperties:

@@ -24,7 +24,7 @@ from samunet.preprocessing.embedding_cache import embeddings_of
 from samunet.preprocessing.prompts_file import PromptsFile, read_prompts
 from samunet.preprocessing.store import ArrayStore
 from samunet.preprocessing.views import ViewedArrays, clean_pictures, views_for
-from samunet.training.cases import cases_of, labels_of
+from samunet.training.cases import RunCases, cases_of, labels_of
 from samunet.training.checkpoints import start_from
 from samunet.training.run_folder import RunFolder
 from samunet.training.settings import Request, Settings
@@ -161,9 +161,9 @@ def open_experiment(request: Request, paths: Paths) -> Experiment:
     device = chosen_device(request.device)
     encoder = None
     if entry(request.variant).needs_encoder:
-        encoder = load_encoder(request.encoder, section.input_size, device)
+        encoder = load_encoder(request.encoder, section.input_size, device, fast=entry(request.variant).reads_embeddings)
     context = VariantContext(dataset.labels, plans.dataset, section, encoder.sam_state if encoder else {}, encoder, paths.votes)
-    settings = _settings(request, raw.name, plans, context, arrays, cases.train, cases.val)
+    settings = _settings(request, raw.name, plans, context, arrays, cases)
     return Experiment(request, dataset, plans, section, encoder, context, arrays, cases.train, cases.unlabelled, cases.val,
                       cases.slices, settings, run_folder(request, paths), preprocessed, prompts, support)
 
@@ -183,17 +183,17 @@ def run_folder(request: Request, paths: Paths) -> RunFolder:
 
 
 def _settings(
-    request: Request, dataset: str, plans: Plans, context: VariantContext, arrays: ArrayStore, train: Sequence[str],
-    val: Sequence[str],
+    request: Request, dataset: str, plans: Plans, context: VariantContext, arrays: ArrayStore, cases: RunCases
 ) -> Settings:
-    section, encoder = context.encoder_plan, context.encoder
+    section, encoder, labels = context.encoder_plan, context.encoder, context.labels
     found = variant_class(request.variant)
     kind = found if issubclass(found, TrainedVariant) else None
     iterations: int | None = kind.iterations(context) if kind else 0  # 0: nothing is trained, whatever is asked for
     if iterations:
         iterations = request.iterations or (iterations if request.minutes is None else None)
-    properties = {name: arrays.properties(name) for name in {*train, *val}}
+    properties = {name: arrays.properties(name) for name in {*cases.train, *cases.val}}
     digests = {name: [each.image_digest, each.segmentation_digest] for name, each in properties.items()}
+    images = [[name, arrays.properties(name).image_digest] for name in cases.unlabelled] if kind and kind.unlabelled else None
     weights = request.pretrained_weights
     if weights and not weights.is_file():
         raise UserError("Pretrained weights must be a file.", where=weights, found="no such file")
@@ -215,14 +215,16 @@ def _settings(
         device=request.device,
         encoder_digest=encoder.digest if encoder else None,
         plan=_plan_digest(plans, section),
-        data=digest_of_json({"training": [[name, digests[name]] for name in train],
-                             "validation": [[name, digests[name]] for name in val]}),
+        data=digest_of_json({"training": [[name, digests[name]] for name in cases.train],
+                             "validation": [[name, digests[name]] for name in cases.val]}),
         prompts=digest_of_file(request.prompts) if request.prompts else None,
         oracle_prompts=request.oracle_prompts,
         inner=request.inner,
         shot_slices=request.shot_slices,
         box_relax=request.box_relax or None,
         support=digest_of_file(request.support) if request.support else None,
+        labels=digest_of_json([labels.foreground, labels.ignore, labels.regions_class_order]),
+        unlabelled=digest_of_json(images) if images else None,
     )
 
 

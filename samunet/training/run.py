@@ -17,10 +17,11 @@ from safetensors.torch import load_file
 import samunet
 from samunet.console import result, say
 from samunet.dataset.paths import Paths
-from samunet.errors import UserError
+from samunet.errors import UserError, some
 from samunet.files import make_folder, write_json
 from samunet.inference.model_folder import TRAINED_BY
 from samunet.networks.processes import count, first_alone, from_first, rank
+from samunet.planning.splits import ALL
 from samunet.preprocessing.prompt_kinds import oracle_told
 from samunet.training.checkpoints import FINAL, LATEST, save_weights
 from samunet.training.experiment import Experiment, LazyCases, open_experiment
@@ -104,7 +105,8 @@ def validate_model(request: Request, paths: Paths, *, workers: int) -> None:
     """What `samunet_train --val` does: validate a finished run once more, replacing its validation folder when whole.
 
     Raises:
-        UserError: there is no finished run, or the encoder, the plans or the prompts are not its own.
+        UserError: there is no finished run, the encoder, the plans or the prompts are not its own, or it was trained on cases that
+            the fold validates on by now.
     """
     experiment = open_experiment(request, paths)
     folder = experiment.folder
@@ -116,6 +118,10 @@ def validate_model(request: Request, paths: Paths, *, workers: int) -> None:
         if there != here:
             raise UserError("A model must be validated with the encoder, the plans and the prompts of its run.",
                             where=folder.final, found=f"{name}: {there} there, {here} here")
+    # Of fold `all` both are all cases, and its scores are known to be of the training cases.
+    if request.fold != ALL and (both := sorted({*run["train_cases"]} & {*experiment.val_cases})):
+        raise UserError("A model must be validated on cases that it was not trained on.", where=folder.final,
+                        found=f"the folds were changed since; trained on {some(both)}", mend="Train it again.")
     variant = experiment.build_variant()
     variant.load_state(load_file(folder.final / FINAL))
     anew = folder.final / "validation.unfinished"
@@ -130,6 +136,8 @@ def _train(experiment: Experiment, variant: TrainedVariant, run: dict[str, Any])
     """Train on the training cases (and their views), write the final checkpoint."""
     folder, settings = experiment.folder, experiment.settings
     device = torch.device(settings.device)
+    if rank() == 0:
+        folder.write(run)  # before hours of registration, whose files a run that goes on finds again
     batches = first_alone(lambda: training_batches(experiment, variant, run))
     iterations = run["settings"]["iterations"]
     if iterations is None:

@@ -94,6 +94,10 @@ class Request:
             check_support(self.variant, self.support is not None)
 
 
+# Settings that runs of before they were told are taken to agree with, so that those need not be made again.
+UNTOLD_BEFORE = ("labels", "unlabelled")
+
+
 @dataclass(frozen=True)
 class Settings:
     """Everything that decides a run's weights; two runs of equal settings end with the same ones.
@@ -113,6 +117,8 @@ class Settings:
         inner: number of the inner fold that was held out; None: none was.
         shot_slices: labelled slices that were used; None: all of the training cases.
         support: SHA-256 of the file that names the slices that ask, or None.
+        labels: SHA-256 over what dataset.json makes of label values: classes or regions, the ignore label, the order of painting.
+        unlabelled: SHA-256 over names and images of the unlabelled cases, where the variant learns from them, or None.
     """
 
     dataset: str
@@ -139,6 +145,8 @@ class Settings:
     shot_slices: int | None = None
     box_relax: float | None = None
     support: str | None = None
+    labels: str | None = None
+    unlabelled: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -151,6 +159,6 @@ class Settings:
         ours = self.to_json()
         if self.minutes is not None and stored.get("minutes") == self.minutes:
             ours["iterations"] = stored.get("iterations")
-        names = [*ours, *(name for name in stored if name not in ours)]
+        names = [*(name for name in ours if name in stored or name not in UNTOLD_BEFORE), *(name for name in stored if name not in ours)]
         return [f"{name}: {stored.get(name)} there, {ours.get(name)} here"
                 for name in names if stored.get(name) != ours.get(name)]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from samunet.console import progress
+from samunet.console import progress, say
 from samunet.files import make_folder
 from samunet.planning.encoder_rules import canvas_for
 from samunet.planning.tiles import TileFrame
@@ -20,7 +20,7 @@ from samunet.preprocessing.case_pictures import StoredCasePictures
 from samunet.preprocessing.case_stacks import CaseStacks
 from samunet.preprocessing.embeddings import RecentInputs
 from samunet.preprocessing.recent import Recent, RecentImages
-from samunet.preprocessing.views import view_name
+from samunet.preprocessing.views import FIRST_CARRIED
 from samunet.training.augmentation import PatchAugmentation
 from samunet.training.batches import Batches, TileBatches
 from samunet.training.box_stack_batches import BoxStackBatches
@@ -37,7 +37,7 @@ from samunet.training.stack_augmentation import StackAugmentation
 from samunet.training.stack_batches import StackBatches
 from samunet.training.support import QueryBatches, gather_support
 from samunet.training.token_choice import gather_judged, set_chosen_support
-from samunet.training.transported_views import FIRST, with_transported_views
+from samunet.training.transported_views import cached_name, with_transported_views
 from samunet.variants.adapter_3d_box import Adapter3dBoxVariant
 from samunet.variants.base import PatchVariant, PictureStackVariant, PictureVariant, StackVariant, TrainedVariant
 from samunet.variants.fewshot import FewshotVariant
@@ -45,19 +45,22 @@ from samunet.variants.transport import MISPLACED_VOXELS, AugmentedVariant, SelfT
 
 
 def training_batches(experiment: Experiment, variant: TrainedVariant, run: dict[str, Any]) -> Batches:
-    """The batches of `variant`; what must be cached for them is cached here, and its seconds and views told in `run`.
+    """The batches of `variant`; what must be cached for them is cached here, and its seconds and views, of each case, told in `run`.
 
     Heads, stacks and encoders in the loop see the training cases and their augmented views, the same ones for all; patches and
     stacks of either kind are augmented as they are read.
     """
     if isinstance(variant, PatchVariant):
         return _patches(experiment, variant)
-    run["views"] = experiment.views()
+    run["views"] = _views(experiment, variant)
     numbers = [*range(1, run["views"] + 1)]
-    if isinstance(variant, AugmentedVariant) and len(experiment.train_cases) > 1:
-        experiment = with_transported_views(experiment)
-        numbers[1::2] = [FIRST + number for number in numbers[1::2]]
-    names = [*experiment.train_cases, *(view_name(name, number) for name in experiment.train_cases for number in numbers)]
+    if isinstance(variant, AugmentedVariant):
+        run["transported_views"] = _transported_views(experiment, run["views"])
+        if run["transported_views"]:
+            experiment = with_transported_views(experiment)
+            numbers[1::2] = [FIRST_CARRIED + number for number in numbers[1::2]]
+    cases = experiment.train_cases
+    names = [*cases, *(cached_name(experiment.arrays, name, number) for name in cases for number in numbers)]
     if isinstance(variant, SelfTrainedVariant):
         experiment, pseudo = _self_trained(experiment, run)
         names += pseudo
@@ -81,6 +84,24 @@ def pretraining_batches(experiment: Experiment, variant: PatchVariant) -> PairBa
     shapes = [experiment.arrays.properties(name).shape for name in names]
     augmentation = PatchAugmentation(variant.patch, experiment.plans.dataset.use_mask_for_norm)
     return PairBatches(names, shapes, experiment.arrays, augmentation, settings.batch_size, settings.seed)
+
+
+def _views(experiment: Experiment, variant: TrainedVariant) -> int:
+    """How many views each training case gets."""
+    planned = experiment.views()
+    if planned or not isinstance(variant, TransportVariant) or len(experiment.train_cases) > 1:
+        return planned
+    say("the plan's budget of pictures has no room for a view of the only training case; one is made all the same, to which it is registered")
+    return 1
+
+
+def _transported_views(experiment: Experiment, views: int) -> int:
+    """How many of each case's `views` take a shape between cases: every second one, where there are several cases."""
+    transported = views // 2 if len(experiment.train_cases) > 1 else 0
+    if not transported:
+        say(f"no view takes a shape between cases, which needs two cases with two views each, and there are {len(experiment.train_cases)} with "
+            f"{views}: this run learns what hybrid_off does")
+    return transported
 
 
 def _pictures(experiment: Experiment, names: list[str]) -> dict[str, CaseInputs]:

@@ -12,13 +12,12 @@ from samunet.files import digest_of_json
 from samunet.planning.plans import DatasetPlan
 from samunet.preprocessing.case import CaseProperties, PreparedCase
 from samunet.preprocessing.store import ArrayStore
-from samunet.preprocessing.views import case_and_view, view_of
+from samunet.preprocessing.views import FIRST_CARRIED, case_and_view, view_name, view_of
 from samunet.training.experiment import Experiment, LazyCases
 from samunet.variants.atlas import AtlasVariant
 from samunet.variants.transport import SUPPORTS
 
 VERSION = 1
-FIRST = 100  # numbers of such views lie above it, so that they are cached beside the others
 PART = (0.3, 1.2)  # of the way
 
 
@@ -31,9 +30,15 @@ def with_transported_views(experiment: Experiment) -> Experiment:
     return replace(experiment, arrays=arrays)
 
 
+def cached_name(arrays: ArrayStore, case: str, number: int) -> str:
+    """Name under which view `number` of a case of `arrays` is cached; of one that is carried it says what it holds, which hangs on the supports."""
+    name = view_name(case, number)
+    return view_name(case, number, arrays.properties(name).image_digest) if number > FIRST_CARRIED else name
+
+
 @dataclass(frozen=True)
 class TransportedArrays(ArrayStore):
-    """Another store with views `<case>__view<101 ...>`: each is carried part of the way to another support, then warped like any view.
+    """Another store with views of numbers from 101 on: each is carried part of the way to another support, then warped like any view.
 
     Arguments:
         atlas: holds the supports. supports: their names, in its order; at least two.
@@ -52,13 +57,13 @@ class TransportedArrays(ArrayStore):
             return properties
         other = self.inner.properties(partner[0])
         digests = [VERSION, partner[1], properties.image_digest, other.image_digest]
-        return replace(properties, image_digest=digest_of_json(digests),
+        return replace(properties, name=name, image_digest=digest_of_json(digests),
                        segmentation_digest=digest_of_json([*digests, properties.segmentation_digest]))
 
     def partner(self, name: str) -> tuple[str, float] | None:
         """The support towards which a view is carried, and how far; None for what is no such view."""
         case, view = case_and_view(name)
-        if view is None or view <= FIRST:
+        if view is None or view <= FIRST_CARRIED:
             return None
         random = np.random.default_rng([zlib.crc32(case.encode()), view])
         others = [support for support in self.supports if support != case]

@@ -76,6 +76,7 @@ class TrainedVariant(Variant):
     learning_rate: ClassVar[float] = 1e-3
     weight_decay: ClassVar[float] = 1e-2
     own_inputs: ClassVar[bool] = False  # whether what is read of a case depends on what was trained on
+    unlabelled: ClassVar[bool] = False  # whether it learns from the run's unlabelled images, too
     warmup_share: ClassVar[float] = 0.0  # of the iterations, over which the rate rises from next to nothing
 
     def __init__(self, context: VariantContext) -> None:

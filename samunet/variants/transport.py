@@ -29,7 +29,7 @@ class TransportVariant(HybridVariant):
 
     samunet's own. Registration knows shape and place, the network knows tissue; it learns where the one errs. A training case is
     never carried to itself: its channels, and its views', come from the other training cases. Of a single case only the views
-    are trained on, to which the case itself is carried: their warps are what registration has to undo. It undoes them better than
+    (at least one) are trained on, to which the case itself is carried: their warps are what registration has to undo. It undoes them better than
     another patient's shape, so there the channels are also moved and bent against the image (`StackAugmentation`'s
     `misplaced_voxels`); otherwise the network learns to repeat them. Of cases of which some slices are annotated, the others are
     learned from by what is carried to them: `training.prior_images`.
@@ -87,7 +87,10 @@ class TransportVariant(HybridVariant):
 
 
 class AugmentedVariant(HybridVariant):
-    """`hybrid_off`, half of whose views take the shapes between the training cases: `training.transported_views`. From one case, `hybrid_off`."""
+    """`hybrid_off`, half of whose views take the shapes between the training cases: `training.transported_views`.
+
+    From one case, or with less than two views of each, `hybrid_off`.
+    """
 
 
 class SelfTrainedVariant(HybridVariant):
@@ -95,3 +98,5 @@ class SelfTrainedVariant(HybridVariant):
 
     Uses unlabelled data, which no other variant but `unet_simclr` does: its rows are compared with theirs under that name.
     """
+
+    unlabelled: ClassVar[bool] = True

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from samunet.variants.base import PatchVariant
 from samunet.variants.simclr import SimclrPretraining
 from samunet.variants.unet import UnetVariant
@@ -16,6 +18,8 @@ class UnetSimclrVariant(UnetVariant):
     Deviations: nnU-Net's U-Net, augmentation and fine-tuning in place of the authors'; both views are augmented alike, where
     the authors augment the first view again to get the second; in equal time with `unet`, not 100 epochs more.
     """
+
+    unlabelled: ClassVar[bool] = True
 
     def pretraining(self) -> PatchVariant:
         return SimclrPretraining(self)

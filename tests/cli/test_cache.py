@@ -156,21 +156,27 @@ def test_views_that_no_run_asks_for_are_pruned(root: Path) -> None:
     """A run on one case of n pictures has min(6, 800 // n) views, and no run has more of that case."""
     from samunet.planning.plans import Plans
     from samunet.preprocessing.embedding_store import planned_signature
-    from samunet.preprocessing.views import ViewedArrays, view_name
+    from samunet.preprocessing.views import FIRST_CARRIED, ViewedArrays, view_name
 
     plans = Plans.load(folder(root).parents[2] / "samunetPlans.json")
     arrays = ViewedArrays(folder(root).parents[1] / "arrays", plans.dataset)
     slices = arrays.properties("phantom_000").shape[0]
     most = min(6, 800 // slices)
-    for view in (most, most + 1):
-        name = view_name("phantom_000", view)
+    carried = "0123456789" * 6
+    numbers = (most, most + 1, FIRST_CARRIED + most, FIRST_CARRIED + most + 1)
+    names = [view_name("phantom_000", number, carried if number > FIRST_CARRIED else None) for number in numbers]
+    other = view_name("phantom_000", FIRST_CARRIED + 1, "f" * 64)
+    for name in (*names, other):
         shutil.copy(folder(root) / "phantom_000.npy", folder(root) / f"{name}.npy")
         shutil.copy(folder(root) / "phantom_000.json", folder(root) / f"{name}.json")
         edit(folder(root) / f"{name}.json", **planned_signature(arrays.properties(name), plans.dataset,
                                                                 plans.for_encoder("pixels")))
+        if name not in names[:2]:  # whose partner the run alone knows: what it holds must be what its name says
+            edit(folder(root) / f"{name}.json", image=carried)
     assert cache.main(["prune", *paths(root)]) == 0
-    assert [name for name in sorted(files(root)) if "__view" in name] == [
-        f"phantom_000__view{most}.json", f"phantom_000__view{most}.npy"]
+    assert sorted(name for name in files(root) if "__view" in name) == sorted(
+        f"{name}{ending}" for name in (names[0], names[2]) for ending in (".json", ".npy"))
+    assert cache.main(["verify", *paths(root)]) == 0
 
 
 def test_leftovers_are_pruned_once_nobody_can_be_writing_them(root: Path) -> None:

@@ -64,6 +64,14 @@ def test_val_only_validates(asked) -> None:
     assert request.iterations is None and request.encoder == "mini"
 
 
+def test_one_process_validates_once_more_however_many_trained(asked, monkeypatch) -> None:
+    started: list = []
+    monkeypatch.setattr(train, "launch", lambda processes, _: started.append(processes))
+    assert train.main(["27", "label_prior", "0", "-num_gpus", "2"]) == 0 and (started, asked) == ([2], [])
+    assert train.main(["27", "label_prior", "0", "-num_gpus", "2", "--val"]) == 0
+    assert started == [2] and [name for name, *_ in asked] == ["validate_model"]
+
+
 def test_the_untrained_encoder_is_told_in_one_line_where_it_is_used(asked, capsys) -> None:
     train.main(["27", "cnn_head", "0", "--encoder", "untrained"])
     assert capsys.readouterr().err.count("untrained") == 1

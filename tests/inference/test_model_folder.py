@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 
 from samunet.errors import UserError
 from samunet.inference.model_folder import chosen_device, find_model, finished_runs, list_models, load_model
-from samunet.networks.checkpoints import load_encoder
+from samunet.networks.checkpoints import encoder_spec, load_encoder
+from samunet.networks.sam import EncoderSize, build_image_encoder
 from samunet.planning.plans import DatasetPlan, EncoderPlan, Plans
 from samunet.variants.registry import variant_class
 
@@ -61,6 +62,19 @@ def test_the_last_trained_model_is_found(results, make_run):
     assert find_model(results, variant="autosam").folder == benchmark
 
 
+def test_a_benchmarks_folds_are_neither_the_last_trained_nor_averaged(results, make_run):
+    trained = make_run("Dataset004_A", "cnn_head__samunetPlans__untrained", 0, "2024-01-01T00:00:00+00:00")
+    later = make_run("Dataset004_A", "hybrid__samunetPlans__untrained", 0, "2024-01-02T00:00:00+00:00")
+    for fold in (1, 2):
+        make_run("Dataset004_A", "cnn_head__samunetPlans__untrained", fold, "2024-01-09T00:00:00+00:00", trained_by="samunet_benchmark")
+    found = find_model(results)
+    assert (found.folder, found.folds) == (later, ("0",))
+    make_run("Dataset004_A", "cnn_head__samunetPlans__untrained", 3, "2024-01-03T00:00:00+00:00")
+    found = find_model(results)
+    assert (found.folder, found.folds) == (trained, ("0", "3"))
+    assert find_model(results, variant="cnn_head").folds is None
+
+
 def chosen(results, folder, fold, finished, name="tiny__untrained__fold_0"):
     """Write a record of samunet_find_best_configuration."""
     path = results / folder.relative_to(results).parts[0] / "choice" / f"{name}.json"
@@ -93,7 +107,8 @@ def test_a_choice_whose_model_is_gone_or_a_benchmarks_is_none(results, make_run)
     chosen(results, replaced, "0", "2024-01-02T00:00:00+00:00")
     assert find_model(results).folder == later
     chosen(results, later, "1", "2024-01-02T00:00:00+00:00")
-    assert find_model(results).folds is None
+    found = find_model(results)
+    assert found.folds == ("0",) and "nothing was chosen" in found.why
 
 
 def test_several_datasets_are_listed_even_where_one_has_a_choice(results, make_run):
@@ -174,6 +189,51 @@ def test_the_encoder_must_be_the_one_of_training(make_run):
     run.write_text(json.dumps({**content, "encoder": {**content["encoder"], "digest": "0" * 64}}))
     with pytest.raises(UserError, match="000000000000.*untrained.*" + encoder.digest[:12]):
         load_model(folder, None, CPU)
+
+
+@pytest.fixture
+def own(tmp_path):
+    """An encoder's file."""
+    torch.manual_seed(3)
+    encoder = build_image_encoder(EncoderSize(96, 2, 3, 0, (), 64), 64)
+    (tmp_path / "here").mkdir()
+    torch.save(encoder.state_dict(prefix="image_encoder."), tmp_path / "here" / "own.pth")
+    return tmp_path / "here" / "own.pth"
+
+
+@pytest.fixture
+def moved(make_run, own):
+    """Write a model that was trained with `own` when that lay elsewhere: as `typed`, under the family that this says."""
+
+    def make(typed):
+        there = f"{own}@medsam" if typed.endswith("@medsam") else str(own)
+        folder = make_run("Dataset004_A", f"linear_head__samunetPlans__{encoder_spec(there).id}", 0, "2024-01-01T00:00:00+00:00",
+                          digest=load_encoder(there, 64).digest, state=_linear_head_state())
+        run = json.loads((folder / "fold_0" / "run.json").read_text())
+        (folder / "fold_0" / "run.json").write_text(json.dumps({**run, "encoder": {**run["encoder"], "name": typed}}))
+        return folder
+
+    return make
+
+
+@pytest.mark.parametrize(("typed", "family"), [("../gone/own.pth", "sam"), ("C:\\gone\\own.pth@medsam", "medsam")])
+def test_an_encoders_file_that_moved_is_found_by_its_name_in_the_checkpoints_folder(moved, own, typed, family, monkeypatch):
+    folder = moved(typed)
+    with pytest.raises(UserError, match="give a path that exists"):
+        load_model(folder, None, CPU)
+    monkeypatch.setenv("samunet_checkpoints", str(own.parent))
+    for given in (None, typed, folder.name.split("__")[2]):
+        assert load_model(folder, None, CPU, given).encoder.spec.family == family
+
+
+def test_an_encoders_file_is_named_where_it_lies_now(results, moved, own):
+    folder = moved("../gone/own.pth")
+    assert find_model(results, encoder=str(own)).folder == folder
+    assert find_model(results, encoder="../gone/own.pth").folder == folder
+    assert load_model(folder, None, CPU, str(own)).encoder.spec == encoder_spec(str(own))
+    for other in ("untrained", f"{own}@medsam"):  # other weights; and the same, but another input
+        with pytest.raises(UserError, match="must be used with the encoder"):
+            load_model(folder, None, CPU, other)
 
 
 def _linear_head_state():

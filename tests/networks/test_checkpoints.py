@@ -37,6 +37,14 @@ def test_untrained_is_frozen_and_named():
     assert "untrained" in announce(encoder.spec)
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("fast", [True, False])
+def test_weights_are_rounded_on_a_card_where_that_is_asked_for(fast: bool):
+    ours, exact = (load_encoder("untrained", 64, device, fast=fast).module.state_dict() for device in ("cuda", "cpu"))
+    rounded = [name for name, tensor in exact.items() if not torch.equal(ours[name].cpu().float(), tensor)]
+    assert bool(rounded) == fast
+
+
 def test_a_file_gives_its_own_weights_whichever_its_format(tmp_path: Path, small_sam: Sam):
     state = small_sam.state_dict()
     torch.save(state, tmp_path / "mine.pth")

@@ -14,13 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import tifffile
 
 from samunet.dataset.dataset import RawCase, load_dataset
 from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError
-from samunet.files import digest_of_array
+from samunet.files import digest_of_array, digest_of_file
 from samunet.planning.plans import DatasetPlan, Plans
-from samunet.preprocessing.preprocess import prepare_case, preprocess_dataset
+from samunet.preprocessing.preprocess import case_signature, prepare_case, preprocess_dataset
 from samunet.preprocessing.store import ArrayStore
 
 LABELS = LabelSpace({"background": 0, "one": 1, "two": 2})
@@ -353,3 +354,72 @@ def test_names_that_clash_in_the_store_are_a_user_error(tmp_path):
     with pytest.raises(UserError, match="_seg"):
         preprocess_dataset(dataclasses.replace(dataset, cases=(*dataset.cases, twin)), plans(), tmp_path / "arrays", 1)
     assert not (tmp_path / "arrays").exists()
+
+
+def test_names_of_augmented_views_are_a_user_error(tmp_path):
+    dataset = load_dataset(raw_dataset(tmp_path, 1))
+    cases = [dataclasses.replace(dataset.cases[0], name=name) for name in ("a__view1", "b__view", "c__view²", "d__view3_seg")]
+    with pytest.raises(UserError, match="__view") as caught:
+        preprocess_dataset(dataclasses.replace(dataset, cases=(*dataset.cases, *cases)), plans(), tmp_path / "arrays", 1)
+    assert caught.value.found == "a__view1" and "Rename" in caught.value.mend
+    assert not (tmp_path / "arrays").exists()
+
+
+def test_a_spacing_file_beside_a_3d_tiff_makes_that_case_anew(tmp_path):
+    folder = tmp_path / "Dataset001_Tiff"
+    for part, ending in (("imagesTr", "_0000.tif"), ("labelsTr", ".tif")):
+        (folder / part).mkdir(parents=True)
+        for name in "ab":
+            tifffile.imwrite(folder / part / f"{name}{ending}", np.ones((5, 8, 9), np.uint8))
+            (folder / part / f"{name}.json").write_text(json.dumps({"spacing": [1, 1, 1]}))
+    content = {"channel_names": {"0": "MR"}, "labels": dict(LABELS.names), "numTraining": 2, "file_ending": ".tif"}
+    (folder / "dataset.json").write_text(json.dumps(content))
+    tiff = dataclasses.replace(plans(), dataset=plan(reader="Tiff3DIO"))
+    store = preprocess_dataset(load_dataset(folder), tiff, tmp_path / "arrays", 1)
+    assert store.image("a").shape == (1, 5, 8, 9)
+    before = stamps(store.folder)
+    for part in ("imagesTr", "labelsTr"):
+        (folder / part / "a.json").write_text(json.dumps({"spacing": [2, 1, 1]}))
+    preprocess_dataset(load_dataset(folder), tiff, tmp_path / "arrays", 1)
+    assert store.image("a").shape == store.segmentation("a").shape == (1, 10, 8, 9)
+    assert {name for name, stamp in stamps(store.folder).items() if stamp != before[name]} == {"a.json", "a.b2nd", "a_seg.b2nd"}
+    (folder / "labelsTr" / "a.json").unlink()
+    with pytest.raises(UserError, match="its image's spacing"):
+        preprocess_dataset(load_dataset(folder), tiff, tmp_path / "arrays", 1)
+
+
+def test_the_signature_is_of_plan_and_files_alone(tmp_path):
+    """Its keys are spelled out, because another signature would make all arrays anew that users have."""
+    image, label = blob((6, 8, 8), 0)
+    case = raw_case(tmp_path, image, label, (1, 1, 1))
+    (tmp_path / "case.json").write_text("of no meaning beside NIfTI")
+    signature = case_signature(case, plan())
+    assert signature.pop("plan") == "78f147cf0f5f21f86cabcaebd9a20ee4826a0f18d67d88049cc63ba1ed3d9cdb"
+    assert signature == {"version": 1, "images": [digest_of_file(case.images[0])], "label": digest_of_file(case.label)}
+
+
+def picture(path: Path, array: np.ndarray, pixel_mm: float) -> None:
+    """Write `array` (Y, X) as a 2D NIfTI file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing((pixel_mm, pixel_mm))
+    sitk.WriteImage(image, str(path))
+
+
+def test_a_2d_file_stays_one_slice_and_a_stored_stack_of_its_copies_is_made_anew(tmp_path):
+    """60 x 40 pixels of 2 mm on a grid of 1.25 mm, whose slice spacing is that of pixels of 0.65 mm."""
+    folder = tmp_path / "Dataset001_Pictures"
+    picture(folder / "imagesTr" / "a_0000.nii.gz", np.ones((60, 40), np.float32), 2.0)
+    picture(folder / "labelsTr" / "a.nii.gz", np.ones((60, 40), np.uint8), 2.0)
+    content = {"channel_names": {"0": "MR"}, "labels": dict(LABELS.names), "numTraining": 1, "file_ending": ".nii.gz"}
+    (folder / "dataset.json").write_text(json.dumps(content))
+    flat = dataclasses.replace(plans(), dataset=plan(spacing_mm=(999 * 0.65, 1.25, 1.25)))
+    store = preprocess_dataset(load_dataset(folder), flat, tmp_path / "arrays", 1)
+    assert store.image("a").shape == store.segmentation("a").shape == (1, 1, 96, 64)
+    case = store.load("a")
+    image, segmentation = case.image.repeat(3, 1), case.segmentation.repeat(3, 1)
+    properties = dataclasses.replace(case.properties, shape=(3, 96, 64), image_digest=digest_of_array(image),
+                                     segmentation_digest=digest_of_array(segmentation))
+    store.write(dataclasses.replace(case, image=image, segmentation=segmentation, properties=properties))
+    preprocess_dataset(load_dataset(folder), flat, tmp_path / "arrays", 1)
+    assert store.image("a").shape == (1, 1, 96, 64) and store.properties("a") == case.properties

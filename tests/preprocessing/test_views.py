@@ -14,7 +14,15 @@ from samunet.files import digest_of_array
 from samunet.planning.plans import DatasetPlan, EncoderPlan
 from samunet.preprocessing.case import CaseProperties, PreparedCase
 from samunet.preprocessing.store import ArrayStore
-from samunet.preprocessing.views import ViewedArrays, case_and_view, clean_pictures, view_name, view_of, views_for
+from samunet.preprocessing.views import (
+    ViewedArrays,
+    case_and_view,
+    clean_pictures,
+    told_content,
+    view_name,
+    view_of,
+    views_for,
+)
 
 SHAPE = (10, 24, 20)
 
@@ -111,3 +119,6 @@ def test_names_of_views():
     assert case_and_view(view_name("a__view", 12)) == ("a__view", 12)
     assert case_and_view("a__view") == ("a__view", None)
     assert case_and_view("a__view2x") == ("a__view2x", None)
+    carried = view_name("a", 102, "0123456789abcdef")
+    assert carried == "a__view102_01234567" and case_and_view(carried) == ("a", 102) and told_content(carried) == "01234567"
+    assert told_content("a__view2") is told_content("a") is None

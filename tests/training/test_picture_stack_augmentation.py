@@ -4,12 +4,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from samunet.planning.encoder_rules import canvas_for
 from samunet.planning.plans import EncoderPlan
 from samunet.training.picture_stack_augmentation import SELDOM, PictureStackAugmentation, _maybe, recoloured, warped
 
 TILE = (2, 4)
 SAME, NOWHERE = torch.eye(2), torch.zeros(2)
-PLAN = EncoderPlan("untrained", 32, (16, 24), 0.5, "repeat", 3, 2, "float16", 0, 1)
+PLAN = EncoderPlan("untrained", 32, (10, 24), 0.5, "repeat", 3, 2, "float16", 0, 1)
 
 
 def voxels() -> Tensor:
@@ -53,21 +54,21 @@ def test_colours_by_hand() -> None:
 
 def test_one_draw_for_all_slices_and_pictures_that_labels_follow() -> None:
     augmentation = PictureStackAugmentation(PLAN)
-    labels = torch.zeros(3, 16, 24, dtype=torch.int16)
-    labels[:, 4:12, 6:18] = 1
-    # The tile of 16 x 24 is 21 x 32 pixels: the object where its label is, and nothing below the tile.
-    shown = torch.nn.functional.interpolate(labels[:1, None].float(), (21, 32), mode="bilinear")
-    pictures = torch.zeros(3, 2, 3, 32, 32)
-    pictures[..., :21, :] = shown + 1
+    labels = torch.zeros(3, 10, 24, dtype=torch.int16)
+    labels[:, 3:8, 6:18] = 1
+    # The tile of 10 x 24 is 13 x 32 pixels, on a canvas of 16 x 32: the object where its label is, and nothing below the tile.
+    shown = torch.nn.functional.interpolate(labels[:1, None].float(), (13, 32), mode="bilinear")
+    pictures = torch.zeros(3, 2, 3, *canvas_for(PLAN.tile_shape, PLAN.input_size))
+    pictures[..., :13, :] = shown + 1
     changes = 0
     for seed in range(12):
         moved, target = augmentation(pictures, labels, np.random.default_rng(seed))
         again, _ = augmentation(pictures, labels, np.random.default_rng(seed))
         assert torch.equal(moved, again) and moved.shape == pictures.shape and target.dtype == torch.int64
         assert torch.equal(moved, moved[:1, :1, :1].expand_as(moved)) and torch.equal(target, target[:1].expand_as(target))
-        assert not moved[..., 21:, :].any()
-        inside = torch.nn.functional.interpolate(target[:1, None].float(), (21, 32), mode="bilinear")[0, 0]
-        picture = moved[0, 0, 0, :21]
+        assert moved.shape[-2:] == (16, 32) and not moved[..., 13:, :].any()
+        inside = torch.nn.functional.interpolate(target[:1, None].float(), (13, 32), mode="bilinear")[0, 0]
+        picture = moved[0, 0, 0, :13]
         assert picture[inside == 1].min() > picture[(inside == 0) & (picture != 0)].max() - 1e-4
         changes += int(not torch.allclose(moved, pictures))
     assert changes > 8

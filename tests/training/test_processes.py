@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file
+from torch import distributed
+
+from samunet.networks.processes import joined
 
 STEPS = 20
 # Trains the named variant for STEPS steps, a line of the log for each; under torchrun in as many processes as it started.
@@ -73,6 +78,27 @@ def test_losses_are_those_of_one_process_with_the_same_batch(name: str, tmp_path
     one, two = (curve(name, tmp_path / str(processes), processes) for processes in (1, 2))
     assert len(one) == len(two) == STEPS and one[0] != one[-1]
     np.testing.assert_allclose(two, one, atol=1e-4)
+
+
+@pytest.fixture
+def started_alone(monkeypatch) -> pytest.MonkeyPatch:
+    """As torchrun starts a process that is the only one; its port is any that is free."""
+    for name, value in (("RANK", "0"), ("WORLD_SIZE", "1"), ("MASTER_ADDR", "127.0.0.1"), ("MASTER_PORT", "0")):
+        monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
+def test_processes_wait_for_each_other_for_days(started_alone) -> None:
+    with joined("cpu") as device:
+        assert device == "cpu"
+        assert distributed.group.WORLD._get_backend(torch.device(device)).options._timeout == timedelta(days=7)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
+def test_each_process_has_its_own_card(started_alone) -> None:
+    started_alone.setenv("LOCAL_RANK", "1")
+    with joined("cuda") as device:
+        assert device == "cuda:1" and torch.cuda.current_device() == 1
 
 
 def command(root: Path, results: Path, *flags: str) -> subprocess.CompletedProcess[str]:

@@ -19,12 +19,15 @@ from samunet.errors import UserError
 from samunet.files import read_json, write_json
 from samunet.inference.model_folder import load_model
 from samunet.inference.predict_folder import PredictionSettings, predict_folder
+from samunet.networks.checkpoints import load_encoder
 from samunet.networks.untrained import untrained_state
 from samunet.planning.plans import Plans
 from samunet.training import run as run_module
 from samunet.training.checkpoints import save_latest
+from samunet.training.experiment import open_experiment
 from samunet.training.run import train_model, validate_model
 from samunet.training.settings import Request
+from samunet.variants.transport import TransportVariant
 
 REQUEST = Request("5", "linear_head", "0", "untrained", "tiny", iterations=60)
 
@@ -48,6 +51,15 @@ def model(paths: Paths, variant: str = "linear_head") -> Path:
 
 def start(request: Request, paths: Paths, must_continue: bool = False) -> None:
     train_model(request, paths, must_continue=must_continue, workers=1)
+
+
+def of_budget(pictures: int, paths: Paths, folder: Path) -> Paths:
+    """The same, with a plan that has room for so many pictures of views."""
+    shutil.copytree(paths.preprocessed, folder, ignore=shutil.ignore_patterns("embeddings"))
+    plans = read_json(folder / "Dataset005_Made" / "tiny.json")
+    plans["encoders"]["untrained"]["view_pictures"] = pictures
+    write_json(folder / "Dataset005_Made" / "tiny.json", plans)
+    return dataclasses.replace(paths, preprocessed=folder)
 
 
 def test_a_finished_run_has_every_file(finished: Path) -> None:
@@ -123,6 +135,76 @@ def test_networks_resume_to_the_same_bytes_and_predict_what_they_validated(varia
     predicted, validated = (sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "c1.nii.gz")))
                             for folder in (tmp_path / "predicted", model(paths, variant) / "fold_0" / "validation"))
     np.testing.assert_array_equal(predicted, validated)
+
+
+def test_what_was_registered_before_training_began_is_kept(paths, monkeypatch) -> None:
+    request = dataclasses.replace(REQUEST, variant="hybrid", iterations=1, shots=1)
+    with monkeypatch.context() as patch:
+        patch.setattr("samunet.training.training_data.StackAugmentation", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            start(request, paths)
+    priors = model(paths, "hybrid") / "shots1_draw0" / "fold_0.unfinished" / "priors"
+    assert len(list(priors.glob("*.npy"))) == 6
+    carried, prior = [], TransportVariant.prior
+    monkeypatch.setattr(TransportVariant, "prior", lambda *given: carried.append(given[1].properties.name) or prior(*given))
+    start(request, paths, must_continue=True)
+    assert set(carried) == {"c1", "d1"}  # to be validated
+
+
+def test_of_a_single_case_hybrid_has_a_view_where_the_plan_has_room_for_none(paths, tmp_path, capsys) -> None:
+    request = dataclasses.replace(REQUEST, variant="hybrid", iterations=1, shots=1)
+    start(request, of_budget(0, paths, tmp_path / "preprocessed"))
+    assert read_json(model(paths, "hybrid") / "shots1_draw0" / "fold_0" / "run.json")["views"] == 1
+    assert "no room for a view of the only training case" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("pictures", "views", "transported"), [(9, 1, 0), (27, 3, 1)])
+def test_hybrid_augment_tells_how_many_views_are_transported(paths, tmp_path, capsys, pictures, views, transported) -> None:
+    """Three cases of three slices, a picture each; every second view is carried."""
+    start(dataclasses.replace(REQUEST, variant="hybrid_augment", iterations=1), of_budget(pictures, paths, tmp_path / "preprocessed"))
+    run = read_json(model(paths, "hybrid_augment") / "fold_0" / "run.json")
+    assert (run["views"], run["transported_views"]) == (views, transported)
+    assert ("learns what hybrid_off does" in capsys.readouterr().err) == (transported == 0)
+    cached = [path.stem for path in (tmp_path / "preprocessed").rglob("a1__view*.npy")]
+    assert len(cached) == views and sum(name.startswith("a1__view102_") for name in cached) == transported
+
+
+@pytest.mark.parametrize(("variant", "fast"), [("linear_head", True), ("lora", False)])
+def test_weights_that_are_trained_or_added_to_are_never_rounded(variant: str, fast: bool, paths, monkeypatch) -> None:
+    asked = []
+    for module in ("samunet.training.experiment", "samunet.inference.model_folder"):
+        monkeypatch.setattr(f"{module}.load_encoder", lambda *given, **named: asked.append(named["fast"]) or load_encoder(*given, **named))
+    start(dataclasses.replace(REQUEST, variant=variant, iterations=1), paths)
+    load_model(model(paths, variant), None, torch.device("cpu"))
+    assert asked == [fast, fast]
+
+
+def test_images_without_labels_are_settings_of_those_that_learn_from_them(paths, tmp_path) -> None:
+    shutil.copytree(paths.preprocessed, tmp_path / "preprocessed", ignore=shutil.ignore_patterns("embeddings"))
+    changed = dataclasses.replace(paths, preprocessed=tmp_path / "preprocessed")
+    properties = changed.preprocessed / "Dataset005_Made" / "tiny" / "arrays" / "b2.json"
+    write_json(properties, {**read_json(properties), "image_digest": "another"})
+
+    def differing(variant: str) -> list[str]:
+        request = dataclasses.replace(REQUEST, variant=variant)
+        here, there = (open_experiment(request, each).settings for each in (paths, changed))
+        return [line.split(":")[0] for line in here.differences(there.to_json())]
+
+    assert differing("unet_simclr") == differing("hybrid_selftrain") == ["unlabelled"]
+    assert differing("unet") == differing("hybrid") == []
+
+
+def test_what_labels_mean_is_a_setting_and_their_names_are_not(paths, tmp_path) -> None:
+    request = dataclasses.replace(REQUEST, variant="unet")
+    plain = open_experiment(request, paths).settings
+    shutil.copytree(paths.raw, tmp_path / "raw")
+    file = tmp_path / "raw" / "Dataset005_Made" / "dataset.json"
+    for labels, names in (({"background": 0, "b": 2, "other": 1}, []), ({"background": 0, "a": 1, "ignore": 2}, ["labels"]),
+                          ({"background": 0, "whole": [1, 2], "b": 2}, ["labels"])):
+        order = {"regions_class_order": [1, 2]} if "whole" in labels else {}
+        write_json(file, {**read_json(file), "labels": labels, **order})
+        found = open_experiment(request, dataclasses.replace(paths, raw=tmp_path / "raw")).settings
+        assert [line.split(":")[0] for line in found.differences(plain.to_json())] == names
 
 
 def test_3d_adapters_have_an_input_of_their_own(paths) -> None:
@@ -265,6 +347,19 @@ def test_validating_needs_the_encoder_of_the_training(paths) -> None:
     write_json(model(paths) / "fold_0" / "run.json", run)
     with pytest.raises(UserError, match="encoder_digest: 0000"):
         validate_model(REQUEST, paths, workers=1)
+
+
+def test_cases_that_a_run_was_trained_on_are_not_validated_on(paths, tmp_path) -> None:
+    prior = dataclasses.replace(REQUEST, variant="label_prior", iterations=None)
+    here = dataclasses.replace(paths, preprocessed=Path(shutil.copytree(paths.preprocessed, tmp_path / "preprocessed")))
+    for fold in ("0", "all"):
+        start(dataclasses.replace(prior, fold=fold), here)
+    write_json(here.preprocessed / "Dataset005_Made" / "splits_final.json",
+               [{"train": ["a1", "a2", "c1"], "val": ["b1", "d1"]}, {"train": ["b1", "d1"], "val": ["a1", "a2", "c1"]}])
+    with pytest.raises(UserError) as caught:
+        validate_model(prior, here, workers=1)
+    assert caught.value.found.endswith("trained on b1") and "Train it again" in caught.value.mend
+    validate_model(dataclasses.replace(prior, fold="all"), here, workers=1)
 
 
 def test_folds_of_other_plans_are_refused(paths) -> None:

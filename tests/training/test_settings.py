@@ -72,6 +72,15 @@ def test_runs_of_before_there_were_labelled_slices_are_equal_to_those_of_whole_c
     assert dataclasses.replace(SETTINGS, shot_slices=9).differences(stored) == ["shot_slices: None there, 9 here"]
 
 
+@pytest.mark.parametrize("name", ["labels", "unlabelled"])
+def test_runs_of_before_labels_were_told_are_taken_to_be_of_the_same_ones(name: str) -> None:
+    told = dataclasses.replace(SETTINGS, **{name: "ab"})
+    stored = told.to_json()
+    assert told.differences({key: value for key, value in stored.items() if key != name}) == []
+    assert told.differences({**stored, name: "cd"}) == [f"{name}: cd there, ab here"]
+    assert told.differences({**stored, name: None}) == [f"{name}: None there, ab here"]
+
+
 def test_differences_name_the_settings() -> None:
     stored = {**SETTINGS.to_json(), "iterations": 500, "seed": 3}
     assert SETTINGS.differences(stored) == ["iterations: 500 there, 400 here", "seed: 3 there, 0 here"]

@@ -14,8 +14,8 @@ from samunet.dataset.labels import LabelSpace
 from samunet.planning.plans import DatasetPlan, EncoderPlan
 from samunet.preprocessing.case import CaseProperties, PreparedCase
 from samunet.preprocessing.store import ArrayStore
-from samunet.preprocessing.views import ViewedArrays, view_name
-from samunet.training.transported_views import FIRST, PART, TransportedArrays
+from samunet.preprocessing.views import FIRST_CARRIED, ViewedArrays, case_and_view, view_name
+from samunet.training.transported_views import PART, TransportedArrays, cached_name
 from samunet.variants.atlas import AtlasVariant
 from samunet.variants.base import VariantContext
 
@@ -63,7 +63,7 @@ def test_half_the_way_lies_in_the_middle_and_the_whole_way_on_the_other(arrays: 
 
 
 def test_a_case_goes_towards_the_others_never_itself_and_each_view_has_its_own_part(arrays: TransportedArrays) -> None:
-    partners = [arrays.partner(view_name("a", FIRST + number)) for number in range(1, 30)]
+    partners = [arrays.partner(view_name("a", FIRST_CARRIED + number)) for number in range(1, 30)]
     assert {partner[0] for partner in partners if partner} == {"b", "c"}
     parts = [partner[1] for partner in partners if partner]
     assert len(set(parts)) == len(parts) == 29 and min(parts) >= PART[0] and max(parts) <= PART[1]
@@ -74,16 +74,28 @@ def test_other_names_are_what_the_store_below_has(arrays: TransportedArrays) -> 
     for name in ("a", view_name("a", 2)):
         np.testing.assert_array_equal(arrays.load(name).image, arrays.inner.load(name).image)
         assert arrays.properties(name) == arrays.inner.properties(name)
-    name = view_name("a", FIRST + 2)
+    name = view_name("a", FIRST_CARRIED + 2)
     assert not np.allclose(arrays.load(name).image, arrays.inner.load(name).image)
     np.testing.assert_array_equal(arrays.segmentation(name), arrays.load(name).segmentation)
 
 
 def test_the_digest_hangs_on_the_partners_image_so_that_cached_embeddings_do(arrays: TransportedArrays) -> None:
-    name = view_name("a", FIRST + 1)
+    name = view_name("a", FIRST_CARRIED + 1)
     partner = arrays.partner(name)
     assert partner is not None
     before = arrays.properties(name).image_digest
     other = arrays.inner.load(partner[0])
     ArrayStore(arrays.folder).write(replace(other, properties=replace(other.properties, image_digest="another")))
     assert arrays.properties(name).image_digest != before
+
+
+def test_views_of_other_partners_are_cached_under_other_names_and_equal_ones_share_theirs(arrays: TransportedArrays) -> None:
+    def names(supports: tuple[str, ...]) -> list[str]:
+        return [cached_name(replace(arrays, supports=supports), "a", FIRST_CARRIED + number) for number in range(1, 7)]
+
+    assert names(("a", "b", "c")) == names(("b", "c"))  # the same others
+    assert not {*names(("a", "b", "c"))} & {*names(("a", "c", "b"))}  # b in c's place
+    name = names(NAMES)[1]
+    assert case_and_view(name) == ("a", 102) and cached_name(arrays, "a", 2) == view_name("a", 2)
+    assert arrays.properties(name).name == name == f"a__view102_{arrays.properties(name).image_digest[:8]}"
+    np.testing.assert_array_equal(arrays.load(name).image, arrays.load(view_name("a", 102)).image)

@@ -41,13 +41,13 @@ class WithoutDropout(Adapter3dVariant):
 
 
 def made() -> tuple[Tensor, Tensor]:
-    """Stacks (2, 3, 1, 3, 64, 64), each label brighter than the one before, and label values (2, 3, 64, 48)."""
+    """Stacks (2, 3, 1, 3, 64, 48) of the tile's canvas, each label brighter than the one before, and label values (2, 3, 64, 48)."""
     segmentation = torch.zeros(2, 3, 64, 48, dtype=torch.long)
     for stack in range(2):
         for plane in range(3):
             segmentation[stack, plane, 8 + 4 * plane : 30 + 4 * plane, 10:34] = 1
             segmentation[stack, plane, 40:56, 10 + 6 * stack : 26 + 6 * stack] = 2
-    pictures = torch.nn.functional.pad(segmentation.float(), (0, 16))[:, :, None, None].repeat(1, 1, 1, 3, 1, 1)
+    pictures = segmentation.float()[:, :, None, None].repeat(1, 1, 1, 3, 1, 1)
     return pictures + 0.3 * torch.randn(pictures.shape, generator=torch.Generator().manual_seed(1)), segmentation
 
 
@@ -74,9 +74,9 @@ def test_logits_of_every_slice_lie_on_the_tiles_voxels(encoder: Encoder) -> None
     variant.network.eval()
     pictures, _ = made()
     with torch.no_grad():
-        logits, square = variant.logits(pictures), variant.network(pictures)
-    assert square.shape == (2, 3, 3, 64, 64) and logits.shape == (2, 3, 3, 64, 48)
-    torch.testing.assert_close(logits, square[..., :48])  # a voxel is a pixel here
+        logits, shown = variant.logits(pictures), variant.network(pictures)
+    assert logits.shape == shown.shape == (2, 3, 3, 64, 48)
+    torch.testing.assert_close(logits, shown)  # a voxel is a pixel here
 
 
 def test_logits_of_the_tile_alone_are_those_of_the_square() -> None:
