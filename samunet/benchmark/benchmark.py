@@ -39,15 +39,17 @@ def run_benchmark(
     Arguments:
         workers: jobs side by side on this machine; None or 1 with no `scheduler`: one after the other.
         scheduler: a running dask scheduler's address.
-        reference: method that the others are compared with; None takes label_prior.
+        reference: method that the others are compared with: a variant's name or an imported folder's; None takes label_prior.
         command: that repeats this, for the report.
         nnunet_results: folders of models that nnU-Net has trained already, see `import_results`.
 
     Raises:
         UserError: unknown dataset or variant, nnU-Net without a length or with labelled slices alone, a variant without its
-            prompts, and see `import_results` and `run_on_dask`. A job's own fault is told in the tables instead.
+            prompts, a reference that is none of the methods, and see `import_results` and `run_on_dask`. A job's own fault is told
+            in the tables instead.
     """
     _check(benchmark, nnunet_results)
+    _check_reference(reference, [*benchmark.variants, *(model.resolve().name for model in nnunet_results)])
     dataset = load_dataset(find_dataset(paths.raw, benchmark.dataset))
     imported = import_results(nnunet_results, benchmark, dataset, paths)  # before hours of training, since it may be refused
     faults: dict[Job, str] = {}
@@ -92,6 +94,15 @@ def _check(benchmark: Benchmark, nnunet_results: Sequence[Path]) -> None:
         raise UserError("nnU-Net learns from whole cases, and is compared with nothing that had some of their slices alone.",
                         where="--shot_slices", found=", ".join(whole),
                         mend="Leave --nnunet and --nnunet_results out, or benchmark without --shot_slices.")
+
+
+def _check_reference(reference: str | None, methods: Sequence[str]) -> None:
+    if (reference or REFERENCE) in methods:
+        return
+    if reference is not None:
+        raise UserError("The method that the others are compared with must be one of those that are run or imported.",
+                        where="--reference", found=reference, mend=f"Choose one of: {', '.join(methods)}; or add it to --variants.")
+    say(f"nothing is compared, since {REFERENCE} is not among the methods and no --reference is given")
 
 
 def _outcomes(

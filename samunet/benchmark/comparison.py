@@ -73,6 +73,8 @@ def compare(
 ) -> list[Comparison]:
     """Every other method's Dice against `reference`'s at the same shots, on the draws that both have whole.
 
+    A draw in which no case has a Dice of both counts for nothing; nor does a method that is left with no draw.
+
     Arguments:
         reference: a method's name; where it has no result for a number of shots, nothing is compared there.
         margin: the loss of Dice that would not matter.
@@ -80,8 +82,8 @@ def compare(
     found = []
     for base in results:
         if base.method == reference and base.cases:
-            pairs = {other.method: _pairs(other, base, groups) for other in results
-                     if other.shots == base.shots and other is not base and other.cases.keys() & base.cases.keys()}
+            pairs = {other.method: draws for other in results if other.shots == base.shots and other is not base
+                     if (draws := _pairs(other, base, groups))}
             p_values = {method: signed_rank(draws) for method, draws in pairs.items()}
             adjusted = dict(zip(p_values, holm(list(p_values.values())), strict=True))
             for method, draws in pairs.items():
@@ -102,10 +104,11 @@ def worst_cases(result: Result) -> list[tuple[str, float]]:
 
 
 def _pairs(first: Result, second: Result, groups: Mapping[str, str] | None) -> list[Differences]:
-    """Paired differences of each draw that both have; a case that is undefined in either is left out."""
+    """Paired differences of each draw that both have; a case that is undefined in either is left out, and so is an empty draw."""
     pairs: list[Differences] = []
     for draw in sorted(first.cases.keys() & second.cases.keys()):
         one, other = first.scores(draw, "Dice"), second.scores(draw, "Dice")
         both = [case for case in one if case in other and not math.isnan(one[case]) and not math.isnan(other[case])]
-        pairs.append(paired_differences({case: one[case] for case in both}, {case: other[case] for case in both}, groups))
+        if both:
+            pairs.append(paired_differences({case: one[case] for case in both}, {case: other[case] for case in both}, groups))
     return pairs

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from uuid import uuid4
 
 from samunet.benchmark.jobs import NNUNET, TRAINED_BY, Benchmark, Job
 from samunet.console import say
@@ -140,7 +141,9 @@ def run_on_dask(
                                  "`dask worker --no-nanny --nthreads 1 ADDRESS`.") from refused
         if not client.scheduler_info()["workers"]:
             say("the scheduler has no worker yet; the jobs wait for one")
-        futures = {client.submit(run_job, benchmark, job, paths, threads, pure=False, key=str(job)): job for job in jobs}
+        # A scheduler takes equal keys for one task, and may have another benchmark's job of the same name.
+        futures = {client.submit(run_job, benchmark, job, paths, threads, pure=False, key=f"{job} {uuid4().hex}"): job
+                   for job in jobs}
         for future in as_completed(list(futures)):
             fault = future.exception()
             yield Outcome(futures[future], repr(fault), 0.0) if fault else future.result()

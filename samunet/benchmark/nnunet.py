@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -18,18 +19,21 @@ from typing import Any
 import torch
 
 from samunet.benchmark.jobs import NNUNET, Benchmark, Job
+from samunet.dataset.case_files import digests_of_case
 from samunet.dataset.dataset import RawCase, RawDataset, load_dataset
 from samunet.dataset.paths import Paths, find_dataset
 from samunet.dataset.readers import SEQUENCE_READERS, choose_reader
 from samunet.errors import UserError
 from samunet.evaluation.evaluate import evaluate_folder
-from samunet.files import make_folder, read_json, write_json
+from samunet.files import digest_of_json, make_folder, read_json, write_json
 from samunet.training.cases import cases_of
 
 TRAINER, PLANS = "nnUNetTrainerBudget", "nnUNetPlansBudget"
 # The batch with which nnU-Net's rules count memory. Its own, filled up to the card's memory, leaves no iterations to a
 # small budget.
 LARGEST_BATCH = {"2d": 12, "3d_fullres": 2, "3d_lowres": 2}
+# What of dataset.json decides a run beside its channels' names.
+DATA_KEYS = ("labels", "regions_class_order", "file_ending", "overwrite_image_reader_writer")
 COMMANDS = {"nnUNetv2_plan_and_preprocess":
                 "nnunetv2.experiment_planning.plan_and_preprocess_entrypoints:plan_and_preprocess_entry",
             "nnUNetv2_train": "nnunetv2.run.run_training:run_training_entry",
@@ -55,14 +59,23 @@ class NnunetRun:
     minutes: float | None
     device: str
 
-    @property
+    @cached_property  # every file of the cases is read for it
     def asked(self) -> dict[str, Any]:
-        """What decides the run."""
+        """What decides the run; `data` is a SHA-256 over the cases' raw files and over what of dataset.json nnU-Net goes by."""
+        cases, reader = {case.name: case for case in self.dataset.cases}, choose_reader(self.dataset)
+        data = digest_of_json({
+            "dataset": {key: self.dataset.content.get(key) for key in DATA_KEYS},
+            "channel_names": self.dataset.channel_names,
+            "cases": {name: digests_of_case(cases[name], reader) for name in (*self.train, *self.val)},
+        })
         return {"train": list(self.train), "val": list(self.val), "iterations": self.iterations, "minutes": self.minutes,
-                "device": self.device}
+                "device": self.device, "data": data}
 
     def __call__(self, folder: Path) -> None:
-        """Plan, preprocess, train, predict, evaluate; what is finished is kept. Leaves `folder` as a finished fold.
+        """Plan, preprocess, train, predict, evaluate. Leaves `folder` as a finished fold.
+
+        What is finished is kept, and so is a step of an unfinished run, where all that decides it was the same. A finished run of
+        other settings or data stays until the new one is whole.
 
         nnU-Net gets a raw dataset of the training cases alone, so that its fingerprint and plans know no others, and trains on
         `all` of them. It predicts the validation cases with its defaults, mirroring included.
@@ -70,7 +83,7 @@ class NnunetRun:
         Raises:
             UserError: nnU-Net is not installed, or one of its commands failed (its last lines are told).
         """
-        if (folder / "run.json").is_file():
+        if (folder / "run.json").is_file() and read_json(folder / "run.json")["asked"] == self.asked:
             return
         work = self._work_folder(folder)
         seconds: dict[str, float] = read_json(work / "seconds.json") if (work / "seconds.json").is_file() else {}
@@ -89,10 +102,11 @@ class NnunetRun:
         write_json(work / "run.json", self._record(work, seconds))
         for part in ("raw", "preprocessed", "images", "labels"):
             shutil.rmtree(work / part, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
         work.rename(folder)
 
     def _work_folder(self, folder: Path) -> Path:
-        """Where the run lives until it is finished; what an earlier try of other settings left there goes."""
+        """Where the run lives until it is finished; what an earlier try of other settings or data left there goes."""
         work = folder.with_name(f"{folder.name}.unfinished")
         asked = work / "asked.json"
         if not asked.is_file() or read_json(asked) != self.asked:
@@ -176,7 +190,7 @@ class NnunetRun:
 def run_nnunet(benchmark: Benchmark, job: Job, paths: Paths) -> None:
     """Train and validate nnU-Net's configuration of a job, on the cases that a variant of the same job would have.
 
-    A finished run with other settings is trained anew.
+    A finished run of other settings or data is made anew.
 
     Raises:
         UserError: nnU-Net is not installed, no such configuration, a dataset of sequences, or one of its commands failed.
@@ -192,10 +206,7 @@ def run_nnunet(benchmark: Benchmark, job: Job, paths: Paths) -> None:
                         found=f"{dataset.name} is read by {choose_reader(dataset)}", mend="Leave --nnunet out.")
     cases = cases_of(request, dataset, paths.preprocessed / raw.name)
     run = NnunetRun(dataset, configuration, cases.train, cases.val, request.iterations, request.minutes, benchmark.device)
-    folder = benchmark.folder(job, paths)
-    if (folder / "run.json").is_file() and read_json(folder / "run.json")["asked"] != run.asked:
-        shutil.rmtree(folder)
-    run(folder)
+    run(benchmark.folder(job, paths))
 
 
 def _output(work: Path, run: NnunetRun) -> Path:

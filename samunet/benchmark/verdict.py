@@ -53,7 +53,8 @@ class Trial:
 class Verdict:
     """The chosen `variant`; `trial` is the one that it was chosen by, None where it is fixed.
 
-    `margin` is its Dice minus the runner-up's on the same cases; both are None where there was nobody to compare with.
+    `margin` is its Dice minus the runner-up's on the same cases; both are None where there was nobody to compare with, or no
+    case in which the Dice of both is defined.
     """
 
     variant: str
@@ -88,19 +89,21 @@ def decide(trials: Sequence[Trial], patients: int, groups: Mapping[str, str] | N
     if len(ranked) == 1:
         return Verdict(ranked[0].variant, patients, ranked[0])
     best, second = ranked[:2]
-    [against] = compare([second.result, best.result], second.result.method, groups)
-    return Verdict(best.variant, patients, best, second.variant, against.interval)
+    margin = _difference(best, second, groups)
+    return Verdict(best.variant, patients, best, None if margin is None else second.variant, margin)
 
 
 def differences(trials: Sequence[Trial], chosen: str, groups: Mapping[str, str] | None) -> dict[tuple[int, str], Interval]:
-    """(round, variant) -> its Dice minus the chosen's: in the same round, or in the chosen's last where one trains nothing."""
+    """(round, variant) -> its Dice minus the chosen's: in the same round, or in the chosen's last where one trains nothing.
+
+    Without those that share no case with it in which the Dice of both is defined.
+    """
     found = {}
     own = {trial.round: trial for trial in trials if trial.variant == chosen and trial.scores}
     for trial in trials:
         base = own.get(trial.round, own[max(own)])
-        if trial.scores and trial.variant != chosen:
-            [against] = compare([base.result, trial.result], chosen, groups)
-            found[trial.round, trial.variant] = against.interval
+        if trial.scores and trial.variant != chosen and (difference := _difference(trial, base, groups)):
+            found[trial.round, trial.variant] = difference
     return found
 
 
@@ -144,6 +147,12 @@ def verdict_content(verdict: Verdict) -> dict[str, Any]:
         "against_runner_up": _interval_content(verdict.margin),
         "patients": verdict.patients,
     }
+
+
+def _difference(trial: Trial, base: Trial, groups: Mapping[str, str] | None) -> Interval | None:
+    """Dice of `trial` minus that of `base`; None where no case has both."""
+    found = compare([base.result, trial.result], base.result.method, groups)
+    return found[0].interval if found else None
 
 
 def _interval_content(interval: Interval | None) -> dict[str, float] | None:

@@ -26,7 +26,7 @@ from samunet.variants.registry import VARIANTS
 EXAMPLES = """\
 samunet_benchmark -d 4 --folds 0 --shots 5                    every variant, one fold, five labelled cases
 samunet_benchmark -d 4 --shots 1 5 all --draws 3              five folds, three draws
-samunet_benchmark -d 4 --variants cnn_head unet --iterations 200
+samunet_benchmark -d 4 --variants label_prior cnn_head unet --iterations 200
 samunet_benchmark -d 4 --scheduler tcp://10.0.0.1:8786        on a running dask cluster"""
 
 

@@ -7,6 +7,7 @@ import dataclasses
 import importlib.util
 import json
 import os
+import shlex
 import signal
 import threading
 import time
@@ -16,7 +17,8 @@ import pytest
 
 from samunet.benchmark.benchmark import run_benchmark
 from samunet.benchmark.jobs import Benchmark, Job
-from samunet.benchmark.machines import run_job
+from samunet.benchmark.machines import run_job, run_on_dask
+from samunet.cli import benchmark as command
 from samunet.dataset.paths import Paths
 from samunet.errors import UserError
 from samunet.files import read_json
@@ -119,6 +121,42 @@ def test_workers_side_by_side_give_the_same_numbers(finished: Paths, paths: Path
     run(priors, paths, workers=2)
     one, other = ((each.results / "Dataset005_Made" / "benchmark" / "cases.csv").read_text().splitlines() for each in (finished, paths))
     assert [line for line in one if "label_prior" in line] == other[1:]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(importlib.util.find_spec("distributed") is None, reason="needs dask")
+def test_two_benchmarks_on_one_scheduler_share_no_job(paths: Paths, tmp_path: Path) -> None:
+    from distributed import LocalCluster
+
+    priors, job = dataclasses.replace(HEADS, variants=("label_prior",)), Job("label_prior", "0", 2, 0)
+    elsewhere = dataclasses.replace(paths, results=tmp_path / "elsewhere")
+    with LocalCluster(n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
+        given = {"threads": 1, "workers": 1, "address": cluster.scheduler_address}
+        first = run_on_dask(priors, [job], paths, **given)
+        assert next(first).fault is None  # and its results are still kept by the scheduler
+        assert [outcome.fault for outcome in run_on_dask(priors, [job], elsewhere, **given)] == [None]
+        first.close()
+    assert all((priors.folder(job, each) / "run.json").is_file() for each in (paths, elsewhere))
+
+
+def test_a_reference_that_is_not_among_the_methods_is_refused_before_anything_runs(paths: Paths) -> None:
+    with pytest.raises(UserError) as caught:
+        run(Benchmark("5", ("atlas", "probe"), ("0",), (None,), 1, "untrained", "tiny", "cpu"), paths, reference="label_prior")
+    assert (caught.value.where, caught.value.found) == ("--reference", "label_prior") and "atlas, probe" in caught.value.mend
+    assert not paths.results.exists()
+
+
+@pytest.mark.parametrize(("variants", "told"), [(("atlas",), True), (("atlas", "label_prior"), False)])
+def test_that_nothing_is_compared_is_told(paths: Paths, capsys, variants: tuple[str, ...], told: bool) -> None:
+    with pytest.raises(UserError):  # there is no such dataset
+        run(Benchmark("9", variants, ("0",), (None,), 1, "untrained", "tiny", "cpu"), paths)
+    assert ("nothing is compared, since label_prior" in capsys.readouterr().err) == told
+
+
+def test_the_examples_compare_something() -> None:
+    for line in command.EXAMPLES.splitlines():
+        options = command.parser().parse_args(shlex.split(line.split("   ")[0])[1:])
+        assert options.variants is None or "label_prior" in options.variants
 
 
 def test_nnunet_without_a_length_is_refused_before_anything_runs(paths: Paths) -> None:

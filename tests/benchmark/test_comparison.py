@@ -71,6 +71,15 @@ def test_draws_that_only_one_has_are_left_out() -> None:
     assert compare([BASE, result("none")], "label_prior", GROUPS) == []
 
 
+def test_draws_and_methods_without_a_pair_of_defined_values_are_left_out() -> None:
+    undefined = {"a1": case(math.nan), "a2": case(math.nan), "b1": case(math.nan)}
+    once, never = result("once", undefined, BETTER.cases[1]), result("never", undefined, undefined)
+    [found] = compare([BASE, once, never], "label_prior", GROUPS)
+    # Of draw 1 alone: 0.6 - 0.4 and 1.0 - 0.8.
+    assert found.method == "once" and found.interval.mean == pytest.approx(0.2)
+    assert found.p == found.adjusted == 0.5  # nothing is corrected for the one that was not compared
+
+
 def test_worst_cases_are_named_with_their_mean_over_draws() -> None:
     assert worst_cases(BASE) == [("a1", pytest.approx(0.45)), ("a2", pytest.approx(0.6)), ("b1", pytest.approx(0.75))]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from samunet.benchmark.nnunet import NnunetRun, run_nnunet
 from samunet.dataset.dataset import load_dataset
 from samunet.dataset.paths import Paths
 from samunet.errors import UserError
-from samunet.files import make_folder, read_json
+from samunet.files import make_folder, read_json, write_json
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("nnunetv2") is None, reason="needs nnU-Net")
 ASKED = Benchmark("5", ("nnunet_2d",), ("0",), (2,), 1, "untrained", "tiny", "cpu", iterations=20)
@@ -71,6 +72,56 @@ def test_what_an_earlier_try_of_other_settings_left_is_not_gone_on_with(paths: P
     assert (first._work_folder(folder) / "seconds.json").is_file()
     longer = NnunetRun(dataset, "2d", ("a",), ("d",), 40, None, "cpu")
     assert not (longer._work_folder(folder) / "seconds.json").exists()
+
+
+def almost_finish(run: NnunetRun, folder: Path) -> None:
+    """Leave what nnU-Net leaves when all its steps are done; it predicted the labels themselves."""
+    work = run._work_folder(folder)
+    write_json(work / "seconds.json", dict.fromkeys(("preprocessing", "training", "validation"), 1.0))
+    output = work / "results" / run.dataset.name / "nnUNetTrainerBudget__nnUNetPlansBudget__2d" / "fold_all"
+    write_json(output / "budget.json", {"seconds": 1.0, "parameters": 7, "threads": 1, "iterations": run.iterations, "batch_size": 2})
+    for name in run.val:
+        shutil.copy(run.dataset.folder / "labelsTr" / f"{name}.nii.gz", make_folder(work / "validation") / f"{name}.nii.gz")
+
+
+def test_a_finished_run_is_kept_for_the_same_settings_and_data_alone(paths: Paths, tmp_path: Path) -> None:
+    raw = shutil.copytree(paths.raw / "Dataset005_Made", tmp_path / "Dataset005_Made")
+    folder, content = tmp_path / "fold_0", read_json(raw / "dataset.json")
+
+    def run(iterations: int = 20) -> NnunetRun:
+        return NnunetRun(load_dataset(raw), "2d", ("a",), ("d",), iterations, None, "cpu")
+
+    def makes_anew(asked: NnunetRun) -> bool:
+        before = (folder / "run.json").stat().st_mtime_ns
+        almost_finish(asked, folder)
+        asked(folder)
+        return (folder / "run.json").stat().st_mtime_ns != before and read_json(folder / "run.json")["asked"] == asked.asked
+
+    almost_finish(run(), folder)
+    run()(folder)
+    assert read_json(folder / "validation" / "summary.json")["foreground_mean"]["Dice"] == 1.0
+    write_json(raw / "dataset.json", {**content, "description": "of no matter"})
+    assert not makes_anew(run())
+    assert makes_anew(run(40)) and makes_anew(run())
+    shutil.copy(raw / "labelsTr" / "e.nii.gz", raw / "labelsTr" / "d.nii.gz")
+    assert makes_anew(run())
+    shutil.copy(raw / "imagesTr" / "b_0000.nii.gz", raw / "imagesTr" / "a_0000.nii.gz")
+    assert makes_anew(run())
+    shutil.copy(raw / "labelsTr" / "c.nii.gz", raw / "labelsTr" / "b.nii.gz")  # of a case that has no part in it
+    assert not makes_anew(run())
+    write_json(raw / "dataset.json", {**content, "labels": {"background": 0, "b": 1, "a": 2}})
+    assert makes_anew(run())
+    write_json(raw / "dataset.json", {**content, "channel_names": {"0": "CT"}})
+    assert makes_anew(run())
+
+
+def test_what_was_left_of_other_data_is_not_gone_on_with(paths: Paths, tmp_path: Path) -> None:
+    raw = shutil.copytree(paths.raw / "Dataset005_Made", tmp_path / "Dataset005_Made")
+    before = NnunetRun(load_dataset(raw), "2d", ("a",), ("d",), 20, None, "cpu")
+    almost_finish(before, tmp_path / "fold_0")
+    shutil.copy(raw / "labelsTr" / "b.nii.gz", raw / "labelsTr" / "a.nii.gz")
+    after = NnunetRun(load_dataset(raw), "2d", ("a",), ("d",), 20, None, "cpu")
+    assert [path.name for path in after._work_folder(tmp_path / "fold_0").iterdir()] == ["asked.json"]
 
 
 def test_sequences_of_frames_are_refused(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:

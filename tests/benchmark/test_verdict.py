@@ -67,6 +67,14 @@ def test_alone_and_failed() -> None:
     assert decide(trials, 3, None).variant == "b"
 
 
+def test_those_without_a_common_case_are_ranked_and_not_compared() -> None:
+    trials = [trial(1, "a", 0.5, math.nan), trial(1, "b", math.nan, 0.4)]
+    verdict = decide(trials, 2, None)
+    assert (verdict.variant, verdict.runner_up, verdict.margin) == ("a", None, None)
+    assert differences(trials, "a", None) == {}
+    assert [row["difference"] for row in rows(trials, verdict, None)] == ["", ""]
+
+
 def test_differences_are_against_the_chosen_in_the_same_round() -> None:
     trials = [trial(0, "atlas", 0.5), trial(1, "a", 0.6), trial(1, "b", 0.4), trial(2, "a", 0.8)]
     found = differences(trials, "a", None)
