@@ -108,7 +108,9 @@ def processes_of(job: Job) -> tuple[int, int] | None:
     except ValueError:  # not yet made, or closed
         return None
     pids = client.run(os.getpid, on_error="ignore")
-    worker = next((pids.get(address) for address, keys in client.processing().items() if str(job) in keys), None)
+    # A key is the job and what tells it from the same job of another call.
+    worker = next((pids.get(address) for address, keys in client.processing().items()
+                   if any(key.rpartition(" ")[0] == str(job) for key in keys)), None)
     started = [] if worker is None else children(worker)
     return (worker, started[0]) if started else None
 
