@@ -38,9 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from samunet.evaluation.report import metrics_path
 
     content, labels = read_dataset_json(options.djfile)
-    file_ending, overwrite = content["file_ending"], content.get("overwrite_image_reader_writer")
+    file_ending = content["file_ending"]
     example = next(iter(sorted(options.reference.glob(f"*{file_ending}"))), None)
-    reader = reader_for(None if overwrite in (None, "None") else str(overwrite), file_ending, example, options.djfile)
+    reader = reader_for(content.get("overwrite_image_reader_writer"), file_ending, example, options.djfile)
     output = options.output or options.prediction / "summary.json"
     summary = evaluate_folder(options.reference, options.prediction, labels, label_ending(file_ending), reader, output,
                               workers_of(options))

@@ -53,9 +53,9 @@ def jobs_of_folder(
         UserError: a dataset.json by which no case can be found, no images, or none of them has a segmentation.
     """
     content, labels = read_dataset_json(dataset_file)
-    ending, overwrite = content["file_ending"], content.get("overwrite_image_reader_writer")
+    ending = content["file_ending"]
     cases = collect_cases(images, ending, len(content.get("channel_names", content.get("modality", ()))))
-    reader = reader_for(None if overwrite in (None, "None") else str(overwrite), ending, cases[0].images[0], dataset_file)
+    reader = reader_for(content.get("overwrite_image_reader_writer"), ending, cases[0].images[0], dataset_file)
     of_labels = label_ending(ending)
     drawn = [case for case in cases if is_there(segmentations / f"{case.name}{of_labels}", of_labels)]
     if not drawn:

@@ -28,7 +28,7 @@ from samunet.preprocessing.views import case_and_view
 from samunet.workers import each_case
 
 # Raised when this room's code starts to make other arrays from the same files and plan.
-VERSION = 1
+VERSION = 2
 # What of the plan the arrays depend on; the median shape, say, moves with every case that is added.
 ARRAY_DECISIONS = ("reader", "transpose_forward", "spacing_mm", "normalization", "use_mask_for_norm", "foreground_intensity")
 PERCENTILES = (0.5, 99.5)
@@ -120,23 +120,13 @@ class _Job:
 
 
 def _make(job: _Job) -> bool:
-    """Preprocess and store one case unless the stored one is what would be made. Returns whether it was made."""
+    """Preprocess and store one case unless its signature is the stored one. Returns whether it was made."""
     store = ArrayStore(job.folder)
-    if job.case.name in store and _would_be_made(store.properties(job.case.name), job):
+    name = job.case.name
+    if name in store and store.properties(name).signature == case_signature(job.case, job.dataset_plan):
         return False
     store.write(prepare_case(job.case, job.dataset_plan.reader, job.dataset_plan, job.labels))
     return True
-
-
-def _would_be_made(stored: CaseProperties, job: _Job) -> bool:
-    """Whether a stored case has the signature and the shape that it would have now.
-
-    The same signature once stood for another shape: 2D files became stacks of one slice's copies.
-    """
-    if stored.signature != case_signature(job.case, job.dataset_plan):
-        return False
-    spacing_mm = reordered(stored.geometry.spacing_mm, job.dataset_plan.transpose_forward)
-    return stored.shape == new_shape(stored.shape_after_cropping, spacing_mm, job.dataset_plan.spacing_mm)
 
 
 def _check_names(names: list[str]) -> None:
