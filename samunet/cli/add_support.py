@@ -24,6 +24,8 @@ def parser() -> argparse.ArgumentParser:
                         help="slices of labelled cases to add (documentation/variants.md)")
     parser.add_argument("-o", dest="output", type=Path, required=True, metavar="FOLDER",
                         help="the new model's folder, for samunet_predict -m")
+    parser.add_argument("--encoder", metavar="NAME",
+                        help="the encoder that it was trained with: its id, its name, or its file where that lies now")
     parser.add_argument("-device", default="cpu", metavar="NAME", help="cpu, cuda or mps, to encode with (default: %(default)s)")
     add_paths(parser)
     return parser
@@ -34,5 +36,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser().parse_args(arguments)
     from samunet.training.added_support import add_support
 
-    add_support(options.model, options.fold, options.support, options.output, paths_of(options), options.device)
+    add_support(options.model, options.fold, options.support, options.output, paths_of(options), options.device, options.encoder)
     result(f"asked by more slices: {options.output}")

@@ -135,6 +135,19 @@ def read_dataset_json(path: Path) -> tuple[dict[str, Any], LabelSpace]:
     return content, LabelSpace.from_dataset_json(content, str(path))
 
 
+def channel_count(content: Mapping[str, Any], where: Path) -> int:
+    """How many channels the content of a dataset.json names; 0 where it says nothing of them, as a copy beside segmentations may.
+
+    Raises:
+        UserError: they are no mapping.
+    """
+    names = content.get("channel_names", content.get("modality", {}))
+    if not isinstance(names, Mapping):
+        raise UserError("`channel_names` in dataset.json must map numbers to names.", where=where, found=repr(names),
+                        mend=f"Write {_REQUIRED['channel_names'][1]}.")
+    return len(names)
+
+
 def collect_cases(folder: Path, file_ending: str, channels: int) -> tuple[RawCase, ...]:
     """The cases of a folder of images to predict (CASE_0000.ending, ...), sorted by name, without labels.
 

@@ -191,6 +191,16 @@ def load_model(folder: Path, folds: Sequence[str] | None, device: torch.device, 
     return TrainedModel(folder, first["variant"], tuple(runs), variants, plans, encoder, labels, dataset)
 
 
+def recorded_name(recorded: Mapping[str, Any]) -> str:
+    """The name under which the encoder of a run.json is loaded; a file that has moved may lie in the checkpoints folder by now."""
+    # `mini` may come to mean a later version; its id stays that of the weights.
+    if recorded["id"] in NAMED_ENCODERS:
+        return str(recorded["id"])
+    # The path may be of another machine; Windows' rule knows both separators.
+    moved = str(checkpoints_folder() / PureWindowsPath(recorded["name"]).name)
+    return moved if encoder_file(recorded["name"]) is None and encoder_file(moved) is not None else str(recorded["name"])
+
+
 def chosen_device(name: str | None) -> torch.device:
     """The device of PyTorch's name `name`; None takes CUDA where there is one, else the CPU.
 
@@ -262,7 +272,7 @@ def _matching_encoder(
     """The encoder `given`, or else named in training, proven to have the weights that every fold was trained with."""
     recorded = next(iter(runs.values()))["encoder"]
     told = {run["encoder"][key] for run in runs.values() for key in ("id", "name")}
-    name = _recorded_name(recorded) if given is None or given in told else given
+    name = recorded_name(recorded) if given is None or given in told else given
     encoder = load_encoder(name, input_size, device, fast=entry(next(iter(runs.values()))["variant"]).reads_embeddings)
     for fold, run in runs.items():
         trained_with = run["encoder"]
@@ -277,16 +287,6 @@ def _matching_encoder(
                 mend="Restore that encoder's file, give it with --encoder, or train the model again.",
             )
     return encoder
-
-
-def _recorded_name(recorded: Mapping[str, Any]) -> str:
-    """The name under which the encoder of a run.json is loaded; a file that has moved may lie in the checkpoints folder by now."""
-    # `mini` may come to mean a later version; its id stays that of the weights.
-    if recorded["id"] in NAMED_ENCODERS:
-        return recorded["id"]
-    # The path may be of another machine; Windows' rule knows both separators.
-    moved = str(checkpoints_folder() / PureWindowsPath(recorded["name"]).name)
-    return moved if encoder_file(recorded["name"]) is None and encoder_file(moved) is not None else recorded["name"]
 
 
 def _short(digest: str | None) -> str:

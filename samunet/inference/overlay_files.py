@@ -10,7 +10,7 @@ import numpy as np
 
 from samunet.console import progress, say
 from samunet.dataset.case_paths import is_there, label_ending
-from samunet.dataset.dataset import RawCase, RawDataset, collect_cases, read_dataset_json
+from samunet.dataset.dataset import RawCase, RawDataset, channel_count, collect_cases, read_dataset_json
 from samunet.dataset.labels import LabelSpace
 from samunet.dataset.readers import SEQUENCE_READERS, choose_reader, reader_for, reader_named
 from samunet.errors import UserError
@@ -54,7 +54,7 @@ def jobs_of_folder(
     """
     content, labels = read_dataset_json(dataset_file)
     ending = content["file_ending"]
-    cases = collect_cases(images, ending, len(content.get("channel_names", content.get("modality", ()))))
+    cases = collect_cases(images, ending, channel_count(content, dataset_file))
     reader = reader_for(content.get("overwrite_image_reader_writer"), ending, cases[0].images[0], dataset_file)
     of_labels = label_ending(ending)
     drawn = [case for case in cases if is_there(segmentations / f"{case.name}{of_labels}", of_labels)]

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from samunet.dataset.paths import Paths
 from samunet.errors import UserError, some
 from samunet.files import copy_whole, digest_of_file, make_folder, write_json
-from samunet.inference.model_folder import finished_runs
+from samunet.inference.model_folder import finished_runs, recorded_name
 from samunet.planning.splits import labelled_names
 from samunet.preprocessing.store import ArrayStore
 from samunet.training.cases import foreground_slices, labels_of
@@ -30,7 +30,7 @@ from samunet.variants.registry import check_support
 UNCHANGED = ("encoder_digest", "plan", "data")
 
 
-def add_support(model: Path, fold: str, file: Path, output: Path, paths: Paths, device: str) -> None:
+def add_support(model: Path, fold: str, file: Path, output: Path, paths: Paths, device: str, encoder: str | None = None) -> None:
     """Write a model like fold `fold` of `model` that is asked by the slices of `file` as well as by its own.
 
     The old support is read once more, since a model holds no embeddings and the guess is made from all of them together. Tokens
@@ -42,6 +42,7 @@ def add_support(model: Path, fold: str, file: Path, output: Path, paths: Paths, 
         file: see `support_file`; any labelled case of the dataset may be named.
         output: the new model's folder, which must not hold anything yet.
         device: to encode with what is not cached.
+        encoder: that of training, or its file, wherever that lies now; None takes what was named in training.
 
     Raises:
         UserError: no such fold, or none that is asked by labelled regions, or by an unknown rule; encoder, plan, cases or arrays
@@ -54,7 +55,7 @@ def add_support(model: Path, fold: str, file: Path, output: Path, paths: Paths, 
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UserError("The new model's folder must be new or empty.", where=output, mend="Name another with -o.")
     rule = chosen_rule(run, str(model / f"fold_{fold}" / RUN_FILE))
-    experiment = open_experiment(_request_of(run, device), paths)
+    experiment = open_experiment(_request_of(run, device, encoder), paths)
     _require_unchanged(run, experiment, model)
     arrays, space = ArrayStore(experiment.arrays.folder), experiment.dataset.labels
     fresh = read_support(file, arrays, labelled_names(experiment.dataset), space)
@@ -73,10 +74,11 @@ def add_support(model: Path, fold: str, file: Path, output: Path, paths: Paths, 
     write_json(output / f"fold_{fold}" / RUN_FILE, {**run, **told, "finished": datetime.now(UTC).isoformat(timespec="seconds")})
 
 
-def _request_of(run: Mapping[str, Any], device: str) -> Request:
+def _request_of(run: Mapping[str, Any], device: str, encoder: str | None) -> Request:
     """What the run was asked for, as far as it decides its cases."""
     settings = run["settings"]
-    request = Request(settings["dataset"], settings["variant"], settings["fold"], run["encoder"]["name"], settings["plans"],
+    encoder = encoder or recorded_name(run["encoder"])
+    request = Request(settings["dataset"], settings["variant"], settings["fold"], encoder, settings["plans"],
                       shots=settings["shots"], draw=settings["draw"], seed=settings["seed"], device=device,
                       inner=settings["inner"], validate=bool(run["val_cases"]), shot_slices=settings["shot_slices"])
     check_support(request.variant, given=True)

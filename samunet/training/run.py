@@ -105,7 +105,7 @@ def validate_model(request: Request, paths: Paths, *, workers: int) -> None:
     """What `samunet_train --val` does: validate a finished run once more, replacing its validation folder when whole.
 
     Raises:
-        UserError: there is no finished run, the encoder, the plans or the prompts are not its own, or it was trained on cases that
+        UserError: there is no finished run, the encoder, the plans, the labels or the prompts are not its own, or it was trained on cases that
             the fold validates on by now.
     """
     experiment = open_experiment(request, paths)
@@ -113,10 +113,10 @@ def validate_model(request: Request, paths: Paths, *, workers: int) -> None:
     run = stored_run(folder.final)
     if run is None:
         raise UserError("--val needs a finished run.", where=folder.final, found="none", mend="Train without --val first.")
-    for name in ("encoder_digest", "plan", "prompts", "oracle_prompts", "box_relax"):
+    for name in ("encoder_digest", "plan", "labels", "prompts", "oracle_prompts", "box_relax"):
         there, here = run["settings"].get(name), experiment.settings.to_json()[name]
         if there != here:
-            raise UserError("A model must be validated with the encoder, the plans and the prompts of its run.",
+            raise UserError("A model must be validated with the encoder, the plans, the labels and the prompts of its run.",
                             where=folder.final, found=f"{name}: {there} there, {here} here")
     # Of fold `all` both are all cases, and its scores are known to be of the training cases.
     if request.fold != ALL and (both := sorted({*run["train_cases"]} & {*experiment.val_cases})):

@@ -21,7 +21,7 @@ class FewshotVariant(EmbeddingVariant):
 
     The rule by which the support becomes tokens is chosen before training, see `training.token_choice`.
 
-    Rate and the two shares above are a start: nothing was measured on scans yet.
+    Rate and the two shares above are as they were first set: none was compared with others.
     """
 
     learning_rate: ClassVar[float] = 5e-4

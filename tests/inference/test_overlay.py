@@ -94,6 +94,15 @@ def test_a_dataset_json_without_file_ending_is_told(folders, capsys, content):
     assert "`file_ending`" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("names", [1, "MRI", ["MRI"]])
+def test_channel_names_that_are_no_mapping_are_told(folders, capsys, names):
+    path = folders / "labels" / "dataset.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "channel_names": names}))
+    assert run(folders) == 2
+    assert f"`channel_names` in dataset.json must map numbers to names.\n  where: {path}\n  found: {names!r}" in capsys.readouterr().err
+    assert not (folders / "out").exists()
+
+
 def test_twelve_frames_at_most_from_the_first_to_the_last():
     assert shown_frames(5) == [0, 1, 2, 3, 4]
     assert shown_frames(1) == [0]

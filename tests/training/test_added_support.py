@@ -121,6 +121,20 @@ def test_added_slices_ask_by_the_rule_that_the_model_has_chosen(trained: Paths, 
     assert not (tmp_path / "refused").exists()
 
 
+def test_the_encoder_is_found_by_its_id_or_where_it_is_said_to_lie_now(trained: Paths, tmp_path: Path) -> None:
+    copied, file = tmp_path / "copied", written(tmp_path / "more.json", {"c1": [2]})
+    shutil.copytree(model_of(trained), copied)
+    run = read_json(copied / "fold_0" / "run.json")
+    write_json(copied / "fold_0" / "run.json", {**run, "encoder": {**run["encoder"], "name": "gone.pth"}})
+    add_support(copied, "0", file, tmp_path / "by_id", trained, "cpu")
+    write_json(copied / "fold_0" / "run.json", {**run, "encoder": {**run["encoder"], "id": "gone", "name": "gone.pth"}})
+    with pytest.raises(UserError, match="gone.pth"):
+        add_support(copied, "0", file, tmp_path / "refused", trained, "cpu")
+    add_support(copied, "0", file, tmp_path / "told", trained, "cpu", "untrained")
+    by_id, told = (load_file(tmp_path / name / "fold_0" / "checkpoint_final.safetensors") for name in ("by_id", "told"))
+    assert all(torch.equal(by_id[name], told[name]) for name in by_id) and not (tmp_path / "refused").exists()
+
+
 @pytest.mark.parametrize(("content", "message"), [
     ({"c1": [0]}, "(?s)show a class.*c1.*0.*slices 1, 2"), ({"b2": [1]}, "(?s)labelled cases.*b2"),
     ({"a1": [1]}, "(?s)not be in the model's support yet.*a1 1"), ({}, "must name a case"), ({"c1": [1, 1]}, "each once"),

@@ -338,15 +338,15 @@ def test_validating_once_more_with_probabilities(paths, finished) -> None:
     assert not (final / "validation.unfinished").exists()
 
 
-def test_validating_needs_the_encoder_of_the_training(paths) -> None:
+def test_validating_needs_the_encoder_and_the_labels_of_the_training(paths) -> None:
     with pytest.raises(UserError, match="needs a finished run"):
         validate_model(REQUEST, paths, workers=1)
     start(dataclasses.replace(REQUEST, iterations=2), paths)
     run = read_json(model(paths) / "fold_0" / "run.json")
-    run["settings"]["encoder_digest"] = "0" * 64
-    write_json(model(paths) / "fold_0" / "run.json", run)
-    with pytest.raises(UserError, match="encoder_digest: 0000"):
-        validate_model(REQUEST, paths, workers=1)
+    for name in ("encoder_digest", "labels"):
+        write_json(model(paths) / "fold_0" / "run.json", {**run, "settings": {**run["settings"], name: "0" * 64}})
+        with pytest.raises(UserError, match=f"found: {name}: 0000"):
+            validate_model(REQUEST, paths, workers=1)
 
 
 def test_cases_that_a_run_was_trained_on_are_not_validated_on(paths, tmp_path) -> None:
