@@ -15,11 +15,12 @@ from samunet.benchmark.report import write_report
 from samunet.benchmark.results import Result, gather
 from samunet.benchmark.tables import cases_csv, markdown, summary_rows
 from samunet.console import say
-from samunet.dataset.dataset import load_dataset
+from samunet.dataset.dataset import RawDataset, load_dataset
 from samunet.dataset.paths import Paths, find_dataset
-from samunet.errors import UserError
+from samunet.errors import UserError, some
 from samunet.files import make_folder, write_json, write_text
 from samunet.planning.groups import kept_groups
+from samunet.planning.splits import ALL, ensure_splits, fold_cases
 from samunet.preprocessing.prompt_kinds import places_of
 from samunet.variants.registry import check_kinds, check_prompts, entry
 from samunet.workers import default_workers
@@ -44,13 +45,14 @@ def run_benchmark(
         nnunet_results: folders of models that nnU-Net has trained already, see `import_results`.
 
     Raises:
-        UserError: unknown dataset or variant, nnU-Net without a length or with labelled slices alone, a variant without its
-            prompts, a reference that is none of the methods, and see `import_results` and `run_on_dask`. A job's own fault is told
-            in the tables instead.
+        UserError: unknown dataset or variant, folds that have validation cases in common with each other or with their training cases,
+            nnU-Net without a length or with labelled slices alone, a variant without its prompts, a reference that is none of the
+            methods, and see `import_results` and `run_on_dask`. A job's own fault is told in the tables instead.
     """
     _check(benchmark, nnunet_results)
     _check_reference(reference, [*benchmark.variants, *(model.resolve().name for model in nnunet_results)])
     dataset = load_dataset(find_dataset(paths.raw, benchmark.dataset))
+    _check_folds(benchmark, dataset, paths)
     imported = import_results(nnunet_results, benchmark, dataset, paths)  # before hours of training, since it may be refused
     faults: dict[Job, str] = {}
     jobs = list(benchmark.jobs())
@@ -63,7 +65,7 @@ def run_benchmark(
     for result in results:
         _accumulate(benchmark, result, paths, dataset.label_ending)
     results += imported
-    reference = next((each.method for each in results if reference == each.variant), reference or REFERENCE)
+    reference = reference or REFERENCE
     rows = list(summary_rows(results, compare(results, reference, groups), groups))
     folder = make_folder(paths.results / dataset.name / "benchmark")
     write_text(folder / "cases.csv", cases_csv(results))
@@ -78,6 +80,18 @@ def run_benchmark(
     for job, fault in faults.items():
         say(f"{job}:\n{fault}")
     return folder
+
+
+def _check_folds(benchmark: Benchmark, dataset: RawDataset, paths: Paths) -> None:
+    """Before hours of training: the folds' validation cases stand beside each other in one table, and nobody has learned from them."""
+    if ALL in benchmark.folds:
+        raise UserError("A benchmark needs folds that hold cases out for validation.", where="--folds", found=ALL,
+                        mend="Give numbers of the splits file.")
+    splits = ensure_splits(dataset, paths.preprocessed / dataset.name, None)
+    names = [name for fold in benchmark.folds for name in fold_cases(splits, fold, dataset)[1]]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UserError("A case must be validated in one fold alone.", where=f"--folds {' '.join(benchmark.folds)}", found=some(twice),
+                        mend="Give folds that share no validation case, the others in calls with results folders of their own.")
 
 
 def _check(benchmark: Benchmark, nnunet_results: Sequence[Path]) -> None:

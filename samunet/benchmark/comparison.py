@@ -76,19 +76,19 @@ def compare(
     A draw in which no case has a Dice of both counts for nothing; nor does a method that is left with no draw.
 
     Arguments:
-        reference: a method's name; where it has no result for a number of shots, nothing is compared there.
+        reference: a method's or a variant's name; where it has no result for a number of shots, nothing is compared there.
         margin: the loss of Dice that would not matter.
     """
     found = []
     for base in results:
-        if base.method == reference and base.cases:
+        if base.named(reference) and base.cases:
             pairs = {other.method: draws for other in results if other.shots == base.shots and other is not base
                      if (draws := _pairs(other, base, groups))}
             p_values = {method: signed_rank(draws) for method, draws in pairs.items()}
             adjusted = dict(zip(p_values, holm(list(p_values.values())), strict=True))
             for method, draws in pairs.items():
                 interval = paired_interval(draws)
-                found.append(Comparison(method, reference, base.shots, interval, p_values[method], adjusted[method],
+                found.append(Comparison(method, base.method, base.shots, interval, p_values[method], adjusted[method],
                                         non_inferior(interval, margin)))
     return found
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from samunet.dataset.case_paths import paths_with
+from samunet.dataset.tiff3d_io import label_spacing_file
 from samunet.errors import UserError
 from samunet.evaluation.report import metrics_content, metrics_path, number_of, summary_content, write_summary
 from samunet.files import copy_whole, make_folder, read_json, write_json
@@ -41,6 +42,8 @@ def accumulate(model: Path, folds: Sequence[str], file_ending: str) -> Path:
     for folder in validations:
         for path in paths_with(folder, file_ending):
             copy_whole(path, output / path.name)
+            if (spacing := label_spacing_file(path)).is_file():  # of a 3D TIFF
+                copy_whole(spacing, output / spacing.name)
     for name in FILES_BESIDE:
         if (found := _first(model, name)) is not None:
             shutil.copyfile(found, output / name)

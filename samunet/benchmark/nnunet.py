@@ -19,7 +19,8 @@ from typing import Any
 import torch
 
 from samunet.benchmark.jobs import NNUNET, Benchmark, Job
-from samunet.dataset.case_files import digests_of_case
+from samunet.dataset import tiff3d_io
+from samunet.dataset.case_files import digests_of_case, image_files, label_files
 from samunet.dataset.dataset import RawCase, RawDataset, load_dataset
 from samunet.dataset.paths import Paths, find_dataset
 from samunet.dataset.readers import SEQUENCE_READERS, choose_reader
@@ -67,6 +68,7 @@ class NnunetRun:
             "dataset": {key: self.dataset.content.get(key) for key in DATA_KEYS},
             "channel_names": self.dataset.channel_names,
             "cases": {name: digests_of_case(cases[name], reader) for name in (*self.train, *self.val)},
+            **({"spacings": "handed over"} if reader == tiff3d_io.NAME else {}),  # which they were not at first
         })
         return {"train": list(self.train), "val": list(self.val), "iterations": self.iterations, "minutes": self.minutes,
                 "device": self.device, "data": data}
@@ -131,19 +133,24 @@ class NnunetRun:
             return
         cases = {case.name: case for case in self.dataset.cases}
         for name in self.train:
-            link_images(cases[name], raw / "imagesTr", self.dataset.file_ending)
-            label = cases[name].label
-            assert label is not None
-            _link(label, raw / "labelsTr" / f"{name}{self.dataset.file_ending}")
+            link_images(cases[name], raw / "imagesTr", self.dataset)
+            _link_label(cases[name], raw / "labelsTr", self.dataset)
         for name in self.val:
-            link_images(cases[name], work / "images", self.dataset.file_ending)
+            link_images(cases[name], work / "images", self.dataset)
         content = {key: value for key, value in self.dataset.content.items() if key not in ("dataset", "unlabelled")}
         write_json(raw / "dataset.json", {**content, "numTraining": len(self.train)})
 
     def _limit_batch(self, work: Path) -> None:
-        """A copy of nnU-Net's plans whose batch is at most its reference batch."""
+        """A copy of nnU-Net's plans whose batch is at most its reference batch.
+
+        Raises:
+            UserError: nnU-Net's rules give this dataset no such configuration.
+        """
         folder = work / "preprocessed" / self.dataset.name
         plans = read_json(folder / "nnUNetPlans.json")
+        if self.configuration not in plans["configurations"]:
+            raise UserError("nnU-Net must plan the configuration for this dataset.", where="--nnunet", found=self.configuration,
+                            mend=f"Choose of those that it plans: {', '.join(plans['configurations'])}.")
         section = plans["configurations"][self.configuration]
         section["batch_size"] = min(section["batch_size"], LARGEST_BATCH[self.configuration])
         write_json(folder / f"{PLANS}.json", {**plans, "plans_name": PLANS})
@@ -215,23 +222,30 @@ def _output(work: Path, run: NnunetRun) -> Path:
 
 def _labels_of(dataset: RawDataset, work: Path, names: Sequence[str]) -> Path:
     """A folder with the labels of `names`, which a dataset may keep anywhere."""
-    labels = {case.name: case.label for case in dataset.cases}
+    cases = {case.name: case for case in dataset.cases}
     for name in names:
-        label = labels[name]
-        assert label is not None
-        _link(label, work / "labels" / f"{name}{dataset.file_ending}")
+        _link_label(cases[name], work / "labels", dataset)
     return work / "labels"
 
 
-def link_images(case: RawCase, folder: Path, ending: str) -> None:
-    """Links to a case's images in `folder`, named as nnU-Net has them; copies where a system grants no links."""
-    for channel, path in enumerate(case.images):
-        _link(path, folder / f"{case.name}_{channel:04d}{ending}")
+def link_images(case: RawCase, folder: Path, dataset: RawDataset) -> None:
+    """Links to a case's images in `folder`, named as nnU-Net has them, a 3D TIFF's spacing with them; copies where a system grants no links."""
+    places, reader = [folder / f"{case.name}_{channel:04d}{dataset.file_ending}" for channel in range(len(case.images))], choose_reader(dataset)
+    for source, place in zip(image_files(case.images, reader), image_files(places, reader), strict=True):
+        _link(source, place)
+
+
+def _link_label(case: RawCase, folder: Path, dataset: RawDataset) -> None:
+    assert case.label is not None
+    place, reader = folder / f"{case.name}{dataset.file_ending}", choose_reader(dataset)
+    for source, linked in zip(label_files(case.label, reader), label_files(place, reader), strict=True):
+        _link(source, linked)
 
 
 def _link(source: Path, place: Path) -> None:
+    """A 3D TIFF may lack the file with its spacing; all else was found before."""
     make_folder(place.parent)
-    if not place.exists():
+    if source.exists() and not place.exists():
         try:
             place.symlink_to(source.resolve())
         except OSError:  # Windows without the right to make links

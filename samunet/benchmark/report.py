@@ -58,10 +58,10 @@ def _sections(
     if not results:
         return sections
     sections.append(("Dice against time", [("One point for each setting.", charts.dice_over_time(results, groups))]))
-    base = {result.shots: result for result in results if result.method == reference}
+    base = {result.shots: result for result in results if result.named(reference)}
     pairs = [(f"{result.method}, {result.labelled} labelled cases. Above the line it is better than {reference}.",
               charts.paired(result, base[result.shots]))
-             for result in results if result.method != reference and result.shots in base]
+             for result in results if not result.named(reference) and result.shots in base]
     if pairs:
         sections.append((f"Case by case against {reference}", pairs))
     sections.append(("Dice of each class", [(f"Class {label}: every case and draw.", charts.boxes(results, label))

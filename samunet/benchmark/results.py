@@ -52,6 +52,10 @@ class Result:
         """What it learned from, as tables tell it."""
         return shots_told(self.shots, self.slices)
 
+    def named(self, name: str) -> bool:
+        """Whether it is what a user calls `name`: tables may add to a variant's name, at some numbers of shots alone."""
+        return name in (self.method, self.variant)
+
     def scores(self, draw: int, metric: str, label: str | None = None) -> dict[str, float]:
         """Case -> value of `metric` for class key `label`, or the mean over classes where it is defined; NaN where in none."""
         return {case: _mean([values.get(metric, math.nan) for key, values in classes.items() if label in (None, key)])

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from samunet.networks.sam import build_mask_decoder, build_prompt_encoder
+from samunet.networks.sam import build_mask_decoder, build_prompt_encoder, start_from
 from samunet.planning.encoder_spec import EMBEDDING_CHANNELS
 
 
@@ -36,8 +36,8 @@ class AutoSamHead(nn.Module):
         )
         decoder = build_mask_decoder()
         prompts = build_prompt_encoder(input_size)
-        _start_from(decoder, sam_state, "mask_decoder.")
-        _start_from(prompts, sam_state, "prompt_encoder.")
+        start_from(decoder, "mask_decoder.", sam_state)
+        start_from(prompts, "prompt_encoder.", sam_state)
         self.class_tokens = nn.Parameter(torch.randn(classes, EMBEDDING_CHANNELS))
         self.transformer = decoder.transformer
         self.upscaling = decoder.output_upscaling
@@ -52,10 +52,3 @@ class AutoSamHead(nn.Module):
         tokens, image = self.transformer(image, self.positions.expand(batch, -1, -1, -1), tokens)
         image = self.upscaling(image.transpose(1, 2).reshape(batch, channels, rows, columns))
         return torch.einsum("bkc,bcyx->bkyx", self.hypernetwork(tokens), image)
-
-
-def _start_from(module: nn.Module, sam_state: Mapping[str, Tensor], prefix: str) -> None:
-    """Load the part of a SAM checkpoint under `prefix`; a checkpoint without that part (encoder only) changes nothing."""
-    part = {name[len(prefix) :]: tensor for name, tensor in sam_state.items() if name.startswith(prefix)}
-    if part:
-        module.load_state_dict(part)

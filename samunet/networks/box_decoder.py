@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from samunet.networks.progressive_decoder import ProgressiveDecoder
 from samunet.networks.prompts import FIRST_CORNER, LAST_CORNER, MASK_SCALE, SURE, inscribed_ellipses
-from samunet.networks.sam import build_prompt_encoder
+from samunet.networks.sam import build_prompt_encoder, load_sams
 from samunet.planning.encoder_spec import EMBEDDING_CHANNELS, PATCH_SIZE
 
 PROMPTS = "prompt_encoder."
@@ -42,7 +42,7 @@ class BoxDecoder(ProgressiveDecoder):
         own = {name: sam_state[PROMPTS + name] for name in self.state_dict() if PROMPTS + name in sam_state}
         if all(name in sam_state for name in CORNERS):
             own["corners.weight"] = torch.cat([sam_state[name] for name in CORNERS])
-        self.load_state_dict(own, strict=False)
+        load_sams(self, own, strict=False)
 
     def forward(self, embeddings: Tensor, boxes: Tensor, pictures: Tensor) -> Tensor:  # type: ignore[override]
         """Boxes are float, x0, y0, x1, y1 in pixels of the encoder's input."""

@@ -13,7 +13,7 @@ from samunet.networks.in_context import guess_map, guessed
 from samunet.networks.mask_decoding import decode_masks
 from samunet.networks.prompts import NO_POINT, SURE, Prompts
 from samunet.networks.region_tokens import MEAN, region_tokens
-from samunet.networks.sam import build_mask_decoder, build_prompt_encoder
+from samunet.networks.sam import build_mask_decoder, build_prompt_encoder, start_from
 from samunet.planning.encoder_spec import EMBEDDING_CHANNELS
 
 SUPPORT = ("content", "kinds", "units", "weight", "bias")
@@ -56,10 +56,8 @@ class Fewshot(nn.Module):
         super().__init__()
         self.dropped, self.unmasked = dropped, unmasked
         self.decoder, self.prompts = build_mask_decoder(), build_prompt_encoder(input_size)
-        for module, prefix in ((self.decoder, "mask_decoder."), (self.prompts, "prompt_encoder.")):
-            part = {name.removeprefix(prefix): tensor for name, tensor in sam_state.items() if name.startswith(prefix)}
-            if part:
-                module.load_state_dict(part)
+        start_from(self.decoder, "mask_decoder.", sam_state)
+        start_from(self.prompts, "prompt_encoder.", sam_state)
         # The masks for ambiguous prompts, the rating and what boxes are told by have no loss.
         for unused in (self.decoder.iou_prediction_head, *self.decoder.output_hypernetworks_mlps[1:],
                        *self.prompts.point_embeddings[2:]):

@@ -9,7 +9,7 @@ from segment_anything.modeling.mask_decoder import MLP
 from torch import Tensor, nn
 
 from samunet.networks.image_encoder import ChannelNorm
-from samunet.networks.sam import build_mask_decoder, build_prompt_encoder
+from samunet.networks.sam import build_mask_decoder, build_prompt_encoder, load_sams
 from samunet.planning.encoder_spec import EMBEDDING_CHANNELS, PATCH_SIZE
 
 WIDTHS = (64, 32, 16, 8)  # after each doubling; SAM's own decoder ends with the second
@@ -80,7 +80,7 @@ class ProgressiveDecoder(nn.Module):
         names = {f"mask_decoder.{name}": name for name in self.state_dict() if name.startswith(INHERITED)}
         names |= {"prompt_encoder.no_mask_embed.weight": "no_mask_embed.weight",
                   "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix": "positions.positional_encoding_gaussian_matrix"}
-        self.load_state_dict({name: sam_state[theirs] for theirs, name in names.items() if theirs in sam_state}, strict=False)
+        load_sams(self, {name: sam_state[theirs] for theirs, name in names.items() if theirs in sam_state}, strict=False)
 
 
 def _upsampling() -> nn.Sequential:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
 from torch import Tensor, nn
 
+from samunet.errors import UserError
 from samunet.networks.image_encoder import ImageEncoder
 from samunet.planning.encoder_spec import EMBEDDING_CHANNELS, PATCH_SIZE
 
@@ -76,8 +77,40 @@ def load_part(part: nn.Module, prefix: str, sam_state: Mapping[str, Tensor]) -> 
     Raises:
         RuntimeError: torch's, where the checkpoint has none, or others.
     """
-    part.load_state_dict({name.removeprefix(prefix): tensor for name, tensor in sam_state.items() if name.startswith(prefix)})
+    part.load_state_dict(_part_of(sam_state, prefix, part))
     part.requires_grad_(False).eval()
+
+
+def start_from(part: nn.Module, prefix: str, sam_state: Mapping[str, Tensor]) -> None:
+    """Let `part` start from what a checkpoint has of it under `prefix`; a checkpoint without that part (encoder only) changes nothing.
+
+    What others have added to theirs (HQ-SAM's token) is left out.
+
+    Raises:
+        UserError: see `load_sams`; or some of the weights are missing.
+    """
+    if weights := _part_of(sam_state, prefix, part):
+        load_sams(part, weights)
+
+
+def load_sams(module: nn.Module, weights: Mapping[str, Tensor], *, strict: bool = True) -> None:
+    """`load_state_dict` of weights that stand in a SAM checkpoint beside the image encoder.
+
+    Raises:
+        UserError: they have other shapes.
+    """
+    try:
+        module.load_state_dict(dict(weights), strict=strict)
+    except RuntimeError as fault:
+        raise UserError("A checkpoint's mask decoder and prompt encoder must be SAM's, or be left out.", where="--encoder",
+                        found="; ".join(line.strip() for line in str(fault).splitlines()[1:])[:300],
+                        mend="Choose another encoder, or a variant that reads the image encoder alone, such as cnn_head.") from fault
+
+
+def _part_of(sam_state: Mapping[str, Tensor], prefix: str, part: nn.Module) -> dict[str, Tensor]:
+    own = part.state_dict()
+    named = {name.removeprefix(prefix): tensor for name, tensor in sam_state.items() if name.startswith(prefix)}
+    return {name: tensor for name, tensor in named.items() if name in own}
 
 
 class Sam(nn.Module):

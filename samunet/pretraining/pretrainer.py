@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,8 @@ class Pretrainer:
     PyTorch's are smaller than `untrained` has them, and a decoder that starts with large answers first learns to say nothing.
 
     Arguments:
-        recipe: what to train. A run that goes on may have other step counts than it began with, the schedule follows; all
-            else must be equal.
+        recipe: what to train. A run that goes on may have other steps to come than it began with, the schedule follows; those that
+            are done, and all else, must be equal.
         folder: where state, log and weights go.
         device: of the networks and of the synthesis.
     """
@@ -226,7 +227,7 @@ class Pretrainer:
 
     def _save(self) -> None:
         """One file, so that no two parts of it can disagree."""
-        scalars = {"step": self.step, "seconds": self.seconds, "recipe": _kept(self.recipe)}
+        scalars = {"step": self.step, "seconds": self.seconds, "recipe": _kept(self.recipe, self.step)}
         with whole_file(self.folder / STATE) as temporary:
             save_file(self._tensors(), temporary, metadata={"pretraining": json.dumps(scalars)})
 
@@ -234,7 +235,7 @@ class Pretrainer:
         with safe_open(self.folder / STATE, framework="pt") as content:
             scalars = json.loads(content.metadata()["pretraining"])
             tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 - not a mapping
-        if scalars["recipe"] != (wanted := _kept(self.recipe)):
+        if scalars["recipe"] != (wanted := _kept(self.recipe, scalars["step"])):
             different = [f"{key} {scalars['recipe'].get(key)} there, {value} asked for" for key, value in wanted.items()
                          if scalars["recipe"].get(key) != value]
             raise UserError("A run that goes on must have the recipe it began with.", where=self.folder / STATE,
@@ -297,6 +298,9 @@ def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name[len(prefix) :]: tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _kept(recipe: Recipe) -> dict[str, Any]:
-    """What must be equal when a run goes on."""
-    return {key: value for key, value in recipe.to_json().items() if key != "phases"}
+def _kept(recipe: Recipe, steps: int) -> dict[str, Any]:
+    """What must be equal when a run goes on after `steps`: of the phases, what is done, as `--phases` writes it."""
+    each = map(recipe.phase_at, range(min(steps, recipe.steps)))
+    done = [f"{size}:{sum(1 for _ in same)}:{families}:{part}"
+            for (size, families, part), same in groupby(each, key=lambda phase: (phase.size, phase.families, phase.part))]
+    return recipe.to_json() | {"phases": " ".join(done)}

@@ -161,7 +161,8 @@ class AtlasVariant(Comparator):
         if self.kept is None:
             return self._registered_votes(target, support, faults)
         arrays = target.image, support.image, support.labels, np.array([target.spacing_mm, support.spacing_mm])
-        digest = digest_of_json([VERSION, *map(digest_of_array, arrays)])
+        space = self.labels
+        digest = digest_of_json([VERSION, space.foreground, space.ignore, space.regions_class_order, *map(digest_of_array, arrays)])
         votes = self.kept.find(digest)
         if votes is None:
             own: list[str] = []

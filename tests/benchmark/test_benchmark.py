@@ -8,6 +8,7 @@ import importlib.util
 import json
 import os
 import shlex
+import shutil
 import signal
 import threading
 import time
@@ -21,7 +22,7 @@ from samunet.benchmark.machines import run_job, run_on_dask
 from samunet.cli import benchmark as command
 from samunet.dataset.paths import Paths
 from samunet.errors import UserError
-from samunet.files import read_json
+from samunet.files import read_json, write_json
 
 HEADS = Benchmark("5", ("label_prior", "linear_head"), ("0", "1"), (None, 2), 1, "untrained", "tiny", "cpu", iterations=3)
 
@@ -157,6 +158,20 @@ def test_the_examples_compare_something() -> None:
     for line in command.EXAMPLES.splitlines():
         options = command.parser().parse_args(shlex.split(line.split("   ")[0])[1:])
         assert options.variants is None or "label_prior" in options.variants
+
+
+def test_folds_that_share_cases_or_hold_none_out_are_refused_before_anything_runs(paths: Paths, tmp_path: Path) -> None:
+    here = dataclasses.replace(paths, preprocessed=Path(shutil.copytree(paths.preprocessed, tmp_path / "preprocessed")))
+    write_json(here.preprocessed / "Dataset005_Made" / "splits_final.json",
+               [{"train": ["a", "b", "c", "d"], "val": ["e", "f"]}, {"train": ["a", "b", "c", "d"], "val": ["f", "e"]}])
+
+    def refused(*folds: str) -> UserError:
+        with pytest.raises(UserError) as caught:
+            run(Benchmark("5", ("label_prior",), folds, (None,), 1, "untrained", "tiny", "cpu"), here)
+        return caught.value
+
+    assert (refused("0", "1").where, refused("0", "1").found) == ("--folds 0 1", "e, f")
+    assert "hold cases out" in str(refused("all")) and not here.results.exists()
 
 
 def test_nnunet_without_a_length_is_refused_before_anything_runs(paths: Paths) -> None:

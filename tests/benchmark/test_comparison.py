@@ -56,6 +56,15 @@ def test_differences_are_paired_by_case_and_draw() -> None:
     assert found.non_inferior
 
 
+def test_a_reference_is_found_by_its_variant_where_tables_add_to_its_name() -> None:
+    marked = Result("head (unlabelled data)", 1, BETTER.cases, {}, variant="head")
+    plain = Result("head", None, BETTER.cases, {}, variant="head")
+    others = [Result(BASE.method, shots, BASE.cases, {}, variant=BASE.method) for shots in (1, None)]
+    found = compare([marked, plain, *others], "head", GROUPS)
+    assert [(each.method, each.reference, each.shots) for each in found] == [
+        ("label_prior", "head (unlabelled data)", 1), ("label_prior", "head", None)]
+
+
 def test_holm_counts_the_methods_of_one_number_of_shots() -> None:
     again = [result(name, *BETTER.cases.values()) for name in ("second", "third")]
     other = result("head", *BETTER.cases.values(), shots=1)

@@ -52,6 +52,16 @@ def test_all_cases_stand_in_one_folder_with_means_over_cases(model: Path) -> Non
     assert metrics["metric_per_case"][1]["metrics"]["2"]["HD95_mm"] is None
 
 
+def test_the_spacing_of_a_3d_tiff_stays_beside_it(model: Path) -> None:
+    for name in FOLDS["0"]:
+        folder = model / "fold_0" / "validation"
+        (folder / f"{name}.tif").write_bytes(b"a volume")
+        write_json(folder / f"{name}.json", {"spacing": [5.0, 2.0, 2.0]})
+    output = accumulate(model, ["0"], ".tif")
+    assert {path.name for path in output.iterdir()} >= {"a.tif", "a.json", "c.tif", "c.json"}
+    assert json.loads((output / "a.json").read_text()) == {"spacing": [5.0, 2.0, 2.0]}
+
+
 def test_a_case_of_two_folds_is_refused(model: Path) -> None:
     with pytest.raises(UserError, match="one fold alone"):
         accumulate(model, ["0", "0"], ".nii.gz")

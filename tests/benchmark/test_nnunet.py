@@ -6,13 +6,16 @@ import importlib.util
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 import torch
 
 from samunet.benchmark.jobs import Benchmark, Job
-from samunet.benchmark.nnunet import NnunetRun, run_nnunet
+from samunet.benchmark.nnunet import NnunetRun, _labels_of, run_nnunet
 from samunet.dataset.dataset import load_dataset
 from samunet.dataset.paths import Paths
+from samunet.dataset.tiff3d_io import Tiff3dIO
 from samunet.errors import UserError
 from samunet.files import make_folder, read_json, write_json
 
@@ -52,6 +55,32 @@ def test_the_raw_folder_it_is_handed_holds_the_drawn_cases_alone(paths: Paths, t
     assert sorted(path.name for path in (raw / "labelsTr").iterdir()) == ["a.nii.gz", "c.nii.gz"]
     assert [path.name for path in (tmp_path / "work" / "images").iterdir()] == ["d_0000.nii.gz"]
     assert read_json(raw / "dataset.json")["numTraining"] == 2
+
+
+def test_3d_tiffs_are_handed_over_and_measured_with_their_spacing(tmp_path: Path) -> None:
+    raw = make_folder(tmp_path / "Dataset007_Tiff")
+    for name in "ab":
+        for folder, file, dtype in (("imagesTr", f"{name}_0000", np.float32), ("labelsTr", name, np.uint8)):
+            tifffile.imwrite(make_folder(raw / folder) / f"{file}.tif", np.ones((4, 6, 6), dtype), photometric="minisblack")
+            write_json(raw / folder / f"{name}.json", {"spacing": [5, 2, 2]})
+    (raw / "labelsTr" / "a.json").unlink()  # it has 1 mm by nnU-Net's rule
+    write_json(raw / "dataset.json", {"channel_names": {"0": "MRI"}, "labels": {"background": 0, "a": 1}, "numTraining": 2,
+                                      "file_ending": ".tif", "overwrite_image_reader_writer": "Tiff3DIO"})
+    run = NnunetRun(load_dataset(raw), "3d_fullres", ("a",), ("b",), 20, None, "cpu")
+    work = make_folder(tmp_path / "work")
+    run._hand_over(work)
+    handed = work / "raw" / raw.name
+    assert Tiff3dIO().read_images([handed / "imagesTr" / "a_0000.tif"])[1].spacing_mm == (5.0, 2.0, 2.0)
+    assert sorted(path.name for path in (handed / "labelsTr").iterdir()) == ["a.tif"]
+    assert Tiff3dIO().read_images([work / "images" / "b_0000.tif"])[1].spacing_mm == (5.0, 2.0, 2.0)
+    assert Tiff3dIO().read_segmentation(_labels_of(run.dataset, work, ["b"]) / "b.tif")[1].spacing_mm == (5.0, 2.0, 2.0)
+
+
+def test_a_configuration_that_nnunet_does_not_plan_is_told(paths: Paths, tmp_path: Path) -> None:
+    run = NnunetRun(load_dataset(paths.raw / "Dataset005_Made"), "3d_fullres", ("a",), ("d",), 20, None, "cpu")
+    write_json(tmp_path / "preprocessed" / "Dataset005_Made" / "nnUNetPlans.json", {"configurations": {"2d": {"batch_size": 3}}})
+    with pytest.raises(UserError, match="(?s)must plan the configuration.*found: 3d_fullres.*2d"):
+        run._limit_batch(tmp_path)
 
 
 def test_a_command_that_fails_is_told_with_its_last_lines(paths: Paths, tmp_path: Path) -> None:

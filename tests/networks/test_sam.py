@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from segment_anything import sam_model_registry
 
+from samunet.errors import UserError
 from samunet.networks.autosam_head import AutoSamHead
 from samunet.networks.cnn_head import build_cnn_head
+from samunet.networks.fewshot import Fewshot
 from samunet.networks.linear_head import build_linear_head
+from samunet.networks.progressive_decoder import ProgressiveDecoder
 from samunet.networks.sam import ENCODER_SIZES, build_image_encoder, build_mask_decoder, build_prompt_encoder
 from samunet.networks.sam import build_sam as build
 from samunet.networks.untrained import untrained_state
@@ -84,6 +88,23 @@ def test_autosam_equals_sams_decoder_when_its_tokens_are_sams():
         ours = head(image)
     # Channel 0 stands for SAM's IoU token; hypernetwork 0, which all our classes share, is that of SAM's first mask.
     torch.testing.assert_close(ours[:, 1], theirs[:, 0], rtol=1e-5, atol=1e-5)
+
+
+def test_what_others_added_to_sams_decoder_is_left_out_and_other_shapes_are_told():
+    decoder = build_mask_decoder()
+    state = {f"mask_decoder.{name}": tensor for name, tensor in decoder.state_dict().items()}
+    torch.manual_seed(0)
+    plain = AutoSamHead(256, 3, 256, state)
+    torch.manual_seed(0)
+    added = AutoSamHead(256, 3, 256, {**state, "mask_decoder.hf_token.weight": torch.ones(1, 256)})
+    assert all(torch.equal(ours, added.state_dict()[name]) for name, ours in plain.state_dict().items())
+    assert torch.equal(added.upscaling[0].weight, decoder.output_upscaling[0].weight)
+    upsampling = {**state, "mask_decoder.output_upscaling.0.weight": torch.ones(256, 32, 2, 2)}
+    for make in (lambda given: AutoSamHead(256, 3, 256, given), lambda given: ProgressiveDecoder(256, 3, given),
+                 lambda given: Fewshot(2, True, 256, given, dropped=0.0, unmasked=0.0)):
+        with pytest.raises(UserError, match="(?s)must be SAM's.*--encoder.*output_upscaling.0.weight") as caught:
+            make(upsampling)
+        assert "cnn_head" in caught.value.mend
 
 
 def test_autosam_decodes_a_batch_as_it_decodes_each_image():

@@ -91,11 +91,20 @@ def test_a_run_that_goes_on_comes_to_the_same_bytes(stopped, uninterrupted, quic
 
 
 def test_the_state_holds_the_steps_before_it_and_more_steps_may_be_asked_for(stopped, uninterrupted) -> None:
-    longer = Pretrainer(Recipe((Phase(64, 50, 1), Phase(128, 9, 2)), seed=5), stopped, CPU)
-    assert (longer.step, longer.recipe.steps) == (KILLED_AT, 59)
+    longer = Pretrainer(Recipe((Phase(64, 1, 1), Phase(64, 50, 1, "decoder"), Phase(128, 9, 2)), seed=5), stopped, CPU)
+    assert (longer.step, longer.recipe.steps) == (KILLED_AT, 60)
     steps = {float(tensor) for name, tensor in weights(longer).items() if name.endswith("/step")}
     assert steps == {1.0, 1.0 + (KILLED_AT - 1) * DECODER_UPDATES}
     assert not torch.equal(weights(longer)["sam/mask_decoder.iou_token.weight"], uninterrupted["sam/mask_decoder.iou_token.weight"])
+
+
+@pytest.mark.parametrize(("phases", "asked"), [
+    ((Phase(64, 4, 1),), "64:3:1:all"), ((Phase(64, 1, 1), Phase(128, 3, 1, "decoder")), "64:1:1:all 128:2:1:decoder"),
+    ((Phase(64, 1, 1), Phase(64, 3, 2, "decoder")), "64:1:1:all 64:2:2:decoder"), ((Phase(64, 1, 1),), "64:1:1:all")])
+def test_steps_that_are_done_are_not_passed_off_as_others(stopped, phases, asked) -> None:
+    with pytest.raises(UserError) as caught:
+        Pretrainer(Recipe(phases, seed=5), stopped, CPU)
+    assert caught.value.found == f"phases 64:1:1:all 64:2:1:decoder there, {asked} asked for"
 
 
 def test_another_seed_or_other_losses_are_refused(stopped) -> None:

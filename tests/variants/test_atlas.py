@@ -79,8 +79,8 @@ def test_a_case_finds_itself_among_others_and_gives_the_same_bytes_with_any_numb
 
 def test_kept_votes_are_the_same_bytes_without_a_registration(tmp_path, monkeypatch) -> None:
     first, second, target = blob((9, 12, 12), (5, 6, 5)), blob((10, 13, 13), (4, 5, 6), seed=1), blob((10, 12, 13), (5, 5, 6), seed=2)
-    def fitted(*cases: PreparedCase, votes: Path | None = tmp_path, **more: object) -> AtlasVariant:
-        made = variant(votes=votes, **more)
+    def fitted(*cases: PreparedCase, votes: Path | None = tmp_path, labels: LabelSpace = PLAIN, **more: object) -> AtlasVariant:
+        made = variant(labels, votes=votes, **more)
         made.fit(cases)
         return made
 
@@ -98,9 +98,13 @@ def test_kept_votes_are_the_same_bytes_without_a_registration(tmp_path, monkeypa
     relabelled.predict(case(first[0]))
     fitted(case(*second), spacing_mm=(2.0, 1.0, 1.0)).predict(case(target[0]))
     assert len(calls) == 3
+    # As many channels of another meaning.
+    fitted(case(*second), labels=LabelSpace({"background": 0, "ball": (1, 2), "core": (1,)}, (2, 1))).predict(case(target[0]))
+    fitted(case(*second), labels=LabelSpace({"background": 0, "ball": (1,), "core": (1, 2)}, (1, 2))).predict(case(target[0]))
+    assert len(calls) == 5
     monkeypatch.setattr(atlas, "VERSION", 0)
     fitted(case(*second)).predict(case(target[0]))
-    assert len(calls) == 4
+    assert len(calls) == 6
 
 
 def test_where_no_slice_is_annotated_nobody_knows() -> None:
