@@ -12,12 +12,17 @@ from samunet.errors import UserError
 from samunet.files import TEMPORARY_PREFIX, copy_whole, make_folder, remove_path
 
 if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
     from samunet.dataset.dataset import RawDataset
     from samunet.dataset.paths import Paths
     from samunet.planning.encoder_spec import EncoderSpec
     from samunet.planning.fingerprint import Fingerprint
     from samunet.planning.plans import Plans
     from samunet.preprocessing.store import ArrayStore
+
+# What stands beside the plans in a dataset's preprocessed folder.
+TAKEN_NAMES = ("dataset", "dataset_fingerprint", "groups", "gt_segmentations", "splits_final")
 
 
 def add_no_embeddings(parser: argparse.ArgumentParser) -> None:
@@ -29,6 +34,8 @@ def add_no_embeddings(parser: argparse.ArgumentParser) -> None:
 @dataclass(frozen=True)
 class Steps:
     """The steps of one dataset, in the order in which they are run. Each continues where it was interrupted.
+
+    Commands side by side wait for each other, step by step, and the second finds what the first has made.
 
     Arguments:
         dataset: the raw dataset.
@@ -50,13 +57,15 @@ class Steps:
             verify: open and check every file of every case first, and tell all problems together.
 
         Raises:
-            UserError: unknown dataset, broken dataset.json or case files, output that cannot be written.
+            UserError: unknown dataset, broken dataset.json or case files, a plans name that cannot be used, output that cannot be
+                written.
         """
         from samunet.dataset.dataset import load_dataset
         from samunet.dataset.integrity import verify_folder
         from samunet.dataset.paths import find_dataset
         from samunet.files import require_writable
 
+        _require_plans_name(plans_name)
         folder = find_dataset(paths.raw, dataset)
         raw = verify_folder(folder, workers) if verify else load_dataset(folder)
         return cls(raw, require_writable(paths.preprocessed / raw.name), plans_name, workers)
@@ -73,8 +82,9 @@ class Steps:
         """dataset.json and dataset_fingerprint.json, in the dataset's preprocessed folder."""
         from samunet.planning.fingerprint import extract_fingerprint
 
-        copy_whole(self.dataset.folder / "dataset.json", self.folder / "dataset.json")
-        return extract_fingerprint(self.dataset, self.folder / "dataset_fingerprint.json", self.workers, clean)
+        with self._alone():
+            copy_whole(self.dataset.folder / "dataset.json", self.folder / "dataset.json")
+            return extract_fingerprint(self.dataset, self.folder / "dataset_fingerprint.json", self.workers, clean)
 
     def plan(
         self,
@@ -87,10 +97,11 @@ class Steps:
         """The plans file, with a section for the encoder."""
         from samunet.planning.planner import plan_experiment
 
-        return plan_experiment(
-            self.dataset, fingerprint, spec, self.plans_file, plans_name=self.plans_name,
-            memory_target_gb=memory_target_gb, overwrite_spacing_mm=overwrite_spacing_mm, cache_dtype=cache_dtype,
-        )
+        with self._alone():
+            return plan_experiment(
+                self.dataset, fingerprint, spec, self.plans_file, plans_name=self.plans_name,
+                memory_target_gb=memory_target_gb, overwrite_spacing_mm=overwrite_spacing_mm, cache_dtype=cache_dtype,
+            )
 
     def load_plans(self) -> Plans:
         """The plans that were written before.
@@ -110,14 +121,16 @@ class Steps:
         from samunet.planning.groups import find_groups
         from samunet.planning.splits import ensure_splits
 
-        ensure_splits(self.dataset, self.folder, find_groups(self.dataset, groups, self.folder))
+        with self._alone():
+            ensure_splits(self.dataset, self.folder, find_groups(self.dataset, groups, self.folder))
 
     def arrays(self, plans: Plans) -> ArrayStore:
         """The preprocessed arrays, and copies of the labels by which a fold is evaluated without the raw folder."""
         from samunet.preprocessing.preprocess import preprocess_dataset
 
         store = preprocess_dataset(self.dataset, plans, self.plans_folder / "arrays", self.workers)
-        self._copy_labels(plans.dataset.reader)
+        with self._alone():
+            self._copy_labels(plans.dataset.reader)
         return store
 
     def embeddings(self, plans: Plans, store: ArrayStore, encoder_name: str, spec: EncoderSpec) -> None:
@@ -127,6 +140,12 @@ class Steps:
 
         encoder = load_encoder(encoder_name, plans.for_encoder(spec.id).input_size, _device())
         ensure_embeddings(store.names(), store, plans, encoder, self.plans_folder / "embeddings" / spec.id)
+
+    def _alone(self) -> BaseFileLock:
+        """To be held while files of the dataset's folder are written: commands side by side write the same ones."""
+        from filelock import FileLock
+
+        return FileLock(self.folder / "preprocessing.lock")
 
     def _copy_labels(self, reader: str) -> None:
         """Copy the label files or folders (with a 3D TIFF's spacing file) to gt_segmentations, named by case; remove others."""
@@ -145,6 +164,17 @@ class Steps:
         for path in target.iterdir():
             if path.name not in kept or path.name.startswith(TEMPORARY_PREFIX):
                 remove_path(path)
+
+
+def _require_plans_name(name: str) -> None:
+    """Refuse what would overwrite the dataset's own files, leave its folder, or not be found again in a model folder's name."""
+    if name.lower() in TAKEN_NAMES or not name or Path(name).name != name or name.startswith("."):
+        raise UserError("A plans name must be one file name that the dataset's folder does not use for other files.",
+                        where="-plans_name", found=repr(name),
+                        mend=f"Choose another, without slashes or a leading dot; these are taken: {', '.join(TAKEN_NAMES)}.")
+    if "__" in f"{name}_":
+        raise UserError("A plans name must hold no `__` and end with no `_`: a model's folder is named <variant>__<plans>__<encoder>.",
+                        where="-plans_name", found=repr(name), mend="Name the plans otherwise.")
 
 
 def _device() -> str:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from samunet.dataset.case_paths import FRAME_FOLDER, is_there, label_ending, paths_with
+from samunet.dataset.case_paths import FRAME_FOLDER, is_there, label_ending
 from samunet.dataset.frame_names import frame_names, name_problems
+from samunet.dataset.image_folder import images_of
 from samunet.dataset.labels import LabelSpace
-from samunet.errors import UserError, joined, some
+from samunet.errors import UserError, joined
 from samunet.files import read_json
 
-_CHANNEL_FILE = re.compile(r"(?P<name>.+)_(?P<channel>[0-9]{4})")
 # key: its type, and what it is
 _REQUIRED = {
     "channel_names": (Mapping, 'a mapping of channel number to name, such as {"0": "CT"}'),
@@ -66,7 +65,7 @@ def load_dataset(folder: Path) -> RawDataset:
 
     Raises:
         UserError: every broken rule at once: missing or wrong keys, no images, missing channels, labels or label frames, a
-            number of cases that is not numTraining.
+            listed label with another ending, a number of cases that is not numTraining.
     """
     dataset, problems = scan_dataset(folder)
     if problems:
@@ -91,13 +90,13 @@ def scan_dataset(folder: Path) -> tuple[RawDataset, list[UserError]]:
     if "dataset" in content:
         cases = _listed_cases(content, folder, len(channel_names), unlabelled, problems)
     else:
-        images = _scan(folder / "imagesTr", ending, len(channel_names), problems)
+        images = images_of(folder / "imagesTr", ending, len(channel_names), problems)
         labels_folder = folder / "labelsTr"
         cases = [
             RawCase(name, paths, None if name in unlabelled else labels_folder / f"{name}{ending_of_labels}")
             for name, paths in images.items()
         ]
-    problems += _missing_labels(cases, ending_of_labels)
+    problems += _label_problems(cases, ending_of_labels)
     if ending == FRAME_FOLDER:
         problems += _frame_problems(cases)
     if strangers := sorted(unlabelled - {case.name for case in cases}):
@@ -155,7 +154,7 @@ def collect_cases(folder: Path, file_ending: str, channels: int) -> tuple[RawCas
         UserError: no such folder, no image in it, a missing channel, a file without channel number; all together.
     """
     problems: list[UserError] = []
-    images = _scan(Path(folder), file_ending, channels, problems)
+    images = images_of(Path(folder), file_ending, channels, problems)
     if problems:
         raise joined(problems)
     return tuple(RawCase(name, paths, None) for name, paths in sorted(images.items()))
@@ -197,55 +196,6 @@ def _check_content(content: Any, where: Path) -> tuple[tuple[str, ...], LabelSpa
         raise joined(problems)
     assert labels is not None
     return tuple(str(names[str(channel)]) for channel in range(len(names))), labels
-
-
-def _scan(
-    folder: Path, file_ending: str, channels: int, problems: list[UserError]
-) -> dict[str, tuple[Path, ...]]:
-    """Case name -> its image files in channel order, for files (or folders) CASE_XXXX + `file_ending`."""
-    if not folder.is_dir():
-        problems.append(UserError("The folder of images must exist.", where=folder, found="no such folder"))
-        return {}
-    numbered: dict[str, dict[int, Path]] = {}
-    unnumbered = []
-    for path in paths_with(folder, file_ending):
-        match = _CHANNEL_FILE.fullmatch(path.name.removesuffix(file_ending))
-        if match:
-            numbered.setdefault(match["name"], {})[int(match["channel"])] = path
-        else:
-            unnumbered.append(path.name)
-    if unnumbered:
-        problems.append(UserError(
-            f"Image files must be named CASE_XXXX{file_ending}, XXXX the channel number.", where=folder,
-            found=some(unnumbered), mend=f"Rename them, for example to CASE_0000{file_ending}.",
-        ))
-    elif not numbered:
-        others = some(sorted(path.name for path in folder.iterdir())) or "nothing"
-        problems.append(UserError(f"The folder of images must hold files CASE_0000{file_ending}.", where=folder,
-                                  found=others, mend="Put the images there, or correct `file_ending`."))
-    images = {name: tuple(path for _, path in sorted(files.items())) for name, files in numbered.items()}
-    # A file may hold all channels (4D, RGB); then every case has one file, and reading counts the channels.
-    expected = 1 if numbered and all(list(files) == [0] for files in numbered.values()) else channels
-    for name, files in sorted(numbered.items()):
-        problems += _channel_problems(name, set(files), expected, folder, file_ending)
-    return images
-
-
-def _channel_problems(name: str, found: set[int], expected: int, folder: Path, file_ending: str) -> list[UserError]:
-    problems = []
-    if missing := sorted(set(range(expected)) - found):
-        problems.append(UserError(
-            "Every case must have a file for each channel.", where=folder,
-            found=f"case {name} lacks " + ", ".join(f"{name}_{channel:04d}{file_ending}" for channel in missing),
-            mend="Add the missing files, or take the case out.",
-        ))
-    if extra := sorted(found - set(range(expected))):
-        problems.append(UserError(
-            "A case must not have more channel files than dataset.json names channels.", where=folder,
-            found=f"case {name} has " + ", ".join(f"{name}_{channel:04d}{file_ending}" for channel in extra),
-            mend="Name the channels in `channel_names`, or remove the files.",
-        ))
-    return problems
 
 
 def _listed_cases(
@@ -290,12 +240,23 @@ def _listed_channel_problems(name: str, paths: tuple[Path, ...], channels: int, 
     return problems
 
 
-def _missing_labels(cases: list[RawCase], ending: str) -> list[UserError]:
-    return [
-        UserError("Every training case must have a label file.", where=case.label, found=f"no such file (case {case.name})",
-                  mend="Add it, or list the case under `unlabelled` in dataset.json.")
-        for case in cases if case.label is not None and not is_there(case.label, ending)
-    ]
+def _label_problems(cases: list[RawCase], ending: str) -> list[UserError]:
+    """Labels that are missing; and listed ones with another ending, since copies are named, and read, by the dataset's."""
+    problems = []
+    for case in cases:
+        if case.label is None:
+            continue
+        if not is_there(case.label, ending):
+            problems.append(UserError(
+                "Every training case must have a label file.", where=case.label, found=f"no such file (case {case.name})",
+                mend="Add it, or list the case under `unlabelled` in dataset.json.",
+            ))
+        elif ending != FRAME_FOLDER and not case.label.name.endswith(ending):
+            problems.append(UserError(
+                "Every label must have the dataset's ending.", where=case.label, found=f"no {ending} file (case {case.name})",
+                mend=f"Convert it to {ending}; to rename it is not enough.",
+            ))
+    return problems
 
 
 def _frame_problems(cases: list[RawCase]) -> list[UserError]:

@@ -74,7 +74,7 @@ def grid_problems(label: Geometry, image: Geometry, path: Path) -> list[UserErro
 
 def value_problems(segmentation: np.ndarray, labels: LabelSpace, path: Path) -> list[UserError]:
     """Whether the label file `path` holds only values (ignore included) that dataset.json lists."""
-    known = {*labels.values, labels.ignore}
+    known = labels.known
     values, counts = np.unique(segmentation, return_counts=True)
     unknown = [f"{value} ({count} voxels)" for value, count in zip(values.tolist(), counts, strict=True) if value not in known]
     if not unknown:

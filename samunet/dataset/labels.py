@@ -76,6 +76,11 @@ class LabelSpace:
         return tuple(sorted(flat))
 
     @property
+    def known(self) -> frozenset[int]:
+        """All label values that a label file may hold: `values`, and the ignore label."""
+        return frozenset(self.values if self.ignore is None else (*self.values, self.ignore))
+
+    @property
     def foreground(self) -> tuple[Label, ...]:
         """What is evaluated, in dataset.json's order of values: labels above 0, or regions (tuples) without background."""
         if self.has_regions:
@@ -179,7 +184,7 @@ def _problems(space: LabelSpace, where: str) -> list[UserError]:
             f"Renumber the labels to 0..{len(values) - 1}, in dataset.json and in every label file.",
         )
     ignore = space.names.get("ignore")
-    if ignore is not None and ignore != (max(values) + 1 if values else None):
+    if ignore is not None and values and ignore != max(values) + 1:
         problem("Label `ignore` must be one integer, the highest label + 1.", repr(ignore), f"Set it to {max(values) + 1}.")
     if space.has_regions:
         order = space.regions_class_order

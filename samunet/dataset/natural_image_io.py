@@ -9,6 +9,7 @@ import numpy as np
 from skimage import io
 
 from samunet.dataset.geometry import SLICE_SPACING_2D, Geometry
+from samunet.dataset.tiff3d_io import TIFF_ENDINGS, require_one_series
 from samunet.dataset.voxel_checks import as_image, as_segmentation, cannot_read, for_writing, require_file
 from samunet.errors import UserError
 from samunet.files import whole_file
@@ -45,9 +46,11 @@ def read_picture(path: Path) -> np.ndarray:
     """Array (C, 1, Y, X) in the file's own type.
 
     Raises:
-        UserError: a file that is missing, cannot be read, or is neither grey nor in colour.
+        UserError: a file that is missing, cannot be read, is neither grey nor in colour, or holds several pictures.
     """
     require_file(path)
+    if path.suffix.lower() in TIFF_ENDINGS:
+        require_one_series(path)
     try:
         array = io.imread(str(path))
     except Exception as fault:  # decoders raise all kinds of exceptions on damaged files

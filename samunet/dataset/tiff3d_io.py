@@ -16,6 +16,7 @@ from samunet.errors import UserError
 from samunet.files import read_json, whole_file, write_json
 
 NAME = "Tiff3DIO"
+TIFF_ENDINGS = (".tif", ".tiff")
 
 
 class Tiff3dIO:
@@ -58,13 +59,35 @@ def label_spacing_file(path: Path) -> Path:
 
 def holds_volume(path: Path) -> bool:
     """Whether a .tif holds slices (Tiff3DIO) and not one image, grey or with 3 or 4 colours first or last."""
+    shape = _series_shapes(path)[0]
+    return len(shape) == 3 and shape[0] not in (3, 4) and shape[-1] not in (3, 4)
+
+
+def require_one_series(path: Path) -> None:
+    """Refuse a TIFF whose pages were written one by one as pictures of their own, of which the first alone would be read.
+
+    Smaller pictures beside the first, thumbnails and the levels of a pyramid, are no pages.
+
+    Raises:
+        UserError: several series of one shape, or a file that cannot be read.
+    """
+    shapes = _series_shapes(path)
+    if len(shapes) > 1 and len(set(shapes)) == 1:
+        raise UserError("A TIFF must hold one picture, or one volume that was written as one array.", where=path,
+                        found=f"{len(shapes)} of shape {shapes[0]}",
+                        mend="Write a volume's slices in one call, as in tifffile.imwrite(path, volume), and other pages as files of "
+                             "their own.")
+
+
+def _series_shapes(path: Path) -> list[tuple[int, ...]]:
+    """The shape of each picture or volume that a TIFF says that it holds."""
     require_file(path)
     try:
         with tifffile.TiffFile(path) as file:
-            shape = file.series[0].shape
+            first, *others = [series.shape for series in file.series]
+            return [first, *others]
     except Exception as fault:  # decoders raise all kinds of exceptions on damaged files
         raise cannot_read(path, fault) from fault
-    return len(shape) == 3 and shape[0] not in (3, 4) and shape[-1] not in (3, 4)
 
 
 def _geometry(array: np.ndarray, spacing_mm: tuple[float, float, float]) -> Geometry:
@@ -73,7 +96,7 @@ def _geometry(array: np.ndarray, spacing_mm: tuple[float, float, float]) -> Geom
 
 def _read(path: Path) -> np.ndarray:
     """Array (1, Z, Y, X) in the file's own type."""
-    require_file(path)
+    require_one_series(path)
     try:
         array = tifffile.imread(path)
     except Exception as fault:  # decoders raise all kinds of exceptions on damaged files

@@ -9,14 +9,13 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from samunet.dataset.case_paths import label_ending
 from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError
 from samunet.files import read_json
 from samunet.inference.choice_file import Choice, list_choices
+from samunet.inference.model_weights import CHECKPOINT, load_weights
 from samunet.networks.checkpoints import Encoder, encoder_file, load_encoder
 from samunet.networks.released import checkpoints_folder
 from samunet.planning.encoder_spec import NAMED_ENCODERS
@@ -26,7 +25,6 @@ from samunet.variants.base import TrainedVariant, Variant, VariantContext
 from samunet.variants.registry import entry, variant_class
 
 TRAINED_BY, CHOSEN_BY = "samunet_train", "samunet_find_best_configuration"
-CHECKPOINT = "checkpoint_final.safetensors"
 # What `planning.shots.draw_folder` makes, and where such folders are looked for.
 _DRAW, _DRAWS = re.compile(r"shots([0-9]+|all)_draw([0-9]+)(?:_slices([0-9]+))?"), "shots*_draw*"
 
@@ -255,12 +253,7 @@ def _chosen_runs(folder: Path, folds: Sequence[str] | None) -> dict[str, dict[st
 
 def _loaded(fold: Path, name: str, context: VariantContext, device: torch.device) -> Variant:
     variant = variant_class(name)(context)
-    path = fold / CHECKPOINT
-    try:
-        variant.load_state(load_file(path))
-    except (OSError, SafetensorError, KeyError, RuntimeError) as fault:
-        raise UserError("A trained model's checkpoint must be whole, and made by the same variant and plans.", where=path,
-                        found=str(fault), mend="Copy the model's folder again, or train the fold again.") from fault
+    load_weights(fold / CHECKPOINT, variant)
     if isinstance(variant, TrainedVariant):
         variant.network.to(device)
     return variant

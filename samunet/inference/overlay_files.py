@@ -13,7 +13,7 @@ from samunet.dataset.case_paths import is_there, label_ending
 from samunet.dataset.dataset import RawCase, RawDataset, channel_count, collect_cases, read_dataset_json
 from samunet.dataset.labels import LabelSpace
 from samunet.dataset.readers import SEQUENCE_READERS, choose_reader, reader_for, reader_named
-from samunet.errors import UserError
+from samunet.errors import UserError, some
 from samunet.files import require_writable
 from samunet.inference.contact_sheet import Sheet, draw_contact_sheet
 from samunet.inference.overlay import Overlay, draw_overlay
@@ -76,7 +76,15 @@ def jobs_of_folder(
 
 
 def draw_all(jobs: Sequence[OverlayJob], output: Path, workers: int) -> None:
-    """Draw every job, side by side."""
+    """Draw every job, side by side.
+
+    Raises:
+        UserError: a folder that cannot be written to, or pictures that would replace what they are drawn from; before anything is.
+    """
+    read = {path.resolve() for job in jobs for path in (*job.images, job.prediction, job.reference) if path is not None}
+    if lost := [job.output.name for job in jobs if job.output.resolve() in read]:
+        raise UserError("Pictures must not replace the files that they are drawn from.", where=output, found=some(lost),
+                        mend="Name another folder with -o.")
     require_writable(output)
     for _ in progress(each_case(draw, jobs, [job.name for job in jobs], workers), "drawing", len(jobs)):
         pass

@@ -105,10 +105,19 @@ def mine(rows: Rows) -> Rows:
     Raises:
         UserError: the batch cannot be dealt evenly.
     """
-    if len(rows) % count():
-        raise UserError("A batch must be dealt evenly to the processes.", where="-num_gpus",
-                        found=f"{len(rows)} samples, {count()} processes", mend="Choose a number that divides the batch.")
+    require_even(len(rows))
     return rows[rank() :: count()]
+
+
+def require_even(samples: int) -> None:
+    """Refuse a batch of so many samples that `mine` could not deal.
+
+    Raises:
+        UserError: the number of processes does not divide it.
+    """
+    if samples % count():
+        raise UserError("A batch must be dealt evenly to the processes.", where="-num_gpus",
+                        found=f"{samples} samples, {count()} processes", mend="Choose a number that divides the batch.")
 
 
 def from_first(make: Callable[[], T]) -> T:

@@ -11,7 +11,7 @@ import numpy as np
 from samunet.console import say
 from samunet.errors import UserError, joined
 from samunet.files import read_json, write_json
-from samunet.planning.groups import GROUPS_JSON, covering, keep_groups, kept_groups
+from samunet.planning.groups import GROUPS_CSV, GROUPS_JSON, covering, keep_groups, kept_groups, read_groups
 
 if TYPE_CHECKING:
     from samunet.dataset.dataset import RawDataset
@@ -61,28 +61,31 @@ def _folds(items: int, count: int) -> list[np.ndarray]:
 def ensure_splits(dataset: RawDataset, folder_preprocessed: Path, groups: Mapping[str, str] | None) -> list[Split]:
     """The folds of `dataset`: those of `splits_final.json` if there is one, else new ones, which are written.
 
-    A file in the preprocessed folder wins; one beside dataset.json is copied there. Only labelled cases take part.
-    Groups are kept in the preprocessed folder beside the splits; without `groups` the kept ones are used.
+    A file in the preprocessed folder wins; one beside dataset.json is copied there. An empty one, as is written while one
+    patient alone is labelled, counts as none. Only labelled cases take part. Groups are kept in the preprocessed folder
+    beside the splits; without `groups` the kept ones are used, else those of a `groups.csv` beside dataset.json.
 
     Raises:
         UserError: an existing file that is no list of folds, names unknown or unlabelled cases, has a case on both
-            sides, an empty side, or differs from the one beside dataset.json.
+            sides, an empty side, or differs from the one beside dataset.json; a `groups.csv` that leaves a case out.
     """
     path = folder_preprocessed / SPLITS_FILE
     given = dataset.folder / SPLITS_FILE
     names = labelled_names(dataset)
     groups = groups if groups is not None else kept_groups(folder_preprocessed)
+    if groups is None and (dataset.folder / GROUPS_CSV).is_file():
+        groups = read_groups(dataset.folder / GROUPS_CSV, [case.name for case in dataset.cases])
     if groups is not None:
         groups = covering(
             groups, names, str(folder_preprocessed / GROUPS_JSON), "Give --groups again to samunet_plan_experiment."
         )
-    if path.is_file():
-        splits = read_splits(path, names)
-        if given.is_file():
-            _must_agree(splits, path, read_splits(given, names), given)
+    splits, splits_given = (read_splits(file, names) if file.is_file() else [] for file in (path, given))
+    if splits:
+        _must_agree(splits, path, splits_given, given)
     else:
-        splits = read_splits(given, names) if given.is_file() else make_splits(names, groups)
-        write_json(path, splits)
+        splits = splits_given or make_splits(names, groups)
+        if splits or not path.is_file():
+            write_json(path, splits)
     if groups is not None:
         keep_groups(folder_preprocessed, groups)
         _warn_of_leaks(splits, groups, path)

@@ -18,6 +18,7 @@ class CaseProperties:
     Shapes and boxes are (z, y, x) after the plan's transpose. `bbox` is half-open [[low, high], ...].
     `intensity_percentiles` holds, per channel, the 0.5 and 99.5 percentiles of the preprocessed image, for the encoder's
     input. `signature` says from which files, and by which plan, the arrays were made; the digests are of the arrays.
+    `label_values` are those of the label file; None without one, and where arrays of before do not tell.
     """
 
     name: str
@@ -30,6 +31,7 @@ class CaseProperties:
     image_digest: str
     segmentation_digest: str | None
     signature: dict[str, Any]
+    label_values: tuple[int, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "geometry": self.geometry.to_json()}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 
 from samunet.console import progress, say
 from samunet.dataset.case_files import digests_of_case
@@ -34,11 +35,16 @@ ARRAY_DECISIONS = ("reader", "transpose_forward", "spacing_mm", "normalization",
 PERCENTILES = (0.5, 99.5)
 
 
+def digest_of_decisions(dataset_plan: DatasetPlan) -> str:
+    """Of what the arrays depend on in the plan; a stored case's signature has it under `plan`."""
+    return digest_of_json([asdict(dataset_plan)[key] for key in ARRAY_DECISIONS])
+
+
 def case_signature(case: RawCase, dataset_plan: DatasetPlan) -> dict[str, Any]:
     """What a case's arrays are made from: the digest of the plan's decisions and the SHA-256 of each raw file."""
     return {
         "version": VERSION,
-        "plan": digest_of_json([asdict(dataset_plan)[key] for key in ARRAY_DECISIONS]),
+        "plan": digest_of_decisions(dataset_plan),
         **digests_of_case(case, dataset_plan.reader),
     }
 
@@ -57,6 +63,7 @@ def prepare_case(case: RawCase, reader: str, dataset_plan: DatasetPlan, labels: 
     image, segmentation, geometry = _read(case, reader, dataset_plan.channel_names, labels)
     axes = (0, *(axis + 1 for axis in dataset_plan.transpose_forward))
     spacing_mm = reordered(geometry.spacing_mm, dataset_plan.transpose_forward)
+    label_values = None if segmentation is None else _values(segmentation)
     image = image.transpose(axes)
     shape_before_cropping = image.shape[1:]
     image, mask, bbox = crop_to_nonzero(image, None)
@@ -85,6 +92,7 @@ def prepare_case(case: RawCase, reader: str, dataset_plan: DatasetPlan, labels: 
         image_digest=digest_of_array(image),
         segmentation_digest=None if segmentation is None else digest_of_array(segmentation),
         signature=case_signature(case, dataset_plan),
+        label_values=label_values,
     )
     return PreparedCase(image, segmentation, properties)
 
@@ -92,8 +100,9 @@ def prepare_case(case: RawCase, reader: str, dataset_plan: DatasetPlan, labels: 
 def preprocess_dataset(dataset: RawDataset, plans: Plans, folder: Path, workers: int) -> ArrayStore:
     """Make the arrays of every case of `dataset` in `folder` (<preprocessed>/<Dataset>/<plans_name>/arrays).
 
-    A case whose stored signature equals that of its raw files and the plan is left as it is; arrays of cases that the
-    dataset no longer has are removed.
+    A case whose stored signature equals that of its raw files and the plan is left as it is, if dataset.json still knows its
+    label values; arrays of cases that the dataset no longer has are removed. Of commands side by side one makes the arrays, the
+    others wait and find them.
 
     Raises:
         UserError: see `prepare_case`; a worker that was killed. Finished cases are kept.
@@ -101,11 +110,12 @@ def preprocess_dataset(dataset: RawDataset, plans: Plans, folder: Path, workers:
     names = [case.name for case in dataset.cases]
     _check_names(names)
     store = ArrayStore(make_folder(folder))
-    store.keep_only(names)
     jobs = [_Job(case, plans.dataset, dataset.labels, folder) for case in dataset.cases]
     written = 0
-    for _, made in progress(each_case(_make, jobs, names, workers), "Preprocessing", len(jobs)):
-        written += made
+    with FileLock(folder.with_name(f"{folder.name}.lock")):  # free at once when its holder is killed
+        store.keep_only(names)
+        for _, made in progress(each_case(_make, jobs, names, workers), "Preprocessing", len(jobs)):
+            written += made
     if written < len(jobs):
         say(f"{len(jobs) - written} of {len(jobs)} cases were preprocessed already.")
     return store
@@ -124,9 +134,21 @@ def _make(job: _Job) -> bool:
     store = ArrayStore(job.folder)
     name = job.case.name
     if name in store and store.properties(name).signature == case_signature(job.case, job.dataset_plan):
+        _check_values(store, job)
         return False
     store.write(prepare_case(job.case, job.dataset_plan.reader, job.dataset_plan, job.labels))
     return True
+
+
+def _check_values(store: ArrayStore, job: _Job) -> None:
+    """Refuse kept arrays as they would be if they were made anew; the label file is read only where it may be refused."""
+    label, properties = job.case.label, store.properties(job.case.name)
+    if label is None or (properties.label_values is not None and job.labels.known.issuperset(properties.label_values)):
+        return
+    segmentation, _ = reader_named(job.dataset_plan.reader).read_segmentation(label)
+    if problems := value_problems(segmentation, job.labels, label):
+        raise joined(problems)
+    store.note(replace(properties, label_values=_values(segmentation)))
 
 
 def _check_names(names: list[str]) -> None:
@@ -163,6 +185,10 @@ def _crop_segmentation(segmentation: np.ndarray, outside: np.ndarray, bbox: Boun
     cropped = np.array(segmentation[(slice(None), *window)], np.int16, order="C")
     cropped[(cropped == 0) & outside] = OUTSIDE
     return cropped
+
+
+def _values(segmentation: np.ndarray) -> tuple[int, ...]:
+    return tuple(np.unique(segmentation).tolist())
 
 
 def _percentiles(channel: np.ndarray) -> tuple[float, float]:

@@ -78,7 +78,11 @@ class ArrayStore:
             self._segmentation_path(name).unlink(missing_ok=True)
         elif old is None or old.segmentation_digest != properties.segmentation_digest:
             _write_array(self._segmentation_path(name), case.segmentation)
-        write_json(self._properties_path(name), properties.to_json())
+        self.note(properties)
+
+    def note(self, properties: CaseProperties) -> None:
+        """Replace what is known of a stored case whose arrays stay as they are."""
+        write_json(self._properties_path(properties.name), properties.to_json())
 
     def keep_only(self, names: Iterable[str]) -> None:
         """Remove the files of all other cases, and what a killed process left unfinished."""

@@ -71,7 +71,7 @@ class ViewedArrays(ArrayStore):
     def properties(self, name: str) -> CaseProperties:
         case, view = case_and_view(name)
         properties = super().properties(case)
-        return properties if view is None else _properties_of_view(properties, view)
+        return properties if view is None else _properties_of_view(properties, view, self._dataset_plan)
 
     def load(self, name: str) -> PreparedCase:
         case, view = case_and_view(name)
@@ -109,13 +109,14 @@ def told_content(name: str) -> str | None:
     return view["content"] if view else None
 
 
-def _properties_of_view(properties: CaseProperties, view: int) -> CaseProperties:
+def _properties_of_view(properties: CaseProperties, view: int, dataset_plan: DatasetPlan) -> CaseProperties:
     """Told from the case's own, so that a cached view can be checked without making it."""
+    flat = ["flat"] if dataset_plan.anisotropic and properties.shape[0] > 1 else []  # one slice is never tilted
     return replace(
         properties,
         name=view_name(properties.name, view),
-        image_digest=digest_of_json([VERSION, view, properties.name, properties.image_digest]),
-        segmentation_digest=digest_of_json([VERSION, view, properties.name, properties.segmentation_digest]),
+        image_digest=digest_of_json([VERSION, view, properties.name, properties.image_digest, *flat]),
+        segmentation_digest=digest_of_json([VERSION, view, properties.name, properties.segmentation_digest, *flat]),
     )
 
 
@@ -133,7 +134,7 @@ def view_of(case: PreparedCase, view: int, dataset_plan: DatasetPlan) -> Prepare
     segmentation = case.segmentation
     if segmentation is not None:
         segmentation = map_coordinates(segmentation[0], coordinates, order=0, mode="nearest")[None]
-    return PreparedCase(image, segmentation, _properties_of_view(case.properties, view))
+    return PreparedCase(image, segmentation, _properties_of_view(case.properties, view, dataset_plan))
 
 
 def _warped_grid(random: np.random.Generator, shape: tuple[int, ...], *, flat: bool) -> np.ndarray:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file
-
 from samunet.dataset.paths import Paths
 from samunet.errors import UserError, some
-from samunet.files import copy_whole, digest_of_file, make_folder, write_json
+from samunet.files import TEMPORARY_PREFIX, copy_whole, digest_of_file, make_folder, write_json
 from samunet.inference.model_folder import finished_runs, recorded_name
+from samunet.inference.model_weights import load_weights
 from samunet.planning.splits import labelled_names
 from samunet.preprocessing.store import ArrayStore
 from samunet.training.cases import foreground_slices, labels_of
@@ -63,15 +63,21 @@ def add_support(model: Path, fold: str, file: Path, output: Path, paths: Paths, 
     added = _united(run.get("added_support", {}), fresh)
     variant = experiment.build_variant()
     assert isinstance(variant, FewshotVariant)
-    variant.load_state(load_file(model / f"fold_{fold}" / FINAL))
+    load_weights(model / f"fold_{fold}" / FINAL, variant)
     support = joined_support(_gathered(experiment, experiment.arrays, experiment.train_cases, run.get("support")),
                              _gathered(experiment, arrays, list(added), added))
     variant.set_support(support.embeddings, support.coverage, support.units, support.asking, rule)
+    output = output.resolve()
+    work = output.with_name(f"{TEMPORARY_PREFIX}{output.name}")  # so that a call that was killed leaves nothing under the name
+    shutil.rmtree(work, ignore_errors=True)
     for name in ("plans.json", "dataset.json", "dataset_fingerprint.json"):
-        copy_whole(model / name, make_folder(output) / name)
-    save_weights(output / f"fold_{fold}" / FINAL, variant.state())
+        copy_whole(model / name, make_folder(work) / name)
+    save_weights(work / f"fold_{fold}" / FINAL, variant.state())
     told = {"added_support": added, "added_support_file": digest_of_file(file), "added_to": str(model)}
-    write_json(output / f"fold_{fold}" / RUN_FILE, {**run, **told, "finished": datetime.now(UTC).isoformat(timespec="seconds")})
+    write_json(work / f"fold_{fold}" / RUN_FILE, {**run, **told, "finished": datetime.now(UTC).isoformat(timespec="seconds")})
+    if output.exists():
+        output.rmdir()
+    work.rename(output)
 
 
 def _request_of(run: Mapping[str, Any], device: str, encoder: str | None) -> Request:

@@ -12,7 +12,7 @@ import torch
 
 from samunet.dataset.dataset import RawDataset, load_dataset
 from samunet.dataset.paths import Paths, find_dataset
-from samunet.errors import UserError
+from samunet.errors import UserError, some
 from samunet.files import digest_of_file, digest_of_json, read_json, write_json
 from samunet.inference.model_folder import chosen_device
 from samunet.networks.checkpoints import Encoder, encoder_spec, load_encoder
@@ -21,12 +21,13 @@ from samunet.planning.shots import draw_folder
 from samunet.preprocessing.case import PreparedCase
 from samunet.preprocessing.case_inputs import CaseInputs
 from samunet.preprocessing.embedding_cache import embeddings_of
+from samunet.preprocessing.preprocess import digest_of_decisions
 from samunet.preprocessing.prompts_file import PromptsFile, read_prompts
 from samunet.preprocessing.store import ArrayStore
 from samunet.preprocessing.views import ViewedArrays, clean_pictures, views_for
 from samunet.training.cases import RunCases, cases_of, labels_of
 from samunet.training.checkpoints import start_from
-from samunet.training.run_folder import RunFolder
+from samunet.training.run_folder import RunFolder, stored_run
 from samunet.training.settings import Request, Settings
 from samunet.training.support_file import read_support
 from samunet.variants.base import TrainedVariant, Variant, VariantContext
@@ -98,7 +99,7 @@ class Experiment:
             (self.folder.work / name).replace(self.folder.parent / name)
 
     def check_model_files(self) -> None:
-        """Refuse to put a fold beside folds that were trained under other plans.
+        """Refuse to put a fold beside folds that were trained under other plans, or under labels of another meaning.
 
         Raises:
             UserError: there are such folds.
@@ -108,6 +109,11 @@ class Experiment:
                   if fold.suffix == "" and fold != self.folder.final]
         if not others or not path.is_file():
             return
+        told = {fold: (stored_run(self.folder.parent / fold) or {}).get("settings", {}).get("labels") for fold in others}
+        if strange := sorted(fold for fold, labels in told.items() if labels not in (None, self.settings.labels)):
+            raise UserError("All folds of one model must be trained under the same labels.", where=path.with_name("dataset.json"),
+                            found=f"{', '.join(strange)} trained under others than the dataset has now",
+                            mend="Remove that model's folder, or restore `labels` and `regions_class_order` of the dataset.")
         there = Plans.load(path)
         if _plan_digest(there, there.for_encoder(self.section.encoder)) != self.settings.plan:
             raise UserError("All folds of one model must be trained under the same plans.", where=path,
@@ -140,7 +146,7 @@ def open_experiment(request: Request, paths: Paths) -> Experiment:
     """Read what planning and preprocessing wrote and settle the run's cases and settings.
 
     Raises:
-        UserError: unknown dataset, variant, fold or encoder; no plans or arrays; more shots than cases, or slices than show
+        UserError: unknown dataset, variant, fold or encoder; no plans or arrays, or arrays of another plan; more shots than cases, or slices than show
             foreground; bad prompts or support.
     """
     raw = find_dataset(paths.raw, request.dataset)
@@ -153,6 +159,7 @@ def open_experiment(request: Request, paths: Paths) -> Experiment:
     section = plans.for_encoder(spec.id)
     cases = cases_of(request, dataset, preprocessed)
     arrays = ViewedArrays(preprocessed / request.plans_name / "arrays", plans.dataset, cases.slices)
+    _require_made_by(plans, arrays, [*cases.train, *cases.val, *(name for name in cases.unlabelled if name in arrays)])
     prompts = read_prompts(request.prompts, dataset.labels) if request.prompts else None
     if prompts:
         check_kinds(request.variant, prompts.kinds, str(request.prompts))
@@ -166,6 +173,14 @@ def open_experiment(request: Request, paths: Paths) -> Experiment:
     settings = _settings(request, raw.name, plans, context, arrays, cases)
     return Experiment(request, dataset, plans, section, encoder, context, arrays, cases.train, cases.unlabelled, cases.val,
                       cases.slices, settings, run_folder(request, paths), preprocessed, prompts, support)
+
+
+def _require_made_by(plans: Plans, arrays: ArrayStore, names: Sequence[str]) -> None:
+    """Prediction goes by the plan; a model of arrays that were made otherwise would be asked about other images than it knows."""
+    wanted = digest_of_decisions(plans.dataset)
+    if others := [name for name in dict.fromkeys(names) if arrays.properties(name).signature.get("plan") != wanted]:
+        raise UserError("A run's arrays must be made by its plan.", where=arrays.folder, found=f"by another one: {some(others)}",
+                        mend="Run samunet_preprocess again.")
 
 
 def run_folder(request: Request, paths: Paths) -> RunFolder:

@@ -6,13 +6,13 @@ import os
 import platform
 import shutil
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 
 import samunet
 from samunet.console import result, say
@@ -20,11 +20,12 @@ from samunet.dataset.paths import Paths
 from samunet.errors import UserError, some
 from samunet.files import make_folder, write_json
 from samunet.inference.model_folder import TRAINED_BY
-from samunet.networks.processes import count, first_alone, from_first, rank
+from samunet.inference.model_weights import load_weights
+from samunet.networks.processes import count, first_alone, from_first, rank, require_even
 from samunet.planning.splits import ALL
 from samunet.preprocessing.prompt_kinds import oracle_told
 from samunet.training.checkpoints import FINAL, LATEST, save_weights
-from samunet.training.experiment import Experiment, LazyCases, open_experiment
+from samunet.training.experiment import Experiment, LazyCases, open_experiment, run_folder
 from samunet.training.label_statistics import (
     case_statistics,
     label_statistics,
@@ -34,7 +35,7 @@ from samunet.training.label_statistics import (
 from samunet.training.prior_images import FOLDER as PRIORS
 from samunet.training.pseudo_labels import FOLDER as PSEUDO
 from samunet.training.run_folder import Start, stored_run
-from samunet.training.settings import Request
+from samunet.training.settings import UNTOLD_BEFORE, Request
 from samunet.training.trainer import measured_iterations, train, training_dtype
 from samunet.training.training_data import pretraining_batches, training_batches
 from samunet.training.validation import validate
@@ -80,8 +81,10 @@ def _run(experiment: Experiment, start: Start, trained_by: str, workers: int) ->
     # Every weight is drawn here, before anything else can have touched torch's random state.
     variant = experiment.build_variant()
     run = (stored_run(folder.work) if start is Start.CONTINUE else None) or _new_run(experiment, variant, trained_by)
+    if trained_by == TRAINED_BY:  # whoever began it
+        run["trained_by"] = trained_by
     if (folder.work / FINAL).is_file():
-        variant.load_state(load_file(folder.work / FINAL))
+        load_weights(folder.work / FINAL, variant)
     elif isinstance(variant, TrainedVariant):
         _train(experiment, variant, run)
     elif rank() == 0:
@@ -108,12 +111,15 @@ def validate_model(request: Request, paths: Paths, *, workers: int) -> None:
         UserError: there is no finished run, the encoder, the plans, the labels or the prompts are not its own, or it was trained on cases that
             the fold validates on by now.
     """
-    experiment = open_experiment(request, paths)
+    run = stored_run(run_folder(request, paths).final)
+    # Oracle points are drawn by the seed.
+    experiment = open_experiment(replace(request, seed=run["settings"]["seed"]) if run else request, paths)
     folder = experiment.folder
-    run = stored_run(folder.final)
     if run is None:
         raise UserError("--val needs a finished run.", where=folder.final, found="none", mend="Train without --val first.")
     for name in ("encoder_digest", "plan", "labels", "prompts", "oracle_prompts", "box_relax"):
+        if name in UNTOLD_BEFORE and name not in run["settings"]:
+            continue
         there, here = run["settings"].get(name), experiment.settings.to_json()[name]
         if there != here:
             raise UserError("A model must be validated with the encoder, the plans, the labels and the prompts of its run.",
@@ -123,8 +129,10 @@ def validate_model(request: Request, paths: Paths, *, workers: int) -> None:
         raise UserError("A model must be validated on cases that it was not trained on.", where=folder.final,
                         found=f"the folds were changed since; trained on {some(both)}", mend="Train it again.")
     variant = experiment.build_variant()
-    variant.load_state(load_file(folder.final / FINAL))
-    anew = folder.final / "validation.unfinished"
+    load_weights(folder.final / FINAL, variant)
+    anew = folder.final / f"validation.{experiment.settings.data[:8]}.unfinished"
+    for other in {*folder.final.glob("validation.*")} - {anew}:  # a call that was killed predicted other images
+        shutil.rmtree(other)
     summary = _validate(experiment, variant, run, anew, workers)
     run["val_cases"] = list(experiment.val_cases)  # a run that left them alone names none
     folder.replace_validation(anew)
@@ -135,6 +143,7 @@ def validate_model(request: Request, paths: Paths, *, workers: int) -> None:
 def _train(experiment: Experiment, variant: TrainedVariant, run: dict[str, Any]) -> None:
     """Train on the training cases (and their views), write the final checkpoint."""
     folder, settings = experiment.folder, experiment.settings
+    require_even(settings.batch_size)
     device = torch.device(settings.device)
     if rank() == 0:
         folder.write(run)  # before hours of registration, whose files a run that goes on finds again
@@ -158,6 +167,7 @@ def _pretrain(
     experiment: Experiment, variant: TrainedVariant, run: dict[str, Any], iterations: int, device: torch.device
 ) -> int:
     """Train what `variant` wants trained on unlabelled images, in place; returns the iterations that it took."""
+    torch.manual_seed(experiment.settings.seed)  # what it adds is drawn alike, whether iterations were measured before it or not
     pretraining, folder = variant.pretraining(), experiment.folder.work / "pretraining"
     if pretraining is None or not iterations:
         return 0

@@ -15,7 +15,7 @@ import pytest
 import SimpleITK as sitk
 import tifffile
 
-from samunet.cli import plan_and_preprocess, preprocess
+from samunet.cli import plan_and_preprocess, plan_experiment, preprocess
 from samunet.dataset.phantom import make_phantom_dataset
 from samunet.preprocessing.store import ArrayStore
 
@@ -130,6 +130,23 @@ def test_preprocessing_without_plans_is_told(raw, tmp_path, capsys):
     assert preprocess.main(arguments(raw, tmp_path)) == 2
     assert "must be planned before" in capsys.readouterr().err
     assert tree(tmp_path / "preprocessed") == {}
+
+
+@pytest.mark.parametrize("name", ["dataset", "Dataset", "dataset_fingerprint", "splits_final", "groups", "gt_segmentations", ".hidden",
+                                  "..", "", "a/b", "../groups", "a__b", "a_"])
+@pytest.mark.parametrize("main", [plan_and_preprocess.main, plan_experiment.main, preprocess.main])
+def test_a_plans_name_that_would_overwrite_other_files_or_hide_models_writes_nothing(raw, tmp_path, capsys, main, name):
+    command = [argument for argument in arguments(raw, tmp_path, "-plans_name", name)
+               if main is not plan_experiment.main or argument != "--no_embeddings"]
+    assert main(command) == 2
+    told = capsys.readouterr().err
+    assert "A plans name must" in told and f"found: {name!r}" in told
+    assert not (tmp_path / "preprocessed").exists()
+
+
+def test_plans_of_any_other_name_stand_beside_the_dataset_s_files(raw, tmp_path):
+    assert plan_and_preprocess.main(arguments(raw, tmp_path, "-plans_name", "_my.plans_2")) == 0
+    assert {path.name for path in (tmp_path / "preprocessed" / "Dataset900_Phantom").iterdir()} >= {"_my.plans_2", "_my.plans_2.json"}
 
 
 def test_an_unknown_dataset_writes_nothing(raw, tmp_path, capsys):

@@ -185,6 +185,26 @@ def test_listing_without_images_or_label(folder, entry):
     assert "A case of the `dataset` listing needs `images`" in _problem(folder)
 
 
+@pytest.mark.parametrize("label", ["a.nrrd", "a.nii"])
+def test_a_listed_label_of_another_kind_is_told_before_a_copy_is_named_falsely(folder, label):
+    _touch(folder / "labelsTr" / label)
+    images = ["imagesTr/a_0000.nii.gz", "imagesTr/a_0001.nii.gz"]
+    _write(folder, numTraining=1, dataset={"a": {"images": images, "label": f"labelsTr/{label}"}})
+    message = _problem(folder)
+    assert message.startswith("Every label must have the dataset's ending.") and "no .nii.gz file (case a)" in message
+    assert str(folder / "labelsTr" / label) in message
+    _write(folder, numTraining=1, unlabelled=["a"], dataset={"a": {"images": images, "label": f"labelsTr/{label}"}})
+    assert load_dataset(folder).cases[0].label is None
+
+
+def test_listed_folders_of_frames_may_have_any_name(folder):
+    for place in ("imagesTr/a_0000", "labels/a.frames"):
+        _touch(folder / place / "0.png")
+    _write(folder, numTraining=1, file_ending="/", channel_names={"0": "grey"},
+           dataset={"a": {"images": ["imagesTr/a_0000"], "label": "labels/a.frames"}})
+    assert load_dataset(folder).cases[0].label == folder / "labels" / "a.frames"
+
+
 def test_case_name_that_leaves_the_folder(folder):
     _write(folder, dataset={"../a": {"images": ["imagesTr/a_0000.nii.gz"], "label": "labelsTr/a.nii.gz"}})
     assert "A case's name must be usable as a file name." in _problem(folder)

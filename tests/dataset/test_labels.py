@@ -61,6 +61,12 @@ def test_plain_labels_by_hand():
     assert space.name_of(2) == "b"
 
 
+def test_a_label_file_may_hold_what_is_listed_and_ignore():
+    space = LabelSpace.from_dataset_json(PLAIN_IGNORE)
+    assert space.known == {0, 1, 2, 3} and LabelSpace.from_dataset_json(PLAIN).known == {0, 1, 2}
+    assert LabelSpace.from_dataset_json(REGIONS).known == {0, 1, 2, 3}
+
+
 def test_regions_by_hand():
     space = LabelSpace.from_dataset_json(REGIONS)
     assert space.foreground == ((1, 2, 3), (2, 3), 3)
@@ -128,6 +134,7 @@ def test_many_labels_need_uint16():
     ({"labels": {"a": 1, "b": 0}}, "`background` must be 0"),
     ({"labels": {"background": 1, "a": 0}}, "`background` must be 0"),
     ({"labels": {"background": [0], "a": 1}}, "`background` must be 0"),
+    ({"labels": {"ignore": 0}}, "`background` must be 0"),
     ({"labels": {"background": 0, "a": 1, "b": 3}}, "consecutive integers from 0"),
     ({"labels": {"background": 0, "a": 1.5}}, "must be integers"),
     ({"labels": {"background": 0, "a": "1"}}, "must be integers"),

@@ -75,6 +75,30 @@ def test_2d_file_is_refused(tmp_path):
     assert _problem(Tiff3dIO().read_images, [tmp_path / "a_0000.tif"]).found == "shape (7, 6)"
 
 
+def _page_by_page(path, *pages: np.ndarray):
+    """As a loop over slices writes them, each as a series of its own."""
+    with tifffile.TiffWriter(path) as writer:
+        for page in pages:
+            writer.write(page)
+    return path
+
+
+def test_slices_that_were_written_one_by_one_are_refused(tmp_path):
+    image = _page_by_page(tmp_path / "a_0000.tif", *_volume())
+    label = _page_by_page(tmp_path / "a.tif", *(_volume() % 2).astype(np.uint8))
+    for problem, path in ((_problem(Tiff3dIO().read_images, [image]), image), (_problem(Tiff3dIO().read_segmentation, label), label)):
+        assert problem.rule.startswith("A TIFF must hold one picture, or one volume")
+        assert problem.found == "5 of shape (7, 6)" and problem.where == str(path)
+    both = _page_by_page(tmp_path / "b_0000.tif", _volume(), _volume(1))
+    assert _problem(Tiff3dIO().read_images, [both]).found == "2 of shape (5, 7, 6)"
+
+
+def test_a_smaller_picture_beside_the_volume_is_left_alone(tmp_path):
+    path = _page_by_page(tmp_path / "a_0000.tif", _volume(), _volume()[0, ::2, ::2])
+    image, _ = Tiff3dIO().read_images([path])
+    np.testing.assert_array_equal(image[0], _volume())
+
+
 def test_fractional_labels(tmp_path):
     tifffile.imwrite(tmp_path / "a.tif", np.full((5, 7, 6), 0.5, np.float32))
     assert _problem(Tiff3dIO().read_segmentation, tmp_path / "a.tif").rule == "Label values must be whole numbers."

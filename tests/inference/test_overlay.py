@@ -87,6 +87,19 @@ def test_bad_input_is_told(folders, capsys):
     assert main(["-o", str(folders / "out")]) == 2
 
 
+@pytest.mark.parametrize(("output", "lost"), [("labels", "c0.png"), ("images", None)])
+def test_pictures_do_not_replace_what_they_are_drawn_from(tmp_path, capsys, output, lost):
+    for folder, name, values in (("images", "c0_0000", 9), ("labels", "c0", 1)):
+        (tmp_path / folder).mkdir()
+        io.imsave(tmp_path / folder / f"{name}.png", np.full((8, 9), values, np.uint8), check_contrast=False)
+    (tmp_path / "labels" / "dataset.json").write_text(json.dumps({
+        "channel_names": {"0": "grey"}, "labels": dict(LABELS.names), "numTraining": 1, "file_ending": ".png"}))
+    before = (tmp_path / "labels" / "c0.png").read_bytes()
+    code = main(["-i", str(tmp_path / "images"), "-s", str(tmp_path / "labels"), "-o", str(tmp_path / output), "-np", "1"])
+    assert (code, "must not replace" in capsys.readouterr().err) == ((2, True) if lost else (0, False))
+    assert (tmp_path / "labels" / "c0.png").read_bytes() == before and (tmp_path / "images" / "c0.png").is_file() == (lost is None)
+
+
 @pytest.mark.parametrize("content", [[], {"labels": dict(LABELS.names)}, {"labels": dict(LABELS.names), "file_ending": 3}])
 def test_a_dataset_json_without_file_ending_is_told(folders, capsys, content):
     (folders / "labels" / "dataset.json").write_text(json.dumps(content))

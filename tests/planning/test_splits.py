@@ -152,3 +152,52 @@ def test_groups_kept_from_a_pattern_serve_again_where_cases_are_unlabelled(tmp_p
     with pytest.raises(UserError, match="Every case must have a patient") as caught:
         ensure_splits(labelled, folder, find_groups(labelled, None, folder))
     assert "case_00" in caught.value.found
+
+
+def groups_csv(folder: Path, names=NAMES) -> None:
+    (folder / "groups.csv").write_text("case,patient\n" + "".join(f"{name},{PATIENTS[name]}\n" for name in names))
+
+
+def test_a_groups_csv_that_was_written_after_planning_is_used_by_itself(tmp_path, capsys):
+    """As the warning of planning advises; training gives no groups."""
+    dataset, folder = dataset_of(tmp_path / "raw"), tmp_path / "p"
+    torn = ensure_splits(dataset, folder, None)
+    groups_csv(dataset.folder)
+    capsys.readouterr()
+    assert ensure_splits(dataset, folder, None) == torn and kept_groups(folder) == PATIENTS
+    assert "puts patients on both sides of a fold" in capsys.readouterr().err
+    (folder / "splits_final.json").unlink()
+    # Five patients of two cases each: every fold holds one patient out.
+    assert [len({PATIENTS[name] for name in split["val"]}) for split in ensure_splits(dataset, folder, None)] == [1] * 5
+    assert capsys.readouterr().err == ""
+
+
+def test_what_planning_was_told_wins_over_a_groups_csv_and_that_must_name_every_case(tmp_path):
+    dataset, told = dataset_of(tmp_path / "raw"), {name: name for name in NAMES}
+    ensure_splits(dataset, tmp_path / "told", told)
+    groups_csv(dataset.folder, NAMES[1:])
+    ensure_splits(dataset, tmp_path / "told", None)
+    assert kept_groups(tmp_path / "told") == told
+    with pytest.raises(UserError, match="Every case must have a patient") as caught:
+        ensure_splits(dataset, tmp_path / "new", None)
+    assert caught.value.where == str(dataset.folder / "groups.csv") and not (tmp_path / "new").exists()
+
+
+def test_folds_are_made_once_a_second_patient_is_labelled(tmp_path):
+    folder, file = tmp_path / "p", tmp_path / "p" / "splits_final.json"
+    assert ensure_splits(dataset_of(tmp_path, unlabelled=NAMES[1:]), folder, None) == []
+    assert json.loads(file.read_text()) == []
+    before = file.stat().st_mtime_ns
+    assert ensure_splits(dataset_of(tmp_path, unlabelled=NAMES[1:]), folder, None) == []
+    assert file.stat().st_mtime_ns == before
+    splits = ensure_splits(dataset_of(tmp_path, unlabelled=NAMES[2:]), folder, None)
+    assert splits == json.loads(file.read_text())
+    assert sorted((split["train"], split["val"]) for split in splits) == [([NAMES[0]], [NAMES[1]]), ([NAMES[1]], [NAMES[0]])]
+
+
+def test_an_empty_file_gives_way_to_the_one_in_the_raw_folder(tmp_path):
+    dataset, own = dataset_of(tmp_path / "raw"), [{"train": NAMES[5:], "val": NAMES[:5]}]
+    (tmp_path / "raw" / "splits_final.json").write_text(json.dumps(own))
+    (tmp_path / "p").mkdir()
+    (tmp_path / "p" / "splits_final.json").write_text("[]")
+    assert ensure_splits(dataset, tmp_path / "p", None) == own

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from samunet.dataset.dataset import load_dataset
 from samunet.errors import UserError
 from samunet.files import digest_of_array, digest_of_file
 from samunet.planning.plans import Plans
-from samunet.preprocessing.preprocess import case_signature, preprocess_dataset
+from samunet.preprocessing.preprocess import case_signature, prepare_case, preprocess_dataset
 from samunet.preprocessing.store import ArrayStore
 
 
@@ -89,6 +90,46 @@ def test_a_changed_plan_or_image_makes_the_arrays_anew(tmp_path):
     assert store.properties("case_0").image_digest != before
 
 
+def relabelled(folder: Path, labels: dict[str, int]) -> None:
+    content = json.loads((folder / "dataset.json").read_text())
+    (folder / "dataset.json").write_text(json.dumps({**content, "labels": labels}))
+
+
+@pytest.mark.parametrize("noted", [True, False])
+def test_a_label_that_dataset_json_no_longer_lists_is_refused_in_arrays_of_before(tmp_path, noted):
+    """All three values are in each file. Arrays of before these were noted are told apart by the label file."""
+    folder, arrays = raw_dataset(tmp_path, 1), tmp_path / "arrays"
+    store = preprocess_dataset(load_dataset(folder), plans(), arrays, 1)
+    assert store.properties("case_0").label_values == (0, 1, 2)
+    if not noted:
+        content = json.loads((arrays / "case_0.json").read_text())
+        del content["label_values"]
+        (arrays / "case_0.json").write_text(json.dumps(content))
+    before = stamps(arrays)
+    relabelled(folder, {"background": 0, "one": 1})
+    found = []
+    for place in (arrays, tmp_path / "fresh"):
+        with pytest.raises(UserError, match="only values that dataset.json lists") as caught:
+            preprocess_dataset(load_dataset(folder), plans(), place, 1)
+        found.append((caught.value.where, caught.value.found))
+    assert found[0] == found[1] and stamps(arrays) == before
+
+
+def test_kept_arrays_are_checked_without_opening_a_file_and_those_of_before_once(tmp_path, monkeypatch):
+    folder, arrays = raw_dataset(tmp_path, 1), tmp_path / "arrays"
+    store = preprocess_dataset(load_dataset(folder), plans(), arrays, 1)
+    store.note(dataclasses.replace(store.properties("case_0"), label_values=None))
+    relabelled(folder, {"background": 0, "one": 1, "two": 2, "three": 3})
+    before, properties = stamps(arrays), store.properties("case_0")
+    preprocess_dataset(load_dataset(folder), plans(), arrays, 1)
+    assert store.properties("case_0") == dataclasses.replace(properties, label_values=(0, 1, 2))
+    assert {name for name, stamp in stamps(arrays).items() if stamp != before[name]} == {"case_0.json"}
+    monkeypatch.setattr("samunet.preprocessing.preprocess.reader_named", lambda _: 1 / 0)
+    before = stamps(arrays)
+    preprocess_dataset(load_dataset(folder), plans(), arrays, 1)
+    assert stamps(arrays) == before
+
+
 def test_reasons_in_the_plan_make_nothing_anew(tmp_path):
     dataset = load_dataset(raw_dataset(tmp_path, 1))
     store = preprocess_dataset(dataset, plans(), tmp_path / "arrays", 1)
@@ -107,6 +148,25 @@ def test_arrays_of_a_case_that_is_gone_are_removed(tmp_path):
     (folder / "dataset.json").write_text(json.dumps({**content, "numTraining": 2}))
     preprocess_dataset(load_dataset(folder), plans(), tmp_path / "arrays", 1)
     assert sorted(contents(store.folder)) == [f"case_{i}{end}" for i in (0, 1) for end in (".b2nd", ".json", "_seg.b2nd")]
+
+
+def test_of_two_commands_side_by_side_one_makes_the_arrays_and_the_other_finds_them(tmp_path, monkeypatch, capsys):
+    """The second begins while the first is at its first case; three cases are made, for both together."""
+    dataset, arrays, made = load_dataset(raw_dataset(tmp_path)), tmp_path / "arrays", []
+    second = threading.Thread(target=preprocess_dataset, args=(dataset, plans(), arrays, 1))
+
+    def prepare_and_begin_the_second(case, *others):
+        made.append(case.name)
+        if len(made) == 1:
+            second.start()
+            second.join(0.5)  # it would be done by then, or under way, if it did not wait
+        return prepare_case(case, *others)
+
+    monkeypatch.setattr("samunet.preprocessing.preprocess.prepare_case", prepare_and_begin_the_second)
+    preprocess_dataset(dataset, plans(), arrays, 1)
+    second.join()
+    assert made == ["case_0", "case_1", "case_2"]
+    assert "3 of 3 cases were preprocessed already" in capsys.readouterr().err
 
 
 KILLABLE = """

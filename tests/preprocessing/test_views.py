@@ -10,7 +10,7 @@ import pytest
 
 from samunet.dataset.geometry import Geometry
 from samunet.dataset.labels import UNANNOTATED
-from samunet.files import digest_of_array
+from samunet.files import digest_of_array, digest_of_json
 from samunet.planning.plans import DatasetPlan, EncoderPlan
 from samunet.preprocessing.case import CaseProperties, PreparedCase
 from samunet.preprocessing.store import ArrayStore
@@ -81,6 +81,23 @@ def test_the_store_makes_views_by_name_and_knows_their_properties_without_making
     digests = {store.properties(name).image_digest for name in ("one", view_name("one", 1), view_name("one", 2))}
     assert len(digests) == 3
     assert np.array_equal(store.load("one").image, case.image)
+
+
+def test_digests_say_whether_slices_are_tilted_and_else_stay_what_they_were(tmp_path: Path):
+    """Those of plans that are not anisotropic are spelled out: cached embeddings of views hang on them."""
+    case, name = ball_case(), view_name("one", 3)
+    case = replace(case, properties=replace(case.properties, image_digest="image", segmentation_digest="labels"))
+    ArrayStore(tmp_path).write(case)
+    tilted, flat = (ViewedArrays(tmp_path, plan(anisotropic)).properties(name) for anisotropic in (False, True))
+    assert tilted.image_digest == digest_of_json([1, 3, "one", "image"])
+    assert tilted.segmentation_digest == digest_of_json([1, 3, "one", "labels"])
+    assert flat.image_digest != tilted.image_digest and flat.segmentation_digest != tilted.segmentation_digest
+    assert flat == view_of(case, 3, plan(anisotropic=True)).properties
+    # One slice makes the same view by either plan.
+    single = replace(case, image=case.image[:, :1], segmentation=case.segmentation[:, :1],
+                     properties=replace(case.properties, shape=(1, 24, 20)))
+    ArrayStore(tmp_path / "single").write(single)
+    assert len({ViewedArrays(tmp_path / "single", plan(each)).properties(name).image_digest for each in (False, True)}) == 1
 
 
 @pytest.mark.parametrize("anisotropic", [False, True])

@@ -135,6 +135,19 @@ def test_the_encoder_is_found_by_its_id_or_where_it_is_said_to_lie_now(trained: 
     assert all(torch.equal(by_id[name], told[name]) for name in by_id) and not (tmp_path / "refused").exists()
 
 
+def test_what_a_killed_call_left_does_not_stand_in_the_way(trained: Paths, tmp_path: Path, monkeypatch) -> None:
+    file = written(tmp_path / "more.json", {"c1": [2]})
+    monkeypatch.setattr("samunet.training.added_support.save_weights", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        add_support(model_of(trained), "0", file, tmp_path / "out", trained, "cpu")
+    assert not (tmp_path / "out").exists()
+    monkeypatch.undo()
+    (tmp_path / "out").mkdir()
+    add_support(model_of(trained), "0", file, tmp_path / "out", trained, "cpu")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["more.json", "out"]
+    assert (tmp_path / "out" / "fold_0" / "run.json").is_file()
+
+
 @pytest.mark.parametrize(("content", "message"), [
     ({"c1": [0]}, "(?s)show a class.*c1.*0.*slices 1, 2"), ({"b2": [1]}, "(?s)labelled cases.*b2"),
     ({"a1": [1]}, "(?s)not be in the model's support yet.*a1 1"), ({}, "must name a case"), ({"c1": [1, 1]}, "each once"),

@@ -55,6 +55,15 @@ def test_inner_folds_keep_patients_whole_and_cover_the_drawn_cases_alone(
         assert sorted(drawn) == sorted(draw_shots(["a1", "a2", "b1", "c1", "d1"], PATIENTS, 4, 0))
 
 
+def test_a_groups_csv_written_after_planning_draws_by_patient(paths: Paths, grouped: Path, tmp_path: Path) -> None:
+    """Four shots of four patients are the first case of each; a2 and b2 are of patients who were drawn, and so nobody's."""
+    (grouped / "groups.json").unlink()
+    (tmp_path / "groups.csv").write_text("case,patient\n" + "".join(f"{name},{PATIENTS[name]}\n" for name in PATIENTS))
+    dataset = replace(load_dataset(paths.raw / "Dataset005_Made"), folder=tmp_path)
+    cases = cases_of(replace(PRIOR, fold="all", shots=4), dataset, grouped)
+    assert cases.train == cases.unlabelled == ("a1", "b1", "c1", "d1")
+
+
 def test_five_cases_are_left_out_one_by_one(paths: Paths, grouped: Path) -> None:
     labelled = ["a1", "a2", "b1", "c1", "d1"]
     (grouped / "groups.json").unlink()

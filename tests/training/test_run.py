@@ -25,7 +25,7 @@ from samunet.planning.plans import Plans
 from samunet.training import run as run_module
 from samunet.training.checkpoints import save_latest
 from samunet.training.experiment import open_experiment
-from samunet.training.run import train_model, validate_model
+from samunet.training.run import ensure_trained, train_model
 from samunet.training.settings import Request
 from samunet.variants.transport import TransportVariant
 
@@ -325,43 +325,6 @@ def test_a_comparator_is_fitted_without_encoder_and_embeddings(paths) -> None:
         "run.json", "checkpoint_final.safetensors", "label_statistics.json", "validation"}
 
 
-def test_validating_once_more_with_probabilities(paths, finished) -> None:
-    start(REQUEST, paths)
-    final = model(paths) / "fold_0"
-    (final / "validation" / "c1.nii.gz").unlink()
-    validate_model(dataclasses.replace(REQUEST, probabilities=True), paths, workers=1)
-    assert (final / "validation" / "c1.nii.gz").read_bytes() == (finished / "validation" / "c1.nii.gz").read_bytes()
-    probabilities = np.load(final / "validation" / "c1.npz")["probabilities"]
-    assert probabilities.shape == (3, 3, 30, 28)
-    segmentation = sitk.GetArrayFromImage(sitk.ReadImage(str(final / "validation" / "c1.nii.gz")))
-    np.testing.assert_array_equal(probabilities.argmax(0), segmentation)
-    assert not (final / "validation.unfinished").exists()
-
-
-def test_validating_needs_the_encoder_and_the_labels_of_the_training(paths) -> None:
-    with pytest.raises(UserError, match="needs a finished run"):
-        validate_model(REQUEST, paths, workers=1)
-    start(dataclasses.replace(REQUEST, iterations=2), paths)
-    run = read_json(model(paths) / "fold_0" / "run.json")
-    for name in ("encoder_digest", "labels"):
-        write_json(model(paths) / "fold_0" / "run.json", {**run, "settings": {**run["settings"], name: "0" * 64}})
-        with pytest.raises(UserError, match=f"found: {name}: 0000"):
-            validate_model(REQUEST, paths, workers=1)
-
-
-def test_cases_that_a_run_was_trained_on_are_not_validated_on(paths, tmp_path) -> None:
-    prior = dataclasses.replace(REQUEST, variant="label_prior", iterations=None)
-    here = dataclasses.replace(paths, preprocessed=Path(shutil.copytree(paths.preprocessed, tmp_path / "preprocessed")))
-    for fold in ("0", "all"):
-        start(dataclasses.replace(prior, fold=fold), here)
-    write_json(here.preprocessed / "Dataset005_Made" / "splits_final.json",
-               [{"train": ["a1", "a2", "c1"], "val": ["b1", "d1"]}, {"train": ["b1", "d1"], "val": ["a1", "a2", "c1"]}])
-    with pytest.raises(UserError) as caught:
-        validate_model(prior, here, workers=1)
-    assert caught.value.found.endswith("trained on b1") and "Train it again" in caught.value.mend
-    validate_model(dataclasses.replace(prior, fold="all"), here, workers=1)
-
-
 def test_folds_of_other_plans_are_refused(paths) -> None:
     short = dataclasses.replace(REQUEST, iterations=2)
     start(short, paths)
@@ -371,6 +334,46 @@ def test_folds_of_other_plans_are_refused(paths) -> None:
     with pytest.raises(UserError, match="(?s)same plans.*fold_0"):
         start(dataclasses.replace(short, fold="1"), paths)
     start(short, paths)  # the only fold may be replaced
+
+
+def test_folds_of_labels_that_meant_something_else_are_refused(paths, tmp_path) -> None:
+    prior, raw = dataclasses.replace(REQUEST, variant="label_prior", iterations=None), tmp_path / "raw"
+    start(prior, paths)
+    shutil.copytree(paths.raw, raw)
+    content = read_json(raw / "Dataset005_Made" / "dataset.json")
+    write_json(raw / "Dataset005_Made" / "dataset.json", {  # as many channels
+        **content, "labels": {"background": 0, "both": [1, 2], "b": [2], "a": [1]}, "regions_class_order": [1, 2, 1]})
+    with pytest.raises(UserError, match="(?s)same labels.*fold_0 trained under others"):
+        start(dataclasses.replace(prior, fold="1"), dataclasses.replace(paths, raw=raw))
+    assert read_json(model(paths, "label_prior") / "dataset.json") == content
+    start(dataclasses.replace(prior, fold="1"), paths)
+
+
+def test_a_batch_that_the_processes_do_not_divide_is_told_before_anything_is_encoded(paths, monkeypatch) -> None:
+    monkeypatch.setattr("samunet.networks.processes.count", lambda: 7)
+    monkeypatch.setattr(run_module, "training_batches", lambda *given: 1 / 0)
+    with pytest.raises(UserError, match="samples, 7 processes"):
+        start(dataclasses.replace(REQUEST, iterations=2), paths)
+
+
+def test_arrays_of_another_plan_are_refused(paths, tmp_path) -> None:
+    here = dataclasses.replace(paths, preprocessed=Path(shutil.copytree(paths.preprocessed, tmp_path / "preprocessed")))
+    plans = read_json(here.preprocessed / "Dataset005_Made" / "tiny.json")
+    plans["dataset"]["spacing_mm"] = [2.0, 2.0, 2.0]
+    write_json(here.preprocessed / "Dataset005_Made" / "tiny.json", plans)
+    with pytest.raises(UserError, match="(?s)arrays must be made by its plan.*a1, a2, b1.*samunet_preprocess"):
+        start(dataclasses.replace(REQUEST, iterations=2), here)
+    assert not here.results.exists()
+
+
+def test_a_run_that_a_benchmark_began_is_for_use_once_it_is_trained_for_use(paths, monkeypatch) -> None:
+    prior = dataclasses.replace(REQUEST, variant="label_prior", iterations=None)
+    monkeypatch.setattr(run_module, "validate", lambda *given: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        ensure_trained(prior, paths, trained_by="samunet_benchmark", workers=1)
+    monkeypatch.undo()
+    start(prior, paths)
+    assert read_json(model(paths, "label_prior") / "fold_0" / "run.json")["trained_by"] == "samunet_train"
 
 
 def test_pretrained_weights_are_taken_and_part_of_the_settings(paths, finished, capsys) -> None:

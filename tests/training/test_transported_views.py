@@ -11,6 +11,7 @@ from scipy.ndimage import center_of_mass, gaussian_filter
 
 from samunet.dataset.geometry import Geometry
 from samunet.dataset.labels import LabelSpace
+from samunet.files import digest_of_json
 from samunet.planning.plans import DatasetPlan, EncoderPlan
 from samunet.preprocessing.case import CaseProperties, PreparedCase
 from samunet.preprocessing.store import ArrayStore
@@ -87,6 +88,16 @@ def test_the_digest_hangs_on_the_partners_image_so_that_cached_embeddings_do(arr
     other = arrays.inner.load(partner[0])
     ArrayStore(arrays.folder).write(replace(other, properties=replace(other.properties, image_digest="another")))
     assert arrays.properties(name).image_digest != before
+
+
+def test_the_digest_says_whether_slices_are_tilted_and_else_stays_what_it_was(arrays: TransportedArrays, tmp_path: Path) -> None:
+    """Of plans that are not anisotropic it is spelled out: cached embeddings hang on it."""
+    name, anisotropic = view_name("a", FIRST_CARRIED + 1), replace(DATASET, anisotropic=True)
+    other, part = arrays.partner(name)
+    assert arrays.properties(name).image_digest == digest_of_json([1, part, digest_of_json([1, 101, "a", "a"]), other])
+    flat = replace(arrays, inner=ViewedArrays(tmp_path, anisotropic), dataset_plan=anisotropic).properties(name)
+    assert flat.image_digest != arrays.properties(name).image_digest
+    assert flat.segmentation_digest != arrays.properties(name).segmentation_digest
 
 
 def test_views_of_other_partners_are_cached_under_other_names_and_equal_ones_share_theirs(arrays: TransportedArrays) -> None:
