@@ -1,6 +1,9 @@
-"""Dice over the number of labelled cases, drawn from the rows of `samunet_benchmark` that one commit left in the records.
+"""Dice over the number of labelled cases, drawn from the rows of `samunet_benchmark` that some commits left in the records.
 
-    python benchmarks/label_efficiency.py benchmarks/results/benchmark_hippocampus.jsonl --commit a719045 --output documentation/label_efficiency.png
+    python benchmarks/label_efficiency.py benchmarks/results/benchmark_hippocampus.jsonl --commits a719045 8cac5c9 5316a79 \\
+        --output documentation/label_efficiency.png
+
+Where several have a row of the same method and number of cases, that of the commit that is named last is drawn.
 """
 
 from __future__ import annotations
@@ -8,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +26,20 @@ Point = tuple[float, float, float]  # mean, low, high
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("records", type=Path)
-    parser.add_argument("--commit", required=True, help="beginning of the commit whose rows are drawn")
+    parser.add_argument("--commits", nargs="+", required=True, help="beginnings of the commits whose rows are drawn")
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
     records = [json.loads(line) for line in options.records.read_text(encoding="utf-8").splitlines()]
-    draw(points(record for record in records if record["commit"].startswith(options.commit)), options.output)
+    draw(points(chosen(records, options.commits)), options.output)
+
+
+def chosen(records: Sequence[Mapping[str, Any]], commits: Sequence[str]) -> list[Mapping[str, Any]]:
+    """The records of these commits, those of the first first."""
+    return [record for commit in commits for record in records if record["commit"].startswith(commit)]
 
 
 def points(records: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Point]]:
-    """Method -> labelled cases -> Dice with its interval; rows of labelled slices and those without a figure are left out."""
+    """Method -> labelled cases -> Dice with its interval, the last there is; rows of labelled slices and those without a figure are left out."""
     found: dict[str, dict[str, Point]] = {}
     for record in records:
         for row in record["rows"]:
