@@ -92,6 +92,26 @@ def _faults_told(path: Path) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file `path` within the block, after whoever holds it now; it is free at once when its holder is killed.
+
+    Whoever may write in the folder may hold it, whatever the first one's umask says: results are shared.
+
+    Raises:
+        UserError: the file cannot be made or opened.
+    """
+    from filelock import FileLock
+
+    lock = FileLock(path, mode=0o666)
+    with _faults_told(path):
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def copy_whole(source: Path, target: Path) -> None:
     """Copy a file, or a folder of files (hidden ones left out), unless the same bytes are there already."""
     if source.is_dir():

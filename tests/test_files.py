@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock, Timeout
 
 from samunet.errors import UserError
 from samunet.files import (
@@ -21,6 +22,7 @@ from samunet.files import (
     digest_of_file,
     digest_of_json,
     digest_of_path,
+    locked,
     make_folder,
     read_json,
     require_writable,
@@ -175,6 +177,18 @@ def test_a_file_in_the_way_of_a_whole_folder_is_a_user_error(tmp_path):
     with pytest.raises(UserError, match="must be writable"), whole_folder(tmp_path / "a"):
         pass
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a", "in the way")]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows knows no such modes")
+def test_a_lock_may_be_held_by_whoever_may_write_the_folder_and_one_that_cannot_be_made_is_told(tmp_path):
+    with locked(tmp_path / "a.lock"), pytest.raises(Timeout):
+        FileLock(tmp_path / "a.lock", timeout=0).acquire()
+    assert (tmp_path / "a.lock").stat().st_mode & 0o777 == 0o666
+    with locked(tmp_path / "a.lock"):  # free again
+        pass
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match="(?s)must be writable.*folder"), locked(tmp_path / "folder"):
+        pass
 
 
 def test_a_folder_is_copied_with_its_digest_and_without_leftovers(tmp_path):

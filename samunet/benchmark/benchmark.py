@@ -19,7 +19,7 @@ from samunet.dataset.dataset import RawDataset, load_dataset
 from samunet.dataset.paths import Paths, find_dataset
 from samunet.errors import UserError, some
 from samunet.files import make_folder, write_json, write_text
-from samunet.planning.groups import kept_groups
+from samunet.planning.groups import known_groups
 from samunet.planning.splits import ALL, ensure_splits, fold_cases
 from samunet.preprocessing.prompt_kinds import places_of
 from samunet.variants.registry import check_kinds, check_prompts, entry
@@ -45,7 +45,7 @@ def run_benchmark(
         nnunet_results: folders of models that nnU-Net has trained already, see `import_results`.
 
     Raises:
-        UserError: unknown dataset or variant, folds that have validation cases in common with each other or with their training cases,
+        UserError: unknown dataset or variant, a dataset that is not planned, folds that are not there, that have validation cases in common with each other or with their training cases,
             nnU-Net without a length or with labelled slices alone, a variant without its prompts, a reference that is none of the
             methods, and see `import_results` and `run_on_dask`. A job's own fault is told in the tables instead.
     """
@@ -60,7 +60,7 @@ def run_benchmark(
         say(f"{number}/{len(jobs)} {outcome.job}: {_told(outcome)}")
         if outcome.fault:
             faults[outcome.job] = outcome.fault
-    groups = kept_groups(paths.preprocessed / dataset.name)
+    groups = known_groups(dataset, paths.preprocessed / dataset.name)
     results = gather(benchmark, paths, faults, dataset.label_ending)
     for result in results:
         _accumulate(benchmark, result, paths, dataset.label_ending)
@@ -87,7 +87,15 @@ def _check_folds(benchmark: Benchmark, dataset: RawDataset, paths: Paths) -> Non
     if ALL in benchmark.folds:
         raise UserError("A benchmark needs folds that hold cases out for validation.", where="--folds", found=ALL,
                         mend="Give numbers of the splits file.")
-    splits = ensure_splits(dataset, paths.preprocessed / dataset.name, None)
+    folder = paths.preprocessed / dataset.name
+    if not (plans := folder / f"{benchmark.plans_name}.json").is_file():  # else folds would be made before patients are told
+        raise UserError("A dataset must be planned before it is benchmarked.", where=plans, found="no such file",
+                        mend="Run samunet_plan_and_preprocess first.")
+    splits = ensure_splits(dataset, folder, None)
+    known = [str(number) for number in range(len(splits))]
+    if strange := [fold for fold in benchmark.folds if fold not in known]:
+        raise UserError("A benchmark's folds must be those of the splits file.", where="--folds", found=some(strange),
+                        mend=f"Choose of: {', '.join(known)}.")
     names = [name for fold in benchmark.folds for name in fold_cases(splits, fold, dataset)[1]]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UserError("A case must be validated in one fold alone.", where=f"--folds {' '.join(benchmark.folds)}", found=some(twice),

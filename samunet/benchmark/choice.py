@@ -31,7 +31,7 @@ from samunet.files import read_json, require_writable, write_json
 from samunet.inference.choice_file import CHOICES, choice_path
 from samunet.inference.model_folder import CHOSEN_BY
 from samunet.networks.checkpoints import encoder_spec
-from samunet.planning.groups import kept_groups
+from samunet.planning.groups import known_groups
 from samunet.planning.plans import Plans
 from samunet.planning.splits import Split, make_splits
 from samunet.training.cases import cases_of
@@ -146,7 +146,7 @@ def choose(search: Search, paths: Paths) -> Choice:
     preprocessed = paths.preprocessed / dataset.name
     Plans.load(preprocessed / f"{search.plans_name}.json").for_encoder(encoder_spec(search.encoder).id)
     labelled = cases_of(search.request(FIXED, Length()), dataset, preprocessed).train
-    groups = kept_groups(preprocessed)
+    groups = known_groups(dataset, preprocessed)
     patients = len({name if groups is None else groups[name] for name in labelled})
     if patients < FEWEST_PATIENTS:
         return Choice(_fixed(search, patients), labelled, [], [], groups)

@@ -19,7 +19,6 @@ from typing import Any
 import torch
 
 from samunet.benchmark.jobs import NNUNET, Benchmark, Job
-from samunet.dataset import tiff3d_io
 from samunet.dataset.case_files import digests_of_case, image_files, label_files
 from samunet.dataset.dataset import RawCase, RawDataset, load_dataset
 from samunet.dataset.paths import Paths, find_dataset
@@ -64,11 +63,13 @@ class NnunetRun:
     def asked(self) -> dict[str, Any]:
         """What decides the run; `data` is a SHA-256 over the cases' raw files and over what of dataset.json nnU-Net goes by."""
         cases, reader = {case.name: case for case in self.dataset.cases}, choose_reader(self.dataset)
+        digests = {name: digests_of_case(cases[name], reader) for name in (*self.train, *self.val)}
+        spacings = any(any(each.get("spacings", ())) for each in digests.values())
         data = digest_of_json({
             "dataset": {key: self.dataset.content.get(key) for key in DATA_KEYS},
             "channel_names": self.dataset.channel_names,
-            "cases": {name: digests_of_case(cases[name], reader) for name in (*self.train, *self.val)},
-            **({"spacings": "handed over"} if reader == tiff3d_io.NAME else {}),  # which they were not at first
+            "cases": digests,
+            **({"spacings": "handed over"} if spacings else {}),  # which those of 3D TIFFs were not at first
         })
         return {"train": list(self.train), "val": list(self.val), "iterations": self.iterations, "minutes": self.minutes,
                 "device": self.device, "data": data}

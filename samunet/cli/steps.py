@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from samunet.errors import UserError
-from samunet.files import TEMPORARY_PREFIX, copy_whole, make_folder, remove_path
+from samunet.files import TEMPORARY_PREFIX, copy_whole, locked, make_folder, remove_path
 
 if TYPE_CHECKING:
-    from filelock import BaseFileLock
-
     from samunet.dataset.dataset import RawDataset
     from samunet.dataset.paths import Paths
     from samunet.planning.encoder_spec import EncoderSpec
@@ -141,11 +140,9 @@ class Steps:
         encoder = load_encoder(encoder_name, plans.for_encoder(spec.id).input_size, _device())
         ensure_embeddings(store.names(), store, plans, encoder, self.plans_folder / "embeddings" / spec.id)
 
-    def _alone(self) -> BaseFileLock:
+    def _alone(self) -> AbstractContextManager[None]:
         """To be held while files of the dataset's folder are written: commands side by side write the same ones."""
-        from filelock import FileLock
-
-        return FileLock(self.folder / "preprocessing.lock")
+        return locked(self.folder / "preprocessing.lock")
 
     def _copy_labels(self, reader: str) -> None:
         """Copy the label files or folders (with a 3D TIFF's spacing file) to gt_segmentations, named by case; remove others."""

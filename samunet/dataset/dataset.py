@@ -15,6 +15,8 @@ from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError, joined
 from samunet.files import read_json
 
+# Endings of labels that can be read under the dataset's: ITK looks whether a .nii.gz is compressed, and the two of TIFFs say the same.
+ALSO_READ = {".nii.gz": (".nii.gz", ".nii"), ".tif": (".tif", ".tiff"), ".tiff": (".tif", ".tiff")}
 # key: its type, and what it is
 _REQUIRED = {
     "channel_names": (Mapping, 'a mapping of channel number to name, such as {"0": "CT"}'),
@@ -251,7 +253,7 @@ def _label_problems(cases: list[RawCase], ending: str) -> list[UserError]:
                 "Every training case must have a label file.", where=case.label, found=f"no such file (case {case.name})",
                 mend="Add it, or list the case under `unlabelled` in dataset.json.",
             ))
-        elif ending != FRAME_FOLDER and not case.label.name.endswith(ending):
+        elif ending != FRAME_FOLDER and not case.label.name.endswith(ALSO_READ.get(ending, ending)):
             problems.append(UserError(
                 "Every label must have the dataset's ending.", where=case.label, found=f"no {ending} file (case {case.name})",
                 mend=f"Convert it to {ending}; to rename it is not enough.",

@@ -17,6 +17,7 @@ from samunet.files import read_json, whole_file, write_json
 
 NAME = "Tiff3DIO"
 TIFF_ENDINGS = (".tif", ".tiff")
+MASK = 4  # TIFF 6.0, NewSubfileType: bit 2, a transparency mask
 
 
 class Tiff3dIO:
@@ -59,33 +60,33 @@ def label_spacing_file(path: Path) -> Path:
 
 def holds_volume(path: Path) -> bool:
     """Whether a .tif holds slices (Tiff3DIO) and not one image, grey or with 3 or 4 colours first or last."""
-    shape = _series_shapes(path)[0]
+    shape, _ = _series(path)[0]
     return len(shape) == 3 and shape[0] not in (3, 4) and shape[-1] not in (3, 4)
 
 
 def require_one_series(path: Path) -> None:
     """Refuse a TIFF whose pages were written one by one as pictures of their own, of which the first alone would be read.
 
-    Smaller pictures beside the first, thumbnails and the levels of a pyramid, are no pages.
+    What is beside the first in another size or type, thumbnails, the levels of a pyramid, masks, is no page.
 
     Raises:
-        UserError: several series of one shape, or a file that cannot be read.
+        UserError: several series of one shape and type, or a file that cannot be read.
     """
-    shapes = _series_shapes(path)
-    if len(shapes) > 1 and len(set(shapes)) == 1:
+    shapes, types = zip(*_series(path), strict=True)
+    if len(shapes) > 1 and len({*shapes}) == len({*types}) == 1:
         raise UserError("A TIFF must hold one picture, or one volume that was written as one array.", where=path,
                         found=f"{len(shapes)} of shape {shapes[0]}",
                         mend="Write a volume's slices in one call, as in tifffile.imwrite(path, volume), and other pages as files of "
                              "their own.")
 
 
-def _series_shapes(path: Path) -> list[tuple[int, ...]]:
-    """The shape of each picture or volume that a TIFF says that it holds."""
+def _series(path: Path) -> list[tuple[tuple[int, ...], np.dtype]]:
+    """Shape and type of each picture or volume that a TIFF says that it holds; those of masks are left out, the first never."""
     require_file(path)
     try:
         with tifffile.TiffFile(path) as file:
-            first, *others = [series.shape for series in file.series]
-            return [first, *others]
+            first, *others = file.series
+            return [(series.shape, series.dtype) for series in (first, *(each for each in others if not each.keyframe.subfiletype & MASK))]
     except Exception as fault:  # decoders raise all kinds of exceptions on damaged files
         raise cannot_read(path, fault) from fault
 

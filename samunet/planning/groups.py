@@ -131,6 +131,18 @@ def kept_groups(folder_preprocessed: Path) -> dict[str, str] | None:
     return dict(read_json(path)) if path.is_file() else None
 
 
+def known_groups(dataset: RawDataset, folder_preprocessed: Path) -> dict[str, str] | None:
+    """What planning was told, else what a `groups.csv` says that was put beside dataset.json later; None where nothing is known.
+
+    Raises:
+        UserError: see `read_groups`.
+    """
+    kept, beside = kept_groups(folder_preprocessed), dataset.folder / GROUPS_CSV
+    if kept is None and beside.is_file():
+        return read_groups(beside, [case.name for case in dataset.cases])
+    return kept
+
+
 def keep_groups(folder_preprocessed: Path, groups: Mapping[str, str]) -> None:
     """Write `groups.json`, by which training knows the patients that planning was told of."""
     content = dict(sorted(groups.items()))

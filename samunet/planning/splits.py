@@ -11,7 +11,7 @@ import numpy as np
 from samunet.console import say
 from samunet.errors import UserError, joined
 from samunet.files import read_json, write_json
-from samunet.planning.groups import GROUPS_CSV, GROUPS_JSON, covering, keep_groups, kept_groups, read_groups
+from samunet.planning.groups import GROUPS_JSON, covering, keep_groups, known_groups
 
 if TYPE_CHECKING:
     from samunet.dataset.dataset import RawDataset
@@ -72,9 +72,8 @@ def ensure_splits(dataset: RawDataset, folder_preprocessed: Path, groups: Mappin
     path = folder_preprocessed / SPLITS_FILE
     given = dataset.folder / SPLITS_FILE
     names = labelled_names(dataset)
-    groups = groups if groups is not None else kept_groups(folder_preprocessed)
-    if groups is None and (dataset.folder / GROUPS_CSV).is_file():
-        groups = read_groups(dataset.folder / GROUPS_CSV, [case.name for case in dataset.cases])
+    told = groups is not None
+    groups = groups if told else known_groups(dataset, folder_preprocessed)
     if groups is not None:
         groups = covering(
             groups, names, str(folder_preprocessed / GROUPS_JSON), "Give --groups again to samunet_plan_experiment."
@@ -87,7 +86,12 @@ def ensure_splits(dataset: RawDataset, folder_preprocessed: Path, groups: Mappin
         if splits or not path.is_file():
             write_json(path, splits)
     if groups is not None:
-        keep_groups(folder_preprocessed, groups)
+        try:
+            keep_groups(folder_preprocessed, groups)
+        except UserError:
+            if told:
+                raise
+            # Trained on what may only be read; `known_groups` finds them there the next time, too.
         _warn_of_leaks(splits, groups, path)
     _warn_of_absent(splits, names, path)
     return splits

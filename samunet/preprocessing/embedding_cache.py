@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
 from torch import Tensor
 
 from samunet.console import progress, say
-from samunet.files import require_writable
+from samunet.files import locked, require_writable
 from samunet.networks.checkpoints import Encoder
 from samunet.planning.plans import Plans
 from samunet.preprocessing.case_inputs import CaseInputs
@@ -55,7 +54,7 @@ def ensure_embeddings(
     store, plan = EmbeddingStore(folder), plans.for_encoder(encoder.spec.id)
     wanted = {name: signature(arrays.properties(name), plans.dataset, plan, encoder) for name in names}
     if _differences(store, wanted):
-        with FileLock(require_writable(folder).with_name(f"{folder.name}.lock")):  # free at once when its holder is killed
+        with locked(require_writable(folder).with_name(f"{folder.name}.lock")):
             _fill(store, wanted, arrays, plans, encoder)
     return store
 

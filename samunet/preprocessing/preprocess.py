@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 
 from samunet.console import progress, say
 from samunet.dataset.case_files import digests_of_case
@@ -18,7 +17,7 @@ from samunet.dataset.integrity import channel_problems, grid_problems, value_pro
 from samunet.dataset.labels import OUTSIDE, LabelSpace
 from samunet.dataset.readers import reader_named
 from samunet.errors import UserError, joined
-from samunet.files import digest_of_array, digest_of_json, make_folder
+from samunet.files import digest_of_array, digest_of_json, locked, make_folder
 from samunet.planning.plans import DatasetPlan, Plans
 from samunet.planning.spacing import reordered
 from samunet.preprocessing.case import CaseProperties, PreparedCase
@@ -112,7 +111,7 @@ def preprocess_dataset(dataset: RawDataset, plans: Plans, folder: Path, workers:
     store = ArrayStore(make_folder(folder))
     jobs = [_Job(case, plans.dataset, dataset.labels, folder) for case in dataset.cases]
     written = 0
-    with FileLock(folder.with_name(f"{folder.name}.lock")):  # free at once when its holder is killed
+    with locked(folder.with_name(f"{folder.name}.lock")):
         store.keep_only(names)
         for _, made in progress(each_case(_make, jobs, names, workers), "Preprocessing", len(jobs)):
             written += made

@@ -87,10 +87,6 @@ class Pretrainer:
 
     def run(self) -> None:
         """Train to the recipe's last step; a run that was stopped goes on from its last state."""
-        if self.step > self.recipe.steps:
-            raise UserError("A run that goes on must have at least the steps that it has done.", where=self.folder / STATE,
-                            found=f"{self.step} done, {self.recipe.steps} asked for",
-                            mend="Ask for more steps, or choose another folder.")
         if self.step:
             say(f"going on at step {self.step} of {self.recipe.steps}")
         sums: dict[str, float] = {}
@@ -235,7 +231,14 @@ class Pretrainer:
         with safe_open(self.folder / STATE, framework="pt") as content:
             scalars = json.loads(content.metadata()["pretraining"])
             tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 - not a mapping
-        if scalars["recipe"] != (wanted := _kept(self.recipe, scalars["step"])):
+        if scalars["step"] > self.recipe.steps:
+            raise UserError("A run that goes on must have at least the steps that it has done.", where=self.folder / STATE,
+                            found=f"{scalars['step']} done, {self.recipe.steps} asked for",
+                            mend="Ask for more steps, or choose another folder.")
+        wanted = _kept(self.recipe, scalars["step"])
+        if "phases" not in scalars["recipe"]:  # states of before do not tell
+            del wanted["phases"]
+        if scalars["recipe"] != wanted:
             different = [f"{key} {scalars['recipe'].get(key)} there, {value} asked for" for key, value in wanted.items()
                          if scalars["recipe"].get(key) != value]
             raise UserError("A run that goes on must have the recipe it began with.", where=self.folder / STATE,
@@ -300,7 +303,7 @@ def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 def _kept(recipe: Recipe, steps: int) -> dict[str, Any]:
     """What must be equal when a run goes on after `steps`: of the phases, what is done, as `--phases` writes it."""
-    each = map(recipe.phase_at, range(min(steps, recipe.steps)))
+    each = map(recipe.phase_at, range(steps))
     done = [f"{size}:{sum(1 for _ in same)}:{families}:{part}"
             for (size, families, part), same in groupby(each, key=lambda phase: (phase.size, phase.families, phase.part))]
     return recipe.to_json() | {"phases": " ".join(done)}

@@ -28,6 +28,7 @@ from samunet.variants.fewshot import FewshotVariant
 from samunet.variants.registry import check_support
 
 UNCHANGED = ("encoder_digest", "plan", "data")
+UNFINISHED = f"{TEMPORARY_PREFIX}model"
 
 
 def add_support(model: Path, fold: str, file: Path, output: Path, paths: Paths, device: str, encoder: str | None = None) -> None:
@@ -52,7 +53,7 @@ def add_support(model: Path, fold: str, file: Path, output: Path, paths: Paths, 
     if run is None:
         raise UserError("A model's folder must hold the finished fold that is asked for.", where=model,
                         found=f"finished: {', '.join(finished_runs(model)) or 'none'}", mend="Choose another with -m or -f.")
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+    if output.exists() and (not output.is_dir() or any(entry.name != UNFINISHED for entry in output.iterdir())):
         raise UserError("The new model's folder must be new or empty.", where=output, mend="Name another with -o.")
     rule = chosen_rule(run, str(model / f"fold_{fold}" / RUN_FILE))
     experiment = open_experiment(_request_of(run, device, encoder), paths)
@@ -67,23 +68,23 @@ def add_support(model: Path, fold: str, file: Path, output: Path, paths: Paths, 
     support = joined_support(_gathered(experiment, experiment.arrays, experiment.train_cases, run.get("support")),
                              _gathered(experiment, arrays, list(added), added))
     variant.set_support(support.embeddings, support.coverage, support.units, support.asking, rule)
-    output = output.resolve()
-    work = output.with_name(f"{TEMPORARY_PREFIX}{output.name}")  # so that a call that was killed leaves nothing under the name
+    work = output / UNFINISHED  # all that a call leaves that was killed
     shutil.rmtree(work, ignore_errors=True)
     for name in ("plans.json", "dataset.json", "dataset_fingerprint.json"):
         copy_whole(model / name, make_folder(work) / name)
     save_weights(work / f"fold_{fold}" / FINAL, variant.state())
     told = {"added_support": added, "added_support_file": digest_of_file(file), "added_to": str(model)}
     write_json(work / f"fold_{fold}" / RUN_FILE, {**run, **told, "finished": datetime.now(UTC).isoformat(timespec="seconds")})
-    if output.exists():
-        output.rmdir()
-    work.rename(output)
+    for entry in sorted(work.iterdir(), key=Path.is_dir):  # the fold last: without one it is no model
+        entry.rename(output / entry.name)
+    work.rmdir()
 
 
 def _request_of(run: Mapping[str, Any], device: str, encoder: str | None) -> Request:
     """What the run was asked for, as far as it decides its cases."""
     settings = run["settings"]
-    encoder = encoder or recorded_name(run["encoder"])
+    recorded = run["encoder"]
+    encoder = recorded_name(recorded) if encoder in (None, recorded["id"], recorded["name"]) else encoder
     request = Request(settings["dataset"], settings["variant"], settings["fold"], encoder, settings["plans"],
                       shots=settings["shots"], draw=settings["draw"], seed=settings["seed"], device=device,
                       inner=settings["inner"], validate=bool(run["val_cases"]), shot_slices=settings["shot_slices"])

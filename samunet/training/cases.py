@@ -11,7 +11,7 @@ import numpy as np
 from samunet.dataset.dataset import RawDataset
 from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError
-from samunet.planning.groups import kept_groups
+from samunet.planning.groups import known_groups
 from samunet.planning.shots import choose_slices, draw_shots
 from samunet.planning.splits import ensure_splits, fold_cases, make_splits
 from samunet.preprocessing.store import ArrayStore
@@ -47,7 +47,7 @@ def cases_of(request: Request, dataset: RawDataset, preprocessed: Path) -> RunCa
         UserError: no such fold; more shots than cases, or more slices than show foreground.
     """
     fold, val = fold_cases(ensure_splits(dataset, preprocessed, None), request.fold, dataset)
-    groups = kept_groups(preprocessed) or {}
+    groups = known_groups(dataset, preprocessed) or {}
     train = _drawn(request, fold, groups)
     patients = {groups.get(name, name) for name in train}
     unlabelled = [name for name in fold if name in train or groups.get(name, name) not in patients]

@@ -171,7 +171,12 @@ def test_folds_that_share_cases_or_hold_none_out_are_refused_before_anything_run
         return caught.value
 
     assert (refused("0", "1").where, refused("0", "1").found) == ("--folds 0 1", "e, f")
-    assert "hold cases out" in str(refused("all")) and not here.results.exists()
+    assert "hold cases out" in str(refused("all"))
+    assert (refused("0", "2").where, refused("0", "2").found) == ("--folds", "2") and "0, 1." in refused("2").mend
+    (here.preprocessed / "Dataset005_Made" / "tiny.json").unlink()
+    (here.preprocessed / "Dataset005_Made" / "splits_final.json").unlink()
+    assert "must be planned" in str(refused("0")) and not here.results.exists()
+    assert not (here.preprocessed / "Dataset005_Made" / "splits_final.json").exists()
 
 
 def test_nnunet_without_a_length_is_refused_before_anything_runs(paths: Paths) -> None:

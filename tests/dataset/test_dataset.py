@@ -185,7 +185,13 @@ def test_listing_without_images_or_label(folder, entry):
     assert "A case of the `dataset` listing needs `images`" in _problem(folder)
 
 
-@pytest.mark.parametrize("label", ["a.nrrd", "a.nii"])
+def test_a_listed_label_that_can_be_read_under_the_dataset_s_ending_is_taken(folder):
+    _touch(folder / "labelsTr" / "a.nii")
+    _write(folder, numTraining=1, dataset={"a": {"images": ["imagesTr/a_0000.nii.gz", "imagesTr/a_0001.nii.gz"], "label": "labelsTr/a.nii"}})
+    assert load_dataset(folder).cases[0].label == folder / "labelsTr" / "a.nii"
+
+
+@pytest.mark.parametrize("label", ["a.nrrd", "a.img"])
 def test_a_listed_label_of_another_kind_is_told_before_a_copy_is_named_falsely(folder, label):
     _touch(folder / "labelsTr" / label)
     images = ["imagesTr/a_0000.nii.gz", "imagesTr/a_0001.nii.gz"]

@@ -7,7 +7,7 @@ import pytest
 import tifffile
 from nnunetv2.imageio.tif_reader_writer import Tiff3DIO
 
-from samunet.dataset.tiff3d_io import Tiff3dIO
+from samunet.dataset.tiff3d_io import Tiff3dIO, require_one_series
 from samunet.errors import UserError
 
 
@@ -97,6 +97,17 @@ def test_a_smaller_picture_beside_the_volume_is_left_alone(tmp_path):
     path = _page_by_page(tmp_path / "a_0000.tif", _volume(), _volume()[0, ::2, ::2])
     image, _ = Tiff3dIO().read_images([path])
     np.testing.assert_array_equal(image[0], _volume())
+
+
+def test_a_mask_and_a_picture_of_another_type_beside_the_first_are_left_alone(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a_0000.tif") as file:
+        file.write(_volume()[0] > 0)
+        file.write(_volume()[1] > 0, subfiletype=4, photometric="minisblack")
+    with tifffile.TiffWriter(tmp_path / "b_0000.tif") as file:
+        file.write(_volume()[0])
+        file.write(_volume()[1].astype(np.float64))
+    for name in ("a_0000.tif", "b_0000.tif"):
+        require_one_series(tmp_path / name)
 
 
 def test_fractional_labels(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from samunet.dataset.dataset import RawCase, RawDataset
 from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError
-from samunet.planning.groups import find_groups, kept_groups
+from samunet.planning.groups import find_groups, kept_groups, known_groups
 from samunet.planning.splits import ensure_splits, fold_cases, make_splits
 
 NAMES = [f"case_{index:02d}" for index in range(10)]
@@ -170,6 +170,21 @@ def test_a_groups_csv_that_was_written_after_planning_is_used_by_itself(tmp_path
     # Five patients of two cases each: every fold holds one patient out.
     assert [len({PATIENTS[name] for name in split["val"]}) for split in ensure_splits(dataset, folder, None)] == [1] * 5
     assert capsys.readouterr().err == ""
+
+
+def test_a_groups_csv_counts_where_it_cannot_be_kept(tmp_path, monkeypatch):
+    dataset, folder = dataset_of(tmp_path / "raw"), tmp_path / "p"
+    torn = ensure_splits(dataset, folder, None)
+    groups_csv(dataset.folder)
+
+    def read_only(*given):
+        raise UserError("The output place must be writable.", where=folder)
+
+    monkeypatch.setattr("samunet.planning.splits.keep_groups", read_only)
+    assert ensure_splits(dataset, folder, None) == torn and kept_groups(folder) is None
+    assert known_groups(dataset, folder) == PATIENTS
+    with pytest.raises(UserError, match="must be writable"):
+        ensure_splits(dataset, folder, PATIENTS)
 
 
 def test_what_planning_was_told_wins_over_a_groups_csv_and_that_must_name_every_case(tmp_path):

@@ -11,6 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from samunet.errors import UserError
@@ -100,11 +102,22 @@ def test_the_state_holds_the_steps_before_it_and_more_steps_may_be_asked_for(sto
 
 @pytest.mark.parametrize(("phases", "asked"), [
     ((Phase(64, 4, 1),), "64:3:1:all"), ((Phase(64, 1, 1), Phase(128, 3, 1, "decoder")), "64:1:1:all 128:2:1:decoder"),
-    ((Phase(64, 1, 1), Phase(64, 3, 2, "decoder")), "64:1:1:all 64:2:2:decoder"), ((Phase(64, 1, 1),), "64:1:1:all")])
+    ((Phase(64, 1, 1), Phase(64, 3, 2, "decoder")), "64:1:1:all 64:2:2:decoder")])
 def test_steps_that_are_done_are_not_passed_off_as_others(stopped, phases, asked) -> None:
     with pytest.raises(UserError) as caught:
         Pretrainer(Recipe(phases, seed=5), stopped, CPU)
     assert caught.value.found == f"phases 64:1:1:all 64:2:1:decoder there, {asked} asked for"
+
+
+def test_fewer_steps_than_are_done_are_refused_and_states_that_tell_no_phases_go_on(stopped, tmp_path) -> None:
+    with pytest.raises(UserError, match="(?s)at least the steps.*3 done, 1 asked for"):
+        Pretrainer(Recipe((Phase(64, 1, 1),), seed=5), stopped, CPU)
+    with safe_open(stopped / STATE, framework="pt") as content:
+        told = json.loads(content.metadata()["pretraining"])
+        tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 - not a mapping
+    del told["recipe"]["phases"]
+    save_file(tensors, tmp_path / STATE, metadata={"pretraining": json.dumps(told)})
+    assert Pretrainer(RECIPE, tmp_path, CPU).step == KILLED_AT
 
 
 def test_another_seed_or_other_losses_are_refused(stopped) -> None:

@@ -127,6 +127,7 @@ def test_the_encoder_is_found_by_its_id_or_where_it_is_said_to_lie_now(trained: 
     run = read_json(copied / "fold_0" / "run.json")
     write_json(copied / "fold_0" / "run.json", {**run, "encoder": {**run["encoder"], "name": "gone.pth"}})
     add_support(copied, "0", file, tmp_path / "by_id", trained, "cpu")
+    add_support(copied, "0", file, tmp_path / "by_its_name_then", trained, "cpu", "gone.pth")
     write_json(copied / "fold_0" / "run.json", {**run, "encoder": {**run["encoder"], "id": "gone", "name": "gone.pth"}})
     with pytest.raises(UserError, match="gone.pth"):
         add_support(copied, "0", file, tmp_path / "refused", trained, "cpu")
@@ -140,11 +141,11 @@ def test_what_a_killed_call_left_does_not_stand_in_the_way(trained: Paths, tmp_p
     monkeypatch.setattr("samunet.training.added_support.save_weights", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         add_support(model_of(trained), "0", file, tmp_path / "out", trained, "cpu")
-    assert not (tmp_path / "out").exists()
+    assert not list((tmp_path / "out").glob("fold_*"))
     monkeypatch.undo()
-    (tmp_path / "out").mkdir()
     add_support(model_of(trained), "0", file, tmp_path / "out", trained, "cpu")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["more.json", "out"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "dataset.json", "dataset_fingerprint.json", "fold_0", "plans.json"]
     assert (tmp_path / "out" / "fold_0" / "run.json").is_file()
 
 
