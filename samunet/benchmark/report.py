@@ -44,9 +44,14 @@ def write_report(
         introduction=f"{len(whole)} of {len(results)} settings are whole: folds {', '.join(benchmark.folds)}; labelled cases "
         f"{', '.join(shots_told(count, benchmark.shot_slices) for count in benchmark.shots)}; {benchmark.draws} draw(s); "
         f"encoder {benchmark.encoder}.",
-        rows=rows, columns=[*dict.fromkeys(name for row in rows for name in row)], reference=reference, margin=MARGIN,
+        rows=rows, columns=[*dict.fromkeys(name for row in rows for name in row)], reference=_shown(reference, results), margin=MARGIN,
         sections=_sections(benchmark, whole, reference, groups, paths), overlays=_overlays(whole, dataset),
         commands=command, facts=_facts(whole)))
+
+
+def _shown(reference: str, results: Sequence[Result]) -> str:
+    """The name that tables have for it: an oracle is called so everywhere."""
+    return next((result.method for result in results if result.named(reference)), reference)
 
 
 def _sections(
@@ -59,11 +64,11 @@ def _sections(
         return sections
     sections.append(("Dice against time", [("One point for each setting.", charts.dice_over_time(results, groups))]))
     base = {result.shots: result for result in results if result.named(reference)}
-    pairs = [(f"{result.method}, {result.labelled} labelled cases. Above the line it is better than {reference}.",
+    pairs = [(f"{result.method}, {result.labelled} labelled cases. Above the line it is better than {base[result.shots].method}.",
               charts.paired(result, base[result.shots]))
              for result in results if not result.named(reference) and result.shots in base]
     if pairs:
-        sections.append((f"Case by case against {reference}", pairs))
+        sections.append((f"Case by case against {_shown(reference, results)}", pairs))
     sections.append(("Dice of each class", [(f"Class {label}: every case and draw.", charts.boxes(results, label))
                                             for label in results[0].labels()]))
     for shots in dict.fromkeys(result.shots for result in results):
