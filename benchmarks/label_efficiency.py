@@ -1,6 +1,6 @@
 """Dice over the number of labelled cases, drawn from the rows of `samunet_benchmark` that some commits left in the records.
 
-    python benchmarks/label_efficiency.py benchmarks/results/benchmark_hippocampus.jsonl --commits a719045 8cac5c9 5316a79 \\
+    python benchmarks/label_efficiency.py benchmarks/results/benchmark_hippocampus.jsonl --commits 8cac5c9 5316a79 \\
         --output documentation/label_efficiency.png
 
 Where several have a row of the same method and number of cases, that of the commit that is named last is drawn.
