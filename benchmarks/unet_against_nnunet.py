@@ -137,7 +137,7 @@ def train_ours(options: argparse.Namespace, run: int) -> None:
         return
     for case in dataset.cases:
         if case.name in names:
-            link_images(case, folder / "images", dataset)
+            link_images(case, folder / "images", dataset.file_ending, choose_reader(dataset))
     if code := predict(["-m", str(folder.parent), "-f", options.fold, "-i", str(folder / "images"), "-o", str(mirrored),
                         "--tta", "--continue_prediction", "-device", "cpu"]):
         sys.exit(code)

@@ -45,9 +45,10 @@ def run_benchmark(
         nnunet_results: folders of models that nnU-Net has trained already, see `import_results`.
 
     Raises:
-        UserError: unknown dataset or variant, a dataset that is not planned, folds that are not there, that have validation cases in common with each other or with their training cases,
-            nnU-Net without a length or with labelled slices alone, a variant without its prompts, a reference that is none of the
-            methods, and see `import_results` and `run_on_dask`. A job's own fault is told in the tables instead.
+        UserError: unknown dataset or variant, a dataset that is not planned, folds that are not there or that have validation cases in
+            common with each other or with their training cases, nnU-Net without a length or with labelled slices alone, a variant
+            without its prompts, a reference that is none of the methods, and see `import_results` and `run_on_dask`. A job's own fault
+            is told in the tables instead.
     """
     _check(benchmark, nnunet_results)
     _check_reference(reference, [*benchmark.variants, *(model.resolve().name for model in nnunet_results)])

@@ -59,10 +59,15 @@ class NnunetRun:
     minutes: float | None
     device: str
 
+    @cached_property  # which may open a file
+    def reader(self) -> str:
+        """Name of the dataset's reader."""
+        return choose_reader(self.dataset)
+
     @cached_property  # every file of the cases is read for it
     def asked(self) -> dict[str, Any]:
         """What decides the run; `data` is a SHA-256 over the cases' raw files and over what of dataset.json nnU-Net goes by."""
-        cases, reader = {case.name: case for case in self.dataset.cases}, choose_reader(self.dataset)
+        cases, reader = {case.name: case for case in self.dataset.cases}, self.reader
         digests = {name: digests_of_case(cases[name], reader) for name in (*self.train, *self.val)}
         spacings = any(any(each.get("spacings", ())) for each in digests.values())
         data = digest_of_json({
@@ -100,8 +105,8 @@ class NnunetRun:
                     self._limit_batch(work)
                 write_json(work / "seconds.json", seconds)
         validation = work / "validation"
-        evaluate_folder(_labels_of(self.dataset, work, self.val), validation, self.dataset.labels, self.dataset.file_ending,
-                        choose_reader(self.dataset), None, 1, names=self.val, shown_prediction_folder=folder / "validation")
+        evaluate_folder(self._labels_of(work, self.val), validation, self.dataset.labels, self.dataset.file_ending,
+                        self.reader, None, 1, names=self.val, shown_prediction_folder=folder / "validation")
         write_json(work / "run.json", self._record(work, seconds))
         for part in ("raw", "preprocessed", "images", "labels"):
             shutil.rmtree(work / part, ignore_errors=True)
@@ -134,12 +139,19 @@ class NnunetRun:
             return
         cases = {case.name: case for case in self.dataset.cases}
         for name in self.train:
-            link_images(cases[name], raw / "imagesTr", self.dataset)
-            _link_label(cases[name], raw / "labelsTr", self.dataset)
+            link_images(cases[name], raw / "imagesTr", self.dataset.file_ending, self.reader)
+            _link_label(cases[name], raw / "labelsTr", self.dataset.file_ending, self.reader)
         for name in self.val:
-            link_images(cases[name], work / "images", self.dataset)
+            link_images(cases[name], work / "images", self.dataset.file_ending, self.reader)
         content = {key: value for key, value in self.dataset.content.items() if key not in ("dataset", "unlabelled")}
         write_json(raw / "dataset.json", {**content, "numTraining": len(self.train)})
+
+    def _labels_of(self, work: Path, names: Sequence[str]) -> Path:
+        """A folder with the labels of `names`, which a dataset may keep anywhere."""
+        cases = {case.name: case for case in self.dataset.cases}
+        for name in names:
+            _link_label(cases[name], work / "labels", self.dataset.file_ending, self.reader)
+        return work / "labels"
 
     def _limit_batch(self, work: Path) -> None:
         """A copy of nnU-Net's plans whose batch is at most its reference batch.
@@ -221,24 +233,16 @@ def _output(work: Path, run: NnunetRun) -> Path:
     return work / "results" / run.dataset.name / f"{TRAINER}__{PLANS}__{run.configuration}" / "fold_all"
 
 
-def _labels_of(dataset: RawDataset, work: Path, names: Sequence[str]) -> Path:
-    """A folder with the labels of `names`, which a dataset may keep anywhere."""
-    cases = {case.name: case for case in dataset.cases}
-    for name in names:
-        _link_label(cases[name], work / "labels", dataset)
-    return work / "labels"
-
-
-def link_images(case: RawCase, folder: Path, dataset: RawDataset) -> None:
+def link_images(case: RawCase, folder: Path, ending: str, reader: str) -> None:
     """Links to a case's images in `folder`, named as nnU-Net has them, a 3D TIFF's spacing with them; copies where a system grants no links."""
-    places, reader = [folder / f"{case.name}_{channel:04d}{dataset.file_ending}" for channel in range(len(case.images))], choose_reader(dataset)
+    places = [folder / f"{case.name}_{channel:04d}{ending}" for channel in range(len(case.images))]
     for source, place in zip(image_files(case.images, reader), image_files(places, reader), strict=True):
         _link(source, place)
 
 
-def _link_label(case: RawCase, folder: Path, dataset: RawDataset) -> None:
+def _link_label(case: RawCase, folder: Path, ending: str, reader: str) -> None:
     assert case.label is not None
-    place, reader = folder / f"{case.name}{dataset.file_ending}", choose_reader(dataset)
+    place = folder / f"{case.name}{ending}"
     for source, linked in zip(label_files(case.label, reader), label_files(place, reader), strict=True):
         _link(source, linked)
 

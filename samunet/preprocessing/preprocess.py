@@ -131,23 +131,23 @@ class _Job:
 def _make(job: _Job) -> bool:
     """Preprocess and store one case unless its signature is the stored one. Returns whether it was made."""
     store = ArrayStore(job.folder)
-    name = job.case.name
-    if name in store and store.properties(name).signature == case_signature(job.case, job.dataset_plan):
-        _check_values(store, job)
+    stored = store.properties(job.case.name) if job.case.name in store else None
+    if stored is not None and stored.signature == case_signature(job.case, job.dataset_plan):
+        _check_values(store, stored, job)
         return False
     store.write(prepare_case(job.case, job.dataset_plan.reader, job.dataset_plan, job.labels))
     return True
 
 
-def _check_values(store: ArrayStore, job: _Job) -> None:
+def _check_values(store: ArrayStore, stored: CaseProperties, job: _Job) -> None:
     """Refuse kept arrays as they would be if they were made anew; the label file is read only where it may be refused."""
-    label, properties = job.case.label, store.properties(job.case.name)
-    if label is None or (properties.label_values is not None and job.labels.known.issuperset(properties.label_values)):
+    label = job.case.label
+    if label is None or (stored.label_values is not None and job.labels.known.issuperset(stored.label_values)):
         return
     segmentation, _ = reader_named(job.dataset_plan.reader).read_segmentation(label)
     if problems := value_problems(segmentation, job.labels, label):
         raise joined(problems)
-    store.note(replace(properties, label_values=_values(segmentation)))
+    store.note(replace(stored, label_values=_values(segmentation)))
 
 
 def _check_names(names: list[str]) -> None:

@@ -12,11 +12,11 @@ from samunet.dataset.paths import Paths
 from samunet.errors import UserError, some
 from samunet.files import TEMPORARY_PREFIX, copy_whole, digest_of_file, make_folder, write_json
 from samunet.inference.model_folder import finished_runs, recorded_name
-from samunet.inference.model_weights import load_weights
+from samunet.inference.model_weights import CHECKPOINT, load_weights
 from samunet.planning.splits import labelled_names
 from samunet.preprocessing.store import ArrayStore
 from samunet.training.cases import foreground_slices, labels_of
-from samunet.training.checkpoints import FINAL, save_weights
+from samunet.training.checkpoints import save_weights
 from samunet.training.experiment import Experiment, open_experiment
 from samunet.training.run_folder import RUN_FILE
 from samunet.training.sampling import LabelSlices
@@ -64,7 +64,7 @@ def add_support(model: Path, fold: str, file: Path, output: Path, paths: Paths, 
     added = _united(run.get("added_support", {}), fresh)
     variant = experiment.build_variant()
     assert isinstance(variant, FewshotVariant)
-    load_weights(model / f"fold_{fold}" / FINAL, variant)
+    load_weights(model / f"fold_{fold}" / CHECKPOINT, variant)
     support = joined_support(_gathered(experiment, experiment.arrays, experiment.train_cases, run.get("support")),
                              _gathered(experiment, arrays, list(added), added))
     variant.set_support(support.embeddings, support.coverage, support.units, support.asking, rule)
@@ -72,7 +72,7 @@ def add_support(model: Path, fold: str, file: Path, output: Path, paths: Paths, 
     shutil.rmtree(work, ignore_errors=True)
     for name in ("plans.json", "dataset.json", "dataset_fingerprint.json"):
         copy_whole(model / name, make_folder(work) / name)
-    save_weights(work / f"fold_{fold}" / FINAL, variant.state())
+    save_weights(work / f"fold_{fold}" / CHECKPOINT, variant.state())
     told = {"added_support": added, "added_support_file": digest_of_file(file), "added_to": str(model)}
     write_json(work / f"fold_{fold}" / RUN_FILE, {**run, **told, "finished": datetime.now(UTC).isoformat(timespec="seconds")})
     for entry in sorted(work.iterdir(), key=Path.is_dir):  # the fold last: without one it is no model

@@ -19,7 +19,6 @@ from samunet.files import whole_file
 from samunet.variants.base import Variant
 
 LATEST = "checkpoint_latest.safetensors"
-FINAL = "checkpoint_final.safetensors"
 NAMED = 5  # tensors that a message names
 
 

@@ -146,8 +146,8 @@ def open_experiment(request: Request, paths: Paths) -> Experiment:
     """Read what planning and preprocessing wrote and settle the run's cases and settings.
 
     Raises:
-        UserError: unknown dataset, variant, fold or encoder; no plans or arrays, or arrays of another plan; more shots than cases, or slices than show
-            foreground; bad prompts or support.
+        UserError: unknown dataset, variant, fold or encoder; no plans or arrays, or arrays of another plan; more shots than cases, or
+            slices than show foreground; bad prompts or support.
     """
     raw = find_dataset(paths.raw, request.dataset)
     dataset = load_dataset(raw)

@@ -20,11 +20,11 @@ from samunet.dataset.paths import Paths
 from samunet.errors import UserError, some
 from samunet.files import make_folder, write_json
 from samunet.inference.model_folder import TRAINED_BY
-from samunet.inference.model_weights import load_weights
+from samunet.inference.model_weights import CHECKPOINT, load_weights
 from samunet.networks.processes import count, first_alone, from_first, rank, require_even
 from samunet.planning.splits import ALL
 from samunet.preprocessing.prompt_kinds import oracle_told
-from samunet.training.checkpoints import FINAL, LATEST, save_weights
+from samunet.training.checkpoints import LATEST, save_weights
 from samunet.training.experiment import Experiment, LazyCases, open_experiment, run_folder
 from samunet.training.label_statistics import (
     case_statistics,
@@ -83,8 +83,8 @@ def _run(experiment: Experiment, start: Start, trained_by: str, workers: int) ->
     run = (stored_run(folder.work) if start is Start.CONTINUE else None) or _new_run(experiment, variant, trained_by)
     if trained_by == TRAINED_BY:  # whoever began it
         run["trained_by"] = trained_by
-    if (folder.work / FINAL).is_file():
-        load_weights(folder.work / FINAL, variant)
+    if (folder.work / CHECKPOINT).is_file():
+        load_weights(folder.work / CHECKPOINT, variant)
     elif isinstance(variant, TrainedVariant):
         _train(experiment, variant, run)
     elif rank() == 0:
@@ -108,8 +108,8 @@ def validate_model(request: Request, paths: Paths, *, workers: int) -> None:
     """What `samunet_train --val` does: validate a finished run once more, replacing its validation folder when whole.
 
     Raises:
-        UserError: there is no finished run, the encoder, the plans, the labels or the prompts are not its own, or it was trained on cases that
-            the fold validates on by now.
+        UserError: there is no finished run, the encoder, the plans, the labels or the prompts are not its own, or it was trained on
+            cases that the fold validates on by now.
     """
     run = stored_run(run_folder(request, paths).final)
     # Oracle points are drawn by the seed.
@@ -129,7 +129,7 @@ def validate_model(request: Request, paths: Paths, *, workers: int) -> None:
         raise UserError("A model must be validated on cases that it was not trained on.", where=folder.final,
                         found=f"the folds were changed since; trained on {some(both)}", mend="Train it again.")
     variant = experiment.build_variant()
-    load_weights(folder.final / FINAL, variant)
+    load_weights(folder.final / CHECKPOINT, variant)
     anew = folder.final / f"validation.{experiment.settings.data[:8]}.unfinished"
     for other in {*folder.final.glob("validation.*")} - {anew}:  # a call that was killed predicted other images
         shutil.rmtree(other)
@@ -159,7 +159,7 @@ def _train(experiment: Experiment, variant: TrainedVariant, run: dict[str, Any])
     done = _pretrain(experiment, variant, run, iterations // 2, device)
     run["seconds"]["training"] = train(variant, batches, iterations - done, folder.work, device)
     if rank() == 0:
-        save_weights(folder.work / FINAL, variant.state())
+        save_weights(folder.work / CHECKPOINT, variant.state())
         folder.write(run)
 
 
@@ -185,7 +185,7 @@ def _fit(experiment: Experiment, variant: Variant, run: dict[str, Any]) -> None:
     if isinstance(variant, Comparator):
         variant.fit(LazyCases(experiment.arrays, experiment.train_cases))
     run["seconds"]["training"] = time.perf_counter() - started
-    save_weights(experiment.folder.work / FINAL, variant.state())
+    save_weights(experiment.folder.work / CHECKPOINT, variant.state())
     experiment.folder.write(run)
 
 

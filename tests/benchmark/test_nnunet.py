@@ -12,7 +12,7 @@ import tifffile
 import torch
 
 from samunet.benchmark.jobs import Benchmark, Job
-from samunet.benchmark.nnunet import NnunetRun, _labels_of, run_nnunet
+from samunet.benchmark.nnunet import NnunetRun, run_nnunet
 from samunet.dataset.dataset import load_dataset
 from samunet.dataset.paths import Paths
 from samunet.dataset.tiff3d_io import Tiff3dIO
@@ -73,7 +73,7 @@ def test_3d_tiffs_are_handed_over_and_measured_with_their_spacing(tmp_path: Path
     assert Tiff3dIO().read_images([handed / "imagesTr" / "a_0000.tif"])[1].spacing_mm == (5.0, 2.0, 2.0)
     assert sorted(path.name for path in (handed / "labelsTr").iterdir()) == ["a.tif"]
     assert Tiff3dIO().read_images([work / "images" / "b_0000.tif"])[1].spacing_mm == (5.0, 2.0, 2.0)
-    assert Tiff3dIO().read_segmentation(_labels_of(run.dataset, work, ["b"]) / "b.tif")[1].spacing_mm == (5.0, 2.0, 2.0)
+    assert Tiff3dIO().read_segmentation(run._labels_of(work, ["b"]) / "b.tif")[1].spacing_mm == (5.0, 2.0, 2.0)
 
 
 def test_a_configuration_that_nnunet_does_not_plan_is_told(paths: Paths, tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from samunet.training.checkpoints import FINAL, LATEST, save_weights
+from samunet.inference.model_weights import CHECKPOINT
+from samunet.training.checkpoints import LATEST, save_weights
 from samunet.training.trainer import (
     Optimization,
     measured_iterations,
@@ -32,12 +33,13 @@ import sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 import conftest, torch
 from pathlib import Path
-from samunet.training.checkpoints import FINAL, save_weights
+from samunet.inference.model_weights import CHECKPOINT
+from samunet.training.checkpoints import save_weights
 from samunet.training.trainer import train
 folder = Path(sys.argv[1])
 variant = conftest.tiny_variant()
 train(variant, conftest.made_batches(), {ITERATIONS}, folder, torch.device("cpu"))
-save_weights(folder / FINAL, variant.state())
+save_weights(folder / CHECKPOINT, variant.state())
 """
 
 
@@ -45,8 +47,8 @@ def run(made, folder: Path, variant=None) -> bytes:
     folder.mkdir(exist_ok=True)
     variant = variant or made.tiny_variant()
     train(variant, made.made_batches(), ITERATIONS, folder, CPU)
-    save_weights(folder / FINAL, variant.state())
-    return (folder / FINAL).read_bytes()
+    save_weights(folder / CHECKPOINT, variant.state())
+    return (folder / CHECKPOINT).read_bytes()
 
 
 def logged(folder: Path) -> list[dict]:
@@ -93,7 +95,7 @@ def test_the_log_has_a_line_each_epoch_and_the_loss_falls(undisturbed: Path) -> 
 
 def test_a_run_in_this_process_gives_the_same_bytes(made, tmp_path: Path, undisturbed: Path) -> None:
     torch.rand(17)  # what torch's random state was before must not matter
-    assert run(made, tmp_path) == (undisturbed / FINAL).read_bytes()
+    assert run(made, tmp_path) == (undisturbed / CHECKPOINT).read_bytes()
 
 
 @pytest.mark.parametrize("stop", [50, 101])
@@ -110,7 +112,7 @@ def test_stopped_and_continued_gives_the_same_bytes(made, tmp_path: Path, undist
     with pytest.raises(KeyboardInterrupt):
         run(made, tmp_path, variant)
     assert len(logged(tmp_path)) == stop // 50
-    assert run(made, tmp_path) == (undisturbed / FINAL).read_bytes()
+    assert run(made, tmp_path) == (undisturbed / CHECKPOINT).read_bytes()
     assert [line["iteration"] for line in logged(tmp_path)] == [50, 100, 130]
 
 
@@ -120,13 +122,13 @@ def test_killed_and_continued_gives_the_same_bytes(made, tmp_path: Path, undistu
         time.sleep(0.002)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    assert run(made, tmp_path) == (undisturbed / FINAL).read_bytes()
+    assert run(made, tmp_path) == (undisturbed / CHECKPOINT).read_bytes()
     assert [line["iteration"] for line in logged(tmp_path)] == [50, 100, 130]
 
 
 def test_a_line_that_the_checkpoint_never_saw_is_dropped(made, tmp_path: Path, undisturbed: Path) -> None:
     (tmp_path / "log.jsonl").write_text('{"iteration": 50, "loss": 9.0, "learning_rate": 1.0, "seconds": 1.0}\n{"itera')
-    assert run(made, tmp_path) == (undisturbed / FINAL).read_bytes()
+    assert run(made, tmp_path) == (undisturbed / CHECKPOINT).read_bytes()
     assert [line["iteration"] for line in logged(tmp_path)] == [50, 100, 130]
     assert logged(tmp_path)[0]["loss"] < 9
 
