@@ -37,6 +37,8 @@ BASE = [
     "scipy>=1.11",
     "scikit-image>=0.22",
     "numpy>=1.26",
+    "msgspec>=0.19",  # JSON from outside, decoded into typed dataclasses: no dependencies, imports in milliseconds
+    "nibabel>=5.2",  # NIfTI headers and voxels as they are in the file: ITK repairs headers without a message
     "blosc2>=3.0",
     "safetensors>=0.4.3",
     "filelock>=3.12",
@@ -53,7 +55,7 @@ EXTRAS = {
     "report": ["jinja2>=3.1"],
     "video": ["av>=14.0"],  # PyAV: wheels with FFmpeg's libraries, under licences of their own, so never in the base
     "test": ["pytest>=8.0", "pytest-xdist>=3.8", "pytest-timeout>=2.3",  # a test that hangs must not hold up the others
-             "surface-distance>=0.1", "MedPy>=0.5.2", "ruff>=0.5", "mypy>=1.10"],
+             "hypothesis>=6.100", "surface-distance>=0.1", "MedPy>=0.5.2", "ruff>=0.5", "mypy>=1.10"],
     "docs": ["mkdocs>=1.5"],
 }
 

@@ -13,10 +13,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from samunet.errors import UserError
+from samunet.errors import UserError, some
 
 TEMPORARY_PREFIX = ".unfinished-"
 REPLACED_PREFIX = ".replaced-"
+MOST_JSON_BYTES = 256 * 2**20  # far above a summary.json of 100,000 cases
 _UMASK = os.umask(0)  # it cannot be asked for without being set
 os.umask(_UMASK)
 
@@ -174,20 +175,36 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file.
+    """Read a JSON file of at most `MOST_JSON_BYTES`.
 
     Raises:
-        UserError: the file is missing, cannot be read (a folder, or no permission), or is not JSON.
+        UserError: the file is missing, cannot be read (a folder, or no permission), is too large or too deep, is not UTF-8, is
+            not JSON, or gives one key twice.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        with open(path, "rb") as stream:
+            content = stream.read(MOST_JSON_BYTES + 1)
+        if len(content) > MOST_JSON_BYTES:
+            raise ValueError(f"more than {MOST_JSON_BYTES} bytes")
+        return json.loads(content.decode("utf-8"), object_pairs_hook=_unique)
     except FileNotFoundError as fault:
         raise UserError("A needed file is missing.", where=path, mend="Run the command that writes it first.") from fault
     except OSError as fault:
         raise UserError("A needed file must be readable.", where=path, found=fault.strerror or str(fault),
                         mend="Name a file, not a folder, and allow to read it.") from fault
-    except (json.JSONDecodeError, UnicodeDecodeError) as fault:
-        raise UserError("A .json file must hold valid JSON.", where=path, found=str(fault)) from fault
+    except RecursionError as fault:
+        raise UserError("A .json file must hold valid JSON.", where=path, found="brackets nested too deeply") from fault
+    except ValueError as fault:  # not JSON, not UTF-8, or an integer of thousands of digits
+        raise UserError("A .json file must hold valid JSON.", where=path, found=str(fault)[:300]) from fault
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise ValueError(f"keys that are given twice: {some(twice)}")
+    return content
 
 
 def digest_of_json(content: Any) -> str:

@@ -86,12 +86,29 @@ def test_json_is_indented_ordered_and_round_trips(tmp_path):
     assert read_json(tmp_path / "a.json") == {"b": 1, "a": [1.5, None]}
 
 
-@pytest.mark.parametrize("content", [b'{"a": 1', b"\xff\xfe\x00"])
+@pytest.mark.parametrize("content", [b'{"a": 1', b"\xff\xfe\x00", b"[" * 100_000, b"1" * 5000])
 def test_broken_json_is_a_user_error_that_names_the_file(tmp_path, content):
     (tmp_path / "broken.json").write_bytes(content)
     with pytest.raises(UserError, match="valid JSON") as caught:
         read_json(tmp_path / "broken.json")
     assert caught.value.where == str(tmp_path / "broken.json")
+
+
+def test_a_key_that_json_gives_twice_is_named(tmp_path):
+    (tmp_path / "twice.json").write_text('{"labels": {"liver": 1, "spleen": 2, "liver": 3}}')
+    with pytest.raises(UserError, match="valid JSON") as caught:
+        read_json(tmp_path / "twice.json")
+    assert "liver" in caught.value.found and "spleen" not in caught.value.found
+
+
+def test_a_json_file_that_is_too_large_is_not_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("samunet.files.MOST_JSON_BYTES", 4)
+    (tmp_path / "a.json").write_text("1234")
+    assert read_json(tmp_path / "a.json") == 1234
+    (tmp_path / "a.json").write_text("12345")
+    with pytest.raises(UserError, match="valid JSON") as caught:
+        read_json(tmp_path / "a.json")
+    assert "4 bytes" in caught.value.found
 
 
 def test_a_missing_json_is_a_user_error(tmp_path):
