@@ -72,7 +72,7 @@ setup(
     python_requires=">=3.11,<3.14",
     install_requires=BASE,
     extras_require=EXTRAS,
-    entry_points={"console_scripts": [f"samunet_{name} = samunet.cli.{name}:main" for name in COMMANDS]},
+    entry_points={"console_scripts": [f"samunet_{name} = samunet.cli.entry:{name}" for name in COMMANDS]},
     classifiers=[
         "Development Status :: 3 - Alpha",
         "Intended Audience :: Science/Research",

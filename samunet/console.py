@@ -4,19 +4,33 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import TypeVar
+
+from samunet.errors import UserError
 
 T = TypeVar("T")
 
 
 def say(message: str) -> None:
-    """Print one line of progress news to stderr."""
-    print(message, file=sys.stderr, flush=True)
+    """Print one line of progress news to stderr; where nobody can read it, the work goes on without."""
+    with suppress(OSError):
+        print(message, file=sys.stderr, flush=True)
 
 
 def result(message: str) -> None:
-    """Print a command's last line, which says where the result lies, to stdout."""
-    print(message, flush=True)
+    """Print a command's last line, which says where the result lies, to stdout; a reader that has gone, as `head`, misses it.
+
+    Raises:
+        UserError: stdout is a file that cannot be written.
+    """
+    try:
+        print(message, flush=True)
+    except BrokenPipeError:
+        pass
+    except OSError as fault:
+        raise UserError("Standard output must be writable.", where="stdout", found=fault.strerror or str(fault),
+                        mend="Redirect it elsewhere, or free the disk.") from fault
 
 
 def progress(items: Iterable[T], label: str, total: int) -> Iterator[T]:

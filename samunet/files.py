@@ -1,49 +1,67 @@
-"""Whole files only: everything is written to a temporary name in the same folder, flushed, then renamed."""
+"""Whole files only: everything is written to a temporary name in the same folder, flushed, checked, then renamed."""
 
 from __future__ import annotations
 
 import errno
 import filecmp
-import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+# Digests have always been imported from here.
+from samunet.digests import digest_of_array, digest_of_file, digest_of_json, digest_of_path, files_in
 from samunet.errors import UserError, some
+from samunet.temporaries import REPLACED_PREFIX, TEMPORARY_PREFIX, clear_abandoned_once, temporary_beside
 
-TEMPORARY_PREFIX = ".unfinished-"
-REPLACED_PREFIX = ".replaced-"
+__all__ = [
+    "TEMPORARY_PREFIX", "cannot_write", "copy_whole", "digest_of_array", "digest_of_file", "digest_of_json", "digest_of_path",
+    "make_folder", "read_json", "remove_path", "require_writable", "whole_file", "whole_folder", "write_json", "write_text", "writing",
+]
+
 MOST_JSON_BYTES = 256 * 2**20  # far above a summary.json of 100,000 cases
+# What a place, its disk or its permissions may answer to a writer; anything else is a fault of ours.
+WRITE_FAULTS = frozenset({
+    errno.EACCES, errno.EBUSY, errno.EDQUOT, errno.EEXIST, errno.EFBIG, errno.EIO, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG,
+    errno.ENOENT, errno.ENOSPC, errno.ENOTDIR, errno.ENXIO, errno.EPERM, errno.EROFS, errno.ESTALE,
+})
+PROBE_BYTES = 2**20
 _UMASK = os.umask(0)  # it cannot be asked for without being set
 os.umask(_UMASK)
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, check: Callable[[Path], object] | None = None) -> Iterator[Path]:
     """Yield a temporary path beside `path` with the same ending; rename it to `path` when the block succeeds.
 
-    The ending is kept because image writers choose the format by it. If the block raises, nothing stays behind.
-    A name left by a killed process is overwritten by the next one. The file may be read by whom the process's umask says: safetensors
-    lets nobody but the owner, and results are shared.
+    The ending is kept because image writers choose the format by it. If the block raises, nothing stays behind. What killed
+    processes left in the folder is removed before the first file is written there. The file may be read by whom the process's umask
+    says: safetensors lets nobody but the owner, and results are shared.
+
+    Arguments:
+        check: reads the temporary file, for writers that do not report a full disk; it raises any exception where the file is
+            not whole.
 
     Raises:
-        UserError: the folder cannot be written (read-only, or a file blocks the way).
+        UserError: the file cannot be written: no permission, a full disk, a file that blocks the way.
     """
     path = Path(path)
-    temporary = path.with_name(TEMPORARY_PREFIX + path.name)
+    temporary = temporary_beside(path)
     try:
-        with _faults_told(path):
+        with writing(path, temporary):
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.is_dir():
-                raise IsADirectoryError(path)
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+            clear_abandoned_once(path.parent)
             yield temporary
             with suppress(OSError):  # a mount that knows no modes
                 temporary.chmod(0o666 & ~_UMASK)
             _flush(temporary)
+            if check is not None:
+                _check(temporary, check)
             os.replace(temporary, path)
     finally:
         with suppress(OSError):  # already renamed, never made, or on a read-only mount
@@ -58,16 +76,15 @@ def whole_folder(path: Path) -> Iterator[Path]:
     is killed in between leaves none rather than a part of one.
 
     Raises:
-        UserError: the place cannot be written (read-only, or a file blocks the way).
+        UserError: the place cannot be written: no permission, a full disk, a file that blocks the way.
     """
     path = Path(path)
-    temporary, replaced = (path.with_name(prefix + path.name) for prefix in (TEMPORARY_PREFIX, REPLACED_PREFIX))
+    temporary, replaced = temporary_beside(path), temporary_beside(path, REPLACED_PREFIX)
     try:
-        with _faults_told(path):
+        with writing(path, temporary):
             if path.exists() and not path.is_dir():
                 raise FileExistsError(errno.EEXIST, "a file is in the way")
-            for leftover in (temporary, replaced):
-                shutil.rmtree(leftover, ignore_errors=True)
+            clear_abandoned_once(path.parent)
             temporary.mkdir(parents=True)
             yield temporary
             for file in temporary.iterdir():
@@ -81,36 +98,45 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _faults_told(path: Path) -> Iterator[None]:
-    """A place that cannot be written is a UserError."""
+def writing(path: Path, temporary: Path | None = None) -> Iterator[None]:
+    """Report what keeps `path` from being written within the block as a UserError.
+
+    Arguments:
+        temporary: where the block writes. Writers have exceptions of their own for a full disk (safetensors, blosc2, ITK); whether
+            the disk is the reason is found out by writing more there.
+    """
     try:
         yield
-    except (PermissionError, NotADirectoryError, FileExistsError, IsADirectoryError) as fault:
-        raise cannot_write(path, fault) from fault
+    except UserError:
+        raise
     except OSError as fault:
-        if fault.errno in (errno.EROFS, errno.ENOSPC):
+        if fault.errno in WRITE_FAULTS:
             raise cannot_write(path, fault) from fault
+        raise
+    except Exception as fault:
+        if temporary is not None and (reason := _disk_fault(temporary)) is not None:
+            raise cannot_write(path, reason) from fault
         raise
 
 
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file `path` within the block, after whoever holds it now; it is free at once when its holder is killed.
-
-    Whoever may write in the folder may hold it, whatever the first one's umask says: results are shared.
-
-    Raises:
-        UserError: the file cannot be made or opened.
-    """
-    from filelock import FileLock
-
-    lock = FileLock(path, mode=0o666)
-    with _faults_told(path):
-        lock.acquire()
+def _check(temporary: Path, check: Callable[[Path], object]) -> None:
+    """Raise the disk's fault, or EIO where there is none by now, if `check` finds that the file is not whole."""
     try:
-        yield
-    finally:
-        lock.release()
+        check(temporary)
+    except Exception as fault:
+        raise _disk_fault(temporary) or OSError(errno.EIO, f"the file is not whole after it was written ({fault})") from fault
+
+
+def _disk_fault(temporary: Path) -> OSError | None:
+    """What keeps more from being written behind the end of the file, or into the folder, `temporary`; None where nothing does."""
+    try:
+        with open(temporary / "probe" if temporary.is_dir() else temporary, "ab") as stream:
+            stream.write(bytes(PROBE_BYTES))
+            stream.flush()
+            os.fsync(stream.fileno())
+    except OSError as fault:
+        return fault
+    return None
 
 
 def copy_whole(source: Path, target: Path) -> None:
@@ -118,7 +144,7 @@ def copy_whole(source: Path, target: Path) -> None:
     if source.is_dir():
         if not target.is_dir() or digest_of_path(source) != digest_of_path(target):
             with whole_folder(target) as temporary:
-                for file in _files_in(source):
+                for file in files_in(source):
                     shutil.copyfile(file, temporary / file.name)
     elif not target.is_file() or not filecmp.cmp(source, target, shallow=False):
         with whole_file(target) as temporary:
@@ -153,14 +179,18 @@ def make_folder(path: Path) -> Path:
 
 
 def require_writable(path: Path) -> Path:
-    """Create folder `path` and prove that a file can be made in it, before hours of work. Returns `path`."""
-    make_folder(path)
-    # Several processes may prove the same folder at once (prediction in parts).
-    proof = Path(path) / f"writable-{os.getpid()}"
-    with whole_file(proof) as temporary:
-        temporary.touch()
-    proof.unlink()
-    return Path(path)
+    """Create folder `path` and prove that a file can be written in it, before hours of work. Returns `path`."""
+    path = make_folder(path)
+    proof = temporary_beside(path / "proof")
+    try:
+        with writing(path):
+            clear_abandoned_once(path)
+            proof.write_bytes(b"proof")
+            _flush(proof)
+    finally:
+        with suppress(OSError):
+            proof.unlink()
+    return path
 
 
 def write_text(path: Path, text: str) -> None:
@@ -205,38 +235,6 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = sorted({name for name in names if names.count(name) > 1})
         raise ValueError(f"keys that are given twice: {some(twice)}")
     return content
-
-
-def digest_of_json(content: Any) -> str:
-    """SHA-256 (hex) of the canonical JSON text of `content`: sorted keys, no spaces."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def digest_of_file(path: Path) -> str:
-    """SHA-256 (hex) of a file's bytes."""
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def digest_of_path(path: Path) -> str:
-    """SHA-256 (hex) of a file's bytes, or of the names and bytes of the files in a folder (hidden ones left out)."""
-    if path.is_dir():
-        return digest_of_json({file.name: digest_of_file(file) for file in _files_in(path)})
-    return digest_of_file(path)
-
-
-def digest_of_array(array: Any) -> str:
-    """SHA-256 (hex) of a NumPy array's dtype, shape and bytes in C order."""
-    import numpy as np
-
-    array = np.ascontiguousarray(array)
-    digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
-    digest.update(array.reshape(-1).view(np.uint8))  # no copy: arrays may be gigabytes
-    return digest.hexdigest()
-
-
-def _files_in(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
 
 
 def _flush(path: Path) -> None:

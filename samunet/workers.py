@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from samunet.errors import UserError
+from samunet.signals import deferred
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -39,9 +40,8 @@ def each_case(
         for name, item in zip(names, items, strict=True):
             yield name, _told(name, partial(work, item))
         return
-    context = multiprocessing.get_context("spawn")
     waiting = list(zip(names, items, strict=True))[::-1]
-    with ProcessPoolExecutor(min(workers, len(items)), mp_context=context, initializer=_end_with_parent) as pool:
+    with Workers(min(workers, len(items))) as pool:
         running: dict[Future[Result], str] = {}
         try:
             while waiting or running:
@@ -56,10 +56,20 @@ def each_case(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def alone() -> ProcessPoolExecutor:
-    """A pool of one fresh process that ends with this one; leaving its `with` block waits for it."""
-    context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(1, mp_context=context, initializer=_end_with_parent)
+class Workers(ProcessPoolExecutor):
+    """Fresh processes that end with this one, and to which Ctrl-C does not come: this one answers it and ends them."""
+
+    def __init__(self, workers: int) -> None:
+        super().__init__(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent)
+
+    def submit(self, work: Callable[..., Result], /, *arguments: Any, **named: Any) -> Future[Result]:
+        with deferred():  # it may start a process
+            return super().submit(work, *arguments, **named)
+
+
+def alone() -> Workers:
+    """A pool of one fresh process; leaving its `with` block waits for it."""
+    return Workers(1)
 
 
 def _end_with_parent() -> None:

@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "samunet"
 ROOMS = ["dataset", "planning", "networks", "preprocessing", "variants", "evaluation", "inference", "training", "benchmark",
          "pretraining", "cli"]
-ROOT_MODULES = {"errors", "files", "schema", "console", "workers", "__init__"}
+ROOT_MODULES = {"errors", "signals", "console", "temporaries", "digests", "files", "locks", "schema", "workers", "__init__"}
 # What a base class or a registry may name for type checkers alone does not count; see _imports.
 HEAVY = {"torch", "numpy", "scipy", "SimpleITK", "skimage", "segment_anything", "blosc2", "matplotlib", "sklearn"}
 

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from samunet.errors import UserError
-from samunet.files import TEMPORARY_PREFIX, copy_whole, locked, make_folder, remove_path
+from samunet.files import copy_whole, make_folder, remove_path
+from samunet.locks import locked
+from samunet.temporaries import TEMPORARY_PREFIX
 
 if TYPE_CHECKING:
     from samunet.dataset.dataset import RawDataset

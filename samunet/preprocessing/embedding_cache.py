@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from samunet.console import progress, say
-from samunet.files import locked, require_writable
+from samunet.files import require_writable
+from samunet.locks import locked
 from samunet.networks.checkpoints import Encoder
 from samunet.planning.plans import Plans
 from samunet.preprocessing.case_inputs import CaseInputs

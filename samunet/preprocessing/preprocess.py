@@ -17,7 +17,8 @@ from samunet.dataset.integrity import channel_problems, grid_problems, value_pro
 from samunet.dataset.labels import OUTSIDE, LabelSpace
 from samunet.dataset.readers import reader_named
 from samunet.errors import UserError, joined
-from samunet.files import digest_of_array, digest_of_json, locked, make_folder
+from samunet.files import digest_of_array, digest_of_json, make_folder
+from samunet.locks import locked
 from samunet.planning.plans import DatasetPlan, Plans
 from samunet.planning.spacing import reordered
 from samunet.preprocessing.case import CaseProperties, PreparedCase

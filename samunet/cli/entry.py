@@ -1,0 +1,41 @@
+"""Where the console scripts begin: signals are handled before the command, and what it needs, is imported."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+from samunet import signals
+
+
+def __getattr__(name: str) -> Callable[[], int]:
+    """The console script of command `name`, as in `samunet.cli.entry:train`."""
+    if name.startswith("_"):
+        raise AttributeError(name)
+    return partial(run, name)
+
+
+def run(name: str) -> int:
+    """Import command `name` and run it with the process's arguments; returns its exit code."""
+    signals.install()
+    try:
+        code: int = import_module(f"samunet.cli.{name}").main()
+    except KeyboardInterrupt:  # before or after the command's own handling
+        code = signals.received() or 130
+    finally:
+        signals.ignore()
+        _flush(sys.stdout)
+        _flush(sys.stderr)
+    return code
+
+
+def _flush(stream: Any) -> None:
+    """Flush now: at exit, a reader that has gone would cost a traceback."""
+    try:
+        stream.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

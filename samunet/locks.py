@@ -1,0 +1,108 @@
+"""Lock files: commands that work in one place at once wait for each other, or learn who works there."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from samunet.console import say
+from samunet.errors import UserError
+from samunet.files import make_folder, writing
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file `path` within the block, after whoever holds it now; it is free at once when its holder dies.
+
+    Whoever may write in the folder may hold it, whatever the first one's umask says: results are shared.
+
+    Raises:
+        UserError: the file cannot be created or opened.
+    """
+    lock = _lock(path)
+    if not _acquired(lock, path):
+        say(f"waiting for {_holder(path)}, which works in {path.parent}")
+        with writing(path):
+            lock.acquire()
+    with _held(lock, path):
+        yield
+
+
+@contextmanager
+def owned(path: Path, place: Path) -> Iterator[None]:
+    """Own `place` within the block, by the lock file `path`.
+
+    Raises:
+        UserError: another process owns it; or the lock file cannot be created or opened.
+    """
+    lock = _lock(path)
+    if not _acquired(lock, path):
+        raise UserError("Only one command at a time may work in a place.", where=place, found=_holder(path),
+                        mend="Wait until that command has ended, or end it; then run this command again.")
+    with _held(lock, path):
+        yield
+
+
+def is_free(path: Path) -> bool:
+    """Whether no process holds the lock file `path`."""
+    lock = _lock(path)
+    if free := _acquired(lock, path):
+        lock.release()
+    return free
+
+
+def _lock(path: Path) -> BaseFileLock:
+    from filelock import FileLock
+
+    make_folder(path.parent)
+    return FileLock(path, mode=0o666)
+
+
+def _acquired(lock: BaseFileLock, path: Path) -> bool:
+    from filelock import Timeout
+
+    with writing(path):
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return False
+    return True
+
+
+@contextmanager
+def _held(lock: BaseFileLock, path: Path) -> Iterator[None]:
+    """Say in a file beside `path` who holds it, for the messages of others; the lock itself is the operating system's."""
+    record = _record(path)
+    content = {"command": Path(sys.argv[0]).name, "process": os.getpid(), "host": platform.node(),
+               "since": datetime.now(UTC).isoformat(timespec="seconds")}
+    try:
+        with suppress(OSError):  # a message without a name, no more
+            record.write_text(json.dumps(content), encoding="utf-8")
+        yield
+    finally:
+        with suppress(OSError):
+            record.unlink()
+        lock.release()
+
+
+def _holder(path: Path) -> str:
+    """Who holds the lock file `path`, as far as it says."""
+    try:
+        content = json.loads(_record(path).read_text(encoding="utf-8"))
+        return f"{content['command']}, process {content['process']} on {content['host']}, since {content['since']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"
+
+
+def _record(path: Path) -> Path:
+    return path.with_name(f".{path.name.lstrip('.')}.holder")

@@ -1,0 +1,84 @@
+"""Names of files that are being written, and the removal of those whose writer has died."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import platform
+import re
+import shutil
+import time
+from contextlib import suppress
+from pathlib import Path
+
+TEMPORARY_PREFIX = ".unfinished-"
+REPLACED_PREFIX = ".replaced-"
+# A temporary file that nobody has written to for so long is abandoned, whichever process and host its name carries.
+ABANDONED_SECONDS = 86_400
+MOST_TAIL = 30  # characters of the final name: its ending, by which writers choose the format, within 255 bytes in all
+_OWNER = re.compile(r"\.(?:unfinished|replaced)-(?P<host>[^-]+)-(?P<process>\d+)-\d+-")
+_serial = itertools.count()
+_cleared: set[Path] = set()
+
+
+def temporary_beside(path: Path, prefix: str = TEMPORARY_PREFIX) -> Path:
+    """A hidden name in the folder of `path`, with the same ending, that no other writer uses: it carries host and process."""
+    return path.with_name(f"{prefix}{HOST}-{os.getpid()}-{next(_serial)}-{path.name[-MOST_TAIL:]}")
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether `path` has the name of a file or folder that is being written or replaced."""
+    return path.name.startswith((TEMPORARY_PREFIX, REPLACED_PREFIX))
+
+
+def is_abandoned(path: Path) -> bool:
+    """Whether the writer of a temporary file or folder has died: a process of this host that has ended, or nothing written for a day."""
+    owner = _OWNER.match(path.name)
+    if owner and owner["host"] == HOST and not _is_alive(int(owner["process"])):
+        return True
+    try:
+        return time.time() - path.lstat().st_mtime > ABANDONED_SECONDS
+    except FileNotFoundError:  # its writer has finished
+        return False
+
+
+def clear_abandoned(folder: Path) -> None:
+    """Remove from `folder` what writers that died have left there; files of living writers stay."""
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if is_temporary(path) and is_abandoned(path):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                with suppress(OSError):  # another command has removed it
+                    path.unlink()
+
+
+def clear_abandoned_once(folder: Path) -> None:
+    """As `clear_abandoned`, before this process writes into `folder` for the first time."""
+    if folder not in _cleared:
+        _cleared.add(folder)
+        clear_abandoned(folder)
+
+
+def _host() -> str:
+    """This host's name; on Linux also its namespace of process ids, since containers with equal names do not see each other's processes."""
+    name = re.sub(r"[^A-Za-z0-9_.]", "_", platform.node())[:32] or "unknown"
+    with suppress(OSError):
+        name += f".{os.stat('/proc/self/ns/pid').st_ino}"
+    return name
+
+
+def _is_alive(process: int) -> bool:
+    """Whether process `process` of this host runs; True where that cannot be found out."""
+    if os.name != "posix":  # Windows would end it
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+HOST = _host()
