@@ -19,7 +19,7 @@ from samunet.temporaries import REPLACED_PREFIX, TEMPORARY_PREFIX, clear_abandon
 
 __all__ = [
     "TEMPORARY_PREFIX", "cannot_write", "copy_whole", "digest_of_array", "digest_of_file", "digest_of_json", "digest_of_path",
-    "make_folder", "read_json", "remove_path", "require_writable", "whole_file", "whole_folder", "write_json", "write_text", "writing",
+    "make_folder", "read_json", "read_json_lines", "remove_path", "require_writable", "whole_file", "whole_folder", "write_json", "write_text", "writing",
 ]
 
 MOST_JSON_BYTES = 256 * 2**20  # far above a summary.json of 100,000 cases
@@ -87,8 +87,9 @@ def whole_folder(path: Path) -> Iterator[Path]:
             clear_abandoned_once(path.parent)
             temporary.mkdir(parents=True)
             yield temporary
-            for file in temporary.iterdir():
-                _flush(file)
+            for file in temporary.rglob("*"):
+                if file.is_file():
+                    _flush(file)
             if path.is_dir():
                 os.replace(path, replaced)
             os.replace(temporary, path)
@@ -226,6 +227,17 @@ def read_json(path: Path) -> Any:
         raise UserError("A .json file must hold valid JSON.", where=path, found="brackets nested too deeply") from fault
     except ValueError as fault:  # not JSON, not UTF-8, or an integer of thousands of digits
         raise UserError("A .json file must hold valid JSON.", where=path, found=str(fault)[:300]) from fault
+
+
+def read_json_lines(path: Path) -> list[Any]:
+    """The lines of a log of JSON lines; the half line of a killed process, which is always the last, is left out."""
+    lines: list[Any] = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
+        try:
+            lines.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return lines
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

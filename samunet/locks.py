@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 
+def lock_beside(path: Path) -> Path:
+    """The hidden lock file of a file or folder."""
+    return path.with_name(f".{path.name}.lock")
+
+
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock file `path` within the block, after whoever holds it now; it is free at once when its holder dies.
@@ -51,14 +56,6 @@ def owned(path: Path, place: Path) -> Iterator[None]:
                         mend="Wait until that command has ended, or end it; then run this command again.")
     with _held(lock, path):
         yield
-
-
-def is_free(path: Path) -> bool:
-    """Whether no process holds the lock file `path`."""
-    lock = _lock(path)
-    if free := _acquired(lock, path):
-        lock.release()
-    return free
 
 
 def _lock(path: Path) -> BaseFileLock:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 TEMPORARY_PREFIX = ".unfinished-"
 REPLACED_PREFIX = ".replaced-"
-# A temporary file that nobody has written to for so long is abandoned, whichever process and host its name carries.
-ABANDONED_SECONDS = 86_400
+# Of another host's processes only the age of their files can be known.
+ABANDONED_SECONDS = 3600
 MOST_TAIL = 30  # characters of the final name: its ending, by which writers choose the format, within 255 bytes in all
 _OWNER = re.compile(r"\.(?:unfinished|replaced)-(?P<host>[^-]+)-(?P<process>\d+)-\d+-")
 _serial = itertools.count()
@@ -32,10 +32,11 @@ def is_temporary(path: Path) -> bool:
 
 
 def is_abandoned(path: Path) -> bool:
-    """Whether the writer of a temporary file or folder has died: a process of this host that has ended, or nothing written for a day."""
+    """Whether nobody writes to an unfinished file or folder any more: its process has ended, or, where its name carries no process of
+    this host, it has not changed for an hour."""
     owner = _OWNER.match(path.name)
-    if owner and owner["host"] == HOST and not _is_alive(int(owner["process"])):
-        return True
+    if owner and owner["host"] == HOST:
+        return not _is_alive(int(owner["process"]))
     try:
         return time.time() - path.lstat().st_mtime > ABANDONED_SECONDS
     except FileNotFoundError:  # its writer has finished

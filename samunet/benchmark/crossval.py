@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -46,7 +45,7 @@ def accumulate(model: Path, folds: Sequence[str], file_ending: str) -> Path:
                 copy_whole(spacing, output / spacing.name)
     for name in FILES_BESIDE:
         if (found := _first(model, name)) is not None:
-            shutil.copyfile(found, output / name)
+            copy_whole(found, output / name)
     surface = [read_json(metrics_path(folder / "summary.json")) for folder in validations]
     by_reference = {row["reference_file"]: row for content in surface for row in content["metric_per_case"]}
     moved = [{**row, "prediction_file": str(output / Path(row["prediction_file"]).name)} for row in rows]

@@ -18,7 +18,7 @@ from samunet.cli.main import command
 from samunet.cli.options import command_parser
 from samunet.console import result, say
 from samunet.errors import UserError
-from samunet.files import copy_whole, read_json
+from samunet.files import copy_whole, make_folder, read_json
 
 if TYPE_CHECKING:
     from samunet.dataset.dataset import RawCase, RawDataset
@@ -150,7 +150,7 @@ def _copy_cases(dataset: RawDataset, cases: Sequence[RawCase], images: Path, lab
     reader = choose_reader(dataset)
     for folder in (images, labels):
         shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+        make_folder(folder)
     for case in cases:
         assert case.label is not None
         named = [images / f"{case.name}_{channel:04d}{dataset.file_ending}" for channel in range(len(case.images))]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from samunet.errors import UserError
 from samunet.files import copy_whole, make_folder, remove_path
 from samunet.locks import locked
-from samunet.temporaries import TEMPORARY_PREFIX
+from samunet.temporaries import clear_abandoned, is_temporary
 
 if TYPE_CHECKING:
     from samunet.dataset.dataset import RawDataset
@@ -161,8 +161,9 @@ class Steps:
                     copy_whole(source, place)
                     kept.add(place.name)
         for path in target.iterdir():
-            if path.name not in kept or path.name.startswith(TEMPORARY_PREFIX):
+            if path.name not in kept and not is_temporary(path):
                 remove_path(path)
+        clear_abandoned(target)
 
 
 def _require_plans_name(name: str) -> None:

@@ -8,7 +8,8 @@ import numpy as np
 import SimpleITK as sitk
 from scipy.ndimage import gaussian_filter
 
-from samunet.files import make_folder, whole_file, write_json
+from samunet.dataset.sitk_io import write_image
+from samunet.files import make_folder, write_json
 
 NAME = "Dataset900_Phantom"
 LABELS = {"background": 0, "shell": 1, "core": 2, "tube": 3}
@@ -90,6 +91,4 @@ def _write(array: np.ndarray, path: Path, grid: sitk.Image) -> None:
     image.SetSpacing(grid.GetSpacing())
     image.SetOrigin(grid.GetOrigin())
     image.SetDirection(grid.GetDirection())
-    with whole_file(path) as temporary:
-        temporary.touch()  # a place that cannot be written fails here, with an error that says so
-        sitk.WriteImage(image, str(temporary), True)
+    write_image(image, path)

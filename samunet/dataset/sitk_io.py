@@ -47,9 +47,23 @@ class SimpleItkIO:
         image.SetSpacing(geometry.spacing_mm[::-1][:dimensions])
         image.SetOrigin(geometry.origin)
         image.SetDirection(geometry.direction)
-        with whole_file(Path(path)) as temporary:
-            temporary.touch()  # a place that cannot be written fails here, with an error that says so
-            sitk.WriteImage(image, str(temporary), True)
+        write_image(image, Path(path))
+
+
+def write_image(image: sitk.Image, path: Path) -> None:
+    """Write a compressed file, whole or not at all: ITK writes a part of it to a full disk and reports nothing, so it is read again.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    def require_whole(written: Path) -> None:
+        shape = _read(written)[1].shape
+        if shape[::-1][: image.GetDimension()] != image.GetSize():
+            raise ValueError(f"shape {shape}")
+
+    with whole_file(path, check=require_whole) as temporary:
+        temporary.touch()  # a place that cannot be written fails here, with an error that says so
+        sitk.WriteImage(image, str(temporary), True)
 
 
 def _read(path: Path) -> tuple[np.ndarray, Geometry]:

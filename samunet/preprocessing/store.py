@@ -11,8 +11,9 @@ import blosc2
 import numpy as np
 
 from samunet.errors import UserError
-from samunet.files import TEMPORARY_PREFIX, read_json, whole_file, write_json
+from samunet.files import read_json, whole_file, write_json
 from samunet.preprocessing.case import CaseProperties, PreparedCase
+from samunet.temporaries import clear_abandoned, is_temporary
 
 CHUNK_BYTES = 4 * 2**20
 COMPRESSION_LEVEL = 5
@@ -31,7 +32,7 @@ class ArrayStore:
     def names(self) -> list[str]:
         """The stored cases, sorted."""
         found = self.folder.glob("*.json") if self.folder.is_dir() else ()
-        return sorted(path.name.removesuffix(".json") for path in found if not path.name.startswith(TEMPORARY_PREFIX))
+        return sorted(path.name.removesuffix(".json") for path in found if not is_temporary(path))
 
     def __contains__(self, name: str) -> bool:
         return self._properties_path(name).is_file()
@@ -85,13 +86,14 @@ class ArrayStore:
         write_json(self._properties_path(properties.name), properties.to_json())
 
     def keep_only(self, names: Iterable[str]) -> None:
-        """Remove the files of all other cases, and what a killed process left unfinished."""
+        """Remove the files of all other cases, and what killed processes left unfinished."""
         kept = {path for name in names for path in
                 (self._properties_path(name), self._image_path(name), self._segmentation_path(name))}
         for ending in (".json", ".b2nd"):  # a JSON goes before its arrays
             for path in sorted(self.folder.glob(f"*{ending}")):
-                if path not in kept:
+                if path not in kept and not is_temporary(path):
                     path.unlink()
+        clear_abandoned(self.folder)
 
     def _properties_path(self, name: str) -> Path:
         return self.folder / f"{name}.json"
@@ -117,7 +119,13 @@ def _write_array(path: Path, array: np.ndarray) -> None:
     """
     block = (1, 1, *array.shape[2:])
     slices = max(1, CHUNK_BYTES // (int(np.prod(block)) * array.itemsize))
-    with whole_file(path) as temporary:
+
+    def require_whole(written: Path) -> None:
+        found = blosc2.open(str(written), mode="r", dparams={"nthreads": 1})
+        if found.shape != array.shape or found[:, -1:].shape[0] != array.shape[0]:  # the last chunk and the index behind it
+            raise ValueError(f"shape {found.shape} instead of {array.shape}")
+
+    with whole_file(path, check=require_whole) as temporary:
         blosc2.asarray(
             np.ascontiguousarray(array),
             urlpath=str(temporary),

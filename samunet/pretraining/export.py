@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
 
-from samunet.files import whole_file, write_json
+from samunet.files import read_json_lines, whole_file, write_json
 from samunet.pretraining.pretrainer import LOG, Pretrainer, batch_shape
 
 WEIGHTS, CARD = "mini.safetensors", "mini.json"
@@ -31,7 +30,7 @@ def export(pretrainer: Pretrainer, command: str) -> Path:
 
 def _card(pretrainer: Pretrainer, command: str) -> dict[str, Any]:
     recipe = pretrainer.recipe
-    lines = [json.loads(line) for line in (pretrainer.folder / LOG).read_text(encoding="utf-8").splitlines()]
+    lines = read_json_lines(pretrainer.folder / LOG)
     pictures = sum(phase.steps * batch_shape(phase).pictures for phase in recipe.phases)
     return {
         "trained_on": f"{pictures} pictures of made anatomies; no collected image",

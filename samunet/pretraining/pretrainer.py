@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from samunet.console import progress, say
 from samunet.errors import UserError
-from samunet.files import make_folder, whole_file, write_text
+from samunet.files import make_folder, read_json_lines, whole_file, write_text, writing
 from samunet.networks.sam import ENCODER_SIZES, Sam, build_sam, set_input_size
 from samunet.networks.untrained import untrained_state
 from samunet.pretraining.batches import Batch, BatchShape, make_batch
@@ -210,7 +210,7 @@ class Pretrainer:
     def _log(self, content: dict[str, Any]) -> None:
         line = {"step": self.step, "size": self.recipe.phase_at(self.step - 1).size, "seconds": round(self.seconds, 1),
                 "threads": torch.get_num_threads(), "learning_rate": self.recipe.rate_at(self.step - 1), **content}
-        with open(self.folder / LOG, "a", encoding="utf-8") as stream:
+        with writing(self.folder / LOG), open(self.folder / LOG, "a", encoding="utf-8") as stream:
             stream.write(json.dumps(line) + "\n")
 
     def _tensors(self) -> dict[str, Tensor]:
@@ -253,9 +253,8 @@ class Pretrainer:
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
         self.step, self.seconds = scalars["step"], scalars["seconds"]
-        if (log := self.folder / LOG).is_file():
-            lines = [line for line in log.read_text(encoding="utf-8").splitlines() if json.loads(line)["step"] <= self.step]
-            write_text(log, "".join(f"{line}\n" for line in lines))
+        lines = [line for line in read_json_lines(self.folder / LOG) if line["step"] <= self.step]
+        write_text(self.folder / LOG, "".join(f"{json.dumps(line)}\n" for line in lines))
 
 
 class _MadeBatches(Dataset[Batch]):

@@ -7,7 +7,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from samunet.files import whole_file, write_text
+from samunet.files import read_json_lines, whole_file, write_text, writing
 
 SECONDS_BETWEEN_PICTURES = 30.0
 
@@ -34,7 +34,7 @@ class Logbook:
     def add(self, entry: Entry) -> None:
         """Append a line; redraw the picture now and then."""
         self.entries.append(entry)
-        with open(self.path, "a", encoding="utf-8", newline="\n") as stream:
+        with writing(self.path), open(self.path, "a", encoding="utf-8", newline="\n") as stream:
             stream.write(_line(entry))
         if time.monotonic() - self._drawn > SECONDS_BETWEEN_PICTURES:
             self.draw()
@@ -68,10 +68,4 @@ def _line(entry: Entry) -> str:
 
 
 def _read(path: Path) -> list[Entry]:
-    entries: list[Entry] = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-        try:
-            entries.append(Entry(**json.loads(line)))
-        except json.JSONDecodeError:
-            break  # the half line of a killed process is always the last
-    return entries
+    return [Entry(**line) for line in read_json_lines(path)]

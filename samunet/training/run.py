@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import metadata
@@ -50,14 +51,17 @@ def train_model(request: Request, paths: Paths, *, must_continue: bool, workers:
     A killed run goes on where it was when the same settings are asked for again.
 
     Raises:
-        UserError: see `open_experiment` and `RunFolder.start`.
+        UserError: see `open_experiment`, `RunFolder.owned` and `RunFolder.start`.
     """
     experiment = open_experiment(request, paths)
-    start = from_first(lambda: experiment.folder.start(experiment.settings, must_continue))
-    if start is Start.NOTHING:
-        result(f"already finished: {experiment.folder.final}")
-    else:
-        _run(experiment, start, TRAINED_BY, workers)
+    if must_continue:
+        experiment.folder.require_run()
+    with experiment.folder.owned() if rank() == 0 else nullcontext():
+        start = from_first(lambda: experiment.folder.start(experiment.settings, must_continue))
+        if start is Start.NOTHING:
+            result(f"already finished: {experiment.folder.final}")
+        else:
+            _run(experiment, start, TRAINED_BY, workers)
 
 
 def ensure_trained(request: Request, paths: Paths, *, trained_by: str, workers: int) -> None:
@@ -70,9 +74,10 @@ def ensure_trained(request: Request, paths: Paths, *, trained_by: str, workers: 
         UserError: see `open_experiment`.
     """
     experiment = open_experiment(request, paths)
-    finished = stored_run(experiment.folder.final)
-    if finished is None or experiment.settings.differences(finished["settings"]):
-        _run(experiment, experiment.folder.start(experiment.settings, must_continue=False), trained_by, workers)
+    with experiment.folder.owned(wait=True):  # a worker that was killed may leave a process that is about to end
+        finished = stored_run(experiment.folder.final)
+        if finished is None or experiment.settings.differences(finished["settings"]):
+            _run(experiment, experiment.folder.start(experiment.settings, must_continue=False), trained_by, workers)
 
 
 def _run(experiment: Experiment, start: Start, trained_by: str, workers: int) -> None:
@@ -128,7 +133,12 @@ def validate_model(request: Request, paths: Paths, *, workers: int) -> None:
     if request.fold != ALL and (both := sorted({*run["train_cases"]} & {*experiment.val_cases})):
         raise UserError("A model must be validated on cases that it was not trained on.", where=folder.final,
                         found=f"the folds were changed since; trained on {some(both)}", mend="Train it again.")
-    variant = experiment.build_variant()
+    with folder.owned():
+        _validate_again(experiment, run, workers)
+
+
+def _validate_again(experiment: Experiment, run: dict[str, Any], workers: int) -> None:
+    folder, variant = experiment.folder, experiment.build_variant()
     load_weights(folder.final / CHECKPOINT, variant)
     anew = folder.final / f"validation.{experiment.settings.data[:8]}.unfinished"
     for other in {*folder.final.glob("validation.*")} - {anew}:  # a call that was killed predicted other images

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from samunet.errors import UserError
-from samunet.files import make_folder, read_json, write_json
+from samunet.files import make_folder, read_json, write_json, writing
+from samunet.locks import lock_beside, locked, owned
 from samunet.training.settings import Settings
 
 RUN_FILE = "run.json"
@@ -42,6 +45,30 @@ class RunFolder:
     def _replaced(self) -> Path:
         return self.parent / f"fold_{self.fold}.replaced"
 
+    @contextmanager
+    def owned(self, *, wait: bool = False) -> Iterator[None]:
+        """Own the run's folders within the block, finished and unfinished; no other process works in them meanwhile.
+
+        Arguments:
+            wait: for another owner to end, instead of refusing.
+
+        Raises:
+            UserError: another process owns them.
+        """
+        lock = lock_beside(self.final)
+        with locked(lock) if wait else owned(lock, self.final):
+            yield
+
+    def require_run(self) -> None:
+        """What `--c` needs.
+
+        Raises:
+            UserError: there is no run to continue.
+        """
+        if stored_run(self.work) is None and stored_run(self.final) is None:
+            raise UserError("--c needs a run to continue.", where=self.final, found="no run, finished or not",
+                            mend="Leave --c out to train.")
+
     def start(self, settings: Settings, must_continue: bool) -> Start:
         """Decide, by the settings of what lies here, and clear the work folder where a run begins anew.
 
@@ -51,6 +78,8 @@ class RunFolder:
         Raises:
             UserError: with `must_continue`, there is nothing to continue or its settings differ.
         """
+        if must_continue:
+            self.require_run()
         self._recover()
         unfinished, finished = stored_run(self.work), stored_run(self.final)
         if unfinished is not None:
@@ -64,9 +93,6 @@ class RunFolder:
             if not differing:
                 return Start.NOTHING
             raise _refused(self.final, differing)
-        elif must_continue:
-            raise UserError("--c needs a run to continue.", where=self.final, found="no run, finished or not",
-                            mend="Leave --c out to train.")
         shutil.rmtree(self.work, ignore_errors=True)
         return Start.ANEW
 
@@ -76,16 +102,18 @@ class RunFolder:
 
     def finish(self) -> None:
         """Put the work folder in the place of the final one."""
-        if self.final.exists():
-            shutil.rmtree(self._replaced, ignore_errors=True)
-            self.final.rename(self._replaced)
-        self.work.rename(self.final)
+        with writing(self.final):
+            if self.final.exists():
+                shutil.rmtree(self._replaced, ignore_errors=True)
+                self.final.rename(self._replaced)
+            self.work.rename(self.final)
         shutil.rmtree(self._replaced, ignore_errors=True)
 
     def replace_validation(self, anew: Path) -> None:
         """Put folder `anew` in the place of the finished run's validation."""
-        shutil.rmtree(self.final / "validation", ignore_errors=True)
-        anew.rename(self.final / "validation")
+        with writing(self.final / "validation"):
+            shutil.rmtree(self.final / "validation", ignore_errors=True)
+            anew.rename(self.final / "validation")
 
     def _recover(self) -> None:
         """Finish what a killed process left between the steps of `finish`."""
