@@ -22,13 +22,18 @@ class _State:
     """What has come in; one process has one state."""
 
     process: int | None = None  # that installed the handler
+    announce = True
     received: int | None = None
     deferred = 0  # how many blocks defer it
 
 
-def install() -> None:
-    """Handle SIGINT and SIGTERM as this module says; before anything heavy is imported."""
-    _State.process, _State.received = os.getpid(), None
+def install(*, announce: bool = True) -> None:
+    """Handle SIGINT and SIGTERM as this module says; before anything heavy is imported.
+
+    Arguments:
+        announce: print the line; not where the parent prints it, as of torchrun's processes.
+    """
+    _State.process, _State.received, _State.announce = os.getpid(), None, announce
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _handle)
 
@@ -74,9 +79,12 @@ def _end(frame: FrameType | None) -> None:
     """Say so, end the workers, and leave by an exception where that is safe."""
     number = _State.received
     assert number is not None
-    with suppress(OSError):
-        os.write(2, f"{MESSAGE}\n".encode())
+    if _State.announce:
+        with suppress(OSError):
+            os.write(2, f"{MESSAGE}\n".encode())
     sys.excepthook = sys.unraisablehook = threading.excepthook = _silent
+    if logging := sys.modules.get("logging"):
+        logging.disable()
     if workers := sys.modules.get("multiprocessing"):
         for worker in workers.active_children():
             worker.kill()

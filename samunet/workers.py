@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -82,6 +84,19 @@ def _end_with_parent() -> None:
             os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def end_group_with_parent() -> None:
+    """End this process's group, which it leads, when its parent has died: for programs with processes of their own."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os.killpg(0, signal.SIGKILL)
+
+    if hasattr(os, "killpg"):  # POSIX
+        threading.Thread(target=watch, daemon=True).start()
 
 
 def _told(name: str, call: Callable[[], Result], under_way: Sequence[str] = ()) -> Result:

@@ -18,7 +18,8 @@ from samunet.console import say
 from samunet.dataset.dataset import RawDataset, load_dataset
 from samunet.dataset.paths import Paths, find_dataset
 from samunet.errors import UserError, some
-from samunet.files import make_folder, write_json, write_text
+from samunet.files import write_json, write_text
+from samunet.locks import lock_beside, owned
 from samunet.planning.groups import known_groups
 from samunet.planning.splits import ALL, ensure_splits, fold_cases
 from samunet.preprocessing.prompt_kinds import places_of
@@ -47,7 +48,7 @@ def run_benchmark(
     Raises:
         UserError: unknown dataset or variant, a dataset that is not planned, folds that are not there or that have validation cases in
             common with each other or with their training cases, nnU-Net without a length or with labelled slices alone, a variant
-            without its prompts, a reference that is none of the methods, and see `import_results` and `run_on_dask`. A job's own fault
+            without its prompts, a reference that is none of the methods, another benchmark of the dataset at work, and see `import_results` and `run_on_dask`. A job's own fault
             is told in the tables instead.
     """
     _check(benchmark, nnunet_results)
@@ -55,20 +56,35 @@ def run_benchmark(
     dataset = load_dataset(find_dataset(paths.raw, benchmark.dataset))
     _check_folds(benchmark, dataset, paths)
     imported = import_results(nnunet_results, benchmark, dataset, paths)  # before hours of training, since it may be refused
+    folder = paths.results / dataset.name / "benchmark"
+    with owned(lock_beside(folder), folder):
+        faults = _run_jobs(benchmark, paths, workers, scheduler)
+        _write(folder, benchmark, dataset, faults, imported, paths, reference or REFERENCE, command)
+    return folder
+
+
+def _run_jobs(benchmark: Benchmark, paths: Paths, workers: int | None, scheduler: str | None) -> dict[Job, str]:
+    """Run every job that has no finished run; returns what was wrong with those that failed."""
     faults: dict[Job, str] = {}
     jobs = list(benchmark.jobs())
     for number, outcome in enumerate(_outcomes(benchmark, jobs, paths, workers, scheduler), 1):
         say(f"{number}/{len(jobs)} {outcome.job}: {_told(outcome)}")
         if outcome.fault:
             faults[outcome.job] = outcome.fault
+    return faults
+
+
+def _write(
+    folder: Path, benchmark: Benchmark, dataset: RawDataset, faults: dict[Job, str], imported: list[Result], paths: Paths,
+    reference: str, command: str,
+) -> None:
+    """Gather and compare what the jobs and others have reached, and write it into `folder`."""
     groups = known_groups(dataset, paths.preprocessed / dataset.name)
     results = gather(benchmark, paths, faults, dataset.label_ending)
     for result in results:
         _accumulate(benchmark, result, paths, dataset.label_ending)
     results += imported
-    reference = reference or REFERENCE
     rows = list(summary_rows(results, compare(results, reference, groups), groups))
-    folder = make_folder(paths.results / dataset.name / "benchmark")
     write_text(folder / "cases.csv", cases_csv(results))
     write_json(folder / "summary.json", rows)
     text = markdown(rows, SHORT)
@@ -80,7 +96,6 @@ def run_benchmark(
     say(text)
     for job, fault in faults.items():
         say(f"{job}:\n{fault}")
-    return folder
 
 
 def _check_folds(benchmark: Benchmark, dataset: RawDataset, paths: Paths) -> None:

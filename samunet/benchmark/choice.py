@@ -30,6 +30,7 @@ from samunet.errors import UserError
 from samunet.files import read_json, require_writable, write_json
 from samunet.inference.choice_file import CHOICES, choice_path
 from samunet.inference.model_folder import CHOSEN_BY
+from samunet.locks import lock_beside, owned
 from samunet.networks.checkpoints import encoder_spec
 from samunet.planning.groups import known_groups
 from samunet.planning.plans import Plans
@@ -108,11 +109,18 @@ def find_best(search: Search, paths: Paths, command: str) -> str:
         command: that repeats this, for the record.
 
     Raises:
-        UserError: see `choose`.
+        UserError: unknown dataset, fold or encoder, no plans, more shots than cases; another process makes the same choice; see
+            `choose`.
     """
-    record, votes = _record(search, paths), _votes(search, paths)
-    choice = choose(search, paths)
-    verdict = choice.verdict
+    record, (dataset, labelled) = _record(search, paths), _labelled(search, paths)
+    with owned(lock_beside(record), record):
+        choice = choose(search, paths, dataset, labelled)
+        return _train_chosen(search, choice, record, paths, command)
+
+
+def _train_chosen(search: Search, choice: Choice, record: Path, paths: Paths, command: str) -> str:
+    """Train what was chosen and write the record."""
+    verdict, votes = choice.verdict, _votes(search, paths)
     say(f"training {verdict.variant} on {', '.join(choice.labelled)}")
     final = search.request(verdict.variant, Length())
     ensure_trained(final, replace(paths, votes=votes), trained_by=CHOSEN_BY, workers=1)
@@ -133,20 +141,16 @@ def find_best(search: Search, paths: Paths, command: str) -> str:
     return f"{verdict}: {model} (record: {record})"
 
 
-def choose(search: Search, paths: Paths) -> Choice:
+def choose(search: Search, paths: Paths, dataset: RawDataset, labelled: tuple[str, ...]) -> Choice:
     """Cross-validate the candidates on the labelled cases, and say which is best.
 
     Votes of registered pairs stay in a folder beside the record's place, for the training that follows.
 
     Raises:
-        UserError: unknown dataset, fold or encoder, no plans, more shots than cases, results that cannot be written; no
-            candidate could be scored; or fewer than three patients where the fixed variant is no candidate.
+        UserError: results that cannot be written; no candidate could be scored; or fewer than three patients where the fixed
+            variant is no candidate.
     """
-    dataset = load_dataset(find_dataset(paths.raw, search.dataset))
-    preprocessed = paths.preprocessed / dataset.name
-    Plans.load(preprocessed / f"{search.plans_name}.json").for_encoder(encoder_spec(search.encoder).id)
-    labelled = cases_of(search.request(FIXED, Length()), dataset, preprocessed).train
-    groups = known_groups(dataset, preprocessed)
+    groups = known_groups(dataset, paths.preprocessed / dataset.name)
     patients = len({name if groups is None else groups[name] for name in labelled})
     if patients < FEWEST_PATIENTS:
         return Choice(_fixed(search, patients), labelled, [], [], groups)
@@ -156,6 +160,14 @@ def choose(search: Search, paths: Paths) -> Choice:
     verdict = _judged(search, trials, patients, groups)
     say(markdown(list(rows(trials, verdict, groups)), COLUMNS))
     return Choice(verdict, labelled, folds, trials, groups)
+
+
+def _labelled(search: Search, paths: Paths) -> tuple[RawDataset, tuple[str, ...]]:
+    """The dataset and its labelled cases that the search may use."""
+    dataset = load_dataset(find_dataset(paths.raw, search.dataset))
+    preprocessed = paths.preprocessed / dataset.name
+    Plans.load(preprocessed / f"{search.plans_name}.json").for_encoder(encoder_spec(search.encoder).id)
+    return dataset, cases_of(search.request(FIXED, Length()), dataset, preprocessed).train
 
 
 def climb(search: Search, paths: Paths, folds: Sequence[Split], dataset: RawDataset) -> list[Trial]:

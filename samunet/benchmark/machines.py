@@ -18,6 +18,7 @@ from samunet.benchmark.jobs import NNUNET, TRAINED_BY, Benchmark, Job
 from samunet.console import say
 from samunet.dataset.paths import Paths
 from samunet.errors import UserError
+from samunet.signals import deferred
 from samunet.training.settings import Request
 from samunet.workers import alone
 
@@ -131,8 +132,9 @@ def run_on_dask(
     with dask.config.set(settings), ExitStack() as opened:
         cluster = address
         if cluster is None:
-            cluster = opened.enter_context(LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None,
-                                                        env=environment))
+            with deferred():  # Ctrl-C is this process's alone
+                cluster = opened.enter_context(LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=None,
+                                                            env=environment))
         try:
             client = opened.enter_context(Client(cluster, timeout="30s"))
         except OSError as refused:

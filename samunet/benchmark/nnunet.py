@@ -25,7 +25,8 @@ from samunet.dataset.paths import Paths, find_dataset
 from samunet.dataset.readers import SEQUENCE_READERS, choose_reader
 from samunet.errors import UserError
 from samunet.evaluation.evaluate import evaluate_folder
-from samunet.files import digest_of_json, make_folder, read_json, write_json
+from samunet.files import copy_whole, digest_of_json, make_folder, read_json, write_json, writing
+from samunet.locks import lock_beside, locked
 from samunet.training.cases import cases_of
 
 TRAINER, PLANS = "nnUNetTrainerBudget", "nnUNetPlansBudget"
@@ -91,8 +92,11 @@ class NnunetRun:
         Raises:
             UserError: nnU-Net is not installed, or one of its commands failed (its last lines are told).
         """
-        if (folder / "run.json").is_file() and read_json(folder / "run.json")["asked"] == self.asked:
-            return
+        with locked(lock_beside(folder)):
+            if not ((folder / "run.json").is_file() and read_json(folder / "run.json")["asked"] == self.asked):
+                self._run(folder)
+
+    def _run(self, folder: Path) -> None:
         work = self._work_folder(folder)
         seconds: dict[str, float] = read_json(work / "seconds.json") if (work / "seconds.json").is_file() else {}
         self._hand_over(work)
@@ -110,8 +114,9 @@ class NnunetRun:
         write_json(work / "run.json", self._record(work, seconds))
         for part in ("raw", "preprocessed", "images", "labels"):
             shutil.rmtree(work / part, ignore_errors=True)
-        shutil.rmtree(folder, ignore_errors=True)
-        work.rename(folder)
+        with writing(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+            work.rename(folder)
 
     def _work_folder(self, folder: Path) -> Path:
         """Where the run lives until it is finished; what an earlier try of other settings or data left there goes."""
@@ -170,13 +175,15 @@ class NnunetRun:
 
     def _call(self, arguments: Sequence[str], work: Path) -> None:
         module, _, function = COMMANDS[arguments[0]].partition(":")
-        code = f"import sys; from {module} import {function}; sys.argv = {list(arguments)!r}; {function}()"
+        # In a group of its own, with the processes that nnU-Net starts, and ending when this process is killed.
+        code = ("import sys; from samunet.workers import end_group_with_parent; end_group_with_parent(); "
+                f"from {module} import {function}; sys.argv = {list(arguments)!r}; {function}()")
         environment = self._environment(work)
         if arguments[0] == "nnUNetv2_plan_and_preprocess" and environment["nnUNet_n_proc_DA"] == "0":
             environment["nnUNet_n_proc_DA"] = "1"  # 0 is valid for training; planning would ask torch for 0 threads
         done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True,
-                              check=False)
-        with open(work / "commands.log", "a", encoding="utf-8") as log:
+                              check=False, start_new_session=True)
+        with writing(work / "commands.log"), open(work / "commands.log", "a", encoding="utf-8") as log:
             log.write(" ".join(arguments) + "\n" + done.stdout + done.stderr)
         if done.returncode:
             raise UserError(f"nnU-Net's command must end well: {' '.join(arguments[:3])} ...", where=work / "commands.log",
@@ -254,4 +261,4 @@ def _link(source: Path, place: Path) -> None:
         try:
             place.symlink_to(source.resolve())
         except OSError:  # Windows without the right to make links
-            shutil.copyfile(source, place)
+            copy_whole(source, place)

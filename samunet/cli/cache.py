@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from samunet.cli.main import command
 from samunet.cli.options import add_paths, command_parser, paths_of
 from samunet.console import result, say
 from samunet.errors import UserError
+from samunet.locks import locked
 
 if TYPE_CHECKING:
     from samunet.preprocessing.cache_inventory import Cache
@@ -95,19 +98,30 @@ def verify_caches(caches: Sequence[Cache], encoder: str | None) -> None:
 
 def prune_caches(caches: Sequence[Cache], encoder: str | None, *, everything: bool, dry_run: bool) -> None:
     """Remove what nothing can use, or everything; say what was freed."""
-    from samunet.preprocessing.cache_encoders import weights_of
-    from samunet.preprocessing.cache_inventory import differing_weights, remove, useless_files
-    from samunet.preprocessing.embedding_cache import told_size
+    from samunet.preprocessing.embedding_cache import cache_lock, told_size
 
     total = 0
     for cache in caches:
-        if everything:
-            files = sorted(cache.folder.iterdir())
-        else:
-            weights = weights_of(cache.encoder, encoder)
-            files = useless_files(cache, differing_weights(cache, *weights) if weights else {})
-        size = sum(path.stat().st_size for path in files) if dry_run else remove(cache, files)
-        if files:
-            say(f"{cache.folder}: {len(files)} files, {told_size(size)}" + ("" if everything else f" ({cache.state()})"))
-        total += size
+        with nullcontext() if dry_run else locked(cache_lock(cache.folder)):  # no command writes there meanwhile
+            total += _prune(cache.folder, encoder, everything=everything, dry_run=dry_run)
     result(f"{told_size(total)} {'would be freed' if dry_run else 'freed'}")
+
+
+def _prune(folder: Path, encoder: str | None, *, everything: bool, dry_run: bool) -> int:
+    """Remove one cache, or what of it nothing can use; returns the bytes that are free then."""
+    from samunet.preprocessing.cache_encoders import weights_of
+    from samunet.preprocessing.cache_inventory import differing_weights, read_cache, remove, useless_files
+    from samunet.preprocessing.embedding_cache import told_size
+
+    if not folder.is_dir():  # another call has removed it
+        return 0
+    cache = read_cache(folder)
+    if everything:
+        files = sorted(folder.iterdir())
+    else:
+        weights = weights_of(cache.encoder, encoder)
+        files = useless_files(cache, differing_weights(cache, *weights) if weights else {})
+    size = sum(path.stat().st_size for path in files) if dry_run else remove(cache, files)
+    if files:
+        say(f"{folder}: {len(files)} files, {told_size(size)}" + ("" if everything else f" ({cache.state()})"))
+    return size

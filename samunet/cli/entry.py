@@ -21,7 +21,7 @@ def __getattr__(name: str) -> Callable[[], int]:
 
 def run(name: str) -> int:
     """Import command `name` and run it with the process's arguments; returns its exit code."""
-    signals.install()
+    signals.install(announce="TORCHELASTIC_RUN_ID" not in os.environ)
     try:
         code: int = import_module(f"samunet.cli.{name}").main()
     except KeyboardInterrupt:  # before or after the command's own handling

@@ -44,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     from samunet.files import require_writable
     from samunet.inference.model_folder import chosen_device
+    from samunet.locks import owned
     from samunet.pretraining.export import export
     from samunet.pretraining.pretrainer import Pretrainer
 
@@ -53,8 +54,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
                         mend="Leave one out of the list.")
     recipe = Recipe(tuple(Phase.parse(phase) for phase in options.phases), options.seed, losses)
     device = torch.device(chosen_device(options.device))
-    pretrainer = Pretrainer(recipe, require_writable(options.output), device)
-    pretrainer.run()
     given = sys.argv[1:] if arguments is None else arguments
-    weights = export(pretrainer, shlex.join(["samunet_pretrain_encoder", *given]))
+    with owned(require_writable(options.output) / ".pretraining.lock", options.output):
+        pretrainer = Pretrainer(recipe, options.output, device)
+        pretrainer.run()
+        weights = export(pretrainer, shlex.join(["samunet_pretrain_encoder", *given]))
     result(f"{weights}: use it with --encoder {weights}")

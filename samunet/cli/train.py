@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from samunet import signals
+from samunet.cli.entry import run
 from samunet.cli.main import command
 from samunet.cli.options import (
     DEFAULT_PLANS_NAME,
@@ -23,7 +25,7 @@ from samunet.cli.options import (
     paths_of,
     workers_of,
 )
-from samunet.console import result
+from samunet.console import result, say
 from samunet.variants.registry import TRANSPORTS, VARIANTS, entry, transported
 
 EXAMPLES = """\
@@ -139,6 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def launch(processes: int, arguments: Sequence[str]) -> None:
     """Run this command in several processes of this machine; ends with the exit code of the first that failed."""
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main as torchrun
 
@@ -146,6 +149,9 @@ def launch(processes: int, arguments: Sequence[str]) -> None:
         torchrun(["--standalone", "--nproc-per-node", str(processes), "-m", "samunet.cli.train", *arguments])
     except ChildFailedError as fault:
         sys.exit(fault.get_first_failure()[1].exitcode)
+    except SignalException as fault:  # torchrun has a handler of its own, and has ended the processes
+        say(signals.MESSAGE)
+        sys.exit(128 + fault.sigval)
 
 
 def default_device() -> str:
@@ -156,4 +162,4 @@ def default_device() -> str:
 
 
 if __name__ == "__main__":  # torchrun -m samunet.cli.train
-    sys.exit(main())
+    sys.exit(run("train"))

@@ -16,6 +16,7 @@ from samunet.dataset.readers import reader_named
 from samunet.errors import UserError, joined
 from samunet.evaluation.case_metrics import CaseMetrics, case_metrics
 from samunet.evaluation.report import metrics_content, metrics_path, summary_content, write_summary
+from samunet.locks import lock_beside, owned
 from samunet.workers import each_case
 
 TOLERANCE_MM = 1.0
@@ -50,7 +51,7 @@ def evaluate_folder(
 
     Raises:
         UserError: a folder or files are missing (all are named, nothing is written), a file cannot be read, a
-            prediction's shape differs from its reference's, or the output place is not writable.
+            prediction's shape differs from its reference's, or the output place is not writable, or another process evaluates into it.
     """
     output = Path(output) if output is not None else Path(prediction) / "summary.json"
     if output.suffix != ".json":
@@ -59,6 +60,15 @@ def evaluate_folder(
         raise UserError("`labels` in dataset.json must name a label besides the background.", found=repr(labels.names))
     pairs = _find_pairs(Path(reference), Path(prediction), file_ending, names)
     files.require_writable(output.parent)
+    with owned(lock_beside(output), output):
+        return _evaluated(pairs, reader, labels, tolerance_mm, output, workers, shown_prediction_folder)
+
+
+def _evaluated(
+    pairs: Sequence[tuple[Path, Path]], reader: str, labels: LabelSpace, tolerance_mm: float, output: Path, workers: int,
+    shown_prediction_folder: Path | None,
+) -> dict[str, Any]:
+    """Measure every pair and write both files."""
     jobs = [_Job(*pair, reader, labels, tolerance_mm) for pair in pairs]
     finished = each_case(_evaluate_case, jobs, [job.reference.name for job in jobs], workers)
     measured: dict[str, CaseMetrics] = {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from samunet.inference.export import export_case
 from samunet.inference.model_folder import TrainedModel
 from samunet.inference.nnunet_files import prediction_is_whole, write_companions, write_prediction
 from samunet.inference.predictor import predict_case
+from samunet.locks import locked, owned
 from samunet.preprocessing.preprocess import prepare_case
 from samunet.preprocessing.prompts_file import PromptsFile, read_prompts
 from samunet.variants.registry import check_kinds, check_prompts
@@ -56,7 +59,7 @@ def predict_folder(model: TrainedModel, images: Path, output: Path, settings: Pr
     A case that cannot be read does not keep the others from being predicted; such cases are told together at the end.
 
     Raises:
-        UserError: missing channels or no images, an output that cannot be written, prompts that are missing, bad or not asked
+        UserError: missing channels or no images, an output that cannot be written or that another process writes, prompts that are missing, bad or not asked
             for (all before any work), and cases that could not be read (after it).
     """
     check_prompts(model.variant, settings.prompts is not None)
@@ -66,6 +69,32 @@ def predict_folder(model: TrainedModel, images: Path, output: Path, settings: Pr
     cases = find_cases(model, images, output, settings)
     if prompts:
         prompts.require(case.name for case in cases)
+    with _owned_part(output, settings.parts, settings.part):
+        _predict_cases(model, images, output, settings, cases, prompts)
+    return len(cases)
+
+
+@contextmanager
+def _owned_part(output: Path, parts: int, part: int) -> Iterator[None]:
+    """Own one of `parts` parts of the output folder within the block. Its other parts may be predicted side by side.
+
+    Raises:
+        UserError: another process predicts the same cases, or divides them in another way.
+    """
+    ending = f"-of-{parts}.lock"
+    with ExitStack() as held:
+        with locked(output / ".predicting.lock"):  # for the moment in which the parts are looked at
+            for other in output.glob(".predicting-*.lock"):
+                if not other.name.endswith(ending):
+                    with owned(other, output):
+                        pass
+            held.enter_context(owned(output / f".predicting-{part}{ending}", output))
+        yield
+
+
+def _predict_cases(
+    model: TrainedModel, images: Path, output: Path, settings: PredictionSettings, cases: Sequence[RawCase], prompts: PromptsFile | None
+) -> None:
     if settings.part == 0:  # parts run side by side, and would write the same files at the same time
         arguments = {"input": str(images), "output": str(output), "model": str(model.folder), "folds": list(model.folds)}
         told = asdict(settings) | {"prompts": str(settings.prompts) if settings.prompts else None}
@@ -78,7 +107,6 @@ def predict_folder(model: TrainedModel, images: Path, output: Path, settings: Pr
             problems.append(fault)
     if problems:
         raise joined(problems)
-    return len(cases)
 
 
 def find_cases(model: TrainedModel, images: Path, output: Path, settings: PredictionSettings) -> list[RawCase]:

@@ -13,7 +13,8 @@ from urllib.request import Request, urlopen
 
 from samunet.console import progress, say
 from samunet.errors import UserError
-from samunet.files import cannot_write, digest_of_file, make_folder
+from samunet.files import digest_of_file, writing
+from samunet.locks import lock_beside, locked
 
 CHUNK_BYTES = 2**20
 TIMEOUT_S = 60
@@ -30,7 +31,12 @@ def fetch(url: str, target: Path, sha256_start: str) -> None:
     """
     if not url.startswith(("https://", "http://")):
         raise UserError("A checkpoint's address must begin with https:// or http://.", where="--url", found=url)
-    make_folder(target.parent)
+    with locked(lock_beside(target)):  # two calls would append to one file
+        if not target.exists():
+            _fetch(url, target, sha256_start)
+
+
+def _fetch(url: str, target: Path, sha256_start: str) -> None:
     part = target.with_name(f"{target.name}.part")
     start = part.stat().st_size if part.exists() else 0
     try:
@@ -75,13 +81,10 @@ def _append(answer: HTTPResponse, part: Path, url: str) -> None:
         say(f"continued after {part.stat().st_size / 1e6:.0f} MB that were there")
     count = -(-missing // CHUNK_BYTES)
     chunks = _chunks(answer, url, missing)
-    try:
-        with open(part, "ab" if resumed else "wb") as stream:
-            stream.writelines(progress(chunks, f"{part.stem}, MiB", count) if count else chunks)
-            stream.flush()
-            os.fsync(stream.fileno())
-    except OSError as fault:
-        raise cannot_write(part, fault) from fault
+    with writing(part), open(part, "ab" if resumed else "wb") as stream:
+        stream.writelines(progress(chunks, f"{part.stem}, MiB", count) if count else chunks)
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def _chunks(answer: HTTPResponse, url: str, missing: int) -> Iterator[bytes]:

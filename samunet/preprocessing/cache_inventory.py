@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from samunet.errors import UserError
-from samunet.files import TEMPORARY_PREFIX, read_json
+from samunet.files import read_json
 from samunet.planning.encoder_spec import EMBEDDING_CHANNELS
 from samunet.planning.plans import EncoderPlan, Plans
 from samunet.preprocessing.embedding_store import difference, planned_signature, stored_layout
@@ -24,9 +23,8 @@ from samunet.preprocessing.views import (
     told_content,
     views_for,
 )
+from samunet.temporaries import is_abandoned, is_temporary
 
-# An unfinished file that was touched less than this long ago may be being written by another command.
-ABANDONED_SECONDS = 3600
 CHUNK_BYTES = 2**26
 
 
@@ -90,7 +88,7 @@ def find_caches(preprocessed: Path, dataset: str | None = None, encoder: str | N
     """The caches below `preprocessed`, sorted by path, those of one dataset (folder name) or encoder (id) if they are given."""
     for folder in sorted(preprocessed.glob(f"{dataset or '*'}/*/embeddings/{encoder or '*'}")):
         if folder.is_dir():
-            yield _cache(folder)
+            yield read_cache(folder)
 
 
 def differing_weights(cache: Cache, digest: str, family: str) -> dict[str, str]:
@@ -112,7 +110,7 @@ def useless_files(cache: Cache, stale: dict[str, str]) -> list[Path]:
     Arguments:
         stale: what `differing_weights` found.
     """
-    abandoned = [path for path in cache.leftovers if time.time() - path.stat().st_mtime > ABANDONED_SECONDS]
+    abandoned = [path for path in cache.leftovers if is_abandoned(path)]
     if cache.waits:
         return abandoned
     return abandoned + [path for entry in cache.entries if cache.fault or entry.fault or entry.name in stale
@@ -129,7 +127,8 @@ def remove(cache: Cache, files: list[Path]) -> int:
     return size
 
 
-def _cache(folder: Path) -> Cache:
+def read_cache(folder: Path) -> Cache:
+    """The embeddings in `folder`, as they are now."""
     plans_folder = folder.parents[1]
     plans, fault = _plans(plans_folder.with_name(f"{plans_folder.name}.json"), folder.name)
     waits = fault is None and not ArrayStore(plans_folder / "arrays").names()
@@ -138,7 +137,7 @@ def _cache(folder: Path) -> Cache:
     whole = {path.stem for path in folder.glob("*.json") if path.with_suffix(".npy").is_file()}
     entries, leftovers = [], []
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(TEMPORARY_PREFIX) or path.stem not in whole:
+        if is_temporary(path) or path.stem not in whole:
             leftovers.append(path)
         elif path.suffix == ".json":
             entries.append(_entry(path, None if fault else plans))

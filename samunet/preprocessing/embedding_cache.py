@@ -55,9 +55,14 @@ def ensure_embeddings(
     store, plan = EmbeddingStore(folder), plans.for_encoder(encoder.spec.id)
     wanted = {name: signature(arrays.properties(name), plans.dataset, plan, encoder) for name in names}
     if _differences(store, wanted):
-        with locked(require_writable(folder).with_name(f"{folder.name}.lock")):
+        with locked(cache_lock(require_writable(folder))):
             _fill(store, wanted, arrays, plans, encoder)
     return store
+
+
+def cache_lock(folder: Path) -> Path:
+    """The lock file of a folder of embeddings: who holds it may write and remove there."""
+    return folder.with_name(f"{folder.name}.lock")
 
 
 def _fill(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,9 +9,10 @@ from typing import Any
 
 from samunet.dataset.paths import Paths
 from samunet.errors import UserError, some
-from samunet.files import TEMPORARY_PREFIX, copy_whole, digest_of_file, make_folder, write_json
+from samunet.files import copy_whole, digest_of_file, whole_folder, write_json
 from samunet.inference.model_folder import finished_runs, recorded_name
 from samunet.inference.model_weights import CHECKPOINT, load_weights
+from samunet.locks import lock_beside, owned
 from samunet.planning.splits import labelled_names
 from samunet.preprocessing.store import ArrayStore
 from samunet.training.cases import foreground_slices, labels_of
@@ -28,7 +28,6 @@ from samunet.variants.fewshot import FewshotVariant
 from samunet.variants.registry import check_support
 
 UNCHANGED = ("encoder_digest", "plan", "data")
-UNFINISHED = f"{TEMPORARY_PREFIX}model"
 
 
 def add_support(model: Path, fold: str, file: Path, output: Path, paths: Paths, device: str, encoder: str | None = None) -> None:
@@ -53,8 +52,7 @@ def add_support(model: Path, fold: str, file: Path, output: Path, paths: Paths, 
     if run is None:
         raise UserError("A model's folder must hold the finished fold that is asked for.", where=model,
                         found=f"finished: {', '.join(finished_runs(model)) or 'none'}", mend="Choose another with -m or -f.")
-    if output.exists() and (not output.is_dir() or any(entry.name != UNFINISHED for entry in output.iterdir())):
-        raise UserError("The new model's folder must be new or empty.", where=output, mend="Name another with -o.")
+    _require_new_folder(output)
     rule = chosen_rule(run, str(model / f"fold_{fold}" / RUN_FILE))
     experiment = open_experiment(_request_of(run, device, encoder), paths)
     _require_unchanged(run, experiment, model)
@@ -68,16 +66,18 @@ def add_support(model: Path, fold: str, file: Path, output: Path, paths: Paths, 
     support = joined_support(_gathered(experiment, experiment.arrays, experiment.train_cases, run.get("support")),
                              _gathered(experiment, arrays, list(added), added))
     variant.set_support(support.embeddings, support.coverage, support.units, support.asking, rule)
-    work = output / UNFINISHED  # all that a call leaves that was killed
-    shutil.rmtree(work, ignore_errors=True)
-    for name in ("plans.json", "dataset.json", "dataset_fingerprint.json"):
-        copy_whole(model / name, make_folder(work) / name)
-    save_weights(work / f"fold_{fold}" / CHECKPOINT, variant.state())
     told = {"added_support": added, "added_support_file": digest_of_file(file), "added_to": str(model)}
-    write_json(work / f"fold_{fold}" / RUN_FILE, {**run, **told, "finished": datetime.now(UTC).isoformat(timespec="seconds")})
-    for entry in sorted(work.iterdir(), key=Path.is_dir):  # the fold last: without one it is no model
-        entry.rename(output / entry.name)
-    work.rmdir()
+    with owned(lock_beside(output.resolve()), output), whole_folder(output.resolve()) as work:
+        _require_new_folder(output)  # another call may have written it meanwhile
+        for name in ("plans.json", "dataset.json", "dataset_fingerprint.json"):
+            copy_whole(model / name, work / name)
+        save_weights(work / f"fold_{fold}" / CHECKPOINT, variant.state())
+        write_json(work / f"fold_{fold}" / RUN_FILE, {**run, **told, "finished": datetime.now(UTC).isoformat(timespec="seconds")})
+
+
+def _require_new_folder(output: Path) -> None:
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise UserError("The new model's folder must be new or empty.", where=output, mend="Name another with -o.")
 
 
 def _request_of(run: Mapping[str, Any], device: str, encoder: str | None) -> Request:
