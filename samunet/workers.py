@@ -11,6 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from typing import TypeVar
 
+from samunet.console import lines_held, say_once
 from samunet.errors import UserError
 
 Item = TypeVar("Item")
@@ -42,16 +43,16 @@ def each_case(
     context = multiprocessing.get_context("spawn")
     waiting = list(zip(names, items, strict=True))[::-1]
     with ProcessPoolExecutor(min(workers, len(items)), mp_context=context, initializer=_end_with_parent) as pool:
-        running: dict[Future[Result], str] = {}
+        running: dict[Future[tuple[Result, list[str]]], str] = {}
         try:
             while waiting or running:
                 while waiting and len(running) < 2 * workers:
                     name, item = waiting.pop()
-                    running[pool.submit(work, item)] = name
+                    running[pool.submit(_with_lines, work, item)] = name
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
                     name = running.pop(future)
-                    yield name, _told(name, future.result, [name, *running.values()])
+                    yield name, _told(name, partial(_heard, future), [name, *running.values()])
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -60,6 +61,19 @@ def alone() -> ProcessPoolExecutor:
     """A pool of one fresh process that ends with this one; leaving its `with` block waits for it."""
     context = multiprocessing.get_context("spawn")
     return ProcessPoolExecutor(1, mp_context=context, initializer=_end_with_parent)
+
+
+def _with_lines(work: Callable[[Item], Result], item: Item) -> tuple[Result, list[str]]:
+    """In a worker: the result, and the lines that the command prints once."""
+    with lines_held() as lines:
+        return work(item), lines
+
+
+def _heard(future: Future[tuple[Result, list[str]]]) -> Result:
+    result, lines = future.result()
+    for line in lines:
+        say_once(line)
+    return result
 
 
 def _end_with_parent() -> None:
