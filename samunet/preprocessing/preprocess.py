@@ -147,8 +147,8 @@ def _label_holds(store: ArrayStore, stored: CaseProperties, job: _Job) -> bool:
     Refuses stored arrays as they would be refused if they were rebuilt. The label file is read only where the stored properties leave
     that open: after a change of the labels in dataset.json, and once for arrays of earlier versions.
     """
-    label = job.case.label
-    if label is None or (stored.label_on_grid and job.labels.known.issuperset(stored.label_values or ())):
+    label, values = job.case.label, stored.label_values
+    if label is None or (stored.label_on_grid and values is not None and job.labels.known.issuperset(values)):
         return True
     segmentation, found = reader_named(job.dataset_plan.reader).read_segmentation(label)
     placed, problems = on_grid(segmentation, found, stored.geometry, label, job.case.images[0], LABEL)

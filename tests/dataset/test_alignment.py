@@ -5,12 +5,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from samunet import console
 from samunet.dataset.alignment import LABEL, PREDICTION, on_grid
 from samunet.dataset.geometry import Geometry
 
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 IMAGE, OTHER = Path("imagesTr/a_0000.nii.gz"), Path("labelsTr/a.nii.gz")
 ARRAY = np.arange(4 * 5 * 6, dtype=np.int16).reshape(1, 4, 5, 6)
+
+
+@pytest.fixture(autouse=True)
+def nothing_said(monkeypatch):
+    monkeypatch.setattr(console, "_said", set())
 
 
 def grid(shape=(4, 5, 6), spacing=(3.0, 1.0, 2.0), origin=(5.0, 6.0, 7.0), direction=IDENTITY) -> Geometry:
