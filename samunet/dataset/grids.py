@@ -75,7 +75,7 @@ def corner_distance_mm(first: Geometry, second: Geometry) -> float:
 
 def same_grid(first: Geometry, second: Geometry) -> bool:
     """Whether two grids agree to a hundredth of a voxel at every corner."""
-    return corner_distance_voxels(first, second) <= TOLERANCE_VOXELS
+    return first == second or corner_distance_voxels(first, second) <= TOLERANCE_VOXELS
 
 
 def turn_between(source: Geometry, target: Geometry) -> Turn | None:

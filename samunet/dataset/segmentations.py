@@ -38,6 +38,8 @@ def read_on_grid(
 def value_problems(segmentation: np.ndarray, labels: LabelSpace, path: Path) -> list[UserError]:
     """Whether the file `path` holds only values (ignore included) that dataset.json lists."""
     known = labels.known
+    if known.issuperset(range(segmentation.min(initial=0), segmentation.max(initial=0) + 1)):
+        return []  # as of nearly every file, and a hundred times as fast as counting each value
     values, counts = np.unique(segmentation, return_counts=True)
     unknown = [f"{value} ({count} voxels)" for value, count in zip(values.tolist(), counts, strict=True) if value not in known]
     if not unknown:
