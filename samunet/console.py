@@ -4,18 +4,43 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TypeVar
 
 from samunet.errors import UserError
 
 T = TypeVar("T")
+_said: set[str] = set()
+_held: list[str] | None = None
 
 
 def say(message: str) -> None:
     """Print one line of progress news to stderr; where nobody can read it, the work goes on without."""
     with suppress(OSError):
         print(message, file=sys.stderr, flush=True)
+
+
+def say_once(message: str) -> None:
+    """Print one line to stderr, such as a warning about a file, unless this process has printed it before.
+
+    A command reads a file in several steps, and in several processes; its user reads the warning once.
+    """
+    if _held is not None:
+        _held.append(message)
+    elif message not in _said:
+        _said.add(message)
+        say(message)
+
+
+@contextmanager
+def lines_held() -> Iterator[list[str]]:
+    """Within it `say_once` adds to the list instead of printing: a worker process hands its lines to the command."""
+    global _held
+    before, _held = _held, []
+    try:
+        yield _held
+    finally:
+        _held = before
 
 
 def result(message: str) -> None:

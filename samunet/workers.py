@@ -13,6 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from typing import Any, TypeVar
 
+from samunet.console import lines_held, say_once
 from samunet.errors import UserError
 from samunet.signals import deferred
 
@@ -44,16 +45,16 @@ def each_case(
         return
     waiting = list(zip(names, items, strict=True))[::-1]
     with Workers(min(workers, len(items))) as pool:
-        running: dict[Future[Result], str] = {}
+        running: dict[Future[tuple[Result, list[str]]], str] = {}
         try:
             while waiting or running:
                 while waiting and len(running) < 2 * workers:
                     name, item = waiting.pop()
-                    running[pool.submit(work, item)] = name
+                    running[pool.submit(_with_lines, work, item)] = name
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
                     name = running.pop(future)
-                    yield name, _told(name, future.result, [name, *running.values()])
+                    yield name, _told(name, partial(_heard, future), [name, *running.values()])
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -72,6 +73,19 @@ class Workers(ProcessPoolExecutor):
 def alone() -> Workers:
     """A pool of one fresh process; leaving its `with` block waits for it."""
     return Workers(1)
+
+
+def _with_lines(work: Callable[[Item], Result], item: Item) -> tuple[Result, list[str]]:
+    """In a worker: the result, and the lines that the command prints once."""
+    with lines_held() as lines:
+        return work(item), lines
+
+
+def _heard(future: Future[tuple[Result, list[str]]]) -> Result:
+    result, lines = future.result()
+    for line in lines:
+        say_once(line)
+    return result
 
 
 def _end_with_parent() -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from samunet import console
+from samunet.console import lines_held, say_once
 from samunet.errors import UserError
 from samunet.workers import default_workers, each_case
 
@@ -124,3 +126,26 @@ def _lives(process: int) -> bool:
 
 def test_default_workers_are_bounded():
     assert 1 <= default_workers() <= 8
+
+
+def notice(value: int) -> int:
+    say_once(f"odd file of {value % 2}")
+    return value
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_line_that_several_workers_say_is_printed_once(workers, capfd, monkeypatch):
+    monkeypatch.setattr(console, "_said", set())
+    for _ in range(2):
+        assert sorted(value for _, value in each_case(notice, [1, 2, 3], NAMES, workers)) == [1, 2, 3]
+    assert sorted(capfd.readouterr().err.splitlines()) == ["odd file of 0", "odd file of 1"]
+
+
+def test_held_lines_are_not_printed(capsys):
+    with lines_held() as outer:
+        with lines_held() as inner:
+            say_once("inner line")
+        say_once("outer line")
+    assert (outer, inner) == (["outer line"], ["inner line"]) and capsys.readouterr().err == ""
+    say_once("inner line")
+    assert capsys.readouterr().err == "inner line\n"

@@ -14,7 +14,9 @@ import numpy as np
 from skimage.segmentation import find_boundaries
 
 from samunet.benchmark.results import Result
+from samunet.dataset.alignment import SEGMENTATION, on_grid
 from samunet.dataset.readers import reader_named
+from samunet.errors import joined
 
 MOST_SLICES, LONGEST_SIDE = 24, 320
 FILL = 0.5
@@ -45,11 +47,18 @@ def case_pictures(title: str, images: Sequence[Path], prediction: Path, referenc
     """At most 24 slices, evenly spread over those that hold foreground, of the first channel.
 
     Raises:
-        UserError: a file that cannot be read.
+        UserError: a file that cannot be read, or a segmentation on another grid than the image.
     """
     read = reader_named(reader)
-    image = read.read_images(images)[0][0]
-    predicted, labelled = (read.read_segmentation(path)[0][0] for path in (prediction, reference))
+    channels, geometry = read.read_images(images)
+    maps, problems = [], []
+    for path in (prediction, reference):
+        segmentation, found = on_grid(*read.read_segmentation(path), geometry, path, images[0], SEGMENTATION)
+        maps.append(segmentation[0])
+        problems += found
+    if problems:
+        raise joined(problems)
+    image, (predicted, labelled) = channels[0], maps
     held = np.flatnonzero(((predicted > 0) | (labelled > 0)).any(axis=(1, 2)))
     first, last = (int(held[0]), int(held[-1])) if held.size else (0, len(image) - 1)
     planes = np.unique(np.linspace(first, last, MOST_SLICES).round().astype(int))

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
 # nnU-Net gives a 2D file a slice spacing so large that no rule takes the slice axis for a fine one: so many times its pixels'.
 SLICE_SPACING_2D = 999
 
@@ -48,12 +46,6 @@ class Geometry:
     def is_2d(self) -> bool:
         """Whether it is of a 2D file, whose slice spacing means nothing."""
         return axis_not_in_file(self.shape, self.spacing_mm) is not None
-
-    def same_place(self, other: Geometry) -> bool:
-        """Whether origin and direction are those of `other`, to NumPy's default tolerance."""
-        return len(self.origin) == len(other.origin) and bool(
-            np.allclose(self.origin, other.origin) and np.allclose(self.direction, other.direction)
-        )
 
     def to_json(self) -> dict[str, Any]:
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}

@@ -10,6 +10,8 @@ from samunet.dataset.geometry import Geometry
 
 # Grids agree where no corner lies further apart than this, along any axis of the first grid.
 TOLERANCE_VOXELS = 0.01
+# Directions differ in name alone where, centre on centre, no corner is off by this much: nearest neighbours then move no voxel.
+SHIFT_TOLERANCE_VOXELS = 0.5
 # Files store float32, so coordinates far from the origin are only known to a few units in their last place.
 ROUNDING = 4 * 2.0**-24
 
@@ -64,9 +66,16 @@ def corner_distance_voxels(first: Geometry, second: Geometry) -> float:
     return _distance(affine_mm(first), affine_mm(second), first.shape)
 
 
+def corner_distance_mm(first: Geometry, second: Geometry) -> float:
+    """Largest distance between equal corners of two grids of one shape, in mm."""
+    corners = _corners(first.shape)
+    apart = (affine_mm(second) - affine_mm(first))[:3] @ corners
+    return float(np.linalg.norm(apart, axis=0).max())
+
+
 def same_grid(first: Geometry, second: Geometry) -> bool:
     """Whether two grids agree to a hundredth of a voxel at every corner."""
-    return corner_distance_voxels(first, second) <= TOLERANCE_VOXELS
+    return first == second or corner_distance_voxels(first, second) <= TOLERANCE_VOXELS
 
 
 def turn_between(source: Geometry, target: Geometry) -> Turn | None:
@@ -78,6 +87,19 @@ def turn_between(source: Geometry, target: Geometry) -> Turn | None:
     turn = Turn(tuple(axes.tolist()), tuple((to_source[axes, range(3)] < 0).tolist()))  # type: ignore[arg-type]
     turned = turned_affine(affine_mm(source), source.shape, turn)
     return turn if _distance(affine_mm(target), turned, target.shape) <= TOLERANCE_VOXELS else None
+
+
+def same_spacing(first: Geometry, second: Geometry) -> bool:
+    """Whether the spacings of two grids put their ends within a hundredth of a voxel, centre on centre."""
+    one, other = np.array(first.spacing_mm), np.array(second.spacing_mm)
+    reach = np.maximum(first.shape, second.shape) / 2
+    return bool((np.abs(one - other) * reach <= TOLERANCE_VOXELS * np.minimum(one, other)).all())
+
+
+def only_shifted(first: Geometry, second: Geometry) -> bool:
+    """Whether two grids of one shape and spacing have equal voxels, centre on centre: no rotation or flip that moves one."""
+    one, other = (_centred(affine_mm(geometry), geometry.shape) for geometry in (first, second))
+    return same_spacing(first, second) and _distance(one, other, first.shape) < SHIFT_TOLERANCE_VOXELS
 
 
 def turned_affine(affine: np.ndarray, shape: tuple[int, ...], turn: Turn) -> np.ndarray:
@@ -92,10 +114,22 @@ def turned_affine(affine: np.ndarray, shape: tuple[int, ...], turn: Turn) -> np.
 
 
 def _distance(first: np.ndarray, second: np.ndarray, shape: tuple[int, ...]) -> float:
-    outer = [(-0.5, size - 0.5) for size in shape]
-    corners = np.stack([*(axis.ravel() for axis in np.meshgrid(*outer)), np.ones(8)])
+    corners = _corners(shape)
     one, other = (matrix[:3] @ corners for matrix in (first, second))
     apart = np.linalg.solve(first[:3, :3], other - one)
     sides = np.linalg.norm(first[:3, :3], axis=0)
     rounding = ROUNDING * max(np.abs(one).max(), np.abs(other).max()) / sides
     return float(np.maximum(np.abs(apart) - rounding[:, None], 0).max())
+
+
+def _corners(shape: tuple[int, ...]) -> np.ndarray:
+    """Voxel indices (z, y, x, 1) of the outer corners of the corner voxels, float64 (4, 8)."""
+    outer = [(-0.5, size - 0.5) for size in shape]
+    return np.stack([*(axis.ravel() for axis in np.meshgrid(*outer)), np.ones(8)])
+
+
+def _centred(affine: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """`affine` shifted so that the middle of a grid of `shape` lies at 0."""
+    centred = affine.copy()
+    centred[:3, 3] = -affine[:3, :3] @ ((np.array(shape) - 1) / 2)
+    return centred

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from samunet.console import progress, say
+from samunet.console import progress
+from samunet.dataset.alignment import LABEL, on_grid
 from samunet.dataset.case_paths import is_there, label_ending
 from samunet.dataset.dataset import RawCase, RawDataset, scan_dataset
-from samunet.dataset.geometry import Geometry
 from samunet.dataset.labels import LabelSpace
-from samunet.dataset.readers import SEQUENCE_READERS, choose_reader, reader_named
+from samunet.dataset.readers import choose_reader, reader_named
+from samunet.dataset.segmentations import value_problems
 from samunet.errors import UserError, joined
 from samunet.workers import each_case
 
@@ -32,9 +33,8 @@ def verify_dataset(dataset: RawDataset, workers: int) -> None:
     """Open every file of every training case.
 
     Raises:
-        UserError: all problems together: unreadable files, NaN or Inf, another number of channels, shapes or spacings
-            that differ between channels or from the label's, labels that are 4D, fractional or not in dataset.json.
-            Another origin or direction is only said.
+        UserError: all problems together: unreadable files, NaN or Inf, another number of channels, channels or labels on
+            another grid than their image (see `alignment.on_grid`), labels that are 4D, fractional or not in dataset.json.
     """
     problems = _case_problems(dataset, workers)
     if problems:
@@ -48,40 +48,6 @@ def channel_problems(image: np.ndarray, path: Path, channel_names: tuple[str, ..
     return [UserError(
         "A case must have the channels that dataset.json names.", where=path, found=f"{len(image)} channels",
         mend=f"Give {len(channel_names)}: {', '.join(channel_names)}.",
-    )]
-
-
-def grid_problems(label: Geometry, image: Geometry, path: Path) -> list[UserError]:
-    """Whether the label file `path` has the shape and the spacing of its image."""
-    problems = []
-    # Where frames of other names were found, their number is told with them (see `scan_dataset`).
-    axes = slice(0 if label.frames == image.frames else 1, 3)
-    if label.shape[axes] != image.shape[axes]:
-        problems.append(UserError(
-            "A label file must have its image's shape.", where=path,
-            found=f"{label.shape}; the image has {image.shape} (z, y, x)",
-            mend="Give a label frame of its size for each of its frames." if image.reader in SEQUENCE_READERS
-            else "Resample the label onto the image's grid.",
-        ))
-    if not np.allclose(label.spacing_mm, image.spacing_mm):
-        problems.append(UserError(
-            "A label file must have its image's spacing.", where=path,
-            found=f"{label.spacing_mm} mm; the image has {image.spacing_mm} mm (z, y, x)",
-            mend="Resample the label onto the image's grid, or correct the header.",
-        ))
-    return problems
-
-
-def value_problems(segmentation: np.ndarray, labels: LabelSpace, path: Path) -> list[UserError]:
-    """Whether the label file `path` holds only values (ignore included) that dataset.json lists."""
-    known = labels.known
-    values, counts = np.unique(segmentation, return_counts=True)
-    unknown = [f"{value} ({count} voxels)" for value, count in zip(values.tolist(), counts, strict=True) if value not in known]
-    if not unknown:
-        return []
-    return [UserError(
-        "A label file must hold only values that dataset.json lists.", where=path, found=", ".join(unknown[:10]),
-        mend="Correct the file, or add the label to dataset.json.",
     )]
 
 
@@ -104,14 +70,11 @@ def _case_problems(dataset: RawDataset, workers: int) -> list[UserError]:
     jobs = [_Job(case, reader, dataset.channel_names, dataset.labels, dataset.file_ending) for case in dataset.cases]
     names = [case.name for case in dataset.cases]
     found = dict(progress(each_case(_check, jobs, names, workers), "Checking", len(jobs)))
-    for name in names:
-        for warning in found[name][1]:
-            say(warning)
-    return [problem for name in names for problem in found[name][0]]
+    return [problem for name in names for problem in found[name]]
 
 
-def _check(job: _Job) -> tuple[list[UserError], list[str]]:
-    """The problems and the warnings of one case. What `scan_dataset` tells, a file that is missing, is not told again."""
+def _check(job: _Job) -> list[UserError]:
+    """The problems of one case. What `scan_dataset` reports, files that are missing or frames of other names, is left out."""
     case, reader = job.case, reader_named(job.reader)
     problems: list[UserError] = []
     image_geometry = None
@@ -122,16 +85,12 @@ def _check(job: _Job) -> tuple[list[UserError], list[str]]:
         except UserError as fault:
             problems.append(fault)
     if case.label is None or not is_there(case.label, label_ending(job.file_ending)):
-        return problems, []
+        return problems
     try:
         segmentation, geometry = reader.read_segmentation(case.label)
     except UserError as fault:
-        return [*problems, fault], []
+        return [*problems, fault]
     problems += value_problems(segmentation, job.labels, case.label)
-    if image_geometry is None:
-        return problems, []
-    problems += grid_problems(geometry, image_geometry, case.label)
-    warnings = []
-    if not geometry.same_place(image_geometry):
-        warnings.append(f"Warning: origin or direction of {case.label} differs from that of its image; check that they overlap.")
-    return problems, warnings
+    if image_geometry is None or (geometry.frames != image_geometry.frames and geometry.shape[1:] == image_geometry.shape[1:]):
+        return problems
+    return problems + on_grid(segmentation, geometry, image_geometry, case.label, case.images[0], LABEL)[1]

@@ -17,7 +17,9 @@ Label = int | tuple[int, ...]
 OUTSIDE = -1
 """Label value of background outside the image's non-zero part, and of padding."""
 UNANNOTATED = -2
-"""Label value, in memory alone, of voxels whose label is not used: of no class, not background either, and never counted."""
+"""Label value, in memory alone, of voxels whose label is not used: of no class, not background either, and never counted.
+
+Slices that a run must not learn from have it, and in evaluation what the reference ignores."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from samunet.console import say
+from samunet.dataset.alignment import on_first_grid
 from samunet.dataset.geometry import SLICE_SPACING_2D, Geometry
 from samunet.dataset.nifti_voxels import restore_not_finite
 from samunet.dataset.voxel_checks import as_image, as_segmentation, cannot_read, for_writing, require_file
@@ -29,12 +29,8 @@ class SimpleItkIO:
 
     def read_images(self, paths: Sequence[Path]) -> tuple[np.ndarray, Geometry]:
         arrays, geometries = zip(*(_read(Path(path)) for path in paths), strict=True)
-        image = as_image(arrays, paths, [geometry.spacing_mm for geometry in geometries])
-        first = geometries[0]
-        for path, geometry in zip(paths, geometries, strict=True):
-            if not geometry.same_place(first):
-                say(f"Warning: origin or direction of {path} differs from that of {Path(paths[0]).name}; the first counts.")
-        return image, first
+        placed, problems = on_first_grid(arrays, geometries, paths)
+        return as_image(placed, paths, [geometries[0].spacing_mm] * len(paths), problems), geometries[0]
 
     def read_segmentation(self, path: Path) -> tuple[np.ndarray, Geometry]:
         array, geometry = _read(Path(path))

@@ -10,10 +10,8 @@ import numpy as np
 from scipy import ndimage
 
 from samunet.dataset.geometry import Geometry
-from samunet.dataset.labels import Label, LabelSpace
+from samunet.dataset.labels import UNANNOTATED, Label, LabelSpace
 from samunet.evaluation.surface import surface_metrics
-
-OUTSIDE = -1  # stands where voxels do not count; no label has it
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ def case_metrics(
     if labels.ignore is not None:
         valid = labels.valid(reference)
         counted = int(np.count_nonzero(valid))
-        reference, prediction = np.where(valid, reference, OUTSIDE), np.where(valid, prediction, OUTSIDE)
+        reference, prediction = np.where(valid, reference, UNANNOTATED), np.where(valid, prediction, UNANNOTATED)
     highest = max(labels.values)
     boxes = (ndimage.find_objects(reference, highest), ndimage.find_objects(prediction, highest))
     overlap, surface = {}, {}

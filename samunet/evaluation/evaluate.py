@@ -9,10 +9,11 @@ from typing import Any
 
 from samunet import files
 from samunet.console import progress, say
+from samunet.dataset.alignment import PREDICTION
 from samunet.dataset.case_paths import paths_with
-from samunet.dataset.frame_names import name_problems
 from samunet.dataset.labels import LabelSpace
 from samunet.dataset.readers import reader_named
+from samunet.dataset.segmentations import read_on_grid, value_problems
 from samunet.errors import UserError, joined
 from samunet.evaluation.case_metrics import CaseMetrics, case_metrics
 from samunet.evaluation.report import metrics_content, metrics_path, summary_content, write_summary
@@ -50,8 +51,9 @@ def evaluate_folder(
         The content of summary.json: `foreground_mean`, `mean` by class key and `metric_per_case`, sorted by file name.
 
     Raises:
-        UserError: a folder or files are missing (all are named, nothing is written), a file cannot be read, a
-            prediction's shape differs from its reference's, or the output place is not writable, or another process evaluates into it.
+        UserError: a folder or files are missing (all are named, nothing is written), a file cannot be read, a prediction is on
+            another grid than its reference (see `alignment.on_grid`), either holds values that are not in `labels`, the output
+            place is not writable, or another process evaluates into it.
     """
     output = Path(output) if output is not None else Path(prediction) / "summary.json"
     if output.suffix != ".json":
@@ -105,21 +107,13 @@ class _Job:
 
 def _evaluate_case(job: _Job) -> CaseMetrics | UserError:
     """The case's metrics, or what is wrong with its files, so that the faults of all cases are told together."""
-    reader = reader_named(job.reader)
     try:
-        reference, geometry = reader.read_segmentation(job.reference)
-        prediction, predicted = reader.read_segmentation(job.prediction)
+        reference, geometry = reader_named(job.reader).read_segmentation(job.reference)
+        prediction, problems = read_on_grid(job.reader, job.prediction, geometry, job.reference, job.labels, PREDICTION)
     except UserError as fault:
         return fault
-    if names := name_problems(predicted.frames, geometry.frames, job.prediction, "reference"):
-        return joined(names)
-    if reference.shape != prediction.shape:
-        return UserError(
-            "A prediction must have the shape of its reference.",
-            where=job.prediction,
-            found=f"{prediction.shape[1:]} voxels (z, y, x), but {reference.shape[1:]} in {job.reference}",
-            mend="Predict from the image that the reference was drawn on, or resample the prediction onto its grid.",
-        )
+    if problems := value_problems(reference, job.labels, job.reference) + problems:
+        return joined(problems)
     return case_metrics(reference[0], prediction[0], geometry, job.labels, job.tolerance_mm)
 
 

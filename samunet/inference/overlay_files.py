@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from samunet.console import progress, say
+from samunet.dataset.alignment import SEGMENTATION
 from samunet.dataset.case_paths import is_there, label_ending
 from samunet.dataset.dataset import RawCase, RawDataset, channel_count, collect_cases, read_dataset_json
+from samunet.dataset.geometry import Geometry
 from samunet.dataset.labels import LabelSpace
 from samunet.dataset.readers import SEQUENCE_READERS, choose_reader, reader_for, reader_named
-from samunet.errors import UserError, some
+from samunet.dataset.segmentations import read_on_grid
+from samunet.errors import UserError, joined, some
 from samunet.files import require_writable
 from samunet.inference.contact_sheet import Sheet, draw_contact_sheet
 from samunet.inference.overlay import Overlay, draw_overlay
@@ -94,18 +97,20 @@ def draw(job: OverlayJob) -> None:
     """Read one case's files and write its picture.
 
     Raises:
-        UserError: unreadable files, no such channel, or a segmentation that is not on the image's grid.
+        UserError: unreadable files, no such channel, a segmentation on another grid than the image (see `alignment.on_grid`) or
+            with values that dataset.json does not list.
     """
     reader = reader_named(job.reader)
     # Only the channel's own file is read where channels have files of their own.
     alone = len(job.images) > 1 and job.channel < len(job.images)
-    image, geometry = reader.read_images([job.images[job.channel]] if alone else job.images)
+    paths = job.images[job.channel : job.channel + 1] if alone else job.images
+    image, geometry = reader.read_images(paths)
     channel = 0 if alone else job.channel
     if channel >= len(image):
         raise UserError("-channel_idx must be one of the image's channels.", where=job.images[0],
                         found=f"channel {job.channel} of {len(image)}")
-    maps = [_on_grid(job.reader, path, image.shape[1:]) for path in (job.prediction, job.reference) if path is not None]
-    prediction, reference = maps[0], maps[1] if len(maps) > 1 else None
+    prediction, *others = _maps(job, geometry, paths[0])
+    reference = others[0] if others else None
     if job.reader in SEQUENCE_READERS:
         frames = np.moveaxis(image, 0, -1) if len(image) == 3 else image[channel]
         names = geometry.frames or tuple(map(str, range(len(frames))))
@@ -114,9 +119,14 @@ def draw(job: OverlayJob) -> None:
         draw_overlay(Overlay(image[channel], prediction, reference, geometry.spacing_mm), job.labels, job.name, job.output)
 
 
-def _on_grid(reader: str, path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    segmentation, _ = reader_named(reader).read_segmentation(path)
-    if segmentation.shape[1:] != shape:
-        raise UserError("A segmentation must have its image's shape.", where=path,
-                        found=f"{segmentation.shape[1:]}, the image has {shape}")
-    return segmentation[0]
+def _maps(job: OverlayJob, geometry: Geometry, image: Path) -> list[np.ndarray]:
+    """Label values (Z, Y, X) of the prediction and, where there is one, the reference, on the image's grid."""
+    maps, problems = [], []
+    for path in (job.prediction, job.reference):
+        if path is not None:
+            segmentation, found = read_on_grid(job.reader, path, geometry, image, job.labels, SEGMENTATION)
+            maps.append(segmentation[0])
+            problems += found
+    if problems:
+        raise joined(problems)
+    return maps

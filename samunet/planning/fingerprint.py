@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from samunet.console import progress, say
+from samunet.dataset.alignment import LABEL, on_grid
 from samunet.dataset.case_files import digests_of_case
 from samunet.dataset.crop import crop_to_nonzero
 from samunet.dataset.dataset import RawCase, RawDataset
+from samunet.dataset.geometry import Geometry
 from samunet.dataset.readers import choose_reader, reader_named
-from samunet.errors import UserError
+from samunet.errors import UserError, joined
 from samunet.files import digest_of_json, read_json, write_json
 from samunet.planning.normalization_rules import schemes_of
 from samunet.workers import each_case
@@ -177,7 +179,7 @@ def _examine(job: _Job) -> _Figures:
             mend="Correct `channel_names`, or the image files.",
         )
     voxels = int(np.prod(image.shape[1:]))
-    segmentation = _read_label(job, image.shape[1:]) if job.sampled_channels and job.case.label is not None else None
+    segmentation = _read_label(job, geometry) if job.sampled_channels and job.case.label is not None else None
     image, cropped, _ = crop_to_nonzero(image, segmentation)
     drawn: tuple[np.ndarray | None, ...] = (None,) * len(job.sampled_channels)
     if segmentation is not None:
@@ -186,16 +188,13 @@ def _examine(job: _Job) -> _Figures:
     return _Figures(geometry.spacing_mm, (depth, rows, columns), depth * rows * columns / voxels, drawn)
 
 
-def _read_label(job: _Job, shape: tuple[int, ...]) -> np.ndarray:
+def _read_label(job: _Job, geometry: Geometry) -> np.ndarray:
+    """The label on the grid of its image, int16 (1, Z, Y, X)."""
     assert job.case.label is not None
-    segmentation, _ = reader_named(job.reader).read_segmentation(job.case.label)
-    if segmentation.shape[1:] != shape:
-        raise UserError(
-            "A label file must have its image's shape.",
-            where=job.case.label,
-            found=f"{segmentation.shape[1:]}, the image has {shape}",
-            mend="Resample the label onto the image's grid.",
-        )
+    segmentation, found = reader_named(job.reader).read_segmentation(job.case.label)
+    segmentation, problems = on_grid(segmentation, found, geometry, job.case.label, job.case.images[0], LABEL)
+    if problems:
+        raise joined(problems)
     return segmentation
 
 

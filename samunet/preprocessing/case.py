@@ -18,7 +18,8 @@ class CaseProperties:
     Shapes and boxes are (z, y, x) after the plan's transpose. `bbox` is half-open [[low, high], ...].
     `intensity_percentiles` holds, per channel, the 0.5 and 99.5 percentiles of the preprocessed image, for the encoder's
     input. `signature` says from which files, and by which plan, the arrays were made; the digests are of the arrays.
-    `label_values` are those of the label file; None without one, and where arrays of before do not tell.
+    `label_values` are those of the label file; None without one, and in arrays of earlier versions. `label_on_grid` is whether
+    the label was brought onto its image's grid; false without one, and in arrays of earlier versions, which matched voxels by index.
     """
 
     name: str
@@ -32,6 +33,7 @@ class CaseProperties:
     segmentation_digest: str | None
     signature: dict[str, Any]
     label_values: tuple[int, ...] | None = None
+    label_on_grid: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "geometry": self.geometry.to_json()}

@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 
 from samunet.console import progress, say
+from samunet.dataset.alignment import LABEL, on_grid
 from samunet.dataset.case_files import digests_of_case
 from samunet.dataset.crop import BoundingBox, crop_to_nonzero
 from samunet.dataset.dataset import RawCase, RawDataset
 from samunet.dataset.geometry import Geometry
-from samunet.dataset.integrity import channel_problems, grid_problems, value_problems
+from samunet.dataset.integrity import channel_problems
 from samunet.dataset.labels import OUTSIDE, LabelSpace
 from samunet.dataset.readers import reader_named
+from samunet.dataset.segmentations import read_on_grid, value_problems
 from samunet.errors import UserError, joined
 from samunet.files import digest_of_array, digest_of_json, make_folder
 from samunet.locks import locked
@@ -57,8 +59,8 @@ def prepare_case(case: RawCase, reader: str, dataset_plan: DatasetPlan, labels: 
     counted (inside and outside the mask, after resampling), linearly interpolated.
 
     Raises:
-        UserError: unreadable files, another number of channels than planned, image and label of different shape or
-            spacing, a label value that dataset.json does not know, RGB values outside 0..255.
+        UserError: unreadable files, another number of channels than planned, a label on another grid than its image
+            (see `alignment.on_grid`), a label value that dataset.json does not list, RGB values outside 0..255.
     """
     image, segmentation, geometry = _read(case, reader, dataset_plan.channel_names, labels)
     axes = (0, *(axis + 1 for axis in dataset_plan.transpose_forward))
@@ -93,6 +95,7 @@ def prepare_case(case: RawCase, reader: str, dataset_plan: DatasetPlan, labels: 
         segmentation_digest=None if segmentation is None else digest_of_array(segmentation),
         signature=case_signature(case, dataset_plan),
         label_values=label_values,
+        label_on_grid=label_values is not None,
     )
     return PreparedCase(image, segmentation, properties)
 
@@ -100,8 +103,8 @@ def prepare_case(case: RawCase, reader: str, dataset_plan: DatasetPlan, labels: 
 def preprocess_dataset(dataset: RawDataset, plans: Plans, folder: Path, workers: int) -> ArrayStore:
     """Make the arrays of every case of `dataset` in `folder` (<preprocessed>/<Dataset>/<plans_name>/arrays).
 
-    A case whose stored signature equals that of its raw files and the plan is left as it is, if dataset.json still knows its
-    label values; arrays of cases that the dataset no longer has are removed. Of commands side by side one makes the arrays, the
+    A case whose stored signature equals that of its raw files and the plan is left as it is, if dataset.json still lists its
+    label values and its label is on its image's grid; arrays of cases that the dataset no longer has are removed. Of commands side by side one makes the arrays, the
     others wait and find them.
 
     Raises:
@@ -133,22 +136,30 @@ def _make(job: _Job) -> bool:
     """Preprocess and store one case unless its signature is the stored one. Returns whether it was made."""
     store = ArrayStore(job.folder)
     stored = store.properties(job.case.name) if job.case.name in store else None
-    if stored is not None and stored.signature == case_signature(job.case, job.dataset_plan):
-        _check_values(store, stored, job)
+    if stored is not None and stored.signature == case_signature(job.case, job.dataset_plan) and _label_holds(store, stored, job):
         return False
     store.write(prepare_case(job.case, job.dataset_plan.reader, job.dataset_plan, job.labels))
     return True
 
 
-def _check_values(store: ArrayStore, stored: CaseProperties, job: _Job) -> None:
-    """Refuse kept arrays as they would be if they were made anew; the label file is read only where it may be refused."""
-    label = job.case.label
-    if label is None or (stored.label_values is not None and job.labels.known.issuperset(stored.label_values)):
-        return
-    segmentation, _ = reader_named(job.dataset_plan.reader).read_segmentation(label)
-    if problems := value_problems(segmentation, job.labels, label):
+def _label_holds(store: ArrayStore, stored: CaseProperties, job: _Job) -> bool:
+    """Whether the stored segmentation is what the label file gives; false where it was stored along the axes of another grid.
+
+    Refuses stored arrays as they would be refused if they were rebuilt. The label file is read only where the stored properties leave
+    that open: after a change of the labels in dataset.json, and once for arrays of earlier versions.
+    """
+    label, values = job.case.label, stored.label_values
+    if label is None or (stored.label_on_grid and values is not None and job.labels.known.issuperset(values)):
+        return True
+    segmentation, found = reader_named(job.dataset_plan.reader).read_segmentation(label)
+    placed, problems = on_grid(segmentation, found, stored.geometry, label, job.case.images[0], LABEL)
+    problems += value_problems(segmentation, job.labels, label)
+    if problems:
         raise joined(problems)
-    store.note(replace(stored, label_values=_values(segmentation)))
+    if placed is not segmentation and not stored.label_on_grid:
+        return False
+    store.note(replace(stored, label_values=_values(segmentation), label_on_grid=True))
+    return True
 
 
 def _check_names(names: list[str]) -> None:
@@ -171,9 +182,8 @@ def _read(
     problems = channel_problems(image, case.images[0], channel_names)
     segmentation = None
     if case.label is not None:
-        segmentation, label_geometry = reader_named(reader).read_segmentation(case.label)
-        problems += grid_problems(label_geometry, geometry, case.label)
-        problems += value_problems(segmentation, labels, case.label)
+        segmentation, of_label = read_on_grid(reader, case.label, geometry, case.images[0], labels, LABEL)
+        problems += of_label
     if problems:
         raise joined(problems)
     return image, segmentation, geometry

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from samunet.dataset.labels import OUTSIDE
+from samunet.dataset.labels import OUTSIDE, UNANNOTATED
 from samunet.preprocessing.store import ArrayStore
 from samunet.training.augmentation import PatchAugmentation
 from samunet.training.batches import Batch
@@ -74,10 +74,10 @@ class PairBatches:
         self._augmentation, self._size, self.seed = augmentation, size, seed
 
     def read(self, iteration: int) -> Batch:
-        """Patches float32 (2B, C, rows, columns); the label values are all -1."""
+        """Patches float32 (2B, C, rows, columns); no voxel has a label that is used."""
         drawn = [self._pair([self.seed, iteration, sample]) for sample in range(self._size)]
         patches = np.stack([pair[view] for view in (0, 1) for _, pair in drawn])
-        nothing = torch.full((len(patches), *patches.shape[2:]), OUTSIDE)
+        nothing = torch.full((len(patches), *patches.shape[2:]), UNANNOTATED)
         return Batch(iteration, [name for name, _ in drawn], torch.from_numpy(patches), nothing)
 
     def _pair(self, key: Sequence[int]) -> tuple[str, list[np.ndarray]]:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 
 import pytest
 
@@ -22,13 +21,6 @@ def test_nnunets_properties():
     flat = Geometry("SimpleITKIO", (1, 6, 5), (799.2, 0.8, 0.7), (1.0, 2.0), (1.0, 0.0, 0.0, 1.0))
     assert flat.to_nnunet()["sitk_stuff"]["spacing"] == (0.7, 0.8)
     assert Geometry("Tiff3DIO", (4, 6, 5), (3.3, 0.8, 0.7)).to_nnunet() == {"spacing": [3.3, 0.8, 0.7]}
-
-
-def test_same_place():
-    assert GEOMETRY.same_place(replace(GEOMETRY, origin=(1.5, -2.5, 0.1 + 1e-9)))
-    assert not GEOMETRY.same_place(replace(GEOMETRY, origin=(1.5, -2.5, 0.2)))
-    assert not GEOMETRY.same_place(replace(GEOMETRY, direction=(1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)))
-    assert not GEOMETRY.same_place(replace(GEOMETRY, origin=(), direction=()))
 
 
 @pytest.mark.parametrize(

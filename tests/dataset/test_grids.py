@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 
 from samunet.dataset.geometry import Geometry
-from samunet.dataset.grids import Turn, affine_mm, corner_distance_voxels, same_grid, turn_between
+from samunet.dataset.grids import (
+    Turn,
+    affine_mm,
+    corner_distance_mm,
+    corner_distance_voxels,
+    only_shifted,
+    same_grid,
+    same_spacing,
+    turn_between,
+)
 
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
@@ -31,6 +40,33 @@ def test_a_small_rotation_counts_at_the_far_corner():
     turned = math.cos(0.01), -math.sin(0.01), 0.0, math.sin(0.01), math.cos(0.01), 0.0, 0.0, 0.0, 1.0
     # The far corner x = 39 mm moves by 39 * sin(0.01) - 0.5 along y, of 1 mm voxels.
     assert corner_distance_voxels(grid(), grid(direction=turned)) == pytest.approx(39 * math.sin(0.01), rel=0.01)
+
+
+def about_z(angle: float) -> tuple[float, ...]:
+    return math.cos(angle), -math.sin(angle), 0.0, math.sin(angle), math.cos(angle), 0.0, 0.0, 0.0, 1.0
+
+
+def test_the_distance_in_mm_is_of_all_axes_together():
+    assert corner_distance_mm(grid(), grid(origin=(8.0, 10.0, 7.0))) == pytest.approx(5)  # 3 and 4 mm
+    # The far outer corner of 20 columns lies 19.5 voxels from the first column's middle.
+    assert corner_distance_mm(grid(), grid(spacing=(3.0, 1.0, 2.1))) == pytest.approx(19.5 * 0.1)
+
+
+def test_a_shift_of_any_length_is_only_a_shift():
+    assert only_shifted(grid(), grid(origin=(500.0, 6.0, 7.0)))
+    # Centre on centre the corners are at x 20 mm, so 0.02 radians move them by 0.4 mm along y, whose voxels have 1 mm.
+    assert only_shifted(grid(), grid(direction=about_z(0.02)))
+    assert not only_shifted(grid(), grid(direction=about_z(0.03)))
+    assert not only_shifted(grid(), grid(direction=(-1.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 1.0)))
+
+
+def test_spacings_agree_to_a_hundredth_of_a_voxel_at_the_ends():
+    # Half of 20 columns of 2 mm: a thousandth more makes a hundredth of a voxel.
+    assert same_spacing(grid(), grid(spacing=(3.0, 1.0, 2.0019)))
+    assert not same_spacing(grid(), grid(spacing=(3.0, 1.0, 2.0021)))
+    assert not only_shifted(grid(), grid(spacing=(3.0, 1.0, 2.0021)))
+    # The thickness of a single slice moves no voxel, but it is another thickness.
+    assert not only_shifted(grid(shape=(1, 10, 20)), grid(shape=(1, 10, 20), spacing=(4.0, 1.0, 2.0)))
 
 
 def test_spacing_counts_along_an_axis_of_one_voxel():

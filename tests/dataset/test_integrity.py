@@ -61,20 +61,48 @@ def test_label_of_another_shape(folder):
     problem = _problem(folder)
     assert problem.rule == "A label file must have its image's shape."
     assert problem.where.endswith("b.nii.gz")
-    assert problem.found == "(3, 6, 5); the image has (4, 6, 5) (z, y, x)"
+    assert problem.found == f"(3, 6, 5); {folder / 'imagesTr' / 'b_0000.nii.gz'} has (4, 6, 5) (z, y, x)"
 
 
 def test_label_of_another_spacing(folder):
     _write(_label(), folder / "labelsTr" / "b.nii.gz", spacing=(1.0, 1.5, 2.5))
     problem = _problem(folder)
     assert problem.rule == "A label file must have its image's spacing."
-    assert problem.found == "(2.5, 1.5, 1.0) mm; the image has (2.0, 1.5, 1.0) mm (z, y, x)"
+    # The outer corners lie half a voxel before the first of four slices and behind the last, 3.5 slices from the first.
+    assert problem.found == (f"(2.5, 1.5, 1.0) mm; {folder / 'imagesTr' / 'b_0000.nii.gz'} has (2.0, 1.5, 1.0) mm (z, y, x); "
+                             "corners lie up to 1.75 mm (0.875 voxels) apart")
+    assert problem.where == str(folder / "labelsTr" / "b.nii.gz")
 
 
-def test_another_origin_is_only_said(folder, capsys):
-    _write(_label(), folder / "labelsTr" / "b.nii.gz", origin=(0.0, 0.0, 0.0))
+@pytest.mark.parametrize("workers", [1, 2])
+def test_another_origin_is_only_said_and_once(folder, capfd, workers):
+    for name in "ab":
+        _write(_label(), folder / "labelsTr" / f"{name}.nii.gz", origin=(1.0, 2.0, 6.0))
+    for _ in range(2):
+        verify_dataset(load_dataset(folder), workers)
+    lines = [line for line in capfd.readouterr().err.splitlines() if "Warning" in line]
+    assert sorted(lines) == [
+        f"Warning: origin or direction of {folder}/labelsTr/{name}.nii.gz differs from that of {folder}/imagesTr/{name}_0000.nii.gz: "
+        "corners lie up to 3 mm (1.5 voxels) apart. Voxels are matched by their index; check with samunet_plot_overlay_pngs that "
+        "they fit." for name in "ab"]
+
+
+def test_rounding_is_no_other_grid(folder, capsys):
+    _write(_label(), folder / "labelsTr" / "b.nii.gz", spacing=(1.0 + 1e-6, 1.5, 2.0), origin=(1.0, 2.0 + 1e-5, 3.0))
     verify_dataset(load_dataset(folder), 1)
-    assert "Warning: origin or direction of" in capsys.readouterr().err
+    assert "Warning" not in capsys.readouterr().err
+
+
+def test_a_label_of_another_direction_is_a_problem(folder):
+    image = sitk.GetImageFromArray(_label())
+    image.SetSpacing((1.0, 1.5, 2.0))
+    image.SetOrigin((1.0, 2.0, 3.0))
+    image.SetDirection((0.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, -1.0))
+    sitk.WriteImage(image, str(folder / "labelsTr" / "b.nii.gz"))
+    problem = _problem(folder)
+    assert problem.rule == "A label file must have its image's direction."
+    assert problem.found.startswith(f"0 1 0 1 0 0 0 0 -1; {folder}/imagesTr/b_0000.nii.gz has 1 0 0 0 1 0 0 0 1; corners lie up to ")
+    assert problem.mend == "Resample it onto that grid, or correct the header that is wrong."
 
 
 @pytest.mark.parametrize(("value", "name"), [(np.nan, "NaN"), (np.inf, "Inf")])
@@ -90,7 +118,7 @@ def test_label_value_that_dataset_json_does_not_list(folder):
     label[0, 0, :2] = 7
     _write(label, folder / "labelsTr" / "b.nii.gz")
     problem = _problem(folder)
-    assert problem.rule == "A label file must hold only values that dataset.json lists."
+    assert problem.rule == "A label file or prediction must hold only values that dataset.json lists."
     assert problem.found == "7 (2 voxels)"
 
 

@@ -9,6 +9,7 @@ import SimpleITK as sitk
 from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 
 from samunet.dataset.geometry import Geometry
+from samunet.dataset.grids import same_grid
 from samunet.dataset.sitk_io import SimpleItkIO
 from samunet.errors import UserError
 
@@ -95,7 +96,7 @@ def test_4d_gives_channels_and_3d_geometry(tmp_path):
     assert list(geometry.spacing_mm) == list(properties["spacing"])
     _, single = SimpleItkIO().read_images([_write(_volume(), tmp_path / "b_0000.nii.gz")])
     assert geometry.shape == (4, 6, 5)
-    assert geometry.same_place(single)
+    assert same_grid(geometry, single)
     SimpleItkIO().write_segmentation(_labels(), tmp_path / "out.nii.gz", geometry)
     assert _same_geometry(SimpleItkIO().read_segmentation(tmp_path / "out.nii.gz")[1], geometry)
 
@@ -150,6 +151,26 @@ def test_other_origin_of_a_channel_is_only_said(tmp_path, capsys):
     _, geometry = SimpleItkIO().read_images(paths)
     np.testing.assert_allclose(geometry.origin, ORIGIN)
     assert "origin or direction of" in capsys.readouterr().err
+
+
+def test_a_mirrored_channel_is_turned_onto_the_first(tmp_path, capsys):
+    """A second channel stored from the last row to the first, with its header: each voxel meets its own place."""
+    image = sitk.ReadImage(str(_write(_volume(), tmp_path / "a_0000.nii.gz")))
+    sitk.WriteImage(sitk.Flip(image, [False, True, False]), str(tmp_path / "a_0001.nii.gz"))
+    paths = [tmp_path / "a_0000.nii.gz", tmp_path / "a_0001.nii.gz"]
+    assert not np.array_equal(SimpleItkIO().read_images(paths[1:])[0][0], _volume())
+    channels, _ = SimpleItkIO().read_images(paths)
+    np.testing.assert_array_equal(channels[1], channels[0])
+    assert "permuted or flipped" in capsys.readouterr().err
+
+
+def test_a_rotated_channel_is_a_problem_beside_others(tmp_path):
+    array = _volume(dtype=np.float32)
+    array[0, 0, 0] = np.nan
+    paths = [_write(_volume(), tmp_path / "a_0000.nii.gz"), _write(_volume(), tmp_path / "a_0001.nii.gz", direction=np.eye(3).ravel()),
+             _write(array, tmp_path / "a_0002.nii.gz")]
+    text = str(_problem(SimpleItkIO().read_images, paths))
+    assert text.startswith("2 problems were found:") and "the same direction" in text and "1 voxels are NaN" in text
 
 
 def _problem(call, *arguments) -> UserError:

@@ -88,9 +88,10 @@ def _problem(call, argument) -> UserError:
 
 
 def test_a_label_frame_too_few(tmp_path):
-    problem = _problem(lambda folder: verify_folder(folder, 1), _dataset(tmp_path / "Dataset009_Videos", 4))
+    folder = _dataset(tmp_path / "Dataset009_Videos", 4)
+    problem = _problem(lambda folder: verify_folder(folder, 1), folder)
     assert problem.rule == "A label file must have its image's shape."
-    assert problem.found == "(4, 16, 32); the image has (5, 16, 32) (z, y, x)"
+    assert problem.found == f"(4, 16, 32); {folder / 'imagesTr' / 'a_0000.mp4'} has (5, 16, 32) (z, y, x)"
     assert problem.mend == "Give a label frame of its size for each of its frames."
 
 

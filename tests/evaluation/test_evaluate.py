@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import multiprocessing.dummy
@@ -112,6 +113,66 @@ def test_one_case_by_hand(tmp_path):
     assert metrics["foreground_mean"]["NSD"] == pytest.approx(one["NSD"] / 2)
 
 
+LABEL_KINDS = {
+    "plain": ({"background": 0, "a": 1, "b": 2}, None),
+    "regions": ({"background": 0, "both": [1, 2], "b": 2}, [1, 2]),
+    "region_with_0": ({"background": 0, "rest": [0, 1], "b": [2]}, [1, 2]),
+    "only_regions_with_0": ({"background": 0, "rest": [0, 1], "other": [0, 2]}, [1, 2]),
+}
+
+
+@pytest.mark.parametrize("ignored", [False, True], ids=["", "ignore"])
+@pytest.mark.parametrize("kind", LABEL_KINDS)
+@pytest.mark.filterwarnings("ignore:Mean of empty slice")
+def test_summary_equals_nnunet_for_regions_ignore_and_empty_classes(tmp_path, monkeypatch, kind, ignored):
+    """Labels 1 and 2, each absent from reference, prediction, both or neither; one case that is ignored altogether."""
+    pytest.importorskip("nnunetv2")
+    labels, order = LABEL_KINDS[kind]
+    labels = {**labels, "ignore": 3} if ignored else labels
+    random = np.random.default_rng(5)
+    for number, absent in enumerate(itertools.product((False, True), repeat=4)):
+        for folder, kept in (("reference", absent[:2]), ("prediction", absent[2:])):
+            array = random.integers(0, 3, (2, 5, 4))
+            array[np.isin(array, [value for value, gone in zip((1, 2), kept, strict=True) if gone])] = 0
+            if ignored and folder == "reference":
+                array[random.random(array.shape) > 0.7] = 3
+            write(tmp_path / folder / f"case_{number:02d}.nii.gz", array)
+    for folder in ("reference", "prediction"):
+        value = 3 if ignored and folder == "reference" else 0
+        write(tmp_path / folder / "case_all.nii.gz", np.full((2, 5, 4), value))
+    theirs = nnunet_summary(tmp_path, monkeypatch, labels, order)
+    ours = evaluate_folder(tmp_path / "reference", tmp_path / "prediction", space(labels, order), ".nii.gz", "SimpleITKIO",
+                           tmp_path / "ours.json", 1)
+    assert_equal(json.loads((tmp_path / "ours.json").read_text()), theirs)
+    counted = ours["metric_per_case"][-1]["metrics"]
+    assert {sum(row[key] for key in ("TP", "FP", "FN", "TN")) for row in counted.values()} == {0 if ignored else 40}
+
+
+def nnunet_summary(folder: Path, monkeypatch, labels: dict, order: list[int] | None) -> dict:
+    """What nnU-Net writes of `folder`/reference and `folder`/prediction."""
+    from nnunetv2.evaluation import evaluate_predictions as evaluation
+    from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
+    from nnunetv2.utilities.label_handling.label_handling import LabelManager
+
+    manager = LabelManager(labels, order)
+    wanted = manager.foreground_regions if manager.has_regions else manager.foreground_labels
+    # Threads in place of its processes, which take seconds to start.
+    monkeypatch.setattr(evaluation, "multiprocessing", SimpleNamespace(get_context=lambda _: multiprocessing.dummy))
+    evaluation.compute_metrics_on_folder(str(folder / "reference"), str(folder / "prediction"), str(folder / "nnunet.json"),
+                                         SimpleITKIO(), ".nii.gz", wanted, manager.ignore_label, num_processes=1)
+    return json.loads((folder / "nnunet.json").read_text())
+
+
+def test_an_ignored_voxel_is_in_no_region_with_background(tmp_path):
+    """Two voxels of background, one of label 1, one ignored: the region of 0 and 1 has three."""
+    write(tmp_path / "gt" / "x.nii.gz", np.array([[[0, 0, 1, 2]]]))
+    write(tmp_path / "pred" / "x.nii.gz", np.array([[[0, 1, 1, 0]]]))
+    labels = space({"background": 0, "rest": [0, 1], "ignore": 2}, [1])
+    summary = evaluate_folder(tmp_path / "gt", tmp_path / "pred", labels, ".nii.gz", "SimpleITKIO", None, 1)
+    metrics = summary["metric_per_case"][0]["metrics"]["(0, 1)"]
+    assert [metrics[key] for key in ("TP", "FP", "FN", "TN", "n_pred", "n_ref", "Dice")] == [3, 0, 0, 0, 3, 3, 1]
+
+
 @pytest.mark.parametrize(
     "labels, order",
     [(PLAIN, None), (IGNORE, None), (REGIONS, [1, 2, 3, 4]), (REGIONS_IGNORE, [1, 2, 3, 4])],
@@ -119,17 +180,9 @@ def test_one_case_by_hand(tmp_path):
 )
 @pytest.mark.filterwarnings("ignore:Mean of empty slice")
 def test_summary_equals_nnunet(tmp_path, monkeypatch, labels, order):
-    evaluation = pytest.importorskip("nnunetv2.evaluation.evaluate_predictions")
-    from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
-    from nnunetv2.utilities.label_handling.label_handling import LabelManager
-
+    pytest.importorskip("nnunetv2")
     reference, prediction = folders(tmp_path, labels.get("ignore"))
-    manager = LabelManager(labels, order)
-    wanted = manager.foreground_regions if manager.has_regions else manager.foreground_labels
-    # Threads in place of its processes, which take seconds to start.
-    monkeypatch.setattr(evaluation, "multiprocessing", SimpleNamespace(get_context=lambda _: multiprocessing.dummy))
-    evaluation.compute_metrics_on_folder(str(reference), str(prediction), str(tmp_path / "nnunet.json"), SimpleITKIO(),
-                                         ".nii.gz", wanted, manager.ignore_label, num_processes=1)
+    nnunet_summary(tmp_path, monkeypatch, labels, order)
     theirs = (tmp_path / "nnunet.json").read_text()
 
     evaluate_folder(reference, prediction, space(labels, order), ".nii.gz", "SimpleITKIO", tmp_path / "ours.json", 1)
@@ -138,7 +191,7 @@ def test_summary_equals_nnunet(tmp_path, monkeypatch, labels, order):
     assert ours.count("NaN") == theirs.count("NaN") > 0
     means = json.loads(theirs)["mean"]
     assert means["3"]["Dice"] == 0 and math.isnan(means["(4,)" if order else "4"]["Dice"])  # the edges are in the data
-    assert list(strict(tmp_path / "ours_metrics.json")["mean"]) == [str(key) for key in wanted]
+    assert list(strict(tmp_path / "ours_metrics.json")["mean"]) == [str(key) for key in space(labels, order).foreground]
 
 
 def test_ignored_voxels_count_nowhere(tmp_path):
@@ -211,10 +264,78 @@ def test_shapes_that_differ_are_told_together(tmp_path):
     reference, prediction = folders(tmp_path)
     for number in (1, 2):
         write(prediction / f"case_{number}.nii.gz", np.zeros((3, 6, 8)))
-    with pytest.raises(UserError, match="must have the shape") as fault:
+    with pytest.raises(UserError, match="must have its reference's shape") as fault:
         evaluate_folder(reference, prediction, space(PLAIN), ".nii.gz", "SimpleITKIO", None, 1)
     assert "2 problems" in str(fault.value) and "(3, 6, 8)" in str(fault.value) and "(3, 8, 6)" in str(fault.value)
     assert not list(prediction.glob("*.json"))
+
+
+def turned(path: Path, axes: list[bool], out: Path) -> None:
+    """Store `path` with flipped axes (x, y, z), its header with it."""
+    out.parent.mkdir(exist_ok=True, parents=True)
+    sitk.WriteImage(sitk.Flip(sitk.ReadImage(str(path)), axes), str(out))
+
+
+def test_a_prediction_along_other_axes_is_turned_onto_its_reference(tmp_path, capsys):
+    reference, prediction = folders(tmp_path)
+    for path in prediction.iterdir():
+        turned(path, [True, False, True], tmp_path / "turned" / path.name)
+    labels = space(PLAIN)
+    straight = evaluate_folder(reference, prediction, labels, ".nii.gz", "SimpleITKIO", None, 1)
+    summary = evaluate_folder(reference, tmp_path / "turned", labels, ".nii.gz", "SimpleITKIO", None, 1)
+    assert_equal(summary["mean"], straight["mean"])
+    assert strict(tmp_path / "turned" / "metrics.json")["mean"] == strict(prediction / "metrics.json")["mean"]
+    lines = [line for line in capsys.readouterr().err.splitlines() if "permuted or flipped" in line]
+    assert len(lines) == 4 and str(tmp_path / "turned" / "case_0.nii.gz") in lines[0] and str(reference / "case_0.nii.gz") in lines[0]
+
+
+def test_a_prediction_on_a_grid_that_no_turn_explains_is_refused(tmp_path):
+    """Twice the spacing: the 8 rows of 2 mm end 7.5 of them behind the first one's middle, at 15 mm, and at 30 mm in the prediction."""
+    reference, prediction = folders(tmp_path)
+    write(prediction / "case_1.nii.gz", np.zeros((3, 8, 6)), (1.0, 4.0, 5.0))
+    with pytest.raises(UserError, match="its reference's spacing") as fault:
+        evaluate_folder(reference, prediction, space(PLAIN), ".nii.gz", "SimpleITKIO", None, 1)
+    assert fault.value.where == str(prediction / "case_1.nii.gz") and str(reference / "case_1.nii.gz") in fault.value.found
+    assert fault.value.found.endswith("corners lie up to 15 mm (7.5 voxels) apart")
+    assert not list(prediction.glob("*.json"))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_shifted_prediction_is_warned_of_once_for_each_file(tmp_path, capfd, workers):
+    reference, prediction = folders(tmp_path)
+    for number in (1, 3):
+        path = prediction / f"case_{number}.nii.gz"
+        image = sitk.ReadImage(str(path))
+        image.SetOrigin((0.5, 0.0, 0.0))
+        sitk.WriteImage(image, str(path))
+    for _ in range(2):
+        summary = evaluate_folder(reference, prediction, space(PLAIN), ".nii.gz", "SimpleITKIO", None, workers)
+    assert len(summary["metric_per_case"]) == 4
+    warnings = sorted(line for line in capfd.readouterr().err.splitlines() if "origin or direction" in line)
+    assert len(warnings) == 2 and all("0.5 mm (0.5 voxels)" in line for line in warnings)
+    assert str(prediction / "case_1.nii.gz") in warnings[0] and str(prediction / "case_3.nii.gz") in warnings[1]
+
+
+def test_values_that_dataset_json_does_not_list_are_refused_together(tmp_path):
+    """A mask of 0 and 255 as reference in one case, as prediction in another."""
+    reference, prediction = folders(tmp_path)
+    mask = np.zeros((3, 8, 6))
+    mask[0, 0, :5] = 255
+    write(reference / "case_1.nii.gz", mask)
+    write(prediction / "case_2.nii.gz", mask)
+    with pytest.raises(UserError) as fault:
+        evaluate_folder(reference, prediction, space(PLAIN), ".nii.gz", "SimpleITKIO", None, 1)
+    text = str(fault.value)
+    assert text.startswith("2 problems") and text.count("255 (5 voxels)") == 2 and "a mask of 0 and 255 to 0 and 1" in text
+    assert f"where: {reference / 'case_1.nii.gz'}" in text and f"where: {prediction / 'case_2.nii.gz'}" in text
+    assert not list(prediction.glob("*.json"))
+
+
+def test_the_ignore_label_may_be_in_references_and_predictions(tmp_path):
+    reference, prediction = folders(tmp_path, ignore=5)
+    write(prediction / "case_1.nii.gz", np.full((3, 8, 6), 5))
+    summary = evaluate_folder(reference, prediction, space(IGNORE), ".nii.gz", "SimpleITKIO", None, 1)
+    assert summary["metric_per_case"][1]["metrics"]["1"]["n_pred"] == 0
 
 
 @pytest.mark.parametrize("fault", ["no_folder", "empty", "not_json_ending", "named_but_missing"])

@@ -87,6 +87,26 @@ def test_bad_input_is_told(folders, capsys):
     assert main(["-o", str(folders / "out")]) == 2
 
 
+def test_a_segmentation_along_other_axes_is_turned_and_drawn_alike(folders, capsys):
+    assert run(folders) == 0
+    straight = [_pixels(folders / "out" / f"c{case}.png") for case in range(2)]
+    path = str(folders / "labels" / "c1.nii.gz")
+    sitk.WriteImage(sitk.Flip(sitk.ReadImage(path), [True, True, True]), path)
+    assert run(folders) == 0
+    assert all(np.array_equal(_pixels(folders / "out" / f"c{case}.png"), straight[case]) for case in range(2))
+    assert "c1.nii.gz is stored in another direction" in capsys.readouterr().err
+
+
+def test_other_values_and_other_grids_are_told_together(folders, capsys):
+    mask = sitk.GetImageFromArray(np.full((6, 8, 7), 255, np.uint8))
+    mask.SetSpacing((1.0, 1.0, 2.0))
+    sitk.WriteImage(mask, str(folders / "labels" / "c0.nii.gz"))
+    assert run(folders) == 2
+    message = capsys.readouterr().err
+    assert "2 problems" in message and "255 (336 voxels)" in message and "must have its image's spacing" in message
+    assert "images/c0_0000.nii.gz has (1.0, 1.0, 1.0) mm" in message
+
+
 @pytest.mark.parametrize(("output", "lost"), [("labels", "c0.png"), ("images", None)])
 def test_pictures_do_not_replace_what_they_are_drawn_from(tmp_path, capsys, output, lost):
     for folder, name, values in (("images", "c0_0000", 9), ("labels", "c0", 1)):

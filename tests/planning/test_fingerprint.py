@@ -158,6 +158,17 @@ def test_a_ct_label_of_another_shape_is_an_error(tmp_path, monkeypatch):
         extract_fingerprint(load_dataset(folder), tmp_path / "fingerprint.json", 1, False)
 
 
+def test_a_ct_label_along_other_axes_gives_the_same_figures(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(module, "FOREGROUND_SAMPLES", 10_000)
+    folder = make_dataset(tmp_path / "Dataset001_Made", {"0": "CT"})
+    expected = extract_fingerprint(load_dataset(folder), tmp_path / "straight.json", 1, False)
+    path = str(folder / "labelsTr" / "case_1.nii.gz")
+    sitk.WriteImage(sitk.Flip(sitk.ReadImage(path), [True, True, False]), path)
+    found = extract_fingerprint(load_dataset(folder), tmp_path / "turned.json", 1, False)
+    assert found.foreground_intensity_properties_per_channel == expected.foreground_intensity_properties_per_channel
+    assert "case_1.nii.gz is stored in another direction" in capsys.readouterr().err
+
+
 def test_an_unknown_channel_name_ends_before_any_file_is_read(tmp_path):
     folder = make_dataset(tmp_path / "Dataset001_Made", {"0": "mystery"})
     with pytest.raises(UserError, match="channel's name must be known"):

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from raw_files import LABELS, STATISTICS, blob, plan, raw_case, write
 
 from samunet.dataset.dataset import RawCase
@@ -172,6 +173,30 @@ def test_a_label_on_another_grid_is_a_user_error(tmp_path, shape, spacing_mm):
     with pytest.raises(UserError, match="must have its image's") as caught:
         prepare_case(dataclasses.replace(case, label=label), "SimpleITKIO", plan(), LABELS)
     assert caught.value.where == str(label)
+
+
+def test_a_label_stored_along_other_axes_gives_the_same_arrays(tmp_path):
+    """Slices and columns reversed and then columns stored as slices; the image's own direction is not the default."""
+    image, label = blob((6, 8, 10), 0)
+    case = raw_case(tmp_path, image, label, (3, 1, 2))
+    other = sitk.PermuteAxes(sitk.Flip(sitk.ReadImage(str(case.label)), [True, False, True]), [2, 1, 0])
+    sitk.WriteImage(other, str(tmp_path / "other.nii.gz"))
+    assert sitk.GetArrayFromImage(other).shape == (10, 8, 6)
+    dataset_plan = plan(spacing_mm=(3.0, 1.0, 2.0))
+    expected = prepare_case(case, "SimpleITKIO", dataset_plan, LABELS)
+    made = prepare_case(dataclasses.replace(case, label=tmp_path / "other.nii.gz"), "SimpleITKIO", dataset_plan, LABELS)
+    np.testing.assert_array_equal(made.segmentation, expected.segmentation)
+    assert made.properties.segmentation_digest == expected.properties.segmentation_digest
+
+
+def test_a_rotated_label_is_a_user_error_beside_its_unknown_values(tmp_path):
+    image, _ = blob((6, 8, 8), 0)
+    case = raw_case(tmp_path, image, None, (1, 1, 1))
+    label = sitk.GetImageFromArray(np.full((6, 8, 8), 9, np.uint8))  # with the default origin and direction
+    sitk.WriteImage(label, str(tmp_path / "label.nii.gz"))
+    with pytest.raises(UserError, match="its image's direction") as caught:
+        prepare_case(dataclasses.replace(case, label=tmp_path / "label.nii.gz"), "SimpleITKIO", plan(), LABELS)
+    assert "9 (384 voxels)" in str(caught.value) and str(case.images[0]) in str(caught.value)
 
 
 def test_rgb_values_out_of_range_name_the_file(tmp_path):

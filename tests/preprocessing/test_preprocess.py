@@ -130,6 +130,36 @@ def test_kept_arrays_are_checked_without_opening_a_file_and_those_of_before_once
     assert stamps(arrays) == before
 
 
+def mirrored(path: Path) -> None:
+    """Store a file's rows from the last to the first, its header with them."""
+    sitk.WriteImage(sitk.Flip(sitk.ReadImage(str(path)), [False, True, False]), str(path))
+
+
+def test_arrays_of_before_grids_were_compared_are_rebuilt_where_the_label_has_other_axes(tmp_path, capsys):
+    """Both labels have the values of before; case_1's array has its rows in the wrong order, as earlier versions stored it."""
+    folder, arrays = raw_dataset(tmp_path, 2), tmp_path / "arrays"
+    store = preprocess_dataset(load_dataset(folder), plans(), arrays, 1)
+    right = store.load("case_1")
+    assert right.properties.label_on_grid
+    mirrored(folder / "labelsTr" / "case_1.nii.gz")
+    store = preprocess_dataset(load_dataset(folder), plans(), arrays, 1)
+    assert np.array_equal(store.segmentation("case_1"), right.segmentation)
+    assert "permuted or flipped" in capsys.readouterr().err
+    known = store.properties("case_1")
+    wrong = np.ascontiguousarray(right.segmentation[:, :, ::-1])
+    assert not np.array_equal(wrong, right.segmentation)
+    store.write(dataclasses.replace(right, segmentation=wrong, properties=dataclasses.replace(
+        known, segmentation_digest=digest_of_array(wrong), label_on_grid=False)))
+    content = json.loads((arrays / "case_0.json").read_text())
+    del content["label_on_grid"]
+    (arrays / "case_0.json").write_text(json.dumps(content))
+    before = stamps(arrays)
+    preprocess_dataset(load_dataset(folder), plans(), arrays, 1)
+    assert {name for name, stamp in stamps(arrays).items() if stamp != before[name]} == {"case_0.json", "case_1.json", "case_1_seg.b2nd"}
+    assert np.array_equal(store.segmentation("case_1"), right.segmentation) and store.properties("case_1") == known
+    assert store.properties("case_0").label_on_grid
+
+
 def test_reasons_in_the_plan_make_nothing_anew(tmp_path):
     dataset = load_dataset(raw_dataset(tmp_path, 1))
     store = preprocess_dataset(dataset, plans(), tmp_path / "arrays", 1)

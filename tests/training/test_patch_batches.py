@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from samunet.dataset.labels import LabelSpace
+from samunet.dataset.labels import UNANNOTATED, LabelSpace
 from samunet.planning.tiles import TileFrame
 from samunet.training.patch_batches import PairBatches, PatchBatches
 from samunet.training.sampling import LabelSlices, Sampler
@@ -78,4 +78,4 @@ def test_a_pair_is_one_place_twice_and_no_label_is_read() -> None:
     batch = PairBatches(["case"], [SHAPE], arrays, Plain(), 3, seed=0).read(1)
     assert batch.inputs.shape == (6, 1, 8, 16) and batch.segmentation.shape == (6, 8, 16)
     assert torch.equal(batch.inputs[:3], batch.inputs[3:]) and len(set(batch.inputs[:3, 0, 0, 2].tolist())) > 1
-    assert (batch.segmentation == -1).all() and len(arrays.read) == 3
+    assert (batch.segmentation == UNANNOTATED).all() and len(arrays.read) == 3

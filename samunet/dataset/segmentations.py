@@ -1,0 +1,50 @@
+"""A segmentation read to be used with another file: its frames and values checked, its voxels on the other file's grid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from samunet.dataset.alignment import PREDICTION, on_grid
+from samunet.dataset.frame_names import name_problems
+from samunet.dataset.geometry import Geometry
+from samunet.dataset.labels import LabelSpace
+from samunet.dataset.readers import reader_named
+from samunet.errors import UserError
+
+MOST_VALUES = 10  # that a message lists
+
+
+def read_on_grid(
+    reader: str, path: Path, wanted: Geometry, other: Path, labels: LabelSpace, rule: str
+) -> tuple[np.ndarray, list[UserError]]:
+    """The segmentation `path`, int16 (1, Z, Y, X), on the grid `wanted` of the file `other`, and what is wrong with it.
+
+    Arguments:
+        reader: a reader-writer's name.
+        rule: see `samunet.dataset.alignment.on_grid`.
+
+    Raises:
+        UserError: a file that cannot be read.
+    """
+    segmentation, found = reader_named(reader).read_segmentation(path)
+    if problems := name_problems(found.frames, wanted.frames, path, "reference" if rule == PREDICTION else "image"):
+        return segmentation, problems
+    segmentation, problems = on_grid(segmentation, found, wanted, path, other, rule)
+    return segmentation, problems + value_problems(segmentation, labels, path)
+
+
+def value_problems(segmentation: np.ndarray, labels: LabelSpace, path: Path) -> list[UserError]:
+    """Whether the file `path` holds only values (ignore included) that dataset.json lists."""
+    known = labels.known
+    if known.issuperset(range(segmentation.min(initial=0), segmentation.max(initial=0) + 1)):
+        return []  # as of nearly every file, and a hundred times as fast as counting each value
+    values, counts = np.unique(segmentation, return_counts=True)
+    unknown = [f"{value} ({count} voxels)" for value, count in zip(values.tolist(), counts, strict=True) if value not in known]
+    if not unknown:
+        return []
+    return [UserError(
+        "A label file or prediction must hold only values that dataset.json lists.", where=path, found=", ".join(unknown[:MOST_VALUES]),
+        mend="Renumber the values in the file (a mask of 0 and 255 to 0 and 1), or add the label to dataset.json.",
+    )]
