@@ -46,11 +46,14 @@ def lines_held() -> Iterator[list[str]]:
 def result(message: str) -> None:
     """Print a command's last line, which says where the result lies, to stdout; a reader that has gone, as `head`, misses it.
 
+    Letters that stdout cannot show are escaped.
+
     Raises:
         UserError: stdout is a file that cannot be written.
     """
+    encoding = sys.stdout.encoding or "utf-8"
     try:
-        print(message, flush=True)
+        print(message.encode(encoding, "backslashreplace").decode(encoding), flush=True)
     except BrokenPipeError:
         pass
     except OSError as fault:

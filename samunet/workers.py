@@ -1,4 +1,4 @@
-"""Cases worked on side by side, in fresh processes whose faults are told with the case's name."""
+"""Cases worked on side by side, in fresh processes; faults name the case, and a bad case does not stop the others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from samunet.console import lines_held, say_once
-from samunet.errors import UserError
+from samunet.errors import BadCases, UserError
 from samunet.signals import deferred
 
 Item = TypeVar("Item")
@@ -29,34 +29,76 @@ def default_workers() -> int:
 def each_case(
     work: Callable[[Item], Result], items: Sequence[Item], names: Sequence[str], workers: int
 ) -> Iterator[tuple[str, Result]]:
-    """Run `work` on every item and yield (name, result) as they finish.
+    """Run `work` on every item and yield (name, result) as they finish. A bad case does not stop the others.
 
     `work` must be importable by name (spawned processes). With `workers` <= 1 everything runs here, in order.
-    At most 2 * `workers` items are under way, so that memory stays bounded. A UserError of one case passes through as
-    it is; any other fault is raised with the case's name and the worker's own traceback.
+    At most 2 * `workers` items are under way, so that memory stays bounded. Where a worker is killed, the cases that were under
+    way run again, one by one, so that the error names the case that cannot be done.
 
     Raises:
-        UserError: bad input, or a worker that was killed (most often for want of memory).
-        RuntimeError: an internal fault in a worker.
+        BadCases: after all others are done, what is wrong with cases, in the order of `names`: bad input, too little memory, a
+            worker that was killed.
+        RuntimeError: at once, an internal fault, with the case's name and the worker's own traceback.
     """
+    faults: dict[str, UserError] = {}
+    for name, call in _calls(work, items, names, workers):
+        try:
+            finished = _told(name, call)
+        except UserError as fault:
+            faults[name] = fault
+        else:
+            yield name, finished
+    if faults:
+        raise BadCases([faults[name] for name in names if name in faults])
+
+
+def _calls(
+    work: Callable[[Item], Result], items: Sequence[Item], names: Sequence[str], workers: int
+) -> Iterator[tuple[str, Callable[[], Result]]]:
+    """(name, what returns or raises the outcome) of every item; where work is done here, calling it does it."""
     if workers <= 1 or len(items) <= 1:
         for name, item in zip(names, items, strict=True):
-            yield name, _told(name, partial(work, item))
+            yield name, partial(work, item)
         return
     waiting = list(zip(names, items, strict=True))[::-1]
-    with Workers(min(workers, len(items))) as pool:
+    while waiting:
+        under_way: dict[str, Item] = {}
+        yield from _in_pool(work, waiting, workers, under_way)
+        for name, item in under_way.items():  # left by a worker that was killed
+            yield name, partial(_in_own_process, work, item)
+
+
+def _in_pool(
+    work: Callable[[Item], Result], waiting: list[tuple[str, Item]], workers: int, under_way: dict[str, Item]
+) -> Iterator[tuple[str, Callable[[], Result]]]:
+    """As `_calls`, for what is `waiting`, last first, until all is done or a worker is killed, which ends the pool.
+
+    `under_way` holds the items that were begun and have no outcome.
+    """
+    with Workers(min(workers, len(waiting))) as pool:
         running: dict[Future[tuple[Result, list[str]]], str] = {}
         try:
             while waiting or running:
                 while waiting and len(running) < 2 * workers:
                     name, item = waiting.pop()
+                    under_way[name] = item
                     running[pool.submit(_with_lines, work, item)] = name
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
                 for future in done:
                     name = running.pop(future)
-                    yield name, _told(name, partial(_heard, future), [name, *running.values()])
+                    if isinstance(future.exception(), BrokenProcessPool):
+                        return
+                    del under_way[name]
+                    yield name, partial(_heard, future)
+        except BrokenProcessPool:  # raised by `submit`
+            return
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _in_own_process(work: Callable[[Item], Result], item: Item) -> Result:
+    with alone() as pool:
+        return _heard(pool.submit(_with_lines, work, item))
 
 
 class Workers(ProcessPoolExecutor):
@@ -113,17 +155,29 @@ def end_group_with_parent() -> None:
         threading.Thread(target=watch, daemon=True).start()
 
 
-def _told(name: str, call: Callable[[], Result], under_way: Sequence[str] = ()) -> Result:
+def out_of_memory(name: str, fault: BaseException) -> UserError:
+    """The error for a case that needs more memory than there is."""
+    return UserError(
+        "A case must fit into memory.",
+        where=f"case {name}",
+        found=str(fault) or "no memory",
+        mend="Close other programs, use fewer processes (-np 1), or crop or split the images.",
+    )
+
+
+def _told(name: str, call: Callable[[], Result]) -> Result:
     try:
         return call()
     except UserError:
         raise
+    except MemoryError as fault:
+        raise out_of_memory(name, fault) from fault
     except BrokenProcessPool as fault:
         raise UserError(
             "A worker process must live until its case is done.",
-            where=f"one of the cases {', '.join(under_way)}",
-            found="it was killed from outside, most often because memory ran out",
-            mend="Run again with fewer processes (-np 1); finished cases are kept.",
+            where=f"case {name}",
+            found="it was killed from outside, twice, most often because memory ran out",
+            mend="Run again with fewer processes (-np 1), or crop the images; finished cases are kept.",
         ) from fault
     except Exception as fault:
         raise RuntimeError(f"case {name}: {type(fault).__name__}: {fault}") from fault

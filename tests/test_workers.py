@@ -13,7 +13,7 @@ import pytest
 
 from samunet import console
 from samunet.console import lines_held, say_once
-from samunet.errors import UserError
+from samunet.errors import BadCases, UserError
 from samunet.workers import default_workers, each_case
 
 
@@ -72,6 +72,33 @@ def test_a_user_error_passes_as_it_is(workers):
     )
 
 
+def refuse_even(value: int) -> int:
+    if value % 2 == 0:
+        raise UserError(f"{value} is even.")
+    return value
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_bad_cases_do_not_stop_the_others_and_are_told_in_order(workers):
+    seen = []
+    with pytest.raises(BadCases) as caught:
+        for name, value in each_case(refuse_even, [4, 1, 2, 3], ["four", "one", "two", "three"], workers):
+            seen.append((name, value))
+    assert sorted(seen) == [("one", 1), ("three", 3)]
+    assert [problem.rule for problem in caught.value.problems] == ["4 is even.", "2 is even."]
+
+
+def want_memory(value: int) -> int:
+    return len(bytes(2**62)) if value == 2 else value
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_case_that_memory_cannot_hold_is_a_bad_case(workers):
+    with pytest.raises(BadCases, match="must fit into memory") as caught:
+        list(each_case(want_memory, [1, 2, 3], NAMES, workers))
+    assert caught.value.where == "case two"
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_any_other_fault_names_the_case_and_keeps_its_traceback(workers):
     with pytest.raises(RuntimeError, match="case two: ZeroDivisionError: two") as caught:
@@ -84,10 +111,28 @@ def test_any_other_fault_names_the_case_and_keeps_its_traceback(workers):
 
 @pytest.mark.parametrize("work", [exit_at_once, kill_itself])
 def test_a_dead_worker_is_told_in_words(work):
-    with pytest.raises(UserError, match="memory") as caught:
-        list(each_case(work, [1, 2, 3], NAMES, 2))
-    assert "two" in caught.value.where
+    seen = {}
+    with pytest.raises(BadCases, match="memory") as caught:
+        for name, value in each_case(work, [1, 2, 3, 4, 5, 6], [*NAMES, "four", "five", "six"], 2):
+            seen[name] = value
+    assert caught.value.where == "case two"  # alone, although others were under way
+    assert seen == {"one": 1, "three": 3, "four": 4, "five": 5, "six": 6}
     assert "-np 1" in caught.value.mend
+
+
+def die_once(marker: str) -> str:
+    """Kill this worker at the first call with a marker that is not there yet."""
+    if not Path(marker).exists():
+        Path(marker).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return marker
+
+
+def test_a_case_whose_worker_was_killed_by_chance_is_done_again(tmp_path):
+    markers = [str(tmp_path / name) for name in NAMES]
+    for marker in markers[1:]:
+        Path(marker).touch()
+    assert dict(each_case(die_once, markers, NAMES, 2)) == dict(zip(NAMES, markers, strict=True))
 
 
 def sleep_and_tell(folder: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from samunet.dataset.case_paths import paths_with
+from samunet.dataset.folder_listing import list_folder
 from samunet.dataset.tiff3d_io import label_spacing_file
 from samunet.errors import UserError
 from samunet.evaluation.report import metrics_content, metrics_path, number_of, summary_content, write_summary
@@ -39,7 +39,7 @@ def accumulate(model: Path, folds: Sequence[str], file_ending: str) -> Path:
                         mend="Accumulate folds of one splits file, without `all`.")
     make_folder(output)
     for folder in validations:
-        for path in paths_with(folder, file_ending):
+        for path in list_folder(folder, file_ending).paths:
             copy_whole(path, output / path.name)
             if (spacing := label_spacing_file(path)).is_file():  # of a 3D TIFF
                 copy_whole(spacing, output / spacing.name)

@@ -33,13 +33,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser().parse_args(arguments)
     from samunet.dataset.case_paths import label_ending
     from samunet.dataset.dataset import read_dataset_json
+    from samunet.dataset.folder_listing import list_folder
     from samunet.dataset.readers import reader_for
     from samunet.evaluation.evaluate import evaluate_folder
     from samunet.evaluation.report import metrics_path
 
     content, labels = read_dataset_json(options.djfile)
     file_ending = content["file_ending"]
-    example = next(iter(sorted(options.reference.glob(f"*{file_ending}"))), None)
+    references = list_folder(options.reference, label_ending(file_ending))
+    example = next((path for path in references.paths if path not in references.broken_links), None)
     reader = reader_for(content.get("overwrite_image_reader_writer"), file_ending, example, options.djfile)
     output = options.output or options.prediction / "summary.json"
     summary = evaluate_folder(options.reference, options.prediction, labels, label_ending(file_ending), reader, output,

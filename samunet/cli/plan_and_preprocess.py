@@ -54,7 +54,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
         plans = steps.plan(fingerprint, spec, options.gpu_memory_target, options.overwrite_target_spacing,
                            options.cache_dtype)
         steps.splits(options.groups)
-        store = steps.arrays(plans)
-        if not options.no_embeddings:
-            steps.embeddings(plans, store, options.encoder, spec)
+        steps.preprocess(plans, options.encoder, None if options.no_embeddings else spec)
         result(f"preprocessed: {steps.plans_folder}")

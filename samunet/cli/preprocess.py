@@ -45,7 +45,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
         plans = steps.load_plans()
         if spec is not None:
             plans.for_encoder(spec.id)
-        store = steps.arrays(plans)
-        if spec is not None:
-            steps.embeddings(plans, store, options.encoder, spec)
+        steps.preprocess(plans, options.encoder, spec)
         result(f"preprocessed: {steps.plans_folder}")

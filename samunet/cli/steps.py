@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from samunet.errors import UserError
+from samunet.errors import BadCases, UserError
 from samunet.files import copy_whole, make_folder, remove_path
 from samunet.locks import locked
 from samunet.temporaries import clear_abandoned, is_temporary
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from samunet.planning.encoder_spec import EncoderSpec
     from samunet.planning.fingerprint import Fingerprint
     from samunet.planning.plans import Plans
-    from samunet.preprocessing.store import ArrayStore
 
 # What stands beside the plans in a dataset's preprocessed folder.
 TAKEN_NAMES = ("dataset", "dataset_fingerprint", "groups", "gt_segmentations", "splits_final")
@@ -79,6 +78,10 @@ class Steps:
     def plans_folder(self) -> Path:
         return self.folder / self.plans_name
 
+    @property
+    def _arrays_folder(self) -> Path:
+        return self.plans_folder / "arrays"
+
     def fingerprint(self, clean: bool) -> Fingerprint:
         """dataset.json and dataset_fingerprint.json, in the dataset's preprocessed folder."""
         from samunet.planning.fingerprint import extract_fingerprint
@@ -125,20 +128,54 @@ class Steps:
         with self._alone():
             ensure_splits(self.dataset, self.folder, find_groups(self.dataset, groups, self.folder))
 
-    def arrays(self, plans: Plans) -> ArrayStore:
-        """The preprocessed arrays, and copies of the labels by which a fold is evaluated without the raw folder."""
+    def preprocess(self, plans: Plans, encoder_name: str, spec: EncoderSpec | None) -> None:
+        """The arrays and, unless `spec` is None, the embeddings of every case.
+
+        Raises:
+            BadCases: when both are there for all other cases.
+        """
+        problems: list[UserError] = []
+        try:
+            self.arrays(plans)
+        except BadCases as fault:
+            problems.append(fault)
+        if spec is not None:
+            try:
+                self.embeddings(plans, encoder_name, spec)
+            except BadCases as fault:
+                problems.append(fault)
+        if problems:
+            raise BadCases(problems)
+
+    def arrays(self, plans: Plans) -> None:
+        """The preprocessed arrays, and copies of the labels by which a fold is evaluated without the raw folder.
+
+        Raises:
+            BadCases: when both are there for all other cases.
+        """
         from samunet.preprocessing.preprocess import preprocess_dataset
 
-        store = preprocess_dataset(self.dataset, plans, self.plans_folder / "arrays", self.workers)
+        bad = None
+        try:
+            preprocess_dataset(self.dataset, plans, self._arrays_folder, self.workers)
+        except BadCases as fault:
+            bad = fault
         with self._alone():
             self._copy_labels(plans.dataset.reader)
-        return store
+        if bad is not None:
+            raise bad
 
-    def embeddings(self, plans: Plans, store: ArrayStore, encoder_name: str, spec: EncoderSpec) -> None:
-        """The cached embeddings of every case's clean slices; where the disk has no room, a line that says so."""
+    def embeddings(self, plans: Plans, encoder_name: str, spec: EncoderSpec) -> None:
+        """The cached embeddings of the clean slices of every case with arrays; where the disk has no room, a line says so.
+
+        Raises:
+            BadCases: when those of all other cases are there.
+        """
         from samunet.networks.checkpoints import load_encoder
         from samunet.preprocessing.embedding_cache import ensure_embeddings
+        from samunet.preprocessing.store import ArrayStore
 
+        store = ArrayStore(self._arrays_folder)
         encoder = load_encoder(encoder_name, plans.for_encoder(spec.id).input_size, _device())
         ensure_embeddings(store.names(), store, plans, encoder, self.plans_folder / "embeddings" / spec.id)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from samunet.dataset import tiff3d_io
 from samunet.dataset.dataset import RawCase
+from samunet.errors import UserError
 from samunet.files import digest_of_path
 
 
@@ -26,7 +27,18 @@ def digests_of_case(case: RawCase, reader: str) -> dict[str, Any]:
 
     For 3D TIFFs `spacings` as well: of the files with the image's and, where there is one, the label's; None for one that is
     not there.
+
+    Raises:
+        UserError: a file that cannot be read.
     """
+    try:
+        return _digests(case, reader)
+    except OSError as fault:
+        raise UserError("Every image and label file must be readable.", where=fault.filename or f"case {case.name}",
+                        found=fault.strerror or str(fault), mend="Restore the file, or allow to read it.") from fault
+
+
+def _digests(case: RawCase, reader: str) -> dict[str, Any]:
     digests: dict[str, Any] = {
         "images": [digest_of_path(path) for path in case.images],
         "label": digest_of_path(case.label) if case.label else None,

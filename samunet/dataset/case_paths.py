@@ -17,9 +17,3 @@ def label_ending(file_ending: str) -> str:
 def is_there(path: Path, ending: str) -> bool:
     """Whether the image or label `path` of a dataset with this ending exists, and is a folder or a file as it must be."""
     return path.is_dir() if ending == FRAME_FOLDER else path.is_file()
-
-
-def paths_with(folder: Path, ending: str) -> list[Path]:
-    """What `folder` holds that has this ending, sorted. Hidden ones are leftovers of an interrupted command, never cases."""
-    return [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")
-            and (path.is_dir() if ending == FRAME_FOLDER else path.name.endswith(ending))]

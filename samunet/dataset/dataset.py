@@ -8,22 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from samunet.console import say_once
+from samunet.dataset import dataset_json
+from samunet.dataset.case_names import case_name_problems
 from samunet.dataset.case_paths import FRAME_FOLDER, is_there, label_ending
-from samunet.dataset.frame_names import frame_names, name_problems
+from samunet.dataset.folder_listing import GET_LINKED, list_folder
+from samunet.dataset.frame_names import frame_names, name_problems, say_passed_over_frames
 from samunet.dataset.image_folder import images_of
 from samunet.dataset.labels import LabelSpace
-from samunet.errors import UserError, joined
+from samunet.errors import UserError, joined, some
 from samunet.files import read_json
 
 # Endings of labels that can be read under the dataset's: ITK looks whether a .nii.gz is compressed, and the two of TIFFs say the same.
 ALSO_READ = {".nii.gz": (".nii.gz", ".nii"), ".tif": (".tif", ".tiff"), ".tiff": (".tif", ".tiff")}
-# key: its type, and what it is
-_REQUIRED = {
-    "channel_names": (Mapping, 'a mapping of channel number to name, such as {"0": "CT"}'),
-    "labels": (Mapping, 'a mapping of name to value, such as {"background": 0, "liver": 1}'),
-    "numTraining": (int, "the number of training cases"),
-    "file_ending": (str, 'the ending of every image and label file, such as ".nii.gz", or "/" for folders of frames'),
-}
 
 
 @dataclass(frozen=True)
@@ -84,41 +81,35 @@ def scan_dataset(folder: Path) -> tuple[RawDataset, list[UserError]]:
     folder = Path(folder)
     where = folder / "dataset.json"
     content = read_json(where)
-    channel_names, labels = _check_content(content, where)
-    unlabelled = frozenset(map(str, content.get("unlabelled", ())))
-    reader = content.get("overwrite_image_reader_writer")
+    described = dataset_json.parse(content, where)
+    ending, channels = described.file_ending, len(described.channel_names)
     problems: list[UserError] = []
-    ending, ending_of_labels = content["file_ending"], label_ending(content["file_ending"])
-    if "dataset" in content:
-        cases = _listed_cases(content, folder, len(channel_names), unlabelled, problems)
+    if described.listing is not None:
+        cases = _listed_cases(described, folder, problems)
     else:
-        images = images_of(folder / "imagesTr", ending, len(channel_names), problems)
-        labels_folder = folder / "labelsTr"
-        cases = [
-            RawCase(name, paths, None if name in unlabelled else labels_folder / f"{name}{ending_of_labels}")
-            for name, paths in images.items()
-        ]
-    problems += _label_problems(cases, ending_of_labels)
+        images = images_of(folder / "imagesTr", ending, channels)
+        problems += images.problems + images.case_problems
+        cases = _labelled_cases(images.images, folder / "labelsTr", described, problems)
     if ending == FRAME_FOLDER:
         problems += _frame_problems(cases)
-    if strangers := sorted(unlabelled - {case.name for case in cases}):
+    if strangers := sorted(described.unlabelled - {case.name for case in cases}):
         problems.append(UserError("`unlabelled` in dataset.json must list cases of the dataset.", where=where,
-                                  found=", ".join(strangers), mend="Remove these names, or add their images."))
-    if cases and len(cases) != content["numTraining"]:
+                                  found=some(strangers), mend="Remove these names, or add their images."))
+    if cases and len(cases) != described.training_cases:
         problems.append(UserError(
             "`numTraining` in dataset.json must be the number of training cases, unlabelled ones included.", where=where,
-            found=f"numTraining is {content['numTraining']}; there are {len(cases)} cases",
+            found=f"numTraining is {described.training_cases}; there are {len(cases)} cases",
             mend=f"Set it to {len(cases)}, or restore the missing cases.",
         ))
     dataset = RawDataset(
         folder=folder,
         name=folder.name,
-        labels=labels,
-        channel_names=channel_names,
+        labels=described.labels,
+        channel_names=described.channel_names,
         file_ending=ending,
-        reader=None if reader in (None, "None") else str(reader),
+        reader=described.reader,
         cases=tuple(sorted(cases, key=lambda case: case.name)),
-        unlabelled=unlabelled,
+        unlabelled=described.unlabelled,
         content=content,
     )
     return dataset, problems
@@ -128,12 +119,20 @@ def read_dataset_json(path: Path) -> tuple[dict[str, Any], LabelSpace]:
     """Content and labels of a dataset.json that need not lie in a raw dataset: checked is what segmentations need.
 
     Raises:
-        UserError: missing file, no object, no `file_ending`, broken labels.
+        UserError: missing file, no object, no `file_ending` that can be read, broken labels; all together.
     """
     content = read_json(path)
-    if not isinstance(content, dict) or not isinstance(content.get("file_ending"), str):
-        raise UserError("dataset.json must have `file_ending`.", where=path, mend='Write it, such as ".nii.gz".')
-    return content, LabelSpace.from_dataset_json(content, str(path))
+    if not isinstance(content, dict):
+        raise UserError("dataset.json must hold an object with `labels` and `file_ending`.", where=path,
+                        found=type(content).__name__)
+    problems = dataset_json.file_ending_problems(content, path)
+    try:
+        labels = LabelSpace.from_dataset_json(content, str(path))
+    except UserError as fault:
+        raise joined([*problems, fault]) from fault
+    if problems:
+        raise joined(problems)
+    return content, labels
 
 
 def channel_count(content: Mapping[str, Any], where: Path) -> int:
@@ -145,93 +144,90 @@ def channel_count(content: Mapping[str, Any], where: Path) -> int:
     names = content.get("channel_names", content.get("modality", {}))
     if not isinstance(names, Mapping):
         raise UserError("`channel_names` in dataset.json must map numbers to names.", where=where, found=repr(names),
-                        mend=f"Write {_REQUIRED['channel_names'][1]}.")
+                        mend=dataset_json.CHANNELS_MEND)
     return len(names)
 
 
-def collect_cases(folder: Path, file_ending: str, channels: int) -> tuple[RawCase, ...]:
-    """The cases of a folder of images to predict (CASE_0000.ending, ...), sorted by name, without labels.
+def scan_images(folder: Path, file_ending: str, channels: int) -> tuple[tuple[RawCase, ...], list[UserError]]:
+    """The cases of a folder of images to predict (CASE_0000.ending, ...), sorted by name, without labels; and what is wrong
+    with those that are left out.
 
     Raises:
-        UserError: no such folder, no image in it, a missing channel, a file without channel number; all together.
+        UserError: the folder is wrong as a whole, see `images_of`.
     """
-    problems: list[UserError] = []
-    images = images_of(Path(folder), file_ending, channels, problems)
+    found = images_of(Path(folder), file_ending, channels)
+    if found.problems:
+        raise joined(found.problems + found.case_problems)
+    cases = tuple(RawCase(name, paths, None) for name, paths in found.images.items() if name not in found.bad)
+    return cases, found.case_problems
+
+
+def collect_cases(folder: Path, file_ending: str, channels: int) -> tuple[RawCase, ...]:
+    """As `scan_images`, where every case is needed.
+
+    Raises:
+        UserError: anything that is wrong with the folder or a case; all together.
+    """
+    cases, problems = scan_images(folder, file_ending, channels)
     if problems:
         raise joined(problems)
-    return tuple(RawCase(name, paths, None) for name, paths in sorted(images.items()))
+    return cases
 
 
-def _check_content(content: Any, where: Path) -> tuple[tuple[str, ...], LabelSpace]:
-    """Channel names and labels of dataset.json's content; every broken rule is raised at once."""
-    if not isinstance(content, dict):
-        raise UserError("dataset.json must hold an object.", where=where, found=type(content).__name__)
-    if "channel_names" not in content and "modality" in content:
-        content = {**content, "channel_names": content["modality"]}
-    problems = []
-    for key, (kind, shape) in _REQUIRED.items():
-        if not isinstance(content.get(key), kind) or isinstance(content.get(key), bool):
-            problems.append(UserError(
-                f"dataset.json must have `{key}`.", where=where,
-                found=repr(content[key]) if key in content else f"only {', '.join(content)}",
-                mend=f"Write {shape}.",
-            ))
-    labels = None
-    if isinstance(content.get("labels"), Mapping):
-        try:
-            labels = LabelSpace.from_dataset_json(content, str(where))
-        except UserError as fault:
-            problems.append(fault)
-    names = content.get("channel_names")
-    if isinstance(names, Mapping) and sorted(names) != sorted(map(str, range(len(names) or 1))):
-        problems.append(UserError(
-            "`channel_names` in dataset.json must number the channels from 0.", where=where, found=", ".join(names),
-            mend='Write them as {"0": "CT", "1": ...}.',
-        ))
-    if not isinstance(content.get("unlabelled", []), list):
-        problems.append(UserError("`unlabelled` in dataset.json must be a list of case names.", where=where,
-                                  found=repr(content["unlabelled"])))
-    if not isinstance(content.get("dataset", {}), dict):
-        problems.append(UserError("`dataset` in dataset.json must map case names to images and label.", where=where,
-                                  found=type(content["dataset"]).__name__))
-    if problems:
-        raise joined(problems)
-    assert labels is not None
-    return tuple(str(names[str(channel)]) for channel in range(len(names))), labels
-
-
-def _listed_cases(
-    content: dict[str, Any], folder: Path, channels: int, unlabelled: frozenset[str], problems: list[UserError]
+def _labelled_cases(
+    images: Mapping[str, tuple[Path, ...]], folder: Path, described: dataset_json.Description, problems: list[UserError]
 ) -> list[RawCase]:
+    """The cases with their labels in `folder`, which is listed once; what it holds besides is named."""
+    ending = label_ending(described.file_ending)
+    cases = [RawCase(name, paths, None if name in described.unlabelled else folder / Path(f"{name}{ending}").name)
+             for name, paths in images.items()]
+    wanted = [case for case in cases if case.label is not None]
+    if not wanted or not folder.is_dir():
+        problems += [_missing_label(case) for case in wanted]
+        return cases
+    listing = list_folder(folder, ending)
+    listing.say_passed_over()
+    if ending == FRAME_FOLDER:
+        say_passed_over_frames(listing.paths)
+    there, read = set(listing.paths), {case.label for case in wanted}
+    if strangers := [path.name for path in listing.paths if path not in read]:
+        say_once(f"warning: passed over in {folder}: {some(strangers)} (no labelled case of the dataset)")
+    problems += listing.link_problems()
+    problems += [_missing_label(case) for case in wanted if case.label not in there]
+    return cases
+
+
+def _listed_cases(described: dataset_json.Description, folder: Path, problems: list[UserError]) -> list[RawCase]:
     """The cases of dataset.json's `dataset` listing; paths may hold environment variables or be relative to `folder`."""
-    where, listing = folder / "dataset.json", content["dataset"]
+    where, listing = folder / "dataset.json", described.listing or {}
     if not listing:
         problems.append(UserError("`dataset` in dataset.json must list at least one case.", where=where, found="none"))
+    of_names, unusable = case_name_problems(listing, described.file_ending, where)
+    problems += of_names
     cases = []
     for name, files in listing.items():
         entry = files if isinstance(files, dict) else {}
         images, label = entry.get("images"), entry.get("label")
         images = images if isinstance(images, list) and all(isinstance(path, str) for path in images) else []
-        labelled = name not in unlabelled
-        if Path(name).name != name or name.startswith("."):
-            problems.append(UserError("A case's name must be usable as a file name.", where=where, found=repr(name),
-                                      mend="Name it without slashes and without a leading dot."))
-        elif not images or (labelled and not isinstance(label, str)):
+        labelled = name not in described.unlabelled
+        if not images or (labelled and not isinstance(label, str)):
             problems.append(UserError(
                 "A case of the `dataset` listing needs `images` (a list of files) and `label` (a file).", where=where,
                 found=f"case {name}: {files!r}", mend="Add them, or list the case under `unlabelled`.",
             ))
-        else:
+        elif name not in unusable:
             paths = tuple(_expanded(path, folder) for path in images)
-            problems += _listed_channel_problems(name, paths, channels, content["file_ending"])
+            problems += _listed_channel_problems(name, paths, len(described.channel_names), described.file_ending)
             cases.append(RawCase(name, paths, _expanded(str(label), folder) if labelled else None))
+    problems += _listed_label_problems(cases, label_ending(described.file_ending))
     return cases
 
 
 def _listed_channel_problems(name: str, paths: tuple[Path, ...], channels: int, ending: str) -> list[UserError]:
     problems = [
-        UserError("Every image that dataset.json lists must exist.", where=path, found=f"no such file (case {name})",
-                  mend="Correct the path (are its environment variables set?), or restore the file.")
+        UserError("Every image that dataset.json lists must exist.", where=path, found=f"{_absent(path)} (case {name})",
+                  mend=GET_LINKED if path.is_symlink() else
+                  "Correct the path (are its environment variables set?), or restore the file.")
         for path in paths if not is_there(path, ending)
     ]
     if len(paths) not in (1, channels):
@@ -242,17 +238,14 @@ def _listed_channel_problems(name: str, paths: tuple[Path, ...], channels: int, 
     return problems
 
 
-def _label_problems(cases: list[RawCase], ending: str) -> list[UserError]:
-    """Labels that are missing; and listed ones with another ending, since copies are named, and read, by the dataset's."""
+def _listed_label_problems(cases: list[RawCase], ending: str) -> list[UserError]:
+    """Labels that are missing; and those with another ending, since copies are named, and read, by the dataset's."""
     problems = []
     for case in cases:
         if case.label is None:
             continue
         if not is_there(case.label, ending):
-            problems.append(UserError(
-                "Every training case must have a label file.", where=case.label, found=f"no such file (case {case.name})",
-                mend="Add it, or list the case under `unlabelled` in dataset.json.",
-            ))
+            problems.append(_missing_label(case))
         elif ending != FRAME_FOLDER and not case.label.name.endswith(ALSO_READ.get(ending, ending)):
             problems.append(UserError(
                 "Every label must have the dataset's ending.", where=case.label, found=f"no {ending} file (case {case.name})",
@@ -261,8 +254,19 @@ def _label_problems(cases: list[RawCase], ending: str) -> list[UserError]:
     return problems
 
 
+def _missing_label(case: RawCase) -> UserError:
+    assert case.label is not None
+    return UserError("Every training case must have a label file.", where=case.label,
+                     found=f"{_absent(case.label)} (case {case.name})", mend=GET_LINKED if case.label.is_symlink() else
+                     "Add it, or list the case under `unlabelled` in dataset.json.")
+
+
+def _absent(path: Path) -> str:
+    return "a link to nothing" if path.is_symlink() and not path.exists() else "no such file"
+
+
 def _frame_problems(cases: list[RawCase]) -> list[UserError]:
-    """Label frames that lack or have no image frame; folders that are missing or empty are told by others."""
+    """Label frames that lack or have no image frame; folders that are missing or empty are reported by others."""
     problems = []
     for case in cases:
         folders = [path for path in (case.images[0], case.label) if path is not None and path.is_dir()]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from samunet.console import say_once
+from samunet.dataset.folder_listing import COMPANIONS, broken_links
 from samunet.errors import UserError, some
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
@@ -25,8 +27,16 @@ def frame_names(folder: Path) -> tuple[str, ...]:
     return tuple(path.stem for path in frame_paths(folder))
 
 
+def say_passed_over_frames(folders: Iterable[Path]) -> None:
+    """Name in one line the files in folders of frames that are no frames."""
+    names = [f"{folder.name}/{path.name}" for folder in folders if folder.is_dir() for path in sorted(folder.iterdir())
+             if (path.suffix.lower() not in ENDINGS or path.name.startswith(".")) and path.suffix not in COMPANIONS]
+    if names:
+        say_once(f"warning: passed over in folders of frames: {some(names)} (hidden, or not {', '.join(ENDINGS)})")
+
+
 def listing_problems(folder: Path) -> list[UserError]:
-    """What can be told of a folder of frames without opening one: it is missing or empty, or a name stands twice."""
+    """What is wrong with a folder of frames, none opened: it is missing or empty, a name is twice there, dead links."""
     if not folder.is_dir():
         return [UserError("A folder of frames that is named must exist.", where=folder, found="no such folder",
                           mend="Restore it, or take its case out of the dataset.")]
@@ -37,7 +47,7 @@ def listing_problems(folder: Path) -> list[UserError]:
     if twice := sorted({name for name in names if names.count(name) > 1}):
         return [UserError("Every frame must have a name of its own; endings do not count.", where=folder, found=some(twice),
                           mend="Keep one file for each frame.")]
-    return []
+    return broken_links(folder, [path.name for path in frame_paths(folder) if path.is_symlink() and not path.exists()])
 
 
 def name_problems(found: Sequence[str], expected: Sequence[str], where: Path, of: str = "image") -> list[UserError]:

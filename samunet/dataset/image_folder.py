@@ -3,50 +3,93 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
-from samunet.dataset.case_paths import paths_with
+from samunet.dataset.case_names import case_name_problems
+from samunet.dataset.case_paths import FRAME_FOLDER
+from samunet.dataset.folder_listing import Listing, list_folder
+from samunet.dataset.frame_names import say_passed_over_frames
 from samunet.errors import UserError, some
 
-_CHANNEL_FILE = re.compile(r"(?P<name>.+)_(?P<channel>[0-9]{4})")
+_CHANNEL_FILE = re.compile(r"(?P<name>.+)_(?P<channel>[0-9]{4})", re.DOTALL)
 
 
-def images_of(
-    folder: Path, file_ending: str, channels: int, problems: list[UserError]
-) -> dict[str, tuple[Path, ...]]:
-    """Case name -> its image files in channel order, for files (or folders) CASE_XXXX + `file_ending`.
+@dataclass(frozen=True)
+class ImageFolder:
+    """The cases of a folder of images.
+
+    Arguments:
+        images: case name -> its image files (or folders) in channel order, those of bad cases among them; sorted.
+        problems: what is wrong with the folder as a whole.
+        case_problems: what is wrong with single cases; the others can be used without them.
+        bad: the names of these cases.
+    """
+
+    images: dict[str, tuple[Path, ...]]
+    problems: list[UserError]
+    case_problems: list[UserError]
+    bad: frozenset[str]
+
+
+def images_of(folder: Path, file_ending: str, channels: int) -> ImageFolder:
+    """The images CASE_XXXX + `file_ending` in `folder`; what is passed over is named in one line.
+
+    The folder is wrong as a whole where it is missing, holds no image, or holds one without channel number. A case is bad
+    where a channel is missing, surplus or a link to nothing, or where its name cannot be used.
 
     Arguments:
         channels: how many dataset.json names.
-        problems: what is wrong is added to them: no such folder, no image in it, a missing or surplus channel, a file without
-            channel number.
     """
     if not folder.is_dir():
-        problems.append(UserError("The folder of images must exist.", where=folder, found="no such folder"))
-        return {}
+        missing = UserError("The folder of images must exist.", where=folder, found="no such folder")
+        return ImageFolder({}, [missing], [], frozenset())
+    try:
+        listing = list_folder(folder, file_ending)
+    except UserError as fault:
+        return ImageFolder({}, [fault], [], frozenset())
+    listing.say_passed_over()
+    numbered, unnumbered = _by_case(listing, file_ending)
+    images = {name: tuple(path for _, path in sorted(files.items())) for name, files in sorted(numbered.items())}
+    if file_ending == FRAME_FOLDER:
+        say_passed_over_frames(path for paths in images.values() for path in paths)
+    case_problems, bad = case_name_problems(images, file_ending, folder)
+    case_problems += listing.link_problems()
+    broken = set(listing.broken_links)
+    bad |= {name for name, paths in images.items() if not broken.isdisjoint(paths)}
+    # A file may hold all channels (4D, RGB); then every case has one file, and reading counts the channels.
+    expected = 1 if numbered and all(list(files) == [0] for files in numbered.values()) else channels
+    for name, files in sorted(numbered.items()):
+        if problems := _channel_problems(name, set(files), expected, folder, file_ending):
+            case_problems += problems
+            bad.add(name)
+    return ImageFolder(images, _folder_problems(listing, unnumbered, file_ending), case_problems, frozenset(bad))
+
+
+def _by_case(listing: Listing, file_ending: str) -> tuple[dict[str, dict[int, Path]], list[str]]:
+    """Case name -> channel number -> file; and the names without a channel number."""
     numbered: dict[str, dict[int, Path]] = {}
     unnumbered = []
-    for path in paths_with(folder, file_ending):
+    for path in listing.paths:
         match = _CHANNEL_FILE.fullmatch(path.name.removesuffix(file_ending))
         if match:
             numbered.setdefault(match["name"], {})[int(match["channel"])] = path
         else:
             unnumbered.append(path.name)
+    return numbered, unnumbered
+
+
+def _folder_problems(listing: Listing, unnumbered: list[str], file_ending: str) -> list[UserError]:
     if unnumbered:
-        problems.append(UserError(
-            f"Image files must be named CASE_XXXX{file_ending}, XXXX the channel number.", where=folder,
+        return [UserError(
+            f"Image files must be named CASE_XXXX{file_ending}, XXXX the channel number.", where=listing.folder,
             found=some(unnumbered), mend=f"Rename them, for example to CASE_0000{file_ending}.",
-        ))
-    elif not numbered:
-        others = some(sorted(path.name for path in folder.iterdir())) or "nothing"
-        problems.append(UserError(f"The folder of images must hold files CASE_0000{file_ending}.", where=folder,
-                                  found=others, mend="Put the images there, or correct `file_ending`."))
-    images = {name: tuple(path for _, path in sorted(files.items())) for name, files in numbered.items()}
-    # A file may hold all channels (4D, RGB); then every case has one file, and reading counts the channels.
-    expected = 1 if numbered and all(list(files) == [0] for files in numbered.values()) else channels
-    for name, files in sorted(numbered.items()):
-        problems += _channel_problems(name, set(files), expected, folder, file_ending)
-    return images
+        )]
+    if not listing.paths:
+        others = some(sorted(name for names in listing.passed_over.values() for name in names)) or "nothing"
+        return [UserError(f"The folder of images must hold files CASE_0000{file_ending}.", where=listing.folder,
+                          found=others, mend="Put the images there, or correct `file_ending`.")]
+    return []
 
 
 def _channel_problems(name: str, found: set[int], expected: int, folder: Path, file_ending: str) -> list[UserError]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -49,11 +50,16 @@ class LabelSpace:
         """
         labels = content.get("labels")
         if not isinstance(labels, Mapping) or not labels:
-            raise UserError("dataset.json must have `labels`, a mapping of name to value.", where=where, found=repr(labels))
+            raise UserError("dataset.json must have `labels`, a mapping of name to value.", where=where,
+                            found=repr(labels), mend='Write for example {"background": 0, "liver": 1}.')
+        if all(str(name).isdecimal() and isinstance(value, str) for name, value in labels.items()):
+            swapped = json.dumps({value: int(name) for name, value in labels.items()})
+            raise UserError("`labels` in dataset.json must map name to value.", where=where, found=json.dumps(labels),
+                            mend=f"nnU-Net v1 maps value to name. Write {swapped}.")
         names = {str(name): tuple(value) if isinstance(value, list) else value for name, value in labels.items()}
         order = content.get("regions_class_order")
         space = cls(names, tuple(order) if isinstance(order, list) else None)
-        problems = _problems(space, where)
+        problems = _problems(space, where, order)
         if problems:
             raise joined(problems)
         return space
@@ -161,7 +167,7 @@ def _is_background(label: Label) -> bool:
     return set(label) == {0} if isinstance(label, tuple) else label == 0
 
 
-def _problems(space: LabelSpace, where: str) -> list[UserError]:
+def _problems(space: LabelSpace, where: str, given_order: Any) -> list[UserError]:
     problems: list[UserError] = []
 
     def problem(rule: str, found: str, mend: str) -> None:
@@ -188,12 +194,38 @@ def _problems(space: LabelSpace, where: str) -> list[UserError]:
     ignore = space.names.get("ignore")
     if ignore is not None and values and ignore != max(values) + 1:
         problem("Label `ignore` must be one integer, the highest label + 1.", repr(ignore), f"Set it to {max(values) + 1}.")
+    if twice := _names_of_one_value(space):
+        problem("Every label must have a value of its own.", "; ".join(twice),
+                "Remove all names but one, or correct the values.")
+    if not space.foreground:
+        problem("`labels` must name a label besides the background.", repr(dict(space.names)),
+                'Write for example {"background": 0, "liver": 1}.')
     if space.has_regions:
         order = space.regions_class_order
-        if order is None or len(order) != len(space.foreground) or any(value not in values for value in order):
+        if (order is None or len(order) != len(space.foreground)
+                or any(type(value) is not int or value not in values for value in order)):
             problem(
                 "A dataset with regions needs `regions_class_order`, one value for each foreground region.",
-                repr(order),
+                repr(given_order),
                 f"List {len(space.foreground)} label values, in the order in which they are painted.",
             )
+        elif others := [f"{space.name_of(region)} {list(_values_of(region))} is painted as {value}"
+                        for region, value in zip(space.foreground, order, strict=True)
+                        if value not in _values_of(region)]:
+            problem("`regions_class_order` must give each region one of its own values, in the order of the regions.",
+                    "; ".join(others), "Reorder it; later regions are painted over earlier ones.")
     return problems
+
+
+def _values_of(label: Label) -> tuple[int, ...]:
+    return label if isinstance(label, tuple) else (label,)
+
+
+def _names_of_one_value(space: LabelSpace) -> list[str]:
+    """The names of one value or region, a text for each; regions of background alone are no channels."""
+    names: dict[frozenset[int], list[str]] = {}
+    for name, label in space.names.items():
+        values = _values_of(label)
+        if len(values) == 1 or not _is_background(label):
+            names.setdefault(frozenset(values), []).append(name)
+    return [f"{' and '.join(each)} are {sorted(values)}" for values, each in names.items() if len(each) > 1]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from samunet.console import say
-from samunet.errors import UserError
+from samunet.dataset.case_names import require_text
+from samunet.errors import UserError, some
 
 DEFAULT_FOLDER = "samunet_data"
 _FOLDER_NAME = re.compile(r"Dataset([0-9]{3,})_.+")
+_OLD_FOLDER_NAME = re.compile(r"Task[0-9]{3,}_.+")  # nnU-Net v1's
 _said: set[str] = set()
 
 
@@ -49,26 +52,17 @@ def find_dataset(root: Path, dataset: str) -> Path:
     Raises:
         UserError: no such dataset, or two folders that claim the number; both list what there is.
     """
-    known = {folder.name: folder for folder in _dataset_folders(Path(root))}
+    known = {folder.name: folder for folder in _folders(Path(root), _FOLDER_NAME)}
     if dataset in known:
         return known[dataset]
-    listing = ", ".join(sorted(known)) or "no dataset"
-    if not re.fullmatch("[0-9]+", dataset):
-        raise UserError(
-            "A dataset must be given by its number or by the full name of its folder (DatasetXXX_Name).",
-            where=root,
-            found=f"'{dataset}'; there is: {listing}",
-            mend="Use one of these, or set samunet_raw to the folder that holds the dataset.",
-        )
+    if not re.fullmatch("[0-9]{1,18}", dataset):
+        raise _unknown("A dataset must be given by its number or by the full name of its folder (DatasetXXX_Name).",
+                       root, f"'{dataset}'", known)
     number = int(dataset)
     matching = sorted(name for name in known if int(_FOLDER_NAME.fullmatch(name)[1]) == number)  # type: ignore[index]
     if not matching:
-        raise UserError(
-            "The dataset's number must be that of a folder DatasetXXX_Name.",
-            where=root,
-            found=f"no Dataset{number:03d}_*; there is: {listing}",
-            mend="Use one of these, or set samunet_raw to the folder that holds the dataset.",
-        )
+        raise _unknown("The dataset's number must be that of a folder DatasetXXX_Name.", root,
+                       f"no Dataset{number:03d}_*", known)
     if len(matching) > 1:
         raise UserError(
             "A dataset's number must belong to one folder only.",
@@ -79,11 +73,24 @@ def find_dataset(root: Path, dataset: str) -> Path:
     return known[matching[0]]
 
 
+def _unknown(rule: str, root: Path, found: str, known: Iterable[str]) -> UserError:
+    """The error for a dataset that is not in `root`; says how a folder of nnU-Net v1 becomes one."""
+    listing = f"{found}; there is: {', '.join(sorted(known)) or 'no dataset'}"
+    mend = "Use one of these, or set samunet_raw to the folder that holds the dataset."
+    if old := sorted(folder.name for folder in _folders(Path(root), _OLD_FOLDER_NAME)):
+        listing += f"; folders of nnU-Net v1, which are not read: {some(old)}"
+        mend += (f" To convert a folder of nnU-Net v1, rename {old[0]} to {old[0].replace('Task', 'Dataset', 1)} and its "
+                 "images to CASE_0000.nii.gz, and write dataset.json in the format of version 2.")
+    return UserError(rule, where=root, found=listing, mend=mend)
+
+
 def _root(kind: str, flag: str | Path | None, variables: tuple[str, ...]) -> Path:
     for value in (flag, *(os.environ.get(variable) for variable in variables)):
         text = _unquoted(str(value)) if value is not None else ""
         if text:
-            return Path(text).expanduser().absolute()
+            folder = Path(text).expanduser().absolute()
+            require_text(folder)
+            return folder
     folder = (Path.cwd() / DEFAULT_FOLDER / kind).absolute()
     if kind not in _said:
         _said.add(kind)
@@ -95,7 +102,7 @@ def _unquoted(text: str) -> str:
     return text.strip().strip("\"'").strip()
 
 
-def _dataset_folders(root: Path) -> list[Path]:
+def _folders(root: Path, pattern: re.Pattern[str]) -> list[Path]:
     if not root.is_dir():
         return []
-    return [folder for folder in root.iterdir() if _FOLDER_NAME.fullmatch(folder.name) and folder.is_dir()]
+    return [folder for folder in root.iterdir() if pattern.fullmatch(folder.name) and folder.is_dir()]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from samunet.dataset.case_paths import FRAME_FOLDER
+from samunet.dataset.case_paths import FRAME_FOLDER, VIDEO_ENDINGS
 from samunet.dataset.geometry import Geometry
 from samunet.errors import UserError
 
@@ -38,6 +38,15 @@ _BY_ENDING = {
 }
 # samunet's own, whose slices are moments.
 SEQUENCE_READERS = ("FrameFolderIO", "TiffSequenceIO", "VideoIO")
+_VOLUME_ENDINGS = tuple(ending for ending, reader in _BY_ENDING.items() if reader == "SimpleITKIO")
+# What readers read that are not for volumes of any format. JPEG would change label values.
+_READS = {
+    "NaturalImage2DIO": (".png", ".bmp", ".tif", ".tiff"),
+    "Tiff3DIO": (".tif", ".tiff"),
+    "TiffSequenceIO": (".tif", ".tiff"),
+    "FrameFolderIO": (FRAME_FOLDER,),
+    "VideoIO": VIDEO_ENDINGS,
+}
 
 
 class ReaderWriter(Protocol):
@@ -108,6 +117,35 @@ def reader_named(name: str) -> ReaderWriter:
     )
 
 
+def ending_problems(reader: str | None, file_ending: str, where: Path) -> list[UserError]:
+    """Whether samunet reads files with dataset.json's `file_ending`; where it names a reader, whether this one does.
+
+    Readers of volumes that are given by name may read further formats, but neither videos nor folders.
+    """
+    ending = file_ending.lower()
+    if reader is None:
+        return [] if ending in _BY_ENDING else [_unread_ending(file_ending, where)]
+    of_volumes = reader not in _READS
+    read = _VOLUME_ENDINGS if of_volumes else _READS[reader]
+    if ending in read or (of_volumes and ending not in (*VIDEO_ENDINGS, FRAME_FOLDER)):
+        return []
+    return [UserError(
+        "The reader (`overwrite_image_reader_writer` in dataset.json) must read files with the `file_ending`.",
+        where=where,
+        found=f"{reader} for {file_ending}",
+        mend=f'{reader} reads {", ".join(read)}. Correct the ending, or write "None" to choose the reader by it.',
+    )]
+
+
+def _unread_ending(file_ending: str, where: Path) -> UserError:
+    return UserError(
+        "The `file_ending` in dataset.json must be one that samunet reads.",
+        where=where,
+        found=file_ending,
+        mend=f"Convert the images to one of {', '.join(_BY_ENDING)} (a folder of frames).",
+    )
+
+
 def choose_reader(dataset: RawDataset) -> str:
     """Name of the reader-writer for `dataset`'s files; see `reader_for`."""
     example = dataset.cases[0].images[0] if dataset.cases else None
@@ -132,12 +170,7 @@ def reader_for(overwrite: object, file_ending: str, example: Path | None, where:
         return reader_named(str(overwrite)).name
     ending = file_ending.lower()
     if ending not in _BY_ENDING:
-        raise UserError(
-            "The `file_ending` in dataset.json must be one that samunet reads.",
-            where=where,
-            found=file_ending,
-            mend=f"Convert the images to one of {', '.join(_BY_ENDING)} (a folder of frames).",
-        )
+        raise _unread_ending(file_ending, where)
     if ending == ".tif" and example is not None:
         from samunet.dataset.tiff3d_io import holds_volume
 

@@ -10,7 +10,7 @@ from typing import Any
 from samunet import files
 from samunet.console import progress, say
 from samunet.dataset.alignment import PREDICTION
-from samunet.dataset.case_paths import paths_with
+from samunet.dataset.folder_listing import broken_links, list_folder
 from samunet.dataset.labels import LabelSpace
 from samunet.dataset.readers import reader_named
 from samunet.dataset.segmentations import read_on_grid, value_problems
@@ -120,8 +120,9 @@ def _evaluate_case(job: _Job) -> CaseMetrics | UserError:
 def _find_pairs(
     reference: Path, prediction: Path, file_ending: str, names: Sequence[str] | None
 ) -> list[tuple[Path, Path]]:
-    """The files to compare, sorted by name. Predictions without a reference are passed over, with a word."""
-    references, predictions = _files_of(reference, file_ending), _files_of(prediction, file_ending)
+    """The files to compare, sorted by name. Predictions without a reference and what is no segmentation are named."""
+    (references, broken_references), (predictions, broken_predictions) = (
+        _files_of(folder, file_ending) for folder in (reference, prediction))
     wanted = sorted(Path(name + file_ending).name for name in names) if names is not None else sorted(references)
     if not wanted:
         raise UserError(
@@ -131,10 +132,11 @@ def _find_pairs(
             mend="Give the folder with the labels, as in labelsTr.",
         )
     problems = []
-    for rule, folder, present in (
-        ("Every case needs its reference file.", reference, references),
-        ("Every reference needs its prediction file.", prediction, predictions),
+    for rule, folder, present, broken in (
+        ("Every case needs its reference file.", reference, references, broken_references),
+        ("Every reference needs its prediction file.", prediction, predictions, broken_predictions),
     ):
+        problems += broken_links(folder, [name for name in wanted if name in broken])
         missing = [name for name in wanted if name not in present]
         if missing:
             found = f"{len(missing)} of {len(wanted)} are missing: {', '.join(missing)}"
@@ -147,7 +149,10 @@ def _find_pairs(
     return [(reference / name, prediction / name) for name in wanted]
 
 
-def _files_of(folder: Path, file_ending: str) -> set[str]:
+def _files_of(folder: Path, file_ending: str) -> tuple[set[str], set[str]]:
+    """The names of the segmentations in `folder`, and of those among them that are links to nothing."""
     if not folder.is_dir():
         raise UserError("A folder to evaluate must exist.", where=folder)
-    return {path.name for path in paths_with(folder, file_ending)}
+    listing = list_folder(folder, file_ending)
+    listing.say_passed_over()
+    return {path.name for path in listing.paths}, {path.name for path in listing.broken_links}

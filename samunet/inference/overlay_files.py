@@ -12,6 +12,7 @@ from samunet.console import progress, say
 from samunet.dataset.alignment import SEGMENTATION
 from samunet.dataset.case_paths import is_there, label_ending
 from samunet.dataset.dataset import RawCase, RawDataset, channel_count, collect_cases, read_dataset_json
+from samunet.dataset.folder_listing import list_folder
 from samunet.dataset.geometry import Geometry
 from samunet.dataset.labels import LabelSpace
 from samunet.dataset.readers import SEQUENCE_READERS, choose_reader, reader_for, reader_named
@@ -60,6 +61,7 @@ def jobs_of_folder(
     cases = collect_cases(images, ending, channel_count(content, dataset_file))
     reader = reader_for(content.get("overwrite_image_reader_writer"), ending, cases[0].images[0], dataset_file)
     of_labels = label_ending(ending)
+    _check_folders([segmentations] if references is None else [segmentations, references], of_labels)
     drawn = [case for case in cases if is_there(segmentations / f"{case.name}{of_labels}", of_labels)]
     if not drawn:
         raise UserError("The folder of segmentations must hold some of the images' cases.", where=segmentations,
@@ -71,11 +73,26 @@ def jobs_of_folder(
         path = references / f"{case.name}{of_labels}" if references else None
         return path if path and is_there(path, of_labels) else None
 
+    if references and (without := [case.name for case in drawn if reference_of(case) is None]):
+        say(f"without a reference in {references}: {some(without)}")
     return [
         OverlayJob(case.name, case.images, segmentations / f"{case.name}{of_labels}", reference_of(case), reader, labels,
                    channel, output / f"{case.name}.png")
         for case in drawn
     ]
+
+
+def _check_folders(folders: Sequence[Path], ending: str) -> None:
+    """Name what is passed over in folders of segmentations.
+
+    Raises:
+        UserError: a folder that is missing, or holds links to nothing.
+    """
+    listings = [list_folder(folder, ending) for folder in folders]
+    for listing in listings:
+        listing.say_passed_over()
+    if problems := [problem for listing in listings for problem in listing.link_problems()]:
+        raise joined(problems)
 
 
 def draw_all(jobs: Sequence[OverlayJob], output: Path, workers: int) -> None:

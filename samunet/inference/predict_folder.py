@@ -7,9 +7,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import torch
+
 from samunet.console import progress, say
-from samunet.dataset.dataset import RawCase, collect_cases
-from samunet.errors import UserError, joined
+from samunet.dataset.case_names import require_text
+from samunet.dataset.dataset import RawCase, scan_images
+from samunet.errors import BadCases, UserError, joined
 from samunet.files import require_writable
 from samunet.inference.export import export_case
 from samunet.inference.model_folder import TrainedModel
@@ -19,6 +22,7 @@ from samunet.locks import locked, owned
 from samunet.preprocessing.preprocess import prepare_case
 from samunet.preprocessing.prompts_file import PromptsFile, read_prompts
 from samunet.variants.registry import check_kinds, check_prompts
+from samunet.workers import out_of_memory
 
 
 @dataclass(frozen=True)
@@ -56,21 +60,22 @@ class PredictionSettings:
 def predict_folder(model: TrainedModel, images: Path, output: Path, settings: PredictionSettings) -> int:
     """Predict the cases in `images` into `output`; returns how many were predicted now.
 
-    A case that cannot be read does not keep the others from being predicted; such cases are told together at the end.
+    A bad case does not keep the others from being predicted.
 
     Raises:
-        UserError: missing channels or no images, an output that cannot be written or that another process writes, prompts that are missing, bad or not asked
-            for (all before any work), and cases that could not be read (after it).
+        UserError: no images or images without channel number, an output that cannot be written or that another process
+            writes, prompts that are missing, bad or not used by the variant; all before any work.
+        BadCases: when all others are predicted, cases that lack a channel, cannot be read, or do not fit into memory.
     """
     check_prompts(model.variant, settings.prompts is not None)
     prompts = read_prompts(settings.prompts, model.labels) if settings.prompts else None
     if prompts:
         check_kinds(model.variant, prompts.kinds, str(settings.prompts))
-    cases = find_cases(model, images, output, settings)
+    cases, problems = find_cases(model, images, output, settings)
     if prompts:
         prompts.require(case.name for case in cases)
     with _owned_part(output, settings.parts, settings.part):
-        _predict_cases(model, images, output, settings, cases, prompts)
+        _predict_cases(model, images, output, settings, cases, prompts, problems)
     return len(cases)
 
 
@@ -93,37 +98,47 @@ def _owned_part(output: Path, parts: int, part: int) -> Iterator[None]:
 
 
 def _predict_cases(
-    model: TrainedModel, images: Path, output: Path, settings: PredictionSettings, cases: Sequence[RawCase], prompts: PromptsFile | None
+    model: TrainedModel, images: Path, output: Path, settings: PredictionSettings, cases: Sequence[RawCase],
+    prompts: PromptsFile | None, problems: list[UserError],
 ) -> None:
+    """Predict `cases`; `problems` is what is wrong with others, and is added to."""
     if settings.part == 0:  # parts run side by side, and would write the same files at the same time
         arguments = {"input": str(images), "output": str(output), "model": str(model.folder), "folds": list(model.folds)}
         told = asdict(settings) | {"prompts": str(settings.prompts) if settings.prompts else None}
         write_companions(output, model.plans, model.dataset, {**arguments, **told})
-    problems: list[UserError] = []
     for case in progress(cases, "predicting", len(cases)):
         try:
             predict_to_file(model, case, output, settings, prompts)
         except UserError as fault:
             problems.append(fault)
+        except (MemoryError, torch.OutOfMemoryError) as fault:
+            problems.append(out_of_memory(case.name, fault))
     if problems:
-        raise joined(problems)
+        raise BadCases(problems)
 
 
-def find_cases(model: TrainedModel, images: Path, output: Path, settings: PredictionSettings) -> list[RawCase]:
-    """The cases that this call has to predict; everything that can be told without reading an image is checked here."""
-    cases = collect_cases(images, model.file_ending, len(model.plans.dataset.channel_names))
+def find_cases(
+    model: TrainedModel, images: Path, output: Path, settings: PredictionSettings
+) -> tuple[list[RawCase], list[UserError]]:
+    """The cases that this call has to predict, and what is wrong with those that it cannot; no image is read.
+
+    Raises:
+        UserError: what keeps every case from being predicted.
+    """
+    cases, problems = scan_images(images, model.file_ending, len(model.plans.dataset.channel_names))
     if images.resolve() == output.resolve():
         raise UserError("The output folder must not be the input folder.", where=output,
                         mend="Choose another folder for -o; segmentations there would be taken for images next time.")
+    require_text(output.absolute())
     require_writable(output)
     mine = cases[settings.part :: settings.parts]
     if not settings.continue_prediction:
-        return list(mine)
+        return list(mine), problems
     missing = [case for case in mine if not prediction_is_whole(output, case.name, model.label_ending,
                                                                 settings.save_probabilities)]
     if len(missing) < len(mine):
         say(f"{len(mine) - len(missing)} of {len(mine)} cases were predicted already.")
-    return missing
+    return missing, problems
 
 
 def predict_to_file(

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from samunet.dataset.crop import crop_to_nonzero
 from samunet.dataset.dataset import RawCase, RawDataset
 from samunet.dataset.geometry import Geometry
 from samunet.dataset.readers import choose_reader, reader_named
-from samunet.errors import UserError, joined
+from samunet.errors import BadCases, UserError, joined
 from samunet.files import digest_of_json, read_json, write_json
 from samunet.planning.normalization_rules import schemes_of
 from samunet.workers import each_case
@@ -100,7 +101,8 @@ def extract_fingerprint(dataset: RawDataset, path: Path, workers: int, clean: bo
     A fingerprint of the same file contents is used again unless `clean`; after any edit of the data it is made anew.
 
     Raises:
-        UserError: unknown channel name, unreadable files, a CT channel without any foreground voxel.
+        UserError: unknown channel name, a CT channel without any foreground voxel.
+        BadCases: cases that cannot be read; all cases are looked at first, but none can be left out of a plan.
     """
     sampled = [index for index, scheme in enumerate(schemes_of(dataset.channel_names)) if scheme == "ct"]
     digest = dataset_digest(dataset, with_labels=bool(sampled), workers=workers)
@@ -138,15 +140,24 @@ def dataset_digest(dataset: RawDataset, *, with_labels: bool, workers: int) -> s
     """
     cases = [case if with_labels else replace(case, label=None) for case in dataset.cases]
     with ThreadPoolExecutor(max(workers, 1)) as pool:
-        digests = list(pool.map(partial(digests_of_case, reader=choose_reader(dataset)), cases))
+        found = list(pool.map(partial(_digests_or_fault, reader=choose_reader(dataset)), cases))
+    if faults := [each for each in found if isinstance(each, UserError)]:
+        raise BadCases(faults)
     return digest_of_json(
         {
-            "cases": {case.name: digest for case, digest in zip(cases, digests, strict=True)},
+            "cases": {case.name: digests for case, digests in zip(cases, found, strict=True)},
             "channel_names": list(dataset.channel_names),
             "reader": dataset.reader,
             "label_channels": dataset.labels.channels,
         }
     )
+
+
+def _digests_or_fault(case: RawCase, reader: str) -> dict[str, Any] | UserError:
+    try:
+        return digests_of_case(case, reader)
+    except UserError as fault:
+        return fault
 
 
 @dataclass(frozen=True)

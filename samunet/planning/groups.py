@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from samunet.console import say
-from samunet.errors import UserError
+from samunet.console import say, say_once
+from samunet.errors import UserError, some
 from samunet.files import read_json, write_json
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 GROUPS_CSV = "groups.csv"
 GROUPS_JSON = "groups.json"
+DELIMITERS = ",;\t"
 
 # Endings by which files of one patient differ. Bare consecutive numbers are no sign of a pair.
 _VARYING_END = re.compile(
@@ -65,36 +66,54 @@ def find_groups(
 def read_groups(path: Path, names: Iterable[str]) -> dict[str, str]:
     """Case -> patient for `names`, from a CSV file with the columns `case` and `patient`.
 
-    Other rows and columns are ignored.
+    Its delimiter is a comma, a semicolon or a tab, as in the first line. Other columns are ignored, as are rows of other cases,
+    which are named.
 
     Raises:
-        UserError: no such file, not UTF-8, columns missing, a case under two patients, a case of `names` missing.
+        UserError: no such file, not UTF-8, columns missing, rows with more columns than the first line, cases under two patients,
+            a case of `names` missing.
     """
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream)
-            columns = [column.strip().lower() for column in reader.fieldnames or ()]
-            reader.fieldnames = columns
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as fault:
-        raise UserError(
-            "The groups file must be a readable CSV file in UTF-8.", where=path, found=str(fault)
-        ) from fault
-    if not {"case", "patient"} <= set(columns):
+    columns, rows = _rows(path)
+    if columns.count("case") != 1 or columns.count("patient") != 1:
         raise UserError(
             "The groups file must have the columns case and patient.",
             where=path,
             found=", ".join(columns) or "nothing",
             mend="Make its first line: case,patient",
         )
-    groups: dict[str, str] = {}
+    patients: dict[str, set[str]] = defaultdict(set)
     for row in rows:
-        case, patient = ((row[column] or "").strip() for column in ("case", "patient"))
-        if patient and groups.setdefault(case, patient) != patient:
-            raise UserError(
-                "A case must belong to one patient.", where=path, found=f"{case}: {groups[case]} and {patient}"
-            )
-    return covering(groups, names, str(path), "Add a line for each of these cases.")
+        case, patient = (row[columns.index(column)].strip() for column in ("case", "patient"))
+        if patient:
+            patients[case].add(patient)
+    if torn := [f"{case}: {' and '.join(sorted(found))}" for case, found in sorted(patients.items()) if len(found) > 1]:
+        raise UserError("A case must belong to one patient.", where=path, found=some(torn),
+                        mend="Remove the rows that are wrong.")
+    names = list(names)
+    if strangers := sorted(set(patients) - set(names)):
+        say_once(f"warning: rows of {path} name no case of the dataset: {some(strangers)}")
+    return covering({case: next(iter(found)) for case, found in patients.items()}, names, str(path),
+                    "Add a line for each of these cases.")
+
+
+def _rows(path: Path) -> tuple[list[str], list[list[str]]]:
+    """The columns' names in lower case and the rows of a CSV file; empty lines are skipped."""
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as stream:
+            first = stream.readline()
+            stream.seek(0)
+            delimiter = max(DELIMITERS, key=first.count)
+            lines = [line for line in csv.reader(stream, delimiter=delimiter, strict=True) if any(map(str.strip, line))]
+    except (OSError, UnicodeDecodeError, csv.Error) as fault:
+        raise UserError(
+            "The groups file must be a readable CSV file in UTF-8.", where=path, found=str(fault),
+            mend="Save it as CSV (UTF-8), with the columns case and patient.",
+        ) from fault
+    columns, rows = [column.strip().lower() for column in lines[0]] if lines else [], lines[1:]
+    if longer := [delimiter.join(row) for row in rows if len(row) > len(columns)]:
+        raise UserError("No row of a CSV file may have more columns than its first line.", where=path, found=some(longer),
+                        mend="Put values that hold the delimiter in double quotes.")
+    return columns, [row + [""] * (len(columns) - len(row)) for row in rows]
 
 
 def groups_from_pattern(pattern: str, names: Iterable[str]) -> dict[str, str]:
@@ -169,11 +188,10 @@ def covering(groups: Mapping[str, str], names: Iterable[str], where: str, mend: 
     names = list(names)
     missing = [name for name in names if name not in groups]
     if missing:
-        shown = ", ".join(missing[:5]) + (" ..." if len(missing) > 5 else "")
         raise UserError(
             "Every case must have a patient, or none.",
             where=where,
-            found=f"{len(missing)} of {len(names)} cases without one: {shown}",
+            found=f"{len(missing)} of {len(names)} cases without one: {some(missing)}",
             mend=mend,
         )
     return {name: groups[name] for name in names}

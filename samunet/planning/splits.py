@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from samunet.console import say
-from samunet.errors import UserError, joined
+from samunet.errors import UserError, joined, some
 from samunet.files import read_json, write_json
 from samunet.planning.groups import GROUPS_JSON, covering, keep_groups, known_groups
+from samunet.schema import decode
 
 if TYPE_CHECKING:
     from samunet.dataset.dataset import RawDataset
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 FOLDS = 5
 SPLIT_SEED = 12345
 SPLITS_FILE = "splits_final.json"
+MEND = "Correct the file, or delete it: it is written again."
 ALL = "all"
 
 Split = dict[str, list[str]]
@@ -66,8 +70,8 @@ def ensure_splits(dataset: RawDataset, folder_preprocessed: Path, groups: Mappin
     beside the splits; without `groups` the kept ones are used, else those of a `groups.csv` beside dataset.json.
 
     Raises:
-        UserError: an existing file that is no list of folds, names unknown or unlabelled cases, has a case on both
-            sides, an empty side, or differs from the one beside dataset.json; a `groups.csv` that leaves a case out.
+        UserError: an existing file that is no list of folds, names unknown or unlabelled cases, has a case twice, on one side or on
+            both, an empty side, or differs from the one beside dataset.json; a `groups.csv` that leaves a case out.
     """
     path = folder_preprocessed / SPLITS_FILE
     given = dataset.folder / SPLITS_FILE
@@ -98,35 +102,33 @@ def ensure_splits(dataset: RawDataset, folder_preprocessed: Path, groups: Mappin
 
 
 def read_splits(path: Path, names: Sequence[str]) -> list[Split]:
-    """Read and check a `splits_final.json` against the labelled cases `names`; every problem is told at once."""
-    content = read_json(path)
-    mend = "Correct the file, or delete it to have it made anew."
-    if not isinstance(content, list) or not all(_is_split(split) for split in content):
-        raise UserError('A splits file must be a list of {"train": [names], "val": [names]}.', where=path, mend=mend)
-    problems = []
+    """Read and check a `splits_final.json` against the labelled cases `names`; every problem is reported at once."""
+    folds = decode(list[_Fold], read_json(path), where=path, mend=MEND,
+                   rule='A splits file must be a list of {"train": [names], "val": [names]}.')
     known = set(names)
-    for fold, split in enumerate(content):
-        where = f"{path}, fold {fold}"
-        unknown = sorted({*split["train"], *split["val"]} - known)
-        both = sorted(set(split["train"]) & set(split["val"]))
-        empty = [side for side in ("train", "val") if not split[side]]
-        if unknown:
-            problems.append(
-                UserError(
-                    "Folds must name labelled cases of the dataset.", where=where, found=_some(unknown), mend=mend
-                )
-            )
-        if both:
-            problems.append(
-                UserError("No case may be in train and val of one fold.", where=where, found=_some(both), mend=mend)
-            )
-        if empty:
-            problems.append(
-                UserError("Both sides of a fold must have cases.", where=where, found=f"no {empty[0]}", mend=mend)
-            )
+    problems = [problem for number, fold in enumerate(folds)
+                for problem in _fold_problems(fold, f"{path}, fold {number}", known)]
     if problems:
         raise joined(problems)
-    return [{"train": list(split["train"]), "val": list(split["val"])} for split in content]
+    return [{"train": fold.train, "val": fold.val} for fold in folds]
+
+
+@dataclass(frozen=True)
+class _Fold:
+    train: list[str]
+    val: list[str]
+
+
+def _fold_problems(fold: _Fold, where: str, known: set[str]) -> list[UserError]:
+    sides = {"train": fold.train, "val": fold.val}
+    twice = [f"{name} ({side})" for side, cases in sides.items() for name, count in Counter(cases).items() if count > 1]
+    broken = {
+        "Folds must name labelled cases of the dataset.": sorted({*fold.train, *fold.val} - known),
+        "No case may be in train and val of one fold.": sorted(set(fold.train) & set(fold.val)),
+        "No case may be twice on one side of a fold: it would count twice.": twice,
+        "Both sides of a fold must have cases.": [f"no {side}" for side, cases in sides.items() if not cases],
+    }
+    return [UserError(rule, where=where, found=some(found), mend=MEND) for rule, found in broken.items() if found]
 
 
 def fold_cases(splits: Sequence[Split], fold: str, dataset: RawDataset) -> tuple[list[str], list[str]]:
@@ -155,13 +157,6 @@ def labelled_names(dataset: RawDataset) -> list[str]:
     return sorted(case.name for case in dataset.cases if case.label is not None and case.name not in dataset.unlabelled)
 
 
-def _is_split(split: Any) -> bool:
-    return isinstance(split, dict) and all(
-        isinstance(split.get(side), list) and all(isinstance(name, str) for name in split[side])
-        for side in ("train", "val")
-    )
-
-
 def _must_agree(splits: list[Split], path: Path, given: list[Split], given_path: Path) -> None:
     """As in nnU-Net, the preprocessed file may have more folds, but the raw folder's must be its first."""
 
@@ -183,7 +178,7 @@ def _warn_of_leaks(splits: list[Split], groups: Mapping[str, str], path: Path) -
         torn |= {groups[name] for name in split["train"]} & {groups[name] for name in split["val"]}
     if torn:
         say(
-            f"warning: {path} puts patients on both sides of a fold: {_some(sorted(torn))}. "
+            f"warning: {path} puts patients on both sides of a fold: {some(sorted(torn))}. "
             "Delete it to split by patient."
         )
 
@@ -193,8 +188,4 @@ def _warn_of_absent(splits: list[Split], names: Sequence[str], path: Path) -> No
         sorted(set(names) - {name for split in splits for side in split.values() for name in side}) if splits else []
     )
     if absent:
-        say(f"warning: labelled cases that stand in no fold of {path}: {_some(absent)}.")
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        say(f"warning: labelled cases that stand in no fold of {path}: {some(absent)}.")

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from samunet.console import progress, say
+from samunet.errors import BadCases, UserError
 from samunet.files import require_writable
 from samunet.locks import locked
 from samunet.networks.checkpoints import Encoder
@@ -51,6 +52,9 @@ def ensure_embeddings(
 
     Says how much will be written before it is. Where the disk has no room, nothing is written, and one line says so. Runs
     side by side want the same cases: one fills the folder, the others wait and find them.
+
+    Raises:
+        BadCases: when the embeddings of all other cases are there, arrays that cannot be read.
     """
     store, plan = EmbeddingStore(folder), plans.for_encoder(encoder.spec.id)
     wanted = {name: signature(arrays.properties(name), plans.dataset, plan, encoder) for name in names}
@@ -75,10 +79,13 @@ def _fill(
     _say_stale(differences)
     alone = plan.channels_alone(plans.dataset)
     if _has_room(store, missing, alone, encoder.spec.id):
-        with closing(read_ahead(_encoded(missing, arrays, plans, encoder))) as encoded:
+        faults: list[UserError] = []
+        with closing(read_ahead(_encoded(missing, arrays, plans, encoder, faults))) as encoded:
             by_case = groupby(encoded, key=lambda piece: piece[0])
             for name, pieces in progress(by_case, f"embeddings ({encoder.spec.id})", len(missing)):
                 store.write(name, missing[name], alone, (embeddings for _, embeddings in pieces))
+        if faults:
+            raise BadCases(faults)
 
 
 def _differences(store: EmbeddingStore, wanted: dict[str, dict[str, Any]]) -> dict[str, str]:
@@ -115,9 +122,11 @@ def told_size(count: int) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
 
 
-def _encoded(names: Iterable[str], arrays: ArrayStore, plans: Plans, encoder: Encoder) -> Iterator[Piece]:
+def _encoded(
+    names: Iterable[str], arrays: ArrayStore, plans: Plans, encoder: Encoder, faults: list[UserError]
+) -> Iterator[Piece]:
     """The pictures' embeddings (n, 256, g, g) case by case, in the files' order; short cases share a batch."""
-    with closing(read_ahead(_pictures(names, arrays, plans, encoder))) as pictures:
+    with closing(read_ahead(_pictures(names, arrays, plans, encoder, faults))) as pictures:
         size = pictures_at_once(encoder, plans.for_encoder(encoder.spec.id).input_size)
         for owners, batch in _batches(pictures, size):
             shares = [(name, len(list(each))) for name, each in groupby(owners)]
@@ -125,11 +134,17 @@ def _encoded(names: Iterable[str], arrays: ArrayStore, plans: Plans, encoder: En
             yield from zip([name for name, _ in shares], embeddings, strict=True)
 
 
-def _pictures(names: Iterable[str], arrays: ArrayStore, plans: Plans, encoder: Encoder) -> Iterator[Piece]:
-    """The pictures (n, 3, S, S) of all slices and tiles, a few at a time."""
+def _pictures(
+    names: Iterable[str], arrays: ArrayStore, plans: Plans, encoder: Encoder, faults: list[UserError]
+) -> Iterator[Piece]:
+    """The pictures (n, 3, S, S) of all slices and tiles, a few at a time; `faults` gets the errors of bad cases."""
     few = pictures_at_once(encoder, plans.for_encoder(encoder.spec.id).input_size)
     for name in names:
-        live = LiveEmbeddings(arrays.load(name), plans, encoder)
+        try:
+            live = LiveEmbeddings(arrays.load(name), plans, encoder)
+        except UserError as fault:
+            faults.append(fault)
+            continue
         picks = all_picks(live.depth, live.frame)
         for first in range(0, len(picks), few):
             yield name, live.pictures(picks[first : first + few])

@@ -16,13 +16,14 @@ from samunet.dataset.dataset import RawCase, RawDataset
 from samunet.dataset.geometry import Geometry
 from samunet.dataset.integrity import channel_problems
 from samunet.dataset.labels import OUTSIDE, LabelSpace
+from samunet.dataset.memory import require_memory
 from samunet.dataset.readers import reader_named
 from samunet.dataset.segmentations import read_on_grid, value_problems
 from samunet.errors import UserError, joined
 from samunet.files import digest_of_array, digest_of_json, make_folder
 from samunet.locks import locked
 from samunet.planning.plans import DatasetPlan, Plans
-from samunet.planning.spacing import reordered
+from samunet.planning.spacing import Shape, Three, reordered, resampled_shape
 from samunet.preprocessing.case import CaseProperties, PreparedCase
 from samunet.preprocessing.normalize import normalize
 from samunet.preprocessing.resample import new_shape, resample
@@ -60,7 +61,8 @@ def prepare_case(case: RawCase, reader: str, dataset_plan: DatasetPlan, labels: 
 
     Raises:
         UserError: unreadable files, another number of channels than planned, a label on another grid than its image
-            (see `alignment.on_grid`), a label value that dataset.json does not list, RGB values outside 0..255.
+            (see `alignment.on_grid`), a label value that dataset.json does not list, RGB values outside 0..255, a spacing by
+            which the case is larger than the free memory on the plan's grid, or smaller than half a voxel.
     """
     image, segmentation, geometry = _read(case, reader, dataset_plan.channel_names, labels)
     axes = (0, *(axis + 1 for axis in dataset_plan.transpose_forward))
@@ -79,7 +81,7 @@ def prepare_case(case: RawCase, reader: str, dataset_plan: DatasetPlan, labels: 
                   dataset_plan.foreground_intensity)
     except UserError as fault:
         raise UserError(fault.rule, where=case.images[0], found=fault.found, mend=fault.mend) from fault
-    shape = new_shape(shape_after_cropping, spacing_mm, dataset_plan.spacing_mm)
+    shape = _target_shape(case.images[0], image.shape, spacing_mm, dataset_plan.spacing_mm)
     image = resample(image, shape, spacing_mm, dataset_plan.spacing_mm, is_segmentation=False)
     if segmentation is not None:
         segmentation = resample(segmentation, shape, spacing_mm, dataset_plan.spacing_mm, is_segmentation=True)
@@ -103,12 +105,13 @@ def prepare_case(case: RawCase, reader: str, dataset_plan: DatasetPlan, labels: 
 def preprocess_dataset(dataset: RawDataset, plans: Plans, folder: Path, workers: int) -> ArrayStore:
     """Make the arrays of every case of `dataset` in `folder` (<preprocessed>/<Dataset>/<plans_name>/arrays).
 
-    A case whose stored signature equals that of its raw files and the plan is left as it is, if dataset.json still lists its
-    label values and its label is on its image's grid; arrays of cases that the dataset no longer has are removed. Of commands side by side one makes the arrays, the
-    others wait and find them.
+    A case whose stored signature equals that of its raw files and the plan is unchanged, if dataset.json still lists its
+    label values and its label is on its image's grid; arrays of cases that the dataset no longer has, and of files that cannot
+    be preprocessed, are removed. Of commands side by side one makes the arrays, the others wait and find them.
 
     Raises:
-        UserError: see `prepare_case`; a worker that was killed. Finished cases are kept.
+        UserError: names that cannot be used.
+        BadCases: when the arrays of all other cases are there, see `prepare_case`; or a worker was killed.
     """
     names = [case.name for case in dataset.cases]
     _check_names(names)
@@ -133,12 +136,22 @@ class _Job:
 
 
 def _make(job: _Job) -> bool:
-    """Preprocess and store one case unless its signature is the stored one. Returns whether it was made."""
+    """Preprocess and store one case unless its signature is the stored one. Returns whether it was made.
+
+    Arrays of other files or plans are removed where the case cannot be preprocessed: training would use them.
+    """
     store = ArrayStore(job.folder)
     stored = store.properties(job.case.name) if job.case.name in store else None
-    if stored is not None and stored.signature == case_signature(job.case, job.dataset_plan) and _label_holds(store, stored, job):
+    signed = stored is not None and stored.signature == case_signature(job.case, job.dataset_plan)
+    if stored is not None and signed and _label_holds(store, stored, job):
         return False
-    store.write(prepare_case(job.case, job.dataset_plan.reader, job.dataset_plan, job.labels))
+    try:
+        prepared = prepare_case(job.case, job.dataset_plan.reader, job.dataset_plan, job.labels)
+    except UserError:
+        if not signed:
+            store.remove(job.case.name)
+        raise
+    store.write(prepared)
     return True
 
 
@@ -187,6 +200,26 @@ def _read(
     if problems:
         raise joined(problems)
     return image, segmentation, geometry
+
+
+def _target_shape(path: Path, shape: tuple[int, ...], spacing_mm: Three, target_mm: Three) -> Shape:
+    """The shape (z, y, x) of an image (C, Z, Y, X) on the plan's grid, refused where the spacing in `path` cannot be meant.
+
+    Held at once are its channels in float32 and, while one is resampled, that one in float64.
+    """
+    cropped, why = _three(shape[1:]), f"{_mm(spacing_mm)} in the file become {_mm(target_mm)} of the plan"
+    mend = "Correct the spacing in the file's header, which is in mm, or crop the image."
+    unrounded = zip(resampled_shape(cropped, spacing_mm, target_mm), cropped, strict=True)
+    if all(new == 0 for new, old in unrounded if old > 1) and max(cropped) > 1:
+        raise UserError("A case must be larger than half a voxel of the plan.", where=path,
+                        found=f"{' x '.join(map(str, cropped))} voxels (z, y, x); {why}", mend=mend)
+    target = new_shape(cropped, spacing_mm, target_mm)
+    require_memory(target, 4 * shape[0] + 8, where=path, why=why, mend=mend)
+    return target
+
+
+def _mm(spacing_mm: Three) -> str:
+    return f"voxels of {' x '.join(f'{value:g}' for value in spacing_mm)} mm"
 
 
 def _crop_segmentation(segmentation: np.ndarray, outside: np.ndarray, bbox: BoundingBox) -> np.ndarray:

@@ -85,6 +85,11 @@ class ArrayStore:
         """Replace what is known of a stored case whose arrays stay as they are."""
         write_json(self._properties_path(properties.name), properties.to_json())
 
+    def remove(self, name: str) -> None:
+        """Remove a case, its JSON first, so that what is left by a killed process is no case."""
+        for path in (self._properties_path(name), self._image_path(name), self._segmentation_path(name)):
+            path.unlink(missing_ok=True)
+
     def keep_only(self, names: Iterable[str]) -> None:
         """Remove the files of all other cases, and what killed processes left unfinished."""
         kept = {path for name in names for path in

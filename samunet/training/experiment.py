@@ -177,6 +177,10 @@ def open_experiment(request: Request, paths: Paths) -> Experiment:
 
 def _require_made_by(plans: Plans, arrays: ArrayStore, names: Sequence[str]) -> None:
     """Prediction goes by the plan; a model of arrays that were made otherwise would be asked about other images than it knows."""
+    if missing := [name for name in dict.fromkeys(names) if name not in arrays]:
+        raise UserError("Every case of a run must be preprocessed.", where=arrays.folder,
+                        found=f"no arrays of {some(missing)}",
+                        mend="Run samunet_plan_and_preprocess (or samunet_preprocess); it says what is wrong with them.")
     wanted = digest_of_decisions(plans.dataset)
     if others := [name for name in dict.fromkeys(names) if arrays.properties(name).signature.get("plan") != wanted]:
         raise UserError("A run's arrays must be made by its plan.", where=arrays.folder, found=f"by another one: {some(others)}",

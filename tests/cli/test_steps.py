@@ -10,6 +10,7 @@ import pytest
 from samunet.cli.steps import Steps
 from samunet.dataset.paths import Paths
 from samunet.dataset.phantom import make_phantom_dataset
+from samunet.errors import BadCases
 from samunet.files import copy_whole, write_json
 from samunet.networks.checkpoints import encoder_spec
 
@@ -70,3 +71,17 @@ def test_the_fingerprint_the_plans_and_the_folds_are_written_by_one_command_afte
         all_three()
         seen.second.join()
         assert seen.callers == (["first", "second"] if module == "plans" else ["first"])
+
+
+def test_a_bad_case_has_neither_arrays_nor_embeddings_and_the_others_have_both(steps: Steps) -> None:
+    plans = steps.plan(steps.fingerprint(clean=False), encoder_spec("mini"), 8.0, None, "float16")
+    label = steps.dataset.cases[1].label
+    assert label is not None
+    label.write_bytes(label.read_bytes()[:100])
+    with pytest.raises(BadCases) as caught:
+        steps.preprocess(plans, "mini", encoder_spec("mini"))
+    assert caught.value.where == str(label)
+    made = ["phantom_000", "phantom_002"]
+    assert sorted(path.stem for path in (steps.plans_folder / "arrays").glob("*.json")) == made
+    assert sorted(path.stem for path in (steps.plans_folder / "embeddings").glob("*/*.npy")) == made
+    assert (steps.folder / "gt_segmentations" / "phantom_000.nii.gz").is_file()

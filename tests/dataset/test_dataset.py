@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 from nnunetv2.utilities.utils import get_filenames_of_train_images_and_targets
 
-from samunet.dataset.dataset import RawCase, collect_cases, load_dataset
+from samunet import console
+from samunet.dataset.dataset import RawCase, collect_cases, load_dataset, scan_images
 from samunet.errors import UserError
 
 CONTENT = {
@@ -15,6 +17,11 @@ CONTENT = {
     "numTraining": 2,
     "file_ending": ".nii.gz",
 }
+
+
+@pytest.fixture(autouse=True)
+def nothing_said(monkeypatch):
+    monkeypatch.setattr(console, "_said", set())
 
 
 @pytest.fixture
@@ -263,3 +270,69 @@ def test_collect_cases_tells_a_missing_channel_and_an_empty_folder(folder, tmp_p
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="must hold files CASE_0000.png"):
         collect_cases(tmp_path / "empty", ".png", 1)
+
+
+def test_what_is_passed_over_is_named_in_both_folders(folder, capsys):
+    for name in ("imagesTr/c_0000.nii", "imagesTr/.d_0000.nii.gz", "labelsTr/a.nii", "labelsTr/z.nii.gz"):
+        _touch(folder / name)
+    load_dataset(folder)
+    images, labels = folder / "imagesTr", folder / "labelsTr"
+    assert capsys.readouterr().err.splitlines() == [
+        f"warning: passed over in {images}: .d_0000.nii.gz (hidden); c_0000.nii (an image, but not .nii.gz)",
+        f"warning: passed over in {labels}: a.nii (also there as .nii.gz)",
+        f"warning: passed over in {labels}: z.nii.gz (no labelled case of the dataset)",
+    ]
+
+
+def test_links_to_nothing_are_told_once_for_each_folder(folder):
+    for name in ("imagesTr/a_0001.nii.gz", "imagesTr/b_10_0000.nii.gz", "labelsTr/a.nii.gz"):
+        (folder / name).unlink()
+        (folder / name).symlink_to("../.git/annex/objects/x")
+    with pytest.raises(UserError) as caught:
+        load_dataset(folder)
+    images, labels = caught.value.problems
+    assert images.found == "2 links to nothing: a_0001.nii.gz, b_10_0000.nii.gz" and images.where == str(folder / "imagesTr")
+    assert labels.found == "1 link to nothing: a.nii.gz" and "git annex get" in labels.mend
+
+
+def test_listed_links_to_nothing(folder):
+    (folder / "x.nii.gz").symlink_to("nowhere")
+    _write(folder, numTraining=1, channel_names={"0": "T1"}, dataset={"a": {"images": ["x.nii.gz"], "label": "x.nii.gz"}})
+    with pytest.raises(UserError) as caught:
+        load_dataset(folder)
+    assert [problem.found for problem in caught.value.problems] == ["a link to nothing (case a)"] * 2
+    assert all("git annex get" in problem.mend for problem in caught.value.problems)
+
+
+def test_listed_names_are_checked_together(folder):
+    files = {"images": ["imagesTr/a_0000.nii.gz", "imagesTr/a_0001.nii.gz"], "label": "labelsTr/a.nii.gz"}
+    _write(folder, numTraining=1, dataset={"../a": files, "b\u0000": files, "c\ud800": files, "good": files})
+    with pytest.raises(UserError) as caught:
+        load_dataset(folder)
+    assert [problem.found for problem in caught.value.problems] == ["../a", "'b\\x00', 'c\\ud800'"]
+
+
+def test_files_in_folders_of_frames_that_are_no_frames_are_named(tmp_path, capsys):
+    for name in ("imagesTr/v_0000/1.png", "imagesTr/v_0000/thumbs.db", "labelsTr/v/1.png", "labelsTr/v/notes.txt"):
+        _touch(tmp_path / name)
+    (tmp_path / "dataset.json").write_text(json.dumps({**CONTENT, "file_ending": "/", "numTraining": 1, "channel_names": {"0": "zscore"}}))
+    load_dataset(tmp_path)
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 2 and "v_0000/thumbs.db (hidden, or not .png" in told[0] and "v/notes.txt" in told[1]
+
+
+def test_cases_to_predict_go_on_without_the_bad_ones(tmp_path):
+    for name in ("a_0000", "a_0001", "b_0001", "c_0000", "c_0001", "c_0002", "d_0000", os.fsdecode(b"e\xff_0000"), os.fsdecode(b"e\xff_0001")):
+        _touch(tmp_path / f"{name}.nii.gz")
+    (tmp_path / "d_0001.nii.gz").symlink_to("nowhere")
+    cases, problems = scan_images(tmp_path, ".nii.gz", 2)
+    assert [case.name for case in cases] == ["a"]
+    assert [problem.found for problem in problems] == [
+        "'e\\udcff'", "1 link to nothing: d_0001.nii.gz", "case b lacks b_0000.nii.gz", "case c has c_0002.nii.gz"]
+
+
+def test_an_image_without_number_is_wrong_for_all(tmp_path):
+    _touch(tmp_path / "a_0000.nii.gz")
+    _touch(tmp_path / "b.nii.gz")
+    with pytest.raises(UserError, match="must be named CASE_XXXX.nii.gz"):
+        scan_images(tmp_path, ".nii.gz", 1)

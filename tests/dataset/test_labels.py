@@ -149,6 +149,19 @@ def test_many_labels_need_uint16():
     ({"labels": {"background": 0, "a": [1, 2]}, "regions_class_order": [1, 2]}, "needs `regions_class_order`"),
     ({"labels": {"background": 0, "a": [1, 2]}, "regions_class_order": [7]}, "needs `regions_class_order`"),
     ({"labels": {"background": 0, "a": [1, 2]}, "regions_class_order": 1}, "needs `regions_class_order`"),
+    ({"labels": {"background": 0, "a": [1, 2]}, "regions_class_order": [True]}, "needs `regions_class_order`"),
+    ({"labels": {"background": 0, "a": [1, 2]}, "regions_class_order": [1.0]}, "needs `regions_class_order`"),
+    ({"labels": {"background": 0, "a": 1, "b": 1}}, "value of its own.\n.*\n  found: a and b are \\[1\\]"),
+    ({"labels": {"background": 0, "void": 0, "a": 1}}, "found: background and void are \\[0\\]"),
+    ({"labels": {"background": 0, "a": 1, "b": [1]}}, "found: a and b are \\[1\\]"),
+    ({"labels": {"background": 0, "a": [1, 2], "b": [2, 1]}, "regions_class_order": [1, 2]}, "found: a and b are \\[1, 2\\]"),
+    ({"labels": {"background": 0, "whole": [1, 2], "core": 2}, "regions_class_order": [2, 1]},
+     "one of its own values(.|\n)*found: core \\[2\\] is painted as 1"),
+    ({"labels": {"background": 0}}, "a label besides the background"),
+    ({"labels": {"background": 0, "ignore": 1}}, "a label besides the background"),
+    ({"labels": {"background": 0, "a": 10**12}}, "consecutive integers from 0"),
+    ({"labels": {"0": "background", "1": "a", "2": "b"}},
+     'must map name to value(.|\n)*Write {"background": 0, "a": 1, "b": 2}'),
 ])
 def test_bad_labels(content, message):
     with pytest.raises(UserError, match=message):

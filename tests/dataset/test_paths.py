@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,22 @@ def test_number_claimed_by_two_folders_names_both_and_full_name_still_works(root
     with pytest.raises(UserError, match="claimed by Dataset004_Again and Dataset004_Hippocampus"):
         find_dataset(root, "4")
     assert find_dataset(root, "Dataset004_Again") == root / "Dataset004_Again"
+
+
+@pytest.mark.parametrize("given", ["314", "Task314_Old"])
+def test_a_folder_of_nnunet_v1_is_named_with_its_new_name(root, given):
+    (root / "Task314_Old").mkdir()
+    with pytest.raises(UserError) as caught:
+        find_dataset(root, given)
+    assert "which are not read: Task314_Old" in caught.value.found
+    assert "rename Task314_Old to Dataset314_Old" in caught.value.mend and "DatasetXXX_Name" in caught.value.rule
+
+
+def test_a_number_of_thousands_of_digits_is_no_dataset(root):
+    with pytest.raises(UserError, match="must be given by its number"):
+        find_dataset(root, "4" * 5000)
+
+
+def test_a_root_that_is_no_text(tmp_path):
+    with pytest.raises(UserError, match="must be UTF-8"):
+        resolve_paths(raw=os.fsdecode(b"/r\xff"))

@@ -393,3 +393,21 @@ def test_label_frames_are_one_volume(tmp_path):
     with pytest.raises(UserError, match="for each frame of the reference") as caught:
         evaluate_folder(*arguments)
     assert caught.value.found == "1 of 3 are missing: 2; 1 belong to none of them: 3"
+
+
+def test_links_to_nothing_and_other_files_are_named(tmp_path, capsys):
+    reference, prediction = folders(tmp_path, cases=2)
+    (prediction / "case_0.nii").touch()
+    (reference / "Case_9.NII.GZ").touch()
+    (reference / "dataset.json").touch()
+    evaluate_folder(reference, prediction, space(PLAIN), ".nii.gz", "SimpleITKIO", tmp_path / "summary.json", 1)
+    assert capsys.readouterr().err.splitlines()[:2] == [
+        f"warning: passed over in {reference}: Case_9.NII.GZ (an image, but not .nii.gz)",
+        f"warning: passed over in {prediction}: case_0.nii (also there as .nii.gz)"]
+    for name in ("case_0.nii.gz", "case_1.nii.gz"):
+        (prediction / name).unlink()
+        (prediction / name).symlink_to("nowhere")
+    with pytest.raises(UserError) as caught:
+        evaluate_folder(reference, prediction, space(PLAIN), ".nii.gz", "SimpleITKIO", tmp_path / "again.json", 1)
+    assert caught.value.found == "2 links to nothing: case_0.nii.gz, case_1.nii.gz" and caught.value.where == str(prediction)
+    assert not (tmp_path / "again.json").exists()

@@ -106,6 +106,29 @@ def test_other_values_and_other_grids_are_told_together(folders, capsys):
     assert "2 problems" in message and "255 (336 voxels)" in message and "must have its image's spacing" in message
     assert "images/c0_0000.nii.gz has (1.0, 1.0, 1.0) mm" in message
 
+def test_what_is_passed_over_is_named_and_links_to_nothing_are_refused(folders, capsys):
+    for name in ("images/c9_0000.nii", "labels/c9.NII.GZ"):
+        (folders / name).touch()
+    (folders / "references").mkdir()
+    (folders / "references" / "c1.nii.gz").write_bytes((folders / "labels" / "c1.nii.gz").read_bytes())
+    assert run(folders, "-r", str(folders / "references")) == 0
+    told = capsys.readouterr().err
+    assert f"passed over in {folders / 'images'}: c9_0000.nii (an image" in told
+    assert f"passed over in {folders / 'labels'}: c9.NII.GZ (an image" in told
+    assert f"without a reference in {folders / 'references'}: c0\n" in told
+    (folders / "labels" / "c0.nii.gz").unlink()
+    (folders / "labels" / "c0.nii.gz").symlink_to("nowhere")
+    assert run(folders) == 2
+    assert "1 link to nothing: c0.nii.gz" in capsys.readouterr().err
+
+
+def test_a_bad_case_does_not_keep_the_others_from_being_drawn(folders, capsys):
+    path = folders / "images" / "c0_0000.nii.gz"
+    path.write_bytes(path.read_bytes()[:50])
+    assert run(folders) == 2
+    assert str(path) in capsys.readouterr().err
+    assert [picture.name for picture in (folders / "out").iterdir()] == ["c1.png"]
+
 
 @pytest.mark.parametrize(("output", "lost"), [("labels", "c0.png"), ("images", None)])
 def test_pictures_do_not_replace_what_they_are_drawn_from(tmp_path, capsys, output, lost):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +14,9 @@ import torch
 from safetensors.torch import save_file
 
 from samunet.cli.predict import main
-from samunet.errors import UserError
-from samunet.inference.predict_folder import PredictionSettings
+from samunet.errors import BadCases, UserError
+from samunet.inference.model_folder import load_model
+from samunet.inference.predict_folder import PredictionSettings, predict_folder, predict_to_file
 from samunet.planning.plans import DatasetPlan, EncoderPlan, Plans
 
 SHAPE = (5, 6, 8)
@@ -132,3 +135,68 @@ def test_bad_folders_are_told_before_any_work(place, capsys):
 def test_settings_are_checked():
     with pytest.raises(UserError, match="2 problems"):
         PredictionSettings(step=0.0, parts=2, part=2)
+
+
+def with_spacing(place, name, spacing_mm):
+    path = str(place / "in" / f"{name}_0000.nii.gz")
+    image = sitk.ReadImage(path)
+    image.SetSpacing(spacing_mm)
+    sitk.WriteImage(image, path)
+
+
+def test_every_kind_of_bad_case_is_told_and_the_others_are_predicted(place, capsys):
+    """`two` is sound; a second channel, a link to nothing, spacings in units that cannot be meant, a name that is no text."""
+    for number, name in enumerate(("huge", "tiny", "four", "six")):
+        write_image(place / "in" / f"{name}_0000.nii.gz", 7 + number)
+    with_spacing(place, "huge", (9000.0, 9000.0, 9000.0))
+    with_spacing(place, "tiny", (0.01, 0.01, 0.01))
+    (place / "in" / "four_0001.nii.gz").write_bytes((place / "in" / "four_0000.nii.gz").read_bytes())
+    (place / "in" / "five_0000.nii.gz").symlink_to("nowhere")
+    (place / "in" / "six_0000.nii.gz").rename(place / "in" / os.fsdecode(b"six\xff_0000.nii.gz"))
+    (place / "in" / "seven_0000.nii").touch()
+    with pytest.raises(BadCases) as caught:
+        predict_folder(load_model(place / "model", None, torch.device("cpu")), place / "in", place / "out", PredictionSettings())
+    told = [(problem.rule.partition(";")[0], Path(problem.where).name) for problem in caught.value.problems]
+    assert told == [
+        ("A case's name must be UTF-8 text without control characters.", "in"),
+        ("Every image or label file must exist", "in"),
+        ("A case must not have more channel files than dataset.json names channels.", "in"),
+        ("A case must fit into memory.", "huge_0000.nii.gz"),
+        ("A case must be larger than half a voxel of the plan.", "tiny_0000.nii.gz"),
+    ]
+    # The box without zeros is 5 x 6 x 8 voxels (z, y, x); the plan's axes are y, z, x, of 1.5, 2 and 1 mm.
+    assert "36000 x 22500 x 72000 voxels (z, y, x)" in caught.value.problems[3].found
+    assert "seven_0000.nii (an image, but not .nii.gz)" in capsys.readouterr().err
+    assert sorted(path.name for path in (place / "out").glob("*.nii.gz")) == ["one.nii.gz", "three.nii.gz", "two.nii.gz"]
+
+
+@pytest.mark.parametrize("fault", [MemoryError("Unable to allocate 9 TiB"), torch.OutOfMemoryError("CUDA out of memory")])
+def test_a_case_for_which_memory_runs_out_is_a_bad_case(place, monkeypatch, fault):
+    def run_out(model, case, *rest):
+        if case.name == "three":
+            raise fault
+        return predict_to_file(model, case, *rest)
+
+    monkeypatch.setattr("samunet.inference.predict_folder.predict_to_file", run_out)
+    with pytest.raises(BadCases) as caught:
+        predict_folder(load_model(place / "model", None, torch.device("cpu")), place / "in", place / "out", PredictionSettings())
+    assert caught.value.where == "case three" and str(fault) in caught.value.found
+    assert sorted(path.name for path in (place / "out").glob("*.nii.gz")) == ["one.nii.gz", "two.nii.gz"]
+
+
+def test_what_was_predicted_beside_a_bad_case_is_not_predicted_again(place, monkeypatch):
+    broken = place / "in" / "one_0000.nii.gz"
+    sound = broken.read_bytes()
+    broken.write_bytes(sound[:60])
+    assert predict(place) == 2
+    broken.write_bytes(sound)
+    made = []
+    monkeypatch.setattr("samunet.inference.predict_folder.predict_to_file",
+                        lambda model, case, *rest: made.append(case.name) or predict_to_file(model, case, *rest))
+    assert predict(place, "--continue_prediction") == 0 and made == ["one"]
+
+
+def test_an_output_folder_that_is_no_text_is_refused(place):
+    with pytest.raises(UserError, match="must be UTF-8"):
+        predict_folder(load_model(place / "model", None, torch.device("cpu")), place / "in",
+                       place / os.fsdecode(b"out\xff"), PredictionSettings())

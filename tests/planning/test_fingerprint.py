@@ -11,7 +11,7 @@ import SimpleITK as sitk
 import tifffile
 
 from samunet.dataset.dataset import load_dataset
-from samunet.errors import UserError
+from samunet.errors import BadCases, UserError
 from samunet.files import digest_of_file, digest_of_json
 from samunet.planning import fingerprint as module
 from samunet.planning.fingerprint import Fingerprint, dataset_digest, draw_foreground, extract_fingerprint
@@ -201,3 +201,27 @@ def test_the_digest_is_of_these_files_and_words_alone(tmp_path, with_labels):
         "label": digest_of_file(folder / "labelsTr" / f"case_{case}.nii.gz") if with_labels else None} for case in (0, 1)}
     told = {"cases": cases, "channel_names": ["T1", "T2"], "reader": None, "label_channels": 3}
     assert dataset_digest(load_dataset(folder), with_labels=with_labels, workers=2) == digest_of_json(told)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_all_cases_that_cannot_be_read_are_told_and_nothing_is_written(tmp_path, workers):
+    folder = make_dataset(tmp_path / "Dataset001_Made", {"0": "MRI"}, 4)
+    broken = [folder / "imagesTr" / f"case_{number}_0000.nii.gz" for number in (1, 3)]
+    for path in broken:
+        path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(BadCases) as caught:
+        extract_fingerprint(load_dataset(folder), tmp_path / "fingerprint.json", workers, False)
+    assert [problem.where for problem in caught.value.problems] == list(map(str, broken))
+    assert not (tmp_path / "fingerprint.json").exists()
+
+
+def test_files_that_cannot_be_opened_are_told_together(tmp_path, monkeypatch):
+    dataset = load_dataset(make_dataset(tmp_path / "Dataset001_Made", {"0": "MRI"}))
+
+    def closed(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("samunet.dataset.case_files.digest_of_path", closed)
+    with pytest.raises(BadCases) as caught:
+        dataset_digest(dataset, with_labels=False, workers=2)
+    assert [problem.where for problem in caught.value.problems] == [str(case.images[0]) for case in dataset.cases]

@@ -112,3 +112,43 @@ def test_a_warning_where_files_look_like_pairs_and_nothing_is_known(tmp_path, ca
 def test_kept_groups_are_sorted_json(tmp_path):
     keep_groups(tmp_path, {"b": "2", "a": "1"})
     assert list(json.loads((tmp_path / "groups.json").read_text()).items()) == [("a", "1"), ("b", "2")]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_the_delimiter_is_that_of_the_first_line(tmp_path, delimiter):
+    path = tmp_path / "g.csv"
+    path.write_text(f'case{delimiter}patient\n\na{delimiter}"Smith, J"\nb{delimiter}8\na{delimiter}"Smith, J"\n')
+    assert read_groups(path, ["a", "b"]) == {"a": "Smith, J", "b": "8"}
+
+
+def test_a_comma_in_a_patient_s_name_without_quotes_would_make_two_patients_one(tmp_path):
+    path = tmp_path / "g.csv"
+    path.write_text("case,patient\na,Smith, John\nb,Smith, Jane\n")
+    with pytest.raises(UserError, match="more columns") as caught:
+        read_groups(path, ["a", "b"])
+    assert caught.value.found == "a,Smith, John, b,Smith, Jane"
+
+
+def test_all_cases_of_two_patients_are_told_and_rows_of_no_case_are_named(tmp_path, capsys):
+    path = tmp_path / "g.csv"
+    path.write_text("case,patient\na,1\nb,2\na,3\nb,4\nc,5\n")
+    with pytest.raises(UserError, match="must belong to one patient") as caught:
+        read_groups(path, ["a", "b"])
+    assert caught.value.found == "a: 1 and 3, b: 2 and 4"
+    path.write_text("case,patient\na,1\nb,2\nB,3\n")
+    assert read_groups(path, ["a", "b"]) == {"a": "1", "b": "2"}
+    assert capsys.readouterr().err == f"warning: rows of {path} name no case of the dataset: B\n"
+
+
+@pytest.mark.parametrize("content", ["case,patient\na,1\n".encode("utf-16"), b"case,patient\na,\xff\n", b"case,patient\n\"a,1\n"])
+def test_a_csv_in_another_encoding_or_with_an_open_quote(tmp_path, content):
+    (tmp_path / "g.csv").write_bytes(content)
+    with pytest.raises(UserError, match="readable CSV file in UTF-8"):
+        read_groups(tmp_path / "g.csv", ["a"])
+
+
+@pytest.mark.parametrize("columns", ["case,case,patient", "case,patient,patient"])
+def test_a_column_that_stands_twice_is_refused(tmp_path, columns):
+    (tmp_path / "g.csv").write_text(f"{columns}\na,b,c\n")
+    with pytest.raises(UserError, match="columns case and patient"):
+        read_groups(tmp_path / "g.csv", ["a"])

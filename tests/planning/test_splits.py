@@ -10,7 +10,7 @@ from samunet.dataset.dataset import RawCase, RawDataset
 from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError
 from samunet.planning.groups import find_groups, kept_groups, known_groups
-from samunet.planning.splits import ensure_splits, fold_cases, make_splits
+from samunet.planning.splits import ensure_splits, fold_cases, make_splits, read_splits
 
 NAMES = [f"case_{index:02d}" for index in range(10)]
 PATIENTS = {name: str(index // 2) for index, name in enumerate(NAMES)}
@@ -216,3 +216,30 @@ def test_an_empty_file_gives_way_to_the_one_in_the_raw_folder(tmp_path):
     (tmp_path / "p").mkdir()
     (tmp_path / "p" / "splits_final.json").write_text("[]")
     assert ensure_splits(dataset, tmp_path / "p", None) == own
+
+
+def test_every_kind_of_fault_of_a_splits_file_is_told_together(tmp_path):
+    """A case that stands twice on a side would count twice in training and in the summary."""
+    path = tmp_path / "splits_final.json"
+    path.write_text(json.dumps([{"train": ["a", "a", "b"], "val": ["c", "c", "b", "z"]}, {"train": ["a"], "val": []}]))
+    with pytest.raises(UserError) as caught:
+        read_splits(path, ["a", "b", "c"])
+    assert [(problem.where[-6:], problem.rule.partition(":")[0], problem.found) for problem in caught.value.problems] == [
+        ("fold 0", "Folds must name labelled cases of the dataset.", "z"),
+        ("fold 0", "No case may be in train and val of one fold.", "b"),
+        ("fold 0", "No case may be twice on one side of a fold", "a (train), c (val)"),
+        ("fold 1", "Both sides of a fold must have cases.", "no val"),
+    ]
+
+
+@pytest.mark.parametrize(("content", "found"), [
+    ([{"train": "a", "val": ["b"]}], "Expected `array`, got `str` - at `$[0].train`"),
+    ([{"train": ["a"], "val": [None]}], "Expected `str`, got `null` - at `$[0].val[0]`"),
+    ([["a"]], "Expected `object`, got `array` - at `$[0]`"),
+    ({"train": ["a"], "val": ["b"]}, "Expected `array`, got `object`"),
+])
+def test_a_splits_file_of_another_shape_names_the_place(tmp_path, content, found):
+    (tmp_path / "splits_final.json").write_text(json.dumps(content))
+    with pytest.raises(UserError) as caught:
+        read_splits(tmp_path / "splits_final.json", ["a", "b"])
+    assert caught.value.found == found

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from samunet.errors import UserError
+from samunet.errors import BadCases, UserError
 from samunet.files import digest_of_array
 from samunet.networks.checkpoints import Encoder
 from samunet.planning.plans import Plans
@@ -222,3 +222,18 @@ def test_the_signature_names_everything_that_embeddings_depend_on(
     written = json.loads((tmp_path / "cache" / "one.json").read_text())
     assert set(written) == {"encoder", "weights", "family", "input_size", "tile_shape", "tile_step", "composition",
                             "cache_dtype", "shape", "image", "intensity_limits"}
+
+
+def test_arrays_that_cannot_be_read_do_not_keep_other_cases_from_being_encoded(
+    arrays: ArrayStore, plans: Plans, encoder: Encoder, tmp_path: Path
+) -> None:
+    damaged = arrays.folder / "one.b2nd"
+    damaged.write_bytes(damaged.read_bytes()[:40])
+    with pytest.raises(BadCases) as caught:
+        ensure_embeddings(["one", "two"], arrays, plans, encoder, tmp_path / "cache")
+    assert caught.value.where == str(damaged)
+    store = ensure_embeddings(["two"], arrays, plans, encoder, tmp_path / "cache")
+    live = LiveEmbeddings(arrays.load("two"), plans, encoder)
+    picks = all_picks(2, live.frame)
+    assert torch.equal(open_embeddings("two", arrays, plans, encoder, store).read(picks), live.read(picks))
+    assert {path.name for path in (tmp_path / "cache").iterdir()} == {"two.npy", "two.json"}

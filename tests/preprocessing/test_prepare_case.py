@@ -204,3 +204,23 @@ def test_rgb_values_out_of_range_name_the_file(tmp_path):
     with pytest.raises(UserError, match="0 to 255") as caught:
         prepare_case(case, "SimpleITKIO", plan(normalization=("rgb_to_0_1",)), LABELS)
     assert "case_0000.nii.gz" in caught.value.where
+
+
+def test_a_spacing_in_wrong_units_is_refused_before_anything_is_allocated(tmp_path, monkeypatch):
+    """2 x 3 x 4 voxels of 1 m on a grid of 1 mm are 2000 x 3000 x 4000: 24e9 of 12 bytes, 268.2 GiB."""
+    monkeypatch.setattr("samunet.dataset.memory.free_bytes", lambda: 2**30)
+    case = raw_case(tmp_path, np.ones((1, 2, 3, 4), np.float32), None, (1000.0, 1000.0, 1000.0))
+    with pytest.raises(UserError, match="must fit into memory") as caught:
+        prepare_case(case, "SimpleITKIO", plan(), LABELS)
+    assert caught.value.where == str(case.images[0])
+    assert caught.value.found == ("2000 x 3000 x 4000 voxels (z, y, x), 268.2 GiB, for 1.0 GiB of free memory; voxels of "
+                                  "1000 x 1000 x 1000 mm in the file become voxels of 1 x 1 x 1 mm of the plan")
+
+
+def test_a_case_that_shrinks_to_less_than_half_a_voxel_is_refused(tmp_path):
+    sound = raw_case(tmp_path, np.ones((1, 1, 50, 60), np.float32), None, (0.01, 0.01, 0.01), "sound")
+    assert prepare_case(sound, "SimpleITKIO", plan(), LABELS).properties.shape == (1, 1, 1)  # 60 x 0.01 mm are 0.6 of a voxel
+    case = raw_case(tmp_path, np.ones((1, 9, 49, 40), np.float32), None, (0.01, 0.01, 0.01), "tiny")
+    with pytest.raises(UserError, match="larger than half a voxel") as caught:
+        prepare_case(case, "SimpleITKIO", plan(), LABELS)
+    assert caught.value.where == str(case.images[0]) and caught.value.found.startswith("9 x 49 x 40 voxels")
