@@ -7,7 +7,8 @@ import pytest
 import tifffile
 from nnunetv2.imageio.tif_reader_writer import Tiff3DIO
 
-from samunet.dataset.tiff3d_io import Tiff3dIO, require_one_series
+from samunet.dataset.tiff3d_io import Tiff3dIO
+from samunet.dataset.tiff_file import require_one_series
 from samunet.errors import UserError
 
 
