@@ -8,12 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from nibabel.nifti1 import Nifti1Header
+from nibabel.nifti2 import Nifti2Header
+from nibabel.spatialimages import HeaderDataError
 
+from samunet.console import say
 from samunet.dataset.voxel_checks import cannot_read
 from samunet.errors import UserError
 
 HEADER_BYTES = {348: 1, 540: 2}  # sizeof_hdr, and the NIfTI version that it belongs to
 MOST_HEADER_BYTES = 540
+HEADERS = {1: Nifti1Header, 2: Nifti2Header}
 MAGIC = {1: b"n+1", 2: b"n+2"}
 COLOURS = {128: 3, 2304: 4}  # datatype codes of RGB and RGBA, and their number of channels
 VECTOR_INTENTS = (1006, 1007)  # displacement vectors, vectors: of 2D images the components are the fifth axis too
@@ -51,16 +56,14 @@ def parse_header(content: bytes, path: Path) -> tuple[Any, int]:
     Raises:
         UserError: no header of a NIfTI file that holds its voxels too.
     """
-    from nibabel.nifti1 import Nifti1Header
-    from nibabel.nifti2 import Nifti2Header
-
-    version = next((HEADER_BYTES[size] for order in ("little", "big")
-                    if (size := int.from_bytes(content[:4], order)) in HEADER_BYTES), 0)  # type: ignore[arg-type]
-    kind = {1: Nifti1Header, 2: Nifti2Header}.get(version)
-    size = {version: size for size, version in HEADER_BYTES.items()}.get(version, MOST_HEADER_BYTES)
-    if kind is None or len(content) < size:
+    for order in ("little", "big"):
+        version = HEADER_BYTES.get(size := int.from_bytes(content[:4], order))  # type: ignore[arg-type]
+        if version and len(content) >= size:
+            # nibabel would guess the order from dim[0], which may be wrong.
+            header = HEADERS[version](content[:size], endianness=order, check=False)
+            break
+    else:
         raise cannot_read(path, ValueError(f"no NIfTI header in its {len(content)} first bytes"))
-    header = kind(content[:size], check=False)
     magic = bytes(header["magic"])[:3]
     if magic != MAGIC[version]:
         raise UserError("A NIfTI file must hold header and voxels together.", where=path,
@@ -114,11 +117,9 @@ def _type(header: Any, path: Path) -> tuple[np.dtype, int]:
     code = int(header["datatype"])
     if code in COLOURS:
         return np.dtype(np.uint8), COLOURS[code]
-    from nibabel.spatialimages import HeaderDataError
-
     try:
         dtype = header.get_data_dtype()
-    except HeaderDataError:
+    except (HeaderDataError, KeyError):
         dtype = None
     if dtype is None or dtype.kind not in "iuf" or dtype.itemsize > 8:
         raise UserError("Voxels must be real numbers of at most 64 bits, or RGB or RGBA colours.", where=path,
@@ -131,6 +132,9 @@ def _scaling(header: Any, path: Path) -> tuple[float, float]:
     """Slope and intercept; a slope of 0 means stored values, by the standard."""
     slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
     if slope == 0:
+        return 1.0, 0.0
+    if math.isnan(slope):
+        say(f"Warning: the slope of {path} is NaN. Its voxels are read unscaled, as nibabel and ITK do.")
         return 1.0, 0.0
     if not (math.isfinite(slope) and math.isfinite(intercept)):
         raise UserError("Slope and intercept of a NIfTI file must be finite.", where=path,

@@ -6,12 +6,10 @@ import gzip
 from pathlib import Path
 
 import numpy as np
-from nibabel.nifti1 import Nifti1Header
-from nibabel.nifti2 import Nifti2Header
 
 from samunet.dataset.geometry import Geometry
 from samunet.dataset.nifti_grid import forms_for, forms_of, place, put_forms
-from samunet.dataset.nifti_header import MOST_HEADER_BYTES, layout_of, parse_header
+from samunet.dataset.nifti_header import HEADERS, MOST_HEADER_BYTES, layout_of, parse_header
 from samunet.dataset.nifti_voxels import read_voxels, unpacked
 from samunet.dataset.voxel_checks import cannot_read, for_writing
 from samunet.files import whole_file
@@ -40,7 +38,7 @@ def read_nifti(path: Path, reader: str) -> tuple[np.ndarray, Geometry]:
 def write_nifti(segmentation: np.ndarray, path: Path, geometry: Geometry) -> None:
     """Write integer (Z, Y, X) under the forms, codes and unit of the image that `geometry` was read from, unscaled."""
     array, forms = for_writing(segmentation), forms_for(geometry)
-    header = Nifti2Header() if forms.version == 2 else Nifti1Header()
+    header = HEADERS[forms.version]()
     header.set_data_dtype(array.dtype)
     header.set_data_shape(array.shape[:0:-1] if len(geometry.origin) == 2 else array.shape[::-1])
     put_forms(header, forms)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # nnU-Net's NibabelIO gives the same arrays as our SimpleITKIO, which reads NIfTI through nibabel.
 _ALIASES = {"NibabelIO": "SimpleITKIO"}
 # Those that turn arrays to RAS.
-_ORIENTED = ("NibabelIOWithReorient", "SimpleITKIOWithReorient")
+ORIENTED_READERS = ("NibabelIOWithReorient", "SimpleITKIOWithReorient")
 _BY_ENDING = {
     ".nii.gz": "SimpleITKIO",
     ".nii": "SimpleITKIO",
@@ -77,7 +77,7 @@ def reader_named(name: str) -> ReaderWriter:
         from samunet.dataset.sitk_io import SimpleItkIO
 
         return SimpleItkIO()
-    if own in _ORIENTED:
+    if own in ORIENTED_READERS:
         from samunet.dataset.oriented_io import OrientedIO
 
         return OrientedIO(own)
@@ -101,7 +101,7 @@ def reader_named(name: str) -> ReaderWriter:
         from samunet.dataset.video_io import VideoIO
 
         return VideoIO()
-    known = sorted({*_BY_ENDING.values(), *_ALIASES, *_ORIENTED, *SEQUENCE_READERS})
+    known = sorted({*_BY_ENDING.values(), *_ALIASES, *ORIENTED_READERS, *SEQUENCE_READERS})
     raise UserError(
         "The reader (`overwrite_image_reader_writer` in dataset.json) must be a known one.",
         found=name,
