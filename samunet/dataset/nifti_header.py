@@ -12,7 +12,7 @@ from nibabel.nifti1 import Nifti1Header
 from nibabel.nifti2 import Nifti2Header
 from nibabel.spatialimages import HeaderDataError
 
-from samunet.console import say
+from samunet.console import say_once
 from samunet.dataset.voxel_checks import cannot_read
 from samunet.errors import UserError
 
@@ -134,7 +134,7 @@ def _scaling(header: Any, path: Path) -> tuple[float, float]:
     if slope == 0:
         return 1.0, 0.0
     if math.isnan(slope):
-        say(f"Warning: the slope of {path} is NaN. Its voxels are read unscaled, as nibabel and ITK do.")
+        say_once(f"Warning: the slope of {path} is NaN. Its voxels are read unscaled, as nibabel and ITK do.")
         return 1.0, 0.0
     if not (math.isfinite(slope) and math.isfinite(intercept)):
         raise UserError("Slope and intercept of a NIfTI file must be finite.", where=path,

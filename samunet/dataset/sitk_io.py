@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from samunet.console import lines_held
 from samunet.dataset import nifti_io
 from samunet.dataset.alignment import on_first_grid
 from samunet.dataset.geometry import SLICE_SPACING_2D, Geometry
@@ -72,7 +73,8 @@ def write_image(image: sitk.Image, path: Path) -> None:
         UserError: the file cannot be written.
     """
     def require_whole(written: Path) -> None:
-        shape = read_file(written)[1].shape
+        with lines_held():  # warnings name the image that the grid is of, when it is read
+            shape = read_file(written)[1].shape
         if shape[::-1][: image.GetDimension()] != image.GetSize():
             raise ValueError(f"shape {shape}")
 
