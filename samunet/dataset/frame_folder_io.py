@@ -11,7 +11,7 @@ from skimage import io
 
 from samunet.dataset.frame_names import frame_paths, listing_problems, name_problems
 from samunet.dataset.geometry import Geometry
-from samunet.dataset.natural_image_io import read_picture
+from samunet.dataset.picture_file import read_picture
 from samunet.dataset.voxel_checks import as_image, as_segmentation, for_writing
 from samunet.errors import UserError, joined, some
 from samunet.files import whole_folder
@@ -41,7 +41,7 @@ class FrameFolderIO:
         return image, sequence_geometry(NAME, image, names)
 
     def read_segmentation(self, path: Path) -> tuple[np.ndarray, Geometry]:
-        frames, names = read_frames(Path(path))
+        frames, names = read_frames(Path(path), indices=True)
         segmentation = as_segmentation(frames, path)
         return segmentation, sequence_geometry(NAME, segmentation, names)
 
@@ -54,8 +54,8 @@ def sequence_geometry(reader: str, array: np.ndarray, names: tuple[str, ...]) ->
     return Geometry(reader, (array.shape[1], array.shape[2], array.shape[3]), SEQUENCE_SPACING_MM, frames=names)
 
 
-def read_frames(folder: Path) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Array (C, T, Y, X) in the files' own type, and the frames' names.
+def read_frames(folder: Path, indices: bool = False) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Array (C, T, Y, X) in the files' own type, and the frames' names; `indices` as in `read_picture`.
 
     Raises:
         UserError: no folder, no frames, or a name twice; unreadable frames, all of them together; frames of several sizes.
@@ -66,7 +66,7 @@ def read_frames(folder: Path) -> tuple[np.ndarray, tuple[str, ...]]:
     for path in frame_paths(folder):
         names.append(path.stem)
         try:
-            frames.append(read_picture(path)[:, 0])
+            frames.append(read_picture(path, indices)[:, 0])
         except UserError as fault:
             problems.append(fault)
     if problems:

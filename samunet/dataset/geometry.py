@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from samunet.dataset.nifti_forms import NiftiForms
+
 # nnU-Net gives a 2D file a slice spacing so large that no rule takes the slice axis for a fine one: so many times its pixels'.
 SLICE_SPACING_2D = 999
 
@@ -33,6 +35,8 @@ class Geometry:
     images. The arrays of 2D files have Z = 1, and a `spacing_mm[0]` of 999 times the coarser pixel spacing (nnU-Net's
     convention; natural images have pixels of 1 mm). `reader` is the name of the reader-writer that made it.
     `frames` are the names, without ending, of the files in a folder of frames, in order of time; other formats have none.
+    `nifti` is what a NIfTI header says, for results; None for other formats and in cases stored by earlier versions.
+    `file` is the grid of the file where the arrays were turned from it; None where they have the file's axes.
     """
 
     reader: str
@@ -41,6 +45,8 @@ class Geometry:
     origin: tuple[float, ...] = ()
     direction: tuple[float, ...] = ()
     frames: tuple[str, ...] = ()
+    nifti: NiftiForms | None = None
+    file: Geometry | None = None
 
     @property
     def is_2d(self) -> bool:
@@ -48,17 +54,24 @@ class Geometry:
         return axis_not_in_file(self.shape, self.spacing_mm) is not None
 
     def to_json(self) -> dict[str, Any]:
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        """JSON types; what the file's format does not have is left out."""
+        return _json_of(asdict(self))
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Geometry:
-        values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
+        values: dict[str, Any] = _tuples(content)
+        if nifti := content.get("nifti"):
+            values["nifti"] = NiftiForms(**_tuples(nifti))
+        if file := content.get("file"):
+            values["file"] = cls.from_json(file)
         return cls(**values)
 
-    def to_nnunet(self) -> dict[str, Any]:
-        """The properties, built-in types only, that nnU-Net's reader-writers want back when they write."""
-        properties: dict[str, Any] = {"spacing": list(self.spacing_mm)}
-        if self.reader == "SimpleITKIO":
-            spacing_xyz = self.spacing_mm[::-1][: len(self.origin)]
-            properties["sitk_stuff"] = {"spacing": spacing_xyz, "origin": self.origin, "direction": self.direction}
-        return properties
+
+def _tuples(content: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
+
+
+def _json_of(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _json_of(item) for key, item in value.items() if item is not None}
+    return [_json_of(item) for item in value] if isinstance(value, tuple) else value

@@ -9,9 +9,8 @@ import numpy as np
 from skimage import io
 
 from samunet.dataset.geometry import SLICE_SPACING_2D, Geometry
-from samunet.dataset.tiff3d_io import TIFF_ENDINGS, require_one_series
-from samunet.dataset.voxel_checks import as_image, as_segmentation, cannot_read, for_writing, require_file
-from samunet.errors import UserError
+from samunet.dataset.picture_file import read_picture
+from samunet.dataset.voxel_checks import as_image, as_segmentation, for_writing
 from samunet.files import whole_file
 
 NAME = "NaturalImage2DIO"
@@ -30,7 +29,7 @@ class NaturalImageIO:
         return image, _geometry(image)
 
     def read_segmentation(self, path: Path) -> tuple[np.ndarray, Geometry]:
-        segmentation = as_segmentation(read_picture(Path(path)), path)
+        segmentation = as_segmentation(read_picture(Path(path), indices=True), path)
         return segmentation, _geometry(segmentation)
 
     def write_segmentation(self, segmentation: np.ndarray, path: Path, geometry: Geometry) -> None:
@@ -40,25 +39,3 @@ class NaturalImageIO:
 
 def _geometry(array: np.ndarray) -> Geometry:
     return Geometry(reader=NAME, shape=(1, array.shape[2], array.shape[3]), spacing_mm=SPACING_MM)
-
-
-def read_picture(path: Path) -> np.ndarray:
-    """Array (C, 1, Y, X) in the file's own type.
-
-    Raises:
-        UserError: a file that is missing, cannot be read, is neither grey nor in colour, or holds several pictures.
-    """
-    require_file(path)
-    if path.suffix.lower() in TIFF_ENDINGS:
-        require_one_series(path)
-    try:
-        array = io.imread(str(path))
-    except Exception as fault:  # decoders raise all kinds of exceptions on damaged files
-        raise cannot_read(path, fault) from fault
-    if array.ndim == 2:
-        return array[None, None]
-    if array.ndim == 3 and array.shape[-1] in (3, 4):
-        return np.moveaxis(array, -1, 0)[:, None]
-    raise UserError("A natural image must be grey (rows, columns) or in colour (rows, columns, 3 or 4).", where=path,
-                    found=f"shape {array.shape}",
-                    mend="Save it as grey or RGB; 3D TIFFs are read by Tiff3DIO, sequences by TiffSequenceIO.")

@@ -15,13 +15,10 @@ from samunet.errors import UserError
 if TYPE_CHECKING:
     from samunet.dataset.dataset import RawDataset
 
-# nnU-Net's names. Its nibabel readers give the same axes as SimpleITKIO; those "WithReorient" turn arrays to RAS
-# first, which ours need not: files are read, and written again, on their own grid.
-_ALIASES = {
-    "NibabelIO": "SimpleITKIO",
-    "NibabelIOWithReorient": "SimpleITKIO",
-    "SimpleITKIOWithReorient": "SimpleITKIO",
-}
+# nnU-Net's NibabelIO gives the same arrays as our SimpleITKIO, which reads NIfTI through nibabel.
+_ALIASES = {"NibabelIO": "SimpleITKIO"}
+# Those that turn arrays to RAS.
+ORIENTED_READERS = ("NibabelIOWithReorient", "SimpleITKIOWithReorient")
 _BY_ENDING = {
     ".nii.gz": "SimpleITKIO",
     ".nii": "SimpleITKIO",
@@ -89,6 +86,10 @@ def reader_named(name: str) -> ReaderWriter:
         from samunet.dataset.sitk_io import SimpleItkIO
 
         return SimpleItkIO()
+    if own in ORIENTED_READERS:
+        from samunet.dataset.oriented_io import OrientedIO
+
+        return OrientedIO(own)
     if own == "NaturalImage2DIO":
         from samunet.dataset.natural_image_io import NaturalImageIO
 
@@ -109,7 +110,7 @@ def reader_named(name: str) -> ReaderWriter:
         from samunet.dataset.video_io import VideoIO
 
         return VideoIO()
-    known = sorted({*_BY_ENDING.values(), *_ALIASES, *SEQUENCE_READERS})
+    known = sorted({*_BY_ENDING.values(), *_ALIASES, *ORIENTED_READERS, *SEQUENCE_READERS})
     raise UserError(
         "The reader (`overwrite_image_reader_writer` in dataset.json) must be a known one.",
         found=name,
@@ -172,7 +173,7 @@ def reader_for(overwrite: object, file_ending: str, example: Path | None, where:
     if ending not in _BY_ENDING:
         raise _unread_ending(file_ending, where)
     if ending == ".tif" and example is not None:
-        from samunet.dataset.tiff3d_io import holds_volume
+        from samunet.dataset.tiff_file import holds_volume
 
         return "Tiff3DIO" if holds_volume(example) else "NaturalImage2DIO"
     return _BY_ENDING[ending]

@@ -1,9 +1,8 @@
-"""SimpleITKIO: NIfTI, NRRD, MetaImage and GIPL files through SimpleITK."""
+"""SimpleITKIO: NIfTI through nibabel; NRRD, MetaImage and GIPL files through SimpleITK."""
 
 from __future__ import annotations
 
 import gzip
-import math
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,15 +10,19 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
+from samunet.console import lines_held
+from samunet.dataset import nifti_io
 from samunet.dataset.alignment import on_first_grid
 from samunet.dataset.geometry import SLICE_SPACING_2D, Geometry
-from samunet.dataset.nifti_voxels import restore_not_finite
+from samunet.dataset.grid_checks import check_grid
+from samunet.dataset.sitk_header import check_text_header
 from samunet.dataset.voxel_checks import as_image, as_segmentation, cannot_read, for_writing, require_file
 from samunet.errors import UserError
 from samunet.files import whole_file
 
 NAME = "SimpleITKIO"
 GIPL_HEADER_BYTES = 256
+PAIR_ENDINGS = (".hdr", ".img", ".hdr.gz", ".img.gz")
 
 
 class SimpleItkIO:
@@ -28,22 +31,39 @@ class SimpleItkIO:
     name = NAME
 
     def read_images(self, paths: Sequence[Path]) -> tuple[np.ndarray, Geometry]:
-        arrays, geometries = zip(*(_read(Path(path)) for path in paths), strict=True)
+        arrays, geometries = zip(*(read_file(Path(path)) for path in paths), strict=True)
         placed, problems = on_first_grid(arrays, geometries, paths)
         return as_image(placed, paths, [geometries[0].spacing_mm] * len(paths), problems), geometries[0]
 
     def read_segmentation(self, path: Path) -> tuple[np.ndarray, Geometry]:
-        array, geometry = _read(Path(path))
+        array, geometry = read_file(Path(path))
         return as_segmentation(array, path), geometry
 
     def write_segmentation(self, segmentation: np.ndarray, path: Path, geometry: Geometry) -> None:
-        dimensions = len(geometry.origin)
-        array = for_writing(segmentation)
-        image = sitk.GetImageFromArray(array[0] if dimensions == 2 else array)
-        image.SetSpacing(geometry.spacing_mm[::-1][:dimensions])
-        image.SetOrigin(geometry.origin)
-        image.SetDirection(geometry.direction)
-        write_image(image, Path(path))
+        write_file(segmentation, Path(path), geometry)
+
+
+def read_file(path: Path) -> tuple[np.ndarray, Geometry]:
+    """Array (C, Z, Y, X) in the file's own type, and its geometry."""
+    require_file(path)
+    if path.name.lower().endswith(PAIR_ENDINGS):
+        raise UserError("Header and voxels must be in one file.", where=path, found="a file of a pair (.hdr and .img)",
+                        mend="Convert the pair to .nii.gz.")
+    return nifti_io.read_nifti(path, NAME) if path.name.lower().endswith(nifti_io.ENDINGS) else _read(path)
+
+
+def write_file(segmentation: np.ndarray, path: Path, geometry: Geometry) -> None:
+    """Write integer (Z, Y, X) on the grid of the file that `geometry` was read from."""
+    if path.name.lower().endswith(nifti_io.ENDINGS):
+        nifti_io.write_nifti(segmentation, path, geometry)
+        return
+    dimensions = len(geometry.origin)
+    array = for_writing(segmentation)
+    image = sitk.GetImageFromArray(array[0] if dimensions == 2 else array)
+    image.SetSpacing(geometry.spacing_mm[::-1][:dimensions])
+    image.SetOrigin(geometry.origin)
+    image.SetDirection(geometry.direction)
+    write_image(image, path)
 
 
 def write_image(image: sitk.Image, path: Path) -> None:
@@ -53,7 +73,8 @@ def write_image(image: sitk.Image, path: Path) -> None:
         UserError: the file cannot be written.
     """
     def require_whole(written: Path) -> None:
-        shape = _read(written)[1].shape
+        with lines_held():  # warnings name the image that the grid is of, when it is read
+            shape = read_file(written)[1].shape
         if shape[::-1][: image.GetDimension()] != image.GetSize():
             raise ValueError(f"shape {shape}")
 
@@ -63,19 +84,22 @@ def write_image(image: sitk.Image, path: Path) -> None:
 
 
 def _read(path: Path) -> tuple[np.ndarray, Geometry]:
-    """Array (C, Z, Y, X) in the file's own type, and its geometry."""
-    require_file(path)
+    check_text_header(path)
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
     try:
-        image = sitk.ReadImage(str(path))
+        reader.ReadImageInformation()
+        dimensions = reader.GetDimension()
+        if not 2 <= dimensions <= 4:
+            raise UserError("An image file must have 2 to 4 dimensions.", where=path, found=f"{dimensions} dimensions",
+                            mend="Split it into files of 3 dimensions.")
+        check_grid(_geometry(reader, (0, 0, 0)), path)  # before voxels are read: ITK calls a spacing of 0 a damaged file
+        image = reader.Execute()
     except RuntimeError as fault:
         raise cannot_read(path, fault) from fault
-    _require_whole(path, image)
+    if path.name.lower().endswith(".gipl"):
+        _require_whole(path, image)
     array = sitk.GetArrayFromImage(image)
-    restore_not_finite(array, path, image)
-    dimensions = image.GetDimension()
-    if not 2 <= dimensions <= 4:
-        raise UserError("An image file must have 2 to 4 dimensions.", where=path, found=f"{dimensions} dimensions",
-                        mend="Split it into files of 3 dimensions.")
     if image.GetNumberOfComponentsPerPixel() > 1:
         if dimensions == 4:
             raise UserError("A 4D file must hold one value for each voxel.", where=path,
@@ -83,41 +107,31 @@ def _read(path: Path) -> tuple[np.ndarray, Geometry]:
         array = np.moveaxis(array, -1, 0)
     elif dimensions < 4:
         array = array[None]
-    spacing_mm = tuple(abs(value) for value in image.GetSpacing()[:3][::-1])
     if dimensions == 2:
         array = array[:, None]
-        spacing_mm = (max(spacing_mm) * SLICE_SPACING_2D, *spacing_mm)
+    return array, _geometry(image, (array.shape[1], array.shape[2], array.shape[3]))
+
+
+def _geometry(image: sitk.Image | sitk.ImageFileReader, shape: tuple[int, int, int]) -> Geometry:
+    dimensions = image.GetDimension()
     space = min(dimensions, 3)
+    spacing_mm = tuple(abs(value) for value in image.GetSpacing()[:space][::-1])
+    if dimensions == 2:
+        spacing_mm = (max(spacing_mm) * SLICE_SPACING_2D, *spacing_mm)
     direction = np.array(image.GetDirection()).reshape(dimensions, dimensions)[:space, :space]
-    geometry = Geometry(
-        reader=NAME,
-        shape=tuple(array.shape[1:]),
-        spacing_mm=spacing_mm,
-        origin=image.GetOrigin()[:space],
-        direction=tuple(direction.ravel().tolist()),
-    )
-    return array, geometry
+    return Geometry(NAME, shape, spacing_mm, image.GetOrigin()[:space], tuple(direction.ravel().tolist()))
 
 
 def _require_whole(path: Path, image: sitk.Image) -> None:
-    """Raise a UserError where a NIfTI or GIPL file is shorter than its header says: ITK fills the rest with zeros.
+    """Raise a UserError where a GIPL file is shorter than its header says: ITK fills the rest with zeros.
 
-    The other formats' readers fail by themselves. A gzip stream is only read through where the length in its last four
-    bytes is not the one expected, as after a truncation, but also where something follows the voxels.
+    The other formats' readers fail by themselves.
     """
-    if image.HasMetaDataKey("vox_offset"):
-        sizes = [int(image.GetMetaData(f"dim[{axis}]")) for axis in range(1, int(image.GetMetaData("dim[0]")) + 1)]
-        voxel_bytes = math.prod(sizes) * int(image.GetMetaData("bitpix")) // 8
-        expected = int(float(image.GetMetaData("vox_offset"))) + voxel_bytes
-    elif path.name.lower().endswith(".gipl"):
-        expected = GIPL_HEADER_BYTES + image.GetNumberOfPixels() * image.GetSizeOfPixelComponent()
-    else:
-        return
+    expected = GIPL_HEADER_BYTES + image.GetNumberOfPixels() * image.GetSizeOfPixelComponent()
     found = path.stat().st_size
     with open(path, "rb") as stream:
         if stream.read(2) == b"\x1f\x8b":
-            stream.seek(-4, 2)
-            found = expected if int.from_bytes(stream.read(), "little") == expected % 2**32 else _unpacked_bytes(path)
+            found = _unpacked_bytes(path)
     if found < expected:
         raise cannot_read(path, ValueError(f"{found} bytes (unpacked) of {expected}"))
 

@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import tifffile
+from msgspec import Meta
 
 from samunet.console import say
 from samunet.dataset.geometry import Geometry
-from samunet.dataset.voxel_checks import as_image, as_segmentation, cannot_read, for_writing, require_file
+from samunet.dataset.grid_checks import MAX_SPACING_MM, MIN_SPACING_MM
+from samunet.dataset.tiff_file import read_tiff, require_one_series
+from samunet.dataset.voxel_checks import as_image, as_segmentation, for_writing
 from samunet.errors import UserError
 from samunet.files import read_json, whole_file, write_json
+from samunet.schema import decode
 
 NAME = "Tiff3DIO"
-TIFF_ENDINGS = (".tif", ".tiff")
-MASK = 4  # TIFF 6.0, NewSubfileType: bit 2, a transparency mask
+SpacingMm = Annotated[float, Meta(ge=MIN_SPACING_MM, le=MAX_SPACING_MM)]
+
+
+@dataclass(frozen=True)
+class SpacingFile:
+    """The JSON file beside a 3D TIFF."""
+
+    spacing: tuple[SpacingMm, SpacingMm, SpacingMm]
 
 
 class Tiff3dIO:
@@ -58,39 +70,6 @@ def label_spacing_file(path: Path) -> Path:
     return path.with_suffix(".json")
 
 
-def holds_volume(path: Path) -> bool:
-    """Whether a .tif holds slices (Tiff3DIO) and not one image, grey or with 3 or 4 colours first or last."""
-    shape, _ = _series(path)[0]
-    return len(shape) == 3 and shape[0] not in (3, 4) and shape[-1] not in (3, 4)
-
-
-def require_one_series(path: Path) -> None:
-    """Refuse a TIFF whose pages were written one by one as pictures of their own, of which the first alone would be read.
-
-    What is beside the first in another size or type, thumbnails, the levels of a pyramid, masks, is no page.
-
-    Raises:
-        UserError: several series of one shape and type, or a file that cannot be read.
-    """
-    shapes, types = zip(*_series(path), strict=True)
-    if len(shapes) > 1 and len({*shapes}) == len({*types}) == 1:
-        raise UserError("A TIFF must hold one picture, or one volume that was written as one array.", where=path,
-                        found=f"{len(shapes)} of shape {shapes[0]}",
-                        mend="Write a volume's slices in one call, as in tifffile.imwrite(path, volume), and other pages as files of "
-                             "their own.")
-
-
-def _series(path: Path) -> list[tuple[tuple[int, ...], np.dtype]]:
-    """Shape and type of each picture or volume that a TIFF says that it holds; those of masks are left out, the first never."""
-    require_file(path)
-    try:
-        with tifffile.TiffFile(path) as file:
-            first, *others = file.series
-            return [(series.shape, series.dtype) for series in (first, *(each for each in others if not each.keyframe.subfiletype & MASK))]
-    except Exception as fault:  # decoders raise all kinds of exceptions on damaged files
-        raise cannot_read(path, fault) from fault
-
-
 def _geometry(array: np.ndarray, spacing_mm: tuple[float, float, float]) -> Geometry:
     return Geometry(reader=NAME, shape=(array.shape[1], array.shape[2], array.shape[3]), spacing_mm=spacing_mm)
 
@@ -98,10 +77,7 @@ def _geometry(array: np.ndarray, spacing_mm: tuple[float, float, float]) -> Geom
 def _read(path: Path) -> np.ndarray:
     """Array (1, Z, Y, X) in the file's own type."""
     require_one_series(path)
-    try:
-        array = tifffile.imread(path)
-    except Exception as fault:  # decoders raise all kinds of exceptions on damaged files
-        raise cannot_read(path, fault) from fault
+    array = read_tiff(path)
     if array.ndim != 3:
         raise UserError("A 3D TIFF must have three axes (slices, rows, columns).", where=path,
                         found=f"shape {array.shape}",
@@ -113,10 +89,7 @@ def _spacing_mm(path: Path, image: Path) -> tuple[float, float, float]:
     if not path.is_file():
         say(f"Warning: {image} has no {path.name} beside it with its spacing; 1 mm is assumed.")
         return 1.0, 1.0, 1.0
-    content = read_json(path)
-    spacing = content.get("spacing") if isinstance(content, dict) else None
-    values = spacing if isinstance(spacing, list) else []
-    if len(values) != 3 or not all(isinstance(value, int | float) and value > 0 for value in values):
-        raise UserError('A TIFF\'s spacing file must hold {"spacing": [z, y, x]}, three values above 0 in mm.',
-                        where=path, found=repr(content)[:200])
-    return float(values[0]), float(values[1]), float(values[2])
+    return decode(
+        SpacingFile, read_json(path), where=path, mend="Correct the file, and check that it is in mm.",
+        rule=f'A TIFF\'s spacing file must hold {{"spacing": [z, y, x]}}, three values from {MIN_SPACING_MM:g} to {MAX_SPACING_MM:g} mm.',
+    ).spacing

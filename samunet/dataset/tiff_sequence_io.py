@@ -10,6 +10,7 @@ import tifffile
 
 from samunet.dataset.frame_folder_io import SEQUENCE_SPACING_MM, sequence_geometry
 from samunet.dataset.geometry import Geometry
+from samunet.dataset.tiff_file import check_page
 from samunet.dataset.voxel_checks import as_image, as_segmentation, cannot_read, for_writing, require_file
 from samunet.errors import UserError
 from samunet.files import whole_file
@@ -47,7 +48,10 @@ def _read(path: Path) -> np.ndarray:
     try:
         with tifffile.TiffFile(path) as file:
             shapes = [series.shape for series in file.series]
+            check_page(file.series[0].keyframe, path)
             array, axes = file.series[0].asarray(), file.series[0].axes
+    except UserError:
+        raise
     except Exception as fault:  # decoders raise all kinds of exceptions on damaged files
         raise cannot_read(path, fault) from fault
     if len(shapes) > 1:

@@ -37,7 +37,7 @@ class VideoIO:
         return image, sequence_geometry(NAME, image, ())
 
     def read_segmentation(self, path: Path) -> tuple[np.ndarray, Geometry]:
-        frames, _ = read_frames(Path(path))
+        frames, _ = read_frames(Path(path), indices=True)
         segmentation = as_segmentation(frames, path)
         return segmentation, sequence_geometry(NAME, segmentation, ())
 
@@ -52,11 +52,17 @@ def _read(path: Path) -> np.ndarray:
     try:
         with av.open(str(path)) as container:
             promised = container.streams.video[0].frames
-            frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+            frames, rotations = [], set()
+            for frame in container.decode(video=0):
+                frames.append(frame.to_ndarray(format="rgb24"))
+                rotations.add(frame.rotation)
     except Exception as fault:  # decoders raise all kinds of exceptions on damaged files
         raise cannot_read(path, fault) from fault
     if not frames:
         raise cannot_read(path, ValueError("no frame could be decoded"))
+    if rotations != {0}:
+        say(f"Warning: players rotate {path} by {', '.join(map(str, sorted(rotations - {0})))} degrees. samunet reads the frames as stored; "
+            "labels must have the same orientation.")
     if len(frames) < promised:
         say(f"Warning: {path} says that it has {promised} frames; {len(frames)} could be decoded.")
     return stacked([np.moveaxis(frame, -1, 0) for frame in frames], [str(index) for index in range(len(frames))], path)

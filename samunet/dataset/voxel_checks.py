@@ -53,6 +53,8 @@ def as_image(
                 found=f"{tuple(spacing_mm)} mm; {Path(paths[0]).name} has {tuple(spacings_mm[0])} mm (z, y, x)",
                 mend="Resample the channels onto one grid, or correct the header.",
             ))
+        if fault := _not_real(array, path):
+            raise fault
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes Inf and is told below
             stacked.append(array.astype(np.float32, copy=False))
         problems.extend(_not_finite(stacked[-1], path))
@@ -73,6 +75,8 @@ def as_segmentation(array: np.ndarray, path: Path) -> np.ndarray:
             found=f"{len(array)} channels of shape {array.shape[1:]}",
             mend="Save one label map (a grey image, not a colour one).",
         )
+    if fault := _not_real(array, path):
+        raise fault
     if array.dtype.kind == "f":
         fractional = array[array != np.rint(array)]
         if fractional.size:
@@ -97,6 +101,14 @@ def for_writing(segmentation: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(segmentation)
     small = segmentation.max(initial=0) < 255
     return np.ascontiguousarray(segmentation.astype(np.uint8 if small else np.uint16))
+
+
+def _not_real(array: np.ndarray, path: Path) -> UserError | None:
+    """The error for voxels that are no real numbers, of which a conversion would take a part."""
+    if array.dtype.kind in "biuf":
+        return None
+    return UserError("Voxels must be real numbers.", where=path, found=f"type {array.dtype}",
+                     mend="Save the magnitude, or real and imaginary part as channels.")
 
 
 def _not_finite(array: np.ndarray, path: Path) -> list[UserError]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from samunet.dataset.case_paths import is_there
+from samunet.dataset.nnunet_properties import reader_properties
 from samunet.dataset.readers import reader_named
 from samunet.files import whole_file, write_json
 from samunet.inference.export import Exported
@@ -52,7 +53,7 @@ def nnunet_properties(properties: CaseProperties) -> dict[str, Any]:
     Shapes and the half-open box are (z, y, x) after the transpose; `spacing` has the file's axes.
     """
     return {
-        **properties.geometry.to_nnunet(),
+        **reader_properties(properties.geometry),
         "shape_before_cropping": tuple(properties.shape_before_cropping),
         "bbox_used_for_cropping": [list(bounds) for bounds in properties.bbox],
         "shape_after_cropping_and_before_resampling": tuple(properties.shape_after_cropping),
@@ -66,7 +67,7 @@ def nnunet_plans(plans: Plans) -> dict[str, Any]:
         "plans_name": plans.plans_name,
         "original_median_spacing_after_transp": list(plans.dataset.spacing_mm),
         "original_median_shape_after_transp": list(plans.dataset.median_shape),
-        # Files are read and written by our own SimpleITK reader where a dataset names nibabel; the .pkl tells its geometry.
+        # SimpleITKIO where a dataset names NibabelIO; the .pkl holds what either writes.
         "image_reader_writer": reader_named(plans.dataset.reader).name,
         "transpose_forward": list(plans.dataset.transpose_forward),
         "transpose_backward": list(plans.dataset.transpose_backward),

@@ -17,7 +17,7 @@ from samunet.dataset.case_files import digests_of_case
 from samunet.dataset.crop import crop_to_nonzero
 from samunet.dataset.dataset import RawCase, RawDataset
 from samunet.dataset.geometry import Geometry
-from samunet.dataset.readers import choose_reader, reader_named
+from samunet.dataset.readers import ORIENTED_READERS, choose_reader, reader_named
 from samunet.errors import BadCases, UserError, joined
 from samunet.files import digest_of_json, read_json, write_json
 from samunet.planning.normalization_rules import schemes_of
@@ -149,6 +149,7 @@ def dataset_digest(dataset: RawDataset, *, with_labels: bool, workers: int) -> s
             "channel_names": list(dataset.channel_names),
             "reader": dataset.reader,
             "label_channels": dataset.labels.channels,
+            **({"oriented": True} if choose_reader(dataset) in ORIENTED_READERS else {}),  # earlier versions did not turn arrays
         }
     )
 

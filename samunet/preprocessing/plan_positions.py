@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from samunet.dataset.geometry import Geometry
+from samunet.dataset.grids import affine_mm
 from samunet.planning.plans import DatasetPlan
 from samunet.preprocessing.case import CaseProperties
 
@@ -25,8 +26,16 @@ def voxels_of_world(places_mm: np.ndarray, geometry: Geometry) -> np.ndarray:
     return np.linalg.solve(direction, (places_mm - origin).T).T / geometry.spacing_mm[::-1]
 
 
+def voxels_of_file(places: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """Indices of voxels in the image file -> in the arrays, which a reader may have turned; both float64 (N, 3) as (x, y, z)."""
+    if geometry.file is None:
+        return places
+    to_array = np.linalg.solve(affine_mm(geometry), affine_mm(geometry.file))
+    return (places[:, ::-1] @ to_array[:3, :3].T + to_array[:3, 3])[:, ::-1]
+
+
 def plan_positions(voxels: np.ndarray, properties: CaseProperties, dataset_plan: DatasetPlan) -> np.ndarray:
-    """Indices (x, y, z) in the file -> positions (z, y, x) on the plan's grid, both float64 (N, 3).
+    """Indices (x, y, z) in the reader's array -> positions (z, y, x) on the plan's grid, both float64 (N, 3).
 
     The way of the arrays: transpose, crop, resample with the grids' outer edges aligned. Whole indices are the middles of
     voxels; on the plan's grid voxel i spans [i, i + 1). What was cropped away gets positions outside `properties.shape`.

@@ -17,7 +17,7 @@ from samunet.files import read_json
 from samunet.planning.plans import DatasetPlan
 from samunet.preprocessing.case import CaseProperties
 from samunet.preprocessing.case_prompts import CasePrompts, LabelPrompts
-from samunet.preprocessing.plan_positions import plan_positions, voxels_of_world
+from samunet.preprocessing.plan_positions import plan_positions, voxels_of_file, voxels_of_world
 
 SPACES = ("voxel", "world_mm")
 CORNERS = np.array(list(product((0, 1), repeat=3)))  # for each of a box's eight corners, which end of x, y and z
@@ -78,7 +78,7 @@ class PromptsFile:
                 problems.append(UserError(
                     "A point must lie inside its image and a box must meet it; zeros around the image do not count.",
                     where=f"{self.path}, case {properties.name}", found=f"{place.tolist()} ({self.space}), image of "
-                    f"{'x'.join(map(str, properties.geometry.shape[::-1]))} voxels (x, y, z)",
+                    f"{'x'.join(map(str, (properties.geometry.file or properties.geometry).shape[::-1]))} voxels (x, y, z)",
                     mend='Check the order x, y, z, and that "space" says what the numbers are.'))
             made[label] = LabelPrompts(points, cut)
         if problems:
@@ -87,7 +87,7 @@ class PromptsFile:
 
     def _voxels(self, places: np.ndarray, properties: CaseProperties) -> np.ndarray:
         """Places (N, 3) in the file's space -> indices of voxels (x, y, z)."""
-        return places if self.space == "voxel" else voxels_of_world(places, properties.geometry)
+        return (voxels_of_file if self.space == "voxel" else voxels_of_world)(places, properties.geometry)
 
     def _boxes_on_grid(self, boxes: np.ndarray, properties: CaseProperties, dataset_plan: DatasetPlan) -> np.ndarray:
         """Boxes (M, 2, 3) in the file's space -> (M, 2, 3) on the plan's grid, not yet cut to the case.

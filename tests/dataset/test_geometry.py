@@ -5,6 +5,7 @@ import json
 import pytest
 
 from samunet.dataset.geometry import Geometry, axis_not_in_file
+from samunet.dataset.nnunet_properties import reader_properties
 
 GEOMETRY = Geometry("SimpleITKIO", (4, 6, 5), (3.3, 0.8, 0.7), (1.5, -2.5, 0.1), (0.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, -1.0))
 
@@ -14,13 +15,13 @@ def test_json_keeps_every_bit():
 
 
 def test_nnunets_properties():
-    assert GEOMETRY.to_nnunet() == {
+    assert reader_properties(GEOMETRY) == {
         "spacing": [3.3, 0.8, 0.7],
         "sitk_stuff": {"spacing": (0.7, 0.8, 3.3), "origin": GEOMETRY.origin, "direction": GEOMETRY.direction},
     }
     flat = Geometry("SimpleITKIO", (1, 6, 5), (799.2, 0.8, 0.7), (1.0, 2.0), (1.0, 0.0, 0.0, 1.0))
-    assert flat.to_nnunet()["sitk_stuff"]["spacing"] == (0.7, 0.8)
-    assert Geometry("Tiff3DIO", (4, 6, 5), (3.3, 0.8, 0.7)).to_nnunet() == {"spacing": [3.3, 0.8, 0.7]}
+    assert reader_properties(flat)["sitk_stuff"]["spacing"] == (0.7, 0.8)
+    assert reader_properties(Geometry("Tiff3DIO", (4, 6, 5), (3.3, 0.8, 0.7))) == {"spacing": [3.3, 0.8, 0.7]}
 
 
 @pytest.mark.parametrize(

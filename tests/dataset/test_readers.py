@@ -23,10 +23,12 @@ def test_names_are_nnunets(name):
     assert reader_named(name).name == name
 
 
-@pytest.mark.parametrize("name", ["NibabelIO", "NibabelIOWithReorient"])
-def test_nibabels_files_are_read_by_simpleitk(name):
-    assert reader_named(name).name == "SimpleITKIO"
-    assert choose_reader(_dataset(Path("a_0000.nii.gz"), ".nii.gz", name)) == "SimpleITKIO"
+@pytest.mark.parametrize(("name", "expected"), [
+    ("NibabelIO", "SimpleITKIO"), *[(name, name) for name in ("NibabelIOWithReorient", "SimpleITKIOWithReorient")],
+])
+def test_nnunets_names_do_what_they_say(name, expected):
+    assert reader_named(name).name == expected
+    assert choose_reader(_dataset(Path("a_0000.nii.gz"), ".nii.gz", name)) == expected
 
 
 def test_nibabel_and_simpleitk_have_the_same_axes(tmp_path):

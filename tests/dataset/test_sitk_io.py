@@ -10,6 +10,7 @@ from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 
 from samunet.dataset.geometry import Geometry
 from samunet.dataset.grids import same_grid
+from samunet.dataset.nnunet_properties import reader_properties
 from samunet.dataset.sitk_io import SimpleItkIO
 from samunet.errors import UserError
 
@@ -75,13 +76,17 @@ def test_geometry_comes_back(tmp_path, ending, direction):
     assert not list(tmp_path.glob(".unfinished*"))
 
 
-def test_writes_what_nnunet_writes(tmp_path):
+def test_writes_what_nnunet_writes_under_the_images_forms(tmp_path):
     path = _write(_volume(), tmp_path / "a_0000.nii.gz")
     _, geometry = SimpleItkIO().read_images([path])
     SimpleItkIO().write_segmentation(_labels(), tmp_path / "ours.nii.gz", geometry)
-    SimpleITKIO().write_seg(_labels(), str(tmp_path / "theirs.nii.gz"), geometry.to_nnunet())
-    assert gzip.decompress((tmp_path / "ours.nii.gz").read_bytes()) == gzip.decompress(
-        (tmp_path / "theirs.nii.gz").read_bytes())
+    SimpleITKIO().write_seg(_labels(), str(tmp_path / "theirs.nii.gz"), reader_properties(geometry))
+    image, ours, theirs = (gzip.decompress(each.read_bytes()) for each in (path, tmp_path / "ours.nii.gz", tmp_path / "theirs.nii.gz"))
+    forms = slice(252, 328)  # both codes, quaternion, offsets and rows
+    assert ours[forms] == image[forms]
+    assert ours[:256] + ours[328:] == theirs[:256] + theirs[328:]
+    # ITK computes the quaternion anew from directions.
+    np.testing.assert_array_max_ulp(*(np.frombuffer(each[256:328], np.float32) for each in (ours, theirs)), maxulp=2)
 
 
 def test_4d_gives_channels_and_3d_geometry(tmp_path):
@@ -117,7 +122,7 @@ def test_2d_as_nnunet(tmp_path):
     assert image.shape == (1, 1, 6, 5)
     assert list(geometry.spacing_mm) == list(properties["spacing"]) == [999 * 0.75, 0.75, 0.5]
     SimpleItkIO().write_segmentation(_labels()[:1], tmp_path / "ours.nii.gz", geometry)
-    SimpleITKIO().write_seg(_labels()[:1], str(tmp_path / "theirs.nii.gz"), geometry.to_nnunet())
+    SimpleITKIO().write_seg(_labels()[:1], str(tmp_path / "theirs.nii.gz"), reader_properties(geometry))
     ours, theirs = (sitk.ReadImage(str(tmp_path / f"{name}.nii.gz")) for name in ("ours", "theirs"))
     assert ours.GetDimension() == 2
     assert (ours.GetSpacing(), ours.GetOrigin(), ours.GetDirection()) == (

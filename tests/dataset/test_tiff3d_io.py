@@ -7,7 +7,9 @@ import pytest
 import tifffile
 from nnunetv2.imageio.tif_reader_writer import Tiff3DIO
 
-from samunet.dataset.tiff3d_io import Tiff3dIO, require_one_series
+from samunet.dataset.tiff3d_io import Tiff3dIO
+from samunet.dataset.tiff_file import require_one_series
+from samunet.dataset.tiff_sequence_io import TiffSequenceIO
 from samunet.errors import UserError
 
 
@@ -62,7 +64,9 @@ def _problem(call, argument) -> UserError:
     return caught.value
 
 
-@pytest.mark.parametrize("content", ['{"spacing": [1, 1]}', '{"spacing": [1, 1, 0]}', '{"spacing": "1"}', "[1, 1, 1]", "{}"])
+@pytest.mark.parametrize("content", ['{"spacing": [1, 1]}', '{"spacing": [1, 1, 0]}', '{"spacing": "1"}', "[1, 1, 1]", "{}", '{"spacing": [1, NaN, 1]}',
+                                     '{"spacing": [1, 1, Infinity]}', '{"spacing": [1, 1, 1e30]}', '{"spacing": [9e-4, 1, 1]}', '{"spacing": [true, 1, 1]}',
+                                     '{"spacing": [-1, 1, 1]}', '{"spacing": [1, 1, 1, 1]}'])
 def test_bad_spacing_file(case, tmp_path, content):
     (tmp_path / "a.json").write_text(content)
     problem = _problem(Tiff3dIO().read_images, case)
@@ -121,3 +125,11 @@ def test_truncated_file(tmp_path, keep):
     tifffile.imwrite(path, np.random.default_rng(0).integers(0, 900, (9, 30, 30)).astype(np.uint16), compression="zlib")
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * keep)])
     assert _problem(Tiff3dIO().read_images, [path]).where == str(path)
+
+
+@pytest.mark.parametrize("reader", [Tiff3dIO, TiffSequenceIO])
+def test_pages_that_viewers_turn_or_that_are_no_rgb_are_refused(tmp_path, reader):
+    tifffile.imwrite(tmp_path / "a_0000.tif", _volume(), extratags=[(274, "H", 1, 6, True)])
+    assert _problem(reader().read_images, [tmp_path / "a_0000.tif"]).found == "orientation 6"
+    tifffile.imwrite(tmp_path / "b_0000.tif", np.zeros((5, 7, 6, 4), np.uint8), photometric="separated")
+    assert _problem(reader().read_images, [tmp_path / "b_0000.tif"]).found == "photometric interpretation SEPARATED"

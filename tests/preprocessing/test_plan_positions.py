@@ -12,9 +12,10 @@ import SimpleITK as sitk
 from samunet.dataset.dataset import RawCase
 from samunet.dataset.geometry import Geometry
 from samunet.dataset.labels import LabelSpace
+from samunet.dataset.readers import reader_named
 from samunet.planning.plans import DatasetPlan
 from samunet.preprocessing.case import PreparedCase
-from samunet.preprocessing.plan_positions import plan_positions, voxels_of_world
+from samunet.preprocessing.plan_positions import plan_positions, voxels_of_file, voxels_of_world
 from samunet.preprocessing.preprocess import prepare_case
 
 LABELS = LabelSpace({"background": 0, "a": 1})
@@ -60,3 +61,19 @@ def test_of_a_flat_file_the_third_place_is_zero() -> None:
     geometry = Geometry("SimpleITKIO", (1, 6, 8), (1998.0, 2.0, 0.5), (10.0, 20.0), (0.0, -1.0, 1.0, 0.0))
     # One column (0.5 mm) goes along world y, one row (2 mm) against world x.
     np.testing.assert_allclose(voxels_of_world(np.array([[4.0, 22.0, 0.0]]), geometry), [[4.0, 3.0, 0.0]])
+
+
+def test_voxels_of_a_file_whose_array_was_turned(tmp_path: Path) -> None:
+    """x of the file runs to the back, y to the head, z to the left: in RAS x is the flipped z, y the flipped x, z is y."""
+    image = sitk.GetImageFromArray(np.arange(2 * 3 * 4, dtype=np.int16).reshape(2, 3, 4))  # (z, y, x)
+    image.SetDirection((0, 0, 1, 1, 0, 0, 0, 1, 0))
+    image.SetSpacing((1, 2, 3))
+    sitk.WriteImage(image, str(tmp_path / "a_0000.nii.gz"))
+    array, geometry = reader_named("SimpleITKIOWithReorient").read_images([tmp_path / "a_0000.nii.gz"])
+    stored = sitk.GetArrayFromImage(image)
+    places = np.array([[x, y, z] for x in range(4) for y in range(3) for z in range(2)], float)
+    turned = voxels_of_file(places, geometry).round(6)
+    assert [array[0][tuple(place[::-1])] for place in turned.astype(int)] == [stored[int(z), int(y), int(x)] for x, y, z in places]
+    np.testing.assert_allclose(voxels_of_file(np.array([[0.5, 0, 0]]), geometry), [[1, 2.5, 0]], atol=1e-9)
+    assert geometry.file is not None
+    np.testing.assert_array_equal(voxels_of_file(places, geometry.file), places)
