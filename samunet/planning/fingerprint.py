@@ -20,6 +20,7 @@ from samunet.dataset.readers import choose_reader, reader_named
 from samunet.errors import UserError, joined
 from samunet.files import digest_of_json, read_json, write_json
 from samunet.planning.normalization_rules import schemes_of
+from samunet.schema import decode
 from samunet.workers import each_case
 
 FINGERPRINT_VERSION = 1
@@ -73,7 +74,7 @@ class Fingerprint:
         """Read what `save` wrote.
 
         Raises:
-            UserError: missing file, or not a fingerprint of this version (nnU-Net's own has no digest).
+            UserError: missing file, not a fingerprint of this version (nnU-Net's own has no digest), or values of another form.
         """
         content = read_json(path)
         version = content.get("samunet_fingerprint_version") if isinstance(content, dict) else None
@@ -84,14 +85,9 @@ class Fingerprint:
                 found=str(version),
                 mend="Run samunet_extract_fingerprint --clean.",
             )
-        return cls(
-            spacings_mm=tuple(tuple(spacing) for spacing in content["spacings"]),
-            shapes_after_crop=tuple(tuple(shape) for shape in content["shapes_after_crop"]),
-            median_relative_size_after_cropping=content["median_relative_size_after_cropping"],
-            foreground_intensity_properties_per_channel=content["foreground_intensity_properties_per_channel"],
-            label_channels=content["label_channels"],
-            dataset_digest=content["dataset_digest"],
-        )
+        values = {**content, "spacings_mm": content.get("spacings")}
+        return decode(cls, values, rule="A fingerprint must hold what samunet_extract_fingerprint writes.", where=path,
+                      mend="Run samunet_extract_fingerprint --clean.")
 
 
 def extract_fingerprint(dataset: RawDataset, path: Path, workers: int, clean: bool) -> Fingerprint:
@@ -238,5 +234,5 @@ def _known(path: Path) -> Fingerprint | None:
     """The fingerprint at `path`, or None if it cannot serve (another version, nnU-Net's own, damaged)."""
     try:
         return Fingerprint.load(path)
-    except (UserError, KeyError, TypeError):
+    except UserError:
         return None
