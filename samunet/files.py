@@ -232,12 +232,12 @@ def read_json(path: Path) -> Any:
 
 
 def read_json_lines(path: Path) -> list[Any]:
-    """The lines of a log of JSON lines; the half line of a killed process, which is always the last, is left out."""
+    """The lines of a log of JSON lines up to the first that cannot be read: the half line of a killed process is always the last."""
     lines: list[Any] = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
         try:
             lines.append(json.loads(line))
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             break
     return lines
 

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import tifffile
+from msgspec import Meta
 
 from samunet.console import say
 from samunet.dataset.geometry import Geometry
 from samunet.dataset.voxel_checks import as_image, as_segmentation, cannot_read, for_writing, require_file
 from samunet.errors import UserError
 from samunet.files import read_json, whole_file, write_json
+from samunet.schema import decode
 
 NAME = "Tiff3DIO"
 TIFF_ENDINGS = (".tif", ".tiff")
+Millimetres = Annotated[float, Meta(ge=1e-3, le=1e4)]
 MASK = 4  # TIFF 6.0, NewSubfileType: bit 2, a transparency mask
+
+
+@dataclass(frozen=True)
+class _SpacingFile:
+    spacing: tuple[Millimetres, Millimetres, Millimetres]
 
 
 class Tiff3dIO:
@@ -113,10 +123,5 @@ def _spacing_mm(path: Path, image: Path) -> tuple[float, float, float]:
     if not path.is_file():
         say(f"Warning: {image} has no {path.name} beside it with its spacing; 1 mm is assumed.")
         return 1.0, 1.0, 1.0
-    content = read_json(path)
-    spacing = content.get("spacing") if isinstance(content, dict) else None
-    values = spacing if isinstance(spacing, list) else []
-    if len(values) != 3 or not all(isinstance(value, int | float) and value > 0 for value in values):
-        raise UserError('A TIFF\'s spacing file must hold {"spacing": [z, y, x]}, three values above 0 in mm.',
-                        where=path, found=repr(content)[:200])
-    return float(values[0]), float(values[1]), float(values[2])
+    return decode(_SpacingFile, read_json(path), where=path, rule=
+                  'A TIFF\'s spacing file must hold {"spacing": [z, y, x]}, three values from 0.001 to 10,000 mm.').spacing

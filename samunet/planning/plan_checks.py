@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,6 +82,6 @@ def _knows_ct(figures: Mapping[str, float]) -> bool:
             and figures["percentile_00_5"] <= figures["percentile_99_5"])
 
 
-def _broken(rules: list[tuple[bool, str, str, object]], where: str) -> list[UserError]:
+def _broken(rules: Sequence[tuple[bool, str, str, object]], where: str) -> list[UserError]:
     return [UserError(rule, where=f"{where}.{field}", found=str(found)[:200], mend=MEND)
             for kept, field, rule, found in rules if not kept]

@@ -40,7 +40,7 @@ def _card(pretrainer: Pretrainer, command: str) -> dict[str, Any]:
         "steps": pretrainer.step,
         "hours": round(pretrainer.seconds / 3600, 2),
         "hardware": torch.cuda.get_device_name() if pretrainer.device.type == "cuda" else "CPU",
-        "threads": sorted({line["threads"] for line in lines}),
+        "threads": sorted({line["threads"] for line in lines if "threads" in line}),
         "torch": torch.__version__,
         "validation": [line["validation"] for line in lines if "validation" in line][-1:],
         "licence": "Apache-2.0",
