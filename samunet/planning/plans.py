@@ -10,14 +10,13 @@ from msgspec import Meta
 
 from samunet.errors import UserError, joined, some
 from samunet.files import digest_of_json, read_json, write_json
-from samunet.planning.encoder_spec import PATCH_SIZE
+from samunet.planning.encoder_spec import PATCH_SIZE, SMALLEST_STEP
 from samunet.planning.plan_checks import dataset_problems, encoder_problems, name_problems
 from samunet.schema import decode
 
 PLANS_VERSION = 1
 
 LARGEST_INPUT = 4096  # pixels; SAM's own is 1024
-SMALLEST_STEP = 0.01  # of a tile; windows would lie a voxel apart, which takes hours and changes nothing
 
 Axis = Annotated[int, Meta(ge=0, le=2)]
 Voxels = Annotated[int, Meta(ge=1, le=2**20)]
