@@ -6,6 +6,7 @@ import reprlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ SPACES = ("voxel", "world_mm")
 CORNERS = np.array(list(product((0, 1), repeat=3)))  # for each of a box's eight corners, which end of x, y and z
 SHOWN_NAMES = 5
 FARTHEST = 1e9  # voxels or mm; of boxes, which may reach out of the image
+FEWER = "Leave prompts out; a few say as much."
 # Of one label of a case. Every point of a slice is a token of one query, and every box a query on each of its slices.
 MOST_POINTS, MOST_POINTS_OF_SLICE, MOST_BOXES = 20_000, 1_000, 1_000
 
@@ -78,20 +80,22 @@ class PromptsFile:
             cut = np.clip(boxes, 0, properties.shape)
             # A box may be flat along the slice axis: it then belongs to one slice.
             meets = (cut[:, 1, 1:] > cut[:, 0, 1:]).all(1) & (boxes[:, 1, 0] > 0) & (boxes[:, 0, 0] < properties.shape[0])
-            where = f"{self.path}, case {properties.name}"
             outside = [place.tolist() for place in (*given.points[~inside], *given.boxes[~meets])]
-            problems += _listed(outside, lambda told, where=where: UserError(
-                "A point must lie inside its image and a box must meet it; zeros around the image do not count.",
-                where=where, found=f"{told} ({self.space}), image of "
-                f"{'x'.join(map(str, properties.geometry.shape[::-1]))} voxels (x, y, z)",
-                mend='Check the order x, y, z, and that "space" says what the numbers are.'))
+            problems += _listed(outside, partial(self._outside, properties))
             if len(points) and (most := max(Counter(np.floor(points[:, 0]).tolist()).values())) > MOST_POINTS_OF_SLICE:
-                problems.append(UserError(f"A label must have at most {MOST_POINTS_OF_SLICE} points on one slice.", where=where,
-                                          found=f"{most} points", mend="Leave points out; a few say as much."))
+                problems.append(UserError(f"A label must have at most {MOST_POINTS_OF_SLICE} points on one slice.",
+                                          where=f"{self.path}, case {properties.name}", found=f"{most} points", mend=FEWER))
             made[label] = LabelPrompts(points, cut)
         if problems:
             raise joined(problems)
         return made
+
+    def _outside(self, properties: CaseProperties, told: str) -> UserError:
+        return UserError(
+            "A point must lie inside its image and a box must meet it; zeros around the image do not count.",
+            where=f"{self.path}, case {properties.name}",
+            found=f"{told} ({self.space}), image of {'x'.join(map(str, properties.geometry.shape[::-1]))} voxels (x, y, z)",
+            mend='Check the order x, y, z, and that "space" says what the numbers are.')
 
     def _voxels(self, places: np.ndarray, properties: CaseProperties) -> np.ndarray:
         """Places (N, 3) in the file's space -> indices of voxels (x, y, z)."""
@@ -160,7 +164,7 @@ def _label_prompts(given: Any, where: str, problems: list[UserError]) -> LabelPr
     points, boxes = given.get("points", []), given.get("boxes", [])
     if len(points) > MOST_POINTS or len(boxes) > MOST_BOXES:
         problems.append(UserError(f"A label of a case must have at most {MOST_POINTS} points and {MOST_BOXES} boxes.", where=where,
-                                  found=f"{len(points)} points, {len(boxes)} boxes", mend="Leave prompts out; a few say as much."))
+                                  found=f"{len(points)} points, {len(boxes)} boxes", mend=FEWER))
         return LabelPrompts()
     wrong = [point for point in points if not _is_place(point)]
     wrong += [box for box in boxes if not _is_box(box)]
