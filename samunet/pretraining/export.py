@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from samunet.files import read_json_lines, whole_file, write_json
+from samunet.files import whole_file, write_json
 from samunet.pretraining.pretrainer import LOG, Pretrainer, batch_shape
 
 WEIGHTS, CARD = "mini.safetensors", "mini.json"

@@ -12,21 +12,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from samunet.console import progress, say
 from samunet.errors import UserError
-from samunet.files import make_folder, read_json_lines, whole_file, write_text, writing
+from samunet.files import make_folder, whole_file, write_text, writing
 from samunet.networks.sam import ENCODER_SIZES, Sam, build_sam, set_input_size
 from samunet.networks.untrained import untrained_state
 from samunet.pretraining.batches import Batch, BatchShape, make_batch
+from samunet.pretraining.log_lines import read_lines
 from samunet.pretraining.losses import loss_of, loss_of_answers, questions_of
 from samunet.pretraining.objectives import Encoded, Objectives
 from samunet.pretraining.question_buffer import BATCHES, QuestionBuffer
 from samunet.pretraining.recipe import DECODER_UPDATES, PATIENTS, SLICES, Phase, Recipe
-from samunet.pretraining.stored_state import METADATA, read_state
 from samunet.pretraining.validation import validate
 
 STATE = "state.safetensors"
@@ -225,20 +226,22 @@ class Pretrainer:
         """One file, so that no two parts of it can disagree."""
         scalars = {"step": self.step, "seconds": self.seconds, "recipe": _kept(self.recipe, self.step)}
         with whole_file(self.folder / STATE) as temporary:
-            save_file(self._tensors(), temporary, metadata={METADATA: json.dumps(scalars)})
+            save_file(self._tensors(), temporary, metadata={"pretraining": json.dumps(scalars)})
 
     def _restore(self) -> None:
-        scalars, tensors = read_state(self.folder / STATE)
-        if scalars.step > self.recipe.steps:
+        with safe_open(self.folder / STATE, framework="pt") as content:
+            scalars = json.loads(content.metadata()["pretraining"])
+            tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 - not a mapping
+        if scalars["step"] > self.recipe.steps:
             raise UserError("A run that goes on must have at least the steps that it has done.", where=self.folder / STATE,
-                            found=f"{scalars.step} done, {self.recipe.steps} asked for",
+                            found=f"{scalars['step']} done, {self.recipe.steps} asked for",
                             mend="Ask for more steps, or choose another folder.")
-        wanted = _kept(self.recipe, scalars.step)
-        if "phases" not in scalars.recipe:  # states of before do not tell
+        wanted = _kept(self.recipe, scalars["step"])
+        if "phases" not in scalars["recipe"]:  # states of before do not tell
             del wanted["phases"]
-        if scalars.recipe != wanted:
-            different = [f"{key} {scalars.recipe.get(key)} there, {value} asked for" for key, value in wanted.items()
-                         if scalars.recipe.get(key) != value]
+        if scalars["recipe"] != wanted:
+            different = [f"{key} {scalars['recipe'].get(key)} there, {value} asked for" for key, value in wanted.items()
+                         if scalars["recipe"].get(key) != value]
             raise UserError("A run that goes on must have the recipe it began with.", where=self.folder / STATE,
                             found="; ".join(different), mend="Choose another output folder, or the same recipe.")
         self.sam.load_state_dict(_part(tensors, "sam/"))
@@ -250,8 +253,8 @@ class Pretrainer:
             moments.setdefault(int(index), {})[key] = tensor
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
-        self.step, self.seconds = scalars.step, scalars.seconds
-        lines = [line for line in read_json_lines(self.folder / LOG) if line["step"] <= self.step]
+        self.step, self.seconds = scalars["step"], scalars["seconds"]
+        lines = [line for line in read_lines(self.folder / LOG) if line["step"] <= self.step]
         write_text(self.folder / LOG, "".join(f"{json.dumps(line)}\n" for line in lines))
 
 

@@ -62,7 +62,8 @@ def _problem(call, argument) -> UserError:
     return caught.value
 
 
-@pytest.mark.parametrize("content", ['{"spacing": [1, 1]}', '{"spacing": [1, 1, 0]}', '{"spacing": "1"}', "[1, 1, 1]", "{}"])
+@pytest.mark.parametrize("content", ['{"spacing": [1, 1]}', '{"spacing": [1, 1, 0]}', '{"spacing": "1"}', "[1, 1, 1]", "{}", '{"spacing": [1, 1, true]}',
+                                     '{"spacing": [1, 1, 1e999]}', '{"spacing": [1, NaN, 1]}', '{"spacing": [1, 1, 1e-4]}', '{"spacing": [1, 1, null]}'])
 def test_bad_spacing_file(case, tmp_path, content):
     (tmp_path / "a.json").write_text(content)
     problem = _problem(Tiff3dIO().read_images, case)
