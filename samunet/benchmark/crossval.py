@@ -40,7 +40,7 @@ def accumulate(model: Path, folds: Sequence[str], file_ending: str) -> Path:
     validations = [model / f"fold_{fold}" / "validation" for fold in folds]
     summaries = [read_summary(folder / "summary.json")["metric_per_case"] for folder in validations]
     rows = sorted((row for summary in summaries for row in summary), key=lambda row: row["reference_file"])
-    names = [Path(row["prediction_file"]).name for row in rows]
+    names = [Path(row["reference_file"]).name for row in rows]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise UserError("A case must be validated in one fold alone.", where=model, found=", ".join(twice),
@@ -59,7 +59,7 @@ def accumulate(model: Path, folds: Sequence[str], file_ending: str) -> Path:
     for name in FILES_BESIDE:
         if (found := _first(model, name)) is not None:
             copy_whole(found, output / name)
-    moved = [{**row, "prediction_file": str(output / Path(row["prediction_file"]).name)} for row in rows]
+    moved = [{**row, "prediction_file": str(output / Path(row["reference_file"]).name)} for row in rows]
     measured = [{**by_reference[row["reference_file"]], "prediction_file": row["prediction_file"]} for row in moved]
     write_json(output / "metrics.json", metrics_content(_numbers(measured), surface[0]["tolerance_mm"]))
     write_summary(output / "summary.json", summary_content(moved))

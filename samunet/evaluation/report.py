@@ -26,7 +26,6 @@ Rows = Sequence[dict[str, Any]]  # metric_per_case: {"metrics": {class: {metric:
 @dataclass(frozen=True)
 class _SummaryRow:
     reference_file: str
-    prediction_file: str
     metrics: dict[str, dict[str, float]]
 
 
@@ -38,7 +37,6 @@ class _Summary:
 @dataclass(frozen=True)
 class _MetricsRow:
     reference_file: str
-    prediction_file: str
     metrics: dict[str, dict[str, float | Literal["Infinity", "-Infinity"] | None]]
 
 

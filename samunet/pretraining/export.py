@@ -30,7 +30,7 @@ def export(pretrainer: Pretrainer, command: str) -> Path:
 
 def _card(pretrainer: Pretrainer, command: str) -> dict[str, Any]:
     recipe = pretrainer.recipe
-    lines = read_json_lines(pretrainer.folder / LOG)
+    lines = read_lines(pretrainer.folder / LOG)
     pictures = sum(phase.steps * batch_shape(phase).pictures for phase in recipe.phases)
     return {
         "trained_on": f"{pictures} pictures of made anatomies; no collected image",
