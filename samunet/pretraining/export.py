@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from samunet.files import whole_file, write_json
+from samunet.pretraining.log_lines import read_lines
 from samunet.pretraining.pretrainer import LOG, Pretrainer, batch_shape
 
 WEIGHTS, CARD = "mini.safetensors", "mini.json"
