@@ -23,6 +23,7 @@ __all__ = [
 ]
 
 MOST_JSON_BYTES = 256 * 2**20  # far above a summary.json of 100,000 cases
+MOST_JSON_DEPTH = 64  # of brackets; our own files have at most 7
 # What a place, its disk or its permissions may answer to a writer; anything else is a fault of ours.
 WRITE_FAULTS = frozenset({
     errno.EACCES, errno.EBUSY, errno.EDQUOT, errno.EEXIST, errno.EFBIG, errno.EIO, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG,
@@ -210,14 +211,15 @@ def read_json(path: Path) -> Any:
 
     Raises:
         UserError: the file is missing, cannot be read (a folder, or no permission), is too large or too deep, is not UTF-8, is
-            not JSON, or gives one key twice.
+            not JSON, gives one key twice, or escapes half a character (a lone surrogate).
     """
     try:
         with open(path, "rb") as stream:
             content = stream.read(MOST_JSON_BYTES + 1)
         if len(content) > MOST_JSON_BYTES:
             raise ValueError(f"more than {MOST_JSON_BYTES} bytes")
-        return json.loads(content.decode("utf-8"), object_pairs_hook=_unique)
+        text = content.decode("utf-8")
+        return _sound(json.loads(text, object_pairs_hook=_unique), text)
     except FileNotFoundError as fault:
         raise UserError("A needed file is missing.", where=path, mend="Run the command that writes it first.") from fault
     except OSError as fault:
@@ -225,17 +227,17 @@ def read_json(path: Path) -> Any:
                         mend="Name a file, not a folder, and allow to read it.") from fault
     except RecursionError as fault:
         raise UserError("A .json file must hold valid JSON.", where=path, found="brackets nested too deeply") from fault
-    except ValueError as fault:  # not JSON, not UTF-8, or an integer of thousands of digits
+    except ValueError as fault:  # not JSON, not UTF-8, half a character, too deep, or an integer of thousands of digits
         raise UserError("A .json file must hold valid JSON.", where=path, found=str(fault)[:300]) from fault
 
 
 def read_json_lines(path: Path) -> list[Any]:
-    """The lines of a log of JSON lines; the half line of a killed process, which is always the last, is left out."""
+    """The lines of a log of JSON lines up to the first that cannot be read: the half line of a killed process is always the last."""
     lines: list[Any] = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
         try:
             lines.append(json.loads(line))
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             break
     return lines
 
@@ -246,6 +248,19 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = [name for name, _ in pairs]
         twice = sorted({name for name in names if names.count(name) > 1})
         raise ValueError(f"keys that are given twice: {some(twice)}")
+    return content
+
+
+def _sound(content: Any, text: str) -> Any:
+    """`content`, unless it is too deep for what walks through it, or holds text that no file could be written with."""
+    level = [content] if isinstance(content, dict | list) else []
+    for _ in range(MOST_JSON_DEPTH):
+        level = [child for each in level for child in (each.values() if isinstance(each, dict) else each)
+                 if isinstance(child, dict | list)]
+    if level:
+        raise ValueError(f"brackets nested more than {MOST_JSON_DEPTH} deep")
+    if "\\ud" in text or "\\uD" in text:  # half of a pair; those by which Python names undecodable bytes of paths may stay
+        json.dumps(content, ensure_ascii=False).encode("utf-8", "surrogateescape")
     return content
 
 

@@ -3,35 +3,63 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from samunet.errors import UserError
 
 T = TypeVar("T")
 
 
-def decode(kind: type[T], content: Any, *, rule: str, where: str | Path, mend: str = "") -> T:
+SHOWN_FAULTS = 10
+
+
+def decode(kind: type[T], content: Any, *, rule: str, where: str | Path, mend: str = "", finite: bool = True) -> T:
     """Turn what `read_json` returned into `kind`, checking every type, bound and length that its annotations state.
 
     Arguments:
         kind: a dataclass, TypedDict or builtin collection type; bounds are `Annotated[int, msgspec.Meta(ge=1)]`. Keys that a dataclass does not have are ignored;
             callers that own the format refuse them. Integers are accepted where floats are expected, nothing else is converted.
         rule: the rule that the file breaks, for the message.
+        finite: whether NaN and infinity are refused wherever they are, also in what `kind` does not name.
 
     Raises:
-        UserError: the content does not have that form, or holds NaN or infinity; names the field as a path, as in
-            `$.encoders.mini-3.input_size`.
+        UserError: the content does not have that form, or holds NaN or infinity; names every wrong field of a dataclass or dict as a
+            path, as in `$.encoders.mini-3.input_size`.
     """
     import msgspec
 
-    if place := _not_finite(content, "$"):
+    if finite and (place := _not_finite(content, "$")):
         raise UserError(rule, where=where, found=f"a number that is not finite - at `{place}`", mend=mend)
     try:
         return msgspec.convert(content, kind)
     except msgspec.ValidationError as fault:
-        raise UserError(rule, where=where, found=str(fault), mend=mend) from fault
+        faults = _faults(kind, content, "$")
+        more = f"; and {len(faults) - SHOWN_FAULTS} more" if len(faults) > SHOWN_FAULTS else ""
+        raise UserError(rule, where=where, found="; ".join(faults[:SHOWN_FAULTS]) + more, mend=mend) from fault
+
+
+def _faults(kind: Any, content: Any, place: str) -> list[str]:
+    """Every fault of the fields of a dataclass or dict, since msgspec names the first alone; of another kind the first."""
+    import msgspec
+
+    if is_dataclass(kind) and isinstance(content, Mapping):
+        hints = get_type_hints(kind, include_extras=True)
+        told = [fault for each in fields(kind) if each.name in content
+                for fault in _faults(hints[each.name], content[each.name], f"{place}.{each.name}")]
+        return told + [f"no `{each.name}` - at `{place}`" for each in fields(kind) if each.name not in content
+                       and each.default is MISSING and each.default_factory is MISSING]
+    if get_origin(kind) is dict and isinstance(content, Mapping):
+        return [fault for key, value in content.items() for fault in _faults(get_args(kind)[1], value, f"{place}.{key}")]
+    try:
+        msgspec.convert(content, kind)
+    except msgspec.ValidationError as fault:
+        reason, _, inner = str(fault).partition(" - at `$")
+        return [f"{reason} - at `{place}{inner.removesuffix('`')}`, of {reprlib.repr(content)}"]
+    return []
 
 
 def _not_finite(content: Any, place: str) -> str | None:

@@ -94,6 +94,30 @@ def test_broken_json_is_a_user_error_that_names_the_file(tmp_path, content):
     assert caught.value.where == str(tmp_path / "broken.json")
 
 
+@pytest.mark.parametrize(("opened", "closed"), [("[", "]"), ('{"a":', "}")])
+def test_json_of_64_brackets_is_read_and_of_65_refused(tmp_path, opened, closed):
+    (tmp_path / "deep.json").write_text(opened * 64 + "1" + closed * 64)
+    assert str(read_json(tmp_path / "deep.json")).count("[" if opened == "[" else "{") == 64
+    for depth in (65, 500):  # Python's reader takes the latter, and what walks through it would not
+        (tmp_path / "deep.json").write_text(opened * depth + "1" + closed * depth)
+        with pytest.raises(UserError, match="valid JSON.*\n.*\n.*64 deep"):
+            read_json(tmp_path / "deep.json")
+
+
+@pytest.mark.parametrize("text", ['["\\ud800"]', '{"a\\uDFFF": 1}', '["\\ude00\\ud83d"]'])
+def test_json_with_half_a_character_is_refused(tmp_path, text):
+    (tmp_path / "half.json").write_text(text)
+    with pytest.raises(UserError, match="valid JSON") as caught:
+        read_json(tmp_path / "half.json")
+    assert "surrogates not allowed" in caught.value.found
+
+
+@pytest.mark.parametrize(("text", "content"), [('["\\ud83d\\ude00"]', ["\U0001f600"]), ('["a\\udcff"]', ["a\udcff"])])
+def test_whole_characters_and_undecodable_bytes_of_paths_are_read(tmp_path, text, content):
+    (tmp_path / "whole.json").write_text(text)
+    assert read_json(tmp_path / "whole.json") == content
+
+
 def test_a_key_that_json_gives_twice_is_named(tmp_path):
     (tmp_path / "twice.json").write_text('{"labels": {"liver": 1, "spleen": 2, "liver": 3}}')
     with pytest.raises(UserError, match="valid JSON") as caught:

@@ -27,9 +27,10 @@ from samunet.console import say
 from samunet.dataset.dataset import RawDataset, load_dataset
 from samunet.dataset.paths import Paths, find_dataset
 from samunet.errors import UserError
-from samunet.files import read_json, require_writable, write_json
+from samunet.files import require_writable, write_json
 from samunet.inference.choice_file import CHOICES, choice_path
 from samunet.inference.model_folder import CHOSEN_BY
+from samunet.inference.run_file import read_run
 from samunet.locks import lock_beside, owned
 from samunet.networks.checkpoints import encoder_spec
 from samunet.planning.groups import known_groups
@@ -87,6 +88,13 @@ class Search:
             return Length(iterations=self.iterations * 2 ** (number - 1))
         assert self.minutes is not None
         return Length(minutes=self.minutes * share / folds)
+
+
+@dataclass(frozen=True)
+class _TrialRecord:
+    """What a verdict reads of a run."""
+
+    seconds: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -201,7 +209,7 @@ def _trial(
         return Trial(number, Result(variant, search.shots, {}, runs, (fault,), variant=variant), length)
     for request in requests:
         final = run_folder(request, place).final
-        runs[0, str(request.inner)] = read_json(final / "run.json")
+        runs[0, str(request.inner)] = read_run(final / "run.json", _TrialRecord)
         cases |= read_cases(final / "validation", dataset.file_ending)
     return Trial(number, Result(variant, search.shots, {0: cases}, runs, variant=variant), length)
 

@@ -7,9 +7,17 @@ from pathlib import Path
 
 from samunet.dataset.folder_listing import list_folder
 from samunet.dataset.tiff3d_io import label_spacing_file
-from samunet.errors import UserError
-from samunet.evaluation.report import metrics_content, metrics_path, number_of, summary_content, write_summary
-from samunet.files import copy_whole, make_folder, read_json, write_json
+from samunet.errors import UserError, some
+from samunet.evaluation.report import (
+    metrics_content,
+    metrics_path,
+    number_of,
+    read_metrics,
+    read_summary,
+    summary_content,
+    write_summary,
+)
+from samunet.files import copy_whole, make_folder, write_json
 
 FILES_BESIDE = ("plans.json", "dataset.json")
 
@@ -26,17 +34,22 @@ def accumulate(model: Path, folds: Sequence[str], file_ending: str) -> Path:
         folds: finished ones with validation cases.
 
     Raises:
-        UserError: a case stands in two folds.
+        UserError: a case is in two folds, or summary.json and metrics.json of a fold are not of the same cases.
     """
     output = model / f"crossval_results_folds_{'_'.join(folds)}"
     validations = [model / f"fold_{fold}" / "validation" for fold in folds]
-    summaries = [read_json(folder / "summary.json")["metric_per_case"] for folder in validations]
+    summaries = [read_summary(folder / "summary.json")["metric_per_case"] for folder in validations]
     rows = sorted((row for summary in summaries for row in summary), key=lambda row: row["reference_file"])
-    names = [Path(row["prediction_file"]).name for row in rows]
+    names = [Path(row["reference_file"]).name for row in rows]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise UserError("A case must be validated in one fold alone.", where=model, found=", ".join(twice),
                         mend="Accumulate folds of one splits file, without `all`.")
+    surface = [read_metrics(metrics_path(folder / "summary.json")) for folder in validations]
+    by_reference = {row["reference_file"]: row for content in surface for row in content["metric_per_case"]}
+    if strange := sorted(by_reference.keys() ^ {row["reference_file"] for row in rows}):
+        raise UserError("summary.json and metrics.json must be of the same cases.", where=model, found=some(strange),
+                        mend="Validate its folds again with samunet_train --val.")
     make_folder(output)
     for folder in validations:
         for path in list_folder(folder, file_ending).paths:
@@ -46,9 +59,7 @@ def accumulate(model: Path, folds: Sequence[str], file_ending: str) -> Path:
     for name in FILES_BESIDE:
         if (found := _first(model, name)) is not None:
             copy_whole(found, output / name)
-    surface = [read_json(metrics_path(folder / "summary.json")) for folder in validations]
-    by_reference = {row["reference_file"]: row for content in surface for row in content["metric_per_case"]}
-    moved = [{**row, "prediction_file": str(output / Path(row["prediction_file"]).name)} for row in rows]
+    moved = [{**row, "prediction_file": str(output / Path(row["reference_file"]).name)} for row in rows]
     measured = [{**by_reference[row["reference_file"]], "prediction_file": row["prediction_file"]} for row in moved]
     write_json(output / "metrics.json", metrics_content(_numbers(measured), surface[0]["tolerance_mm"]))
     write_summary(output / "summary.json", summary_content(moved))

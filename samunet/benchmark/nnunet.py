@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import shutil
 import subprocess
@@ -19,6 +18,7 @@ from typing import Any
 import torch
 
 from samunet.benchmark.jobs import NNUNET, Benchmark, Job
+from samunet.benchmark.nnunet_files import asked_of, plans_with_batch, read_budget, read_seconds
 from samunet.dataset.case_files import digests_of_case, image_files, label_files
 from samunet.dataset.dataset import RawCase, RawDataset, load_dataset
 from samunet.dataset.paths import Paths, find_dataset
@@ -93,12 +93,12 @@ class NnunetRun:
             UserError: nnU-Net is not installed, or one of its commands failed (its last lines are told).
         """
         with locked(lock_beside(folder)):
-            if not ((folder / "run.json").is_file() and read_json(folder / "run.json")["asked"] == self.asked):
+            if asked_of(folder / "run.json") != self.asked:
                 self._run(folder)
 
     def _run(self, folder: Path) -> None:
         work = self._work_folder(folder)
-        seconds: dict[str, float] = read_json(work / "seconds.json") if (work / "seconds.json").is_file() else {}
+        seconds = read_seconds(work / "seconds.json")
         self._hand_over(work)
         for step, arguments in self._steps(work):
             if step not in seconds:
@@ -165,12 +165,7 @@ class NnunetRun:
             UserError: nnU-Net's rules give this dataset no such configuration.
         """
         folder = work / "preprocessed" / self.dataset.name
-        plans = read_json(folder / "nnUNetPlans.json")
-        if self.configuration not in plans["configurations"]:
-            raise UserError("nnU-Net must plan the configuration for this dataset.", where="--nnunet", found=self.configuration,
-                            mend=f"Choose of those that it plans: {', '.join(plans['configurations'])}.")
-        section = plans["configurations"][self.configuration]
-        section["batch_size"] = min(section["batch_size"], LARGEST_BATCH[self.configuration])
+        plans = plans_with_batch(folder / "nnUNetPlans.json", self.configuration, LARGEST_BATCH[self.configuration])
         write_json(folder / f"{PLANS}.json", {**plans, "plans_name": PLANS})
 
     def _call(self, arguments: Sequence[str], work: Path) -> None:
@@ -202,7 +197,7 @@ class NnunetRun:
         """What run.json of a job has, as far as nnU-Net tells it."""
         from importlib import metadata
 
-        budget = json.loads((_output(work, self) / "budget.json").read_text(encoding="utf-8"))
+        budget = read_budget(_output(work, self) / "budget.json")
         return {
             "variant": f"{NNUNET}{self.configuration}", "asked": self.asked,
             "train_cases": list(self.train), "val_cases": list(self.val),

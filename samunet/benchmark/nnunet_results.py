@@ -11,7 +11,7 @@ from samunet.dataset.dataset import RawDataset
 from samunet.dataset.paths import Paths
 from samunet.errors import UserError, joined
 from samunet.evaluation.evaluate import evaluate_folder
-from samunet.files import make_folder, read_json
+from samunet.files import make_folder
 from samunet.planning.plans import Plans
 from samunet.planning.splits import ensure_splits, fold_cases
 from samunet.workers import default_workers
@@ -78,9 +78,10 @@ def _problems(validation: Path, names: Sequence[str], dataset: RawDataset) -> li
         return [UserError("A trained model's folder must hold fold_<F>/validation/summary.json for every fold of the benchmark.",
                           where=path, found="no such file",
                           mend="Give the folder <trainer>__<plans>__<configuration>, and with --folds the folds that it has.")]
-    if "metric_per_case" not in read_json(path):
-        return [UserError("summary.json must be one of nnU-Net v2.", where=path, found="no metric_per_case")]
-    cases = read_cases(validation, dataset.file_ending)
+    try:
+        cases = read_cases(validation, dataset.file_ending)
+    except UserError as fault:
+        return [fault]
     problems = []
     others, lacking = sorted(cases.keys() - set(names)), sorted(set(names) - cases.keys())
     if others or lacking:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from samunet.benchmark.results import Result, shots_told
 from samunet.dataset.dataset import RawDataset
 from samunet.dataset.paths import Paths
 from samunet.dataset.readers import choose_reader
+from samunet.training.logbook import read_log
 
 Section = tuple[str, list[tuple[str, str]]]
 
@@ -82,9 +83,8 @@ def _curves(benchmark: Benchmark, results: Sequence[Result], paths: Paths) -> di
     found = {}
     for result in results:
         log = benchmark.folder(Job(result.variant, benchmark.folds[0], result.shots, 0, result.slices), paths) / "log.jsonl"
-        lines = log.read_text(encoding="utf-8").splitlines() if log.is_file() else []
-        if lines:  # a variant that trains nothing may have an empty log
-            found[result.method] = [json.loads(line) for line in lines]
+        if entries := read_log(log):  # a variant that trains nothing may have an empty log
+            found[result.method] = [asdict(entry) for entry in entries]
     return found
 
 

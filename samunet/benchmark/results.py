@@ -12,14 +12,42 @@ import numpy as np
 
 from samunet.benchmark.jobs import Benchmark, Job
 from samunet.dataset.paths import Paths
-from samunet.evaluation.report import number_of
-from samunet.files import read_json
+from samunet.evaluation.report import number_of, read_metrics, read_summary
+from samunet.inference.run_file import RecordedEncoder, read_run
 from samunet.preprocessing.prompt_kinds import oracle_told
 
 Cases = dict[str, dict[str, dict[str, float]]]
 """Case -> class key -> metric -> value; NaN undefined, infinity where one of the masks is empty."""
 
 METRICS = ("Dice", "IoU", "HD95_mm", "ASSD_mm", "NSD", "absolute_volume_error_ml")
+
+
+@dataclass(frozen=True)
+class _JobSettings:
+    seed: int | str  # nnU-Net has none, in a word
+    oracle_prompts: str | None = None
+    box_relax: float | None = None
+
+
+@dataclass(frozen=True)
+class _JobHardware:
+    device: str
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """What a benchmark reads of a finished run, samunet's or nnU-Net's."""
+
+    settings: _JobSettings
+    seconds: dict[str, float]
+    train_cases: list[str]
+    trainable_parameters: int
+    threads: int
+    versions: dict[str, str]
+    hardware: _JobHardware
+    encoder: RecordedEncoder
+    peak_memory_mb: dict[str, float] = field(default_factory=dict)
+    pseudo_labelled_cases: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -98,7 +126,7 @@ def _result(
     for job in jobs:
         folder = benchmark.folder(job, paths)
         if (folder / "run.json").is_file() and job not in faults:
-            runs[job.draw, job.fold] = read_json(folder / "run.json")
+            runs[job.draw, job.fold] = read_run(folder / "run.json", JobRecord)
         else:
             missing.append(f"{job}: {faults.get(job, 'not run').strip().splitlines()[-1]}")
     for draw in sorted({job.draw for job in jobs}):
@@ -125,16 +153,20 @@ def marked(variant: str, runs: Iterable[Mapping[str, Any]]) -> str:
 
 
 def read_cases(validation: Path, file_ending: str) -> Cases:
-    """The cases of a folder's summary.json, with metrics.json's where that is there, as nnU-Net has none."""
+    """The cases of a folder's summary.json, with metrics.json's where that is there, as nnU-Net has none.
+
+    Raises:
+        UserError: a file that does not hold the scores of cases.
+    """
     surface: Cases = {}
     if (validation / "metrics.json").is_file():
         surface = {_name(row, file_ending): {key: {name: number_of(value) for name, value in values.items()}
                                 for key, values in row["metrics"].items()}
-                   for row in read_json(validation / "metrics.json")["metric_per_case"]}
+                   for row in read_metrics(validation / "metrics.json")["metric_per_case"]}
     return {
         _name(row, file_ending): {key: {**values, **surface.get(_name(row, file_ending), {}).get(key, {})}
                      for key, values in row["metrics"].items() if key != "0"}
-        for row in read_json(validation / "summary.json")["metric_per_case"]
+        for row in read_summary(validation / "summary.json")["metric_per_case"]
     }
 
 

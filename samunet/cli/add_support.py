@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from samunet.cli.figures import fold
 from samunet.cli.main import command
 from samunet.cli.options import add_paths, command_parser, paths_of
 from samunet.console import result
@@ -19,7 +20,7 @@ def parser() -> argparse.ArgumentParser:
         "samunet_add_support -m results/Dataset004_Hippocampus/fewshot__samunetPlans__mini-3 --support more.json -o wider",
     )
     parser.add_argument("-m", dest="model", type=Path, required=True, metavar="FOLDER", help="the trained model's folder")
-    parser.add_argument("-f", dest="fold", default="0", metavar="FOLD", help="its fold (default: %(default)s)")
+    parser.add_argument("-f", dest="fold", type=fold, default="0", metavar="FOLD", help="its fold (default: %(default)s)")
     parser.add_argument("--support", type=Path, required=True, metavar="FILE",
                         help="slices of labelled cases to add (documentation/variants.md)")
     parser.add_argument("-o", dest="output", type=Path, required=True, metavar="FOLDER",

@@ -7,6 +7,17 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from samunet.cli.figures import (
+    LARGEST_SEED,
+    MOST_ITERATIONS,
+    MOST_MINUTES,
+    MOST_PROCESSES,
+    Distinct,
+    fold,
+    real,
+    shots,
+    whole,
+)
 from samunet.cli.main import command
 from samunet.cli.options import (
     DEFAULT_PLANS_NAME,
@@ -38,43 +49,34 @@ def parser() -> argparse.ArgumentParser:
         EXAMPLES,
     )
     parser.add_argument("-d", dest="dataset", required=True, metavar="ID", help="id or name of a planned dataset")
-    parser.add_argument("--variants", nargs="+", metavar="NAME",
+    parser.add_argument("--variants", nargs="+", action=Distinct, metavar="NAME",
                         help="default: every variant; those that answer prompts only with --oracle_prompts")
-    parser.add_argument("--nnunet", nargs="+", metavar="CONFIGURATION", default=[], choices=("2d", "3d_fullres"),
+    parser.add_argument("--nnunet", nargs="+", action=Distinct, metavar="CONFIGURATION", default=[], choices=("2d", "3d_fullres"),
                         help="also real nnU-Net, cut to the same budget: 2d, 3d_fullres (extra [nnunet])")
     parser.add_argument("--nnunet_results", nargs="+", type=Path, metavar="FOLDER", default=[],
                         help="also what nnU-Net has reached already: folders <trainer>__<plans>__<configuration> of models "
                              "that were trained on the same folds of all cases")
     add_oracle_prompts(parser)
     add_box_relax(parser)
-    parser.add_argument("--folds", nargs="+", metavar="N", default=["0", "1", "2", "3", "4"], help="default: 0 1 2 3 4")
-    parser.add_argument("--shots", nargs="+", type=shots, metavar="K", default=[None],
+    parser.add_argument("--folds", nargs="+", type=fold, action=Distinct, metavar="N", default=["0", "1", "2", "3", "4"], help="default: 0 1 2 3 4")
+    parser.add_argument("--shots", nargs="+", type=shots, action=Distinct, metavar="K", default=[None],
                         help="numbers of labelled training cases, or all (default: all)")
     add_shot_slices(parser)
-    parser.add_argument("--draws", type=int, metavar="N", default=1, help="draws of each number of shots (default: 1)")
+    parser.add_argument("--draws", type=whole(1, 1000), metavar="N", default=1, help="draws of each number of shots (default: 1)")
     add_encoder(parser)
     parser.add_argument("-p", dest="plans_name", default=DEFAULT_PLANS_NAME, metavar="PLANS",
                         help="name of the plans (default: %(default)s)")
-    parser.add_argument("--minutes_head", type=float, metavar="M", help="minutes to train a head (default: the plan's count)")
-    parser.add_argument("--minutes_network", type=float, metavar="M", help="minutes to train a network (default: its own count)")
-    parser.add_argument("--iterations", type=int, metavar="N", help="the same count of iterations for every job instead")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of weights and batches (default: 0)")
+    parser.add_argument("--minutes_head", type=real(0, MOST_MINUTES, above=True), metavar="M", help="minutes to train a head (default: the plan's count)")
+    parser.add_argument("--minutes_network", type=real(0, MOST_MINUTES, above=True), metavar="M", help="minutes to train a network (default: its own count)")
+    parser.add_argument("--iterations", type=whole(1, MOST_ITERATIONS), metavar="N", help="the same count of iterations for every job instead")
+    parser.add_argument("--seed", type=whole(0, LARGEST_SEED), default=0, metavar="S", help="of weights and batches (default: 0)")
     parser.add_argument("--reference", metavar="NAME", help="method that the others are compared with (default: label_prior)")
-    parser.add_argument("--workers", type=int, metavar="N",
+    parser.add_argument("--workers", type=whole(1, MOST_PROCESSES), metavar="N",
                         help="jobs side by side on this machine, each with its share of the processors (default: 1)")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="of a running dask cluster, as tcp://HOST:8786")
     parser.add_argument("-device", default=None, metavar="NAME", help="cpu, cuda or mps (default: cuda if there is one)")
     add_paths(parser)
     return parser
-
-
-def shots(text: str) -> int | None:
-    """An argparse type: a number from 1 on, or `all` (None)."""
-    if text == "all":
-        return None
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a number from 1 on, or all, not {text}")
-    return int(text)
 
 
 @command

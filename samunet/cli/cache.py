@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from samunet.cli.figures import Distinct
 from samunet.cli.main import command
 from samunet.cli.options import add_paths, command_parser, paths_of
 from samunet.console import result, say
@@ -26,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
         "samunet_cache prune -d 4 --dry_run",
     )
     parser.add_argument("action", choices=("list", "verify", "prune"), help="what to do")
-    parser.add_argument("-d", dest="datasets", nargs="+", metavar="ID", help="datasets, by number or name (default: all)")
+    parser.add_argument("-d", dest="datasets", nargs="+", action=Distinct, metavar="ID", help="datasets, by number or name (default: all)")
     parser.add_argument("--encoder", metavar="NAME", help="caches of this encoder: its id, its name or its file (default: all)")
     parser.add_argument("--all", action="store_true", help="prune: remove all that -d and --encoder select, useful or not")
     parser.add_argument("--dry_run", action="store_true", help="prune: say what would be removed, and remove nothing")

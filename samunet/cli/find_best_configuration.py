@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from samunet.benchmark.ladder import COMPARATORS, FEWEST_PATIENTS, FIXED, LADDER
+from samunet.cli.figures import LARGEST_SEED, MOST_CASES, MOST_ITERATIONS, MOST_MINUTES, Distinct, fold, real, whole
 from samunet.cli.main import command
 from samunet.cli.options import DEFAULT_PLANS_NAME, add_encoder, add_paths, command_parser, encoder_of, paths_of
 from samunet.console import result
@@ -29,22 +30,22 @@ def parser() -> argparse.ArgumentParser:
         EXAMPLES,
     )
     parser.add_argument("-d", dest="dataset", required=True, metavar="ID", help="id or name of a planned dataset")
-    parser.add_argument("-f", dest="fold", default="all", metavar="FOLD",
+    parser.add_argument("-f", dest="fold", type=fold, default="all", metavar="FOLD",
                         help="fold whose training cases are used; its others are left alone (default: all labelled cases)")
-    parser.add_argument("--shots", type=int, metavar="K", help="labelled cases to use (default: all of the fold)")
-    parser.add_argument("--draw", type=int, default=0, metavar="N", help="which draw of K cases (default: 0)")
+    parser.add_argument("--shots", type=whole(1, MOST_CASES), metavar="K", help="labelled cases to use (default: all of the fold)")
+    parser.add_argument("--draw", type=whole(0, MOST_CASES), default=0, metavar="N", help="which draw of K cases (default: 0)")
     length = parser.add_mutually_exclusive_group()
-    length.add_argument("--minutes", type=float, metavar="M", default=DEFAULT_MINUTES,
+    length.add_argument("--minutes", type=real(0, MOST_MINUTES, above=True), metavar="M", default=DEFAULT_MINUTES,
                         help="training time of all rounds together (default: %(default)g); encoding, validation and the chosen "
                              "one's own training come on top")
-    length.add_argument("--iterations", type=int, metavar="N",
+    length.add_argument("--iterations", type=whole(1, MOST_ITERATIONS), metavar="N",
                         help="instead: iterations of every run in the first round, doubled in each that follows")
-    parser.add_argument("--variants", nargs="+", metavar="NAME", default=[*COMPARATORS, *LADDER],
+    parser.add_argument("--variants", nargs="+", action=Distinct, metavar="NAME", default=[*COMPARATORS, *LADDER],
                         help=f"candidates (default: {' '.join((*COMPARATORS, *LADDER))})")
     add_encoder(parser)
     parser.add_argument("-p", dest="plans_name", default=DEFAULT_PLANS_NAME, metavar="PLANS",
                         help="name of the plans (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of weights and batches (default: 0)")
+    parser.add_argument("--seed", type=whole(0, LARGEST_SEED), default=0, metavar="S", help="of weights and batches (default: 0)")
     parser.add_argument("-device", default=None, metavar="NAME", help="cpu, cuda or mps (default: cuda if there is one)")
     add_paths(parser)
     return parser

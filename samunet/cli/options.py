@@ -7,6 +7,7 @@ from pathlib import Path
 from textwrap import indent
 from typing import TYPE_CHECKING
 
+from samunet.cli.figures import MOST_CASES, MOST_PROCESSES, Distinct, real, whole
 from samunet.console import say
 from samunet.planning.cache_rules import CACHE_DTYPES, DEFAULT_CACHE_DTYPE
 from samunet.planning.encoder_spec import DEFAULT_ENCODER
@@ -37,6 +38,7 @@ def add_datasets(parser: argparse.ArgumentParser) -> None:
         "-d",
         dest="datasets",
         nargs="+",
+        action=Distinct,
         required=True,
         metavar="ID",
         help="dataset ids (4, 004) or names (Dataset004_Hippocampus), one or several",
@@ -68,7 +70,7 @@ def add_workers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-np",
         dest="workers",
-        type=at_least_one,
+        type=whole(1, MOST_PROCESSES),
         metavar="N",
         help="cases worked on side by side (default: the processors, at most 8)",
     )
@@ -116,13 +118,13 @@ def add_oracle_prompts(parser: argparse._ActionsContainer) -> None:
 
 def add_box_relax(parser: argparse.ArgumentParser) -> None:
     """`--box_relax PERCENT`, as `options.box_relax`."""
-    parser.add_argument("--box_relax", type=float, metavar="PERCENT",
+    parser.add_argument("--box_relax", type=real(0, 1000), metavar="PERCENT",
                         help="move each side of an oracle's boxes outwards by so much of the box's extent (default: they are tight)")
 
 
 def add_shot_slices(parser: argparse.ArgumentParser) -> None:
     """`--shot_slices M`, as `options.shot_slices`."""
-    parser.add_argument("--shot_slices", type=at_least_one, metavar="M",
+    parser.add_argument("--shot_slices", type=whole(1, MOST_CASES), metavar="M",
                         help="labelled slices to use in all, spread over the training cases and over what they show "
                              "(default: every slice)")
 
@@ -160,14 +162,14 @@ def add_planning(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "-gpu_memory_target",
-        type=float,
+        type=real(0, 10_000, above=True),
         default=DEFAULT_MEMORY_TARGET_GB,
         metavar="GB",
         help="memory that training may take; the machine's own is never asked (default: %(default)g)",
     )
     parser.add_argument(
         "-overwrite_target_spacing",
-        type=float,
+        type=real(1e-3, 1e4),
         nargs=3,
         metavar=("Z", "Y", "X"),
         help="target spacing in mm, in array order, instead of the planned one",
@@ -178,11 +180,3 @@ def add_planning(parser: argparse.ArgumentParser) -> None:
         default=DEFAULT_CACHE_DTYPE,
         help="number type of cached embeddings; int8 takes half the disk (default: %(default)s)",
     )
-
-
-def at_least_one(text: str) -> int:
-    """An argparse type: a whole number of 1 or more."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be 1 or more, not {number}")
-    return number

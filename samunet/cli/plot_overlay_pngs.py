@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from samunet.cli.figures import whole
 from samunet.cli.main import command
 from samunet.cli.options import add_paths, add_workers, command_parser, paths_of, workers_of
 from samunet.console import result
@@ -31,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("-o", dest="output", type=Path, required=True, metavar="FOLDER", help="pictures go here")
     parser.add_argument("-djfile", type=Path, metavar="FILE",
                         help="dataset.json with the labels' names (default: the one beside the segmentations)")
-    parser.add_argument("-channel_idx", type=int, default=0, metavar="N",
+    parser.add_argument("-channel_idx", type=whole(0, 9999), default=0, metavar="N",
                         help="image channel to show (default: 0); sequences in colour show all")
     add_workers(parser)
     add_paths(parser)

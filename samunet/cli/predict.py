@@ -6,9 +6,11 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from samunet.cli.figures import MOST_CASES, Distinct, fold, real, whole
 from samunet.cli.main import command
-from samunet.cli.options import add_paths, at_least_one, command_parser, paths_of
+from samunet.cli.options import add_paths, command_parser, paths_of
 from samunet.console import result, say
+from samunet.planning.encoder_spec import SMALLEST_STEP
 from samunet.variants.registry import entry
 
 EXAMPLES = """\
@@ -34,10 +36,10 @@ def parser() -> argparse.ArgumentParser:
     model.add_argument("-p", dest="plans_name", metavar="PLANS", help="name of the plans")
     model.add_argument("--encoder", metavar="NAME",
                        help="the encoder that it was trained with: its id, its name, or its file where that lies now")
-    model.add_argument("--shots", type=int, metavar="K", help="labelled cases that it was trained with")
-    model.add_argument("--draw", type=int, metavar="N", help="which draw of K cases")
-    model.add_argument("--shot_slices", type=int, metavar="M", help="labelled slices that it was trained with")
-    model.add_argument("-f", dest="folds", nargs="+", metavar="FOLD",
+    model.add_argument("--shots", type=whole(1, MOST_CASES), metavar="K", help="labelled cases that it was trained with")
+    model.add_argument("--draw", type=whole(0, MOST_CASES), metavar="N", help="which draw of K cases")
+    model.add_argument("--shot_slices", type=whole(1, MOST_CASES), metavar="M", help="labelled slices that it was trained with")
+    model.add_argument("-f", dest="folds", nargs="+", type=fold, action=Distinct, metavar="FOLD",
                        help="folds to average (default: all finished ones; without -v and -m none of a benchmark)")
     parser.add_argument("--save_probabilities", action="store_true",
                         help="also write <case>.npz, .pkl and .properties.json; nnUNetv2_ensemble reads them")
@@ -45,10 +47,10 @@ def parser() -> argparse.ArgumentParser:
     mirroring = parser.add_mutually_exclusive_group()
     mirroring.add_argument("--tta", action="store_true", help="average over mirrored images (four times as long)")
     mirroring.add_argument("--disable_tta", action="store_true", help="no mirroring; this is the default here")
-    parser.add_argument("-step_size", type=float, metavar="S",
+    parser.add_argument("-step_size", type=real(SMALLEST_STEP, 1), metavar="S",
                         help="distance of neighbouring tiles as a fraction of the tile (default: the plans', 0.5)")
-    parser.add_argument("-num_parts", type=at_least_one, default=1, metavar="N", help="split the cases into N parts")
-    parser.add_argument("-part_id", type=int, default=0, metavar="K", help="which part to predict, from 0")
+    parser.add_argument("-num_parts", type=whole(1, MOST_CASES), default=1, metavar="N", help="split the cases into N parts")
+    parser.add_argument("-part_id", type=whole(0, MOST_CASES), default=0, metavar="K", help="which part to predict, from 0")
     parser.add_argument("--prompts", type=Path, metavar="FILE",
                         help="points and boxes of every case, for variants that answer prompts (documentation/prompts.md)")
     parser.add_argument("-device", metavar="NAME", help="cpu, cuda or mps (default: cuda if there is one)")

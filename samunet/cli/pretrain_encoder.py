@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from samunet.cli.figures import LARGEST_SEED, Distinct, whole
 from samunet.cli.main import command
 from samunet.cli.options import command_parser
 from samunet.console import result
@@ -30,9 +31,9 @@ def parser() -> argparse.ArgumentParser:
                         help="side of the pictures, steps, families of 4 patients x 2 slices a step, and what is trained: all "
                         "(default), encoder (by the losses that need no mask decoder) or decoder (the encoder stands still) "
                         f"(default: {' '.join(DEFAULT_PHASES)}, hours on a CPU); a run that goes on may have other steps")
-    parser.add_argument("--without", nargs="+", default=(), choices=LOSSES, metavar="LOSS",
+    parser.add_argument("--without", nargs="+", action=Distinct, default=(), choices=LOSSES, metavar="LOSS",
                         help=f"losses to leave out, of {', '.join(LOSSES)}")
-    parser.add_argument("--seed", type=int, default=0, help="of weights beside the SAM and of all pictures (default: 0)")
+    parser.add_argument("--seed", type=whole(0, LARGEST_SEED), default=0, help="of weights beside the SAM and of all pictures (default: 0)")
     parser.add_argument("-device", default=None, choices=("cpu", "cuda"), help="default: cuda where there is one")
     return parser
 

@@ -11,6 +11,16 @@ from pathlib import Path
 
 from samunet import signals
 from samunet.cli.entry import run
+from samunet.cli.figures import (
+    LARGEST_SEED,
+    MOST_CASES,
+    MOST_ITERATIONS,
+    MOST_MINUTES,
+    MOST_PROCESSES,
+    fold,
+    real,
+    whole,
+)
 from samunet.cli.main import command
 from samunet.cli.options import (
     DEFAULT_PLANS_NAME,
@@ -57,18 +67,18 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("dataset", metavar="DATASET", help="id or name, as 4 or Dataset004_Hippocampus")
     parser.add_argument("variant", metavar="VARIANT", help=f"one of {', '.join(VARIANTS)}")
-    parser.add_argument("fold", metavar="FOLD", help="0, 1, ... or all (every labelled case trains and validates)")
+    parser.add_argument("fold", type=fold, metavar="FOLD", help="0, 1, ... or all (every labelled case trains and validates)")
     parser.add_argument("--list", action=_List, nargs=0, help="print the variants and what they are")
     add_encoder(parser)
     parser.add_argument("-p", dest="plans_name", default=DEFAULT_PLANS_NAME, metavar="PLANS",
                         help="name of the plans (default: %(default)s)")
     length = parser.add_mutually_exclusive_group()
-    length.add_argument("--epochs", type=int, metavar="N", help="length in epochs of 50 iterations")
-    length.add_argument("--iterations", type=int, metavar="N", help="length in iterations (default: the plans')")
-    length.add_argument("--minutes", type=float, metavar="M",
+    length.add_argument("--epochs", type=whole(1, MOST_ITERATIONS // 50), metavar="N", help="length in epochs of 50 iterations")
+    length.add_argument("--iterations", type=whole(1, MOST_ITERATIONS), metavar="N", help="length in iterations (default: the plans')")
+    length.add_argument("--minutes", type=real(0, MOST_MINUTES, above=True), metavar="M",
                         help="length in minutes on this machine, measured once and kept as a count")
-    parser.add_argument("--shots", type=int, metavar="K", help="labelled training cases to use (default: all)")
-    parser.add_argument("--draw", type=int, default=0, metavar="N", help="which draw of K cases (default: 0)")
+    parser.add_argument("--shots", type=whole(1, MOST_CASES), metavar="K", help="labelled training cases to use (default: all)")
+    parser.add_argument("--draw", type=whole(0, MOST_CASES), default=0, metavar="N", help="which draw of K cases (default: 0)")
     add_shot_slices(parser)
     parser.add_argument("--support", type=Path, metavar="FILE",
                         help="labelled slices that ask, for variants that are asked by some, instead of those chosen "
@@ -76,7 +86,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--transport", choices=tuple(TRANSPORTS), metavar="MODE",
                         help="what hybrid makes of labels that registration carries from case to case: off, augment, prior, selftrain "
                              "(default: prior; documentation/variants.md)")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of weights and batches (default: 0)")
+    parser.add_argument("--seed", type=whole(0, LARGEST_SEED), default=0, metavar="S", help="seed of weights and batches (default: 0)")
     parser.add_argument("-pretrained_weights", type=Path, metavar="FILE",
                         help="start from a checkpoint_final.safetensors of the same variant")
     prompts = parser.add_mutually_exclusive_group()
@@ -91,7 +101,7 @@ def parser() -> argparse.ArgumentParser:
     sitting.add_argument("--val", action="store_true", help="only validate a finished run once more")
     parser.add_argument("--npz", action="store_true", help="also save the probabilities of the validation cases")
     parser.add_argument("-device", default=None, metavar="NAME", help="cpu, cuda or mps (default: cuda if there is one)")
-    parser.add_argument("-num_gpus", type=int, default=1, metavar="N",
+    parser.add_argument("-num_gpus", type=whole(1, MOST_PROCESSES), default=1, metavar="N",
                         help="cards that share each batch (on a CPU: processes), through torchrun (default: 1)")
     add_workers(parser)
     add_paths(parser)

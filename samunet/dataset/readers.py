@@ -75,6 +75,11 @@ class ReaderWriter(Protocol):
         ...
 
 
+def reader_names() -> list[str]:
+    """The names that `reader_named` knows, sorted."""
+    return sorted({*_BY_ENDING.values(), *_ALIASES, *ORIENTED_READERS, *SEQUENCE_READERS})
+
+
 def reader_named(name: str) -> ReaderWriter:
     """The reader-writer of nnU-Net's name `name`, or of samunet's own for sequences.
 
@@ -110,11 +115,10 @@ def reader_named(name: str) -> ReaderWriter:
         from samunet.dataset.video_io import VideoIO
 
         return VideoIO()
-    known = sorted({*_BY_ENDING.values(), *_ALIASES, *ORIENTED_READERS, *SEQUENCE_READERS})
     raise UserError(
         "The reader (`overwrite_image_reader_writer` in dataset.json) must be a known one.",
         found=name,
-        mend=f'Use one of {", ".join(known)}, or "None" to choose by the file ending.',
+        mend=f'Use one of {", ".join(reader_names())}, or "None" to choose by the file ending.',
     )
 
 

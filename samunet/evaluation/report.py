@@ -9,14 +9,72 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from samunet import files
+from samunet.errors import UserError
+from samunet.schema import decode
 
+MEND = "Evaluate the folder again, or restore the file."
 Rows = Sequence[dict[str, Any]]  # metric_per_case: {"metrics": {class: {metric: value}}, "prediction_file", ...}
+
+
+@dataclass(frozen=True)
+class _SummaryRow:
+    reference_file: str
+    metrics: dict[str, dict[str, float]]
+
+
+@dataclass(frozen=True)
+class _Summary:
+    metric_per_case: list[_SummaryRow]
+
+
+@dataclass(frozen=True)
+class _MetricsRow:
+    reference_file: str
+    metrics: dict[str, dict[str, float | Literal["Infinity", "-Infinity"] | None]]
+
+
+@dataclass(frozen=True)
+class _Metrics:
+    tolerance_mm: float
+    metric_per_case: list[_MetricsRow]
+
+
+def read_summary(path: Path) -> dict[str, Any]:
+    """The content of a summary.json, samunet's or nnU-Net's.
+
+    Raises:
+        UserError: no JSON, or not the scores of cases.
+    """
+    content = files.read_json(path)
+    decode(_Summary, content, rule="summary.json must be one of nnU-Net v2.", where=path, mend=MEND, finite=False)
+    _require_alike(content["metric_per_case"], path)
+    return content
+
+
+def read_metrics(path: Path) -> dict[str, Any]:
+    """The content of a metrics.json.
+
+    Raises:
+        UserError: no JSON, or not the scores of cases.
+    """
+    content = files.read_json(path)
+    decode(_Metrics, content, rule="metrics.json must be one of samunet_evaluate_folder.", where=path, mend=MEND)
+    _require_alike(content["metric_per_case"], path)
+    return content
+
+
+def _require_alike(rows: Rows, path: Path) -> None:
+    forms = {tuple((key, *metrics) for key, metrics in row["metrics"].items()) for row in rows}
+    if len(forms) != 1 or not all(len(form) > 1 for form in forms.pop()):
+        raise UserError("Scores must be of one case or more, all of the same classes and metrics.", where=path,
+                        found=f"{len(rows)} cases, {len(forms)} forms", mend=MEND)
 
 
 def summary_content(rows: Rows) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from samunet.files import read_json
+from samunet.schema import decode
 
 CHOICES = "choice"
 """The folder, in a dataset's results, of the records and of the runs that they come from."""
@@ -18,6 +19,14 @@ class Choice:
 
     path: Path
     model: Path
+    fold: str
+    finished: str
+    told: str
+
+
+@dataclass(frozen=True)
+class _Record:
+    model: str
     fold: str
     finished: str
     told: str
@@ -41,8 +50,9 @@ def list_choices(results: Path) -> Iterator[Choice]:
     """All records below the results folder, sorted by path.
 
     Raises:
-        UserError: one is not JSON.
+        UserError: one is not JSON, or no record of a choice.
     """
     for path in sorted(results.glob(f"Dataset*/{CHOICES}/[!.]*.json")):
-        content = read_json(path)
-        yield Choice(path, results / content["model"], content["fold"], content["finished"], content["told"])
+        record = decode(_Record, read_json(path), rule="The record of a choice must hold what samunet_find_best_configuration writes.",
+                        where=path, mend="Remove the file, or run samunet_find_best_configuration again.")
+        yield Choice(path, results / record.model, record.fold, record.finished, record.told)

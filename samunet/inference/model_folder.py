@@ -11,11 +11,12 @@ from typing import Any
 import torch
 
 from samunet.dataset.case_paths import label_ending
+from samunet.dataset.dataset import read_dataset_json
 from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError
-from samunet.files import read_json
 from samunet.inference.choice_file import Choice, list_choices
 from samunet.inference.model_weights import CHECKPOINT, load_weights
+from samunet.inference.run_file import read_run
 from samunet.networks.checkpoints import Encoder, encoder_file, load_encoder
 from samunet.networks.released import checkpoints_folder
 from samunet.planning.encoder_spec import NAMED_ENCODERS
@@ -87,13 +88,17 @@ class TrainedModel:
 
 
 def finished_runs(folder: Path) -> dict[str, dict[str, Any]]:
-    """The run.json of every finished fold of a model folder, by fold: numbers first, in order, then `all`."""
+    """The run.json of every finished fold of a model folder, by fold: numbers first, in order, then `all`.
+
+    Raises:
+        UserError: a run.json that is no record of a run.
+    """
     runs = {}
     for path in folder.glob("fold_*/run.json"):
         fold = path.parent.name.removeprefix("fold_")
         if not fold.endswith((".unfinished", ".replaced")):
-            run = read_json(path)
-            if run.get("finished"):
+            run = read_run(path)
+            if run["finished"]:
                 runs[fold] = run
     return dict(sorted(runs.items(), key=lambda item: (not item[0].isdecimal(), item[0].zfill(6))))
 
@@ -177,8 +182,7 @@ def load_model(folder: Path, folds: Sequence[str] | None, device: torch.device, 
     """
     runs = _chosen_runs(folder, folds)
     plans = Plans.load(folder / "plans.json")
-    dataset = read_json(folder / "dataset.json")
-    labels = LabelSpace.from_dataset_json(dataset, str(folder / "dataset.json"))
+    dataset, labels = read_dataset_json(folder / "dataset.json")
     first = next(iter(runs.values()))
     section = plans.for_encoder(first["encoder"]["id"])
     encoder = None

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from samunet.errors import UserError
 from samunet.files import read_json
+from samunet.schema import decode
 
 # segment-anything's README. The digits after the last underscore begin the file's SHA-256.
 RELEASED_FILES = {"vit_b": "sam_vit_b_01ec64.pth", "vit_l": "sam_vit_l_0b3195.pth", "vit_h": "sam_vit_h_4b8939.pth"}
@@ -17,6 +19,11 @@ RELEASED_ADDRESS = "https://dl.fbaipublicfiles.com/segment_anything/"
 SAM_LICENCE = "Segment Anything's weights are Meta's, under the Apache-2.0 licence"
 SHIPPED_ENCODER = "mini-3"
 CHECKPOINT_ENDINGS = (".pth", ".pt", ".safetensors")
+
+
+@dataclass(frozen=True)
+class _Card:
+    trained_on: str
 
 
 def checkpoints_folder() -> Path:
@@ -65,7 +72,12 @@ def shipped_path() -> Path:
 def shipped_card() -> dict[str, Any] | None:
     """How the shipped weights were made (`trained_on`, `command`, `licence`, ...); None if this installation has none."""
     path = _shipped(".json")
-    return read_json(path) if path.is_file() else None
+    if not path.is_file():
+        return None
+    content = read_json(path)
+    decode(_Card, content, rule="The card of the shipped weights must say what they were trained on.", where=path,
+           mend="Install samunet again.")
+    return content
 
 
 def _shipped(ending: str) -> Path:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 PATCH_SIZE = 16
 EMBEDDING_CHANNELS = 256
+SMALLEST_STEP = 0.01  # of a tile, between neighbours; smaller ones take hours and change nothing
 # What every command uses where --encoder is not given.
 DEFAULT_ENCODER = "mini"
 

@@ -7,9 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from msgspec import Meta
 
 from samunet.console import progress, say
 from samunet.dataset.alignment import LABEL, on_grid
@@ -21,6 +22,8 @@ from samunet.dataset.readers import ORIENTED_READERS, choose_reader, reader_name
 from samunet.errors import BadCases, UserError, joined
 from samunet.files import digest_of_json, read_json, write_json
 from samunet.planning.normalization_rules import schemes_of
+from samunet.planning.plans import Voxels
+from samunet.schema import decode
 from samunet.workers import each_case
 
 FINGERPRINT_VERSION = 1
@@ -28,8 +31,9 @@ FINGERPRINT_VERSION = 1
 FOREGROUND_SAMPLES = 10**8
 SAMPLING_SEED = 1234
 
-Three = tuple[float, float, float]
-Shape = tuple[int, int, int]
+Millimetres = Annotated[float, Meta(gt=0)]
+Three = tuple[Millimetres, Millimetres, Millimetres]
+Shape = tuple[Voxels, Voxels, Voxels]
 
 
 @dataclass(frozen=True)
@@ -49,9 +53,9 @@ class Fingerprint:
 
     spacings_mm: tuple[Three, ...]
     shapes_after_crop: tuple[Shape, ...]
-    median_relative_size_after_cropping: float
+    median_relative_size_after_cropping: Annotated[float, Meta(ge=0, le=1)]
     foreground_intensity_properties_per_channel: dict[str, dict[str, float]]
-    label_channels: int
+    label_channels: Annotated[int, Meta(ge=1)]
     dataset_digest: str
 
     def save(self, path: Path) -> None:
@@ -74,7 +78,7 @@ class Fingerprint:
         """Read what `save` wrote.
 
         Raises:
-            UserError: missing file, or not a fingerprint of this version (nnU-Net's own has no digest).
+            UserError: missing file, not a fingerprint of this version (nnU-Net's own has no digest), or values of another form.
         """
         content = read_json(path)
         version = content.get("samunet_fingerprint_version") if isinstance(content, dict) else None
@@ -85,14 +89,13 @@ class Fingerprint:
                 found=str(version),
                 mend="Run samunet_extract_fingerprint --clean.",
             )
-        return cls(
-            spacings_mm=tuple(tuple(spacing) for spacing in content["spacings"]),
-            shapes_after_crop=tuple(tuple(shape) for shape in content["shapes_after_crop"]),
-            median_relative_size_after_cropping=content["median_relative_size_after_cropping"],
-            foreground_intensity_properties_per_channel=content["foreground_intensity_properties_per_channel"],
-            label_channels=content["label_channels"],
-            dataset_digest=content["dataset_digest"],
-        )
+        values = {**content, "spacings_mm": content.get("spacings")}
+        rule, mend = "A fingerprint must hold what samunet_extract_fingerprint writes.", "Run samunet_extract_fingerprint --clean."
+        found = decode(cls, values, rule=rule, where=path, mend=mend)
+        cases = len(found.spacings_mm), len(found.shapes_after_crop)
+        if cases[0] != cases[1] or not cases[0]:
+            raise UserError(rule, where=path, found=f"spacings of {cases[0]} cases, shapes of {cases[1]}", mend=mend)
+        return found
 
 
 def extract_fingerprint(dataset: RawDataset, path: Path, workers: int, clean: bool) -> Fingerprint:
@@ -250,5 +253,5 @@ def _known(path: Path) -> Fingerprint | None:
     """The fingerprint at `path`, or None if it cannot serve (another version, nnU-Net's own, damaged)."""
     try:
         return Fingerprint.load(path)
-    except (UserError, KeyError, TypeError):
+    except UserError:
         return None

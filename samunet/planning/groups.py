@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from samunet.console import say, say_once
 from samunet.errors import UserError, some
 from samunet.files import read_json, write_json
+from samunet.schema import decode
 
 if TYPE_CHECKING:
     from samunet.dataset.dataset import RawDataset
@@ -145,9 +146,16 @@ def groups_from_pattern(pattern: str, names: Iterable[str]) -> dict[str, str]:
 
 
 def kept_groups(folder_preprocessed: Path) -> dict[str, str] | None:
-    """What `keep_groups` wrote, or None."""
+    """What `keep_groups` wrote, or None.
+
+    Raises:
+        UserError: the file does not name a patient for each case.
+    """
     path = folder_preprocessed / GROUPS_JSON
-    return dict(read_json(path)) if path.is_file() else None
+    if not path.is_file():
+        return None
+    return decode(dict[str, str], read_json(path), rule='The patients of cases must be stored as {"<case>": "<patient>", ...}.',
+                  where=path, mend="Remove the file, and give --groups again to samunet_plan_experiment.")
 
 
 def known_groups(dataset: RawDataset, folder_preprocessed: Path) -> dict[str, str] | None:

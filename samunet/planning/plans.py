@@ -4,13 +4,28 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from samunet.errors import UserError
+from msgspec import Meta
+
+from samunet.errors import UserError, joined, some
 from samunet.files import digest_of_json, read_json, write_json
-from samunet.planning.cache_rules import CACHE_DTYPES
+from samunet.planning.encoder_spec import PATCH_SIZE, SMALLEST_STEP
+from samunet.planning.plan_checks import dataset_problems, encoder_problems, name_problems
+from samunet.schema import decode
 
 PLANS_VERSION = 1
+
+LARGEST_INPUT = 4096  # pixels; SAM's own is 1024
+
+Axis = Annotated[int, Meta(ge=0, le=2)]
+Voxels = Annotated[int, Meta(ge=1, le=2**20)]
+Pixels = Annotated[int, Meta(ge=PATCH_SIZE, le=LARGEST_INPUT, multiple_of=PATCH_SIZE)]
+Step = Annotated[float, Meta(ge=SMALLEST_STEP, le=1)]
+Batch = Annotated[int, Meta(ge=1, le=4096)]
+Iterations = Annotated[int, Meta(ge=1, le=10**7)]
+Slices = Annotated[int, Meta(ge=1, le=255)]
+Count = Annotated[int, Meta(ge=0, le=2**62)]
 
 
 @dataclass(frozen=True)
@@ -18,10 +33,10 @@ class DatasetPlan:
     """Decisions about the arrays. Axes are (z, y, x) after `transpose_forward`; spacings in mm."""
 
     reader: str
-    transpose_forward: tuple[int, int, int]
-    transpose_backward: tuple[int, int, int]
+    transpose_forward: tuple[Axis, Axis, Axis]
+    transpose_backward: tuple[Axis, Axis, Axis]
     spacing_mm: tuple[float, float, float]
-    median_shape: tuple[int, int, int]
+    median_shape: tuple[Voxels, Voxels, Voxels]
     anisotropic: bool
     channel_names: tuple[str, ...]
     normalization: tuple[str, ...]
@@ -43,27 +58,22 @@ class EncoderPlan:
     """
 
     encoder: str
-    input_size: int
-    tile_shape: tuple[int, int]
-    tile_step: float
+    input_size: Pixels
+    tile_shape: tuple[Voxels, Voxels]
+    tile_step: Step
     composition: str
-    stack_depth: int
-    batch_size: int
+    stack_depth: Slices
+    batch_size: Batch
     cache_dtype: str
-    cache_bytes: int
-    head_iterations: int
-    view_pictures: int = 0
-    stack_input_size: int = 256
-    stacks: int = 2
-    stacks_at_once: int = 2
+    cache_bytes: Count
+    head_iterations: Iterations
+    view_pictures: Count = 0
+    stack_input_size: Pixels = 256
+    stacks: Batch = 2
+    stacks_at_once: Batch = 2
     checkpointed: bool = False
-    stack_bytes: int = 0
+    stack_bytes: Count = 0
     reasons: dict[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.cache_dtype not in CACHE_DTYPES:
-            raise UserError(f"The plan's cache_dtype must be one of {', '.join(CACHE_DTYPES)}.", where=f"section {self.encoder}",
-                            found=self.cache_dtype, mend="Plan again; it was changed by hand.")
 
     def channels_alone(self, dataset_plan: DatasetPlan) -> int:
         """How many pictures a tile becomes: one, or one for each channel, whose embeddings are then joined."""
@@ -118,16 +128,30 @@ class Plans:
         """Read and validate a plans file.
 
         Raises:
-            UserError: missing file, another version, unknown or missing keys.
+            UserError: missing file, another version, unknown or missing keys, wrong types, values out of range or that contradict each
+                other; all faults of a kind together.
         """
         content = read_json(path)
         if not isinstance(content, dict) or content.get("version") != PLANS_VERSION:
             found = content.get("version") if isinstance(content, dict) else type(content).__name__
-            raise UserError(f"A plans file must be of version {PLANS_VERSION}.", where=path, found=str(found),
+            raise UserError(f"A plans file must be of version {PLANS_VERSION}.", where=path, found=str(found)[:80],
                             mend="Run samunet_plan_experiment again.")
-        _check_keys(content, [f.name for f in fields(cls)], path)
-        sections = {name: _typed(EncoderPlan, section, path) for name, section in content["encoders"].items()}
-        return cls(content["plans_name"], content["dataset_name"], _typed(DatasetPlan, content["dataset"], path), sections)
+        decode(cls, content, rule="A plans file must hold values of known types and ranges.", where=path,
+               mend="Correct what was changed by hand, or run samunet_plan_experiment again.")
+        sections = {f"encoders.{name}": section for name, section in content["encoders"].items()}
+        problems = _key_problems(cls, content, path) + _key_problems(DatasetPlan, content["dataset"], f"{path}, dataset")
+        for place, section in sections.items():
+            problems += _key_problems(EncoderPlan, section, f"{path}, {place}")
+        if problems:
+            raise joined(problems)
+        plans = cls(content["plans_name"], content["dataset_name"], _built(DatasetPlan, content["dataset"]),
+                    {name: _built(EncoderPlan, section) for name, section in content["encoders"].items()})
+        problems = name_problems(plans, path) + dataset_problems(plans.dataset, f"{path}, dataset")
+        for name, plan in plans.encoders.items():
+            problems += encoder_problems(plan, name, plans.dataset, f"{path}, encoders.{name}")
+        if problems:
+            raise joined(problems)
+        return plans
 
 
 def digest_of_section(section: DatasetPlan | EncoderPlan) -> str:
@@ -137,17 +161,16 @@ def digest_of_section(section: DatasetPlan | EncoderPlan) -> str:
     return digest_of_json(content)
 
 
-def _typed(kind: type[Any], content: dict[str, Any], path: Path) -> Any:
-    _check_keys(content, [f.name for f in fields(kind)], path)
+def _built(kind: type[Any], content: dict[str, Any]) -> Any:
+    """A section that was decoded without fault, with its numbers as the file has them: digests tell 3 from 3.0."""
     return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in content.items()})
 
 
-def _check_keys(content: dict[str, Any], expected: list[str], path: Path) -> None:
-    unknown, missing = sorted(set(content) - set(expected)), sorted(set(expected) - set(content))
-    if unknown or missing:
-        raise UserError(
-            "A plans file must have exactly the known keys.",
-            where=path,
-            found=f"unknown: {', '.join(unknown) or 'none'}; missing: {', '.join(missing) or 'none'}",
-            mend="Run samunet_plan_experiment again.",
-        )
+def _key_problems(kind: type[Any], content: dict[str, Any], where: str | Path) -> list[UserError]:
+    expected = {each.name for each in fields(kind)}
+    unknown, missing = sorted(set(content) - expected), sorted(expected - set(content))
+    if not unknown and not missing:
+        return []
+    return [UserError("A plans file must have exactly the known keys.", where=where,
+                      found=f"unknown: {some(unknown) or 'none'}; missing: {some(missing) or 'none'}",
+                      mend="Run samunet_plan_experiment again.")]

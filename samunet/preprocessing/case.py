@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from samunet.dataset.geometry import Geometry
+from samunet.planning.plans import Voxels
 from samunet.preprocessing.case_prompts import CasePrompts
+from samunet.schema import decode
+
+Shape = tuple[Voxels, Voxels, Voxels]
 
 
 @dataclass(frozen=True)
@@ -24,10 +29,10 @@ class CaseProperties:
 
     name: str
     geometry: Geometry
-    shape_before_cropping: tuple[int, int, int]
+    shape_before_cropping: Shape
     bbox: tuple[tuple[int, int], ...]
-    shape_after_cropping: tuple[int, int, int]
-    shape: tuple[int, int, int]
+    shape_after_cropping: Shape
+    shape: Shape
     intensity_percentiles: tuple[tuple[float, float], ...]
     image_digest: str
     segmentation_digest: str | None
@@ -39,9 +44,14 @@ class CaseProperties:
         return {**asdict(self), "geometry": self.geometry.to_json()}
 
     @classmethod
-    def from_json(cls, content: dict[str, Any]) -> CaseProperties:
-        values = {key: _tuples(value) if isinstance(value, list) else value for key, value in content.items()}
-        return cls(**{**values, "geometry": Geometry.from_json(content["geometry"])})
+    def from_json(cls, content: Any, where: str | Path = "") -> CaseProperties:
+        """What `to_json` gave, read from file `where`.
+
+        Raises:
+            UserError: content of another form.
+        """
+        return decode(cls, content, rule="A preprocessed case must have the properties that preprocessing writes.", where=where,
+                      mend="Run samunet_preprocess again, which rebuilds the case.")
 
 
 @dataclass(frozen=True)
@@ -56,7 +66,3 @@ class PreparedCase:
     segmentation: np.ndarray | None
     properties: CaseProperties
     prompts: CasePrompts | None = None
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable
+import reprlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,10 @@ from samunet.preprocessing.plan_positions import plan_positions, voxels_of_file,
 SPACES = ("voxel", "world_mm")
 CORNERS = np.array(list(product((0, 1), repeat=3)))  # for each of a box's eight corners, which end of x, y and z
 SHOWN_NAMES = 5
+FARTHEST = 1e9  # voxels or mm; of boxes, which may reach out of the image
+FEWER = "Leave prompts out; a few say as much."
+# Of one label of a case. Every point of a slice is a token of one query, and every box a query on each of its slices.
+MOST_POINTS, MOST_POINTS_OF_SLICE, MOST_BOXES = 20_000, 1_000, 1_000
 
 
 @dataclass(frozen=True)
@@ -74,16 +80,22 @@ class PromptsFile:
             cut = np.clip(boxes, 0, properties.shape)
             # A box may be flat along the slice axis: it then belongs to one slice.
             meets = (cut[:, 1, 1:] > cut[:, 0, 1:]).all(1) & (boxes[:, 1, 0] > 0) & (boxes[:, 0, 0] < properties.shape[0])
-            for place in (*given.points[~inside], *given.boxes[~meets]):
-                problems.append(UserError(
-                    "A point must lie inside its image and a box must meet it; zeros around the image do not count.",
-                    where=f"{self.path}, case {properties.name}", found=f"{place.tolist()} ({self.space}), image of "
-                    f"{'x'.join(map(str, (properties.geometry.file or properties.geometry).shape[::-1]))} voxels (x, y, z)",
-                    mend='Check the order x, y, z, and that "space" says what the numbers are.'))
+            outside = [place.tolist() for place in (*given.points[~inside], *given.boxes[~meets])]
+            problems += _listed(outside, partial(self._outside, properties))
+            if len(points) and (most := max(Counter(np.floor(points[:, 0]).tolist()).values())) > MOST_POINTS_OF_SLICE:
+                problems.append(UserError(f"A label must have at most {MOST_POINTS_OF_SLICE} points on one slice.",
+                                          where=f"{self.path}, case {properties.name}", found=f"{most} points", mend=FEWER))
             made[label] = LabelPrompts(points, cut)
         if problems:
             raise joined(problems)
         return made
+
+    def _outside(self, properties: CaseProperties, told: str) -> UserError:
+        return UserError(
+            "A point must lie inside its image and a box must meet it; zeros around the image do not count.",
+            where=f"{self.path}, case {properties.name}",
+            found=f"{told} ({self.space}), image of {'x'.join(map(str, (properties.geometry.file or properties.geometry).shape[::-1]))} voxels (x, y, z)",
+            mend='Check the order x, y, z, and that "space" says what the numbers are.')
 
     def _voxels(self, places: np.ndarray, properties: CaseProperties) -> np.ndarray:
         """Places (N, 3) in the file's space -> indices of voxels (x, y, z)."""
@@ -107,7 +119,7 @@ def read_prompts(path: Path, labels: LabelSpace) -> PromptsFile:
 
     Raises:
         UserError: all that is wrong with it at once: no such file, no JSON, unknown keys, spaces or labels, places that are
-            not three finite numbers, boxes whose `min` is above their `max`.
+            not three finite numbers, boxes whose `min` is above their `max`, more prompts of a label than can be used.
     """
     if not path.is_file():
         raise UserError("--prompts must name a prompts file.", where=path, found="no such file")
@@ -150,19 +162,30 @@ def _label_prompts(given: Any, where: str, problems: list[UserError]) -> LabelPr
                                   found=repr(given)[:80]))
         return LabelPrompts()
     points, boxes = given.get("points", []), given.get("boxes", [])
+    if len(points) > MOST_POINTS or len(boxes) > MOST_BOXES:
+        problems.append(UserError(f"A label of a case must have at most {MOST_POINTS} points and {MOST_BOXES} boxes.", where=where,
+                                  found=f"{len(points)} points, {len(boxes)} boxes", mend=FEWER))
+        return LabelPrompts()
     wrong = [point for point in points if not _is_place(point)]
     wrong += [box for box in boxes if not _is_box(box)]
-    problems += [UserError('A point must be [x, y, z], and a box {"min": [x, y, z], "max": [x, y, z]} with no minimum above '
-                           "its maximum; all finite numbers.", where=where, found=repr(each)[:80]) for each in wrong]
+    problems += _listed(wrong, lambda told: UserError(
+        'A point must be [x, y, z], and a box {"min": [x, y, z], "max": [x, y, z]} with no minimum above its maximum; all finite numbers '
+        f"from {-FARTHEST:g} to {FARTHEST:g}.", where=where, found=told))
     if wrong:
         return LabelPrompts()
     return LabelPrompts(np.reshape(points, (-1, 3)).astype(float),
                         np.reshape([[box["min"], box["max"]] for box in boxes], (-1, 2, 3)).astype(float))
 
 
+def _listed(wrong: Sequence[Any], problem: Callable[[str], UserError]) -> list[UserError]:
+    """A problem for each of the first of `wrong`, and one that counts the others."""
+    shown = [problem(reprlib.repr(each)) for each in wrong[:SHOWN_NAMES]]
+    return shown + ([problem(f"{len(wrong) - SHOWN_NAMES} more")] if len(wrong) > SHOWN_NAMES else [])
+
+
 def _is_place(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 3 and all(
-        isinstance(each, int | float) and not isinstance(each, bool) and math.isfinite(each) for each in value)
+        isinstance(each, int | float) and not isinstance(each, bool) and -FARTHEST <= each <= FARTHEST for each in value)
 
 
 def _is_box(value: Any) -> bool:

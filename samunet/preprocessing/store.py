@@ -47,7 +47,7 @@ class ArrayStore:
         if name not in self:
             raise UserError("A case must be preprocessed before it is used.", where=path, found="no such file",
                             mend="Run samunet_plan_and_preprocess (or samunet_preprocess) for this dataset.")
-        return CaseProperties.from_json(read_json(path))
+        return CaseProperties.from_json(read_json(path), path)
 
     def image(self, name: str) -> np.ndarray:
         """The preprocessed image, float32 (C, Z, Y, X)."""

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from samunet.files import read_json_lines, whole_file, write_json
+from samunet.files import whole_file, write_json
+from samunet.pretraining.log_lines import read_lines
 from samunet.pretraining.pretrainer import LOG, Pretrainer, batch_shape
 
 WEIGHTS, CARD = "mini.safetensors", "mini.json"
@@ -30,7 +31,7 @@ def export(pretrainer: Pretrainer, command: str) -> Path:
 
 def _card(pretrainer: Pretrainer, command: str) -> dict[str, Any]:
     recipe = pretrainer.recipe
-    lines = read_json_lines(pretrainer.folder / LOG)
+    lines = read_lines(pretrainer.folder / LOG)
     pictures = sum(phase.steps * batch_shape(phase).pictures for phase in recipe.phases)
     return {
         "trained_on": f"{pictures} pictures of made anatomies; no collected image",
@@ -40,7 +41,7 @@ def _card(pretrainer: Pretrainer, command: str) -> dict[str, Any]:
         "steps": pretrainer.step,
         "hours": round(pretrainer.seconds / 3600, 2),
         "hardware": torch.cuda.get_device_name() if pretrainer.device.type == "cuda" else "CPU",
-        "threads": sorted({line["threads"] for line in lines}),
+        "threads": sorted({line["threads"] for line in lines if "threads" in line}),
         "torch": torch.__version__,
         "validation": [line["validation"] for line in lines if "validation" in line][-1:],
         "licence": "Apache-2.0",

@@ -19,10 +19,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from samunet.console import progress, say
 from samunet.errors import UserError
-from samunet.files import make_folder, read_json_lines, whole_file, write_text, writing
+from samunet.files import make_folder, whole_file, write_text, writing
 from samunet.networks.sam import ENCODER_SIZES, Sam, build_sam, set_input_size
 from samunet.networks.untrained import untrained_state
 from samunet.pretraining.batches import Batch, BatchShape, make_batch
+from samunet.pretraining.log_lines import read_lines
 from samunet.pretraining.losses import loss_of, loss_of_answers, questions_of
 from samunet.pretraining.objectives import Encoded, Objectives
 from samunet.pretraining.question_buffer import BATCHES, QuestionBuffer
@@ -253,7 +254,7 @@ class Pretrainer:
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
         self.step, self.seconds = scalars["step"], scalars["seconds"]
-        lines = [line for line in read_json_lines(self.folder / LOG) if line["step"] <= self.step]
+        lines = [line for line in read_lines(self.folder / LOG) if line["step"] <= self.step]
         write_text(self.folder / LOG, "".join(f"{json.dumps(line)}\n" for line in lines))
 
 

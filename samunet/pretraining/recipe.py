@@ -27,6 +27,7 @@ PARTS = {
     "encoder": tuple(loss for loss in LOSSES if loss not in THROUGH_DECODER),
     "decoder": THROUGH_DECODER,
 }
+LARGEST_SIZE, MOST_STEPS, MOST_FAMILIES = 1024, 10**7, 64
 PHASE_MEND = "Write it as in 128:4000:4 or 128:4000:4:encoder."
 
 
@@ -44,19 +45,19 @@ class Phase:
         """SIZE:STEPS:FAMILIES[:PART], as in 128:4000:4 or 128:4000:4:encoder.
 
         Raises:
-            UserError: another form, a part that is not of PARTS, or a size that is no multiple of 16 from 64 on.
+            UserError: another form, a part that is not of PARTS, or numbers out of their bounds.
         """
         numbers, part = (text.rsplit(":", 1) if text.count(":") == 3 else (text, "all"))
         try:
             size, steps, families = map(int, numbers.split(":"))
         except ValueError as fault:
-            raise UserError("A phase must be SIZE:STEPS:FAMILIES or SIZE:STEPS:FAMILIES:PART.", where="--phases", found=text,
+            raise UserError("A phase must be SIZE:STEPS:FAMILIES or SIZE:STEPS:FAMILIES:PART.", where="--phases", found=text[:80],
                             mend=PHASE_MEND) from fault
         if part not in PARTS:
             raise UserError(f"A phase trains one of {', '.join(PARTS)}.", where="--phases", found=text, mend=PHASE_MEND)
-        if size < 64 or size % PATCH_SIZE or steps < 1 or families < 1:
-            raise UserError(f"A phase's size must be a multiple of {PATCH_SIZE} from 64 on, steps and families at least 1.",
-                            where="--phases", found=text, mend=PHASE_MEND)
+        if not 64 <= size <= LARGEST_SIZE or size % PATCH_SIZE or not 1 <= steps <= MOST_STEPS or not 1 <= families <= MOST_FAMILIES:
+            raise UserError(f"A phase's size must be a multiple of {PATCH_SIZE} from 64 to {LARGEST_SIZE}, its steps 1 to {MOST_STEPS} and its "
+                            f"families 1 to {MOST_FAMILIES}.", where="--phases", found=text[:80], mend=PHASE_MEND)
         return cls(size, steps, families, part)
 
 

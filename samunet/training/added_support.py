@@ -18,7 +18,7 @@ from samunet.preprocessing.store import ArrayStore
 from samunet.training.cases import foreground_slices, labels_of
 from samunet.training.checkpoints import save_weights
 from samunet.training.experiment import Experiment, open_experiment
-from samunet.training.run_folder import RUN_FILE
+from samunet.training.run_folder import RUN_FILE, stored_run
 from samunet.training.sampling import LabelSlices
 from samunet.training.settings import Request
 from samunet.training.support import MOST_CASES, Support, gather_support, joined_support
@@ -48,10 +48,11 @@ def add_support(model: Path, fold: str, file: Path, output: Path, paths: Paths, 
         UserError: no such fold, or none that is asked by labelled regions, or by an unknown rule; encoder, plan, cases or arrays
             that are not those of its training any more; a bad file, or slices that ask already; an output that is not empty.
     """
-    run = finished_runs(model).get(fold)
-    if run is None:
+    finished = finished_runs(model)
+    run = stored_run(model / f"fold_{fold}")
+    if fold not in finished or run is None:
         raise UserError("A model's folder must hold the finished fold that is asked for.", where=model,
-                        found=f"finished: {', '.join(finished_runs(model)) or 'none'}", mend="Choose another with -m or -f.")
+                        found=f"finished: {', '.join(finished) or 'none'}", mend="Choose another with -m or -f.")
     _require_new_folder(output)
     rule = chosen_rule(run, str(model / f"fold_{fold}" / RUN_FILE))
     experiment = open_experiment(_request_of(run, device, encoder), paths)
@@ -59,7 +60,7 @@ def add_support(model: Path, fold: str, file: Path, output: Path, paths: Paths, 
     arrays, space = ArrayStore(experiment.arrays.folder), experiment.dataset.labels
     fresh = read_support(file, arrays, labelled_names(experiment.dataset), space)
     _require_new(fresh, _slices_of(run, experiment), file)
-    added = _united(run.get("added_support", {}), fresh)
+    added = _united(run.get("added_support") or {}, fresh)
     variant = experiment.build_variant()
     assert isinstance(variant, FewshotVariant)
     load_weights(model / f"fold_{fold}" / CHECKPOINT, variant)
@@ -87,7 +88,7 @@ def _request_of(run: Mapping[str, Any], device: str, encoder: str | None) -> Req
     encoder = recorded_name(recorded) if encoder in (None, recorded["id"], recorded["name"]) else encoder
     request = Request(settings["dataset"], settings["variant"], settings["fold"], encoder, settings["plans"],
                       shots=settings["shots"], draw=settings["draw"], seed=settings["seed"], device=device,
-                      inner=settings["inner"], validate=bool(run["val_cases"]), shot_slices=settings["shot_slices"])
+                      inner=settings.get("inner"), validate=bool(run["val_cases"]), shot_slices=settings.get("shot_slices"))
     check_support(request.variant, given=True)
     return request
 
@@ -103,7 +104,7 @@ def _slices_of(run: Mapping[str, Any], experiment: Experiment) -> dict[str, list
     """The slices that the model's support is made of by now."""
     chosen = run.get("support") or {name: foreground_slices(experiment.segmentation(name), experiment.dataset.labels)
                                     for name in experiment.train_cases[:MOST_CASES]}
-    return _united(chosen, run.get("added_support", {}))
+    return _united(chosen, run.get("added_support") or {})
 
 
 def _require_new(fresh: Mapping[str, Sequence[int]], there: Mapping[str, Sequence[int]], file: Path) -> None:

@@ -6,8 +6,13 @@ import json
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Annotated
 
+from msgspec import Meta
+
+from samunet.errors import UserError
 from samunet.files import read_json_lines, whole_file, write_text, writing
+from samunet.schema import decode
 
 SECONDS_BETWEEN_PICTURES = 30.0
 
@@ -16,7 +21,7 @@ SECONDS_BETWEEN_PICTURES = 30.0
 class Entry:
     """One line: iterations finished, mean loss since the line before, learning rate of the last step, seconds taken."""
 
-    iteration: int
+    iteration: Annotated[int, Meta(ge=1)]
     loss: float
     learning_rate: float
     seconds: float
@@ -27,7 +32,7 @@ class Logbook:
 
     def __init__(self, folder: Path, finished_iterations: int) -> None:
         self.path, self.picture = folder / "log.jsonl", folder / "progress.png"
-        self.entries = [entry for entry in _read(self.path) if entry.iteration <= finished_iterations]
+        self.entries = [entry for entry in read_log(self.path) if entry.iteration <= finished_iterations]
         write_text(self.path, "".join(_line(entry) for entry in self.entries))
         self._drawn = time.monotonic()
 
@@ -67,5 +72,12 @@ def _line(entry: Entry) -> str:
     return json.dumps(asdict(entry)) + "\n"
 
 
-def _read(path: Path) -> list[Entry]:
-    return [Entry(**line) for line in read_json_lines(path)]
+def read_log(path: Path) -> list[Entry]:
+    """The lines up to the first that cannot be read. A log decides nothing."""
+    entries: list[Entry] = []
+    for line in read_json_lines(path):
+        try:
+            entries.append(decode(Entry, line, rule="A line of a log must be an entry.", where=path, finite=False))
+        except UserError:
+            break
+    return entries

@@ -11,11 +11,30 @@ from pathlib import Path
 from typing import Any
 
 from samunet.errors import UserError
-from samunet.files import make_folder, read_json, write_json, writing
+from samunet.files import make_folder, write_json, writing
+from samunet.inference.run_file import RunRecord, read_run
 from samunet.locks import lock_beside, locked, owned
 from samunet.training.settings import Settings
 
 RUN_FILE = "run.json"
+
+
+@dataclass(frozen=True)
+class _Tokens:
+    rule: str
+
+
+@dataclass(frozen=True)
+class TrainingRecord(RunRecord):
+    """What training reads of a run that goes on, is validated again or gets more support."""
+
+    settings: Settings
+    train_cases: list[str]
+    val_cases: list[str]
+    seconds: dict[str, float]
+    support: dict[str, list[int]] | None = None
+    added_support: dict[str, list[int]] | None = None
+    tokens: _Tokens | None = None
 
 
 class Start(Enum):
@@ -124,8 +143,12 @@ class RunFolder:
 
 
 def stored_run(folder: Path) -> dict[str, Any] | None:
-    """A run folder's run.json, or None."""
-    return read_json(folder / RUN_FILE) if (folder / RUN_FILE).is_file() else None
+    """A run folder's run.json, or None.
+
+    Raises:
+        UserError: it is no record of a training run.
+    """
+    return read_run(folder / RUN_FILE, TrainingRecord) if (folder / RUN_FILE).is_file() else None
 
 
 def _refused(folder: Path, differing: list[str]) -> UserError:

@@ -73,7 +73,7 @@ def chosen_rule(run: Mapping[str, Any], where: str) -> str:
     Raises:
         UserError: a rule that is not known here.
     """
-    rule = run.get("tokens", {RULE: MEAN})[RULE]
+    rule = (run.get("tokens") or {RULE: MEAN})[RULE]
     if rule not in RULES:
         raise UserError("A model's tokens must be made by a rule that is known here.", where=where, found=str(rule),
                         mend=f"Use the samunet that trained it; known: {', '.join(RULES)}.")

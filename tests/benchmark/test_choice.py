@@ -278,7 +278,9 @@ def test_flags_become_a_search(monkeypatch, tmp_path: Path, capsys) -> None:
     assert second == Search("5", "0", ("probe",), "untrained", "mine", "cpu", draw=2, seed=1, iterations=3)
     assert typed.startswith("samunet_find_best_configuration -d 5 --shots 5")
     assert capsys.readouterr().out.splitlines() == ["where it lies"] * 2
-    assert command.main(["-d", "5", "--shots", "0", "--encoder", "untrained", *folders]) == 2
+    with pytest.raises(SystemExit) as stopped:
+        command.main(["-d", "5", "--shots", "0", "--encoder", "untrained", *folders])
+    assert stopped.value.code == 2 and "--shots: must be a whole number from 1 to 1000000, not 0" in capsys.readouterr().err
 
 
 def test_a_fault_tells_in_which_inner_fold(paths: Paths, monkeypatch) -> None:

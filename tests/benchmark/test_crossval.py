@@ -62,6 +62,29 @@ def test_the_spacing_of_a_3d_tiff_stays_beside_it(model: Path) -> None:
     assert json.loads((output / "a.json").read_text()) == {"spacing": [5.0, 2.0, 2.0]}
 
 
+@pytest.mark.parametrize(("name", "damage", "field"), [
+    ("summary.json", lambda content: [], "got `array`"),
+    ("summary.json", lambda content: {}, "no `metric_per_case`"),
+    ("summary.json", lambda content: {"metric_per_case": {}}, "$.metric_per_case"),
+    ("summary.json", lambda content: {"metric_per_case": []}, "0 cases"),
+    ("summary.json", lambda content: {"metric_per_case": [{"metrics": {}}]}, "reference_file"),
+    ("summary.json", lambda content: {"metric_per_case": [*content["metric_per_case"], {**content["metric_per_case"][0], "metrics": {"1": {"Dice": 1}}}]},
+     "3 cases, 2 forms"),
+    ("summary.json", lambda content: {"metric_per_case": [{**row, "metrics": {"1": {"Dice": None}}} for row in content["metric_per_case"]]}, "got `null`"),
+    ("metrics.json", lambda content: {**content, "tolerance_mm": "1"}, "$.tolerance_mm"),
+    ("metrics.json", lambda content: {**content, "metric_per_case": [{**row, "metrics": {"1": {"NSD": "Infinite"}}} for row in content["metric_per_case"]]},
+     "'Infinite'"),
+    ("metrics.json", lambda content: {**content, "metric_per_case": content["metric_per_case"][:1]}, "c.nii.gz"),
+])
+def test_damaged_scores_are_told_and_nothing_is_written(model: Path, name: str, damage, field: str) -> None:
+    path = model / "fold_0" / "validation" / name
+    path.write_text(json.dumps(damage(json.loads(path.read_text()))))
+    with pytest.raises(UserError) as caught:
+        accumulate(model, ["0", "1"], ".nii.gz")
+    assert field in str(caught.value)
+    assert not (model / "crossval_results_folds_0_1").exists()
+
+
 def test_a_case_of_two_folds_is_refused(model: Path) -> None:
     with pytest.raises(UserError, match="one fold alone"):
         accumulate(model, ["0", "0"], ".nii.gz")

@@ -99,13 +99,14 @@ def test_each_slider_belongs_to_one_picture_and_starts_at_its_slice(report: Path
 
 
 def test_a_run_that_trained_nothing_has_no_curve(tmp_path: Path) -> None:
-    for variant, text in (("in_context", ""), ("fewshot", '{"iteration": 50, "loss": 0.5}\n')):
+    line = {"iteration": 50, "loss": 0.5, "learning_rate": 0.001, "seconds": 2.0}
+    for variant, text in (("in_context", ""), ("fewshot", json.dumps(line) + "\n")):
         (tmp_path / variant).mkdir()
         (tmp_path / variant / "log.jsonl").write_text(text)
     benchmark: Any = SimpleNamespace(folds=("0",), folder=lambda job, _: tmp_path / job.variant)
     results: Any = [SimpleNamespace(variant=name, method=name, shots=5, slices=None) for name in ("in_context", "fewshot", "atlas")]
     curves = report_module._curves(benchmark, results, Paths(tmp_path, tmp_path, tmp_path))
-    assert curves == {"fewshot": [{"iteration": 50, "loss": 0.5}]}
+    assert curves == {"fewshot": [line]}
 
 
 @pytest.fixture

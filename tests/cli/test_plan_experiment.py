@@ -83,15 +83,23 @@ def test_planning_twice_gives_the_same_bytes(folders, tmp_path):
     "wrong",
     [
         ["--groups", "no_group"],
-        ["-gpu_memory_target", "0"],
         ["--encoder", "no_such_encoder"],
-        ["-overwrite_target_spacing", "0", "1", "1"],
     ],
 )
 def test_bad_input_ends_with_code_2_and_one_message(folders, wrong, capsys):
     assert plan_experiment.main([*folders, *wrong]) == 2
     message = capsys.readouterr().err
     assert "error: " in message and "Traceback" not in message
+
+
+@pytest.mark.parametrize(("wrong", "told"), [
+    (["-gpu_memory_target", "0"], "argument -gpu_memory_target: must be a number above 0 and at most 10000, not 0"),
+    (["-overwrite_target_spacing", "0", "1", "1"], "argument -overwrite_target_spacing: must be a number from 0.001 to 10000, not 0"),
+])
+def test_numbers_out_of_their_bounds_are_wrong_usage(folders, wrong, told, capsys):
+    with pytest.raises(SystemExit) as ended:
+        plan_experiment.main([*folders, *wrong])
+    assert ended.value.code == 2 and told in capsys.readouterr().err
 
 
 def test_an_unknown_dataset_ends_with_code_2(folders, tmp_path, capsys):

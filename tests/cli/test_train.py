@@ -109,8 +109,6 @@ def test_prompts_come_from_the_labels_or_a_file(asked, flags, kind, file) -> Non
 
 
 @pytest.mark.parametrize(("flags", "fault"), [
-    (["--oracle_prompts", "box3d", "--box_relax", "-1"], "0 percent or more"),
-    (["--oracle_prompts", "box3d", "--box_relax", "inf"], "0 percent or more"),
     (["--prompts", "boxes.json", "--box_relax", "5"], "where an oracle tells boxes"),
     (["--oracle_prompts", "point", "--box_relax", "5"], "where an oracle tells boxes"),
 ])
@@ -137,7 +135,12 @@ def test_flags_that_contradict_each_other_exit_with_2(flags) -> None:
     assert stopped.value.code == 2
 
 
-def test_bad_numbers_are_told_and_exit_with_2(asked, capsys) -> None:
-    assert train.main(["4", "label_prior", "0", "--epochs", "0"]) == 2
-    assert "iterations must be 1 or more" in capsys.readouterr().err
-    assert asked == []
+@pytest.mark.parametrize(("flags", "told"), [
+    (["--epochs", "0"], "argument --epochs: must be a whole number from 1 to 200000, not 0"),
+    (["--box_relax", "-1"], "argument --box_relax: must be a number from 0 to 1000, not -1"),
+    (["--box_relax", "inf"], "argument --box_relax: must be a number from 0 to 1000, not inf"),
+])
+def test_bad_numbers_are_told_with_their_bounds_and_exit_with_2(asked, capsys, flags, told) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        train.main(["4", "label_prior", "0", *flags])
+    assert stopped.value.code == 2 and told in capsys.readouterr().err and asked == []

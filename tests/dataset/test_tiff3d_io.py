@@ -64,7 +64,7 @@ def _problem(call, argument) -> UserError:
     return caught.value
 
 
-@pytest.mark.parametrize("content", ['{"spacing": [1, 1]}', '{"spacing": [1, 1, 0]}', '{"spacing": "1"}', "[1, 1, 1]", "{}", '{"spacing": [1, NaN, 1]}',
+@pytest.mark.parametrize("content", ['{"spacing": [1, 1]}', '{"spacing": [1, 1, 0]}', '{"spacing": "1"}', "[1, 1, 1]", "{}", '{"spacing": [1, 1, 1e999]}', '{"spacing": [1, 1, null]}', '{"spacing": [1, NaN, 1]}',
                                      '{"spacing": [1, 1, Infinity]}', '{"spacing": [1, 1, 1e30]}', '{"spacing": [9e-4, 1, 1]}', '{"spacing": [true, 1, 1]}',
                                      '{"spacing": [-1, 1, 1]}', '{"spacing": [1, 1, 1, 1]}'])
 def test_bad_spacing_file(case, tmp_path, content):

@@ -251,3 +251,55 @@ def test_devices():
     assert chosen_device("cpu") == CPU
     with pytest.raises(UserError, match="-device"):
         chosen_device("abacus")
+
+
+RUN = {"variant": "label_prior", "fold": "0", "finished": "2024-01-01T00:00:00+00:00", "trained_by": "samunet_train",
+       "encoder": {"id": "untrained", "name": "untrained", "digest": None}}
+
+
+@pytest.mark.parametrize(("content", "field"), [
+    ([], "got `array`"),
+    ("run", "got `str`"),
+    ({}, "no `variant` - at `$`; no `encoder` - at `$`; no `finished` - at `$`; no `trained_by`"),
+    ({**RUN, "variant": []}, "$.variant"),
+    ({**RUN, "encoder": None}, "$.encoder"),
+    ({**RUN, "encoder": {"name": "mini"}}, "no `id` - at `$.encoder`; no `digest` - at `$.encoder`"),
+    ({**RUN, "encoder": {**RUN["encoder"], "id": 3}}, "$.encoder.id"),
+    ({**RUN, "finished": 20240101}, "$.finished"),
+    ({**RUN, "trained_by": None}, "$.trained_by"),
+    ({**RUN, "seconds": {"training": float("nan")}}, "not finite - at `$.seconds.training`"),
+])
+def test_a_run_json_of_another_form_is_told_with_its_field(results, make_run, content, field):
+    model = make_run("Dataset004_A", "label_prior__samunetPlans__untrained", 0, "2024-01-01T00:00:00+00:00")
+    path = model / "fold_0" / "run.json"
+    path.write_text(json.dumps(content))
+    for read in (lambda: find_model(results), lambda: load_model(model, None, torch.device("cpu"))):
+        with pytest.raises(UserError, match="run.json must hold") as caught:
+            read()
+        assert field in caught.value.found and caught.value.where == str(path)
+
+
+@pytest.mark.parametrize("content", [[], None, {}, {"labels": {"background": 0, "a": 1}}, {"file_ending": 3, "labels": {"background": 0, "a": 1}}])
+def test_a_models_dataset_json_of_another_form_is_told(make_run, content):
+    model = make_run("Dataset004_A", "label_prior__samunetPlans__untrained", 0, "2024-01-01T00:00:00+00:00")
+    (model / "dataset.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match="dataset.json") as caught:
+        load_model(model, None, torch.device("cpu"))
+    assert str(model / "dataset.json") in str(caught.value)
+
+
+@pytest.mark.parametrize(("content", "field"), [
+    ([], "got `array`"),
+    ({}, "no `model` - at `$`; no `fold` - at `$`; no `finished` - at `$`; no `told` - at `$`"),
+    ({"model": 3, "fold": "0", "finished": "", "told": ""}, "$.model"),
+    ({"model": "m", "fold": 0, "finished": "", "told": ""}, "$.fold"),
+    ({"model": "m", "fold": "0", "finished": None, "told": ""}, "$.finished"),
+])
+def test_a_record_of_a_choice_of_another_form_is_told(results, make_run, content, field):
+    make_run("Dataset004_A", "label_prior__samunetPlans__untrained", 0, "2024-01-01T00:00:00+00:00")
+    path = results / "Dataset004_A" / "choice" / "x.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match="record of a choice") as caught:
+        find_model(results)
+    assert field in caught.value.found and caught.value.where == str(path)

@@ -82,6 +82,26 @@ def test_it_is_used_again_until_the_data_change(tmp_path, capsys):
     assert extract_fingerprint(load_dataset(folder), path, 1, False).shapes_after_crop[0] == (8, 20, 18)
 
 
+@pytest.mark.parametrize(("change", "told"), [
+    ({"spacings": "1 1 1"}, "$.spacings_mm"),
+    ({"spacings": [[1, 1, 0]]}, "$.spacings_mm[0][2]"),
+    ({"spacings": [[1, 1]]}, "$.spacings_mm[0]"),
+    ({"shapes_after_crop": [[8, 20, 1.5]]}, "$.shapes_after_crop[0][2]"),
+    ({"shapes_after_crop": []}, "shapes of 0"),
+    ({"median_relative_size_after_cropping": 2}, "$.median_relative_size_after_cropping"),
+    ({"foreground_intensity_properties_per_channel": {"0": []}}, "$.foreground_intensity_properties_per_channel.0"),
+    ({"label_channels": 10**400 * -1}, "$.label_channels"),
+    ({"dataset_digest": None}, "$.dataset_digest"),
+])
+def test_a_value_of_another_form_is_told_with_its_field(tmp_path, change, told):
+    path = tmp_path / "fingerprint.json"
+    extract_fingerprint(load_dataset(make_dataset(tmp_path / "Dataset001_Made", {"0": "MRI"})), path, 1, False)
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(UserError, match="fingerprint must hold") as caught:
+        Fingerprint.load(path)
+    assert told in caught.value.found and caught.value.where == str(path)
+
+
 @pytest.mark.parametrize("text", ["{}", "not json", '{"spacings": []}', '{"samunet_fingerprint_version": 1}'])
 def test_a_foreign_or_damaged_file_is_replaced(tmp_path, text):
     path = tmp_path / "fingerprint.json"

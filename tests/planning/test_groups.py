@@ -8,7 +8,14 @@ import pytest
 from samunet.dataset.dataset import RawCase, RawDataset
 from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError
-from samunet.planning.groups import find_groups, groups_from_pattern, keep_groups, looking_paired, read_groups
+from samunet.planning.groups import (
+    find_groups,
+    groups_from_pattern,
+    keep_groups,
+    kept_groups,
+    looking_paired,
+    read_groups,
+)
 
 NAMES = ["patient001_frame01", "patient001_frame12", "patient002_frame01"]
 
@@ -152,3 +159,13 @@ def test_a_column_that_stands_twice_is_refused(tmp_path, columns):
     (tmp_path / "g.csv").write_text(f"{columns}\na,b,c\n")
     with pytest.raises(UserError, match="columns case and patient"):
         read_groups(tmp_path / "g.csv", ["a"])
+
+
+@pytest.mark.parametrize(("text", "told"), [
+    ("[]", "got `array`"), ("null", "got `null`"), ('{"a": {}, "b": "x", "c": 3}', "$.a"), ('{"a": "x", "c": 3}', "$.c"), ('{"a": null}', "$.a"),
+])
+def test_kept_groups_of_another_form_are_told(tmp_path, text, told):
+    (tmp_path / "groups.json").write_text(text)
+    with pytest.raises(UserError, match="patients of cases") as caught:
+        kept_groups(tmp_path)
+    assert told in caught.value.found and caught.value.where == str(tmp_path / "groups.json")

@@ -188,10 +188,13 @@ def test_the_cache_may_be_int8(tmp_path):
         plan_encoder(plan, made.fingerprint(), MINI), cache_bytes=0, reasons={})
 
 
-def test_a_number_type_that_no_cache_has_is_refused():
-    section = EncoderPlan("untrained", 64, (8, 8), 0.5, "repeat", 1, 2, "float16", 0, 1)
+def test_a_number_type_that_no_cache_has_is_refused_when_the_file_is_read(tmp_path):
+    made = Made((1.0, 1.0, 1.0), (36, 50, 35), ("MRI",))
+    dataset_plan = plan_dataset(made.dataset(tmp_path), made.fingerprint())
+    section = plan_encoder(dataset_plan, made.fingerprint(), MINI)
+    Plans("tiny", "Dataset005_Made", dataset_plan, {section.encoder: replace(section, cache_dtype="bfloat16")}).save(tmp_path / "plans.json")
     with pytest.raises(UserError, match="one of float16, int8"):
-        replace(section, cache_dtype="bfloat16")
+        Plans.load(tmp_path / "plans.json")
 
 
 def test_encoder_part_of_an_acdc_like_dataset_by_hand(tmp_path):

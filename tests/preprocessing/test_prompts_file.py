@@ -109,6 +109,13 @@ def test_every_predicted_case_must_be_named(tmp_path: Path) -> None:
     ({"space": "voxel", "cases": {"a": {"liver": {"points": [[1, 2, True]]}}}}, "finite"),
     ({"space": "voxel", "cases": {"a": {"liver": {"boxes": [{"min": [1, 2, 3]}]}}}}, "a box"),
     ({"space": "voxel", "cases": {"a": {"liver": {"boxes": [{"min": [1, 2, 3], "max": [1, 1, 3]}]}}}}, "no minimum above"),
+    ({"space": "voxel", "cases": {"a": {"liver": {"points": [[10**400, 1, 1]]}}}}, "(?s)case a, liver.*found: .10000"),
+    ({"space": "voxel", "cases": {"a": {"liver": {"points": [[-1.1e9, 1, 1]]}}}}, "from -1e.09 to 1e.09"),
+    ({"space": "voxel", "cases": {"a": {"liver": {"points": [[1, 1, None]]}}}}, "None"),
+    ({"space": "voxel", "cases": {"a": {"liver": {"points": {"x": 1}}}}}, "(?s)points.*case a, liver"),
+    ({"space": "voxel", "cases": {"a": {"liver": {"mask": "m.nii.gz"}}}}, "(?s)points.*case a, liver.*mask"),
+    ({"space": "voxel", "cases": {"a": {"liver": {"boxes": [{"min": [1, 2, 3], "max": [1, 2, 1e300]}]}}}}, "1e.09"),
+    ({"space": ["voxel"], "cases": {}}, "say what the numbers are"),
     ({"space": "mm", "cases": {"a": {"liver": 3, "heart": {}}}}, "3 problems"),
 ])
 def test_bad_files_are_refused_with_all_their_faults(tmp_path: Path, content, message) -> None:
@@ -116,6 +123,29 @@ def test_bad_files_are_refused_with_all_their_faults(tmp_path: Path, content, me
     path.write_text(json.dumps(content))
     with pytest.raises(UserError, match=message):
         read_prompts(path, LABELS)
+
+
+def points(count: int) -> dict:
+    return {"liver": {"points": [[index % 20, 4, 3] for index in range(count)]}}
+
+
+def test_a_slice_takes_1000_points_and_a_case_20_000(tmp_path: Path) -> None:
+    assert len(read(tmp_path, points(1000)).on_grid(properties(), PLAN)[1].points) == 1000
+    with pytest.raises(UserError, match="(?s)at most 1000 points on one slice.*case a.*1001 points"):
+        read(tmp_path, points(1001)).on_grid(properties(), PLAN)
+    with pytest.raises(UserError, match="(?s)at most 20000 points and 1000 boxes.*case a, liver.*20001 points, 0 boxes"):
+        read(tmp_path, points(20_001))
+    box = {"min": [3, 4, 2], "max": [6, 9, 5]}
+    assert len(read(tmp_path, {"liver": {"boxes": [box] * 1000}}).on_grid(properties(), PLAN)[1].boxes) == 1000
+    with pytest.raises(UserError, match="(?s)at most 20000 points and 1000 boxes.*0 points, 1001 boxes"):
+        read(tmp_path, {"liver": {"boxes": [box] * 1001}})
+
+
+def test_of_many_wrong_places_five_are_shown_and_the_others_counted(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="(?s)6 problems.*found: 15 more"):
+        read(tmp_path, {"liver": {"points": [[1, 2]] * 20}})
+    with pytest.raises(UserError, match=r"(?s)6 problems.*\[20.0, 4.0, 2.0\] \(voxel\).*found: 2 more \(voxel\)"):
+        read(tmp_path, {"liver": {"points": [[20, 4, 2]] * 7}}).on_grid(properties(), PLAN)
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:

@@ -187,3 +187,21 @@ def test_properties_round_trip_through_json():
     assert CaseProperties.from_json(case.properties.to_json()) == case.properties
     changed = dataclasses.replace(case.properties, segmentation_digest=None)
     assert CaseProperties.from_json(changed.to_json()) == changed
+
+
+@pytest.mark.parametrize(("damage", "field"), [
+    ([], "got `array`"), (None, "got `null`"), ({}, "no `name`"),
+    ({"shape": [0, 20, 12]}, "$.shape[0]"),
+    ({"shape": [5, 20]}, "$.shape"),
+    ({"bbox": [[0, "5"], [0, 20], [0, 12]]}, "$.bbox[0][1]"),
+    ({"geometry": None}, "$.geometry"),
+    ({"geometry": {"reader": "SimpleITKIO", "shape": [5, 20, 12], "spacing_mm": [1, 1, "1"]}}, "$.geometry.spacing_mm[2]"),
+    ({"intensity_percentiles": [[0, float("inf")]]}, "$.intensity_percentiles[0][1]"),
+    ({"signature": []}, "$.signature"),
+    ({"image_digest": None}, "$.image_digest"),
+])
+def test_properties_of_another_form_are_told_with_their_field(damage, field):
+    content = prepared().properties.to_json()
+    with pytest.raises(UserError, match="properties that preprocessing writes") as caught:
+        CaseProperties.from_json({**content, **damage} if damage else damage, "case.json")
+    assert field in caught.value.found and caught.value.where == "case.json"

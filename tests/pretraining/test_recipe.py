@@ -40,9 +40,9 @@ def test_another_form_is_refused(text: str) -> None:
     assert caught.value.mend == "Write it as in 128:4000:4 or 128:4000:4:encoder."
 
 
-@pytest.mark.parametrize("text", ("48:10:1", "0:10:1", "72:10:1", "64:0:1", "64:10:0", "64:-3:1"))
+@pytest.mark.parametrize("text", ("48:10:1", "0:10:1", "72:10:1", "1040:10:1", "64:0:1", "64:10000001:1", "64:10:0", "64:10:65", "64:-3:1"))
 def test_numbers_out_of_range_are_refused(text: str) -> None:
-    with pytest.raises(UserError, match="multiple of 16 from 64 on, steps and families at least 1") as caught:
+    with pytest.raises(UserError, match="multiple of 16 from 64 to 1024, its steps 1 to 10000000 and its families 1 to 64") as caught:
         Phase.parse(text)
     assert caught.value.found == text
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +19,8 @@ LONGER = dataclasses.replace(SETTINGS, iterations=500)
 
 
 def run_of(settings: Settings, finished: str | None = None) -> dict:
-    return {"settings": settings.to_json(), "finished": finished}
+    return {"settings": settings.to_json(), "variant": settings.variant, "encoder": {"id": settings.encoder, "name": "untrained", "digest": "ab"},
+            "train_cases": ["a"], "val_cases": ["b"], "seconds": {}, "finished": finished, "trained_by": "samunet_train"}
 
 
 @pytest.fixture
@@ -86,3 +89,29 @@ def test_killed_while_the_folders_are_swapped(folder: RunFolder, step: str) -> N
 
 def test_stored_run_of_no_run(tmp_path: Path) -> None:
     assert stored_run(tmp_path) is None
+
+
+@pytest.mark.parametrize("finished", [False, True])
+@pytest.mark.parametrize(("damage", "field"), [
+    ([], "got `array`"),
+    (None, "got `null`"),
+    ({}, "no `settings`"),
+    ({"settings": {}}, "no `iterations` - at `$.settings`"),
+    ({"settings": {**SETTINGS.to_json(), "seed": "0"}}, "$.settings.seed"),
+    ({"variant": []}, "$.variant"),
+    ({"encoder": {"id": "mini-3", "digest": 3}}, "$.encoder.digest"),
+    ({"train_cases": {"a": 1}}, "$.train_cases"),
+    ({"seconds": {"training": "long"}}, "$.seconds.training"),
+    ({"support": {"a": ["first"]}}, "$.support[...][0]"),
+    ({"tokens": {}}, "required field `rule` - at `$.tokens`"),
+    ({"finished": True}, "$.finished"),
+])
+def test_a_damaged_record_is_told_with_its_field_and_nothing_is_removed(folder: RunFolder, finished: bool, damage: Any, field: str) -> None:
+    place = folder.final if finished else folder.work
+    place.mkdir(parents=True)
+    content = {**run_of(SETTINGS), **damage} if damage else damage
+    (place / "run.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match="run.json must hold") as caught:
+        folder.start(SETTINGS, must_continue=False)
+    assert field in caught.value.found and caught.value.where == str(place / "run.json")
+    assert json.loads((place / "run.json").read_text()) == content
