@@ -64,7 +64,7 @@ MUTATIONS = (
     Mutation("samunet/planning/splits.py", "    np.random.RandomState(SPLIT_SEED).shuffle(order)\n", "",
              ("tests/planning/test_splits.py",), "folds of neighbouring names"),
     Mutation("samunet/planning/unet_rules.py", "kernel = [3 if voxels[axis] / min(voxels) < 2", "kernel = [3 if voxels[axis] / min(voxels) <= 2",
-             ("tests/planning/test_unet_rules.py",), "kernels of 3 along an axis twice as coarse"),
+             ("tests/planning/test_unet_rules.py",), "kernels of 3 along an axis twice as coarse", True),
     # networks
     Mutation("samunet/networks/attention.py", "unfold(0, length, 1).flip(2)", "unfold(0, length, 1)",
              ("tests/networks/test_image_encoder.py",), "relative positions mirrored"),
@@ -89,7 +89,7 @@ MUTATIONS = (
              "[VERSION, properties.name, properties.image_digest, *flat]",
              ("tests/preprocessing/test_views.py",), "all views of a case have one digest"),
     Mutation("samunet/preprocessing/views.py", "return matrix / factors", "return matrix * factors",
-             ("tests/preprocessing/test_views.py",), "scale of views inverted"),
+             ("tests/preprocessing/test_views.py",), "scale of views inverted", True),
     Mutation("samunet/preprocessing/case_stacks.py", "slices.mean(1)", "slices[:, 0]",
              ("tests/preprocessing/test_case_stacks.py",), "a cell has its first slice's embedding, not the mean"),
     Mutation("samunet/preprocessing/encoder_input.py", "[slice_ - 1, slice_, slice_ + 1]", "[slice_ + 1, slice_, slice_ - 1]",
@@ -104,7 +104,7 @@ MUTATIONS = (
     Mutation("samunet/variants/fusion.py", "<= REACH_VOXELS**2", "< REACH_VOXELS**2",
              ("tests/variants/test_fusion.py",), "places at the very reach do not vote"),
     Mutation("samunet/variants/label_prior.py", "counts / valid.clamp(min=1e-6), overall", "counts / valid.max().clamp(min=1e-6), overall",
-             ("tests/variants/test_label_prior.py",), "voxels known to few cases divided by all cases"),
+             ("tests/variants/test_label_prior.py",), "voxels known to few cases divided by all cases", True),
     # evaluation
     Mutation("samunet/evaluation/surface.py", "np.searchsorted(share, percent / 100)", "np.searchsorted(share, percent / 100, side=\"right\")",
              ("tests/evaluation/test_surface.py",), "HD95 takes the distance after the 95 percent"),
@@ -135,7 +135,7 @@ MUTATIONS = (
              ("tests/training/test_sampling.py",), "unannotated slices are sampled"),
     Mutation("samunet/training/checkpoints.py", '    optimizer.load_state_dict({"state": moments, "param_groups": '
              'optimizer.state_dict()["param_groups"]})\n', "",
-             ("tests/training/test_checkpoints.py",), "the optimiser starts afresh on resume"),
+             ("tests/training/test_trainer.py",), "the optimiser starts afresh on resume"),
     Mutation("samunet/training/augmentation.py", "        patch[self._masked] *= segmentation != OUTSIDE\n", "",
              ("tests/training/test_augmentation.py",), "noise outside the non-zero part"),
     Mutation("samunet/training/stack_augmentation.py", "self._plan.padded, self._plan.cell", "self._plan.shape, self._plan.cell",
