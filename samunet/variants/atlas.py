@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +27,7 @@ from samunet.workers import default_workers
 MOST_CASES = 16
 GRID_VOXELS = 2_000_000
 PERCENTILES = (1.0, 99.0)
-VERSION = 1  # of registration and fusion; kept votes of another one are not found
+VERSION = 2  # of registration and fusion; kept votes of another one are not found
 
 
 @dataclass(frozen=True)
@@ -98,12 +99,8 @@ class AtlasVariant(Comparator):
         supports = [support for number, support in enumerate(self.supports) if number != without]
         total = np.zeros((self.labels.channels + 1, *target.image.shape), np.float32)
         faults: list[str] = []
-        # As many at a time as there are workers, because a displacement field takes 24 bytes a voxel.
-        workers = default_workers()
-        with ThreadPoolExecutor(workers) as pool:
-            for start in range(0, len(supports), workers):
-                for votes in pool.map(lambda support: self._votes(target, support, faults), supports[start : start + workers]):
-                    total += votes
+        for votes in _side_by_side(lambda support: self._votes(target, support, faults), supports, default_workers()):
+            total += votes
         if faults:
             say(f"{case.properties.name}: {len(faults)} of {len(supports)} training cases could not be registered and are only "
                 f"stretched over it ({faults[0]}).")
@@ -204,6 +201,24 @@ class AtlasVariant(Comparator):
             image = gaussian_filter(image, np.where(new < old, 0.5 * old / new, 0.0))
         spacing_mm = np.array(self.context.dataset_plan.spacing_mm) * old / new
         return stretched(torch.from_numpy(image), new.tolist()).numpy(), _triple(spacing_mm.tolist())
+
+
+def _side_by_side(
+    work: Callable[[Support], np.ndarray], supports: Sequence[Support], workers: int
+) -> Iterator[np.ndarray]:
+    """`work` on each of `supports` in their order, on `workers` threads, since a registration itself uses one.
+
+    One more than `workers` is under way, so that no thread waits for the oldest; not more, because a displacement field takes 24
+    bytes a voxel and votes wait for their turn.
+    """
+    with ThreadPoolExecutor(workers) as pool:
+        under_way: deque[Future[np.ndarray]] = deque()
+        for support in supports:
+            if len(under_way) > workers:
+                yield under_way.popleft().result()
+            under_way.append(pool.submit(work, support))
+        while under_way:
+            yield under_way.popleft().result()
 
 
 def _labels_on(shape: tuple[int, ...], segmentation: np.ndarray) -> np.ndarray:

@@ -34,6 +34,13 @@ def test_thick_slices_are_halved_late_and_have_flat_kernels_until_then() -> None
     assert patch == (16, 64, 64)
 
 
+def test_an_axis_twice_as_coarse_waits_for_the_others() -> None:
+    # 2 mm beside 1 mm are not less than twice as coarse: the kernel is flat and the axis whole for one stage.
+    strides, kernels, _ = topology((2.0, 1.0, 1.0), (16, 32, 32))
+    assert strides == ((1, 1, 1), (1, 2, 2), (2, 2, 2), (2, 2, 2))
+    assert kernels == ((1, 3, 3), (3, 3, 3), (3, 3, 3), (3, 3, 3))
+
+
 def test_an_axis_alone_is_halved_only_while_it_is_long() -> None:
     assert topology((1.0, 1.0), (4, 11))[0] == ((1, 1),)
     assert topology((1.0, 1.0), (4, 12))[0] == ((1, 1), (1, 2))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -114,3 +116,15 @@ def test_each_family_gets_its_input_as_it_was_trained(family, black, white):
     picture = pictures(image, (4, 4), "repeat", [(0, 0)], family=family)
     assert picture[0, :, 0, 5].tolist() == pytest.approx(black, abs=1e-6)
     assert picture[0, :, 31, 5].tolist() == pytest.approx(white, abs=1e-6)
+
+
+@pytest.mark.parametrize("family", INPUT_STATISTICS)
+def test_an_image_smaller_than_the_tile_has_zeros_around_it_whatever_the_family(family):
+    # 2 x 2 voxels of the mean of the range in the middle of a tile of 6 x 6, of which each voxel is 16 of 96 pixels.
+    dataset, plan = made_plans((6, 6), "repeat")
+    picture = EncoderInput(made_case(np.full((1, 1, 2, 2), 0.25)), dataset, replace(plan, input_size=96), family).pictures([(0, 0)])
+    mean, deviation = (torch.tensor(values) for values in INPUT_STATISTICS[family])
+    torch.testing.assert_close(picture[0, :, 48, 48], (0.25 - mean) / deviation)
+    inner = torch.zeros(96, 96, dtype=torch.bool)
+    inner[24:72, 24:72] = True  # the image and half a voxel around it, in which it fades
+    assert bool((picture[0, :, ~inner] == 0).all())

@@ -18,6 +18,7 @@ from samunet.preprocessing.views import (
     ViewedArrays,
     case_and_view,
     clean_pictures,
+    random_matrix,
     told_content,
     view_name,
     view_of,
@@ -139,3 +140,12 @@ def test_names_of_views():
     carried = view_name("a", 102, "0123456789abcdef")
     assert carried == "a__view102_01234567" and case_and_view(carried) == ("a", 102) and told_content(carried) == "01234567"
     assert told_content("a__view2") is told_content("a") is None
+
+
+def test_a_scale_above_1_takes_places_from_nearer_to_the_middle():
+    # Objects look larger: of twice the size on three axes, or on the two in the plane, a voxel has 1/8 or 1/4 of its source.
+    matrix = random_matrix(np.random.default_rng(0), (2.0, 2.0), 0.0, flat=False)
+    assert np.linalg.det(matrix) == pytest.approx(1 / 8)
+    assert matrix @ matrix.T == pytest.approx(np.eye(3) / 4)
+    flat = random_matrix(np.random.default_rng(0), (2.0, 2.0), 0.0, flat=True)
+    assert flat[0].tolist() == [1.0, 0.0, 0.0] and np.linalg.det(flat) == pytest.approx(1 / 4)

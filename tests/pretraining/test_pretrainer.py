@@ -273,3 +273,15 @@ def test_pictures_of_another_size_are_encoded_as_a_loaded_encoder_does(mini_sam:
         pictures = torch.randn(1, 3, size, size)
         with torch.no_grad():
             torch.testing.assert_close(mini_sam.image_encoder(pictures), loaded(pictures), rtol=1e-4, atol=1e-4)
+
+
+def test_each_part_s_gradient_is_shortened_to_a_norm_of_1(fresh, monkeypatch) -> None:
+    monkeypatch.setattr(fresh.optimizer, "step", lambda: None)
+    parts = fresh.sam.image_encoder, fresh.sam.prompt_encoder, fresh.sam.mask_decoder, fresh.extra
+    for length, part in zip((0.5, 3.0, 1e4, 1.0), parts, strict=True):
+        parameters = [*part.parameters()]
+        for parameter in parameters:
+            parameter.grad = torch.full_like(parameter, length / sum(each.numel() for each in parameters) ** 0.5)
+    fresh._update()
+    norms = [torch.cat([parameter.grad.flatten() for parameter in part.parameters()]).norm().item() for part in parts]
+    assert norms == pytest.approx([0.5, 1.0, 1.0, 1.0], rel=1e-2)  # float32 sums

@@ -7,7 +7,7 @@ import torch
 
 from samunet.dataset.labels import UNANNOTATED, LabelSpace
 from samunet.planning.tiles import TileFrame
-from samunet.training.patch_batches import PairBatches, PatchBatches
+from samunet.training.patch_batches import PairBatches, PatchBatches, cut, middle_of
 from samunet.training.sampling import LabelSlices, Sampler
 
 LABELS = LabelSpace({"background": 0, "a": 1})
@@ -79,3 +79,28 @@ def test_a_pair_is_one_place_twice_and_no_label_is_read() -> None:
     assert batch.inputs.shape == (6, 1, 8, 16) and batch.segmentation.shape == (6, 8, 16)
     assert torch.equal(batch.inputs[:3], batch.inputs[3:]) and len(set(batch.inputs[:3, 0, 0, 2].tolist())) > 1
     assert (batch.segmentation == UNANNOTATED).all() and len(arrays.read) == 3
+
+
+def test_a_wanted_voxel_lies_in_the_middle_as_far_as_the_image_reaches() -> None:
+    random = np.random.default_rng(0)
+    # A patch of 8 x 5 has its middle behind 4 rows and 2 columns.
+    assert middle_of((20, 12), (8, 5), random, (9, 6)) == (9, 6)
+    # It would begin before the image, or end behind it: rows 0 to 7 and columns 7 to 11.
+    assert middle_of((20, 12), (8, 5), random, (1, 11)) == (4, 9)
+    # 12 columns in a patch of 16 have 2 before them and 2 behind, 11 in 16 have 3 behind.
+    assert middle_of((20, 12), (8, 16), random, (9, 6)) == (9, 6) and middle_of((20, 11), (8, 16), random, (9, 6)) == (9, 6)
+    image = np.arange(20 * 12).reshape(1, 20, 12)
+    patch = cut(image, (9, 6), (8, 5), -1)
+    assert patch[0, 4, 2] == 9 * 12 + 6 and patch[0, 0, 0] == 5 * 12 + 4
+    assert cut(image, (0, 0), (4, 4), -1)[0].tolist() == [[-1] * 4, [-1] * 4, [-1, -1, 0, 1], [-1, -1, 12, 13]]
+
+
+def test_a_patch_for_a_class_has_its_voxel_in_the_middle() -> None:
+    segmentation = np.zeros(SHAPE, np.int16)
+    segmentation[2, 9, 6] = 1
+    labels = [LabelSlices.build(segmentation, TileFrame(SHAPE[1:], SHAPE[1:], 1.0), LABELS)]
+    augmentation = Plain()
+    augmentation.patch = augmentation.region = (8, 5)
+    batch = PatchBatches(["case"], Coordinates(), labels, Sampler(labels, LABELS, 1, 0), augmentation).read(0)
+    assert np.argwhere(batch.segmentation[0].numpy() == 1).tolist() == [[4, 2]]
+    assert batch.inputs[0, 0, 4, 2] == 20906

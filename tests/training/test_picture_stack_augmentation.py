@@ -1,12 +1,23 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from samunet.planning.encoder_rules import canvas_for
 from samunet.planning.plans import EncoderPlan
-from samunet.training.picture_stack_augmentation import SELDOM, PictureStackAugmentation, _maybe, recoloured, warped
+from samunet.training.picture_stack_augmentation import (
+    CONTRAST,
+    GAMMA,
+    SCALE,
+    SELDOM,
+    PictureStackAugmentation,
+    _maybe,
+    recoloured,
+    warped,
+)
 
 TILE = (2, 4)
 SAME, NOWHERE = torch.eye(2), torch.zeros(2)
@@ -80,3 +91,25 @@ def test_what_is_seldom_drawn_changes_a_stack_in_two_of_nine() -> None:
     changed = [value for value in drawn if value != 1.0]
     assert 598 < len(changed) < 735  # 667 are expected, with a deviation of 23
     assert all(2.0 <= value < 3.0 for value in changed)
+
+
+class Largest:
+    """Draws the largest scale and nothing else."""
+
+    def uniform(self, low: float, high: float) -> float:
+        return {SCALE: high, GAMMA: 1.0, CONTRAST: 1.0}.get((low, high), 0.0)
+
+    def random(self) -> float:
+        return 0.0
+
+
+def test_a_scale_above_1_shows_objects_larger() -> None:
+    labels = torch.zeros(1, 20, 40, dtype=torch.int16)
+    labels[:, 5:15, 10:30] = 1
+    pictures = torch.nn.functional.interpolate(labels[None].float(), (16, 32), mode="nearest")[:, :, None].expand(-1, -1, 3, -1, -1) + 1
+    moved, target = PictureStackAugmentation(replace(PLAN, tile_shape=(20, 40)))(pictures, labels, Largest())
+    # 10 rows and 20 columns about the middle, 1.2 times as large.
+    assert target[0].sum(0).max() == 12 and target[0].sum(1).max() == 24
+    assert target[0, 4:16, 8:32].all() and target.sum() == 12 * 24
+    # The same 12 and 24 voxels on pixels of 1.25 voxels: 9.6 rows, 19.2 columns.
+    assert ((moved[0, 0, 0] > 1.5).sum(0).max() - 9.6).abs() <= 1 and ((moved[0, 0, 0] > 1.5).sum(1).max() - 19.2).abs() <= 1

@@ -155,3 +155,26 @@ def test_mixed_precision_trains(made, tmp_path: Path) -> None:
     train(made.tiny_variant(), made.made_batches(), ITERATIONS, tmp_path, torch.device("cuda"))
     lines = logged(tmp_path)
     assert lines[-1]["loss"] < 0.85 * lines[0]["loss"]
+
+
+def test_gradients_longer_than_12_are_shortened_to_12_and_others_stay(made) -> None:
+    batch, norms = made.made_batches().read(0), []
+    for factor in (1.0, 2.0, 1e4):
+        variant = made.tiny_variant()
+        variant.loss = lambda logits, segmentation, variant=variant, factor=factor: (
+            factor * made.TinyVariant.loss(variant, logits, segmentation))
+        optimization = Optimization(variant, CPU)
+        torch.manual_seed(0)
+        optimization.step(batch.inputs, batch.segmentation, 1e-3)
+        norms.append(torch.cat([parameter.grad.flatten() for parameter in optimization.parameters]).norm().item())
+    assert 0 < norms[0] < 6 and norms[1] == pytest.approx(2 * norms[0], rel=1e-2)
+    assert norms[2] == pytest.approx(12.0, rel=1e-3)
+
+
+def test_layers_that_draw_at_random_draw_again_in_each_iteration(made, tmp_path: Path) -> None:
+    drawn = []
+    for _ in range(2):
+        variant = made.tiny_variant()
+        variant.loss = lambda logits, segmentation: drawn.append(torch.rand(1).item()) or logits.square().mean()
+        train(variant, made.made_batches(), 3, tmp_path / str(len(drawn)), CPU)
+    assert drawn[:3] == drawn[3:] and len({*drawn}) == 3

@@ -14,7 +14,7 @@ from samunet.dataset.labels import UNANNOTATED, LabelSpace, in_slices_alone
 from samunet.planning.plans import DatasetPlan, EncoderPlan
 from samunet.preprocessing.case import CaseProperties, PreparedCase
 from samunet.variants import atlas
-from samunet.variants.atlas import AtlasVariant, _labels_on
+from samunet.variants.atlas import AtlasVariant, _labels_on, _side_by_side
 from samunet.variants.base import VariantContext
 from samunet.variants.registration import centred, coarser, register
 
@@ -259,3 +259,23 @@ def test_transform_carries_points_of_fixed_to_moving() -> None:
     images = [sitk.GetImageFromArray((image / 3).astype(np.float32)) for image in (fixed, moving)]
     x, y, z = register(*images).TransformPoint((12.0, 12.0, 9.0))
     assert (z, y, x) == pytest.approx((11, 14, 13), abs=0.8)
+
+
+def test_voxels_of_any_size_give_the_same_answer() -> None:
+    image, mask = blob((9, 12, 12), (5, 6, 5))
+    moved, truth = blob((10, 13, 14), (5, 6, 5), seed=1)
+    found = []
+    for scale in (1.0, 0.01, 100.0):
+        fitted = variant(spacing_mm=(2 * scale, scale, scale))
+        fitted.fit([case(image, mask)])
+        found.append(fitted.predict(case(moved)))
+    assert dice(found[0], truth) > 0.92
+    assert torch.allclose(found[1], found[0], atol=1e-3) and torch.allclose(found[2], found[0], atol=1e-3)
+
+
+def test_pairs_side_by_side_come_in_order_and_only_one_more_than_there_are_workers_is_under_way() -> None:
+    started = []
+    answers = _side_by_side(lambda support: started.append(support) or support * 10, range(6), workers=2)
+    assert next(answers) == 0
+    assert sorted(started) <= [0, 1, 2, 3]
+    assert [*answers] == [10, 20, 30, 40, 50] and sorted(started) == [0, 1, 2, 3, 4, 5]

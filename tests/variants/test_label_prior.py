@@ -103,6 +103,16 @@ def test_regions_overlap() -> None:
     assert found[1] == pytest.approx([0.5, 1], abs=2e-4)
 
 
+def test_of_regions_those_that_know_a_voxel_count_there_alone() -> None:
+    first, second = np.array([[[2, 2]], [[1, 2]]]), np.array([[[1, 0]], [[1, 0]]])
+    variant = prior(REGIONS, (2, 1, 2))
+    variant.fit([case(first), case(in_slices_alone(second[None], (1,))[0])])
+    whole, core = probabilities(variant, (2, 1, 2))[:, :, 0]
+    # Slice 0 is known to the first case alone, slice 1 to both: 1 of 1, then 2 of 2 and 1 of 2.
+    assert whole == pytest.approx(np.array([[1, 1], [1, 0.5]]), abs=2e-4)
+    assert core == pytest.approx(np.array([[1, 1], [0, 0.5]]), abs=2e-4)
+
+
 def test_saved_and_loaded(tmp_path) -> None:
     rng = np.random.default_rng(0)
     variant = prior(PLAIN, (3, 4, 5))

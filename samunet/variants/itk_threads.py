@@ -1,0 +1,35 @@
+"""ITK on one thread while its results must not depend on how an image is cut among threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import SimpleITK as sitk
+
+_lock = threading.Lock()
+_inside = 0  # blocks entered and not yet left, over all threads of this process
+_default = 0  # ITK's number of threads before the first of them
+
+
+@contextmanager
+def one_itk_thread() -> Iterator[None]:
+    """Set ITK's global number of threads to 1; the last of several blocks, nested or side by side, restores what was set before.
+
+    A filter's own number does not reach the filters that it creates: those of `ImageRegistrationMethod` take the global number, and
+    its metric is a sum over threads. Blocks may run side by side in threads, one pair of images each.
+    """
+    global _inside, _default
+    with _lock:
+        if _inside == 0:
+            _default = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+            sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+        _inside += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if _inside == 0:
+                sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(_default)
