@@ -23,7 +23,8 @@ def parser() -> argparse.ArgumentParser:
     parser = command_parser(
         "samunet_cache",
         "List the cached embeddings, verify them, or prune what no command can use any more.\n"
-        "verify reads every byte, and the encoders' weights where they are at hand; exit code 2 if anything is wrong.",
+        "verify reads every byte of them and of the preprocessed arrays, and compares the encoders' weights where they are available; exit "
+        "code 2 if anything is wrong.",
         "samunet_cache prune -d 4 --dry_run",
     )
     parser.add_argument("action", choices=("list", "verify", "prune"), help="what to do")
@@ -44,21 +45,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.action == "list":
         list_caches(caches)
     elif options.action == "verify":
-        verify_caches(caches, options.encoder)
+        verify_caches(caches, options.encoder, damaged_arrays(options))
     else:
         prune_caches(caches, options.encoder, everything=options.all, dry_run=options.dry_run)
 
 
 def selected(options: argparse.Namespace) -> list[Cache]:
     """The caches that `-d` and `--encoder` name."""
-    from samunet.dataset.paths import find_dataset
     from samunet.preprocessing.cache_encoders import encoder_id
     from samunet.preprocessing.cache_inventory import find_caches
 
-    root = paths_of(options).preprocessed
-    datasets = [find_dataset(root, each).name for each in options.datasets] if options.datasets else [None]
     encoder = encoder_id(options.encoder) if options.encoder else None
-    return [cache for dataset in datasets for cache in find_caches(root, dataset, encoder)]
+    return [cache for dataset in datasets_of(options) for cache in find_caches(paths_of(options).preprocessed, dataset, encoder)]
+
+
+def damaged_arrays(options: argparse.Namespace) -> list[str]:
+    """One line for each preprocessed case with damaged files, of the datasets that `-d` names."""
+    from samunet.preprocessing.cache_inventory import damaged_cases
+
+    return [f"{folder}: {name}: the preprocessed files are damaged" for dataset in datasets_of(options)
+            for folder, names in damaged_cases(paths_of(options).preprocessed, dataset).items() for name in names]
+
+
+def datasets_of(options: argparse.Namespace) -> list[str | None]:
+    """The full names that `-d` selects; None stands for all datasets."""
+    from samunet.dataset.paths import find_dataset
+
+    if not options.datasets:
+        return [None]
+    return [find_dataset(paths_of(options).preprocessed, each).name for each in options.datasets]
 
 
 def list_caches(caches: Sequence[Cache]) -> None:
@@ -72,28 +87,29 @@ def list_caches(caches: Sequence[Cache]) -> None:
     result(f"{len(caches)} caches, {told_size(sum(cache.size for cache in caches))}")
 
 
-def verify_caches(caches: Sequence[Cache], encoder: str | None) -> None:
-    """Say each fault; raise if there is one."""
+def verify_caches(caches: Sequence[Cache], encoder: str | None, faults_of_arrays: Sequence[str]) -> None:
+    """Say each fault, those of arrays included; raise if there is one."""
     from samunet.preprocessing.cache_encoders import weights_of
-    from samunet.preprocessing.cache_inventory import differing_weights, unusable_numbers
+    from samunet.preprocessing.cache_inventory import damaged_entries, differing_weights
 
-    wrong = 0
+    told = list(faults_of_arrays)
     for cache in caches:
         faults = [cache.fault] if cache.fault else [entry.fault for entry in cache.entries if entry.fault]
-        faults += [f"{name}: numbers that are not finite" for name in unusable_numbers(cache)]
+        faults += [f"{name}: {found}" for name, found in damaged_entries(cache).items()]
         faults += [f"unfinished: {path.name}" for path in cache.leftovers]
         weights = weights_of(cache.encoder, encoder)
         if weights:
-            faults += [f"{name}: {told}" for name, told in differing_weights(cache, *weights).items()]
+            faults += [f"{name}: {found}" for name, found in differing_weights(cache, *weights).items()]
         else:
             say(f"encoder '{cache.encoder}' is not at hand, so its weights are not compared")
-        for fault in faults:
-            say(f"{cache.folder}: {fault}")
-        wrong += len(faults)
-    if wrong:
-        raise UserError("Cached embeddings must be whole, and match the plans, the arrays and the encoder.",
-                        where="samunet_cache verify", found=f"{wrong} faults, told above",
-                        mend="Run samunet_cache prune, remove what it leaves of these files, and run samunet_preprocess.")
+        told += [f"{cache.folder}: {fault}" for fault in faults]
+    for line in told:
+        say(line)
+    if told:
+        raise UserError("Preprocessed arrays and cached embeddings must be whole, and match the plans, the arrays and the encoder.",
+                        where="samunet_cache verify", found=f"{len(told)} faults, listed above",
+                        mend="Run samunet_preprocess, which rebuilds what is damaged or does not match; samunet_cache prune removes what no "
+                        "command uses.")
     result(f"{len(caches)} caches are whole and match")
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from samunet.dataset.labels import LabelSpace
+from samunet.errors import UserError
 from samunet.inference.interpolation import AxisMap, blend
 from samunet.inference.sliding_window import Slab
 from samunet.planning.plans import DatasetPlan
@@ -49,10 +50,11 @@ def export_case(
         with_probabilities: also hold and return all probabilities, the only part that needs K volumes.
 
     Raises:
-        ValueError: slabs that are out of order, end early, have another shape than the case or are not finite.
+        ValueError: slabs that are out of order, end early or have another shape than the case.
+        UserError: slabs that are not finite: since weights are, the image makes the network overflow.
     """
     maps = axis_maps(properties, dataset_plan)
-    planes = _Planes(slabs, (labels.channels, *properties.shape[1:]), maps[1], maps[2])
+    planes = _Planes(slabs, (labels.channels, *properties.shape[1:]), maps[1], maps[2], properties.name)
     file_shape = [properties.shape_before_cropping[axis] for axis in dataset_plan.transpose_backward]
     segmentation = np.zeros(file_shape, labels.dtype)
     # Written through a view with the plan's axes, so that undoing the transpose costs no second volume.
@@ -87,9 +89,9 @@ def axis_maps(properties: CaseProperties, dataset_plan: DatasetPlan) -> list[Axi
 class _Planes:
     """The slices of a slab stream, interpolated in-plane when asked for; the two last asked for are kept."""
 
-    def __init__(self, slabs: Iterable[Slab], shape: tuple[int, ...], rows: AxisMap, columns: AxisMap) -> None:
+    def __init__(self, slabs: Iterable[Slab], shape: tuple[int, ...], rows: AxisMap, columns: AxisMap, case: str) -> None:
         self.stream = _slices(slabs, shape)
-        self.rows, self.columns = rows, columns
+        self.rows, self.columns, self.case = rows, columns, case
         self.kept: dict[int, np.ndarray] = {}
 
     def blended(self, along: AxisMap, place: int) -> np.ndarray:
@@ -106,7 +108,8 @@ class _Planes:
             if plane is None:
                 raise ValueError(f"the logits end before slice {index}")
             if not np.isfinite(plane).all():
-                raise ValueError(f"the logits of slice {index} are not finite")
+                raise UserError("A case's logits must be finite.", where=self.case, found=f"NaN or infinity in slice {index}",
+                                mend="Compare the image's intensities with those of the training images, and repair the image.")
             self.kept[index] = self.columns.apply(self.rows.apply(plane, 1), 2)
             self.kept = {number: self.kept[number] for number in sorted(self.kept)[-2:]}
         return self.kept[index]

@@ -14,13 +14,14 @@ from samunet.dataset.case_paths import label_ending
 from samunet.dataset.dataset import read_dataset_json
 from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError
+from samunet.files import digest_of_json
 from samunet.inference.choice_file import Choice, list_choices
 from samunet.inference.model_weights import CHECKPOINT, load_weights
 from samunet.inference.run_file import read_run
 from samunet.networks.checkpoints import Encoder, encoder_file, load_encoder
 from samunet.networks.released import checkpoints_folder
 from samunet.planning.encoder_spec import NAMED_ENCODERS
-from samunet.planning.plans import Plans
+from samunet.planning.plans import Plans, digest_of_plan
 from samunet.preprocessing.cache_encoders import encoder_id
 from samunet.variants.base import TrainedVariant, Variant, VariantContext
 from samunet.variants.registry import entry, variant_class
@@ -185,6 +186,7 @@ def load_model(folder: Path, folds: Sequence[str] | None, device: torch.device, 
     dataset, labels = read_dataset_json(folder / "dataset.json")
     first = next(iter(runs.values()))
     section = plans.for_encoder(first["encoder"]["id"])
+    _require_as_trained(folder, runs, {"plan": digest_of_plan(plans, section), "labels": digest_of_labels(labels)})
     encoder = None
     if entry(first["variant"]).needs_encoder:
         encoder = _matching_encoder(folder, runs, section.input_size, device, encoder_name)
@@ -253,6 +255,24 @@ def _chosen_runs(folder: Path, folds: Sequence[str] | None) -> dict[str, dict[st
             mend="Train the fold with samunet_train, or choose others with -f.",
         )
     return {fold: runs[fold] for fold in folds} if folds else runs
+
+
+def digest_of_labels(labels: LabelSpace) -> str:
+    """SHA-256 over what dataset.json makes of label values; a run's settings hold it."""
+    return digest_of_json([labels.foreground, labels.ignore, labels.regions_class_order])
+
+
+def _require_as_trained(folder: Path, runs: Mapping[str, Mapping[str, Any]], found: Mapping[str, str]) -> None:
+    """Compare the plans and the labels of a model's folder with what its folds were trained with, where they recorded it.
+
+    Raises:
+        UserError: they differ, since a file was damaged or changed.
+    """
+    for name, file in (("plan", "plans.json"), ("labels", "dataset.json")):
+        others = [f"fold_{fold}" for fold, run in runs.items() if run.get("settings", {}).get(name) not in (None, found[name])]
+        if others:
+            raise UserError(f"A model must be used with the {file} that it was trained with.", where=folder / file,
+                            found=f"other content than {', '.join(others)} recorded", mend="Copy the model's folder again, or train it again.")
 
 
 def _loaded(fold: Path, name: str, context: VariantContext, device: torch.device) -> Variant:

@@ -1,16 +1,18 @@
-"""A trained model's checkpoint, read into its variant."""
+"""A trained model's checkpoint, compared with what its run recorded and read into its variant."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from torch import Tensor
 
 from samunet.errors import UserError
+from samunet.files import digest_of_file, read_json
+from samunet.networks.tensor_files import COPY_AGAIN, RULE, read_tensors
 from samunet.variants.base import Variant
 
 CHECKPOINT = "checkpoint_final.safetensors"
+DIGEST = "checkpoint_digest"  # in the run.json beside it; runs of before do not have it
 
 
 def load_weights(path: Path, variant: Variant) -> None:
@@ -20,7 +22,20 @@ def load_weights(path: Path, variant: Variant) -> None:
         UserError: it is missing or broken, or of another variant or plan.
     """
     try:
-        variant.load_state(load_file(path))
-    except (OSError, SafetensorError, KeyError, RuntimeError) as fault:
+        variant.load_state(read_weights(path))
+    except (KeyError, RuntimeError, ValueError) as fault:
         raise UserError("A trained model's checkpoint must be whole, and made by the same variant and plans.", where=path,
                         found=str(fault), mend="Copy the model's folder again, or train the fold again.") from fault
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint.
+
+    Raises:
+        UserError: it is missing, broken, not the file of which the run.json beside it holds the SHA-256, or not finite.
+    """
+    run = path.with_name("run.json")
+    recorded = read_json(run).get(DIGEST) if run.is_file() else None
+    if recorded is not None and path.is_file() and digest_of_file(path) != recorded:
+        raise UserError(RULE, where=path, found=f"other content than {run.name} recorded (SHA-256 {recorded[:12]}...)", mend=COPY_AGAIN)
+    return read_tensors(path)[0]

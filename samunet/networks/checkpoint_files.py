@@ -11,7 +11,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from samunet.errors import UserError
+from samunet.errors import UserError, some
 
 PARTS = ("image_encoder.", "prompt_encoder.", "mask_decoder.")
 # What training frameworks put before SAM's names (DataParallel, micro-sam, MedSAM's and Lightning's wrappers), any of them
@@ -30,10 +30,14 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     file, so that looking at their shapes alone reads little of it.
 
     Raises:
-        UserError: unreadable, truncated, not a file of tensors, or one without an image encoder of SAM.
+        UserError: unreadable, truncated, not a file of tensors, one without an image encoder of SAM, or one whose weights are quantised.
     """
     content = _safetensors(path) if path.suffix == ".safetensors" else _pickled(path)
-    state = {key: tensor.float() for key, tensor in _sam_tensors(content).items()}
+    found = _sam_tensors(content)
+    if strange := [f"{key} of {tensor.dtype}" for key, tensor in found.items() if not tensor.is_floating_point()]:
+        raise UserError("A checkpoint's weights must be floating-point numbers.", where=path, found=some(strange),
+                        mend="Save them as float32, float16 or bfloat16.")
+    state = {key: tensor.float() for key, tensor in found.items()}
     if "image_encoder.pos_embed" not in state:
         keys = ", ".join(map(str, list(content)[:3])) or "nothing"
         raise UserError("A checkpoint must have SAM's key names.", where=path, found=f"{len(content)} entries ({keys}, ...)",

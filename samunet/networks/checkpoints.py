@@ -73,8 +73,8 @@ def load_encoder(name: str, input_size: int, device: torch.device | str = "cpu",
             the encoder or adds to it asks for float32, which is what a CPU has in either case.
 
     Raises:
-        UserError: no such name or file, a file that does not hold the encoder's weights whole, or an input size that is not
-            a multiple of 16.
+        UserError: no such name or file, a file that does not hold the encoder's weights whole and finite, or is not what its released
+            name says, or an input size that is not a multiple of 16.
     """
     from samunet.networks.image_encoder import ImageEncoder, fast_dtype
 
@@ -134,10 +134,7 @@ def _spec_of_file(path: Path) -> EncoderSpec:
     from samunet.networks.encoder_shapes import encoder_size, size_name
 
     size = encoder_size(read_checkpoint(path), path)
-    digest, start = digest_of_file(path), sha256_start(path.name)
-    if start and not digest.startswith(start):
-        raise UserError(f"A file named {path.name} must be Meta's, whose SHA-256 begins with {start}.", where=path,
-                        found=f"SHA-256 {digest[:12]}...", mend="Fetch it again with samunet_download_checkpoint, or rename it.")
+    digest = _released_digest(path)
     by_name = "medsam" if "medsam" in path.stem.lower() else ("mini" if size_name(size) == "mini" else "sam")
     family = family_in_file(path) or by_name
     if family not in FAMILIES:
@@ -149,9 +146,32 @@ def _spec_of_file(path: Path) -> EncoderSpec:
 def _state_of(base: str) -> dict[str, Tensor]:
     """The whole checkpoint of an encoder that has weights."""
     from samunet.networks.checkpoint_files import read_checkpoint
+    from samunet.networks.tensor_files import first_not_finite
     from samunet.networks.untrained import untrained_state
 
-    return untrained_state() if base == "untrained" else read_checkpoint(_weights_path(base))
+    if base == "untrained":
+        return untrained_state()
+    path = _weights_path(base)
+    if sha256_start(path.name):
+        _released_digest(path)
+    state = read_checkpoint(path)
+    if name := first_not_finite(state):
+        raise UserError("A checkpoint's weights must be finite numbers.", where=path, found=f"NaN or infinity in {name}",
+                        mend="Fetch the file again, or choose another --encoder.")
+    return state
+
+
+def _released_digest(path: Path) -> str:
+    """SHA-256 of a checkpoint, which is Meta's if it has the name of one of Meta's files.
+
+    Raises:
+        UserError: it has such a name, and is another file.
+    """
+    digest, start = digest_of_file(path), sha256_start(path.name)
+    if start and not digest.startswith(start):
+        raise UserError(f"A file named {path.name} must be Meta's, whose SHA-256 begins with {start}.", where=path,
+                        found=f"SHA-256 {digest[:12]}...", mend="Fetch it again with samunet_download_checkpoint, or rename it.")
+    return digest
 
 
 def _weights_path(base: str) -> Path:

@@ -16,7 +16,7 @@ from samunet.networks.sam import ENCODER_SIZES, EncoderSize
 from samunet.planning.encoder_spec import PATCH_SIZE
 
 PREFIX = "image_encoder."
-_TABLE = re.compile(r"blocks\.(\d+)\.attn\.rel_pos_h")
+_TABLE = re.compile(r"blocks\.(\d+)\.attn\.rel_pos_[hw]")
 
 
 def encoder_size(state: Mapping[str, Tensor], path: Path) -> EncoderSize:
@@ -29,17 +29,22 @@ def encoder_size(state: Mapping[str, Tensor], path: Path) -> EncoderSize:
         UserError: shapes that no SAM image encoder has.
     """
     positions = state[f"{PREFIX}pos_embed"]
-    tables = {int(match[1]): tensor.shape for key, tensor in state.items()
-              if (match := _TABLE.fullmatch(key.removeprefix(PREFIX))) and tensor.ndim == 2}
-    if positions.ndim != 4 or positions.shape[1] != positions.shape[2] or not tables:
+    of_blocks = [(int(match[1]), tuple(tensor.shape)) for key, tensor in state.items()
+                 if (match := _TABLE.fullmatch(key.removeprefix(PREFIX)))]
+    tables = dict(of_blocks)
+    if positions.ndim != 4 or positions.shape[1] != positions.shape[2] or 0 in positions.shape or not tables:
         raise _strange(path, f"positions of shape {tuple(positions.shape)}, {len(tables)} relative position tables")
     _, grid, _, width = positions.shape
+    shapes = sorted({shape for _, shape in of_blocks})
+    # Of each block both tables are alike, two-dimensional and not empty; each block has other tensors, too.
+    if max(tables) >= len(state) or any(shape != tables[block] or len(shape) != 2 or 0 in shape for block, shape in of_blocks):
+        raise _strange(path, f"width {width}, relative position tables of {_listed(shapes)} in blocks up to {max(tables)}")
     rows = {shape[0] for shape in tables.values()}
     global_rows = 2 * grid - 1 if 2 * grid - 1 in rows else max(rows)
     local_rows = rows - {global_rows}
     heads, rest = divmod(width, next(iter(tables.values()))[1])
     if len(local_rows) > 1 or rest or any(count % 2 == 0 for count in rows):
-        raise _strange(path, f"width {width}, relative position tables of {_listed(sorted(set(map(tuple, tables.values()))))}")
+        raise _strange(path, f"width {width}, relative position tables of {_listed(shapes)}")
     return EncoderSize(
         embed_dim=width,
         depth=max(tables) + 1,

@@ -27,6 +27,7 @@ from samunet.schema import decode
 from samunet.workers import each_case
 
 FINGERPRINT_VERSION = 1
+DIGEST = "samunet_fingerprint_digest"
 # nnU-Net's constants: foreground voxels drawn in the whole dataset, and the seed for each case.
 FOREGROUND_SAMPLES = 10**8
 SAMPLING_SEED = 1234
@@ -59,26 +60,25 @@ class Fingerprint:
     dataset_digest: str
 
     def save(self, path: Path) -> None:
-        """Write `dataset_fingerprint.json`: nnU-Net's keys, and ours after them."""
-        write_json(
-            path,
-            {
-                "spacings": self.spacings_mm,
-                "shapes_after_crop": self.shapes_after_crop,
-                "foreground_intensity_properties_per_channel": self.foreground_intensity_properties_per_channel,
-                "median_relative_size_after_cropping": self.median_relative_size_after_cropping,
-                "label_channels": self.label_channels,
-                "dataset_digest": self.dataset_digest,
-                "samunet_fingerprint_version": FINGERPRINT_VERSION,
-            },
-        )
+        """Write `dataset_fingerprint.json`: nnU-Net's keys, and ours after them, the last of which is a digest of all others."""
+        content = {
+            "spacings": self.spacings_mm,
+            "shapes_after_crop": self.shapes_after_crop,
+            "foreground_intensity_properties_per_channel": self.foreground_intensity_properties_per_channel,
+            "median_relative_size_after_cropping": self.median_relative_size_after_cropping,
+            "label_channels": self.label_channels,
+            "dataset_digest": self.dataset_digest,
+            "samunet_fingerprint_version": FINGERPRINT_VERSION,
+        }
+        write_json(path, {**content, DIGEST: digest_of_json(content)})
 
     @classmethod
     def load(cls, path: Path) -> Fingerprint:
         """Read what `save` wrote.
 
         Raises:
-            UserError: missing file, not a fingerprint of this version (nnU-Net's own has no digest), or values of another form.
+            UserError: missing file, not a fingerprint of this version (nnU-Net's own has no digest), values of another form, or other
+                content than was written; that is seen by a digest which fingerprints of before do not have.
         """
         content = read_json(path)
         version = content.get("samunet_fingerprint_version") if isinstance(content, dict) else None
@@ -89,6 +89,9 @@ class Fingerprint:
                 found=str(version),
                 mend="Run samunet_extract_fingerprint --clean.",
             )
+        if DIGEST in content and content.pop(DIGEST) != digest_of_json(content):
+            raise UserError("A fingerprint must be as it was written.", where=path, found="other content",
+                            mend="Run samunet_extract_fingerprint --clean.")
         values = {**content, "spacings_mm": content.get("spacings")}
         rule, mend = "A fingerprint must hold what samunet_extract_fingerprint writes.", "Run samunet_extract_fingerprint --clean."
         found = decode(cls, values, rule=rule, where=path, mend=mend)

@@ -161,6 +161,11 @@ def digest_of_section(section: DatasetPlan | EncoderPlan) -> str:
     return digest_of_json(content)
 
 
+def digest_of_plan(plans: Plans, section: EncoderPlan) -> str:
+    """SHA-256 of the decisions that a run depends on; the run's settings hold it."""
+    return digest_of_json([digest_of_section(plans.dataset), digest_of_section(section)])
+
+
 def _built(kind: type[Any], content: dict[str, Any]) -> Any:
     """A section that was decoded without fault, with its numbers as the file has them: digests tell 3 from 3.0."""
     return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in content.items()})

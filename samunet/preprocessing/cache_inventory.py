@@ -10,10 +10,8 @@ from typing import Any
 import numpy as np
 
 from samunet.errors import UserError
-from samunet.files import read_json
-from samunet.planning.encoder_spec import EMBEDDING_CHANNELS
 from samunet.planning.plans import EncoderPlan, Plans
-from samunet.preprocessing.embedding_store import difference, planned_signature, stored_layout
+from samunet.preprocessing.embedding_store import damage, difference, layout_fault, planned_signature, read_signature
 from samunet.preprocessing.store import ArrayStore
 from samunet.preprocessing.views import (
     FIRST_CARRIED,
@@ -98,10 +96,25 @@ def differing_weights(cache: Cache, digest: str, family: str) -> dict[str, str]:
     return {name: told for name, told in found.items() if told}
 
 
-def unusable_numbers(cache: Cache) -> list[str]:
-    """The entries that hold numbers that are not finite. Reads every byte of the cache."""
-    whole = [entry for entry in cache.entries if _layout_fault(entry.signature, entry.files[1]) is None]
-    return [entry.name for entry in whole if not _finite(entry.files[1])]
+def damaged_entries(cache: Cache) -> dict[str, str]:
+    """The entries of the right layout whose arrays are not what was written, or hold numbers that are not finite: name, fault. Reads every byte."""
+    faults = {}
+    for entry in cache.entries:
+        if layout_fault(entry.signature, entry.files[1]) is None:
+            fault = damage(entry.signature, entry.files[1])
+            if fault or not _finite(entry.files[1]):
+                faults[entry.name] = fault or "numbers that are not finite"
+    return faults
+
+
+def damaged_cases(preprocessed: Path, dataset: str | None = None) -> dict[Path, list[str]]:
+    """The preprocessed cases below `preprocessed` with damaged files, by their folder; of one dataset (folder name) if it is given."""
+    found = {}
+    for folder in sorted(preprocessed.glob(f"{dataset or '*'}/*/arrays")):
+        store = ArrayStore(folder)
+        if names := [name for name in store.names() if store.whole(name) is None]:
+            found[folder] = names
+    return found
 
 
 def useless_files(cache: Cache, stale: dict[str, str]) -> list[Path]:
@@ -159,12 +172,12 @@ def _plans(path: Path, encoder: str) -> tuple[Plans | None, str | None]:
 
 def _entry(path: Path, plans: Plans | None) -> Entry:
     """The entry with signature file `path`; it is compared where there are plans and arrays to compare it with."""
-    files = (path, path.with_suffix(".npy"))
+    files, signature = (path, path.with_suffix(".npy")), {}
     try:
-        signature = read_json(path)
+        signature = read_signature(path)
+        fault = layout_fault(signature, files[1]) or (_misfit(path, signature, plans) if plans else None)
     except UserError as broken:
-        return Entry(path.stem, {}, files, f"{path.stem}: {broken.rule}")
-    fault = _layout_fault(signature, files[1]) or (_misfit(path, signature, plans) if plans else None)
+        fault = broken.rule
     return Entry(path.stem, signature, files, f"{path.stem}: {fault}" if fault else None)
 
 
@@ -191,19 +204,6 @@ def _needless_view(name: str, plans: Plans, section: EncoderPlan, arrays: ArrayS
     most = max(1, views_for(clean_pictures(arrays.properties(case), plans.dataset, section), section.view_pictures))
     number = view - FIRST_CARRIED if view > FIRST_CARRIED else view
     return f"no run asks for more than {most} views of this case" if number > most else None
-
-
-def _layout_fault(signature: dict[str, Any], array: Path) -> str | None:
-    """Why an array is not what its signature says, told from the file's header and size."""
-    try:
-        found = np.load(array, mmap_mode="r", allow_pickle=False)
-        channels = found.shape[2] // EMBEDDING_CHANNELS if found.dtype.names is None else found.shape[2]
-        shape, dtype = stored_layout(signature, max(channels, 1))
-    except (ValueError, OSError, EOFError, IndexError, KeyError, TypeError) as fault:
-        return f"not a whole array and signature ({fault})"
-    if (found.shape, found.dtype) != (shape, dtype):
-        return f"array of shape {found.shape} and type {found.dtype}, by its signature {shape} and {dtype}"
-    return None
 
 
 def _finite(path: Path) -> bool:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +20,14 @@ from samunet.planning.encoder_spec import EMBEDDING_CHANNELS, PATCH_SIZE
 from samunet.planning.plans import DatasetPlan, EncoderPlan
 from samunet.planning.tiles import TileFrame
 from samunet.preprocessing.case import CaseProperties
+from samunet.preprocessing.checksums import checksum_of_file, proven
 from samunet.preprocessing.embeddings import Pick
 from samunet.preprocessing.encoder_input import intensity_limits
 from samunet.preprocessing.quantize import packed, stored_dtype, unpacked
 
 NEVER_WRITTEN = "it was never written"
+DAMAGED = "other bytes than were written"
+CHECKSUM = "crc32"  # key of a signature; caches of before do not have it
 _PLAN_KEYS = ("input_size", "tile_shape", "tile_step", "composition", "cache_dtype")
 
 
@@ -45,7 +51,8 @@ class EmbeddingStore:
     """<case>.npy and <case>.json, the signature, which is written last.
 
     The array is float16 (slices, tiles, D, g, g), or int8 records (slices, tiles, channels that are encoded alone), see
-    preprocessing/quantize.py.
+    preprocessing/quantize.py. The signature also holds the CRC-32 of the array's file, which a process compares before it first uses the
+    file. Of a cache without it only the array's shape, type and size are compared.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -58,10 +65,14 @@ class EmbeddingStore:
         return self.folder / f"{name}.json"
 
     def difference(self, name: str, expected: dict[str, Any]) -> str | None:
-        """What keeps the cached case from being used: a sentence, or None where it matches."""
+        """What keeps the cached case from being used: a sentence, or None where it matches and is whole."""
         if not self.signature_path(name).exists() or not self.array_path(name).exists():
             return NEVER_WRITTEN
-        return difference(read_json(self.signature_path(name)), expected)
+        try:
+            stored = read_signature(self.signature_path(name))
+        except UserError as fault:
+            return f"{fault.rule} {fault.found}"
+        return difference(stored, expected) or damage(stored, self.array_path(name))
 
     def open(self, name: str, expected: dict[str, Any]) -> CachedEmbeddings:
         """The case's embeddings.
@@ -82,14 +93,48 @@ class EmbeddingStore:
         """Write a case whole, from its pictures' embeddings float32 (n, 256, g, g) in the order of the file."""
         number_type = signature["cache_dtype"]
         shape, dtype = stored_layout(signature, channels_alone)
+        header, checksum = io.BytesIO(), 0
+        np.lib.format.write_array_header_1_0(
+            header, {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape})
         self.signature_path(name).unlink(missing_ok=True)
         with whole_file(self.array_path(name)) as temporary, temporary.open("wb") as stream:
             # Written from front to end, not through a memory map: a full disk is an error then, not the process's death.
-            np.lib.format.write_array_header_1_0(
-                stream, {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape})
-            for piece in pieces:
-                stream.write(packed(piece, number_type).tobytes())
-        write_json(self.signature_path(name), signature)
+            for part in chain([header.getvalue()], (packed(piece, number_type).tobytes() for piece in pieces)):
+                stream.write(part)
+                checksum = zlib.crc32(part, checksum)
+        write_json(self.signature_path(name), {**signature, CHECKSUM: checksum})
+
+
+def read_signature(path: Path) -> dict[str, Any]:
+    """A signature file's content.
+
+    Raises:
+        UserError: it is no JSON object.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise UserError("A signature of cached embeddings must be a JSON object.", where=path, found=type(content).__name__)
+    return content
+
+
+def damage(signature: dict[str, Any], array: Path) -> str | None:
+    """In what an array's file differs from what was written with its signature: a sentence, or None."""
+    if CHECKSUM not in signature:
+        return layout_fault(signature, array)
+    return None if proven(array, lambda: checksum_of_file(array) == signature[CHECKSUM]) else DAMAGED
+
+
+def layout_fault(signature: dict[str, Any], array: Path) -> str | None:
+    """Why an array is not what its signature says, by the file's header and size."""
+    try:
+        found = np.load(array, mmap_mode="r", allow_pickle=False)
+        channels = found.shape[2] // EMBEDDING_CHANNELS if found.dtype.names is None else found.shape[2]
+        shape, dtype = stored_layout(signature, max(channels, 1))
+    except (ValueError, OSError, EOFError, IndexError, KeyError, TypeError, SyntaxError) as fault:
+        return f"not a whole array and signature ({fault})"
+    if (found.shape, found.dtype) != (shape, dtype):
+        return f"array of shape {found.shape} and type {found.dtype}, by its signature {shape} and {dtype}"
+    return None
 
 
 def stored_layout(signature: dict[str, Any], channels_alone: int) -> tuple[tuple[int, ...], np.dtype]:

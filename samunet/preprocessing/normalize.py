@@ -6,12 +6,14 @@ Source of the formulas: nnunetv2/preprocessing/normalization/default_normalizati
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from samunet.errors import UserError
 
 SMALLEST_DIVISOR = 1e-8
+LARGEST_MAGNITUDE = 1e18  # float32 holds its square and sums of that
 
 
 def normalize(
@@ -49,6 +51,23 @@ def normalize(
             _rgb(voxels)
         elif scheme != "nonorm":
             raise ValueError(f"unknown normalisation scheme {scheme!r} of channel {channel}")
+
+
+def require_bounded(image: np.ndarray, files: Sequence[Path]) -> None:
+    """Refuse a preprocessed image float32 (C, Z, Y, X) with which float32 cannot compute.
+
+    Arguments:
+        files: of the image, one for each channel or one for all.
+
+    Raises:
+        UserError: a magnitude above 1e18, infinity or NaN, as where normalisation overflowed; names the channel's file.
+    """
+    for channel, voxels in enumerate(image):
+        largest = max(float(voxels.max()), -float(voxels.min()))
+        if not largest <= LARGEST_MAGNITUDE:
+            raise UserError(f"An image's normalised intensities must be finite, and at most {LARGEST_MAGNITUDE:g} in magnitude.",
+                            where=files[min(channel, len(files) - 1)], found=f"{largest:g} in channel {channel}",
+                            mend="Rescale the image's intensities, or repair what wrote it.")
 
 
 def _zscore(voxels: np.ndarray, inside: np.ndarray | None) -> None:

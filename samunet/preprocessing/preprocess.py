@@ -25,7 +25,7 @@ from samunet.locks import locked
 from samunet.planning.plans import DatasetPlan, Plans
 from samunet.planning.spacing import Shape, Three, reordered, resampled_shape
 from samunet.preprocessing.case import CaseProperties, PreparedCase
-from samunet.preprocessing.normalize import normalize
+from samunet.preprocessing.normalize import normalize, require_bounded
 from samunet.preprocessing.resample import new_shape, resample
 from samunet.preprocessing.store import ArrayStore
 from samunet.preprocessing.views import case_and_view
@@ -77,10 +77,12 @@ def prepare_case(case: RawCase, reader: str, dataset_plan: DatasetPlan, labels: 
     image = np.array(image, np.float32, order="C")
     shape_after_cropping = image.shape[1:]
     try:
-        normalize(image, outside, dataset_plan.normalization, dataset_plan.use_mask_for_norm,
-                  dataset_plan.foreground_intensity)
+        with np.errstate(over="ignore", invalid="ignore"):  # `require_bounded` names the file
+            normalize(image, outside, dataset_plan.normalization, dataset_plan.use_mask_for_norm,
+                      dataset_plan.foreground_intensity)
     except UserError as fault:
         raise UserError(fault.rule, where=case.images[0], found=fault.found, mend=fault.mend) from fault
+    require_bounded(image, case.images)
     shape = _target_shape(case.images[0], image.shape, spacing_mm, dataset_plan.spacing_mm)
     image = resample(image, shape, spacing_mm, dataset_plan.spacing_mm, is_segmentation=False)
     if segmentation is not None:
@@ -136,12 +138,14 @@ class _Job:
 
 
 def _make(job: _Job) -> bool:
-    """Preprocess and store one case unless its signature is the stored one. Returns whether it was made.
+    """Preprocess and store one case unless its signature is the stored one and its files are whole. Returns whether it was made.
 
     Arrays of other files or plans are removed where the case cannot be preprocessed: training would use them.
     """
     store = ArrayStore(job.folder)
-    stored = store.properties(job.case.name) if job.case.name in store else None
+    stored = store.whole(job.case.name)
+    if stored is None and job.case.name in store:
+        say(f"{job.case.name}: the preprocessed files are damaged and are rebuilt")
     signed = stored is not None and stored.signature == case_signature(job.case, job.dataset_plan)
     if stored is not None and signed and _label_holds(store, stored, job):
         return False

@@ -12,15 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from samunet.console import progress, say
 from samunet.errors import UserError
-from samunet.files import make_folder, whole_file, write_text, writing
+from samunet.files import make_folder, write_text, writing
 from samunet.networks.sam import ENCODER_SIZES, Sam, build_sam, set_input_size
+from samunet.networks.tensor_files import read_tensors, write_tensors
 from samunet.networks.untrained import untrained_state
 from samunet.pretraining.batches import Batch, BatchShape, make_batch
 from samunet.pretraining.log_lines import read_lines
@@ -31,6 +30,7 @@ from samunet.pretraining.recipe import DECODER_UPDATES, PATIENTS, SLICES, Phase,
 from samunet.pretraining.validation import validate
 
 STATE = "state.safetensors"
+SCALARS = "pretraining"  # key of its metadata
 LOG = "log.jsonl"
 STEPS_BETWEEN_LINES = 20
 STEPS_BETWEEN_STATES = 100
@@ -220,18 +220,19 @@ class Pretrainer:
         tensors |= {f"average/{name}": tensor for name, tensor in self.average.items()}
         for index, values in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer/{index}/{name}": torch.as_tensor(value) for name, value in values.items()}
-        return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+        return tensors
 
     def _save(self) -> None:
         """One file, so that no two parts of it can disagree."""
         scalars = {"step": self.step, "seconds": self.seconds, "recipe": _kept(self.recipe, self.step)}
-        with whole_file(self.folder / STATE) as temporary:
-            save_file(self._tensors(), temporary, metadata={"pretraining": json.dumps(scalars)})
+        write_tensors(self.folder / STATE, self._tensors(), {SCALARS: json.dumps(scalars)})
 
     def _restore(self) -> None:
-        with safe_open(self.folder / STATE, framework="pt") as content:
-            scalars = json.loads(content.metadata()["pretraining"])
-            tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118 - not a mapping
+        mend = "Remove it to start again, or choose another output folder."
+        tensors, metadata = read_tensors(self.folder / STATE, mend)
+        if SCALARS not in metadata:
+            raise UserError("The state of a pretraining run must be its own.", where=self.folder / STATE, found="another file", mend=mend)
+        scalars = json.loads(metadata[SCALARS])
         if scalars["step"] > self.recipe.steps:
             raise UserError("A run that goes on must have at least the steps that it has done.", where=self.folder / STATE,
                             found=f"{scalars['step']} done, {self.recipe.steps} asked for",

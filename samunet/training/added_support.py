@@ -11,7 +11,7 @@ from samunet.dataset.paths import Paths
 from samunet.errors import UserError, some
 from samunet.files import copy_whole, digest_of_file, whole_folder, write_json
 from samunet.inference.model_folder import finished_runs, recorded_name
-from samunet.inference.model_weights import CHECKPOINT, load_weights
+from samunet.inference.model_weights import CHECKPOINT, DIGEST, load_weights
 from samunet.locks import lock_beside, owned
 from samunet.planning.splits import labelled_names
 from samunet.preprocessing.store import ArrayStore
@@ -72,7 +72,7 @@ def add_support(model: Path, fold: str, file: Path, output: Path, paths: Paths, 
         _require_new_folder(output)  # another call may have written it meanwhile
         for name in ("plans.json", "dataset.json", "dataset_fingerprint.json"):
             copy_whole(model / name, work / name)
-        save_weights(work / f"fold_{fold}" / CHECKPOINT, variant.state())
+        told[DIGEST] = save_weights(work / f"fold_{fold}" / CHECKPOINT, variant.state())
         write_json(work / f"fold_{fold}" / RUN_FILE, {**run, **told, "finished": datetime.now(UTC).isoformat(timespec="seconds")})
 
 

@@ -6,19 +6,20 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from samunet.console import say
 from samunet.errors import UserError
-from samunet.files import whole_file
-from samunet.variants.base import Variant
+from samunet.files import digest_of_file
+from samunet.inference.model_weights import read_weights
+from samunet.networks.tensor_files import read_tensors, write_tensors
+from samunet.variants.base import TrainedVariant, Variant
+from samunet.variants.states import require_same
 
 LATEST = "checkpoint_latest.safetensors"
+SCALARS = "training"  # key of the metadata
 NAMED = 5  # tensors that a message names
 
 
@@ -30,10 +31,10 @@ class Progress:
     seconds: float
 
 
-def save_weights(path: Path, state: Mapping[str, Tensor]) -> None:
-    """Write a trained variant's state; equal tensors give equal bytes."""
-    with whole_file(path) as temporary:
-        save_file(_separate(state), temporary)
+def save_weights(path: Path, state: Mapping[str, Tensor]) -> str:
+    """Write a trained variant's state; equal tensors give equal bytes. Returns the file's SHA-256, for run.json."""
+    write_tensors(path, state)
+    return digest_of_file(path)
 
 
 def save_latest(
@@ -44,42 +45,46 @@ def save_latest(
     for index, values in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{index}/{name}": torch.as_tensor(value).cpu() for name, value in values.items()}
     scalars = {"iteration": progress.iteration, "seconds": progress.seconds, "scaler": scaler.state_dict()}
-    with whole_file(path) as temporary:
-        save_file(_separate(tensors), temporary, metadata={"training": json.dumps(scalars)})
+    write_tensors(path, tensors, {SCALARS: json.dumps(scalars)})
 
 
 def load_latest(
     path: Path, variant: Variant, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
 ) -> Progress:
-    """Put back what `save_latest` wrote. The optimiser's groups stay as they were built from the settings."""
+    """Restore what `save_latest` wrote. The optimiser's groups stay as they were built from the settings.
+
+    A file that is damaged, or of another variant, changes nothing: one line says so, and training starts again from the first iteration.
+    """
     state: dict[str, Tensor] = {}
     moments: dict[int, dict[str, Tensor]] = {}
-    with safe_open(path, framework="pt") as content:
-        scalars: dict[str, Any] = json.loads(content.metadata()["training"])
-        for key in content.keys():  # noqa: SIM118 - not a mapping
+    try:
+        tensors, metadata = read_tensors(path)
+        for key, tensor in tensors.items():
             part, _, name = key.partition("/")
             if part == "variant":
-                state[name] = content.get_tensor(key)
+                state[name] = tensor
             else:
                 index, _, name = name.partition("/")
-                moments.setdefault(int(index), {})[name] = content.get_tensor(key)
+                moments.setdefault(int(index), {})[name] = tensor
+        require_same(state, variant.state())
+        scalars = json.loads(metadata[SCALARS])
+        progress, scaling = Progress(scalars["iteration"], scalars["seconds"]), scalars["scaler"]
+    except (UserError, KeyError, TypeError, ValueError) as fault:
+        say(f"{path} cannot be used, so training starts again from the first iteration: {getattr(fault, 'found', fault)}")
+        return Progress(0, 0.0)
     variant.load_state(state)
     optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
-    scaler.load_state_dict(scalars["scaler"])
-    return Progress(scalars["iteration"], scalars["seconds"])
+    scaler.load_state_dict(scaling)
+    return progress
 
 
 def start_from(path: Path, variant: Variant) -> None:
-    """Take from a checkpoint every tensor that the variant has under the same name and in the same shape.
+    """Take from a checkpoint every tensor that the variant's network has under the same name and in the same shape.
 
     Raises:
-        UserError: no such file, another format, or nothing in it fits.
+        UserError: no such file, another format, damaged, or nothing in it fits.
     """
-    try:
-        given = load_file(path)
-    except (OSError, SafetensorError) as fault:
-        raise UserError("Pretrained weights must be a readable .safetensors file.", where=path, found=str(fault)) from fault
-    own = variant.state()
+    given, own = read_weights(path), variant.state()
     fitting = {name: given[name] for name in own if name in given and given[name].shape == own[name].shape}
     if not fitting:
         raise UserError("Pretrained weights must fit the variant.", where=path,
@@ -91,7 +96,8 @@ def start_from(path: Path, variant: Variant) -> None:
     if reshaped := [name for name in own if name in given and name not in fitting]:
         say("of another shape in that file, so new: " + _some(
             [f"{name} ({_sides(given[name])} there, {_sides(own[name])} here)" for name in reshaped]))
-    variant.load_state({**own, **fitting})
+    if isinstance(variant, TrainedVariant):  # what is fitted at once has nothing to start from
+        variant.network.load_state_dict(fitting, strict=False)
 
 
 def _some(names: Sequence[str]) -> str:
@@ -103,7 +109,3 @@ def _some(names: Sequence[str]) -> str:
 def _sides(tensor: Tensor) -> str:
     return "x".join(map(str, tensor.shape))
 
-
-def _separate(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    # safetensors refuses tensors that share memory, as tied weights do.
-    return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items()}

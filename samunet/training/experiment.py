@@ -14,9 +14,9 @@ from samunet.dataset.dataset import RawDataset, load_dataset
 from samunet.dataset.paths import Paths, find_dataset
 from samunet.errors import UserError, some
 from samunet.files import digest_of_file, digest_of_json, read_json, write_json
-from samunet.inference.model_folder import chosen_device
+from samunet.inference.model_folder import chosen_device, digest_of_labels
 from samunet.networks.checkpoints import Encoder, encoder_spec, load_encoder
-from samunet.planning.plans import EncoderPlan, Plans, digest_of_section
+from samunet.planning.plans import EncoderPlan, Plans, digest_of_plan
 from samunet.planning.shots import draw_folder
 from samunet.preprocessing.case import PreparedCase
 from samunet.preprocessing.case_inputs import CaseInputs
@@ -115,7 +115,7 @@ class Experiment:
                             found=f"{', '.join(strange)} trained under others than the dataset has now",
                             mend="Remove that model's folder, or restore `labels` and `regions_class_order` of the dataset.")
         there = Plans.load(path)
-        if _plan_digest(there, there.for_encoder(self.section.encoder)) != self.settings.plan:
+        if digest_of_plan(there, there.for_encoder(self.section.encoder)) != self.settings.plan:
             raise UserError("All folds of one model must be trained under the same plans.", where=path,
                             found=f"{', '.join(sorted(others))} trained under other plans than {self.plans.plans_name}.json",
                             mend="Remove that model's folder, or plan under another name with -plans_name.")
@@ -233,7 +233,7 @@ def _settings(
         pretrained_weights=digest_of_file(weights) if weights else None,
         device=request.device,
         encoder_digest=encoder.digest if encoder else None,
-        plan=_plan_digest(plans, section),
+        plan=digest_of_plan(plans, section),
         data=digest_of_json({"training": [[name, digests[name]] for name in cases.train],
                              "validation": [[name, digests[name]] for name in cases.val]}),
         prompts=digest_of_file(request.prompts) if request.prompts else None,
@@ -242,10 +242,6 @@ def _settings(
         shot_slices=request.shot_slices,
         box_relax=request.box_relax or None,
         support=digest_of_file(request.support) if request.support else None,
-        labels=digest_of_json([labels.foreground, labels.ignore, labels.regions_class_order]),
+        labels=digest_of_labels(labels),
         unlabelled=digest_of_json(images) if images else None,
     )
-
-
-def _plan_digest(plans: Plans, section: EncoderPlan) -> str:
-    return digest_of_json([digest_of_section(plans.dataset), digest_of_section(section)])

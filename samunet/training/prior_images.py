@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from samunet.dataset.labels import UNANNOTATED
-from samunet.files import whole_file
+from samunet.preprocessing.array_files import read_array, write_array
+from samunet.preprocessing.case import PreparedCase
 from samunet.preprocessing.recent import Recent
 from samunet.preprocessing.store import ArrayStore
 from samunet.preprocessing.views import case_and_view
@@ -46,7 +47,7 @@ class PriorImages(Recent[np.ndarray]):
         unknown = segmentation == UNANNOTATED
         if not unknown.any():
             return segmentation
-        labels, stored = self._variant.labels, np.load(self._path(name)).astype(np.float32)
+        labels, stored = self._variant.labels, self._carried(name, lambda: self._arrays.load(name)).astype(np.float32)
         shares, known = stored[:-1], stored[-1] > 0
         if not labels.has_regions:
             shares = np.concatenate([1 - shares.sum(0, keepdims=True), shares])
@@ -54,14 +55,19 @@ class PriorImages(Recent[np.ndarray]):
         return np.where(unknown, told, segmentation)
 
     def make(self, name: str) -> tuple[np.ndarray, int]:
-        case, path = self._arrays.load(name), self._path(name)
-        if not path.is_file():
-            without = self._cases.index(case_and_view(name)[0]) if len(self._cases) > 1 else None
-            prior, known = self._variant.prior(case, without)
-            with whole_file(path) as temporary, temporary.open("wb") as stream:
-                np.save(stream, np.concatenate([prior, known[None]]).astype(np.float16))
-        image = np.concatenate([case.image, np.load(path)[:-1].astype(np.float32)])
+        case = self._arrays.load(name)
+        image = np.concatenate([case.image, self._carried(name, lambda: case)[:-1].astype(np.float32)])
         return image, image.nbytes
+
+    def _carried(self, name: str, case: Callable[[], PreparedCase]) -> np.ndarray:
+        """What the file of a case or view holds, made where it is missing or damaged."""
+        carried = read_array(self._path(name))
+        if carried is None:
+            without = self._cases.index(case_and_view(name)[0]) if len(self._cases) > 1 else None
+            prior, known = self._variant.prior(case(), without)
+            carried = np.concatenate([prior, known[None]]).astype(np.float16)
+            write_array(self._path(name), carried)
+        return carried
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.npy"

@@ -9,7 +9,8 @@ import numpy as np
 
 from samunet.console import progress
 from samunet.dataset.labels import UNANNOTATED, LabelSpace
-from samunet.files import whole_file
+from samunet.errors import UserError
+from samunet.preprocessing.array_files import read_array, write_array
 from samunet.preprocessing.case import CaseProperties, PreparedCase
 from samunet.preprocessing.store import ArrayStore
 from samunet.training.experiment import Experiment, LazyCases
@@ -32,7 +33,13 @@ class PseudoLabelledArrays(ArrayStore):
         return self.inner.properties(name)
 
     def segmentation(self, name: str) -> np.ndarray | None:
-        return np.load(self.labels / f"{name}.npy") if name in self.cases else self.inner.segmentation(name)
+        if name not in self.cases:
+            return self.inner.segmentation(name)
+        path = self.labels / f"{name}.npy"
+        if (labels := read_array(path)) is None:
+            raise UserError("Pseudo-labels must stay as they were written while a run lasts.", where=path, found="missing or damaged",
+                            mend="Run the command again; it rebuilds them.")
+        return labels
 
     def load(self, name: str) -> PreparedCase:
         case = self.inner.load(name)
@@ -42,7 +49,7 @@ class PseudoLabelledArrays(ArrayStore):
 def with_pseudo_labels(experiment: Experiment, folder: Path) -> tuple[Experiment, tuple[str, ...]]:
     """The experiment with up to 40 of its unlabelled cases labelled by `atlas` from its training cases; and their names.
 
-    Which of them is drawn under the run's seed. Files that are there, of an earlier sitting, are kept.
+    Which of them is drawn under the run's seed. Whole files of an earlier sitting are used again.
     """
     unlabelled = [name for name in experiment.unlabelled_cases if name not in experiment.train_cases]
     order = np.random.RandomState(experiment.settings.seed).permutation(len(unlabelled))[:MOST_CASES]
@@ -51,10 +58,8 @@ def with_pseudo_labels(experiment: Experiment, folder: Path) -> tuple[Experiment
     atlas.fit(LazyCases(experiment.arrays, experiment.train_cases))
     for name in progress(chosen, "labelling", len(chosen)):
         path = folder / f"{name}.npy"
-        if not path.is_file():
-            labels = agreed_labels(atlas, experiment.arrays.load(name))
-            with whole_file(path) as temporary, temporary.open("wb") as stream:
-                np.save(stream, labels)
+        if read_array(path) is None:
+            write_array(path, agreed_labels(atlas, experiment.arrays.load(name)))
     arrays = PseudoLabelledArrays(experiment.arrays.folder, experiment.arrays, folder, frozenset(chosen))
     return replace(experiment, arrays=arrays), chosen
 

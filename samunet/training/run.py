@@ -19,9 +19,9 @@ import samunet
 from samunet.console import result, say
 from samunet.dataset.paths import Paths
 from samunet.errors import UserError, some
-from samunet.files import make_folder, write_json
+from samunet.files import digest_of_file, make_folder, write_json
 from samunet.inference.model_folder import TRAINED_BY
-from samunet.inference.model_weights import CHECKPOINT, load_weights
+from samunet.inference.model_weights import CHECKPOINT, DIGEST, load_weights
 from samunet.networks.processes import count, first_alone, from_first, rank, require_even
 from samunet.planning.splits import ALL
 from samunet.preprocessing.prompt_kinds import oracle_told
@@ -88,8 +88,8 @@ def _run(experiment: Experiment, start: Start, trained_by: str, workers: int) ->
     run = (stored_run(folder.work) if start is Start.CONTINUE else None) or _new_run(experiment, variant, trained_by)
     if trained_by == TRAINED_BY:  # whoever began it
         run["trained_by"] = trained_by
-    if (folder.work / CHECKPOINT).is_file():
-        load_weights(folder.work / CHECKPOINT, variant)
+    if _load_finished(folder.work / CHECKPOINT, variant):
+        run[DIGEST] = digest_of_file(folder.work / CHECKPOINT)
     elif isinstance(variant, TrainedVariant):
         _train(experiment, variant, run)
     elif rank() == 0:
@@ -107,6 +107,18 @@ def _run(experiment: Experiment, start: Start, trained_by: str, workers: int) ->
     folder.write(run)
     folder.finish()
     _tell(experiment, summary)
+
+
+def _load_finished(checkpoint: Path, variant: Variant) -> bool:
+    """Load the final checkpoint of an earlier sitting. Returns whether there is one that can be used."""
+    if not checkpoint.is_file():
+        return False
+    try:
+        load_weights(checkpoint, variant)
+    except UserError as fault:
+        say(f"{checkpoint} cannot be used, so the model is trained again: {fault.found}")
+        return False
+    return True
 
 
 def validate_model(request: Request, paths: Paths, *, workers: int) -> None:
@@ -169,7 +181,7 @@ def _train(experiment: Experiment, variant: TrainedVariant, run: dict[str, Any])
     done = _pretrain(experiment, variant, run, iterations // 2, device)
     run["seconds"]["training"] = train(variant, batches, iterations - done, folder.work, device)
     if rank() == 0:
-        save_weights(folder.work / CHECKPOINT, variant.state())
+        run[DIGEST] = save_weights(folder.work / CHECKPOINT, variant.state())
         folder.write(run)
 
 
@@ -195,7 +207,7 @@ def _fit(experiment: Experiment, variant: Variant, run: dict[str, Any]) -> None:
     if isinstance(variant, Comparator):
         variant.fit(LazyCases(experiment.arrays, experiment.train_cases))
     run["seconds"]["training"] = time.perf_counter() - started
-    save_weights(experiment.folder.work / CHECKPOINT, variant.state())
+    run[DIGEST] = save_weights(experiment.folder.work / CHECKPOINT, variant.state())
     experiment.folder.write(run)
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from samunet.console import say
 from samunet.dataset.labels import OUTSIDE, UNANNOTATED
+from samunet.errors import some
 from samunet.files import digest_of_array, digest_of_json
 from samunet.preprocessing.case import PreparedCase
 from samunet.variants.base import Comparator, VariantContext
@@ -22,11 +23,13 @@ from samunet.variants.fusion import SEARCH_VOXELS, nonlocal_votes
 from samunet.variants.kept_votes import KeptVotes
 from samunet.variants.label_prior import coarsened, log_scores, stretched
 from samunet.variants.registration import centred, displacements, histogram_matched, register, resampled
+from samunet.variants.states import require_form
 from samunet.workers import default_workers
 
 MOST_CASES = 16
 GRID_VOXELS = 2_000_000
 PERCENTILES = (1.0, 99.0)
+_PARTS = ("image", "labels", "spacing_mm")  # of a support, in a checkpoint
 VERSION = 2  # of registration and fusion; kept votes of another one are not found
 
 
@@ -144,11 +147,11 @@ class AtlasVariant(Comparator):
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         numbers = sorted({name.partition(".")[0] for name in state})
-        self.supports = tuple(
-            Support(state[f"{number}.image"].float().numpy(), state[f"{number}.labels"].to(torch.int16).numpy(),
-                    _triple(state[f"{number}.spacing_mm"].tolist()))
-            for number in numbers
-        )
+        if not numbers:
+            raise ValueError("it holds no support")
+        if unknown := sorted(set(state) - {f"{number}.{part}" for number in numbers for part in _PARTS}):
+            raise ValueError(f"{some(unknown)} unknown")
+        self.supports = tuple(_support(state, number) for number in numbers)
 
     def _votes(self, target: Target, support: Support, faults: list[str]) -> np.ndarray:
         """Votes of one support for each channel, and behind them the sum of its weights: float32 (K + 1, z, y, x).
@@ -219,6 +222,21 @@ def _side_by_side(
             under_way.append(pool.submit(work, support))
         while under_way:
             yield under_way.popleft().result()
+
+
+def _support(state: Mapping[str, Tensor], number: str) -> Support:
+    """A support from its tensors in a checkpoint.
+
+    Raises:
+        ValueError: one is missing, or of another shape or type than `AtlasVariant.state` writes.
+    """
+    image, labels, spacing_mm = (f"{number}.{part}" for part in _PARTS)
+    voxels = require_form(state, image, (None, None, None), [torch.float16])
+    values = require_form(state, labels, voxels.shape, [torch.uint8, torch.int16])
+    spacing = require_form(state, spacing_mm, (3,), [torch.float64])
+    if float(spacing.min()) <= 0:
+        raise ValueError(f"{spacing_mm} is {spacing.tolist()}")
+    return Support(voxels.float().numpy(), values.to(torch.int16).numpy(), _triple(spacing.tolist()))
 
 
 def _labels_on(shape: tuple[int, ...], segmentation: np.ndarray) -> np.ndarray:

@@ -26,6 +26,7 @@ from samunet.preprocessing.case_stacks import CaseStacks
 from samunet.preprocessing.embeddings import LiveEmbeddings
 from samunet.preprocessing.encoder_input import EncoderInput
 from samunet.variants.losses import dice_and_cross_entropy
+from samunet.variants.states import require_same
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,11 @@ class Variant(ABC):
 
     @abstractmethod
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Restore what `state` returned."""
+        """Restore what `state` returned.
+
+        Raises:
+            ValueError: a tensor is missing, unknown, or of another shape or number type.
+        """
 
 
 class TrainedVariant(Variant):
@@ -152,7 +157,8 @@ class TrainedVariant(Variant):
         return {name: tensor.detach().cpu().contiguous() for name, tensor in self.network.state_dict().items()}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
-        self.network.load_state_dict(dict(state))
+        require_same(state, self.state())
+        self.network.load_state_dict(dict(state), strict=False)
 
 
 class EmbeddingVariant(TrainedVariant):

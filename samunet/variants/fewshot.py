@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from samunet.networks.fewshot import SUPPORT, Fewshot
 from samunet.networks.region_tokens import MEAN
+from samunet.planning.encoder_spec import EMBEDDING_CHANNELS
 from samunet.preprocessing.queries import Queries
 from samunet.variants.base import EmbeddingVariant, VariantContext, tile_logits
+from samunet.variants.states import require_form
 
 DROPPED, UNMASKED = 0.6, 0.2
 
@@ -49,8 +51,14 @@ class FewshotVariant(EmbeddingVariant):
         return tile_logits(self.network(inputs.embeddings, inputs.units), self.context.encoder_plan)
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
+        network = self.fewshot
+        classes = network.content.shape[1]
+        regions = require_form(state, "content", (None, classes, None, EMBEDDING_CHANNELS), [torch.float32]).shape[:3]
+        guesses = require_form(state, "weight", (None, classes, EMBEDDING_CHANNELS), [torch.float32]).shape[:2]
+        for name, shape in (("kinds", regions), ("units", regions[:1]), ("bias", guesses)):
+            require_form(state, name, shape, [getattr(network, name).dtype])
         for name in SUPPORT:  # as large as what was trained with
-            setattr(self.network, name, torch.empty_like(state[name], device=next(self.network.parameters()).device))
+            setattr(network, name, torch.empty_like(state[name], device=next(network.parameters()).device))
         super().load_state(state)
 
 

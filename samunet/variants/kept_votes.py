@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from samunet.files import whole_file
+from samunet.preprocessing.array_files import read_array, write_array
 
 MOST_BYTES = 4_000_000_000
 _lock = threading.Lock()  # supports are registered side by side, and two may be the same
@@ -18,22 +18,20 @@ _lock = threading.Lock()  # supports are registered side by side, and two may be
 class KeptVotes:
     """Arrays in `folder`, which need not exist yet, each under the digest of all that it was made from; beyond 4 GB no more are kept.
 
-    Whether an array is found or made anew changes no byte of what follows.
+    Whether an array is found or recomputed changes no byte of what follows; one that is damaged is not found.
     """
 
     folder: Path
 
     def find(self, digest: str) -> np.ndarray | None:
-        path = self._path(digest)
-        return np.load(path) if path.is_file() else None
+        return read_array(self._path(digest))
 
     def keep(self, digest: str, votes: np.ndarray) -> None:
         """Keep them where there is room."""
         with _lock:
             if sum(path.stat().st_size for path in self.folder.glob("*.npy")) + votes.nbytes > MOST_BYTES:
                 return
-            with whole_file(self._path(digest)) as temporary, temporary.open("wb") as stream:
-                np.save(stream, votes)
+            write_array(self._path(digest), votes)
 
     def _path(self, digest: str) -> Path:
         return self.folder / f"{digest}.npy"

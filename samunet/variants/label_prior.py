@@ -10,6 +10,7 @@ from torch import Tensor
 from samunet.dataset.labels import LabelSpace
 from samunet.preprocessing.case import PreparedCase
 from samunet.variants.base import Comparator, VariantContext
+from samunet.variants.states import require_same
 
 GRID_VOXELS = 2_000_000
 SMALLEST_PROBABILITY = 1e-4
@@ -54,6 +55,7 @@ class LabelPriorVariant(Comparator):
         return {"prior": self.prior.contiguous()}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
+        require_same(state, self.state())
         self.prior = state["prior"]
 
 

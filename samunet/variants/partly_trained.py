@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from torch import Tensor
 
 from samunet.variants.base import TrainedVariant
@@ -15,17 +13,6 @@ class PartlyTrained(TrainedVariant):
     def state(self) -> dict[str, Tensor]:
         """What is not frozen: trained parameters, those that several parts share once, and buffers."""
         return {name: tensor.detach().cpu().contiguous() for name, tensor in self._unfrozen().items()}
-
-    def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Restore what `state` returned, beside the encoder's own weights.
-
-        Raises:
-            RuntimeError: a tensor is missing, unknown or of another shape, as where the rank was another one.
-        """
-        own = self._unfrozen().keys()
-        if own != state.keys():
-            raise RuntimeError(f"missing tensors: {sorted(own - state.keys())}, unknown ones: {sorted(state.keys() - own)}")
-        self.network.load_state_dict(dict(state), strict=False)
 
     def _unfrozen(self) -> dict[str, Tensor]:
         parameters = {name for name, _ in self.network.named_parameters(remove_duplicate=False)}

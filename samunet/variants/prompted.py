@@ -10,6 +10,7 @@ from torch import Tensor
 from samunet.preprocessing.case_inputs import CaseInputs, Pick
 from samunet.preprocessing.case_prompts import CasePrompts
 from samunet.variants.base import Variant
+from samunet.variants.states import require_same
 
 ABSENT = -10.0  # logit of a class that nobody asked for: a chance of 0.00005, finite since logits are interpolated
 
@@ -32,3 +33,4 @@ class PromptedVariant(Variant):
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Nothing."""
+        require_same(state, {})

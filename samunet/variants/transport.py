@@ -83,7 +83,7 @@ class TransportVariant(HybridVariant):
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         self.atlas.load_state({name.removeprefix(_ATLAS): tensor for name, tensor in state.items() if name.startswith(_ATLAS)})
-        super().load_state({name: tensor for name, tensor in state.items() if not name.startswith(_ATLAS)})
+        super().load_state(state)
 
 
 class AugmentedVariant(HybridVariant):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from damage import flip
 
 from samunet.cli import cache, plan_and_preprocess, plan_experiment, preprocess
 from samunet.dataset.phantom import make_phantom_dataset
@@ -83,7 +84,11 @@ def test_a_whole_cache_is_verified_and_nothing_is_pruned(root: Path, capsys) -> 
     (lambda path: edit(path / "phantom_000.json", image="f" * 64), "phantom_000: image: cached ffffffffffff, needed", True),
     (lambda path: (path / "phantom_000.json").write_text("{"), "phantom_000: A .json file must hold valid JSON", True),
     (lambda path: os.truncate(path / "phantom_000.npy", 5000), "phantom_000: not a whole array", True),
-    (lambda path: poke(path / "phantom_000.npy"), "phantom_000: numbers that are not finite", False),
+    (lambda path: flip(path / "phantom_000.npy", 5000, 1), "phantom_000: other bytes than were written", False),
+    (lambda path: poke(path / "phantom_000.npy"), "phantom_000: other bytes than were written", False),
+    (lambda path: poke(path / "phantom_000.npy", as_of_before=True), "phantom_000: numbers that are not finite", False),
+    (lambda path: flip(path.parents[1] / "arrays" / "phantom_001_seg.b2nd", 300),
+     "arrays: phantom_001: the preprocessed files are damaged", False),
 ])
 def test_what_is_wrong_is_found_and_pruned(root: Path, capsys, spoil, told: str, pruned: bool) -> None:
     spoil(folder(root))
@@ -99,8 +104,12 @@ def test_what_is_wrong_is_found_and_pruned(root: Path, capsys, spoil, told: str,
     assert would == capsys.readouterr().out.replace("freed", "would be freed") == f"{(count - size(root)) / 1e6:.1f} MB would be freed\n"
 
 
-def poke(path: Path) -> None:
-    """Put a NaN into the last value of an array."""
+def poke(path: Path, *, as_of_before: bool = False) -> None:
+    """Put a NaN into the last value of an array; `as_of_before` the signature had a checksum."""
+    if as_of_before:
+        signature = json.loads(path.with_suffix(".json").read_text())
+        del signature["crc32"]
+        path.with_suffix(".json").write_text(json.dumps(signature))
     array = np.load(path, mmap_mode="r+")
     array[-1, -1, -1, -1, -1] = np.nan
     array.flush()

@@ -11,6 +11,7 @@ from skimage.transform import resize
 
 from samunet.dataset.geometry import Geometry
 from samunet.dataset.labels import LabelSpace
+from samunet.errors import UserError
 from samunet.inference.export import export_case
 from samunet.inference.interpolation import AxisMap
 from samunet.planning.plans import DatasetPlan
@@ -158,9 +159,18 @@ def test_labels_are_the_same_without_probabilities():
         ([(0, np.zeros((3, 1, 4, 4), np.float32))], "end before slice 1"),
         ([(1, np.zeros((3, 2, 4, 4), np.float32))], "came at 1"),
         ([(0, np.zeros((2, 2, 4, 4), np.float32))], "was expected"),
-        ([(0, np.full((3, 2, 4, 4), np.nan, np.float32))], "not finite"),
     ],
 )
 def test_faulty_slabs_are_refused(slabs, message):
     with pytest.raises(ValueError, match=message):
         export_case(slabs, case_properties((2, 4, 4), (2, 4, 4), (1.0, 1.0, 1.0)), dataset_plan((1.0, 1.0, 1.0)), PLAIN)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_logits_that_are_not_finite_name_the_case(value):
+    properties = case_properties((2, 4, 4), (2, 4, 4), (1.0, 1.0, 1.0))
+    slab = np.zeros((3, 2, 4, 4), np.float32)
+    slab[1, 1, 2, 3] = value
+    with pytest.raises(UserError) as caught:
+        export_case([(0, slab)], properties, dataset_plan((1.0, 1.0, 1.0)), PLAIN)
+    assert (caught.value.where, caught.value.found) == (properties.name, "NaN or infinity in slice 1")

@@ -8,11 +8,19 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError
-from samunet.inference.model_folder import chosen_device, find_model, finished_runs, list_models, load_model
+from samunet.inference.model_folder import (
+    chosen_device,
+    digest_of_labels,
+    find_model,
+    finished_runs,
+    list_models,
+    load_model,
+)
 from samunet.networks.checkpoints import encoder_spec, load_encoder
 from samunet.networks.sam import EncoderSize, build_image_encoder
-from samunet.planning.plans import DatasetPlan, EncoderPlan, Plans
+from samunet.planning.plans import DatasetPlan, EncoderPlan, Plans, digest_of_plan
 from samunet.variants.registry import variant_class
 
 CPU = torch.device("cpu")
@@ -176,6 +184,23 @@ def test_a_truncated_checkpoint_is_told(make_run):
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(UserError, match="must be whole"):
         load_model(folder, None, CPU)
+
+
+@pytest.mark.parametrize(("file", "old", "new"), [("plans.json", "1.0", "1.5"), ("dataset.json", '"a": 1', '"a": 1, "b": 2')])
+def test_plans_and_labels_must_be_those_of_training(make_run, file, old, new):
+    """Another spacing, or one more label, would change predictions without a word."""
+    folder = make_run("Dataset004_A", "label_prior__samunetPlans__untrained", 0, "2024-01-01T00:00:00+00:00")
+    plans = Plans.load(folder / "plans.json")
+    settings = {"plan": digest_of_plan(plans, plans.for_encoder("untrained")),
+                "labels": digest_of_labels(LabelSpace({"background": 0, "a": 1}))}
+    run = folder / "fold_0" / "run.json"
+    run.write_text(json.dumps({**json.loads(run.read_text()), "settings": settings}))
+    load_model(folder, None, CPU)
+    text = (folder / file).read_text()
+    (folder / file).write_text(text.replace(old, new, 1))
+    with pytest.raises(UserError, match=f"must be used with the {file} that it was trained with") as caught:
+        load_model(folder, None, CPU)
+    assert (caught.value.where, caught.value.found) == (str(folder / file), "other content than fold_0 recorded")
 
 
 def test_the_encoder_must_be_the_one_of_training(make_run):

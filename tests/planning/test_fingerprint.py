@@ -110,6 +110,21 @@ def test_a_foreign_or_damaged_file_is_replaced(tmp_path, text):
     assert Fingerprint.load(path) == found
 
 
+def test_a_digit_that_was_changed_is_seen_and_the_file_replaced(tmp_path):
+    dataset, path = load_dataset(make_dataset(tmp_path / "Dataset001_Made", {"0": "MRI"})), tmp_path / "fingerprint.json"
+    found = extract_fingerprint(dataset, path, 1, False)
+    text = path.read_text()
+    path.write_text(text.replace('"label_channels": ', '"label_channels": 1'))
+    with pytest.raises(UserError, match="must be as it was written") as caught:
+        Fingerprint.load(path)
+    assert caught.value.where == str(path)
+    assert extract_fingerprint(dataset, path, 1, False) == found and path.read_text() == text
+    content = json.loads(text)
+    del content["samunet_fingerprint_digest"]  # as it was written before
+    path.write_text(json.dumps(content))
+    assert Fingerprint.load(path) == found
+
+
 def test_more_processes_give_the_same_bytes(tmp_path):
     dataset = load_dataset(make_dataset(tmp_path / "Dataset001_Made", {"0": "MRI"}))
     extract_fingerprint(dataset, tmp_path / "one.json", 1, False)

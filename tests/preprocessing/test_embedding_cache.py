@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import threading
+import zlib
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,12 +14,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from damage import flip, rewrite, truncate
 
 from samunet.errors import BadCases, UserError
 from samunet.files import digest_of_array
 from samunet.networks.checkpoints import Encoder
 from samunet.planning.plans import Plans
+from samunet.preprocessing import embedding_store
 from samunet.preprocessing.case import PreparedCase
+from samunet.preprocessing.checksums import checksum_of_file
 from samunet.preprocessing.embedding_cache import embeddings_of, ensure_embeddings, open_embeddings, told_size
 from samunet.preprocessing.embedding_store import CachedEmbeddings
 from samunet.preprocessing.embeddings import LiveEmbeddings, StoredCaseEmbeddings, all_picks
@@ -29,6 +34,10 @@ PAYLOAD = 2 * 2 * 512 * 4 * 4 * 2  # slices, tiles, channels, 4 x 4 tokens, floa
 
 def free_disk(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(total=10 * free, used=9 * free, free=free))
+
+
+def edited(path: Path, **changes: object) -> None:
+    rewrite(path, json.dumps({**json.loads(path.read_text()), **changes}).encode())
 
 
 def change_image(arrays: ArrayStore, name: str) -> None:
@@ -221,7 +230,8 @@ def test_the_signature_names_everything_that_embeddings_depend_on(
     ensure_embeddings(["one"], arrays, plans, encoder, tmp_path / "cache")
     written = json.loads((tmp_path / "cache" / "one.json").read_text())
     assert set(written) == {"encoder", "weights", "family", "input_size", "tile_shape", "tile_step", "composition",
-                            "cache_dtype", "shape", "image", "intensity_limits"}
+                            "cache_dtype", "shape", "image", "intensity_limits", "crc32"}
+    assert written["crc32"] == zlib.crc32((tmp_path / "cache" / "one.npy").read_bytes())
 
 
 def test_arrays_that_cannot_be_read_do_not_keep_other_cases_from_being_encoded(
@@ -237,3 +247,53 @@ def test_arrays_that_cannot_be_read_do_not_keep_other_cases_from_being_encoded(
     picks = all_picks(2, live.frame)
     assert torch.equal(open_embeddings("two", arrays, plans, encoder, store).read(picks), live.read(picks))
     assert {path.name for path in (tmp_path / "cache").iterdir()} == {"two.npy", "two.json"}
+
+
+@pytest.mark.parametrize("plans", ["float16", "int8"], indirect=True)
+@pytest.mark.parametrize(("spoil", "reason"), [
+    (lambda folder: flip(folder / "one.npy", 5000), "other bytes than were written"),
+    (lambda folder: flip(folder / "one.npy", 40), "other bytes than were written"),
+    (lambda folder: truncate(folder / "one.npy", 9000), "other bytes than were written"),
+    (lambda folder: truncate(folder / "one.npy", 0), "other bytes than were written"),
+    (lambda folder: truncate(folder / "one.json", 100), "A .json file must hold valid JSON."),
+    (lambda folder: rewrite(folder / "one.json", b"[1]"), "must be a JSON object. list"),
+    (lambda folder: edited(folder / "one.json", crc32=7), "other bytes than were written"),
+    (lambda folder: edited(folder / "one.json", input_size=80), "input_size: cached 80, needed 64"),
+])
+def test_damaged_embeddings_are_refused_and_rebuilt_to_the_same_bytes(
+    arrays: ArrayStore, plans: Plans, encoder: Encoder, tmp_path: Path, spoil, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "cache"
+    store = ensure_embeddings(["one", "two"], arrays, plans, encoder, folder)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    spoil(folder)
+    with pytest.raises(UserError, match=re.escape(reason)) as caught:
+        open_embeddings("one", arrays, plans, encoder, store)
+    assert caught.value.where == str(folder / "one.npy")
+    capsys.readouterr()
+    ensure_embeddings(["one", "two"], arrays, plans, encoder, folder)
+    assert capsys.readouterr().err.startswith("one: cached embeddings do not match and are made anew (")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_of_a_cache_without_a_checksum_layout_and_size_are_compared(
+    arrays: ArrayStore, plans: Plans, encoder: Encoder, tmp_path: Path
+) -> None:
+    store = ensure_embeddings(["one"], arrays, plans, encoder, tmp_path)
+    written = json.loads((tmp_path / "one.json").read_text())
+    del written["crc32"]
+    (tmp_path / "one.json").write_text(json.dumps(written))
+    assert open_embeddings("one", arrays, plans, encoder, store).depth == 2
+    truncate(tmp_path / "one.npy", 60_000)
+    with pytest.raises(UserError, match="not a whole array and signature"):
+        open_embeddings("one", arrays, plans, encoder, store)
+
+
+def test_a_run_reads_a_cached_file_once_to_compare_it(
+    arrays: ArrayStore, plans: Plans, encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = []
+    monkeypatch.setattr(embedding_store, "checksum_of_file", lambda path: read.append(path.name) or checksum_of_file(path))
+    for _ in range(3):
+        embeddings_of(["one", "two"], arrays, plans, encoder, tmp_path)
+    assert sorted(read) == ["one.npy", "two.npy"]

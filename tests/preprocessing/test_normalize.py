@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from samunet.errors import UserError
-from samunet.preprocessing.normalize import normalize
+from samunet.preprocessing.normalize import normalize, require_bounded
 
 FOREGROUND = {"mean": 40.0, "std": 20.0, "percentile_00_5": 0.0, "percentile_99_5": 100.0}
 
@@ -84,3 +86,17 @@ def test_equal_to_nnunet(scheme, theirs, masked):
     expected = getattr(schemes, theirs)(masked, FOREGROUND).run(image[0].copy(), np.where(outside, -1, 0))
     normalize(image, outside, [scheme], [masked], [FOREGROUND])
     np.testing.assert_allclose(image[0], expected, atol=1e-6)
+
+
+def test_what_float32_can_compute_with_is_bounded():
+    image = np.zeros((2, 1, 1, 2), np.float32)
+    image[:, 0, 0] = [[-1e18, 0], [0, 1e18]]
+    require_bounded(image, [Path("a"), Path("b")])
+    for value, found in ((np.nan, "nan"), (np.inf, "inf"), (-np.inf, "inf"), (2e18, "2e+18"), (-2e18, "2e+18")):
+        image[1, 0, 0, 0] = value
+        with pytest.raises(UserError) as caught:
+            require_bounded(image, [Path("a"), Path("b")])
+        assert (caught.value.where, caught.value.found) == ("b", f"{found} in channel 1")
+        with pytest.raises(UserError) as caught:  # an RGB picture is one file
+            require_bounded(image, [Path("rgb")])
+        assert caught.value.where == "rgb"

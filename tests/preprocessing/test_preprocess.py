@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import tifffile
+from damage import flip, truncate
 from raw_files import LABELS, blob, plan, raw_case, write
 
 from samunet.dataset.dataset import load_dataset
@@ -90,6 +91,42 @@ def test_a_changed_plan_or_image_makes_the_arrays_anew(tmp_path):
     assert store.properties("case_0").image_digest != before
 
 
+@pytest.mark.parametrize("damage", [
+    lambda path: flip(path, 3),  # in blosc2's header, where it changes nothing that is decoded
+    lambda path: flip(path, path.stat().st_size // 2),
+    lambda path: truncate(path, path.stat().st_size // 2),
+    lambda path: truncate(path, 0),
+    lambda path: path.unlink(),
+])
+@pytest.mark.parametrize("name", ["case_1.b2nd", "case_1_seg.b2nd", "case_1.json"])
+def test_what_is_damaged_is_rebuilt_to_the_same_bytes_and_nothing_else(tmp_path, capsys, name, damage):
+    dataset = load_dataset(raw_dataset(tmp_path))
+    arrays = tmp_path / "arrays"
+    preprocess_dataset(dataset, plans(), arrays, 1)
+    before, untouched = contents(arrays), stamps(arrays)
+    damage(arrays / name)
+    capsys.readouterr()
+    preprocess_dataset(dataset, plans(), arrays, 1)
+    assert contents(arrays) == before
+    after = stamps(arrays)
+    assert {other for other in after if after[other] != untouched[other]} <= {"case_1.b2nd", "case_1_seg.b2nd", "case_1.json"}
+    told = capsys.readouterr().err
+    assert "2 of 3 cases were preprocessed already" in told
+
+
+@pytest.mark.parametrize("scheme", ["zscore", "nonorm", "rescale_to_0_1"])
+def test_an_image_near_the_end_of_float32_is_refused_by_name(tmp_path, scheme):
+    """Its mean, or its range, is beyond float32."""
+    folder = raw_dataset(tmp_path, 1)
+    image = np.linspace(-3e38, 3e38, 540, dtype=np.float64).astype(np.float32).reshape(6, 10, 9)
+    path = write(folder / "imagesTr" / "case_0_0000.nii.gz", image, (1.0, 1.0, 1.2))
+    wide = dataclasses.replace(plans(), dataset=plan(spacing_mm=(1.0, 1.1, 1.1), normalization=(scheme,)))
+    with pytest.raises(UserError, match="normalised intensities must be finite, and at most 1e\\+18") as caught:
+        preprocess_dataset(load_dataset(folder), wide, tmp_path / "arrays", 1)
+    assert caught.value.where == str(path)
+    assert not [*(tmp_path / "arrays").glob("case_0*")]
+
+
 def relabelled(folder: Path, labels: dict[str, int]) -> None:
     content = json.loads((folder / "dataset.json").read_text())
     (folder / "dataset.json").write_text(json.dumps({**content, "labels": labels}))
@@ -103,7 +140,7 @@ def test_a_label_that_dataset_json_no_longer_lists_is_refused_in_arrays_of_befor
     assert store.properties("case_0").label_values == (0, 1, 2)
     if not noted:
         content = json.loads((arrays / "case_0.json").read_text())
-        del content["label_values"]
+        del content["label_values"], content["checksums"], content["digest"]
         (arrays / "case_0.json").write_text(json.dumps(content))
     before = stamps(arrays)
     relabelled(folder, {"background": 0, "one": 1})

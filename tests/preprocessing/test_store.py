@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import signal
 import subprocess
 import sys
@@ -11,12 +12,14 @@ from pathlib import Path
 import blosc2
 import numpy as np
 import pytest
+from damage import flip, rewrite
 
 from samunet.dataset.geometry import Geometry
 from samunet.errors import UserError
 from samunet.files import TEMPORARY_PREFIX, digest_of_array, digest_of_file
 from samunet.preprocessing.case import CaseProperties, PreparedCase
-from samunet.preprocessing.store import ArrayStore
+from samunet.preprocessing.checksums import checksum_of_file
+from samunet.preprocessing.store import BLOSC2_FAULTS, ArrayStore
 
 
 def prepared(name: str = "a", *, seed: int = 0, labelled: bool = True, shape=(2, 5, 20, 12), label_seed: int = 0):
@@ -141,6 +144,109 @@ def test_a_damaged_array_is_a_user_error(tmp_path, damage):
     with pytest.raises(UserError, match="must be whole") as caught:
         store.image("a")
     assert caught.value.where == str(path)
+
+
+def other_array(path: Path) -> int:
+    """The first byte of which a flipped bit decodes to another array without any error; the file stays as it was."""
+    whole, right = path.read_bytes(), blosc2.open(str(path))[...]
+    for place in range(len(whole) // 2, len(whole)):
+        flip(path, place)
+        try:
+            if not np.array_equal(blosc2.open(str(path))[...], right):
+                return place
+        except BLOSC2_FAULTS:
+            pass
+        finally:
+            rewrite(path, whole)
+    raise AssertionError
+
+
+READS = {"image": lambda store: store.image("a"), "image_slice": lambda store: store.image_slice("a", 3),
+         "segmentation": lambda store: store.segmentation("a"), "load": lambda store: store.load("a")}
+
+
+@pytest.mark.parametrize("before", [False, True], ids=["checksum", "digest of before"])
+@pytest.mark.parametrize(("array", "read"), [("a.b2nd", "image"), ("a.b2nd", "image_slice"), ("a_seg.b2nd", "segmentation"),
+                                             ("a_seg.b2nd", "load")])
+def test_a_flipped_bit_that_decodes_to_another_array_is_refused_and_mended(tmp_path, array, read, before):
+    """Stores of before have digests of the decoded arrays alone, which are compared as well."""
+    store, case = ArrayStore(tmp_path), prepared()
+    store.write(case)
+    if before:
+        content = json.loads((tmp_path / "a.json").read_text())
+        del content["checksums"], content["digest"]
+        (tmp_path / "a.json").write_text(json.dumps(content))
+    assert store.whole("a") == case.properties
+    np.testing.assert_array_equal(store.image_slice("a", 3), case.image[:, 3])
+    files = {path.name: path.read_bytes() for path in tmp_path.glob("*.b2nd")}
+    flip(tmp_path / array, other_array(tmp_path / array))
+    with pytest.raises(UserError, match="must be whole") as caught:
+        READS[read](store)
+    assert (caught.value.where, caught.value.found) == (str(tmp_path / array), "other bytes than were written")
+    assert "samunet_preprocess" in caught.value.mend
+    assert store.whole("a") is None
+    store.write(case)
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("*.b2nd")} == files
+    assert store.whole("a") == case.properties
+
+
+@pytest.mark.parametrize("place", [11, 84, 95, 122, 127, 200])
+def test_a_damaged_header_never_reaches_blosc2(tmp_path, monkeypatch, place):
+    """Flips there made blosc2 raise six kinds of errors, or ask for gigabytes."""
+    store = ArrayStore(tmp_path)
+    store.write(prepared())
+    flip(tmp_path / "a.b2nd", place, 128)
+    monkeypatch.setattr(blosc2, "open", lambda *_, **__: 1 / 0)
+    with pytest.raises(UserError, match="other bytes than were written"):
+        store.image("a")
+
+
+def test_an_array_is_compared_once_and_again_after_it_changed(tmp_path, monkeypatch):
+    store, read = ArrayStore(tmp_path), []
+    monkeypatch.setattr("samunet.preprocessing.store.checksum_of_file", lambda path: read.append(path.name) or checksum_of_file(path))
+    store.write(prepared())
+    read.clear()
+    for plane in range(4):
+        store.image_slice("a", plane)
+    store.image("a")
+    assert read == ["a.b2nd"]
+    rewrite(tmp_path / "a.b2nd", (tmp_path / "a.b2nd").read_bytes())
+    store.image("a")
+    assert read == ["a.b2nd"] * 2
+
+
+@pytest.mark.parametrize(("old", "new"), [('"shape": [', '"shape":[ '), ("0.30000000000000004", "0.30000000000000014"),
+                                          ('"a"', '"b"'), ('"digest": "', '"digest": "f'), ('"checksums"', '"checksumz"')])
+def test_a_damaged_json_of_a_case_is_refused_unless_it_says_the_same(tmp_path, old, new):
+    """White space is no content; the second is a spacing, which would shift predictions without a word."""
+    store, case = ArrayStore(tmp_path), prepared()
+    store.write(case)
+    path = tmp_path / "a.json"
+    text = path.read_text()
+    assert old in text or old.startswith('"shape"')
+    path.write_text(text.replace(old, new))
+    if old.startswith('"shape"'):
+        assert store.whole("a") == case.properties
+        return
+    with pytest.raises(UserError, match="must be as they were written") as caught:
+        store.load("a")
+    assert (caught.value.where, caught.value.found) == (str(path), "other content")
+    assert store.whole("a") is None
+    store.write(case)
+    assert path.read_text() == text
+
+
+@pytest.mark.parametrize("content", ["", "[1, 2]", "{}", '{"name": "a"}', '{"checksums": 3}', '"text"', "7"])
+def test_a_json_of_another_shape_is_refused_and_replaced(tmp_path, content):
+    store, case = ArrayStore(tmp_path), prepared()
+    store.write(case)
+    (tmp_path / "a.json").write_text(content)
+    with pytest.raises(UserError) as caught:
+        store.properties("a")
+    assert caught.value.where == str(tmp_path / "a.json")
+    assert store.whole("a") is None
+    store.write(case)
+    assert store.properties("a") == case.properties
 
 
 KILLED_WRITE = """

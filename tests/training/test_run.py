@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from damage import flip
 from safetensors.numpy import load_file
 
 from samunet.dataset.paths import Paths
 from samunet.errors import UserError
-from samunet.files import read_json, write_json
+from samunet.files import digest_of_file, read_json, write_json
 from samunet.inference.model_folder import load_model
 from samunet.inference.predict_folder import PredictionSettings, predict_folder
 from samunet.networks.checkpoints import load_encoder
@@ -25,7 +26,7 @@ from samunet.planning.plans import Plans
 from samunet.training import run as run_module
 from samunet.training.checkpoints import save_latest
 from samunet.training.experiment import open_experiment
-from samunet.training.run import ensure_trained, train_model
+from samunet.training.run import ensure_trained, train_model, validate_model
 from samunet.training.settings import Request
 from samunet.variants.transport import TransportVariant
 
@@ -75,6 +76,32 @@ def test_a_finished_run_has_every_file(finished: Path) -> None:
     assert run["trainable_parameters"] == sum(each.size for each in load_file(finished / "checkpoint_final.safetensors").values())
     assert run["encoder"]["id"] == run["encoder"]["name"] == "untrained" and len(run["encoder"]["digest"]) == 64
     assert list(Plans.load(finished.parent / "plans.json").encoders) == ["untrained"]
+    assert run["checkpoint_digest"] == digest_of_file(finished / "checkpoint_final.safetensors")
+
+
+def test_a_finished_checkpoint_that_is_damaged_before_validation_is_trained_again(finished, paths, monkeypatch, capsys) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("samunet.training.run.validate", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            start(REQUEST, paths)
+    checkpoint = model(paths) / "fold_0.unfinished" / "checkpoint_final.safetensors"
+    flip(checkpoint, checkpoint.stat().st_size - 3)
+    start(REQUEST, paths)
+    assert f"{checkpoint} cannot be used, so the model is trained again" in capsys.readouterr().err
+    final = model(paths) / "fold_0" / "checkpoint_final.safetensors"
+    assert final.read_bytes() == (finished / "checkpoint_final.safetensors").read_bytes()
+    assert read_json(final.with_name("run.json"))["checkpoint_digest"] == digest_of_file(final)
+
+
+def test_a_damaged_final_checkpoint_is_not_validated(finished, paths) -> None:
+    shutil.copytree(finished.parent, model(paths))
+    path = model(paths) / "fold_0" / "checkpoint_final.safetensors"
+    flip(path, path.stat().st_size - 3)
+    before = (model(paths) / "fold_0" / "validation" / "summary.json").read_bytes()
+    with pytest.raises(UserError, match="A checkpoint must be whole") as caught:
+        validate_model(REQUEST, paths, workers=1)
+    assert caught.value.where == str(path)
+    assert (model(paths) / "fold_0" / "validation" / "summary.json").read_bytes() == before
 
 
 def test_summary_names_the_finished_place_and_the_references(finished: Path, prepared: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from damage import flip, rewrite, truncate
 from torch import Tensor
 
 from samunet.inference.model_weights import CHECKPOINT
@@ -178,3 +180,20 @@ def test_layers_that_draw_at_random_draw_again_in_each_iteration(made, tmp_path:
         variant.loss = lambda logits, segmentation: drawn.append(torch.rand(1).item()) or logits.square().mean()
         train(variant, made.made_batches(), 3, tmp_path / str(len(drawn)), CPU)
     assert drawn[:3] == drawn[3:] and len({*drawn}) == 3
+
+
+@pytest.mark.parametrize("damage", [
+    lambda path: truncate(path, path.stat().st_size // 2),
+    lambda path: flip(path, path.stat().st_size // 2),  # a weight or a moment, finite all the same
+    lambda path: flip(path, path.stat().st_size - 2, 64),
+    lambda path: rewrite(path, b"no tensors"),
+    lambda path: save_weights(path, {"variant/other": torch.zeros(2)}),
+])
+def test_a_damaged_latest_checkpoint_starts_again_and_gives_the_same_bytes(
+    made, tmp_path: Path, undisturbed: Path, damage, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(undisturbed, tmp_path, dirs_exist_ok=True)
+    damage(tmp_path / LATEST)
+    assert run(made, tmp_path) == (undisturbed / CHECKPOINT).read_bytes()
+    assert f"{tmp_path / LATEST} cannot be used, so training starts again from the first iteration" in capsys.readouterr().err
+    assert [line["iteration"] for line in logged(tmp_path)] == [50, 100, 130]

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+from damage import flip, truncate
 
 from samunet.variants import kept_votes
 from samunet.variants.kept_votes import KeptVotes
@@ -35,3 +36,16 @@ def test_many_at_once_that_keep_the_same_or_others(tmp_path: Path) -> None:
         [*pool.map(lambda name: kept.keep(name, VOTES), names)]
     assert {path.name for path in tmp_path.iterdir()} == {f"{name}.npy" for name in names}
     assert all(np.array_equal(kept.find(name), VOTES) for name in names)
+
+
+def test_damaged_votes_are_not_found_and_those_without_a_checksum_are(tmp_path: Path) -> None:
+    kept = KeptVotes(tmp_path)
+    kept.keep("a", VOTES)
+    flip(tmp_path / "a.npy", 130)
+    assert kept.find("a") is None
+    kept.keep("a", VOTES)
+    truncate(tmp_path / "a.npy", 140)
+    assert kept.find("a") is None
+    np.save(tmp_path / "before.npy", VOTES)
+    found = kept.find("before")
+    assert found is not None and found.tobytes() == VOTES.tobytes()
