@@ -9,13 +9,34 @@ import torch
 from safetensors.torch import save_file
 
 from samunet.errors import UserError
-from samunet.training.checkpoints import save_weights, start_from
+from samunet.training.checkpoints import Progress, load_latest, save_latest, save_weights, start_from
 
 
 def test_equal_weights_give_equal_bytes(made, tmp_path: Path) -> None:
     for name in ("one", "two"):
         save_weights(tmp_path / name, made.tiny_variant(seed=4).state())
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_the_latest_checkpoint_puts_back_weights_the_optimisers_moments_and_progress(made, tmp_path: Path) -> None:
+    def fresh(seed: int) -> tuple:
+        variant = made.tiny_variant(seed)
+        return variant, variant.optimizer([*variant.network.parameters()]), torch.amp.GradScaler("cpu", enabled=False)
+
+    variant, optimizer, scaler = fresh(1)
+    for parameter in variant.network.parameters():
+        parameter.grad = torch.full_like(parameter, 2.0)
+    optimizer.step()
+    save_latest(tmp_path / "latest", variant, optimizer, scaler, Progress(7, 1.5))
+    again, restored, other = fresh(2)
+    assert load_latest(tmp_path / "latest", again, restored, other) == Progress(7, 1.5)
+    assert all(torch.equal(tensor, again.state()[name]) for name, tensor in variant.state().items())
+    # AdamW's moments after one step: a tenth of the gradient and a thousandth of its square.
+    for values in restored.state.values():
+        assert values["step"] == 1
+        torch.testing.assert_close(values["exp_avg"], torch.full_like(values["exp_avg"], 0.2))
+        torch.testing.assert_close(values["exp_avg_sq"], torch.full_like(values["exp_avg_sq"], 0.004))
+    assert len(restored.state) == len(optimizer.state) > 0
 
 
 def test_start_from_takes_what_fits_and_leaves_the_rest(made, tmp_path: Path, capsys) -> None:
