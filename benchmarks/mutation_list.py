@@ -56,6 +56,14 @@ MUTATIONS = (
              ("tests/dataset/test_labels.py",), "regions painted in reverse order"),
     Mutation("samunet/dataset/grids.py", "(shape[old] - 1)", "shape[old]",
              ("tests/dataset/test_grids.py",), "a flipped grid starts one voxel further"),
+    Mutation("samunet/dataset/nifti_grid.py", "return sform if \"pixdim\" in conflicts else others[\"pixdim\"]", "return others[\"pixdim\"]",
+             ("tests/dataset/test_nifti_grid.py",), "pixdim is used where the sform contradicts it"),
+    Mutation("samunet/dataset/nifti_grid.py", "origin = TO_LPS * matrix[:, 3] * unit_mm", "origin = TO_LPS * matrix[:, 3]",
+             ("tests/dataset/test_nifti_grid.py",), "the origin of a file in micrometres is not converted"),
+    Mutation("samunet/dataset/oriented_io.py", "2 - source, bool(sign < 0)", "2 - source, bool(sign > 0)",
+             ("tests/dataset/test_oriented_io.py",), "arrays turned away from RAS"),
+    Mutation("samunet/dataset/grids.py", "tuple(self.flipped[axis] for axis in axes)", "self.flipped",
+             ("tests/dataset/test_grids.py", "tests/dataset/test_oriented_io.py"), "a turn is undone along the wrong axes"),
     # planning
     Mutation("samunet/planning/spacing.py", "coarsest_other = max(target", "coarsest_other = min(target",
              ("tests/planning/test_spacing.py",), "anisotropy measured against the finest axis"),
@@ -159,8 +167,8 @@ MUTATIONS = (
     Mutation("samunet/pretraining/pretrainer.py", "            nn.utils.clip_grad_norm_(module.parameters(), GRADIENT_NORM)\n",
              "            pass\n", ("tests/pretraining/test_pretrainer.py",), "no gradient clipping"),
     # cli
-    Mutation("samunet/cli/options.py", "    if number < 1:", "    if number < 0:",
-             ("tests/cli/test_options.py", "tests/cli/test_main.py"), "-np 0 is accepted"),
+    Mutation("samunet/cli/figures.py", "(above and number == low)", "False",
+             ("tests/cli/test_figures.py",), "a bound that must be exceeded is accepted itself"),
     Mutation("samunet/cli/cache.py", "differing_weights(cache, *weights) if weights else {})", "{})",
              ("tests/cli/test_cache.py",), "embeddings of other weights are not pruned"),
 )
