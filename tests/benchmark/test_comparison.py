@@ -56,6 +56,15 @@ def test_differences_are_paired_by_case_and_draw() -> None:
     assert found.non_inferior
 
 
+@pytest.mark.parametrize("reference", ["label_prior", "head"])
+def test_a_case_that_is_undefined_on_either_side_is_not_compared(reference: str) -> None:
+    # The first case has no Dice with the one method, whichever of them is the reference; the other cases differ by 0.1 and 0.3.
+    one = result("label_prior", {"a1": case(math.nan), "a2": case(0.6), "b1": case(0.5)})
+    other = result("head", {"a1": case(0.9), "a2": case(0.7), "b1": case(0.8)})
+    [found] = compare([one, other], reference, GROUPS)
+    assert found.interval.mean == pytest.approx(0.2 if reference == "label_prior" else -0.2)
+
+
 def test_a_reference_is_found_by_its_variant_where_tables_add_to_its_name() -> None:
     marked = Result("head (unlabelled data)", 1, BETTER.cases, {}, variant="head")
     plain = Result("head", None, BETTER.cases, {}, variant="head")

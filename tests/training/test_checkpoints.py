@@ -22,6 +22,27 @@ def test_equal_weights_give_equal_bytes(made, tmp_path: Path) -> None:
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
 
 
+def test_the_latest_checkpoint_puts_back_weights_the_optimisers_moments_and_progress(made, tmp_path: Path) -> None:
+    def fresh(seed: int) -> tuple:
+        variant = made.tiny_variant(seed)
+        return variant, variant.optimizer([*variant.network.parameters()]), torch.amp.GradScaler("cpu", enabled=False)
+
+    variant, optimizer, scaler = fresh(1)
+    for parameter in variant.network.parameters():
+        parameter.grad = torch.full_like(parameter, 2.0)
+    optimizer.step()
+    save_latest(tmp_path / "latest", variant, optimizer, scaler, Progress(7, 1.5))
+    again, restored, other = fresh(2)
+    assert load_latest(tmp_path / "latest", again, restored, other) == Progress(7, 1.5)
+    assert all(torch.equal(tensor, again.state()[name]) for name, tensor in variant.state().items())
+    # AdamW's moments after one step: a tenth of the gradient and a thousandth of its square.
+    for values in restored.state.values():
+        assert values["step"] == 1
+        torch.testing.assert_close(values["exp_avg"], torch.full_like(values["exp_avg"], 0.2))
+        torch.testing.assert_close(values["exp_avg_sq"], torch.full_like(values["exp_avg_sq"], 0.004))
+    assert len(restored.state) == len(optimizer.state) > 0
+
+
 def test_start_from_takes_what_fits_and_leaves_the_rest(made, tmp_path: Path, capsys) -> None:
     given = made.tiny_variant(seed=1).state()
     given["3.weight"] = torch.zeros(5, 8, 1, 1)  # another number of classes

@@ -116,3 +116,16 @@ def test_what_is_no_image_is_misplaced_where_asked_for_and_the_image_is_not(monk
         assert torch.equal(target, labels.long())
     moved = [not torch.allclose(shown.image[:, 1], volume()[:, 1], atol=1e-4) for shown, _ in made]
     assert any(moved) and not all(moved)  # four in five are
+
+
+def test_a_warp_that_moves_nothing_leaves_image_labels_and_embeddings(monkeypatch) -> None:
+    # The embeddings cover 16 rows and columns in cells of 4, the image and its labels the first 12 of them.
+    monkeypatch.setattr(stack_augmentation, "WARPED_SHARE", 1.0)
+    monkeypatch.setattr(stack_augmentation, "intensity_transforms", list)
+    monkeypatch.setattr(stack_augmentation.Warp, "drawn", lambda *_: warp())
+    stack = Stacks(volume(), torch.randn(1, 3, 4, 4, 4, generator=torch.Generator().manual_seed(1)))
+    labels = torch.arange(8 * 12 * 12, dtype=torch.int16).view(8, 12, 12)
+    shown, target = StackAugmentation(PLAN, 2, flat=False)(stack, labels, np.random.default_rng(0), [0])
+    torch.testing.assert_close(shown.image, stack.image, atol=1e-5, rtol=0)
+    torch.testing.assert_close(shown.embeddings, stack.embeddings, atol=1e-5, rtol=0)
+    assert torch.equal(target, labels.long())
