@@ -12,7 +12,7 @@ from tests.faults.place import Place, write_encoder, write_raw
 from tests.faults.strike import noted, strike
 from tests.faults.warm import run
 
-ITERATIONS = "60"  # the state is saved at 50
+ITERATIONS = "51"  # the state is saved at 50
 PROMPTS = {"space": "voxel", "cases": {"c6": {"A": {"points": [[6, 6, 3]]}, "B": {"boxes": [{"min": [9, 12, 2], "max": [13, 16, 4]}]}},
                                        "c7": {"A": {"points": [[6, 6, 2], [7, 7, 3]]}}}}
 # In the order in which they are run; each has a command below.

@@ -12,8 +12,6 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from tests.faults.warm import run
-
 DATASET = "Dataset005_Tiny"
 CASES = 6
 SHAPE = (6, 20, 18)  # z, y, x

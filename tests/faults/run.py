@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -18,6 +17,7 @@ from random import Random
 from tests.faults.damages import MEANS, TARGETS, damage
 from tests.faults.disturbances import DISTURBANCES
 from tests.faults.job import Job, undisturbed
+from tests.faults.record import record
 from tests.faults.verdict import Outcome, Verdict
 from tests.faults.warm import scratch, warm_up
 
@@ -107,16 +107,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     bad = [fault for fault, outcome in outcomes if not outcome.verdict.good]
     print(f"{len(outcomes)} faults, {len(bad)} bad, {time.monotonic() - began:.0f} s")
     if options.record:
-        _append(options, rows, time.monotonic() - began)
+        record(options.record, ["tests.faults.run", *(sys.argv[1:] if arguments is None else arguments)],
+               {"faults": len(outcomes), "seconds": round(time.monotonic() - began), "table": rows})
     return 1 if bad else 0
-
-
-def _append(options: argparse.Namespace, rows: dict[str, dict[str, int]], seconds: float) -> None:
-    sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-    from record import append, facts
-
-    command = f"python -m tests.faults.run --faults {options.faults} --seed {options.seed} --workers {options.workers}"
-    append(options.record, {**facts(), "command": command, "seconds": round(seconds), "table": rows})
 
 
 if __name__ == "__main__":
