@@ -121,6 +121,7 @@ IMAGES: dict[str, tuple[Change, bool]] = {  # what is done, and whether it may b
     "a single voxel": (lambda a: a[:1, :1, :1], True), "a single slice": (lambda a: a[:, :, 3:4], True), "a line": (lambda a: a[:, 3:4, 3:4], True),
     "no voxel": (lambda a: a[:0], False),
 }
+SEVERAL = ("two channels in one file", "four volumes in time")
 LABELS: dict[str, tuple[Change, bool]] = {
     "a value that dataset.json lacks": (_set(7), False), "a negative value": (lambda a: _set(-1)(a.astype(np.int16)), False),
     "a value beyond int16": (lambda a: _set(70000)(a.astype(np.int32)), False), "fractions": (lambda a: a.astype(np.float32) * 0.5, False),
@@ -162,7 +163,8 @@ def _same_labels(place: Place, base: Place, command: str) -> str | None:
 def entries() -> list[Entry]:
     """All entries of this file."""
     named = ("c1|c6",)
-    made = [Entry("image", name, _images(change), (*TRAINING, *PREDICTING, "overlay"), named, anything if may else None)
+    # An overlay shows one channel of as many as there are.
+    made = [Entry("image", name, _images(change), (*TRAINING, *PREDICTING, *(() if name in SEVERAL else ("overlay",))), named, anything if may else None)
             for name, (change, may) in IMAGES.items()]
     made += [Entry("label", name, _labels(change), (*TRAINING, *SCORING), named, all_of(same_score, _same_labels) if may else None)
              for name, (change, may) in LABELS.items()]

@@ -71,7 +71,7 @@ def _write_image(name: str, path: Path, image: np.ndarray) -> None:
 
 
 def _write_label(name: str, path: Path, label: np.ndarray) -> None:
-    _write_image("frames" if name == "videos" else name, path, label)
+    _write_image("frames" if name == "videos" else name, path, _enlarged(label) if name == "videos" else label)
 
 
 def write_picture(path: Path, array: np.ndarray) -> None:
@@ -89,13 +89,18 @@ def write_video(path: Path, array: np.ndarray) -> None:
     import av
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    array = array.repeat(4, 1).repeat(4, 2)[:, :80, :72]
+    array = _enlarged(array)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=5)
         stream.width, stream.height, stream.pix_fmt = array.shape[2], array.shape[1], "yuv420p"
         for picture in array:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(np.stack([picture] * 3, -1), format="rgb24")))
         container.mux(stream.encode())
+
+
+def _enlarged(array: np.ndarray) -> np.ndarray:
+    """Video codecs want more pixels than the scan has."""
+    return array.repeat(4, 1).repeat(4, 2)
 
 
 def _must(place: Place, command: str) -> None:

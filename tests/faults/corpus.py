@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
 from random import Random
@@ -80,6 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", help="entries whose group and name contain this")
     parser.add_argument("--record", type=Path, metavar="FILE", help="append one line of JSON with the table")
     parser.add_argument("--verbose", action="store_true", help="also print what is right and refused")
+    parser.add_argument("--findings", type=Path, metavar="FILE", help="write what each command made of each entry, as JSON")
     options = parser.parse_args(arguments)
     chosen = [entry for entry in share(options.entries, options.seed) if not options.only or options.only in f"{entry.group}: {entry.name}"]
     began = time.monotonic()
@@ -96,6 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     bad = [finding for finding in findings if not finding.good]
     seconds = round(time.monotonic() - began)
     print(f"{len(chosen)} entries, {len(findings)} commands, {len(bad)} bad, {seconds} s")
+    if options.findings:
+        options.findings.write_text(json.dumps([asdict(finding) for finding in findings]))
     if options.record:
         from tests.faults.record import record
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import time
@@ -88,6 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=1, help="faults side by side (default: %(default)s)")
     parser.add_argument("--kind", help="only faults whose kind contains this")
     parser.add_argument("--record", type=Path, metavar="FILE", help="append one line of JSON with the table")
+    parser.add_argument("--outcomes", type=Path, metavar="FILE", help="write every fault and what became of it, as JSON")
     options = parser.parse_args(arguments)
     faults = chosen(options.faults, options.seed)
     if options.kind:
@@ -106,6 +108,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{row:<42}", *(f"{name} {count}" for name, count in counts.items() if count))
     bad = [fault for fault, outcome in outcomes if not outcome.verdict.good]
     print(f"{len(outcomes)} faults, {len(bad)} bad, {time.monotonic() - began:.0f} s")
+    if options.outcomes:
+        options.outcomes.write_text(json.dumps([{"kind": fault.kind, "seed": fault.seed, "verdict": outcome.verdict.value, "detail": outcome.detail}
+                                                for fault, outcome in outcomes]))
     if options.record:
         record(options.record, ["tests.faults.run", *(sys.argv[1:] if arguments is None else arguments)],
                {"faults": len(outcomes), "seconds": round(time.monotonic() - began), "table": rows})

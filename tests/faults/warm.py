@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import multiprocessing
 import os
 import signal
@@ -58,12 +59,13 @@ class Running:
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], prepare: Callable[[], None] | None = None) -> None:
         self._began = time.monotonic()
-        self._files = [tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") for _ in range(2)]
+        self._folder = tempfile.TemporaryDirectory(prefix="told-")
+        self._told = [Path(self._folder.name, name) for name in ("out", "err")]
         self._code: int | None = None
         sys.stdout.flush(), sys.stderr.flush()
         self.pid = os.fork()
         if self.pid == 0:
-            _be_command(command, environment, [file.fileno() for file in self._files], prepare)
+            _be_command(command, environment, self._told, prepare)
 
     def poll(self) -> int | None:
         """The exit code, or None while the command runs."""
@@ -93,14 +95,11 @@ class Running:
         self.send(signal.SIGKILL, group=True)
         while self.poll() is None:
             time.sleep(0.002)
-        texts = []
-        for file in self._files:
-            file.seek(0)
-            texts.append(file.read())
-            file.close()
+        out, err = (path.read_text(encoding="utf-8", errors="replace") for path in self._told)
+        self._folder.cleanup()
         code = self.poll()
         assert code is not None
-        return Ended(code, texts[0], texts[1] + (f"\nTIMEOUT after {limit_s:g} s" if late else ""), time.monotonic() - self._began)
+        return Ended(code, out, err + (f"\nTIMEOUT after {limit_s:g} s" if late else ""), time.monotonic() - self._began)
 
 
 def run(command: Sequence[str], environment: Mapping[str, str], prepare: Callable[[], None] | None = None, limit_s: float = SLOW_S) -> Ended:
@@ -108,14 +107,14 @@ def run(command: Sequence[str], environment: Mapping[str, str], prepare: Callabl
     return Running(command, environment, prepare).end(limit_s)
 
 
-def _be_command(command: Sequence[str], environment: Mapping[str, str], outputs: Sequence[int], prepare: Callable[[], None] | None) -> None:
+def _be_command(command: Sequence[str], environment: Mapping[str, str], told: Sequence[Path], prepare: Callable[[], None] | None) -> None:
     """What the forked process does; it never returns."""
     code = 1
     try:
         os.setsid()
-        for target, source in enumerate(outputs, 1):
-            os.dup2(source, target)
-        sys.stdout, sys.stderr = (open(number, "w", encoding="utf-8", errors="backslashreplace", closefd=False) for number in (1, 2))
+        for number, path in enumerate(told, 1):
+            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
+        sys.stdout, sys.stderr = io.TextIOWrapper(io.FileIO(1, "w")), io.TextIOWrapper(io.FileIO(2, "w"), errors="backslashreplace", line_buffering=True)
         os.environ.update(environment)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         forked = multiprocessing.get_context("fork")
