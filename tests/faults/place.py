@@ -50,7 +50,7 @@ class Place:
         """Digest of each promised file by its path below the root, which does not count in JSON files' own text."""
         files = {path for pattern in PROMISED for path in self.root.glob(pattern) if path.is_file()}
         named = {str(path.relative_to(self.root)): path for path in sorted(files)
-                 if path.suffix != ".lock" and path.name not in NOT_PROMISED and not any(mark in str(path) for mark in STRAY)}
+                 if path.suffix not in (".lock", ".holder") and path.name not in NOT_PROMISED and not any(mark in str(path) for mark in STRAY)}
         return {name: hashlib.sha256(_without_root(path)).hexdigest() for name, path in named.items()}
 
     def stray(self) -> list[str]:

@@ -116,12 +116,12 @@ def _be_command(command: Sequence[str], environment: Mapping[str, str], told: Se
             os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
         sys.stdout, sys.stderr = io.TextIOWrapper(io.FileIO(1, "w")), io.TextIOWrapper(io.FileIO(2, "w"), errors="backslashreplace", line_buffering=True)
         os.environ.update(environment)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
         forked = multiprocessing.get_context("fork")
         multiprocessing.get_context = lambda method=None: forked  # type: ignore[assignment]  # workers cost milliseconds, not seconds
         if prepare:
             prepare()
-        code = importlib.import_module(f"samunet.cli.{command[0]}").main([str(each) for each in command[1:]])
+        sys.argv = [f"samunet_{command[0]}", *map(str, command[1:])]
+        code = importlib.import_module("samunet.cli.entry").run(command[0])
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
     except BaseException:  # noqa: BLE001 - what escapes a command is what the harness looks for
