@@ -156,9 +156,9 @@ FILES: dict[str, tuple[Make, tuple[str, ...], tuple[str, ...], Any]] = {  # how,
     "a channel 5": (_copied(train_image, "c1_0005.nii.gz"), TRAINING, ("c1_0005",), None),
     "a name of the channel alone": (_renamed(train_image, "_0000.nii.gz"), TRAINING, ("_0000",), None),
     "a case named like a segmentation": (lambda place: (_renamed(train_image, "c0_seg_0000.nii.gz")(place), _renamed(train_label, "c0_seg.nii.gz")(place)),
-                                         ("plan", "preprocess"), ("c0_seg",), None),
+                                         ("plan", "preprocess"), ("c0_seg|c1",), None),
     "a case named like a view": (lambda place: (_renamed(train_image, "c0__view1_0000.nii.gz")(place), _renamed(train_label, "c0__view1.nii.gz")(place)),
-                                 ("plan", "preprocess"), ("c0__view1",), None),
+                                 ("plan", "preprocess"), ("c0__view1|c1",), None),
     "a case with a blank and quotes": (lambda place: (_renamed(train_image, "c 1'\"_0000.nii.gz")(place), _renamed(train_label, "c 1'\".nii.gz")(place)),
                                        TRAINING, ("c 1",), anything),
     "a case with a line break": (lambda place: (_renamed(train_image, "c\n1_0000.nii.gz")(place), _renamed(train_label, "c\n1.nii.gz")(place)),
@@ -190,4 +190,4 @@ FILES: dict[str, tuple[Make, tuple[str, ...], tuple[str, ...], Any]] = {  # how,
 def entries() -> list[Entry]:
     """All entries of this file."""
     made = [Entry("dataset.json", name, make, TRAINING + (("evaluate",) if name in SCORED_JSON else ()), words) for name, (make, words) in JSON.items()]
-    return made + [Entry("folder", name, make, commands, words, check) for name, (make, commands, words, check) in FILES.items()]
+    return made + [Entry("folder", name, make, commands, words, check, warns=True) for name, (make, commands, words, check) in FILES.items()]

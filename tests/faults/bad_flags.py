@@ -25,7 +25,8 @@ def _flagged(base: tuple[str, ...], flag: str, values: tuple[str, ...], words: t
 
 
 def _flags() -> list[Entry]:
-    train, zeroshot = ("train", "5", "probe", "0", "-np", "1"), ("train", "5", "sam_zeroshot", "0", "--oracle_prompts", "box3d", "-np", "1")
+    encoder = ("--encoder", "small.safetensors")
+    train, zeroshot = ("train", "5", "probe", "0", *encoder), ("train", "5", "sam_zeroshot", "0", "--oracle_prompts", "box3d", *encoder)
     plan, predict = ("plan_and_preprocess", "-d", "5", "--no_embeddings", "-np", "1"), ("predict", "-i", "in", "-o", "out_new", "-d", "5")
     short = (*train, "--iterations", "1")
     made = [*_flagged(train, "--iterations", COUNTS, ("iterations",)), *_flagged(train, "--epochs", COUNTS, ("epochs|iterations",)),
@@ -38,15 +39,15 @@ def _flags() -> list[Entry]:
             *_flagged(predict, "-num_parts", COUNTS[:-2], ("num_parts",)), *_flagged(predict, "-part_id", ("-1", "1", "x", "1.5", HUGE), ("part_id",)),
             *_flagged(predict, "-f", ("9", "-1", "x", "", "../fold_0"), ("fold|-f",)), *_flagged(predict, "--shots", COUNTS[:-2], ("shots",)), *_flagged(predict, "--draw", ("-1", "x", "nan"), ("draw",)),
             *_flagged(("plot_overlay_pngs", "-d", "5", "-o", "png", "-np", "1"), "-channel_idx", ("-1", "1", "x", "1.5", HUGE), ("channel",)),
-            *_flagged(("find_best_configuration", "5"), "--minutes", SIZES, ("minutes",)), *_flagged(("find_best_configuration", "5"), "--iterations", COUNTS, ("iterations",)),
-            *_flagged(("find_best_configuration", "5"), "--seed", ("-1", "x"), ("seed",)), *_flagged(("find_best_configuration", "5", "--iterations", "1"), "--shots", COUNTS[:-2], ("shots",)),
-            *_flagged(("benchmark", "-d", "5", "--variants", "label_prior", "--folds", "0"), "--draws", COUNTS[:-2], ("draws",)),
-            *_flagged(("benchmark", "-d", "5", "--variants", "label_prior"), "--folds", ("9", "-1", "x", "1.5"), ("fold",)),
-            *_flagged(("benchmark", "-d", "5", "--variants", "label_prior", "--folds", "0"), "--shots", COUNTS[:-2], ("shots",)),
-            *_flagged(("benchmark", "-d", "5", "--variants", "probe", "--folds", "0"), "--iterations", COUNTS, ("iterations",)),
-            *_flagged(("benchmark", "-d", "5", "--variants", "probe", "--folds", "0"), "--minutes_head", SIZES, ("minutes",)),
-            *_flagged(("benchmark", "-d", "5", "--variants", "label_prior", "--folds", "0"), "--workers", COUNTS[:-2], ("workers",)),
-            *_flagged(("benchmark", "-d", "5", "--variants", "label_prior", "--folds", "0"), "--seed", ("-1", "x"), ("seed",)),
+            *_flagged(("find_best_configuration", "5", *encoder), "--minutes", SIZES, ("minutes",)), *_flagged(("find_best_configuration", "5", *encoder), "--iterations", COUNTS, ("iterations",)),
+            *_flagged(("find_best_configuration", "5", *encoder), "--seed", ("-1", "x"), ("seed",)), *_flagged(("find_best_configuration", "5", "--iterations", "1", *encoder), "--shots", COUNTS[:-2], ("shots",)),
+            *_flagged(("benchmark", "-d", "5", "--variants", "label_prior", "--folds", "0", *encoder), "--draws", COUNTS[:-2], ("draws",)),
+            *_flagged(("benchmark", "-d", "5", "--variants", "label_prior", *encoder), "--folds", ("9", "-1", "x", "1.5"), ("fold",)),
+            *_flagged(("benchmark", "-d", "5", "--variants", "label_prior", "--folds", "0", *encoder), "--shots", COUNTS[:-2], ("shots",)),
+            *_flagged(("benchmark", "-d", "5", "--variants", "probe", "--folds", "0", *encoder), "--iterations", COUNTS, ("iterations",)),
+            *_flagged(("benchmark", "-d", "5", "--variants", "probe", "--folds", "0", *encoder), "--minutes_head", SIZES, ("minutes",)),
+            *_flagged(("benchmark", "-d", "5", "--variants", "label_prior", "--folds", "0", *encoder), "--workers", COUNTS[:-2], ("workers",)),
+            *_flagged(("benchmark", "-d", "5", "--variants", "label_prior", "--folds", "0", *encoder), "--seed", ("-1", "x"), ("seed",)),
             *_flagged(("pretrain_encoder", "-o", "encoder"), "--phases", ("0:1:1", "64:0:1", "64:1:0", "64:1", "x", "64:1:1:all:all", "-64:1:1", "65:1:1", "64:nan:1", f"64:1:{HUGE}"), ("phase|size|steps|families",)),
             *_flagged(("pretrain_encoder", "-o", "encoder"), "--seed", ("-1", "x", "1.5"), ("seed",))]
     for value in SIZES:
@@ -62,19 +63,19 @@ NAMES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "a dataset of -5": (("train", "-5", "probe", "0"), ("-5|argument|arguments",)), "a dataset of superscript": (("plan_and_preprocess", "-d", "\u00b2"), ("\u00b2",)),
     "a dataset of Arabic digits": (("plan_and_preprocess", "-d", "\u0667"), ("dataset",)), "an unknown dataset to train": (("train", "77", "probe", "0"), ("77",)),
     "an unknown variant": (("train", "5", "cnn_hat", "0"), ("cnn_hat", "cnn_head")), "a variant of nothing": (("train", "5", "", "0"), ("cnn_head",)),
-    "an unknown fold": (("train", "5", "label_prior", "9", "-np", "1"), ("9",)), "a fold of text": (("train", "5", "label_prior", "x"), ("fold",)),
-    "a fold of -1": (("train", "5", "label_prior", "-1"), ("-1|fold|arguments",)), "a fold of superscript": (("train", "5", "label_prior", "\u00b2"), ("fold",)),
-    "a fold of 30 digits": (("train", "5", "label_prior", HUGE, "-np", "1"), ("fold|splits",)), "unknown plans": (("train", "5", "label_prior", "0", "-p", "noPlans"), ("noPlans",)),
-    "plans with a path": (("train", "5", "label_prior", "0", "-p", "../Dataset005_Tiny/samunetPlans"), ("plans",)), "plans of nothing": (("plan_and_preprocess", "-d", "5", "-plans_name", ""), ("plans",)),
+    "an unknown fold": (("train", "5", "label_prior", "9", "-np", "1", "--encoder", "small.safetensors"), ("9",)), "a fold of text": (("train", "5", "label_prior", "x", "--encoder", "small.safetensors"), ("fold",)),
+    "a fold of -1": (("train", "5", "label_prior", "-1", "--encoder", "small.safetensors"), ("-1|fold|arguments",)), "a fold of superscript": (("train", "5", "label_prior", "\u00b2", "--encoder", "small.safetensors"), ("fold",)),
+    "a fold of 30 digits": (("train", "5", "label_prior", HUGE, "-np", "1", "--encoder", "small.safetensors"), ("fold|splits",)), "unknown plans": (("train", "5", "label_prior", "0", "-p", "noPlans", "--encoder", "small.safetensors"), ("noPlans",)),
+    "plans with a path": (("train", "5", "label_prior", "0", "-p", "../Dataset005_Tiny/samunetPlans", "--encoder", "small.safetensors"), ("plans",)), "plans of nothing": (("plan_and_preprocess", "-d", "5", "-plans_name", ""), ("plans",)),
     "plans named like the splits": (("plan_and_preprocess", "-d", "5", "-plans_name", "splits_final"), ("splits_final",)),
     "plans with two underscores": (("plan_and_preprocess", "-d", "5", "-plans_name", "a__b"), ("a__b",)), "plans with a NUL": (("plan_and_preprocess", "-d", "5", "-plans_name", "a\0b"), ("plans",)),
     "plans of 300 letters": (("plan_and_preprocess", "-d", "5", "--no_embeddings", "-np", "1", "-plans_name", "p" * 300), ("p" * 300,)),
     "an unknown encoder": (("train", "5", "probe", "0", "--encoder", "vit_x"), ("vit_x",)), "an encoder's family": (("train", "5", "probe", "0", "--encoder", "mini@x"), ("x",)),
-    "an unknown device": (("train", "5", "label_prior", "0", "-device", "tpu7", "-np", "1"), ("tpu7",)), "a device that is not there": (("train", "5", "label_prior", "0", "-device", "cuda:77", "-np", "1"), ("cuda",)),
+    "an unknown device": (("train", "5", "label_prior", "0", "-device", "tpu7", "-np", "1", "--encoder", "small.safetensors"), ("tpu7",)), "a device that is not there": (("train", "5", "label_prior", "0", "-device", "cuda:77", "-np", "1", "--encoder", "small.safetensors"), ("cuda",)),
     "a device of nothing to predict": (("predict", "-i", "in", "-o", "out_new", "-d", "5", "-device", "tpu7"), ("tpu7",)),
-    "a support file for a variant without": (("train", "5", "label_prior", "0", "--support", "x.json"), ("support",)), "prompts for a variant without": (("train", "5", "label_prior", "0", "--prompts", "x.json"), ("prompt",)),
-    "no such prompts": (("train", "5", "sam_zeroshot", "0", "--prompts", "x.json", "-np", "1"), ("x.json",)), "relaxed boxes without an oracle": (("train", "5", "sam_zeroshot", "0", "--box_relax", "5"), ("relax|prompt",)),
-    "a run to continue that is not there": (("train", "5", "linear_head", "0", "--c", "-np", "1"), ("linear_head",)), "a run to validate that is not there": (("train", "5", "linear_head", "0", "--val", "-np", "1"), ("linear_head",)),
+    "a support file for a variant without": (("train", "5", "label_prior", "0", "--support", "x.json", "--encoder", "small.safetensors"), ("support",)), "prompts for a variant without": (("train", "5", "label_prior", "0", "--prompts", "x.json", "--encoder", "small.safetensors"), ("prompt",)),
+    "no such prompts": (("train", "5", "sam_zeroshot", "0", "--prompts", "x.json", "-np", "1", "--encoder", "small.safetensors"), ("x.json",)), "relaxed boxes without an oracle": (("train", "5", "sam_zeroshot", "0", "--box_relax", "5", "--encoder", "small.safetensors"), ("relax|prompt",)),
+    "a run to continue that is not there": (("train", "5", "linear_head", "0", "--c", "-np", "1", "--encoder", "small.safetensors"), ("linear_head",)), "a run to validate that is not there": (("train", "5", "linear_head", "0", "--val", "-np", "1", "--encoder", "small.safetensors"), ("linear_head",)),
     "transport of another variant": (("train", "5", "probe", "0", "--transport", "off"), ("transport",)), "an unknown model": (("predict", "-i", "in", "-o", "out_new", "-m", "nowhere"), ("nowhere",)),
     "no such images": (("predict", "-i", "nowhere", "-o", "out_new", "-d", "5"), ("nowhere",)), "a groups pattern without a group": (("plan_and_preprocess", "-d", "5", "--groups", "c", "--no_embeddings", "-np", "1"), ("groups",)),
     "a groups pattern that is none": (("plan_and_preprocess", "-d", "5", "--groups", "(c", "--no_embeddings", "-np", "1"), ("groups",)),
@@ -127,7 +128,7 @@ def _checkpoints() -> list[Entry]:
     for name, content in {"an empty file": b"", "text": b"not weights", "a pickle": b"\x80\x02}q\x00."}.items():
         for flag, words in (("-pretrained_weights", ("given",)), ("--encoder", ("given",))):
             made.append(Entry("checkpoint", f"{flag}: {name}", lambda place, content=content: place.path("given.safetensors").write_bytes(content),
-                              (("train", "5", "probe", "0", "--iterations", "1", "-np", "1", flag, "given.safetensors"),), words))
+                              (("train", "5", "probe", "0", "--iterations", "1", *(() if flag == "--encoder" else ("--encoder", "small.safetensors")), flag, "given.safetensors"),), words))
     return made
 
 

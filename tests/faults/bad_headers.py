@@ -167,6 +167,6 @@ BYTES: dict[str, tuple[Callable[[bytes], bytes], bool]] = {  # what is done, and
 def entries() -> list[Entry]:
     """All entries of this file."""
     made = [Entry("header", name, with_fields(**fields), MEETING, NAMED, None) for name, fields in REFUSED.items()]
-    made += [Entry("header", name, with_fields(**fields), MEETING, NAMED, SOUND) for name, fields in EITHER.items()]
+    made += [Entry("header", name, with_fields(**fields), MEETING, NAMED, SOUND, warns=True) for name, fields in EITHER.items()]
     made += [Entry("file", name, with_bytes(change), MEETING, NAMED, anything if may else None) for name, (change, may) in BYTES.items()]
     return made

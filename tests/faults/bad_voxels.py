@@ -136,16 +136,16 @@ LABELS: dict[str, tuple[Change, bool]] = {
 def _grids() -> list[Entry]:
     mirrored, swapped = _flipped(1), (lambda a: a.transpose(1, 0, 2), _swapped)
     made = []
-    for which, commands in (("labels", (*TRAINING, *SCORING)), ("prediction", SCORING), ("channel", TRAINING)):
+    for which, commands in (("labels", (*TRAINING, *SCORING)), ("prediction", SCORING), ("channel", ("plan", "verify"))):
         named = ("c1|c6",)
         for name, (change, affine) in (("one axis mirrored in array and header", mirrored), ("two axes exchanged in array and header", swapped)):
             made.append(Entry("grid", f"{which}: {name}", _on_grid(which, change, affine), commands, named,
-                              all_of(same_score, _same_labels) if which != "channel" else anything))
+                              all_of(same_score, _same_labels) if which != "channel" else anything, warns=True))
         for name, affine, may in (("3 mm off", _moved(3), False), ("half a voxel off", _moved(0.5), False), ("2e-8 mm off", _moved(2e-8), True),
                                   ("twice the spacing", lambda affine: affine @ np.diag([2, 2, 2, 1]), False),
                                   ("mirrored in the header alone", lambda affine: affine @ np.diag([1, -1, 1, 1]), False)):
             made.append(Entry("grid", f"{which}: {name}", _on_grid(which, _keep, affine), commands, None if may else named,
-                              all_of(same_score, _same_labels) if may else None))
+                              all_of(same_score, _same_labels) if may else None, warns=True))
     return made
 
 

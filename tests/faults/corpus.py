@@ -22,7 +22,7 @@ from tests.faults.place import Place
 from tests.faults.warm import scratch, warm_up
 
 SOURCES = (bad_headers, bad_voxels, bad_datasets, bad_json, bad_pictures, bad_flags)
-VERDICTS = ("right", "refused", "false alarm", "unclear", "accepted", "wrong", "stray", "traceback")
+VERDICTS = ("right", "refused", "warned", "false alarm", "unclear", "accepted", "wrong", "stray", "traceback")
 
 
 def entries() -> list[Entry]:

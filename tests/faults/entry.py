@@ -32,6 +32,7 @@ class Entry:
         words: what a refusal must say, in any case of letters, `a|b` one of two; None: refusing it is a false alarm.
         check: what must hold where it is accepted; None: accepting it is silent use of bad input.
         base: which prepared place it spoils.
+        warns: a warning with the words of a refusal is as good as one: what is passed over, or used though it is odd, is named.
     """
 
     group: str
@@ -41,11 +42,15 @@ class Entry:
     words: tuple[str, ...] | None = ()
     check: Check | None = None
     base: str = "volumes"
+    warns: bool = False
+
+
+GOOD = ("right", "refused", "warned")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What one command made of an entry: `right`, `refused`, or what is wrong."""
+    """What one command made of an entry: `right`, `refused`, `warned`, or what is wrong."""
 
     entry: str
     command: str
@@ -54,7 +59,7 @@ class Finding:
 
     @property
     def good(self) -> bool:
-        return self.verdict in ("right", "refused")
+        return self.verdict in GOOD
 
 
 def commands_at(place: Place) -> dict[str, tuple[str, ...]]:
@@ -97,7 +102,7 @@ def try_entry(entry: Entry, base: Place, root: Path) -> list[Finding]:
         command = known[each] if isinstance(each, str) else each
         raw = _state(place.path("raw"))
         verdict, detail = judged(entry, place, base, each if isinstance(each, str) else each[0], run(command, place.environment, lambda: os.chdir(place.root)))
-        if verdict in ("right", "refused") and _state(place.path("raw")) != raw:
+        if verdict in GOOD and _state(place.path("raw")) != raw:
             verdict, detail = "wrong", "the raw files were changed"
         elif verdict == "refused" and (stray := [path for path in place.stray() if not re.search(r"/fold_\w+\.unfinished$", path)]):
             verdict, detail = "stray", ", ".join(stray[:3])
@@ -109,17 +114,15 @@ def judged(entry: Entry, place: Place, base: Place, command: str, ended: Ended) 
     """Verdict and detail of one command's end."""
     if reason := broke(ended):
         return "traceback", reason
+    missing = [word for word in entry.words or () if not any(part in ended.err.lower() for part in word.lower().split("|"))]
     if ended.code == 0:
-        if entry.check is None:
-            return "accepted", "exit 0 without a refusal"
-        reason = entry.check(place, base, command)
-        return ("wrong", reason) if reason else ("right", "")
+        reason = entry.check(place, base, command) if entry.check else "exit 0 without a refusal"
+        if reason and entry.warns and not missing and "warning" in ended.err.lower():
+            return "warned", ""
+        return ("wrong" if entry.check else "accepted", reason) if reason else ("right", "")
     if entry.words is None:
         return "false alarm", said(ended)
-    err = ended.err.lower()
-    if missing := [word for word in entry.words if not any(part in err for part in word.lower().split("|"))]:
-        return "unclear", f"the message lacks {missing}: {said(ended)}"
-    return "refused", said(ended)
+    return ("unclear", f"the message lacks {missing}: {said(ended)}") if missing else ("refused", said(ended))
 
 
 def anything(place: Place, base: Place, command: str) -> str | None:
