@@ -90,7 +90,8 @@ def place(forms: NiftiForms, shape: tuple[int, int, int], axes: int, reader: str
     """
     spacing_mm = [value * forms.unit_mm for value in forms.pixdim[1 : axes + 1]]
     check_spacing(spacing_mm, path)
-    blank = _spaced(Geometry(reader, shape, (1.0, 1.0, 1.0), (0.0,) * axes, tuple(np.eye(axes).ravel().tolist()), nifti=forms), spacing_mm)
+    identity = tuple(np.eye(axes).ravel().tolist())
+    blank = _spaced(Geometry(reader, shape, (1.0, 1.0, 1.0), (0.0,) * axes, identity, nifti=forms), spacing_mm)
     qform = _spaced(_grid(blank, "qform", _qform_matrix(forms), path), spacing_mm) if forms.qform_code else None
     if not forms.sform_code:
         geometry = qform or blank  # without any form as in ITK

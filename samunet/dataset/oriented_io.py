@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -62,5 +61,5 @@ def turned_geometry(file: Geometry, turn: Turn, reader: str) -> Geometry:
     shape, spacing_mm = ((each[first], each[second], each[third]) for each in (file.shape, file.spacing_mm))
     affine = turned_affine(affine_mm(file), file.shape, turn)
     direction = affine[:3, 2::-1] / spacing_mm[::-1]
-    return replace(file, reader=reader, shape=shape, spacing_mm=spacing_mm, origin=tuple(affine[:3, 3].tolist()),  # type: ignore[arg-type]
-                   direction=tuple(direction.ravel().tolist()), nifti=None, file=file)
+    return Geometry(reader, shape, spacing_mm, tuple(affine[:3, 3].tolist()),  # type: ignore[arg-type]
+                    tuple(direction.ravel().tolist()), file=file)

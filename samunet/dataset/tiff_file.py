@@ -93,6 +93,7 @@ def _series(path: Path) -> list[tuple[tuple[int, ...], np.dtype]]:
     try:
         with tifffile.TiffFile(path) as file:
             first, *others = file.series
-            return [(series.shape, series.dtype) for series in (first, *(each for each in others if not each.keyframe.subfiletype & MASK))]
+            pictures = (first, *(each for each in others if not each.keyframe.subfiletype & MASK))
+            return [(series.shape, series.dtype) for series in pictures]
     except Exception as fault:  # decoders raise all kinds of exceptions on damaged files
         raise cannot_read(path, fault) from fault

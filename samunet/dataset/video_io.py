@@ -61,8 +61,9 @@ def _read(path: Path) -> np.ndarray:
     if not frames:
         raise cannot_read(path, ValueError("no frame could be decoded"))
     if rotations != {0}:
-        say(f"Warning: players rotate {path} by {', '.join(map(str, sorted(rotations - {0})))} degrees. samunet reads the frames as stored; "
-            "labels must have the same orientation.")
+        degrees = ", ".join(map(str, sorted(rotations - {0})))
+        say(f"Warning: players rotate {path} by {degrees} degrees. samunet reads the frames as stored; labels must have the "
+            "same orientation.")
     if len(frames) < promised:
         say(f"Warning: {path} says that it has {promised} frames; {len(frames)} could be decoded.")
     return stacked([np.moveaxis(frame, -1, 0) for frame in frames], [str(index) for index in range(len(frames))], path)

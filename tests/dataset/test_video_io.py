@@ -119,3 +119,26 @@ def test_without_the_library_the_extra_is_named(tmp_path, monkeypatch):
     (tmp_path / "a_0000.mp4").touch()
     problem = _problem(VideoIO().read_images, [tmp_path / "a_0000.mp4"])
     assert problem.found == "it is not installed" and "samunet[video]" in problem.mend
+
+
+def test_a_rotation_that_players_apply_is_said(tmp_path, monkeypatch, capsys):
+    av = pytest.importorskip("av")
+
+    class Frame:
+        rotation = -90
+
+        def to_ndarray(self, format: str) -> np.ndarray:
+            return np.zeros((4, 6, 3), np.uint8)
+
+    class Container:
+        streams = type("Streams", (), {"video": [type("Stream", (), {"frames": 1})]})
+        __enter__ = __exit__ = lambda self, *_: self if not _ else None
+
+        def decode(self, video: int) -> list[Frame]:
+            return [Frame()]
+
+    (tmp_path / "a_0000.mp4").write_bytes(b"made")
+    monkeypatch.setattr(av, "open", lambda path: Container())
+    image, _ = VideoIO().read_images([tmp_path / "a_0000.mp4"])
+    assert image.shape == (3, 1, 4, 6)
+    assert "a_0000.mp4 by -90 degrees" in capsys.readouterr().err
