@@ -164,14 +164,15 @@ def test_networks_resume_to_the_same_bytes_and_predict_what_they_validated(varia
     np.testing.assert_array_equal(predicted, validated)
 
 
+@pytest.mark.slow
 def test_three_hybrid_runs_that_register_again_give_the_same_bytes(paths, tmp_path) -> None:
     before, seen = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads(), set()
     try:
         for threads in (1, 2, 4):
             sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
             fresh = dataclasses.replace(paths, results=tmp_path / f"results_{threads}")
-            start(dataclasses.replace(REQUEST, variant="hybrid", iterations=2), fresh)
-            fold = model(fresh, "hybrid") / "fold_0"
+            start(dataclasses.replace(REQUEST, variant="hybrid", iterations=2, shots=2), fresh)
+            fold = model(fresh, "hybrid") / "shots2_draw0" / "fold_0"
             seen.add(tuple((fold / name).read_bytes() for name in ("checkpoint_final.safetensors", "validation/c1.nii.gz")))
     finally:
         sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
