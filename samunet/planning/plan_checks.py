@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from samunet.dataset.geometry import SLICE_SPACING_2D
+from samunet.dataset.grid_checks import MAX_SPACING_MM, MIN_SPACING_MM
 from samunet.dataset.readers import reader_names
 from samunet.errors import UserError
 from samunet.planning.cache_rules import CACHE_DTYPES
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 COMPOSITIONS = ("neighbours", "repeat", "rgb")
 CT_STATISTICS = ("mean", "std", "percentile_00_5", "percentile_99_5")
-SMALLEST_MM, LARGEST_MM = 1e-3, 1e4
 MEND = "Correct what was changed by hand, or run samunet_plan_experiment again."
 
 
@@ -42,14 +42,14 @@ def dataset_problems(plan: DatasetPlan, where: str) -> list[UserError]:
     wrong_lengths = [f"{count} in {key}" for key, count in lengths.items() if count != channels]
     unknown = [scheme for scheme in plan.normalization if scheme not in SCHEMES]
     # The slice spacing of 2D data is no distance.
-    largest = (LARGEST_MM * (SLICE_SPACING_2D if plan.median_shape[0] == 1 else 1), LARGEST_MM, LARGEST_MM)
+    largest = (MAX_SPACING_MM * (SLICE_SPACING_2D if plan.median_shape[0] == 1 else 1), MAX_SPACING_MM, MAX_SPACING_MM)
     rules = [
         (plan.reader in reader_names(), "reader", f"The reader must be one of {', '.join(reader_names())}.", plan.reader),
         (is_order, "transpose_forward", "The transpose must name each of the axes 0, 1 and 2 once.", forward),
         (not is_order or all(backward[axis] == place for place, axis in enumerate(forward)), "transpose_backward",
          "transpose_backward must undo transpose_forward.", f"{list(backward)} after {list(forward)}"),
-        (all(SMALLEST_MM <= value <= most for value, most in zip(plan.spacing_mm, largest, strict=True)), "spacing_mm",
-         f"A spacing must be from {SMALLEST_MM:g} to {LARGEST_MM:g} mm.", plan.spacing_mm),
+        (all(MIN_SPACING_MM <= value <= most for value, most in zip(plan.spacing_mm, largest, strict=True)), "spacing_mm",
+         f"A spacing must be from {MIN_SPACING_MM:g} to {MAX_SPACING_MM:g} mm.", plan.spacing_mm),
         (channels > 0, "channel_names", "There must be a channel.", plan.channel_names),
         (not wrong_lengths, "channel_names", f"Every channel must have its normalization, mask and intensities: {channels} of each.",
          ", ".join(wrong_lengths)),
