@@ -37,7 +37,7 @@ def test_a_second_owner_is_told_who_the_first_is(tmp_path: Path) -> None:
     first.communicate()
     with owned(tmp_path / "a.lock", tmp_path / "a"):
         pass
-    assert [path.name for path in tmp_path.iterdir()] == ["a.lock"]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_a_dead_owner_held_is_taken_over(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_what_a_dead_owner_held_is_taken_over(tmp_path: Path) -> None:
     with owned(tmp_path / "a.lock", tmp_path / "a"), \
             pytest.raises(UserError, match=f"process {os.getpid()} "), owned(tmp_path / "a.lock", tmp_path / "a"):
         pytest.fail("both own it")
-    assert [path.name for path in tmp_path.iterdir()] == ["a.lock"], "the dead one's record has gone as well"
+    assert list(tmp_path.iterdir()) == [], "the dead one's files have gone as well"
 
 
 def test_who_waits_says_for_whom_and_goes_on_when_it_is_free(tmp_path: Path, capsys) -> None:
@@ -65,6 +65,22 @@ def test_who_waits_says_for_whom_and_goes_on_when_it_is_free(tmp_path: Path, cap
     first.communicate()
     waiting.join()
     assert done.is_set()
+
+
+def test_an_owner_may_be_waited_for(tmp_path: Path, capsys) -> None:
+    first = holder(tmp_path / "a.lock")
+    waiting = threading.Thread(target=own_and_leave, args=(tmp_path,))
+    waiting.start()
+    while f"process {first.pid} on" not in capsys.readouterr().err:
+        assert waiting.is_alive()
+    first.communicate()
+    waiting.join()
+    assert [path.name for path in tmp_path.iterdir()] == ["owned"]
+
+
+def own_and_leave(folder: Path) -> None:
+    with owned(folder / "a.lock", folder, wait=True):
+        (folder / "owned").touch()
 
 
 def test_an_owner_that_nothing_is_known_of_is_another_process(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from samunet.cli.evaluate_folder import main
 from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError
 from samunet.evaluation.evaluate import evaluate_folder
+from samunet.locks import owned
 
 PLAIN = {"background": 0, "a": 1, "b": 2, "stray": 3, "never": 4}
 IGNORE = {**PLAIN, "ignore": 5}
@@ -272,3 +273,13 @@ def test_label_frames_are_one_volume(tmp_path):
     with pytest.raises(UserError, match="for each frame of the reference") as caught:
         evaluate_folder(*arguments)
     assert caught.value.found == "1 of 3 are missing: 2; 1 belong to none of them: 3"
+
+
+def test_an_evaluation_beside_another_one_into_the_same_file_is_refused(tmp_path):
+    reference, prediction = folders(tmp_path)
+    arguments = (reference, prediction, space(PLAIN), ".nii.gz", "SimpleITKIO", tmp_path / "out" / "summary.json", 1)
+    with owned(tmp_path / "out" / ".summary.json.lock", tmp_path / "out"), pytest.raises(UserError, match="Only one command") as caught:
+        evaluate_folder(*arguments)
+    assert caught.value.where == str(tmp_path / "out" / "summary.json") and not any((tmp_path / "out").iterdir())
+    evaluate_folder(*arguments)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["metrics.json", "summary.json"]

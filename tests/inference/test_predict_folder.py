@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from samunet.cli.predict import main
 from samunet.errors import UserError
 from samunet.inference.predict_folder import PredictionSettings
+from samunet.locks import owned
 from samunet.planning.plans import DatasetPlan, EncoderPlan, Plans
 
 SHAPE = (5, 6, 8)
@@ -132,3 +133,18 @@ def test_bad_folders_are_told_before_any_work(place, capsys):
 def test_settings_are_checked():
     with pytest.raises(UserError, match="2 problems"):
         PredictionSettings(step=0.0, parts=2, part=2)
+
+
+def test_two_predictions_of_the_same_cases_into_one_folder_are_refused_and_parts_are_not(place, capsys):
+    """Two models' results would be mixed without a word."""
+    (place / "out").mkdir()
+    with owned(place / "out" / ".predicting-0-of-2.lock", place / "out"):
+        assert predict(place) == 2
+        assert predict(place, "-num_parts", "3", "-part_id", "2") == 2
+        assert predict(place, "-num_parts", "2", "-part_id", "0") == 2
+        assert capsys.readouterr().err.count("Only one command at a time") == 3
+        assert not list((place / "out").glob("*.nii.gz"))
+        assert predict(place, "-num_parts", "2", "-part_id", "1") == 0
+        assert [path.name for path in (place / "out").glob("*.nii.gz")] == ["three.nii.gz"]
+    assert predict(place) == 0
+    assert not list((place / "out").glob(".*"))

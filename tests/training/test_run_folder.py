@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,13 @@ def test_killed_while_the_folders_are_swapped(folder: RunFolder, step: str) -> N
 
 def test_stored_run_of_no_run(tmp_path: Path) -> None:
     assert stored_run(tmp_path) is None
+
+
+def test_a_run_has_one_owner_at_a_time_and_no_lock_stays_with_it(folder: RunFolder) -> None:
+    finish(folder, SETTINGS, "old")
+    with folder.owned(), pytest.raises(UserError, match="Only one command") as caught, folder.owned():
+        pytest.fail("both own it")
+    assert caught.value.where == str(folder.final) and f"process {os.getpid()} " in caught.value.found
+    with folder.owned(), RunFolder(folder.parent, "1").owned():  # another fold
+        pass
+    assert [path.name for path in folder.parent.iterdir()] == ["fold_0"]
