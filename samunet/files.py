@@ -104,19 +104,17 @@ def writing(path: Path, temporary: Path | None = None) -> Iterator[None]:
     """Report what keeps `path` from being written within the block as a UserError.
 
     Arguments:
-        temporary: where the block writes. Writers have exceptions of their own for a full disk (safetensors, blosc2, ITK); whether
-            the disk is the reason is found out by writing more there.
+        temporary: where the block writes. Writers have exceptions of their own for a full disk (NumPy, safetensors, blosc2, ITK);
+            whether the disk is the reason is found out by writing more there.
     """
     try:
         yield
     except UserError:
         raise
-    except OSError as fault:
-        if fault.errno in WRITE_FAULTS:
-            raise cannot_write(path, fault) from fault
-        raise
     except Exception as fault:
-        if temporary is not None and (reason := _disk_fault(temporary)) is not None:
+        told = isinstance(fault, OSError) and fault.errno in WRITE_FAULTS
+        reason = fault if told else temporary and _disk_fault(temporary)
+        if isinstance(reason, OSError):
             raise cannot_write(path, reason) from fault
         raise
 

@@ -36,26 +36,33 @@ def locked(path: Path) -> Iterator[None]:
     """
     lock = _lock(path)
     if not _acquired(lock, path):
-        say(f"waiting for {_holder(path)}, which works in {path.parent}")
-        with writing(path):
-            lock.acquire()
+        _wait(lock, path)
     with _held(lock, path):
         yield
 
 
 @contextmanager
-def owned(path: Path, place: Path) -> Iterator[None]:
-    """Own `place` within the block, by the lock file `path`.
+def owned(path: Path, place: Path, *, wait: bool = False) -> Iterator[None]:
+    """Own `place` within the block, by the lock file `path`, which goes with its owner: results hold no lock files.
+
+    Arguments:
+        wait: for another owner to end, instead of refusing.
 
     Raises:
         UserError: another process owns it; or the lock file cannot be created or opened.
     """
     lock = _lock(path)
     if not _acquired(lock, path):
-        raise UserError("Only one command at a time may work in a place.", where=place, found=_holder(path),
-                        mend="Wait until that command has ended, or end it; then run this command again.")
+        if not wait:
+            raise UserError("Only one command at a time may work in a place.", where=place, found=_holder(path),
+                            mend="Wait until that command has ended, or end it; then run this command again.")
+        _wait(lock, path)
     with _held(lock, path):
-        yield
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # whoever has it open and gets it now finds it gone, and creates it again
+                path.unlink()
 
 
 def _lock(path: Path) -> BaseFileLock:
@@ -63,6 +70,12 @@ def _lock(path: Path) -> BaseFileLock:
 
     make_folder(path.parent)
     return FileLock(path, mode=0o666)
+
+
+def _wait(lock: BaseFileLock, path: Path) -> None:
+    say(f"waiting for {_holder(path)}, which works in {path.parent}")
+    with writing(path):
+        lock.acquire()
 
 
 def _acquired(lock: BaseFileLock, path: Path) -> bool:

@@ -22,7 +22,6 @@ from samunet.files import (
     digest_of_file,
     digest_of_json,
     digest_of_path,
-    locked,
     make_folder,
     read_json,
     require_writable,
@@ -31,6 +30,7 @@ from samunet.files import (
     write_json,
     write_text,
 )
+from samunet.locks import locked
 
 
 def test_whole_file_appears_only_when_done_and_keeps_its_ending(tmp_path):
@@ -63,18 +63,19 @@ def test_a_file_is_as_open_as_any_other_whoever_writes_it(tmp_path):
     assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
-def test_a_killed_writer_leaves_the_old_file_and_the_next_one_overwrites_its_rest(tmp_path):
+def test_a_killed_writer_leaves_the_old_file_and_the_next_one_removes_its_rest(tmp_path):
     path = tmp_path / "a.txt"
-    write_text(path, "old")
+    path.write_text("old")
     program = (
         "import os, signal, sys; from pathlib import Path; from samunet.files import whole_file\n"
         "with whole_file(Path(sys.argv[1])) as temporary:\n"
         "    temporary.write_text('half'); os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    ended = subprocess.run([sys.executable, "-c", program, str(path)], check=False, cwd=Path(__file__).parents[1])
-    assert ended.returncode == -signal.SIGKILL
+    ended = subprocess.Popen([sys.executable, "-c", program, str(path)], cwd=Path(__file__).parents[1])
+    assert ended.wait() == -signal.SIGKILL
     assert path.read_text() == "old"
-    assert (tmp_path / f"{TEMPORARY_PREFIX}a.txt").read_text() == "half"
+    (left,) = tmp_path.glob(f"{TEMPORARY_PREFIX}*-{ended.pid}-*-a.txt")
+    assert left.read_text() == "half"
     write_text(path, "new")
     assert path.read_text() == "new"
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.txt"]

@@ -26,7 +26,7 @@ from samunet.dataset.readers import SEQUENCE_READERS, choose_reader
 from samunet.errors import UserError
 from samunet.evaluation.evaluate import evaluate_folder
 from samunet.files import copy_whole, digest_of_json, make_folder, read_json, write_json, writing
-from samunet.locks import lock_beside, locked
+from samunet.locks import lock_beside, owned
 from samunet.training.cases import cases_of
 
 TRAINER, PLANS = "nnUNetTrainerBudget", "nnUNetPlansBudget"
@@ -92,7 +92,7 @@ class NnunetRun:
         Raises:
             UserError: nnU-Net is not installed, or one of its commands failed (its last lines are told).
         """
-        with locked(lock_beside(folder)):
+        with owned(lock_beside(folder), folder, wait=True):
             if asked_of(folder / "run.json") != self.asked:
                 self._run(folder)
 

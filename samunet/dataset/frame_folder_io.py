@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from skimage import io
 
 from samunet.dataset.frame_names import frame_paths, listing_problems, name_problems
 from samunet.dataset.geometry import Geometry
+from samunet.dataset.natural_image_io import write_picture
 from samunet.dataset.picture_file import read_picture
 from samunet.dataset.voxel_checks import as_image, as_segmentation, for_writing
 from samunet.errors import UserError, joined, some
@@ -94,7 +94,7 @@ def write_frames(segmentation: np.ndarray, folder: Path, names: Sequence[str]) -
     pictures = for_writing(segmentation)
     with whole_folder(folder) as temporary:
         for name, picture in zip(names or [f"{index:06d}" for index in range(len(pictures))], pictures, strict=True):
-            io.imsave(str(temporary / f"{name}{LABEL_ENDING}"), picture, check_contrast=False)
+            write_picture(picture, temporary / f"{name}{LABEL_ENDING}")
 
 
 def _size(shape: tuple[int, ...]) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import imageio.v3 as imageio
 import numpy as np
 from skimage import io
 
 from samunet.dataset.geometry import SLICE_SPACING_2D, Geometry
 from samunet.dataset.picture_file import read_picture
+from samunet.dataset.tiff_file import TIFF_ENDINGS
 from samunet.dataset.voxel_checks import as_image, as_segmentation, for_writing
 from samunet.files import whole_file
 
@@ -34,8 +36,16 @@ class NaturalImageIO:
 
     def write_segmentation(self, segmentation: np.ndarray, path: Path, geometry: Geometry) -> None:
         with whole_file(Path(path)) as temporary:
-            io.imsave(str(temporary), for_writing(segmentation)[0], check_contrast=False)
+            write_picture(for_writing(segmentation)[0], temporary)
 
 
 def _geometry(array: np.ndarray) -> Geometry:
     return Geometry(reader=NAME, shape=(1, array.shape[2], array.shape[3]), spacing_mm=SPACING_MM)
+
+
+def write_picture(picture: np.ndarray, path: Path) -> None:
+    """Write (rows, columns) in the format of the path's ending, encoded in memory: imageio answers a full disk with a traceback."""
+    if path.suffix.lower() in TIFF_ENDINGS:
+        io.imsave(str(path), picture, check_contrast=False)
+    else:
+        path.write_bytes(imageio.imwrite("<bytes>", picture, extension=path.suffix))

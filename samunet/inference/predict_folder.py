@@ -18,7 +18,7 @@ from samunet.inference.export import export_case
 from samunet.inference.model_folder import TrainedModel
 from samunet.inference.nnunet_files import prediction_is_whole, write_companions, write_prediction
 from samunet.inference.predictor import predict_case
-from samunet.locks import locked, owned
+from samunet.locks import owned
 from samunet.preprocessing.preprocess import prepare_case
 from samunet.preprocessing.prompts_file import PromptsFile, read_prompts
 from samunet.variants.registry import check_kinds, check_prompts
@@ -88,7 +88,7 @@ def _owned_part(output: Path, parts: int, part: int) -> Iterator[None]:
     """
     ending = f"-of-{parts}.lock"
     with ExitStack() as held:
-        with locked(output / ".predicting.lock"):  # for the moment in which the parts are looked at
+        with owned(output / ".parts.lock", output, wait=True):  # for the moment in which the parts are looked at
             for other in output.glob(".predicting-*.lock"):
                 if not other.name.endswith(ending):
                     with owned(other, output):

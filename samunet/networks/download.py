@@ -14,7 +14,7 @@ from urllib.request import Request, urlopen
 from samunet.console import progress, say
 from samunet.errors import UserError
 from samunet.files import digest_of_file, writing
-from samunet.locks import lock_beside, locked
+from samunet.locks import lock_beside, owned
 
 CHUNK_BYTES = 2**20
 TIMEOUT_S = 60
@@ -31,7 +31,7 @@ def fetch(url: str, target: Path, sha256_start: str) -> None:
     """
     if not url.startswith(("https://", "http://")):
         raise UserError("A checkpoint's address must begin with https:// or http://.", where="--url", found=url)
-    with locked(lock_beside(target)):  # two calls would append to one file
+    with owned(lock_beside(target), target, wait=True):  # two calls would append to one file
         if not target.exists():
             _fetch(url, target, sha256_start)
 

@@ -13,7 +13,7 @@ from typing import Any
 from samunet.errors import UserError
 from samunet.files import make_folder, write_json, writing
 from samunet.inference.run_file import RunRecord, read_run
-from samunet.locks import lock_beside, locked, owned
+from samunet.locks import lock_beside, owned
 from samunet.training.settings import Settings
 
 RUN_FILE = "run.json"
@@ -74,8 +74,7 @@ class RunFolder:
         Raises:
             UserError: another process owns them.
         """
-        lock = lock_beside(self.final)
-        with locked(lock) if wait else owned(lock, self.final):
+        with owned(lock_beside(self.final), self.final, wait=wait):
             yield
 
     def require_run(self) -> None:

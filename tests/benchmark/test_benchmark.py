@@ -23,6 +23,7 @@ from samunet.cli import benchmark as command
 from samunet.dataset.paths import Paths
 from samunet.errors import UserError
 from samunet.files import read_json, write_json
+from samunet.locks import owned
 
 HEADS = Benchmark("5", ("label_prior", "linear_head"), ("0", "1"), (None, 2), 1, "untrained", "tiny", "cpu", iterations=3)
 
@@ -197,3 +198,11 @@ def test_labelled_slices_are_told_in_the_tables(paths: Paths) -> None:
     folder = run(Benchmark("5", ("label_prior",), ("0",), (2, None), 1, "untrained", "tiny", "cpu", shot_slices=3), paths)
     assert [(row["shots"], row["labels"]) for row in read_json(folder / "summary.json")] == [
         ("2 (3 slices)", "2"), ("all (3 slices)", "3")]
+
+
+def test_a_second_benchmark_of_a_dataset_is_refused_before_any_job(prepared: Path, tmp_path: Path) -> None:
+    paths = Paths(prepared / "raw", prepared / "preprocessed", tmp_path)
+    with owned(tmp_path / "Dataset005_Made" / ".benchmark.lock", tmp_path), pytest.raises(UserError, match="Only one command") as caught:
+        run(HEADS, paths)
+    assert caught.value.where == str(tmp_path / "Dataset005_Made" / "benchmark")
+    assert list((tmp_path / "Dataset005_Made").iterdir()) == []

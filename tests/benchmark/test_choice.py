@@ -19,6 +19,7 @@ from samunet.dataset.paths import Paths
 from samunet.errors import UserError
 from samunet.files import digest_of_file, make_folder, read_json, write_json
 from samunet.inference.model_folder import find_model
+from samunet.locks import owned
 from samunet.training.experiment import run_folder
 from samunet.training.settings import Request
 from samunet.variants import atlas, hybrid
@@ -293,3 +294,12 @@ def test_a_fault_tells_in_which_inner_fold(paths: Paths, monkeypatch) -> None:
     fault = train_requests(requests, paths, "a test", 1)
     assert fault is not None and fault.startswith("inner fold 1: No more.")
     assert train_requests(requests[:1], paths, "a test", 1) is None
+
+
+def test_a_second_choice_of_the_same_labels_is_refused_before_any_training(paths: Paths, tmp_path: Path) -> None:
+    """Its candidates would be trained in the folders of the first."""
+    place = replace(paths, results=tmp_path)
+    record = choice._record(SEARCH, place)
+    with owned(record.with_name(f".{record.name}.lock"), record), pytest.raises(UserError, match="Only one command") as caught:
+        find_best(SEARCH, place, "")
+    assert caught.value.where == str(record) and list(record.parent.iterdir()) == []

@@ -18,10 +18,12 @@ from samunet.benchmark.benchmark import run_benchmark
 from samunet.benchmark.jobs import Benchmark, Job
 from samunet.dataset.paths import Paths
 from samunet.files import make_folder, read_json
+from samunet.temporaries import HOST
 
 ITERATIONS = 400  # eight checkpoints
 ASKED = Benchmark("5", ("linear_head",), ("0", "1"), (None, 2), 1, "untrained", "tiny", "cpu", iterations=ITERATIONS)
 VALIDATED = {"0": "def", "1": "abc"}
+MOST_FILES = 200  # that a job's process writes
 LATEST, FINAL = "checkpoint_latest.safetensors", "checkpoint_final.safetensors"
 
 pytestmark = [
@@ -52,17 +54,21 @@ def kill_in_training(paths: Paths) -> Kill:
 def kill_in_validation(paths: Paths, spared: Job) -> Kill:
     """Kill the worker of another job when one of its three validation cases is predicted.
 
-    A pipe that nobody reads is put where the second will be written: it holds the process there for as long as it takes.
+    A pipe that nobody reads is put where the second will be written, whatever number its temporary name has: it holds the process
+    there for as long as it takes.
     """
     job, worker, process = stopped_in_training(paths, spared)
-    pipe = make_folder(unfinished(job, paths) / "validation") / f".unfinished-{VALIDATED[job.fold][1]}.nii.gz"
-    os.mkfifo(pipe)
+    validation = make_folder(unfinished(job, paths) / "validation")
+    pipes = [validation / f".unfinished-{HOST}-{process}-{number}-{VALIDATED[job.fold][1]}.nii.gz" for number in range(MOST_FILES)]
+    for pipe in pipes:
+        os.mkfifo(pipe)
     os.kill(process, signal.SIGCONT)
-    while not predictions(pipe.parent):
+    while not predictions(validation):
         time.sleep(0.01)
     os.kill(process, signal.SIGSTOP)
     kill = killed(job, worker, process, paths)
-    pipe.unlink()
+    for pipe in pipes:
+        pipe.unlink(missing_ok=True)  # where the next process was quicker: it removes what the dead one left
     return kill
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -210,3 +211,15 @@ def test_all_removes_what_is_useful_too(root: Path, capsys) -> None:
 def test_flags_of_prune_are_refused_elsewhere(root: Path, capsys) -> None:
     assert cache.main(["list", "--all", *paths(root)]) == 2
     assert "belong to prune" in capsys.readouterr().err
+
+
+def test_two_prunes_wait_for_each_other_and_the_second_looks_again(root: Path, monkeypatch, capsys) -> None:
+    @contextmanager
+    def after_another_prune(lock: Path):
+        assert lock == folder(root).with_name("pixels.lock")  # the one that writers of the cache hold
+        shutil.rmtree(folder(root), ignore_errors=True)
+        yield
+
+    monkeypatch.setattr(cache, "locked", after_another_prune)
+    assert cache.main(["prune", "--all", *paths(root)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "0.0 MB freed"

@@ -14,6 +14,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from samunet.cli import pretrain_encoder
+from samunet.locks import owned
 from samunet.networks.checkpoints import encoder_spec, load_encoder
 from samunet.networks.sam import build_sam
 from samunet.pretraining.pretrainer import LOG, STATE, Pretrainer
@@ -131,3 +132,9 @@ def test_leaving_out_every_loss_is_refused(tmp_path, capsys) -> None:
     assert pretrain_encoder.main(["-o", str(tmp_path / "new"), "--without", *LOSSES]) == 2
     assert "At least one loss" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
+
+
+def test_a_second_pretraining_in_one_folder_is_refused(tmp_path, capsys) -> None:
+    with owned(tmp_path / ".pretraining.lock", tmp_path):
+        assert pretrain_encoder.main(["-o", str(tmp_path), *ARGUMENTS]) == 2
+    assert "Only one command at a time" in capsys.readouterr().err and list(tmp_path.iterdir()) == []

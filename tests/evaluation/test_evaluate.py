@@ -18,6 +18,7 @@ from samunet.cli.evaluate_folder import main
 from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError
 from samunet.evaluation.evaluate import evaluate_folder
+from samunet.locks import owned
 
 PLAIN = {"background": 0, "a": 1, "b": 2, "stray": 3, "never": 4}
 IGNORE = {**PLAIN, "ignore": 5}
@@ -411,3 +412,13 @@ def test_links_to_nothing_and_other_files_are_named(tmp_path, capsys):
         evaluate_folder(reference, prediction, space(PLAIN), ".nii.gz", "SimpleITKIO", tmp_path / "again.json", 1)
     assert caught.value.found == "2 links to nothing: case_0.nii.gz, case_1.nii.gz" and caught.value.where == str(prediction)
     assert not (tmp_path / "again.json").exists()
+
+
+def test_an_evaluation_beside_another_one_into_the_same_file_is_refused(tmp_path):
+    reference, prediction = folders(tmp_path)
+    arguments = (reference, prediction, space(PLAIN), ".nii.gz", "SimpleITKIO", tmp_path / "out" / "summary.json", 1)
+    with owned(tmp_path / "out" / ".summary.json.lock", tmp_path / "out"), pytest.raises(UserError, match="Only one command") as caught:
+        evaluate_folder(*arguments)
+    assert caught.value.where == str(tmp_path / "out" / "summary.json") and not any((tmp_path / "out").iterdir())
+    evaluate_folder(*arguments)
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["metrics.json", "summary.json"]

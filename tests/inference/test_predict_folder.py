@@ -17,6 +17,7 @@ from samunet.cli.predict import main
 from samunet.errors import BadCases, UserError
 from samunet.inference.model_folder import load_model
 from samunet.inference.predict_folder import PredictionSettings, predict_folder, predict_to_file
+from samunet.locks import owned
 from samunet.planning.plans import DatasetPlan, EncoderPlan, Plans
 
 SHAPE = (5, 6, 8)
@@ -200,3 +201,18 @@ def test_an_output_folder_that_is_no_text_is_refused(place):
     with pytest.raises(UserError, match="must be UTF-8"):
         predict_folder(load_model(place / "model", None, torch.device("cpu")), place / "in",
                        place / os.fsdecode(b"out\xff"), PredictionSettings())
+
+
+def test_two_predictions_of_the_same_cases_into_one_folder_are_refused_and_parts_are_not(place, capsys):
+    """Two models' results would be mixed without a word."""
+    (place / "out").mkdir()
+    with owned(place / "out" / ".predicting-0-of-2.lock", place / "out"):
+        assert predict(place) == 2
+        assert predict(place, "-num_parts", "3", "-part_id", "2") == 2
+        assert predict(place, "-num_parts", "2", "-part_id", "0") == 2
+        assert capsys.readouterr().err.count("Only one command at a time") == 3
+        assert not list((place / "out").glob("*.nii.gz"))
+        assert predict(place, "-num_parts", "2", "-part_id", "1") == 0
+        assert [path.name for path in (place / "out").glob("*.nii.gz")] == ["three.nii.gz"]
+    assert predict(place) == 0
+    assert not list((place / "out").glob(".*"))

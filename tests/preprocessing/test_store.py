@@ -20,6 +20,7 @@ from samunet.files import TEMPORARY_PREFIX, digest_of_array, digest_of_file
 from samunet.preprocessing.case import CaseProperties, PreparedCase
 from samunet.preprocessing.checksums import checksum_of_file
 from samunet.preprocessing.store import BLOSC2_FAULTS, ArrayStore
+from samunet.temporaries import HOST, temporary_beside
 
 
 def prepared(name: str = "a", *, seed: int = 0, labelled: bool = True, shape=(2, 5, 20, 12), label_seed: int = 0):
@@ -114,10 +115,14 @@ def test_keep_only_removes_other_cases_and_unfinished_files(tmp_path):
     store = ArrayStore(tmp_path)
     for name in ("a", "b"):
         store.write(prepared(name))
-    (tmp_path / f"{TEMPORARY_PREFIX}c.b2nd").write_bytes(b"half")
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    (tmp_path / f"{TEMPORARY_PREFIX}{HOST}-{ended.pid}-0-c.b2nd").write_bytes(b"half")
+    living = temporary_beside(tmp_path / "b.b2nd")
+    living.write_bytes(b"half")
     (tmp_path / "d.b2nd").write_bytes(b"a killed write, its JSON still missing")
     store.keep_only(["b", "e"])
-    assert names_in(tmp_path) == ["b.b2nd", "b.json", "b_seg.b2nd"]
+    assert names_in(tmp_path) == [living.name, "b.b2nd", "b.json", "b_seg.b2nd"]
 
 
 def test_names_leave_out_unfinished_files_and_a_missing_folder(tmp_path):

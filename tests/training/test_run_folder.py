@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -115,3 +116,13 @@ def test_a_damaged_record_is_told_with_its_field_and_nothing_is_removed(folder: 
         folder.start(SETTINGS, must_continue=False)
     assert field in caught.value.found and caught.value.where == str(place / "run.json")
     assert json.loads((place / "run.json").read_text()) == content
+
+
+def test_a_run_has_one_owner_at_a_time_and_no_lock_stays_with_it(folder: RunFolder) -> None:
+    finish(folder, SETTINGS, "old")
+    with folder.owned(), pytest.raises(UserError, match="Only one command") as caught, folder.owned():
+        pytest.fail("both own it")
+    assert caught.value.where == str(folder.final) and f"process {os.getpid()} " in caught.value.found
+    with folder.owned(), RunFolder(folder.parent, "1").owned():  # another fold
+        pass
+    assert [path.name for path in folder.parent.iterdir()] == ["fold_0"]
