@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -93,20 +94,19 @@ def commands_at(place: Place) -> dict[str, tuple[str, ...]]:
 
 
 def try_entry(entry: Entry, base: Place, root: Path) -> list[Finding]:
-    """Spoil a copy of `base` at `root` and give each command."""
-    place = base.copied(root)
-    entry.make(place)
-    known = commands_at(place)
+    """Give each command a spoiled copy of `base` at `root`: what one has rebuilt, another would not read."""
     findings = []
     for each in entry.commands:
-        command = known[each] if isinstance(each, str) else each
+        place = base.copied(root)
+        entry.make(place)
+        name, command = (each, commands_at(place)[each]) if isinstance(each, str) else (each[0], each)
         raw = _state(place.path("raw"))
-        verdict, detail = judged(entry, place, base, each if isinstance(each, str) else each[0], run(command, place.environment, lambda: os.chdir(place.root)))
+        verdict, detail = judged(entry, place, base, name, run(command, place.environment, partial(os.chdir, root)))
         if verdict in GOOD and _state(place.path("raw")) != raw:
             verdict, detail = "wrong", "the raw files were changed"
         elif verdict == "refused" and (stray := [path for path in place.stray() if not re.search(r"/fold_\w+\.unfinished$", path)]):
             verdict, detail = "stray", ", ".join(stray[:3])
-        findings.append(Finding(f"{entry.group}: {entry.name}", command[0] if not isinstance(each, str) else each, verdict, detail))
+        findings.append(Finding(f"{entry.group}: {entry.name}", name, verdict, detail))
     return findings
 
 
