@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -115,6 +116,7 @@ def test_keep_only_removes_other_cases_and_unfinished_files(tmp_path):
     for name in ("a", "b"):
         store.write(prepared(name))
     (tmp_path / f"{TEMPORARY_PREFIX}c.b2nd").write_bytes(b"half")
+    os.utime(tmp_path / f"{TEMPORARY_PREFIX}c.b2nd", (1, 1))  # nobody has written to it for an hour
     (tmp_path / "d.b2nd").write_bytes(b"a killed write, its JSON still missing")
     store.keep_only(["b", "e"])
     assert names_in(tmp_path) == ["b.b2nd", "b.json", "b_seg.b2nd"]
