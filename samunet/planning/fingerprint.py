@@ -89,15 +89,14 @@ class Fingerprint:
                 found=str(version),
                 mend="Run samunet_extract_fingerprint --clean.",
             )
-        if DIGEST in content and content.pop(DIGEST) != digest_of_json(content):
-            raise UserError("A fingerprint must be as it was written.", where=path, found="other content",
-                            mend="Run samunet_extract_fingerprint --clean.")
         values = {**content, "spacings_mm": content.get("spacings")}
         rule, mend = "A fingerprint must hold what samunet_extract_fingerprint writes.", "Run samunet_extract_fingerprint --clean."
         found = decode(cls, values, rule=rule, where=path, mend=mend)
         cases = len(found.spacings_mm), len(found.shapes_after_crop)
         if cases[0] != cases[1] or not cases[0]:
             raise UserError(rule, where=path, found=f"spacings of {cases[0]} cases, shapes of {cases[1]}", mend=mend)
+        if DIGEST in content and content.pop(DIGEST) != digest_of_json(content):
+            raise UserError("A fingerprint must be as it was written.", where=path, found="other content", mend=mend)
         return found
 
 

@@ -140,13 +140,12 @@ class ArrayStore:
         if name not in self:
             raise UserError("A case must be preprocessed before it is used.", where=path, found="no such file",
                             mend="Run samunet_plan_and_preprocess (or samunet_preprocess) for this dataset.")
-        content, checksums = read_json(path), {}
-        if isinstance(content, dict):
-            if "digest" in content and content.pop("digest") != digest_of_json(content):
-                raise UserError("The properties of a preprocessed case must be as they were written.", where=path,
-                                found="other content", mend=REBUILD)
-            checksums = content.pop("checksums", {})
-        return CaseProperties.from_json(content, path), checksums
+        content = read_json(path)
+        properties = CaseProperties.from_json(content, path)
+        if "digest" in content and content.pop("digest") != digest_of_json(content):
+            raise UserError("The properties of a preprocessed case must be as they were written.", where=path, found="other content",
+                            mend=REBUILD)
+        return properties, content.get("checksums", {})
 
     def _write_json(self, properties: CaseProperties, checksums: dict[str, int]) -> None:
         content = {**properties.to_json(), "checksums": checksums}

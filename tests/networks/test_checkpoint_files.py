@@ -86,6 +86,18 @@ def _bad_file(kind: str, folder: Path, sam: Sam) -> Path:
         torch.save({key: tensor for key, tensor in state.items() if "rel_pos" not in key}, path)
     elif kind == "oblong":
         torch.save({**state, "image_encoder.pos_embed": torch.zeros(1, 8, 4, 96)}, path)
+    elif kind == "another table":
+        torch.save({**state, "image_encoder.blocks.1.attn.rel_pos_w": torch.zeros(30, 32)}, path)
+    elif kind == "flat table":
+        torch.save({**state, "image_encoder.blocks.1.attn.rel_pos_w": torch.zeros(480)}, path)
+    elif kind == "a block beyond all":
+        torch.save({**state, "image_encoder.blocks.99999999.attn.rel_pos_h": torch.zeros(15, 32)}, path)
+    elif kind == "NaN":
+        torch.save({**state, "image_encoder.neck.1.bias": torch.full((256,), float("nan"))}, path)
+    elif kind == "beyond float32":
+        torch.save({**state, "mask_decoder.iou_token.weight": torch.full((1, 256), 1e300, dtype=torch.float64)}, path)
+    elif kind == "quantised":
+        torch.save({**state, "image_encoder.neck.0.weight": torch.zeros(256, 96, 1, 1, dtype=torch.int8)}, path)
     elif kind == "three windows":
         torch.save({**state, "image_encoder.blocks.0.attn.rel_pos_h": torch.zeros(9, 32)}, path)
     return path
@@ -108,6 +120,12 @@ def _bad_file(kind: str, folder: Path, sam: Sam) -> Path:
         ("wrong shape", r"image_encoder.neck.0.weight is \(64, 96, 1, 1\), not \(256, 96, 1, 1\)"),
         ("no tables", r"positions of shape \(1, 8, 8, 96\), 0 relative position tables"),
         ("oblong", r"positions of shape \(1, 8, 4, 96\), 4 relative"),
+        ("another table", "width 96, relative position tables of 5 x 32, 15 x 32, 30 x 32"),
+        ("flat table", "width 96, relative position tables of 5 x 32, 15 x 32, 480"),
+        ("a block beyond all", "in blocks up to 99999999"),
+        ("NaN", "NaN or infinity in image_encoder.neck.1.bias"),
+        ("beyond float32", "NaN or infinity in mask_decoder.iou_token.weight"),
+        ("quantised", "image_encoder.neck.0.weight of torch.int8"),
         ("three windows", "width 96, relative position tables of 5 x 32, 9 x 32, 15 x 32"),
     ],
 )

@@ -120,6 +120,19 @@ def test_fewer_steps_than_are_done_are_refused_and_states_that_tell_no_phases_go
     assert Pretrainer(RECIPE, tmp_path, CPU).step == KILLED_AT
 
 
+@pytest.mark.parametrize("place", [300, -3])
+def test_a_damaged_state_is_named_and_nothing_goes_on(stopped, tmp_path, place) -> None:
+    content = bytearray((stopped / STATE).read_bytes())
+    content[place] ^= 1
+    (tmp_path / STATE).write_bytes(content)
+    with pytest.raises(UserError, match="A checkpoint must be whole") as caught:
+        Pretrainer(RECIPE, tmp_path, CPU)
+    assert caught.value.where == str(tmp_path / STATE) and "Remove it to start again" in caught.value.mend
+    save_file({"other": torch.zeros(1)}, tmp_path / STATE)
+    with pytest.raises(UserError, match="must be its own"):
+        Pretrainer(RECIPE, tmp_path, CPU)
+
+
 def test_another_seed_or_other_losses_are_refused(stopped) -> None:
     with pytest.raises(UserError, match="A run that goes on must have the recipe it began with") as caught:
         Pretrainer(Recipe(RECIPE.phases, seed=6), stopped, CPU)
