@@ -101,6 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with scratch("faults-") as folder:
         for fault, outcome in strike_with_all(faults, undisturbed(folder), folder, options.workers):
             outcomes.append((fault, outcome))
+            if len(outcomes) % 25 == 0:
+                print(f"{len(outcomes)} of {len(faults)} faults, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
             if not outcome.verdict.good:
                 print(f"{outcome.verdict.value:<9} {fault.kind} (seed {fault.seed}): {outcome.detail}", flush=True)
     rows = table(outcomes)
