@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
@@ -38,7 +39,7 @@ def require_text(path: Path) -> None:
 
 def _broken_rule(name: str, file_ending: str) -> tuple[str, str] | None:
     """The rule that a case's name breaks and the remedy, or None."""
-    if not name or Path(name).name != name or name.startswith("."):
+    if not name or name.startswith(".") or "/" in name or os.sep in name:
         return "A case's name must be usable as a file name.", "Name it without slashes and without a leading dot."
     if _holds(name, "Cs", "Cc"):
         return "A case's name must be UTF-8 text without control characters.", "Rename its files."

@@ -179,7 +179,8 @@ def _labelled_cases(
 ) -> list[RawCase]:
     """The cases with their labels in `folder`, which is listed once; what it holds besides is named."""
     ending = label_ending(described.file_ending)
-    cases = [RawCase(name, paths, None if name in described.unlabelled else folder / Path(f"{name}{ending}").name)
+    file_names = {name: name + ending.removesuffix(FRAME_FOLDER) for name in images if name not in described.unlabelled}
+    cases = [RawCase(name, paths, folder / file_names[name] if name in file_names else None)
              for name, paths in images.items()]
     wanted = [case for case in cases if case.label is not None]
     if not wanted or not folder.is_dir():
@@ -189,11 +190,11 @@ def _labelled_cases(
     listing.say_passed_over()
     if ending == FRAME_FOLDER:
         say_passed_over_frames(listing.paths)
-    there, read = set(listing.paths), {case.label for case in wanted}
-    if strangers := [path.name for path in listing.paths if path not in read]:
+    there, read = {path.name for path in listing.paths}, set(file_names.values())
+    if strangers := sorted(there - read):
         say_once(f"warning: passed over in {folder}: {some(strangers)} (no labelled case of the dataset)")
     problems += listing.link_problems()
-    problems += [_missing_label(case) for case in wanted if case.label not in there]
+    problems += [_missing_label(case) for case in wanted if file_names[case.name] not in there]
     return cases
 
 

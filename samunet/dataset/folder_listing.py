@@ -72,7 +72,7 @@ def list_folder(folder: Path, ending: str) -> Listing:
                 passed_over[name] = reason
         else:
             names.append(name)
-    read = {_stem(name) for name in names}
+    read = {name.removesuffix(ending) for name in names} if passed_over else set()
     for name in passed_over:
         if not name.startswith(".") and _stem(name) != name and _stem(name) in read:
             passed_over[name] = f"also there as {ending}"

@@ -55,8 +55,8 @@ def images_of(folder: Path, file_ending: str, channels: int) -> ImageFolder:
         say_passed_over_frames(path for paths in images.values() for path in paths)
     case_problems, bad = case_name_problems(images, file_ending, folder)
     case_problems += listing.link_problems()
-    broken = set(listing.broken_links)
-    bad |= {name for name, paths in images.items() if not broken.isdisjoint(paths)}
+    if broken := set(listing.broken_links):
+        bad |= {name for name, paths in images.items() if not broken.isdisjoint(paths)}
     # A file may hold all channels (4D, RGB); then every case has one file, and reading counts the channels.
     expected = 1 if numbered and all(list(files) == [0] for files in numbered.values()) else channels
     for name, files in sorted(numbered.items()):

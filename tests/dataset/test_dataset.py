@@ -306,10 +306,10 @@ def test_listed_links_to_nothing(folder):
 
 def test_listed_names_are_checked_together(folder):
     files = {"images": ["imagesTr/a_0000.nii.gz", "imagesTr/a_0001.nii.gz"], "label": "labelsTr/a.nii.gz"}
-    _write(folder, numTraining=1, dataset={"../a": files, "b\u0000": files, "c\ud800": files, "good": files})
+    _write(folder, numTraining=1, dataset={"../a": files, "b\u0000": files, "c\n": files, "good": files})
     with pytest.raises(UserError) as caught:
         load_dataset(folder)
-    assert [problem.found for problem in caught.value.problems] == ["../a", "'b\\x00', 'c\\ud800'"]
+    assert [problem.found for problem in caught.value.problems] == ["../a", "'b\\x00', 'c\\n'"]
 
 
 def test_files_in_folders_of_frames_that_are_no_frames_are_named(tmp_path, capsys):
