@@ -156,7 +156,7 @@ MUTATIONS = (
     Mutation("samunet/benchmark/comparison.py", " and not math.isnan(other[case])", "",
              ("tests/benchmark/test_comparison.py",), "cases undefined for the reference are compared", True),
     Mutation("samunet/benchmark/verdict.py", "(len(trials) + 1) // 2", "len(trials) // 2",
-             ("tests/benchmark/test_verdict.py", "tests/benchmark/test_choice.py"), "the better half rounded down"),
+             ("tests/benchmark/test_verdict.py",), "the better half rounded down"),
     Mutation("samunet/benchmark/verdict.py", "if trial.round in (0, last)", "if trial.round == last",
              ("tests/benchmark/test_verdict.py",), "what trains nothing is never chosen"),
     # pretraining
