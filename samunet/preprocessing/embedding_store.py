@@ -130,7 +130,7 @@ def layout_fault(signature: dict[str, Any], array: Path) -> str | None:
         found = np.load(array, mmap_mode="r", allow_pickle=False)
         channels = found.shape[2] // EMBEDDING_CHANNELS if found.dtype.names is None else found.shape[2]
         shape, dtype = stored_layout(signature, max(channels, 1))
-    except (ValueError, OSError, EOFError, IndexError, KeyError, TypeError, SyntaxError) as fault:
+    except (ArithmeticError, ValueError, OSError, EOFError, IndexError, KeyError, TypeError, SyntaxError) as fault:
         return f"not a whole array and signature ({fault})"
     if (found.shape, found.dtype) != (shape, dtype):
         return f"array of shape {found.shape} and type {found.dtype}, by its signature {shape} and {dtype}"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from msgspec import Meta
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -28,6 +29,7 @@ from samunet.pretraining.objectives import Encoded, Objectives
 from samunet.pretraining.question_buffer import BATCHES, QuestionBuffer
 from samunet.pretraining.recipe import DECODER_UPDATES, PATIENTS, SLICES, Phase, Recipe
 from samunet.pretraining.validation import validate
+from samunet.schema import decode
 
 STATE = "state.safetensors"
 SCALARS = "pretraining"  # key of its metadata
@@ -39,6 +41,15 @@ GRADIENT_NORM = 1.0
 BETAS = (0.9, 0.98)
 LOWEST_FREQUENCY = 0.1
 SMALLEST_NORM = 1e-6  # of a loss's gradient at the embeddings; what is smaller is rounding and is not scaled up to a full share
+
+
+@dataclass(frozen=True)
+class _Scalars:
+    """What is beside the tensors of a state."""
+
+    step: Annotated[int, Meta(ge=0)]
+    seconds: float
+    recipe: dict[str, Any]
 
 
 class Pretrainer:
@@ -230,9 +241,7 @@ class Pretrainer:
     def _restore(self) -> None:
         mend = "Remove it to start again, or choose another output folder."
         tensors, metadata = read_tensors(self.folder / STATE, mend)
-        if SCALARS not in metadata:
-            raise UserError("The state of a pretraining run must be its own.", where=self.folder / STATE, found="another file", mend=mend)
-        scalars = json.loads(metadata[SCALARS])
+        scalars = read_scalars(metadata, self.folder / STATE, mend)
         if scalars["step"] > self.recipe.steps:
             raise UserError("A run that goes on must have at least the steps that it has done.", where=self.folder / STATE,
                             found=f"{scalars['step']} done, {self.recipe.steps} asked for",
@@ -257,6 +266,21 @@ class Pretrainer:
         self.step, self.seconds = scalars["step"], scalars["seconds"]
         lines = [line for line in read_lines(self.folder / LOG) if line["step"] <= self.step]
         write_text(self.folder / LOG, "".join(f"{json.dumps(line)}\n" for line in lines))
+
+
+def read_scalars(metadata: Mapping[str, str], path: Path, mend: str) -> dict[str, Any]:
+    """The scalars of the state in file `path`.
+
+    Raises:
+        UserError: the file is not the state of a pretraining run.
+    """
+    rule = "The state of a pretraining run must be its own."
+    try:
+        scalars = json.loads(metadata.get(SCALARS, "null"))
+    except (ValueError, RecursionError) as fault:
+        raise UserError(rule, where=path, found=str(fault)[:300], mend=mend) from fault
+    decode(_Scalars, scalars, rule=rule, where=path, mend=mend)
+    return scalars
 
 
 class _MadeBatches(Dataset[Batch]):

@@ -82,6 +82,8 @@ def test_a_whole_cache_is_verified_and_nothing_is_pruned(root: Path, capsys) -> 
 @pytest.mark.parametrize(("spoil", "told", "pruned"), [
     (lambda path: edit(path / "phantom_000.json", weights="0" * 64), "phantom_000: weights: cached 000000000000, needed", True),
     (lambda path: edit(path / "phantom_000.json", tile_shape=[1, 1]), "by its signature", True),
+    (lambda path: edit(path / "phantom_000.json", tile_step=0, tile_shape=[1, 1]), "not a whole array and signature", True),
+    (lambda path: edit(path / "phantom_000.json", tile_shape="51"), "not a whole array and signature", True),
     (lambda path: edit(path / "phantom_000.json", image="f" * 64), "phantom_000: image: cached ffffffffffff, needed", True),
     (lambda path: (path / "phantom_000.json").write_text("{"), "phantom_000: A .json file must hold valid JSON", True),
     (lambda path: os.truncate(path / "phantom_000.npy", 5000), "phantom_000: not a whole array", True),
