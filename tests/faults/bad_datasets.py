@@ -93,7 +93,7 @@ JSON: dict[str, tuple[Make, tuple[str, ...]]] = {
     "a listing of missing files": (_setting(dataset={"c1": {"images": ["no.nii.gz"], "label": "labelsTr/c1.nii.gz"}}, numTraining=1), ("no.nii.gz",)),
     "a listing that leaves the folder": (_setting(dataset={"../c1": {"images": ["imagesTr/c1_0000.nii.gz"], "label": "labelsTr/c1.nii.gz"}}, numTraining=1), ("../c1",)),
     "a listing with a NUL": (_setting(dataset={"c1": {"images": ["imagesTr/c1\0.nii.gz"], "label": "labelsTr/c1.nii.gz"}}, numTraining=1), ("c1",)),
-    "a listing whose label is an image": (_setting(dataset={"c1": {"images": ["imagesTr/c1_0000.nii.gz"], "label": "imagesTr/c1_0000.nii.gz"}}, numTraining=1), ("c1",)),
+    "a listing whose label is an image": (_setting(dataset={"c1": {"images": ["imagesTr/c1_0000.nii.gz"], "label": "imagesTr/c1_0000.nii.gz"}}, numTraining=1), ("c1|splits_final",)),
     "a listing of one file for two cases": (_setting(dataset={name: {"images": ["imagesTr/c1_0000.nii.gz"], "label": f"labelsTr/{name}.nii.gz"}
                                                               for name in ("c1", "c2")}, numTraining=2), ("c1|c2",)),
 }

@@ -91,6 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         findings = []
         for finding in try_all(chosen, folder, options.workers):
             findings.append(finding)
+            if len(findings) % 200 == 0:
+                print(f"{len(findings)} commands, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
             if options.verbose or not finding.good:
                 print(f"{finding.verdict:<11} {finding.entry} | {finding.command}: {finding.detail}", flush=True)
     rows = table(findings)
