@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ class RunRecord:
     encoder: RecordedEncoder
     finished: str | None
     trained_by: str
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 def read_run(path: Path, kind: type[Any] = RunRecord) -> dict[str, Any]:

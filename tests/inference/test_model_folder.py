@@ -292,6 +292,8 @@ RUN = {"variant": "label_prior", "fold": "0", "finished": "2024-01-01T00:00:00+0
     ({**RUN, "encoder": {**RUN["encoder"], "id": 3}}, "$.encoder.id"),
     ({**RUN, "finished": 20240101}, "$.finished"),
     ({**RUN, "trained_by": None}, "$.trained_by"),
+    ({**RUN, "settings": None}, "$.settings"),
+    ({**RUN, "settings": -1}, "$.settings"),
     ({**RUN, "seconds": {"training": float("nan")}}, "not finite - at `$.seconds.training`"),
 ])
 def test_a_run_json_of_another_form_is_told_with_its_field(results, make_run, content, field):
