@@ -120,9 +120,9 @@ def find_best(search: Search, paths: Paths, command: str) -> str:
         UserError: unknown dataset, fold or encoder, no plans, more shots than cases; another process makes the same choice; see
             `choose`.
     """
-    record, (dataset, labelled) = _record(search, paths), _labelled(search, paths)
+    record, grounds = _record(search, paths), _grounds(search, paths)  # both refuse bad input before anything is written
     with owned(lock_beside(record), record):
-        choice = choose(search, paths, dataset, labelled)
+        choice = _chosen_on(grounds, search, paths)
         return _train_chosen(search, choice, record, paths, command)
 
 
@@ -149,33 +149,52 @@ def _train_chosen(search: Search, choice: Choice, record: Path, paths: Paths, co
     return f"{verdict}: {model} (record: {record})"
 
 
-def choose(search: Search, paths: Paths, dataset: RawDataset, labelled: tuple[str, ...]) -> Choice:
-    """Cross-validate the candidates on the labelled cases, and say which is best.
+def choose(search: Search, paths: Paths) -> Choice:
+    """Cross-validate the candidates on the labelled cases, and say which is best; nothing is trained on all of them.
 
     Votes of registered pairs stay in a folder beside the record's place, for the training that follows.
 
     Raises:
-        UserError: results that cannot be written; no candidate could be scored; or fewer than three patients where the fixed
-            variant is no candidate.
+        UserError: as `find_best`; results that cannot be written; no candidate could be scored; or fewer than three patients
+            where the fixed variant is no candidate.
     """
-    groups = known_groups(dataset, paths.preprocessed / dataset.name)
-    patients = len({name if groups is None else groups[name] for name in labelled})
-    if patients < FEWEST_PATIENTS:
-        return Choice(_fixed(search, patients), labelled, [], [], groups)
-    folds = make_splits(labelled, groups)
-    require_writable(paths.results / dataset.name / CHOICES)
-    trials = climb(search, replace(paths, votes=_votes(search, paths)), folds, dataset)
-    verdict = _judged(search, trials, patients, groups)
-    say(markdown(list(rows(trials, verdict, groups)), COLUMNS))
-    return Choice(verdict, labelled, folds, trials, groups)
+    return _chosen_on(_grounds(search, paths), search, paths)
 
 
-def _labelled(search: Search, paths: Paths) -> tuple[RawDataset, tuple[str, ...]]:
-    """The dataset and its labelled cases that the search may use."""
+@dataclass(frozen=True)
+class _Grounds:
+    """The dataset, its labelled cases that the search may use, and their patients where they are known."""
+
+    dataset: RawDataset
+    labelled: tuple[str, ...]
+    groups: Mapping[str, str] | None
+    patients: int
+
+
+def _grounds(search: Search, paths: Paths) -> _Grounds:
     dataset = load_dataset(find_dataset(paths.raw, search.dataset))
     preprocessed = paths.preprocessed / dataset.name
     Plans.load(preprocessed / f"{search.plans_name}.json").for_encoder(encoder_spec(search.encoder).id)
-    return dataset, cases_of(search.request(FIXED, Length()), dataset, preprocessed).train
+    labelled = cases_of(search.request(FIXED, Length()), dataset, preprocessed).train
+    groups = known_groups(dataset, preprocessed)
+    patients = len({name if groups is None else groups[name] for name in labelled})
+    if patients < FEWEST_PATIENTS and FIXED not in search.variants:
+        raise UserError(f"Below {FEWEST_PATIENTS} labelled patients nothing can be cross-validated, and {FIXED} is taken.",
+                        where="--variants", found=f"{patients} labelled, and candidates without {FIXED}",
+                        mend="Leave --variants out, give more --shots, or train the variant that you want with samunet_train.")
+    return _Grounds(dataset, labelled, groups, patients)
+
+
+def _chosen_on(grounds: _Grounds, search: Search, paths: Paths) -> Choice:
+    labelled, groups, patients = grounds.labelled, grounds.groups, grounds.patients
+    if patients < FEWEST_PATIENTS:
+        return Choice(Verdict(FIXED, patients), labelled, [], [], groups)
+    folds = make_splits(labelled, groups)
+    require_writable(paths.results / grounds.dataset.name / CHOICES)
+    trials = climb(search, replace(paths, votes=_votes(search, paths)), folds, grounds.dataset)
+    verdict = _judged(search, trials, patients, groups)
+    say(markdown(list(rows(trials, verdict, groups)), COLUMNS))
+    return Choice(verdict, labelled, folds, trials, groups)
 
 
 def climb(search: Search, paths: Paths, folds: Sequence[Split], dataset: RawDataset) -> list[Trial]:
@@ -231,11 +250,3 @@ def _record(search: Search, paths: Paths) -> Path:
 def _votes(search: Search, paths: Paths) -> Path:
     """Where votes of registered pairs lie: inner folds, rounds and the last training meet the same pairs over and over."""
     return _record(search, paths).with_suffix(".votes")
-
-
-def _fixed(search: Search, patients: int) -> Verdict:
-    if FIXED not in search.variants:
-        raise UserError(f"Below {FEWEST_PATIENTS} labelled patients nothing can be cross-validated, and {FIXED} is taken.",
-                        where="--variants", found=f"{patients} labelled, and candidates without {FIXED}",
-                        mend="Leave --variants out, give more --shots, or train the variant that you want with samunet_train.")
-    return Verdict(FIXED, patients)

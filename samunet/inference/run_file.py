@@ -21,16 +21,22 @@ class RecordedEncoder:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What prediction reads; `finished` is an ISO time, None while the run goes on."""
+    """What every reader relies on; `finished` is an ISO time, None while the run goes on."""
 
     variant: str
     encoder: RecordedEncoder
     finished: str | None
     trained_by: str
+
+
+@dataclass(frozen=True)
+class ModelRecord(RunRecord):
+    """What prediction reads. nnU-Net's runs have no settings."""
+
     settings: dict[str, Any] = field(default_factory=dict)
 
 
-def read_run(path: Path, kind: type[Any] = RunRecord) -> dict[str, Any]:
+def read_run(path: Path, kind: type[Any] = ModelRecord) -> dict[str, Any]:
     """The content of a run.json, which may hold more than the fields of `kind`.
 
     Raises:
