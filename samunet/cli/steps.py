@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from samunet.planning.fingerprint import Fingerprint
     from samunet.planning.plans import Plans
 
-# What stands beside the plans in a dataset's preprocessed folder.
-TAKEN_NAMES = ("dataset", "dataset_fingerprint", "groups", "gt_segmentations", "splits_final")
 
 
 def add_no_embeddings(parser: argparse.ArgumentParser) -> None:
@@ -64,8 +62,9 @@ class Steps:
         from samunet.dataset.integrity import verify_folder
         from samunet.dataset.paths import find_dataset
         from samunet.files import require_writable
+        from samunet.planning.plans import require_plans_name
 
-        _require_plans_name(plans_name)
+        require_plans_name(plans_name)
         folder = find_dataset(paths.raw, dataset)
         raw = verify_folder(folder, workers) if verify else load_dataset(folder)
         return cls(raw, require_writable(paths.preprocessed / raw.name), plans_name, workers)
@@ -201,17 +200,6 @@ class Steps:
             if path.name not in kept and not is_temporary(path):
                 remove_path(path)
         clear_abandoned(target)
-
-
-def _require_plans_name(name: str) -> None:
-    """Refuse what would overwrite the dataset's own files, leave its folder, or not be found again in a model folder's name."""
-    if name.lower() in TAKEN_NAMES or not name or Path(name).name != name or name.startswith("."):
-        raise UserError("A plans name must be one file name that the dataset's folder does not use for other files.",
-                        where="-plans_name", found=repr(name),
-                        mend=f"Choose another, without slashes or a leading dot; these are taken: {', '.join(TAKEN_NAMES)}.")
-    if "__" in f"{name}_":
-        raise UserError("A plans name must hold no `__` and end with no `_`: a model's folder is named <variant>__<plans>__<encoder>.",
-                        where="-plans_name", found=repr(name), mend="Name the plans otherwise.")
 
 
 def _device() -> str:

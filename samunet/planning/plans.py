@@ -15,6 +15,8 @@ from samunet.planning.plan_checks import dataset_problems, encoder_problems, nam
 from samunet.schema import decode
 
 PLANS_VERSION = 1
+# What is beside the plans in a dataset's preprocessed folder.
+TAKEN_NAMES = ("dataset", "dataset_fingerprint", "groups", "gt_segmentations", "splits_final")
 
 LARGEST_INPUT = 4096  # pixels; SAM's own is 1024
 
@@ -179,3 +181,18 @@ def _key_problems(kind: type[Any], content: dict[str, Any], where: str | Path) -
     return [UserError("A plans file must have exactly the known keys.", where=where,
                       found=f"unknown: {some(unknown) or 'none'}; missing: {some(missing) or 'none'}",
                       mend="Run samunet_plan_experiment again.")]
+
+
+def require_plans_name(name: str) -> None:
+    """Refuse what would overwrite the dataset's own files, leave its folder, or not be found again in a model folder's name.
+
+    Raises:
+        UserError: such a name.
+    """
+    if name.lower() in TAKEN_NAMES or not name or Path(name).name != name or name.startswith("."):
+        raise UserError("A plans name must be one file name that the dataset's folder does not use for other files.",
+                        where="-plans_name", found=repr(name),
+                        mend=f"Choose another, without slashes or a leading dot; these are taken: {', '.join(TAKEN_NAMES)}.")
+    if "__" in f"{name}_":
+        raise UserError("A plans name must hold no `__` and end with no `_`: a model's folder is named <variant>__<plans>__<encoder>.",
+                        where="-plans_name", found=repr(name), mend="Name the plans otherwise.")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from samunet.errors import UserError, joined
+from samunet.planning.plans import require_plans_name
 from samunet.preprocessing.prompt_kinds import places_of
 from samunet.variants.registry import VARIANTS, check_kinds, check_prompts, check_support
 
@@ -87,6 +88,7 @@ class Request:
         problems = [UserError(rule, where="command line", found=str(found)) for kept, rule, found in rules if not kept]
         if problems:
             raise joined(problems)
+        require_plans_name(self.plans_name)
         if self.variant in VARIANTS:  # nnU-Net's are jobs of the benchmark alone
             check_prompts(self.variant, self.prompts is not None or self.oracle_prompts is not None)
             if self.oracle_prompts is not None:

@@ -166,7 +166,7 @@ SUPPORT: dict[str, Any] = {
 def _people() -> list[Entry]:
     """Files that people write."""
     made = [Entry("splits", name, _write(splits_file, content), ("fit", "plan"), ("splits_final",), _untouched(splits_file))
-            for name, content in {**NOT_OBJECTS, **SPLITS}.items()]
+            for name, content in {**NOT_OBJECTS, **SPLITS}.items() if content != b"[]"]  # what planning writes for one patient
     for name, (content, may) in GROUPS_CSV.items():
         make = _write(lambda place: place.dataset / "groups.csv", content)
         made.append(Entry("groups", name, lambda place, make=make: (make(place), splits_file(place).unlink()), ("plan",), None if may else ("groups.csv",), anything if may else None))

@@ -30,6 +30,7 @@ def request(**changes) -> Request:
         ({"seed": -1}, "seed must be 0"),
         ({"fold": "-1"}, "fold must be"),
         ({"fold": "al"}, "fold must be"),
+        ({"plans_name": "../other"}, "one file name"),
         ({"variant": "sam_zeroshot", "prompts": Path("a.json"), "oracle_prompts": "point"}, "Only one of a prompts file"),
         ({"variant": "sam_zeroshot"}, "needs some"),
         ({"oracle_prompts": "point"}, "variant that answers them"),
