@@ -32,7 +32,8 @@ _FAILURE = re.compile(r"^(?:FAILED|ERROR) \S*::(\w+)", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Outcome:
-    """`state` is killed, survived, stale (the text is not in its file just once) or broken (the tests do not pass on the sound code).
+    """`state` is killed, survived, stale (the text is not in its file just once) or broken (the tests fail on
+    the sound code, or cannot run).
 
     `by` is the first test that failed.
     """
