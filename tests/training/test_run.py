@@ -23,6 +23,7 @@ from samunet.inference.predict_folder import PredictionSettings, predict_folder
 from samunet.networks.checkpoints import load_encoder
 from samunet.networks.untrained import untrained_state
 from samunet.planning.plans import Plans
+from samunet.preprocessing.store import ArrayStore
 from samunet.training import run as run_module
 from samunet.training.checkpoints import save_latest
 from samunet.training.experiment import open_experiment
@@ -224,8 +225,8 @@ def test_weights_that_are_trained_or_added_to_are_never_rounded(variant: str, fa
 def test_images_without_labels_are_settings_of_those_that_learn_from_them(paths, tmp_path) -> None:
     shutil.copytree(paths.preprocessed, tmp_path / "preprocessed", ignore=shutil.ignore_patterns("embeddings"))
     changed = dataclasses.replace(paths, preprocessed=tmp_path / "preprocessed")
-    properties = changed.preprocessed / "Dataset005_Made" / "tiny" / "arrays" / "b2.json"
-    write_json(properties, {**read_json(properties), "image_digest": "another"})
+    arrays = ArrayStore(changed.preprocessed / "Dataset005_Made" / "tiny" / "arrays")
+    arrays.note(dataclasses.replace(arrays.properties("b2"), image_digest="another"))
 
     def differing(variant: str) -> list[str]:
         request = dataclasses.replace(REQUEST, variant=variant)
