@@ -16,14 +16,17 @@ REPLACED_PREFIX = ".replaced-"
 # Of another host's processes only the age of their files can be known.
 ABANDONED_SECONDS = 3600
 MOST_TAIL = 30  # characters of the final name: its ending, by which writers choose the format, within 255 bytes in all
-_OWNER = re.compile(r"\.(?:unfinished|replaced)-(?P<host>[^-]+)-(?P<process>\d+)-\d+-")
+_OWNER = re.compile(r"\.(?:unfinished|replaced)-(?P<host>[^-]+)-(?P<process>\d+)(?:\.(?P<start>\d+))?-\d+-")
 _serial = itertools.count()
 _cleared: set[Path] = set()
 
 
 def temporary_beside(path: Path, prefix: str = TEMPORARY_PREFIX) -> Path:
-    """A hidden name in the folder of `path`, with the same ending, that no other writer uses: it carries host and process."""
-    return path.with_name(f"{prefix}{HOST}-{os.getpid()}-{next(_serial)}-{path.name[-MOST_TAIL:]}")
+    """A hidden name in the folder of `path`, with the same ending, that no other writer uses: it carries host, process and its start."""
+    process = os.getpid()
+    state = _state_and_start(process)
+    owner = f"{process}.{state[1]}" if state else str(process)
+    return path.with_name(f"{prefix}{HOST}-{owner}-{next(_serial)}-{path.name[-MOST_TAIL:]}")
 
 
 def is_temporary(path: Path) -> bool:
@@ -36,7 +39,7 @@ def is_abandoned(path: Path) -> bool:
     this host, it has not changed for an hour."""
     owner = _OWNER.match(path.name)
     if owner and owner["host"] == HOST:
-        return not _is_alive(int(owner["process"]))
+        return not _is_alive(int(owner["process"]), owner["start"])
     try:
         return time.time() - path.lstat().st_mtime > ABANDONED_SECONDS
     except FileNotFoundError:  # its writer has finished
@@ -69,8 +72,23 @@ def _host() -> str:
     return name
 
 
-def _is_alive(process: int) -> bool:
-    """Whether process `process` of this host runs; True where that cannot be found out."""
+def _state_and_start(process: int) -> tuple[str, str] | None:
+    """State (Z: ended, but not yet collected by its parent) and start, in ticks since boot; None without Linux's /proc/PID/stat."""
+    try:
+        with open(f"/proc/{process}/stat", encoding="utf-8", errors="replace") as stream:
+            fields = stream.read().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return fields[0], fields[19]
+
+
+def _is_alive(process: int, start: str | None) -> bool:
+    """Whether process `process` of this host runs; True where that cannot be found out.
+
+    A number is used again after a process has ended, so `start`, where the name carries it, must be that of the process.
+    """
+    if found := _state_and_start(process):
+        return found[0] not in "ZX" and start in (None, found[1])
     if os.name != "posix":  # Windows would end it
         return True
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -33,7 +34,7 @@ def left_by(folder: Path, process: int, host: str = HOST, age_s: float = 0, name
 def test_a_name_carries_host_and_process_and_is_used_once() -> None:
     first, second = (temporary_beside(Path("folder/case.nii.gz")) for _ in range(2))
     assert first != second and first.parent == Path("folder")
-    assert first.name.startswith(f".unfinished-{HOST}-{os.getpid()}-") and first.name.endswith("-case.nii.gz")
+    assert first.name.startswith(f".unfinished-{HOST}-{os.getpid()}") and first.name.endswith("-case.nii.gz")
     assert is_temporary(first) and not is_temporary(Path("case.nii.gz"))
 
 
@@ -50,6 +51,31 @@ def test_what_a_dead_process_left_is_abandoned_at_once_and_what_a_living_one_wri
     assert not is_abandoned(left_by(tmp_path, os.getpid()))
     assert not is_abandoned(left_by(tmp_path, os.getpid(), age_s=10 * ABANDONED_SECONDS))
     assert not is_abandoned(left_by(tmp_path, 1, age_s=10 * ABANDONED_SECONDS)), "another user's process lives as well"
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux says when a process started")
+def test_a_process_that_has_the_number_of_a_dead_writer_is_not_taken_for_it(tmp_path: Path) -> None:
+    own = temporary_beside(tmp_path / "a.json")
+    own.write_text("half")
+    started = re.search(r"-\d+\.(\d+)-", own.name)
+    assert started is not None
+    of_another = own.with_name(own.name.replace(f".{started[1]}-", f".{int(started[1]) - 1}-"))
+    of_another.write_text("half")
+    clear_abandoned(tmp_path)
+    assert own.exists() and not of_another.exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="only Linux says that a process waits to be collected")
+def test_a_process_that_has_ended_but_is_not_collected_writes_no_more(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE)
+    assert ended.stdout is not None and ended.stdout.read() == b""  # closed at its end
+    path = left_by(tmp_path, ended.pid)
+    for _ in range(1000):
+        if is_abandoned(path):
+            break
+        time.sleep(0.01)
+    assert is_abandoned(path) and ended.returncode is None
+    ended.wait()
 
 
 def test_of_another_host_only_what_is_old_is_abandoned(tmp_path: Path, dead: int) -> None:
@@ -108,4 +134,5 @@ def test_on_windows_no_process_is_asked_whether_it_lives(monkeypatch) -> None:
     """There the question would end it."""
     monkeypatch.setattr(temporaries.os, "name", "nt")
     monkeypatch.setattr(temporaries.os, "kill", lambda *_: pytest.fail("asked"))
-    assert temporaries._is_alive(1)
+    monkeypatch.setattr(temporaries, "_state_and_start", lambda process: None)
+    assert temporaries._is_alive(1, None)

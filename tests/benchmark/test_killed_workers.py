@@ -59,7 +59,8 @@ def kill_in_validation(paths: Paths, spared: Job) -> Kill:
     """
     job, worker, process = stopped_in_training(paths, spared)
     validation = make_folder(unfinished(job, paths) / "validation")
-    pipes = [validation / f".unfinished-{HOST}-{process}-{number}-{VALIDATED[job.fold][1]}.nii.gz" for number in range(MOST_FILES)]
+    owner = f"{HOST}-{process}.{started(process)}"
+    pipes = [validation / f".unfinished-{owner}-{number}-{VALIDATED[job.fold][1]}.nii.gz" for number in range(MOST_FILES)]
     for pipe in pipes:
         os.mkfifo(pipe)
     os.kill(process, signal.SIGCONT)
@@ -70,6 +71,11 @@ def kill_in_validation(paths: Paths, spared: Job) -> Kill:
     for pipe in pipes:
         pipe.unlink(missing_ok=True)  # where the next process was quicker: it removes what the dead one left
     return kill
+
+
+def started(process: int) -> str:
+    """When the process started, in ticks since boot, as its temporary names have it."""
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19]
 
 
 def stopped_in_training(paths: Paths, spared: Job | None) -> tuple[Job, int, int]:
