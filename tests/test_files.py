@@ -74,7 +74,7 @@ def test_a_killed_writer_leaves_the_old_file_and_the_next_one_removes_its_rest(t
     ended = subprocess.Popen([sys.executable, "-c", program, str(path)], cwd=Path(__file__).parents[1])
     assert ended.wait() == -signal.SIGKILL
     assert path.read_text() == "old"
-    (left,) = tmp_path.glob(f"{TEMPORARY_PREFIX}*-{ended.pid}-*-a.txt")
+    (left,) = tmp_path.glob(f"{TEMPORARY_PREFIX}*-{ended.pid}*-a.txt")
     assert left.read_text() == "half"
     write_text(path, "new")
     assert path.read_text() == "new"
