@@ -24,7 +24,9 @@ def run(name: str) -> int:
     signals.install(announce="TORCHELASTIC_RUN_ID" not in os.environ)
     try:
         code: int = import_module(f"samunet.cli.{name}").main()
-    except KeyboardInterrupt:  # before or after the command's own handling
+    except BaseException as fault:  # before or after the command's own handling; an import may make another exception of a signal
+        if signals.received() is None and not isinstance(fault, KeyboardInterrupt):
+            raise
         code = signals.received() or 130
     finally:
         signals.ignore()
