@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from ast import literal_eval
 from pathlib import Path
 
 import pytest
@@ -180,7 +181,7 @@ def main(arguments):
     print(dict(each_case(interrupt_itself, [1, 2], ["a", "b"], 2)), flush=True)
 """
     command = Command(tmp_path, body)
-    assert command.process.wait(60) == 0 and eval(command.said) == {"a": 1, "b": 2}
+    assert command.process.wait(60) == 0 and literal_eval(command.said) == {"a": 1, "b": 2}
 
 
 def interrupt_itself(value: int) -> int:
