@@ -1,14 +1,18 @@
-"""CRC-32 of files, compared once per process and file."""
+"""CRC-32 of files; what was read of a file or found right in it holds for a process while the file does not change."""
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 CHUNK_BYTES = 2**20
+Content = TypeVar("Content")
 # File -> size, time of change and inode at which its content was found right.
 _proven: dict[Path, tuple[int, int, int]] = {}
+# File -> the same, and what was read then.
+_read: dict[Path, tuple[tuple[int, int, int], object]] = {}
 
 
 def checksum_of_file(path: Path) -> int:
@@ -26,11 +30,29 @@ def proven(path: Path, proof: Callable[[], bool]) -> bool:
     Raises:
         OSError: there is no such file.
     """
-    status = path.stat()
-    state = status.st_size, status.st_mtime_ns, status.st_ino
+    state = _state(path)
     if _proven.get(path) == state:
         return True
     if not proof():
         return False
     _proven[path] = state
     return True
+
+
+def read_once(path: Path, read: Callable[[], Content]) -> Content:
+    """What `read` makes of a file, called once per process while the file does not change; the caller must not change it.
+
+    Raises:
+        OSError: there is no such file.
+    """
+    state = _state(path)
+    if path in _read and _read[path][0] == state:
+        return _read[path][1]  # type: ignore[return-value]  # a file is read by one caller
+    content = read()
+    _read[path] = state, content
+    return content
+
+
+def _state(path: Path) -> tuple[int, int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns, status.st_ino

@@ -13,7 +13,7 @@ import numpy as np
 from samunet.errors import UserError
 from samunet.files import digest_of_array, digest_of_json, read_json, whole_file, write_json
 from samunet.preprocessing.case import CaseProperties, PreparedCase
-from samunet.preprocessing.checksums import checksum_of_file, proven
+from samunet.preprocessing.checksums import checksum_of_file, proven, read_once
 from samunet.temporaries import clear_abandoned, is_temporary
 
 CHUNK_BYTES = 4 * 2**20
@@ -140,12 +140,7 @@ class ArrayStore:
         if name not in self:
             raise UserError("A case must be preprocessed before it is used.", where=path, found="no such file",
                             mend="Run samunet_plan_and_preprocess (or samunet_preprocess) for this dataset.")
-        content = read_json(path)
-        properties = CaseProperties.from_json(content, path)
-        if "digest" in content and content.pop("digest") != digest_of_json(content):
-            raise UserError("The properties of a preprocessed case must be as they were written.", where=path, found="other content",
-                            mend=REBUILD)
-        return properties, content.get("checksums", {})
+        return read_once(path, lambda: _properties_and_checksums(path))
 
     def _write_json(self, properties: CaseProperties, checksums: dict[str, int]) -> None:
         content = {**properties.to_json(), "checksums": checksums}
@@ -175,6 +170,15 @@ class ArrayStore:
         if found := self.fault(name, array):
             raise UserError("A preprocessed array must be whole.", where=path, found=found, mend=REBUILD)
         return _decoded(path)[part]
+
+
+def _properties_and_checksums(path: Path) -> tuple[CaseProperties, dict[str, int]]:
+    content = read_json(path)
+    properties = CaseProperties.from_json(content, path)
+    if "digest" in content and content.pop("digest") != digest_of_json(content):
+        raise UserError("The properties of a preprocessed case must be as they were written.", where=path, found="other content",
+                        mend=REBUILD)
+    return properties, content.get("checksums", {})
 
 
 def _decoded(path: Path) -> blosc2.NDArray:

@@ -9,7 +9,7 @@ import pytest
 from damage import rewrite
 
 from samunet.preprocessing import checksums
-from samunet.preprocessing.checksums import checksum_of_file, proven
+from samunet.preprocessing.checksums import checksum_of_file, proven, read_once
 
 
 def test_the_checksum_is_that_of_the_whole_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,3 +34,19 @@ def test_a_proof_is_asked_for_until_it_holds_and_again_after_a_change(tmp_path: 
     path.unlink()
     with pytest.raises(FileNotFoundError):
         proven(path, proof)
+
+
+def test_a_file_is_read_again_only_after_a_change(tmp_path: Path) -> None:
+    path, reads = tmp_path / "a", []
+    path.write_text("one")
+
+    def read() -> str:
+        reads.append(1)
+        return path.read_text()
+
+    assert read_once(path, read) == read_once(path, read) == "one" and len(reads) == 1
+    rewrite(path, b"two")
+    assert read_once(path, read) == "two" and len(reads) == 2
+    path.unlink()
+    with pytest.raises(FileNotFoundError):
+        read_once(path, read)
