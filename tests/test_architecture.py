@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "samunet"
-ROOMS = ["dataset", "planning", "networks", "preprocessing", "variants", "evaluation", "inference", "training", "benchmark",
+ROOMS = ["dataset", "planning", "registration", "networks", "preprocessing", "inputs", "variants", "evaluation", "inference", "training", "benchmark",
          "pretraining", "cli"]
-ROOT_MODULES = {"errors", "signals", "console", "temporaries", "digests", "files", "locks", "schema", "workers", "__init__"}
+ROOT_MODULES = {"errors", "signals", "console", "temporaries", "digests", "files", "array_files", "locks", "schema", "workers", "processes",
+                "__init__"}
 # What a base class or a registry may name for type checkers alone does not count; see _imports.
 HEAVY = {"torch", "numpy", "scipy", "SimpleITK", "skimage", "segment_anything", "blosc2", "matplotlib", "sklearn"}
 
@@ -42,6 +43,14 @@ def test_imports_only_from_rooms_above(path: Path) -> None:
 
 def test_every_folder_is_a_known_room() -> None:
     assert {path.parent.name for path in PACKAGE.glob("*/__init__.py")} == set(ROOMS)
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    modules = {".".join(("samunet", *path.relative_to(PACKAGE).with_suffix("").parts)): path for path in PACKAGE.rglob("*.py")}
+    imports = {name: _imports(ast.parse(path.read_text(encoding="utf-8"))) & set(modules) for name, path in modules.items()}
+    while leaves := {name for name, found in imports.items() if not found & set(imports)}:
+        imports = {name: found for name, found in imports.items() if name not in leaves}
+    assert not imports, f"circles through {sorted(imports)}"
 
 
 def test_command_modules_and_registry_import_nothing_heavy() -> None:

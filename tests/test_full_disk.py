@@ -15,11 +15,11 @@ import tifffile
 import torch
 from matplotlib.figure import Figure
 
-from samunet.dataset.frame_folder_io import write_frames
 from samunet.dataset.geometry import Geometry
-from samunet.dataset.natural_image_io import write_picture
-from samunet.dataset.readers import reader_named
-from samunet.dataset.sitk_io import write_image
+from samunet.dataset.io.frame_folder_io import write_frames
+from samunet.dataset.io.natural_image_io import write_picture
+from samunet.dataset.io.readers import reader_named
+from samunet.dataset.io.sitk_io import write_image
 from samunet.digests import digest_of_array
 from samunet.errors import UserError
 from samunet.files import copy_whole, require_writable, whole_file, write_json

@@ -22,7 +22,7 @@ from samunet.files import write_json, write_text
 from samunet.locks import lock_beside, owned
 from samunet.planning.groups import known_groups
 from samunet.planning.splits import ALL, ensure_splits, fold_cases
-from samunet.preprocessing.prompt_kinds import places_of
+from samunet.preprocessing.prompts.kinds import places_of
 from samunet.variants.registry import check_kinds, check_prompts, entry
 from samunet.workers import default_workers
 

@@ -32,7 +32,7 @@ from samunet.inference.choice_file import CHOICES, choice_path
 from samunet.inference.model_folder import CHOSEN_BY
 from samunet.inference.run_file import read_run
 from samunet.locks import lock_beside, owned
-from samunet.networks.checkpoints import encoder_spec
+from samunet.networks.checkpoints.encoders import encoder_spec
 from samunet.planning.groups import known_groups
 from samunet.planning.plans import Plans
 from samunet.planning.splits import Split, make_splits

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from samunet.dataset.folder_listing import list_folder
-from samunet.dataset.tiff3d_io import label_spacing_file
+from samunet.dataset.io.tiff3d_io import label_spacing_file
 from samunet.errors import UserError, some
 from samunet.evaluation.report import (
     metrics_content,

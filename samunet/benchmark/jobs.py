@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from samunet.dataset.paths import Paths, find_dataset
-from samunet.networks.checkpoints import encoder_spec
+from samunet.networks.checkpoints.encoders import encoder_spec
 from samunet.planning.shots import draw_folder
 from samunet.training.settings import Request
 from samunet.variants.registry import entry

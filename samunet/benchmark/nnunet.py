@@ -20,9 +20,10 @@ import torch
 from samunet.benchmark.jobs import NNUNET, Benchmark, Job
 from samunet.benchmark.nnunet_files import asked_of, plans_with_batch, read_budget, read_seconds
 from samunet.dataset.case_files import digests_of_case, image_files, label_files
+from samunet.dataset.case_paths import SEQUENCE_READERS
 from samunet.dataset.dataset import RawCase, RawDataset, load_dataset
+from samunet.dataset.io.readers import choose_reader
 from samunet.dataset.paths import Paths, find_dataset
-from samunet.dataset.readers import SEQUENCE_READERS, choose_reader
 from samunet.errors import UserError
 from samunet.evaluation.evaluate import evaluate_folder
 from samunet.files import copy_whole, digest_of_json, make_folder, read_json, write_json, writing

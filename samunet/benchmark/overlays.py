@@ -15,7 +15,7 @@ from skimage.segmentation import find_boundaries
 
 from samunet.benchmark.results import Result
 from samunet.dataset.alignment import SEGMENTATION, on_grid
-from samunet.dataset.readers import reader_named
+from samunet.dataset.io.readers import reader_named
 from samunet.errors import joined
 
 MOST_SLICES, LONGEST_SIDE = 24, 320
@@ -24,7 +24,7 @@ CONTRAST_PERCENTILES = (0.5, 99.5)
 
 
 @dataclass(frozen=True)
-class CasePictures:
+class CaseImageCrops:
     """A case's slices as data addresses, and which of them is shown first."""
 
     title: str
@@ -43,7 +43,7 @@ def chosen_cases(result: Result, draw: int) -> list[tuple[str, str, float]]:
             if list(places.values()).index(place) == list(places).index(which)]
 
 
-def case_pictures(title: str, images: Sequence[Path], prediction: Path, reference: Path, reader: str) -> CasePictures:
+def case_pictures(title: str, images: Sequence[Path], prediction: Path, reference: Path, reader: str) -> CaseImageCrops:
     """At most 24 slices, evenly spread over those that hold foreground, of the first channel.
 
     Raises:
@@ -65,7 +65,7 @@ def case_pictures(title: str, images: Sequence[Path], prediction: Path, referenc
     low, high = np.percentile(image, CONTRAST_PERCENTILES)
     grey = np.clip((image[planes] - low) / max(high - low, 1e-8), 0, 1)
     slices = tuple(_picture(*each) for each in zip(grey, predicted[planes], labelled[planes], strict=True))
-    return CasePictures(title, slices, len(slices) // 2)
+    return CaseImageCrops(title, slices, len(slices) // 2)
 
 
 def _picture(grey: np.ndarray, predicted: np.ndarray, labelled: np.ndarray) -> str:

@@ -12,11 +12,11 @@ from typing import Any
 from samunet.benchmark import charts
 from samunet.benchmark.comparison import MARGIN
 from samunet.benchmark.jobs import Benchmark, Job
-from samunet.benchmark.overlays import CasePictures, case_pictures, chosen_cases
+from samunet.benchmark.overlays import CaseImageCrops, case_pictures, chosen_cases
 from samunet.benchmark.results import Result, shots_told
 from samunet.dataset.dataset import RawDataset
+from samunet.dataset.io.readers import choose_reader
 from samunet.dataset.paths import Paths
-from samunet.dataset.readers import choose_reader
 from samunet.training.logbook import read_log
 
 Section = tuple[str, list[tuple[str, str]]]
@@ -88,7 +88,7 @@ def _curves(benchmark: Benchmark, results: Sequence[Result], paths: Paths) -> di
     return found
 
 
-def _overlays(results: Sequence[Result], dataset: RawDataset) -> list[tuple[str, list[CasePictures]]]:
+def _overlays(results: Sequence[Result], dataset: RawDataset) -> list[tuple[str, list[CaseImageCrops]]]:
     cases, reader = {case.name: case for case in dataset.cases}, choose_reader(dataset)
     found = []
     for result in results:

@@ -14,7 +14,7 @@ from samunet.benchmark.jobs import Benchmark, Job
 from samunet.dataset.paths import Paths
 from samunet.evaluation.report import number_of, read_metrics, read_summary
 from samunet.inference.run_file import RecordedEncoder, read_run
-from samunet.preprocessing.prompt_kinds import oracle_told
+from samunet.preprocessing.prompts.kinds import oracle_told
 
 Cases = dict[str, dict[str, dict[str, float]]]
 """Case -> class key -> metric -> value; NaN undefined, infinity where one of the masks is empty."""

@@ -31,7 +31,7 @@ from samunet.cli.options import (
     paths_of,
 )
 from samunet.console import result
-from samunet.preprocessing.prompt_kinds import places_of
+from samunet.preprocessing.prompts.kinds import places_of
 from samunet.variants.registry import VARIANTS
 
 EXAMPLES = """\

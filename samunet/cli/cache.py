@@ -16,7 +16,7 @@ from samunet.errors import UserError
 from samunet.locks import locked
 
 if TYPE_CHECKING:
-    from samunet.preprocessing.cache_inventory import Cache
+    from samunet.inputs.cache_inventory import Cache
 
 
 def parser() -> argparse.ArgumentParser:
@@ -52,8 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def selected(options: argparse.Namespace) -> list[Cache]:
     """The caches that `-d` and `--encoder` name."""
-    from samunet.preprocessing.cache_encoders import encoder_id
-    from samunet.preprocessing.cache_inventory import find_caches
+    from samunet.inputs.cache_encoders import encoder_id
+    from samunet.inputs.cache_inventory import find_caches
 
     encoder = encoder_id(options.encoder) if options.encoder else None
     return [cache for dataset in datasets_of(options) for cache in find_caches(paths_of(options).preprocessed, dataset, encoder)]
@@ -61,7 +61,7 @@ def selected(options: argparse.Namespace) -> list[Cache]:
 
 def damaged_arrays(options: argparse.Namespace) -> list[str]:
     """One line for each preprocessed case with damaged files, of the datasets that `-d` names."""
-    from samunet.preprocessing.cache_inventory import damaged_cases
+    from samunet.inputs.cache_inventory import damaged_cases
 
     return [f"{folder}: {name}: the preprocessed files are damaged" for dataset in datasets_of(options)
             for folder, names in damaged_cases(paths_of(options).preprocessed, dataset).items() for name in names]
@@ -78,7 +78,7 @@ def datasets_of(options: argparse.Namespace) -> list[str | None]:
 
 def list_caches(caches: Sequence[Cache]) -> None:
     """One line for each cache, and their sum."""
-    from samunet.preprocessing.embedding_cache import told_size
+    from samunet.inputs.embedding_cache import told_size
 
     for cache in caches:
         views = sum(entry.is_view for entry in cache.entries)
@@ -89,8 +89,8 @@ def list_caches(caches: Sequence[Cache]) -> None:
 
 def verify_caches(caches: Sequence[Cache], encoder: str | None, faults_of_arrays: Sequence[str]) -> None:
     """Say each fault, those of arrays included; raise if there is one."""
-    from samunet.preprocessing.cache_encoders import weights_of
-    from samunet.preprocessing.cache_inventory import damaged_entries, differing_weights
+    from samunet.inputs.cache_encoders import weights_of
+    from samunet.inputs.cache_inventory import damaged_entries, differing_weights
 
     told = list(faults_of_arrays)
     for cache in caches:
@@ -115,7 +115,7 @@ def verify_caches(caches: Sequence[Cache], encoder: str | None, faults_of_arrays
 
 def prune_caches(caches: Sequence[Cache], encoder: str | None, *, everything: bool, dry_run: bool) -> None:
     """Remove what nothing can use, or everything; say what was freed."""
-    from samunet.preprocessing.embedding_cache import cache_lock, told_size
+    from samunet.inputs.embedding_cache import cache_lock, told_size
 
     total = 0
     for cache in caches:
@@ -126,9 +126,9 @@ def prune_caches(caches: Sequence[Cache], encoder: str | None, *, everything: bo
 
 def _prune(folder: Path, encoder: str | None, *, everything: bool, dry_run: bool) -> int:
     """Remove one cache, or what of it nothing can use; returns the bytes that are free then."""
-    from samunet.preprocessing.cache_encoders import weights_of
-    from samunet.preprocessing.cache_inventory import differing_weights, read_cache, remove, useless_files
-    from samunet.preprocessing.embedding_cache import told_size
+    from samunet.inputs.cache_encoders import weights_of
+    from samunet.inputs.cache_inventory import differing_weights, read_cache, remove, useless_files
+    from samunet.inputs.embedding_cache import told_size
 
     if not folder.is_dir():  # another call has removed it
         return 0

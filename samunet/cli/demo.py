@@ -145,7 +145,7 @@ def _real_job(dataset: Path, work: Path) -> Job:
 def _copy_cases(dataset: RawDataset, cases: Sequence[RawCase], images: Path, labels: Path) -> None:
     """Make the folders hold copies of exactly these labelled cases, named as in a raw dataset, whatever `dataset` lists."""
     from samunet.dataset.case_files import image_files, label_files
-    from samunet.dataset.readers import choose_reader
+    from samunet.dataset.io.readers import choose_reader
 
     reader = choose_reader(dataset)
     for folder in (images, labels):

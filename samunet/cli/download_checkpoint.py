@@ -11,8 +11,8 @@ from samunet.cli.options import command_parser
 from samunet.console import result, say
 from samunet.errors import UserError
 from samunet.files import digest_of_file
-from samunet.networks.download import fetch
-from samunet.networks.released import (
+from samunet.networks.checkpoints.download import fetch
+from samunet.networks.checkpoints.released import (
     RELEASED_ADDRESS,
     RELEASED_FILES,
     SAM_LICENCE,

@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from samunet.dataset.case_paths import label_ending
     from samunet.dataset.dataset import read_dataset_json
     from samunet.dataset.folder_listing import list_folder
-    from samunet.dataset.readers import reader_for
+    from samunet.dataset.io.readers import reader_for
     from samunet.evaluation.evaluate import evaluate_folder
     from samunet.evaluation.report import metrics_path
 

@@ -14,7 +14,7 @@ import samunet
 from samunet.cli.main import command
 from samunet.cli.options import command_parser
 from samunet.console import result
-from samunet.networks.released import (
+from samunet.networks.checkpoints.released import (
     RELEASED_FILES,
     SHIPPED_ENCODER,
     checkpoint_files,

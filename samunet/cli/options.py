@@ -11,7 +11,7 @@ from samunet.cli.figures import MOST_CASES, MOST_PROCESSES, Distinct, real, whol
 from samunet.console import say
 from samunet.planning.cache_rules import CACHE_DTYPES, DEFAULT_CACHE_DTYPE
 from samunet.planning.encoder_spec import DEFAULT_ENCODER
-from samunet.preprocessing.prompt_kinds import DEFAULT_KIND, PROMPT_KINDS
+from samunet.preprocessing.prompts.kinds import DEFAULT_KIND, PROMPT_KINDS
 
 if TYPE_CHECKING:
     from samunet.dataset.paths import Paths
@@ -96,7 +96,7 @@ def add_encoder(parser: argparse.ArgumentParser) -> None:
 
 def encoder_of(options: argparse.Namespace) -> EncoderSpec:
     """What planning must know of the encoder; says in one line if its weights are random or somebody's."""
-    from samunet.networks.checkpoints import announce, encoder_spec
+    from samunet.networks.checkpoints.encoders import announce, encoder_spec
 
     spec = encoder_spec(options.encoder)
     if line := announce(spec):

@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         entry(options.variant)  # a wrong name is told with the known ones
     from samunet.inference.model_folder import FoundModel, chosen_device, find_model, load_model
     from samunet.inference.predict_folder import PredictionSettings, predict_folder
-    from samunet.networks.checkpoints import announce
+    from samunet.networks.checkpoints.encoders import announce
 
     settings = PredictionSettings(options.save_probabilities, options.continue_prediction, options.tta, options.step_size,
                                   options.num_parts, options.part_id, options.prompts)

@@ -170,8 +170,8 @@ class Steps:
         Raises:
             BadCases: when those of all other cases are there.
         """
-        from samunet.networks.checkpoints import load_encoder
-        from samunet.preprocessing.embedding_cache import ensure_embeddings
+        from samunet.inputs.embedding_cache import ensure_embeddings
+        from samunet.networks.checkpoints.encoders import load_encoder
         from samunet.preprocessing.store import ArrayStore
 
         store = ArrayStore(self._arrays_folder)

@@ -117,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.num_gpus > 1 and not options.val and "RANK" not in os.environ:  # one process validates, as after training
         launch(options.num_gpus, sys.argv[1:] if arguments is None else arguments)
         return
-    from samunet.networks.processes import joined
+    from samunet.processes import joined
     from samunet.training.run import train_model, validate_model
     from samunet.training.settings import ITERATIONS_PER_EPOCH, Request
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from samunet.console import say_once
+from samunet.dataset.case_paths import SEQUENCE_READERS
 from samunet.dataset.geometry import Geometry
 from samunet.dataset.grids import (
     corner_distance_mm,
@@ -17,7 +18,6 @@ from samunet.dataset.grids import (
     same_spacing,
     turn_between,
 )
-from samunet.dataset.readers import SEQUENCE_READERS
 from samunet.errors import UserError
 
 LABEL = "A label file must have its image's {}."

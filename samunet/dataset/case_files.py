@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from samunet.dataset import tiff3d_io
 from samunet.dataset.dataset import RawCase
+from samunet.dataset.io import tiff3d_io
 from samunet.errors import UserError
 from samunet.files import digest_of_path
 

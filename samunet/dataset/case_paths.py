@@ -7,6 +7,8 @@ from pathlib import Path
 # CASE_0000/ is the folder of frames CASE_0000; a path that is put together with it loses the slash by itself.
 FRAME_FOLDER = "/"
 VIDEO_ENDINGS = (".mp4", ".avi")
+# Readers of samunet's own, whose slices are moments in time.
+SEQUENCE_READERS = ("FrameFolderIO", "TiffSequenceIO", "VideoIO")
 
 
 def label_ending(file_ending: str) -> str:

@@ -13,8 +13,8 @@ from samunet.dataset import dataset_json
 from samunet.dataset.case_names import case_name_problems
 from samunet.dataset.case_paths import FRAME_FOLDER, is_there, label_ending
 from samunet.dataset.folder_listing import GET_LINKED, list_folder
-from samunet.dataset.frame_names import frame_names, name_problems, say_passed_over_frames
 from samunet.dataset.image_folder import images_of
+from samunet.dataset.io.frame_names import frame_names, name_problems, say_passed_over_frames
 from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError, joined, some
 from samunet.files import read_json

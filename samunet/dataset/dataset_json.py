@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from samunet.dataset.case_paths import FRAME_FOLDER
+from samunet.dataset.io.readers import ending_problems
 from samunet.dataset.labels import LabelSpace
-from samunet.dataset.readers import ending_problems
 from samunet.errors import UserError, joined
 
 CHANNELS_MEND = 'Write a mapping of channel number to name, numbered from 0, such as {"0": "CT"}.'

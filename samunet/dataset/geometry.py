@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from samunet.dataset.nifti_forms import NiftiForms
+from samunet.dataset.io.nifti_forms import NiftiForms
 
 # nnU-Net gives a 2D file a slice spacing so large that no rule takes the slice axis for a fine one: so many times its pixels'.
 SLICE_SPACING_2D = 999

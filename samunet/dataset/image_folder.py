@@ -9,7 +9,7 @@ from pathlib import Path
 from samunet.dataset.case_names import case_name_problems
 from samunet.dataset.case_paths import FRAME_FOLDER
 from samunet.dataset.folder_listing import Listing, list_folder
-from samunet.dataset.frame_names import say_passed_over_frames
+from samunet.dataset.io.frame_names import say_passed_over_frames
 from samunet.errors import UserError, some
 
 _CHANNEL_FILE = re.compile(r"(?P<name>.+)_(?P<channel>[0-9]{4})", re.DOTALL)

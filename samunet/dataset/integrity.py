@@ -11,8 +11,8 @@ from samunet.console import progress
 from samunet.dataset.alignment import LABEL, on_grid
 from samunet.dataset.case_paths import is_there, label_ending
 from samunet.dataset.dataset import RawCase, RawDataset, scan_dataset
+from samunet.dataset.io.readers import choose_reader, reader_named
 from samunet.dataset.labels import LabelSpace
-from samunet.dataset.readers import choose_reader, reader_named
 from samunet.dataset.segmentations import value_problems
 from samunet.errors import UserError, joined
 from samunet.workers import each_case

@@ -8,7 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 from scipy.ndimage import gaussian_filter
 
-from samunet.dataset.sitk_io import write_image
+from samunet.dataset.io.sitk_io import write_image
 from samunet.files import make_folder, write_json
 
 NAME = "Dataset900_Phantom"

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from samunet.dataset.alignment import PREDICTION, on_grid
-from samunet.dataset.frame_names import name_problems
 from samunet.dataset.geometry import Geometry
+from samunet.dataset.io.frame_names import name_problems
+from samunet.dataset.io.readers import reader_named
 from samunet.dataset.labels import LabelSpace
-from samunet.dataset.readers import reader_named
 from samunet.errors import UserError
 
 MOST_VALUES = 10  # that a message lists

@@ -11,8 +11,8 @@ from samunet import files
 from samunet.console import progress, say
 from samunet.dataset.alignment import PREDICTION
 from samunet.dataset.folder_listing import broken_links, list_folder
+from samunet.dataset.io.readers import reader_named
 from samunet.dataset.labels import LabelSpace
-from samunet.dataset.readers import reader_named
 from samunet.dataset.segmentations import read_on_grid, value_problems
 from samunet.errors import UserError, joined
 from samunet.evaluation.case_metrics import CaseMetrics, case_metrics

@@ -18,11 +18,11 @@ from samunet.files import digest_of_json
 from samunet.inference.choice_file import Choice, list_choices
 from samunet.inference.model_weights import CHECKPOINT, load_weights
 from samunet.inference.run_file import read_run
-from samunet.networks.checkpoints import Encoder, encoder_file, load_encoder
-from samunet.networks.released import checkpoints_folder
+from samunet.inputs.cache_encoders import encoder_id
+from samunet.networks.checkpoints.encoders import Encoder, encoder_file, load_encoder
+from samunet.networks.checkpoints.released import checkpoints_folder
 from samunet.planning.encoder_spec import NAMED_ENCODERS
 from samunet.planning.plans import Plans, digest_of_plan
-from samunet.preprocessing.cache_encoders import encoder_id
 from samunet.variants.base import TrainedVariant, Variant, VariantContext
 from samunet.variants.registry import entry, variant_class
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from samunet.errors import UserError
 from samunet.files import digest_of_file, read_json
-from samunet.networks.tensor_files import COPY_AGAIN, RULE, read_tensors
+from samunet.networks.checkpoints.tensor_files import COPY_AGAIN, RULE, read_tensors
 from samunet.variants.base import Variant
 
 CHECKPOINT = "checkpoint_final.safetensors"

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from samunet.dataset.case_paths import is_there
+from samunet.dataset.io.readers import reader_named
 from samunet.dataset.nnunet_properties import reader_properties
-from samunet.dataset.readers import reader_named
 from samunet.files import whole_file, write_json
 from samunet.inference.export import Exported
 from samunet.planning.plans import Plans

@@ -10,12 +10,12 @@ import numpy as np
 
 from samunet.console import progress, say
 from samunet.dataset.alignment import SEGMENTATION
-from samunet.dataset.case_paths import is_there, label_ending
+from samunet.dataset.case_paths import SEQUENCE_READERS, is_there, label_ending
 from samunet.dataset.dataset import RawCase, RawDataset, channel_count, collect_cases, read_dataset_json
 from samunet.dataset.folder_listing import list_folder
 from samunet.dataset.geometry import Geometry
+from samunet.dataset.io.readers import choose_reader, reader_for, reader_named
 from samunet.dataset.labels import LabelSpace
-from samunet.dataset.readers import SEQUENCE_READERS, choose_reader, reader_for, reader_named
 from samunet.dataset.segmentations import read_on_grid
 from samunet.errors import UserError, joined, some
 from samunet.files import require_writable

@@ -20,7 +20,7 @@ from samunet.inference.nnunet_files import prediction_is_whole, write_companions
 from samunet.inference.predictor import predict_case
 from samunet.locks import owned
 from samunet.preprocessing.preprocess import prepare_case
-from samunet.preprocessing.prompts_file import PromptsFile, read_prompts
+from samunet.preprocessing.prompts.file import PromptsFile, read_prompts
 from samunet.variants.registry import check_kinds, check_prompts
 from samunet.workers import out_of_memory
 

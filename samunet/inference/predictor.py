@@ -10,12 +10,12 @@ from torch import Tensor
 
 from samunet.inference.prompted import answered
 from samunet.inference.sliding_window import Pick, Slab, sliding_window
-from samunet.networks.checkpoints import Encoder
+from samunet.inputs.embeddings import LiveEmbeddings
+from samunet.inputs.protocols import CaseInputs
+from samunet.networks.checkpoints.encoders import Encoder
 from samunet.planning.plans import Plans
 from samunet.preprocessing.case import PreparedCase
-from samunet.preprocessing.case_inputs import CaseInputs
-from samunet.preprocessing.embeddings import LiveEmbeddings
-from samunet.variants.base import Comparator, TrainedVariant, Variant, device_of
+from samunet.variants.base import Baseline, TrainedVariant, Variant, device_of
 from samunet.variants.prompted import PromptedVariant
 
 MIRRORS = ((0,), (1,), (0, 1))
@@ -50,8 +50,8 @@ def predict_case(
     Raises:
         UserError: an encoder or prompts are needed and there are none.
     """
-    if isinstance(variants[0], Comparator):
-        yield 0, _mean([variant.predict(case) for variant in variants if isinstance(variant, Comparator)]).numpy()
+    if isinstance(variants[0], Baseline):
+        yield 0, _mean([variant.predict(case) for variant in variants if isinstance(variant, Baseline)]).numpy()
         return
     if isinstance(variants[0], PromptedVariant):  # nothing is trained: all folds answer alike, and mirroring has no place
         if embeddings is None:
@@ -60,7 +60,7 @@ def predict_case(
         yield from answered(variants[0], case, embeddings)
         return
     networks = [variant for variant in variants if isinstance(variant, TrainedVariant)]
-    groups = [[each] for each in networks] if networks[0].own_inputs else [networks]
+    groups = [[each] for each in networks] if networks[0].inputs_depend_on_model else [networks]
     sources = [_Source(mirror, inputs, group) for group in groups
                for mirror, inputs in _sources(group[0], case, plans, encoder, embeddings, tta, step)]
     clean = sources[0].inputs
@@ -69,7 +69,7 @@ def predict_case(
     yield from sliding_window(
         lambda picks: _logits(sources, picks), clean.frame, clean.depth,
         batch_size=networks[0].batch_size(networks[0].context), stack_depth=networks[0].stack_depth,
-        equal_votes=networks[0].equal_votes,
+        uniform_weights=networks[0].uniform_weights,
     )
 
 

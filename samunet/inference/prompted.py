@@ -10,8 +10,8 @@ from torch import Tensor
 
 from samunet.errors import UserError
 from samunet.inference.sliding_window import Pick, Slab, sliding_window
+from samunet.inputs.protocols import CaseInputs
 from samunet.preprocessing.case import PreparedCase
-from samunet.preprocessing.case_inputs import CaseInputs
 from samunet.variants.prompted import ABSENT, PromptedVariant
 from samunet.variants.registry import HOW_TO_PROMPT
 

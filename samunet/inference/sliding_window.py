@@ -31,7 +31,7 @@ def gaussian_weights(window: Sequence[int]) -> Tensor:
 
 
 def sliding_window(
-    logits_of: LogitsOf, frame: TileFrame, depth: int, *, batch_size: int, stack_depth: int = 1, equal_votes: bool = False
+    logits_of: LogitsOf, frame: TileFrame, depth: int, *, batch_size: int, stack_depth: int = 1, uniform_weights: bool = False
 ) -> Iterator[Slab]:
     """Join the logits of all windows of one case; yield slabs as soon as no later window can reach them.
 
@@ -45,21 +45,21 @@ def sliding_window(
         depth: slices of the case.
         batch_size: picks a call, taken across tiles and slices.
         stack_depth: slices of one window; 1 for heads on single slices.
-        equal_votes: whether there is a stack at each slice, all of whose slices weigh the same, so that a slice has up to
+        uniform_weights: whether there is a stack at each slice, all of whose slices weigh the same, so that a slice has up to
             `stack_depth` votes; else stacks lie at most half their depth apart and weigh most in their middle.
 
     Yields:
         (first slice, logits float32 (K, dz, Y, X)) on the CPU, together every slice once, in order.
     """
     before = (max(depth, stack_depth) - depth) // 2
-    starts = window_starts(max(depth, stack_depth), stack_depth, 1 / stack_depth if equal_votes else STACK_STEP)
+    starts = window_starts(max(depth, stack_depth), stack_depth, 1 / stack_depth if uniform_weights else STACK_STEP)
     picks = [(start, tile) for start in starts for tile in range(len(frame.starts))]
     joined: _Joined | None = None
     for batch in _batches(picks, batch_size):
         logits = logits_of([(start - before, tile) for start, tile in batch])
         for (start, tile), window in zip(batch, logits, strict=True):
             if joined is None:
-                joined = _Joined(frame, starts, stack_depth, window, equal_votes)
+                joined = _Joined(frame, starts, stack_depth, window, uniform_weights)
             yield from _inside(joined.finished_before(start), before, depth)
             joined.add(tile, window)
     if joined is not None:
@@ -69,7 +69,7 @@ def sliding_window(
 class _Joined:
     """Weighted sums of the `stack_depth` slices from `first` on, in the padded frame."""
 
-    def __init__(self, frame: TileFrame, starts: Sequence[int], stack_depth: int, like: Tensor, equal_votes: bool) -> None:
+    def __init__(self, frame: TileFrame, starts: Sequence[int], stack_depth: int, like: Tensor, uniform_weights: bool) -> None:
         self.frame, self.first, self.tiles = frame, 0, frame.starts
         rows, columns = frame.padded_shape
         self.sums = torch.zeros((like.shape[0], stack_depth, rows, columns), dtype=torch.float32, device=like.device)
@@ -77,7 +77,7 @@ class _Joined:
         self.plane_sum = torch.zeros((rows, columns), device=like.device)
         plane, along = gaussian_weights(frame.tile).to(like.device), gaussian_weights((stack_depth,))
         self.weights = gaussian_weights((stack_depth, *frame.tile)).to(like.device)
-        if equal_votes:
+        if uniform_weights:
             along, self.weights = torch.ones(stack_depth), plane.expand(stack_depth, -1, -1)
         for row, column in self.tiles:
             self.plane_sum[row : row + frame.tile[0], column : column + frame.tile[1]] += plane

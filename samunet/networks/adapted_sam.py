@@ -9,7 +9,7 @@ from samunet.networks.progressive_decoder import ProgressiveDecoder
 
 
 class AdaptedSam(nn.Module):
-    """Stacks of pictures (B, N, n, 3, H, W) -> logits (B, K, N, H, W); n pictures of a slice are encoded alone, in n stacks.
+    """Volumes of pictures (B, N, n, 3, H, W) -> logits (B, K, N, H, W); n pictures of a slice are encoded alone, in n stacks.
 
     The decoder sees each slice for itself; the n embeddings of a slice stand side by side.
     """
@@ -24,7 +24,7 @@ class AdaptedSam(nn.Module):
         return logits.unflatten(0, embeddings.shape[:2]).transpose(1, 2)
 
     def embeddings(self, stacks: Tensor) -> Tensor:
-        """Stacks of pictures -> embeddings (B, N, n * 256, H/16, W/16)."""
+        """Volumes of pictures -> embeddings (B, N, n * 256, H/16, W/16)."""
         batch, _, alone = stacks.shape[:3]
         embeddings = self.encoder(stacks.transpose(1, 2).flatten(0, 1)).unflatten(0, (batch, alone))
         return embeddings.transpose(1, 2).flatten(2, 3)

@@ -54,7 +54,7 @@ class BlockAdapters(nn.Module):
 
 
 class AdaptedEncoder(nn.Module):
-    """Stacks (B, N, 3, H, W) -> embeddings (B, N, 256, H/16, W/16) float32; sides are multiples of 16, square or not.
+    """Volumes (B, N, 3, H, W) -> embeddings (B, N, 256, H/16, W/16) float32; sides are multiples of 16, square or not.
 
     MA-SAM's encoder (Chen et al., arXiv 2309.08842): FacT on queries and values, two adapters in every block, and nothing else
     is trained. Deviations: an encoder narrower than 768 has adapters of 384 * width / 768 channels, 96 for `mini`, where the

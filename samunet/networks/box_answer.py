@@ -23,7 +23,7 @@ def answer_in_box(logits: Tensor, boxes: Tensor, scale: float) -> Tensor:
     Then an answer with an ellipse in it is scaled to be no surer than one without can be, for classes compete by their logits;
     where its mask ends does not change.
 
-    The constants were chosen for `mini-3` by `benchmarks/box_answer.py`, on made families and phantoms alone, as the best mean of a
+    The constants were chosen for `mini-3` by `studies/box_answer.py`, on made families and phantoms alone, as the best mean of a
     grid; the best is at the grid's end in all three. Documentation, model card: figures, on made and on real pictures.
 
     Arguments:

@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from samunet.networks.unet import SLOPE
-from samunet.planning.stack_rules import JOINING_STAGE, StackPlan
+from samunet.planning.volume_rules import JOINING_STAGE, VolumePlan
 
 WIDTHS = (16, 32, 64, 96)
 CONVOLUTIONS = 2  # a stage
 
 
 class Hybrid(nn.Module):
-    """Stacks (B, C, *shape) and their embeddings (B, D, *cells) -> logits (B, K, *shape).
+    """Volumes (B, C, *shape) and their embeddings (B, D, *cells) -> logits (B, K, *shape).
 
     samunet's own: a token of SAM covers 16 x 16 input pixels, so fine structures drown, and a slice's embedding knows nothing of
     the slices beside it. A convolutional stem sees voxels in 3D, a quarter of the way down it is joined with the embeddings,
@@ -31,7 +31,7 @@ class Hybrid(nn.Module):
         dropped: chance with which a stack's embeddings are all set to 0 in training, so that the stem learns by itself, too.
     """
 
-    def __init__(self, channels: int, embedding_channels: int, classes: int, plan: StackPlan, dropped: float) -> None:
+    def __init__(self, channels: int, embedding_channels: int, classes: int, plan: VolumePlan, dropped: float) -> None:
         super().__init__()
         self.plan, self.dropped = plan, dropped
         stages = len(plan.strides)

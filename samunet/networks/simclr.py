@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
-from samunet.networks.processes import gathered
+from samunet.processes import gathered
 
 PROJECTION = 256
 TEMPERATURE = 0.5

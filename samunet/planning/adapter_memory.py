@@ -1,7 +1,7 @@
 """How much memory training `3d_adapter` takes, counted from the plan's numbers, and what is done to stay within the target.
 
 Counted is one process on a CPU, in float32; a GPU's half numbers take less. What a block keeps was counted tensor by tensor, of the
-networks as they are in `networks.adapter_3d` and `networks.progressive_decoder`; benchmarks/adapter_memory.py measures the whole.
+networks as they are in `networks.adapter_3d` and `networks.progressive_decoder`; studies/adapter_memory.py measures the whole.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ PASSING_SCORES, PASSING_WIDTHS = 4, 8
 
 @dataclass(frozen=True)
 class StackTraining:
-    """How `3d_adapter` is trained. `slices` of a stack, `at_once` stacks of a batch that go through the network together.
+    """How `3d_adapter` is trained. `slices` of a stack, `micro_batch` stacks of a batch that go through the network together.
 
     `checkpointed`: whether tokens between blocks alone are kept, and each block is computed twice. `total_bytes`: what the
     process is expected to hold at most.
     """
 
     slices: int
-    at_once: int
+    micro_batch: int
     checkpointed: bool
     total_bytes: int
 
@@ -73,30 +73,30 @@ def plan_stack_training(numbers: AdapterNumbers, depth: int, target_gb: float) -
     takes one more pass forward; one stack after the other, which takes one more as well; both. If one slice does not fit, it
     is planned all the same.
     """
-    ways = [StackTraining(slices, at_once, checkpointed, training_bytes(numbers, slices, at_once, checkpointed=checkpointed))
+    ways = [StackTraining(slices, micro_batch, checkpointed, training_bytes(numbers, slices, micro_batch, checkpointed=checkpointed))
             for slices in range(depth, 0, -2)
-            for at_once, checkpointed in ((STACKS, False), (STACKS, True), (1, False), (1, True))]
+            for micro_batch, checkpointed in ((STACKS, False), (STACKS, True), (1, False), (1, True))]
     chosen = next((way for way in ways if way.total_bytes <= target_gb * 1e9), ways[-1])
     told = f"{STACKS} stacks of {depth} slices at once would take {ways[0].total_bytes / 1e9:.1f} GB"
     if chosen is not ways[0]:
         changes = [f"stacks of {chosen.slices}"] * (chosen.slices < depth) + ["each block computed twice"] * chosen.checkpointed
-        changes += ["one stack after the other"] * (chosen.at_once < STACKS)
+        changes += ["one stack after the other"] * (chosen.micro_batch < STACKS)
         told += f"; {', '.join(changes)}: {chosen.total_bytes / 1e9:.1f} GB"
     fits = "within" if chosen.total_bytes <= target_gb * 1e9 else "the least that there is, and more than"
     return chosen, f"{told}, {fits} the target of {target_gb:g} GB"
 
 
-def training_bytes(numbers: AdapterNumbers, slices: int, at_once: int, *, checkpointed: bool) -> int:
-    """Bytes that a process holds at most while `at_once` stacks of `slices` slices train."""
+def training_bytes(numbers: AdapterNumbers, slices: int, micro_batch: int, *, checkpointed: bool) -> int:
+    """Bytes that a process holds at most while `micro_batch` stacks of `slices` slices train."""
     width, depth, _, _ = shape_of(numbers.size)
-    pictures = at_once * slices * numbers.alone
+    pictures = micro_batch * slices * numbers.alone
     pixels = numbers.canvas[0] * numbers.canvas[1]
     grid = pixels // PATCH_SIZE**2
     tokens = pictures * grid
     blocks = [block_values(numbers.size, grid, block) for block in range(depth)]
     passing = max(_passing_values(numbers.size, grid, block) for block in range(depth))
     kept = depth * width if checkpointed else sum(blocks)
-    decoder = at_once * slices * ((DECODER_PIXEL + DECODER_PASSING) * pixels + LOGIT_COPIES * numbers.classes * numbers.tile_side**2)
+    decoder = micro_batch * slices * ((DECODER_PIXEL + DECODER_PASSING) * pixels + LOGIT_COPIES * numbers.classes * numbers.tile_side**2)
     # Either the decoder's gradient is on its way, or a block's, which a checkpointed one makes anew.
     on_the_way = max(decoder, tokens * (passing + (max(blocks) if checkpointed else 0)))
     embeddings = tokens * (width + 3 * EMBEDDING_CHANNELS)

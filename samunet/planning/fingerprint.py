@@ -18,7 +18,7 @@ from samunet.dataset.case_files import digests_of_case
 from samunet.dataset.crop import crop_to_nonzero
 from samunet.dataset.dataset import RawCase, RawDataset
 from samunet.dataset.geometry import Geometry
-from samunet.dataset.readers import ORIENTED_READERS, choose_reader, reader_named
+from samunet.dataset.io.readers import ORIENTED_READERS, choose_reader, reader_named
 from samunet.errors import BadCases, UserError, joined
 from samunet.files import digest_of_json, read_json, write_json
 from samunet.planning.normalization_rules import schemes_of

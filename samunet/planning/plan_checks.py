@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from samunet.dataset.geometry import SLICE_SPACING_2D
 from samunet.dataset.grid_checks import MAX_SPACING_MM, MIN_SPACING_MM
-from samunet.dataset.readers import reader_names
+from samunet.dataset.io.readers import reader_names
 from samunet.errors import UserError
 from samunet.planning.cache_rules import CACHE_DTYPES
 from samunet.planning.normalization_rules import SCHEMES

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from samunet.console import say
-from samunet.dataset.readers import choose_reader
+from samunet.dataset.io.readers import choose_reader
 from samunet.errors import UserError
 from samunet.planning import cache_rules
 from samunet.planning import encoder_rules as rules
@@ -175,7 +175,7 @@ def plan_encoder(
         view_pictures=view_pictures,
         stack_input_size=stack_input,
         stacks=STACKS,
-        stacks_at_once=stacks.at_once,
+        stacks_at_once=stacks.micro_batch,
         checkpointed=stacks.checkpointed,
         stack_bytes=stacks.total_bytes,
         reasons={

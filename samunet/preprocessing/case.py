@@ -10,7 +10,7 @@ import numpy as np
 
 from samunet.dataset.geometry import Geometry
 from samunet.planning.plans import Voxels
-from samunet.preprocessing.case_prompts import CasePrompts
+from samunet.preprocessing.prompts.case_prompts import CasePrompts
 from samunet.schema import decode
 
 Shape = tuple[Voxels, Voxels, Voxels]

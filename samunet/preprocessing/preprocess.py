@@ -15,9 +15,9 @@ from samunet.dataset.crop import BoundingBox, crop_to_nonzero
 from samunet.dataset.dataset import RawCase, RawDataset
 from samunet.dataset.geometry import Geometry
 from samunet.dataset.integrity import channel_problems
+from samunet.dataset.io.readers import reader_named
 from samunet.dataset.labels import OUTSIDE, LabelSpace
 from samunet.dataset.memory import require_memory
-from samunet.dataset.readers import reader_named
 from samunet.dataset.segmentations import read_on_grid, value_problems
 from samunet.errors import UserError, joined
 from samunet.files import digest_of_array, digest_of_json, make_folder

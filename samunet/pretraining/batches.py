@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
-from samunet.preprocessing.encoder_input import INPUT_STATISTICS
+from samunet.inputs.encoder_input import INPUT_STATISTICS
 from samunet.pretraining.anatomy import LABELS, OBJECTS, Anatomies, random_anatomies, random_rotation
 from samunet.pretraining.draws import normal, uniform
 from samunet.pretraining.rendering import render

@@ -19,9 +19,9 @@ from torch.utils.data import DataLoader, Dataset
 from samunet.console import progress, say
 from samunet.errors import UserError
 from samunet.files import make_folder, write_text, writing
+from samunet.networks.checkpoints.tensor_files import read_tensors, write_tensors
+from samunet.networks.checkpoints.untrained import untrained_state
 from samunet.networks.sam import ENCODER_SIZES, Sam, build_sam, set_input_size
-from samunet.networks.tensor_files import read_tensors, write_tensors
-from samunet.networks.untrained import untrained_state
 from samunet.pretraining.batches import Batch, BatchShape, make_batch
 from samunet.pretraining.log_lines import read_lines
 from samunet.pretraining.losses import loss_of, loss_of_answers, questions_of

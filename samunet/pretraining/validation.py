@@ -12,13 +12,13 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate, one_hot
 
 from samunet.dataset.phantom import make_phantom_dataset
+from samunet.inputs.encoder_input import INPUT_STATISTICS, Z_SCORE_RANGE
 from samunet.networks.in_context import RIDGE, region_prompts
 from samunet.networks.mask_decoding import decode_masks
 from samunet.networks.prompts import MASK_SCALE, Prompts, box_prompts
 from samunet.networks.ridge import ridge
 from samunet.networks.sam import Sam, set_input_size
 from samunet.planning.encoder_spec import PATCH_SIZE
-from samunet.preprocessing.encoder_input import INPUT_STATISTICS, Z_SCORE_RANGE
 from samunet.pretraining.anatomy import LABELS
 from samunet.pretraining.batches import BatchShape, make_batch
 from samunet.pretraining.objectives import places

@@ -14,7 +14,7 @@ from samunet.console import say
 from samunet.errors import UserError
 from samunet.files import digest_of_file
 from samunet.inference.model_weights import read_weights
-from samunet.networks.tensor_files import read_tensors, write_tensors
+from samunet.networks.checkpoints.tensor_files import read_tensors, write_tensors
 from samunet.variants.base import TrainedVariant, Variant
 from samunet.variants.states import require_same
 

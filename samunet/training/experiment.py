@@ -15,14 +15,14 @@ from samunet.dataset.paths import Paths, find_dataset
 from samunet.errors import UserError, some
 from samunet.files import digest_of_file, digest_of_json, read_json, write_json
 from samunet.inference.model_folder import chosen_device, digest_of_labels
-from samunet.networks.checkpoints import Encoder, encoder_spec, load_encoder
+from samunet.inputs.embedding_cache import embeddings_of
+from samunet.inputs.protocols import CaseInputs
+from samunet.networks.checkpoints.encoders import Encoder, encoder_spec, load_encoder
 from samunet.planning.plans import EncoderPlan, Plans, digest_of_plan
 from samunet.planning.shots import draw_folder
 from samunet.preprocessing.case import PreparedCase
-from samunet.preprocessing.case_inputs import CaseInputs
-from samunet.preprocessing.embedding_cache import embeddings_of
 from samunet.preprocessing.preprocess import digest_of_decisions
-from samunet.preprocessing.prompts_file import PromptsFile, read_prompts
+from samunet.preprocessing.prompts.file import PromptsFile, read_prompts
 from samunet.preprocessing.store import ArrayStore
 from samunet.preprocessing.views import ViewedArrays, clean_pictures, views_for
 from samunet.training.cases import RunCases, cases_of, labels_of

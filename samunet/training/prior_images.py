@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from samunet.array_files import read_array, write_array
 from samunet.dataset.labels import UNANNOTATED
-from samunet.preprocessing.array_files import read_array, write_array
+from samunet.inputs.recent import Recent
 from samunet.preprocessing.case import PreparedCase
-from samunet.preprocessing.recent import Recent
 from samunet.preprocessing.store import ArrayStore
 from samunet.preprocessing.views import case_and_view
 from samunet.training.pseudo_labels import decided_labels

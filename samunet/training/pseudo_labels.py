@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
+from samunet.array_files import read_array, write_array
 from samunet.console import progress
 from samunet.dataset.labels import UNANNOTATED, LabelSpace
 from samunet.errors import UserError
-from samunet.preprocessing.array_files import read_array, write_array
 from samunet.preprocessing.case import CaseProperties, PreparedCase
 from samunet.preprocessing.store import ArrayStore
 from samunet.training.experiment import Experiment, LazyCases

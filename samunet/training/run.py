@@ -22,9 +22,9 @@ from samunet.errors import UserError, some
 from samunet.files import digest_of_file, make_folder, write_json
 from samunet.inference.model_folder import TRAINED_BY
 from samunet.inference.model_weights import CHECKPOINT, DIGEST, load_weights
-from samunet.networks.processes import count, first_alone, from_first, rank, require_even
 from samunet.planning.splits import ALL
-from samunet.preprocessing.prompt_kinds import oracle_told
+from samunet.preprocessing.prompts.kinds import oracle_told
+from samunet.processes import count, from_first, rank, rank0_first, require_even
 from samunet.training.checkpoints import LATEST, save_weights
 from samunet.training.experiment import Experiment, LazyCases, open_experiment, run_folder
 from samunet.training.label_statistics import (
@@ -40,7 +40,7 @@ from samunet.training.settings import UNTOLD_BEFORE, Request
 from samunet.training.trainer import measured_iterations, train, training_dtype
 from samunet.training.training_data import pretraining_batches, training_batches
 from samunet.training.validation import validate
-from samunet.variants.base import Comparator, TrainedVariant, Variant
+from samunet.variants.base import Baseline, TrainedVariant, Variant
 
 RECORDED_PACKAGES = ("torch", "numpy", "scipy", "scikit-image", "SimpleITK", "blosc2", "safetensors")
 
@@ -169,7 +169,7 @@ def _train(experiment: Experiment, variant: TrainedVariant, run: dict[str, Any])
     device = torch.device(settings.device)
     if rank() == 0:
         folder.write(run)  # before hours of registration, whose files a run that goes on finds again
-    batches = first_alone(lambda: training_batches(experiment, variant, run))
+    batches = rank0_first(lambda: training_batches(experiment, variant, run))
     iterations = run["settings"]["iterations"]
     if iterations is None:
         measured = measured_iterations(variant, batches, float(settings.minutes or 0), device)
@@ -204,7 +204,7 @@ def _fit(experiment: Experiment, variant: Variant, run: dict[str, Any]) -> None:
     experiment.folder.write(run)
     _write_statistics(experiment)
     started = time.perf_counter()
-    if isinstance(variant, Comparator):
+    if isinstance(variant, Baseline):
         variant.fit(LazyCases(experiment.arrays, experiment.train_cases))
     run["seconds"]["training"] = time.perf_counter() - started
     run[DIGEST] = save_weights(experiment.folder.work / CHECKPOINT, variant.state())

@@ -10,7 +10,7 @@ from typing import Any
 
 from samunet.errors import UserError, joined
 from samunet.planning.plans import require_plans_name
-from samunet.preprocessing.prompt_kinds import places_of
+from samunet.preprocessing.prompts.kinds import places_of
 from samunet.variants.registry import VARIANTS, check_kinds, check_prompts, check_support
 
 ITERATIONS_PER_EPOCH = 50

@@ -12,13 +12,13 @@ from torch.nn.functional import interpolate, pad
 
 from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError
+from samunet.inputs.batches import Batch, TileBatches
+from samunet.inputs.protocols import CaseInputs, Pick
+from samunet.inputs.queries import Queries
+from samunet.inputs.sampling import LabelSlices
 from samunet.planning.encoder_spec import PATCH_SIZE
 from samunet.planning.plans import EncoderPlan
-from samunet.preprocessing.case_inputs import CaseInputs, Pick
-from samunet.preprocessing.queries import Queries
 from samunet.preprocessing.views import case_and_view
-from samunet.training.batches import Batch, TileBatches
-from samunet.training.sampling import LabelSlices
 
 MOST_CASES = 16
 ASKING = 16  # labelled tiles whose regions become tokens, over all cases

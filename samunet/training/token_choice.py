@@ -11,10 +11,10 @@ import torch
 
 from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError
+from samunet.inputs.protocols import CaseInputs
+from samunet.inputs.queries import Queries
+from samunet.inputs.sampling import LabelSlices
 from samunet.networks.region_tokens import MEAN, RULES
-from samunet.preprocessing.case_inputs import CaseInputs
-from samunet.preprocessing.queries import Queries
-from samunet.training.sampling import LabelSlices
 from samunet.training.support import Support, unit_of
 from samunet.variants.fewshot import FewshotVariant
 

@@ -16,11 +16,11 @@ from torch.distributed._composable.replicate import replicate
 from torch.utils.checkpoint import checkpoint
 
 from samunet.console import progress
+from samunet.inputs.batches import Batch, Batches
+from samunet.inputs.protocols import Inputs
+from samunet.inputs.read_ahead import read_ahead
 from samunet.networks.image_encoder import fast_dtype
-from samunet.networks.processes import mine, rank, together, wait_for_all
-from samunet.preprocessing.case_inputs import Inputs
-from samunet.preprocessing.read_ahead import read_ahead
-from samunet.training.batches import Batch, Batches
+from samunet.processes import mine, rank, together, wait_for_all
 from samunet.training.checkpoints import LATEST, Progress, load_latest, save_latest
 from samunet.training.logbook import Entry, Logbook
 from samunet.training.settings import ITERATIONS_PER_EPOCH
@@ -68,7 +68,7 @@ class Optimization:
         random draws. So the parts' gradients add up to that of the loss of the whole batch, whose Dice is no sum over samples, for
         one more pass forward. Several processes have a part each already.
         """
-        few = self.variant.at_once
+        few = self.variant.micro_batch
         if few is None or len(inputs) <= few or together():
             return self.variant.outputs(inputs)
         # The random state is kept of the devices of those arguments that are tensors, so one is given.
@@ -84,7 +84,7 @@ def train(
 
     All randomness hangs on (seed, iteration, sample), so a run that was stopped anywhere and goes on ends with the same
     weights as one that was not (on one machine, with the same versions and thread count, on the CPU). Several processes
-    (`networks.processes`) share each batch; the first writes.
+    (`processes`) share each batch; the first writes.
 
     Returns:
         Seconds of training over all sittings.

@@ -12,34 +12,34 @@ import torch
 
 from samunet.console import progress, say
 from samunet.files import make_folder
+from samunet.inputs.batches import Batches, TileBatches
+from samunet.inputs.box_batches import BoxBatches
+from samunet.inputs.embeddings import RecentInputs
+from samunet.inputs.image_crops import StoredCaseImageCrops
+from samunet.inputs.image_stack_augmentation import ImageStackAugmentation
+from samunet.inputs.image_stack_batches import ImageStackBatches
+from samunet.inputs.image_stacks import CaseImageStacks
+from samunet.inputs.patch_augmentation import PatchAugmentation
+from samunet.inputs.patch_batches import PairBatches, PatchBatches
+from samunet.inputs.protocols import CaseInputs
+from samunet.inputs.recent import Recent, RecentImages
+from samunet.inputs.sampling import FOREGROUND_SHARE, LabelSlices, Sampler
+from samunet.inputs.volume_augmentation import VolumeAugmentation
+from samunet.inputs.volume_batches import VolumeBatches
+from samunet.inputs.volumes import CaseVolumes
 from samunet.planning.encoder_rules import canvas_for
 from samunet.planning.tiles import TileFrame
-from samunet.preprocessing.case_inputs import CaseInputs
-from samunet.preprocessing.case_picture_stacks import CasePictureStacks
-from samunet.preprocessing.case_pictures import StoredCasePictures
-from samunet.preprocessing.case_stacks import CaseStacks
-from samunet.preprocessing.embeddings import RecentInputs
-from samunet.preprocessing.recent import Recent, RecentImages
 from samunet.preprocessing.views import FIRST_CARRIED
-from samunet.training.augmentation import PatchAugmentation
-from samunet.training.batches import Batches, TileBatches
-from samunet.training.box_stack_batches import BoxStackBatches
 from samunet.training.experiment import Experiment, LazyCases
-from samunet.training.patch_batches import PairBatches, PatchBatches
-from samunet.training.picture_stack_augmentation import PictureStackAugmentation
-from samunet.training.picture_stack_batches import PictureStackBatches
 from samunet.training.prior_images import FOLDER as PRIORS
 from samunet.training.prior_images import PriorImages
 from samunet.training.pseudo_labels import FOLDER as PSEUDO
 from samunet.training.pseudo_labels import with_pseudo_labels
-from samunet.training.sampling import FOREGROUND_SHARE, LabelSlices, Sampler
-from samunet.training.stack_augmentation import StackAugmentation
-from samunet.training.stack_batches import StackBatches
 from samunet.training.support import QueryBatches, gather_support
 from samunet.training.token_choice import gather_judged, set_chosen_support
 from samunet.training.transported_views import cached_name, with_transported_views
 from samunet.variants.adapter_3d_box import Adapter3dBoxVariant
-from samunet.variants.base import PatchVariant, PictureStackVariant, PictureVariant, StackVariant, TrainedVariant
+from samunet.variants.base import ImageCropVariant, ImageStackVariant, PatchVariant, TrainedVariant, VolumeVariant
 from samunet.variants.fewshot import FewshotVariant
 from samunet.variants.transport import MISPLACED_VOXELS, AugmentedVariant, SelfTrainedVariant, TransportVariant
 
@@ -64,14 +64,14 @@ def training_batches(experiment: Experiment, variant: TrainedVariant, run: dict[
     if isinstance(variant, SelfTrainedVariant):
         experiment, pseudo = _self_trained(experiment, run)
         names += pseudo
-    if isinstance(variant, PictureVariant):
+    if isinstance(variant, ImageCropVariant):
         return _tiles(experiment, _pictures(experiment, names))
-    if isinstance(variant, PictureStackVariant):
+    if isinstance(variant, ImageStackVariant):
         return _picture_stacks(experiment, variant, _pictures(experiment, names))
     started = time.perf_counter()
     embeddings = experiment.embeddings(names)
     run["seconds"]["embeddings"] = run["seconds"].get("embeddings", 0.0) + time.perf_counter() - started
-    if isinstance(variant, StackVariant):
+    if isinstance(variant, VolumeVariant):
         return _stacks(experiment, variant, embeddings, run)
     if isinstance(variant, FewshotVariant):
         return _prompted(experiment, variant, embeddings, run)
@@ -107,7 +107,7 @@ def _transported_views(experiment: Experiment, views: int) -> int:
 def _pictures(experiment: Experiment, names: list[str]) -> dict[str, CaseInputs]:
     assert experiment.encoder is not None
     inputs = RecentInputs(experiment.arrays, experiment.plans, experiment.encoder)
-    return {name: StoredCasePictures(name, inputs) for name in names}
+    return {name: StoredCaseImageCrops(name, inputs) for name in names}
 
 
 def _tiles(experiment: Experiment, inputs: Mapping[str, CaseInputs]) -> TileBatches:
@@ -116,34 +116,34 @@ def _tiles(experiment: Experiment, inputs: Mapping[str, CaseInputs]) -> TileBatc
 
 
 def _picture_stacks(
-    experiment: Experiment, variant: PictureStackVariant, pictures: Mapping[str, CaseInputs]
-) -> PictureStackBatches:
+    experiment: Experiment, variant: ImageStackVariant, pictures: Mapping[str, CaseInputs]
+) -> ImageStackBatches:
     asked = isinstance(variant, Adapter3dBoxVariant)
     # A stack without a class has no box, and would teach nothing.
     slices, sampler = _sampled(experiment, pictures, 1.0 if asked else FOREGROUND_SHARE)
     canvas = canvas_for(experiment.section.tile_shape, experiment.section.input_size)
-    stacks = [CasePictureStacks(source, variant.stack_depth, canvas) for source in pictures.values()]
-    augmentation = PictureStackAugmentation(experiment.section)
+    stacks = [CaseImageStacks(source, variant.stack_depth, canvas) for source in pictures.values()]
+    augmentation = ImageStackAugmentation(experiment.section)
     kept = list(pictures), stacks, slices, sampler, variant.stack_depth, augmentation
-    return BoxStackBatches(*kept, experiment.section) if asked else PictureStackBatches(*kept)
+    return BoxBatches(*kept, experiment.section) if asked else ImageStackBatches(*kept)
 
 
 def _stacks(
-    experiment: Experiment, variant: StackVariant, embeddings: Mapping[str, CaseInputs], run: dict[str, Any]
-) -> StackBatches:
+    experiment: Experiment, variant: VolumeVariant, embeddings: Mapping[str, CaseInputs], run: dict[str, Any]
+) -> VolumeBatches:
     images: Recent[np.ndarray] = RecentImages(experiment.arrays)
     segmentation = experiment.segmentation
     if isinstance(variant, TransportVariant):
         priors, embeddings = _with_priors(experiment, variant, embeddings, run)
         images, segmentation = priors, lambda name: priors.completed(name, experiment.segmentation(name))
     slices, sampler = _sampled(experiment, embeddings, segmentation=segmentation)
-    stacks = [CaseStacks(partial(images.get, name), source, variant.stack) for name, source in embeddings.items()]
+    stacks = [CaseVolumes(partial(images.get, name), source, variant.stack) for name, source in embeddings.items()]
     plan = experiment.plans.dataset
     # The only case is carried to warps of itself, which succeeds far better than to another patient.
     misplaced = MISPLACED_VOXELS if isinstance(variant, TransportVariant) and len(experiment.train_cases) == 1 else 0.0
-    augmentation = StackAugmentation(variant.stack, len(plan.channel_names), flat=plan.anisotropic or variant.stack.depth == 1,
+    augmentation = VolumeAugmentation(variant.stack, len(plan.channel_names), flat=plan.anisotropic or variant.stack.depth == 1,
                                      misplaced_voxels=misplaced)
-    return StackBatches(list(embeddings), stacks, slices, sampler, variant.stack, augmentation)
+    return VolumeBatches(list(embeddings), stacks, slices, sampler, variant.stack, augmentation)
 
 
 def _with_priors(

@@ -13,7 +13,7 @@ from samunet.inference.export import export_case
 from samunet.inference.nnunet_files import prediction_is_whole, write_prediction
 from samunet.inference.predictor import predict_case
 from samunet.preprocessing.case import PreparedCase
-from samunet.preprocessing.oracle_prompts import oracle_prompts
+from samunet.preprocessing.prompts.oracle import oracle_prompts
 from samunet.preprocessing.store import ArrayStore
 from samunet.training.cases import labels_of
 from samunet.training.experiment import Experiment

@@ -10,7 +10,7 @@ from samunet.networks.adapted_sam import AdaptedSam
 from samunet.networks.adapter_3d import AdaptedEncoder
 from samunet.networks.progressive_decoder import ProgressiveDecoder
 from samunet.planning.adapter_memory import RANK
-from samunet.variants.base import PictureStackVariant, VariantContext
+from samunet.variants.base import ImageStackVariant, VariantContext
 from samunet.variants.losses import dice_and_cross_entropy
 from samunet.variants.partly_trained import PartlyTrained
 
@@ -19,7 +19,7 @@ from samunet.variants.partly_trained import PartlyTrained
 ITERATIONS, MOST_ITERATIONS, SIDE = 600, 2400, 256
 
 
-class Adapter3dVariant(PartlyTrained, PictureStackVariant):
+class Adapter3dVariant(PartlyTrained, ImageStackVariant):
     """MA-SAM (Chen et al., arXiv 2309.08842; Medical Image Analysis 98, 103310), automatic segmentation.
 
     FacT of rank 32 on queries and values, dropped out by 0.1, two 3D adapters in every block, SAM's decoder with progressive
@@ -63,7 +63,7 @@ class Adapter3dVariant(PartlyTrained, PictureStackVariant):
         return AdaptedSam(encoder, ProgressiveDecoder(context.embedding_channels, self.labels.channels, context.sam_state))
 
     @property
-    def at_once(self) -> int:
+    def micro_batch(self) -> int:
         return self.context.encoder_plan.stacks_at_once
 
     def loss(self, outputs: Tensor | list[Tensor], segmentation: Tensor) -> Tensor:

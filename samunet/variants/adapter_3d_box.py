@@ -8,15 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from samunet.errors import UserError
+from samunet.inputs.boxes import BoxStacks, CaseBoxStacks
+from samunet.inputs.image_stacks import CaseImageStacks
+from samunet.inputs.protocols import CaseInputs
 from samunet.networks.adapter_3d import AdaptedEncoder
 from samunet.networks.box_decoder import BoxDecoder
 from samunet.networks.boxed_sam import BoxedSam
-from samunet.networks.checkpoints import Encoder
+from samunet.networks.checkpoints.encoders import Encoder
 from samunet.planning.plans import Plans
-from samunet.preprocessing.box_stacks import BoxStacks, CaseBoxStacks
 from samunet.preprocessing.case import PreparedCase
-from samunet.preprocessing.case_inputs import CaseInputs
-from samunet.preprocessing.case_picture_stacks import CasePictureStacks
 from samunet.variants.adapter_3d import Adapter3dVariant
 from samunet.variants.base import tile_logits
 from samunet.variants.prompted import ABSENT
@@ -28,7 +28,7 @@ class Adapter3dBoxVariant(Adapter3dVariant):
 
     The network of `3d_adapter`, and the same training; every slice that a 3D box reaches is asked with the same box, each slice
     alone. What it answers prompts with at prediction, it learns from boxes around the training cases' own labels; see
-    `training.box_stack_batches`. Deviations, beside those of `3d_adapter` and `networks.box_decoder`:
+    `inputs.box_batches`. Deviations, beside those of `3d_adapter` and `networks.box_decoder`:
 
     - The paper has one class with one box a volume. Here every box, of several classes or several objects of a class, is a pass of
       the decoder of its own, with a mask for what it asks for and one for the rest. A class is the maximum over its boxes, and
@@ -54,7 +54,7 @@ class Adapter3dBoxVariant(Adapter3dVariant):
         if case.prompts is None:
             raise UserError("A variant that answers prompts needs some.", where=case.properties.name, mend=HOW_TO_PROMPT)
         stacks = super().inputs_of(case, plans, encoder, mirror, step, cached)
-        assert isinstance(stacks, CasePictureStacks)
+        assert isinstance(stacks, CaseImageStacks)
         return CaseBoxStacks(stacks, case.prompts, self.labels, self.context.encoder_plan, mirror)
 
     def logits(self, inputs: BoxStacks) -> Tensor:  # type: ignore[override]

@@ -18,11 +18,11 @@ from samunet.dataset.labels import OUTSIDE, UNANNOTATED
 from samunet.errors import some
 from samunet.files import digest_of_array, digest_of_json
 from samunet.preprocessing.case import PreparedCase
-from samunet.variants.base import Comparator, VariantContext
-from samunet.variants.fusion import SEARCH_VOXELS, nonlocal_votes
-from samunet.variants.kept_votes import KeptVotes
+from samunet.registration.fusion import SEARCH_VOXELS, nonlocal_votes
+from samunet.registration.registration import centred, displacements, histogram_matched, register, resampled
+from samunet.registration.vote_cache import VoteCache
+from samunet.variants.base import Baseline, VariantContext
 from samunet.variants.label_prior import coarsened, log_scores, stretched
-from samunet.variants.registration import centred, displacements, histogram_matched, register, resampled
 from samunet.variants.states import require_form
 from samunet.workers import default_workers
 
@@ -53,12 +53,12 @@ class Support:
     spacing_mm: tuple[float, float, float]
 
 
-class AtlasVariant(Comparator):
+class AtlasVariant(Baseline):
     """At most 16 training cases, each registered to the target (affine, then demons), voting voxel by voxel.
 
     Registration: Mattes mutual information for the affine part, then fast symmetric-forces demons, the non-diffeomorphic
     relative of Vercauteren et al. 2009 ("Diffeomorphic demons", NeuroImage 45), on histogram-matched images.
-    Fusion: non-local weighted voting, see `variants.fusion`, after Artaechevarria et al. 2009 (IEEE TMI 28) and Coupe et al. 2011
+    Fusion: non-local weighted voting, see `registration.fusion`, after Artaechevarria et al. 2009 (IEEE TMI 28) and Coupe et al. 2011
     (NeuroImage 54). Deviations: masks are warped linearly instead of signed distances; no prior model of the labels; the supports are
     the first 16, not the most similar; one that could not be registered is not searched.
 
@@ -79,7 +79,7 @@ class AtlasVariant(Comparator):
         median = context.dataset_plan.median_shape
         self.factors = np.array(median) / np.array(coarsened(median, GRID_VOXELS))
         self.supports: tuple[Support, ...] = ()
-        self.kept = KeptVotes(context.votes) if context.votes else None
+        self.kept = VoteCache(context.votes) if context.votes else None
 
     def fit(self, cases: Sequence[PreparedCase], most: int = MOST_CASES) -> None:
         """Keep the first `most` of `cases` on the registration grid."""

@@ -8,10 +8,10 @@ from torch import nn
 
 from samunet.networks.autosam_full import EncoderAndHead
 from samunet.networks.autosam_head import AutoSamHead
-from samunet.variants.base import PictureVariant
+from samunet.variants.base import ImageCropVariant
 
 
-class AutoSamFullVariant(PictureVariant):
+class AutoSamFullVariant(ImageCropVariant):
     """The comparator "ft all" of AutoSAM (Hu et al., arXiv 2306.06370, table 1): encoder and head are trained.
 
     Deviation: a rate of 1e-4 with AdamW, a tenth of the head's, where the authors' code has 5e-4 with Adam for all parts.

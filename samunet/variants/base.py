@@ -13,18 +13,18 @@ from torch import Tensor, nn
 
 from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError
-from samunet.networks.checkpoints import Encoder
+from samunet.inputs.embeddings import LiveEmbeddings
+from samunet.inputs.encoder_input import EncoderInput
+from samunet.inputs.image_crops import CaseImageCrops
+from samunet.inputs.image_stacks import CaseImageStacks
+from samunet.inputs.patches import CasePatches
+from samunet.inputs.protocols import CaseInputs
+from samunet.inputs.volumes import CaseVolumes
+from samunet.networks.checkpoints.encoders import Encoder
 from samunet.planning.encoder_rules import TILE_STEP, canvas_for
 from samunet.planning.plans import DatasetPlan, EncoderPlan, Plans
-from samunet.planning.stack_rules import StackPlan, plan_stack
+from samunet.planning.volume_rules import VolumePlan, plan_volume
 from samunet.preprocessing.case import PreparedCase
-from samunet.preprocessing.case_inputs import CaseInputs
-from samunet.preprocessing.case_patches import CasePatches
-from samunet.preprocessing.case_picture_stacks import CasePictureStacks
-from samunet.preprocessing.case_pictures import CasePictures
-from samunet.preprocessing.case_stacks import CaseStacks
-from samunet.preprocessing.embeddings import LiveEmbeddings
-from samunet.preprocessing.encoder_input import EncoderInput
 from samunet.variants.losses import dice_and_cross_entropy
 from samunet.variants.states import require_same
 
@@ -53,7 +53,7 @@ class VariantContext:
 
 
 class Variant(ABC):
-    """A named way to segment: a `TrainedVariant` (by gradient), a `Comparator` (fitted at once) or a `PromptedVariant`."""
+    """A named way to segment: a `TrainedVariant` (by gradient), a `Baseline` (fitted at once) or a `PromptedVariant`."""
 
     def __init__(self, context: VariantContext) -> None:
         self.context = context
@@ -80,7 +80,7 @@ class TrainedVariant(Variant):
 
     learning_rate: ClassVar[float] = 1e-3
     weight_decay: ClassVar[float] = 1e-2
-    own_inputs: ClassVar[bool] = False  # whether what is read of a case depends on what was trained on
+    inputs_depend_on_model: ClassVar[bool] = False  # whether what is read of a case depends on what was trained on
     unlabelled: ClassVar[bool] = False  # whether it learns from the run's unlabelled images, too
     warmup_share: ClassVar[float] = 0.0  # of the iterations, over which the rate rises from next to nothing
 
@@ -135,12 +135,12 @@ class TrainedVariant(Variant):
         return 1
 
     @property
-    def at_once(self) -> int | None:
+    def micro_batch(self) -> int | None:
         """Samples of a batch that go through the network together, where memory asks for fewer than all; see the trainer."""
         return None
 
     @property
-    def equal_votes(self) -> bool:
+    def uniform_weights(self) -> bool:
         """Whether prediction takes a stack at each slice and their plain mean; see `inference.sliding_window`."""
         return False
 
@@ -178,7 +178,7 @@ class EmbeddingVariant(TrainedVariant):
         return tile_logits(self.network(inputs), self.context.encoder_plan)
 
 
-class PictureVariant(TrainedVariant):
+class ImageCropVariant(TrainedVariant):
     """A network that holds the encoder and trains it, or parts in it: pictures in, class logits out.
 
     The network maps pictures float32 (B, n, 3, S, S), n those of a tile that are encoded alone, to class logits (B, K, s, s)
@@ -191,14 +191,14 @@ class PictureVariant(TrainedVariant):
     ) -> CaseInputs:
         assert encoder is not None
         source = EncoderInput(case, plans.dataset, self.context.encoder_plan, encoder.spec.family, step)
-        return CasePictures(source, mirror)
+        return CaseImageCrops(source, mirror)
 
     def logits(self, inputs: Tensor) -> Tensor:
         """Pictures (B, n, 3, S, S) -> logits (B, K, rows, columns) on the voxels of the plan's tile."""
         return tile_logits(self.network(inputs), self.context.encoder_plan)
 
 
-class PictureStackVariant(TrainedVariant):
+class ImageStackVariant(TrainedVariant):
     """A network that holds an encoder which sees neighbouring slices: stacks of pictures in, class logits of each slice out.
 
     The network maps float32 (B, N, n, 3, H, W), N slices and n pictures of each that are encoded alone, to class logits
@@ -210,7 +210,7 @@ class PictureStackVariant(TrainedVariant):
         return self.context.encoder_plan.stack_depth
 
     @property
-    def equal_votes(self) -> bool:
+    def uniform_weights(self) -> bool:
         return True
 
     def inputs_of(
@@ -220,21 +220,21 @@ class PictureStackVariant(TrainedVariant):
         assert encoder is not None
         source = EncoderInput(case, plans.dataset, self.context.encoder_plan, encoder.spec.family, step)
         plan = self.context.encoder_plan
-        return CasePictureStacks(CasePictures(source, mirror), self.stack_depth, canvas_for(plan.tile_shape, plan.input_size))
+        return CaseImageStacks(CaseImageCrops(source, mirror), self.stack_depth, canvas_for(plan.tile_shape, plan.input_size))
 
     def logits(self, inputs: Tensor) -> Tensor:
-        """Stacks of pictures (B, N, n, 3, H, W) -> logits (B, K, N, rows, columns) on the voxels of the plan's tile."""
+        """Volumes of pictures (B, N, n, 3, H, W) -> logits (B, K, N, rows, columns) on the voxels of the plan's tile."""
         shown = self.network(inputs).transpose(1, 2)
         return tile_logits(shown.flatten(0, 1), self.context.encoder_plan).unflatten(0, shown.shape[:2]).transpose(1, 2)
 
 
-class StackVariant(TrainedVariant):
-    """A 3D network on stacks of slices of the plan's tiles, joined with the embeddings of those slices; see `Stacks`."""
+class VolumeVariant(TrainedVariant):
+    """A 3D network on stacks of slices of the plan's tiles, joined with the embeddings of those slices; see `Volumes`."""
 
     @property
-    def stack(self) -> StackPlan:
+    def stack(self) -> VolumePlan:
         """Shape and poolings."""
-        return plan_stack(self.context.dataset_plan, self.context.encoder_plan)
+        return plan_volume(self.context.dataset_plan, self.context.encoder_plan)
 
     @property
     def stack_depth(self) -> int:
@@ -245,7 +245,7 @@ class StackVariant(TrainedVariant):
         cached: CaseInputs | None = None,
     ) -> CaseInputs:
         embeddings = embeddings_of(case, plans, encoder, mirror, step, cached)
-        return CaseStacks(lambda: case.image, embeddings, self.stack, mirror)
+        return CaseVolumes(lambda: case.image, embeddings, self.stack, mirror)
 
 
 class PatchVariant(TrainedVariant):
@@ -290,7 +290,7 @@ def tile_logits(shown: Tensor, plan: EncoderPlan) -> Tensor:
     return nn.functional.interpolate(square, (side, side), mode="bilinear", align_corners=False)[..., :rows, :columns]
 
 
-class Comparator(Variant):
+class Baseline(Variant):
     """Something that a network must beat: fitted in one call on the training cases, no gradient, no embeddings."""
 
     @abstractmethod

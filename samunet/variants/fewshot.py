@@ -8,10 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from samunet.inputs.queries import Queries
 from samunet.networks.fewshot import SUPPORT, Fewshot
 from samunet.networks.region_tokens import MEAN
 from samunet.planning.encoder_spec import EMBEDDING_CHANNELS
-from samunet.preprocessing.queries import Queries
 from samunet.variants.base import EmbeddingVariant, VariantContext, tile_logits
 from samunet.variants.states import require_form
 

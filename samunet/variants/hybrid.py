@@ -6,9 +6,9 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from samunet.inputs.volumes import Volumes
 from samunet.networks.hybrid import Hybrid
-from samunet.preprocessing.case_stacks import Stacks
-from samunet.variants.base import StackVariant, VariantContext
+from samunet.variants.base import VariantContext, VolumeVariant
 from samunet.variants.losses import deeply_supervised
 
 BATCH = 2
@@ -16,7 +16,7 @@ ITERATIONS = 600
 DROPPED = 0.1
 
 
-class HybridVariant(StackVariant):
+class HybridVariant(VolumeVariant):
     """Trains `networks.hybrid`; stacks and embeddings are augmented alike.
 
     Rate, batch, length and dropout are as they were first set: none was compared with others.
@@ -37,10 +37,10 @@ class HybridVariant(StackVariant):
         context = self.context
         return Hybrid(len(context.dataset_plan.channel_names), context.embedding_channels, self.labels.channels, self.stack, DROPPED)
 
-    def logits(self, inputs: Stacks) -> Tensor:
+    def logits(self, inputs: Volumes) -> Tensor:
         return self.network(inputs.image, inputs.embeddings)[0]
 
-    def outputs(self, inputs: Stacks) -> list[Tensor]:
+    def outputs(self, inputs: Volumes) -> list[Tensor]:
         return self.network(inputs.image, inputs.embeddings)
 
     def loss(self, outputs: Tensor | list[Tensor], segmentation: Tensor) -> Tensor:

@@ -9,14 +9,14 @@ from torch import Tensor
 
 from samunet.dataset.labels import LabelSpace
 from samunet.preprocessing.case import PreparedCase
-from samunet.variants.base import Comparator, VariantContext
+from samunet.variants.base import Baseline, VariantContext
 from samunet.variants.states import require_same
 
 GRID_VOXELS = 2_000_000
 SMALLEST_PROBABILITY = 1e-4
 
 
-class LabelPriorVariant(Comparator):
+class LabelPriorVariant(Baseline):
     """Voxel-wise mean of the training labels on one canonical grid.
 
     Every label map is stretched to the plan's median shape, whatever its own, and stretched again to the shape of the

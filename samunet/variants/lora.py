@@ -9,11 +9,11 @@ from torch import nn
 from samunet.networks.autosam_full import EncoderAndHead
 from samunet.networks.autosam_head import AutoSamHead
 from samunet.networks.lora import add_increments
-from samunet.variants.base import PictureVariant
+from samunet.variants.base import ImageCropVariant
 from samunet.variants.partly_trained import PartlyTrained
 
 
-class LoraVariant(PartlyTrained, PictureVariant):
+class LoraVariant(PartlyTrained, ImageCropVariant):
     """After SAMed (Zhang and Liu, arXiv 2304.13785): increments of rank 4 in the encoder and the whole decoder are trained.
 
     Rank, AdamW with weight decay 0.1 and the schedule's power 0.9 are SAMed's. Deviations:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from samunet.dataset.labels import OUTSIDE, LabelSpace
-from samunet.networks.processes import total
+from samunet.processes import total
 
 SMOOTH = 1e-5
 

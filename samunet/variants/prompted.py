@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from samunet.preprocessing.case_inputs import CaseInputs, Pick
-from samunet.preprocessing.case_prompts import CasePrompts
+from samunet.inputs.protocols import CaseInputs, Pick
+from samunet.preprocessing.prompts.case_prompts import CasePrompts
 from samunet.variants.base import Variant
 from samunet.variants.states import require_same
 

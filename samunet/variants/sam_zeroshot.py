@@ -10,15 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from samunet.errors import UserError
+from samunet.inputs.protocols import CaseInputs, Pick
 from samunet.networks.box_answer import answer_in_box
-from samunet.networks.checkpoints import Encoder
+from samunet.networks.checkpoints.encoders import Encoder
 from samunet.networks.mask_decoding import decode_masks
 from samunet.networks.prompts import Prompts, box_prompts, point_prompts
 from samunet.networks.sam import build_mask_decoder, build_prompt_encoder, load_part
 from samunet.planning.encoder_spec import EMBEDDING_CHANNELS
 from samunet.planning.tiles import TileFrame
-from samunet.preprocessing.case_inputs import CaseInputs, Pick
-from samunet.preprocessing.case_prompts import CasePrompts
+from samunet.preprocessing.prompts.case_prompts import CasePrompts
 from samunet.variants.base import VariantContext, tile_logits
 from samunet.variants.prompted import PromptedVariant
 

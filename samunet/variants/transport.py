@@ -9,12 +9,12 @@ from typing import ClassVar
 import numpy as np
 from torch import Tensor, nn
 
-from samunet.networks.checkpoints import Encoder
+from samunet.inputs.protocols import CaseInputs
+from samunet.inputs.volumes import CaseVolumes
+from samunet.networks.checkpoints.encoders import Encoder
 from samunet.networks.hybrid import Hybrid
 from samunet.planning.plans import Plans
 from samunet.preprocessing.case import PreparedCase
-from samunet.preprocessing.case_inputs import CaseInputs
-from samunet.preprocessing.case_stacks import CaseStacks
 from samunet.variants.atlas import AtlasVariant
 from samunet.variants.base import VariantContext, embeddings_of
 from samunet.variants.hybrid import DROPPED, HybridVariant
@@ -30,7 +30,7 @@ class TransportVariant(HybridVariant):
     samunet's own. Registration knows shape and place, the network knows tissue; it learns where the one errs. A training case is
     never carried to itself: its channels, and its views', come from the other training cases. Of a single case only the views
     (at least one) are trained on, to which the case itself is carried: their warps are what registration has to undo. It undoes them better than
-    another patient's shape, so there the channels are also moved and bent against the image (`StackAugmentation`'s
+    another patient's shape, so there the channels are also moved and bent against the image (`VolumeAugmentation`'s
     `misplaced_voxels`); otherwise the network learns to repeat them. Of cases of which some slices are annotated, the others are
     learned from by what is carried to them: `training.prior_images`.
 
@@ -42,7 +42,7 @@ class TransportVariant(HybridVariant):
     channels (0.839 after 200 of 300).
     """
 
-    own_inputs: ClassVar[bool] = True
+    inputs_depend_on_model: ClassVar[bool] = True
 
     def __init__(self, context: VariantContext) -> None:
         self.atlas = AtlasVariant(context)
@@ -75,7 +75,7 @@ class TransportVariant(HybridVariant):
         cached: CaseInputs | None = None,
     ) -> CaseInputs:
         embeddings = embeddings_of(case, plans, encoder, mirror, step, cached)
-        return CaseStacks(cache(lambda: self.with_prior(case)), embeddings, self.stack, mirror)
+        return CaseVolumes(cache(lambda: self.with_prior(case)), embeddings, self.stack, mirror)
 
     def state(self) -> dict[str, Tensor]:
         """The network's tensors, and the supports' under `atlas.`."""

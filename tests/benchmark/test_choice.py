@@ -20,10 +20,10 @@ from samunet.errors import UserError
 from samunet.files import digest_of_file, make_folder, read_json, write_json
 from samunet.inference.model_folder import find_model
 from samunet.locks import owned
+from samunet.registration.registration import register
 from samunet.training.experiment import run_folder
 from samunet.training.settings import Request
 from samunet.variants import atlas, hybrid
-from samunet.variants.registration import register
 
 SEARCH = Search("5", "0", ("label_prior", "linear_head", "probe"), "untrained", "tiny", "cpu", iterations=2)
 RECORD = "tiny__untrained__fold_0.json"

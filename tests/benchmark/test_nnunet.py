@@ -14,8 +14,8 @@ import torch
 from samunet.benchmark.jobs import Benchmark, Job
 from samunet.benchmark.nnunet import NnunetRun, run_nnunet
 from samunet.dataset.dataset import load_dataset
+from samunet.dataset.io.tiff3d_io import Tiff3dIO
 from samunet.dataset.paths import Paths
-from samunet.dataset.tiff3d_io import Tiff3dIO
 from samunet.errors import UserError
 from samunet.files import make_folder, read_json, write_json
 

@@ -166,8 +166,8 @@ def test_a_cache_without_its_plans_is_pruned_whole(root: Path, gone: str, capsys
 
 def test_views_that_no_run_asks_for_are_pruned(root: Path) -> None:
     """A run on one case of n pictures has min(6, 800 // n) views, and no run has more of that case."""
+    from samunet.inputs.embedding_store import planned_signature
     from samunet.planning.plans import Plans
-    from samunet.preprocessing.embedding_store import planned_signature
     from samunet.preprocessing.views import FIRST_CARRIED, ViewedArrays, view_name
 
     plans = Plans.load(folder(root).parents[2] / "samunetPlans.json")

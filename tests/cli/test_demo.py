@@ -10,7 +10,7 @@ import tifffile
 
 from samunet.cli.demo import _real_job, main
 from samunet.dataset.dataset import collect_cases
-from samunet.dataset.tiff3d_io import Tiff3dIO
+from samunet.dataset.io.tiff3d_io import Tiff3dIO
 
 
 @pytest.mark.parametrize("name", ["nothing", "MyData", "DatasetX_Name"])

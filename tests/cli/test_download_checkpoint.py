@@ -146,7 +146,7 @@ def test_without_a_connection_one_message(server: Server, tmp_path: Path, capsys
 
 
 def test_a_disk_without_room_is_told_before_anything_is_written(server: Server, tmp_path: Path, capsys, monkeypatch):
-    from samunet.networks import download
+    from samunet.networks.checkpoints import download
 
     usage = download.shutil.disk_usage(tmp_path)
     monkeypatch.setattr(download.shutil, "disk_usage", lambda folder: usage._replace(free=2**20))
@@ -187,14 +187,14 @@ def test_the_list_names_what_can_be_had_and_what_is_there(tmp_path: Path, capsys
 
 
 def test_names_carry_the_first_digits_of_the_sha256():
-    from samunet.networks.released import sha256_start
+    from samunet.networks.checkpoints.released import sha256_start
 
     assert [sha256_start(name) for name in download_checkpoint.RELEASED_FILES.values()] == ["01ec64", "0b3195", "4b8939"]
     assert sha256_start("medsam_vit_b.pth") is None
 
 
 def test_a_disk_that_fills_up_keeps_the_part(server: Server, tmp_path: Path, capsys, monkeypatch):
-    from samunet.networks import download
+    from samunet.networks.checkpoints import download
 
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")

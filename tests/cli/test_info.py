@@ -8,7 +8,7 @@ import pytest
 
 import samunet
 from samunet.cli.info import main
-from samunet.networks import released
+from samunet.networks.checkpoints import released
 from samunet.planning.encoder_spec import DEFAULT_ENCODER
 from samunet.variants.registry import VARIANTS
 

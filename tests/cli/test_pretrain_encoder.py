@@ -15,7 +15,7 @@ from torch import Tensor
 
 from samunet.cli import pretrain_encoder
 from samunet.locks import owned
-from samunet.networks.checkpoints import encoder_spec, load_encoder
+from samunet.networks.checkpoints.encoders import encoder_spec, load_encoder
 from samunet.networks.sam import build_sam
 from samunet.pretraining.pretrainer import LOG, STATE, Pretrainer
 from samunet.pretraining.recipe import LOSSES, Phase, Recipe

@@ -12,7 +12,7 @@ from samunet.dataset.paths import Paths
 from samunet.dataset.phantom import make_phantom_dataset
 from samunet.errors import BadCases
 from samunet.files import copy_whole, write_json
-from samunet.networks.checkpoints import encoder_spec
+from samunet.networks.checkpoints.encoders import encoder_spec
 
 CASES = 3
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from samunet.dataset.sitk_io import SimpleItkIO
+from samunet.dataset.io.sitk_io import SimpleItkIO
 from samunet.errors import UserError
 
 VOXELS = np.arange(24, dtype=np.int16).reshape(2, 3, 4)

@@ -8,8 +8,8 @@ from scipy.ndimage import binary_dilation
 
 from samunet.dataset.dataset import load_dataset
 from samunet.dataset.integrity import verify_dataset
+from samunet.dataset.io.sitk_io import SimpleItkIO
 from samunet.dataset.phantom import make_phantom_dataset
-from samunet.dataset.sitk_io import SimpleItkIO
 from samunet.files import digest_of_file
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-RESULTS = ROOT / "benchmarks" / "results" / "faults.jsonl"
+RESULTS = ROOT / "studies" / "results" / "faults.jsonl"
 
 
 def record(path: Path, command: Sequence[str], content: dict[str, Any]) -> None:
-    """Append a line as the scripts of benchmarks/ do; `command` is a module and its arguments."""
-    sys.path.insert(0, str(ROOT / "benchmarks"))
+    """Append a line as the scripts of studies/ do; `command` is a module and its arguments."""
+    sys.path.insert(0, str(ROOT / "studies"))
     from record import append, facts
 
     append(path, {**facts(), "command": f"python -m {shlex.join(command)}", **content})

@@ -22,7 +22,7 @@ COMMANDS = ("extract_fingerprint", "plan_experiment", "preprocess", "plan_and_pr
 HEAVY = ("torch", "SimpleITK", "nibabel", "blosc2", "safetensors.torch", "skimage.transform", "scipy.ndimage", "matplotlib.figure", "tifffile",
          "samunet.training.run", "samunet.inference.predict_folder", "samunet.inference.overlay_files", "samunet.evaluation.evaluate",
          "samunet.planning.planner", "samunet.planning.splits", "samunet.planning.groups", "samunet.dataset.integrity",
-         "samunet.preprocessing.preprocess", "samunet.preprocessing.embedding_cache", "samunet.preprocessing.cache_inventory",
+         "samunet.preprocessing.preprocess", "samunet.inputs.embedding_cache", "samunet.inputs.cache_inventory",
          "samunet.benchmark.benchmark", "samunet.benchmark.choice", "samunet.training.added_support")
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "BLOSC_NTHREADS")
 SLOW_S = 120.0

@@ -16,7 +16,7 @@ from samunet.dataset.labels import LabelSpace
 from samunet.inference.export import export_case
 
 ROOT = Path(__file__).parents[2]
-SCRIPT = ROOT / "benchmarks" / "export_memory.py"
+SCRIPT = ROOT / "studies" / "export_memory.py"
 
 
 def measured(*arguments: str) -> dict:

@@ -18,7 +18,7 @@ from samunet.inference.model_folder import (
     list_models,
     load_model,
 )
-from samunet.networks.checkpoints import encoder_spec, load_encoder
+from samunet.networks.checkpoints.encoders import encoder_spec, load_encoder
 from samunet.networks.sam import EncoderSize, build_image_encoder
 from samunet.planning.plans import DatasetPlan, EncoderPlan, Plans, digest_of_plan
 from samunet.variants.registry import variant_class

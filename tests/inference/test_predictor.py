@@ -11,12 +11,12 @@ from samunet.dataset.geometry import Geometry
 from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError
 from samunet.inference.predictor import predict_case
-from samunet.networks.checkpoints import Encoder
+from samunet.networks.checkpoints.encoders import Encoder
 from samunet.planning.encoder_spec import EncoderSpec
 from samunet.planning.plans import DatasetPlan, EncoderPlan, Plans
 from samunet.planning.tiles import TileFrame
 from samunet.preprocessing.case import CaseProperties, PreparedCase
-from samunet.variants.base import Comparator, EmbeddingVariant, VariantContext
+from samunet.variants.base import Baseline, EmbeddingVariant, VariantContext
 
 LABELS = LabelSpace({"background": 0, "a": 1})
 DATASET = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), (3, 4, 6), False, ("MRI",), ("zscore",),
@@ -43,7 +43,7 @@ class ScaleVariant(EmbeddingVariant):
         return Scale()
 
 
-class ConstantVariant(Comparator):
+class ConstantVariant(Baseline):
     value = 0.0
 
     def fit(self, cases) -> None: ...

@@ -15,7 +15,7 @@ from samunet.inference.predictor import predict_case
 from samunet.planning.plans import DatasetPlan, EncoderPlan, Plans
 from samunet.planning.tiles import TileFrame
 from samunet.preprocessing.case import CaseProperties, PreparedCase
-from samunet.preprocessing.case_prompts import LabelPrompts
+from samunet.preprocessing.prompts.case_prompts import LabelPrompts
 from samunet.variants.base import VariantContext
 from samunet.variants.prompted import ABSENT, PromptedVariant
 

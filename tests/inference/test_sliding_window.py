@@ -115,7 +115,7 @@ def test_equal_votes_by_hand() -> None:
         starts.extend(first for first, _ in picks)
         return torch.stack([torch.full((1, 3, 4, 4), float(first)) for first, _ in picks])
 
-    slabs = list(sliding_window(logits_of, TileFrame((4, 4), (4, 4), 0.5), 4, batch_size=1, stack_depth=3, equal_votes=True))
+    slabs = list(sliding_window(logits_of, TileFrame((4, 4), (4, 4), 0.5), 4, batch_size=1, stack_depth=3, uniform_weights=True))
     assert starts == [0, 1]
     np.testing.assert_allclose(np.concatenate([slab for _, slab in slabs], 1)[0, :, 0, 0], [0, 0.5, 0.5, 1], rtol=1e-6)
 
@@ -128,5 +128,5 @@ def test_equal_votes_are_as_many_as_a_stack_has_slices() -> None:
             votes[first : first + 5] += 1
         return torch.zeros(len(picks), 1, 5, 4, 4)
 
-    list(sliding_window(logits_of, TileFrame((4, 4), (4, 4), 0.5), 12, batch_size=3, stack_depth=5, equal_votes=True))
+    list(sliding_window(logits_of, TileFrame((4, 4), (4, 4), 0.5), 12, batch_size=3, stack_depth=5, uniform_weights=True))
     assert votes.tolist() == [1, 2, 3, 4, 5, 5, 5, 5, 4, 3, 2, 1]

@@ -10,8 +10,8 @@ import pytest
 import SimpleITK as sitk
 
 from samunet.dataset.dataset import RawCase
+from samunet.dataset.io.readers import reader_named
 from samunet.dataset.labels import LabelSpace
-from samunet.dataset.readers import reader_named
 from samunet.inference.export import export_case
 from samunet.inference.nnunet_files import write_prediction
 from samunet.planning.plans import DatasetPlan

@@ -4,7 +4,7 @@ import torch
 
 from samunet.networks.autosam_full import EncoderAndHead
 from samunet.networks.autosam_head import AutoSamHead
-from samunet.networks.checkpoints import load_encoder
+from samunet.networks.checkpoints.encoders import load_encoder
 
 
 def test_the_encoder_is_a_copy_that_learns_and_the_frozen_one_stays() -> None:

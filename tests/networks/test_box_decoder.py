@@ -71,7 +71,7 @@ def test_the_logit_is_the_object_less_the_rest(small_sam: Sam) -> None:
 
 
 class FirstPixels(nn.Module):
-    """Stacks (B, N, 3, H, W) -> the upper left value of each slice as its embedding (B, N, 1, 1, 1)."""
+    """Volumes (B, N, 3, H, W) -> the upper left value of each slice as its embedding (B, N, 1, 1, 1)."""
 
     def __init__(self) -> None:
         super().__init__()

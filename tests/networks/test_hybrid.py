@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 
 from samunet.networks.hybrid import WIDTHS, Hybrid
-from samunet.planning.stack_rules import StackPlan
+from samunet.planning.volume_rules import VolumePlan
 
 THREES = (3, 3, 3)
-PLAN = StackPlan((4, 14, 16), (4, 16, 16), ((1, 1, 1), (2, 2, 2), (1, 2, 2)), (THREES,) * 3, (2, 4, 4), (2, 4, 4))
+PLAN = VolumePlan((4, 14, 16), (4, 16, 16), ((1, 1, 1), (2, 2, 2), (1, 2, 2)), (THREES,) * 3, (2, 4, 4), (2, 4, 4))
 
 
-def network(dropped: float = 0.0, plan: StackPlan = PLAN, channels: int = 1) -> Hybrid:
+def network(dropped: float = 0.0, plan: VolumePlan = PLAN, channels: int = 1) -> Hybrid:
     torch.manual_seed(0)
     return Hybrid(channels, 8, 2, plan, dropped)
 
@@ -48,7 +48,7 @@ def test_logits_are_of_the_voxels_and_in_training_of_coarser_stages_too() -> Non
 @pytest.mark.parametrize("strides", [((1, 1, 1),), ((1, 1, 1),) * 2, ((1, 1, 1), (1, 2, 2), (1, 2, 2), (1, 2, 2))])
 def test_any_number_of_stages(strides: tuple[tuple[int, int, int], ...]) -> None:
     cell = (1, 1, 1) if len(strides) < 3 else (1, 4, 4)
-    plan = StackPlan((4, 16, 16), (4, 16, 16), strides, (THREES,) * len(strides), cell, (4, 16 // cell[1], 16 // cell[2]))
+    plan = VolumePlan((4, 16, 16), (4, 16, 16), strides, (THREES,) * len(strides), cell, (4, 16 // cell[1], 16 // cell[2]))
     logits = network(plan=plan)(torch.randn(1, 1, 4, 16, 16), torch.randn(1, 8, *plan.cells))
     assert len(logits) == max(len(strides) - 1, 1) and logits[0].shape == (1, 2, 4, 16, 16)
 

@@ -20,7 +20,7 @@ from samunet.networks.attention import (
     relative_positions,
     spans,
 )
-from samunet.networks.encoder_shapes import encoder_weights
+from samunet.networks.checkpoints.shapes import encoder_weights
 from samunet.networks.image_encoder import ImageEncoder, fast_dtype
 from samunet.networks.sam import ENCODER_SIZES, EncoderSize, build_image_encoder
 

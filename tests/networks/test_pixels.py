@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from samunet.networks.checkpoints import load_encoder
-from samunet.networks.untrained import untrained_state
+from samunet.networks.checkpoints.encoders import load_encoder
+from samunet.networks.checkpoints.untrained import untrained_state
 
 
 def test_each_channel_is_one_mean_of_two_by_two_pixels_of_one_colour():

@@ -94,7 +94,7 @@ def test_several_channels_are_joined() -> None:
 
 
 class Means(nn.Module):
-    """Stacks (B, N, 3, H, W) -> the mean of each slice as its embedding (B, N, 1, 1, 1)."""
+    """Volumes (B, N, 3, H, W) -> the mean of each slice as its embedding (B, N, 1, 1, 1)."""
 
     def forward(self, stacks: Tensor) -> Tensor:
         return stacks.mean((2, 3, 4))[..., None, None, None]

@@ -8,13 +8,13 @@ from segment_anything import sam_model_registry
 
 from samunet.errors import UserError
 from samunet.networks.autosam_head import AutoSamHead
+from samunet.networks.checkpoints.untrained import untrained_state
 from samunet.networks.cnn_head import build_cnn_head
 from samunet.networks.fewshot import Fewshot
 from samunet.networks.linear_head import build_linear_head
 from samunet.networks.progressive_decoder import ProgressiveDecoder
 from samunet.networks.sam import ENCODER_SIZES, build_image_encoder, build_mask_decoder, build_prompt_encoder
 from samunet.networks.sam import build_sam as build
-from samunet.networks.untrained import untrained_state
 
 
 def parameters(module: torch.nn.Module) -> int:

@@ -67,10 +67,10 @@ def test_a_canvas_of_half_the_rows_saves_half_of_what_pixels_take() -> None:
 
 def test_what_fits_is_done_the_fastest_way() -> None:
     plan, reason = plan_stack_training(MINI, 5, 8.0)
-    assert (plan.slices, plan.at_once, plan.checkpointed) == (5, 2, False)
+    assert (plan.slices, plan.micro_batch, plan.checkpointed) == (5, 2, False)
     assert plan.total_bytes == training_bytes(MINI, 5, 2, checkpointed=False) and "within the target of 8 GB" in reason
     ways = {target: plan_stack_training(VIT_B, 5, target)[0] for target in (1.0, 3.0, 4.5, 8.0, 40.0)}
-    found = {target: (way.slices, way.at_once, way.checkpointed) for target, way in ways.items()}
+    found = {target: (way.slices, way.micro_batch, way.checkpointed) for target, way in ways.items()}
     assert found[40.0] == (5, 2, False) and found[8.0] == (5, 2, True) and found[4.5] == (5, 1, True)
     assert found[3.0][0] < 5 and found[1.0] == (1, 1, True)
     assert all(way.total_bytes <= target * 1e9 for target, way in ways.items() if target > 1)

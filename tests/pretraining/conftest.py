@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from samunet.networks.checkpoints.untrained import untrained_state
 from samunet.networks.sam import Sam, build_sam
-from samunet.networks.untrained import untrained_state
 from samunet.pretraining.anatomy import FAR, GRID, LABELS, PARTITION, Anatomies
 from samunet.pretraining.batches import Batch, BatchShape, make_batch
 

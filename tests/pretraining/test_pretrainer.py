@@ -16,9 +16,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from samunet.errors import UserError
-from samunet.networks.encoder_shapes import encoder_weights
+from samunet.networks.checkpoints.shapes import encoder_weights
+from samunet.networks.checkpoints.untrained import untrained_state
 from samunet.networks.sam import ENCODER_SIZES, Sam, build_image_encoder, build_sam, set_input_size
-from samunet.networks.untrained import untrained_state
 from samunet.pretraining import pretrainer as module
 from samunet.pretraining.batches import Batch, BatchShape, make_batch
 from samunet.pretraining.objectives import Encoded

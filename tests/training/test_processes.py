@@ -14,7 +14,7 @@ import torch
 from safetensors.numpy import load_file
 from torch import distributed
 
-from samunet.networks.processes import joined
+from samunet.processes import joined
 
 STEPS = 20
 # Trains the named variant for STEPS steps, a line of the log for each; under torchrun in as many processes as it started.
@@ -23,14 +23,14 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-import conftest, numpy as np, torch
-from samunet.networks.processes import joined
+sys.path.insert(0, {str(Path(__file__).parents[1] / "helpers")!r})
+import made_dataset, numpy as np, torch
+from samunet.processes import joined
 from samunet.planning.tiles import TileFrame
 from samunet.training import trainer
-from samunet.training.augmentation import PatchAugmentation
-from samunet.training.patch_batches import PairBatches, PatchBatches
-from samunet.training.sampling import LabelSlices, Sampler
+from samunet.inputs.patch_augmentation import PatchAugmentation
+from samunet.inputs.patch_batches import PairBatches, PatchBatches
+from samunet.inputs.sampling import LabelSlices, Sampler
 from samunet.variants.base import VariantContext
 from samunet.variants.unet import UnetVariant
 
@@ -46,18 +46,18 @@ name, folder = sys.argv[1], Path(sys.argv[2])
 with joined("cpu"):
     torch.manual_seed(0)
     if name == "tiny":
-        variant, batches = conftest.tiny_variant(), conftest.made_batches()
+        variant, batches = made_dataset.tiny_variant(), made_dataset.made_batches()
         variant.network = torch.nn.Sequential(torch.nn.Conv2d(256, 3, 1), torch.nn.Upsample(scale_factor=4))
     else:
-        variant = UnetVariant(VariantContext(conftest.LABELS, replace(conftest.DATASET_PLAN, median_shape=(4, 16, 16)),
-                                             conftest.SECTION, {{}}))
-        labels, augmentation = conftest.made_labels(), PatchAugmentation(variant.patch, [False])
+        variant = UnetVariant(VariantContext(made_dataset.LABELS, replace(made_dataset.DATASET_PLAN, median_shape=(4, 16, 16)),
+                                             made_dataset.SECTION, {{}}))
+        labels, augmentation = made_dataset.made_labels(), PatchAugmentation(variant.patch, [False])
         whole = TileFrame((32, 32), (32, 32), 1.0)
-        batches = PatchBatches(conftest.NAMES, Arrays(), labels, Sampler(labels, conftest.LABELS, 4, 0), augmentation)
+        batches = PatchBatches(made_dataset.NAMES, Arrays(), labels, Sampler(labels, made_dataset.LABELS, 4, 0), augmentation)
         if name == "simclr":
             from samunet.variants.simclr import SimclrPretraining
             variant = SimclrPretraining(variant)
-            batches = PairBatches(conftest.NAMES, [(4, 32, 32)] * 3, Arrays(), augmentation, 4, 0)
+            batches = PairBatches(made_dataset.NAMES, [(4, 32, 32)] * 3, Arrays(), augmentation, 4, 0)
     trainer.train(variant, batches, {STEPS}, folder, torch.device("cpu"))
 """
 

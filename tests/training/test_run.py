@@ -20,8 +20,8 @@ from samunet.errors import UserError
 from samunet.files import digest_of_file, read_json, write_json
 from samunet.inference.model_folder import load_model
 from samunet.inference.predict_folder import PredictionSettings, predict_folder
-from samunet.networks.checkpoints import load_encoder
-from samunet.networks.untrained import untrained_state
+from samunet.networks.checkpoints.encoders import load_encoder
+from samunet.networks.checkpoints.untrained import untrained_state
 from samunet.planning.plans import Plans
 from samunet.preprocessing.store import ArrayStore
 from samunet.training import run as run_module
@@ -183,7 +183,7 @@ def test_three_hybrid_runs_that_register_again_give_the_same_bytes(paths, tmp_pa
 def test_what_was_registered_before_training_began_is_kept(paths, monkeypatch) -> None:
     request = dataclasses.replace(REQUEST, variant="hybrid", iterations=1, shots=1)
     with monkeypatch.context() as patch:
-        patch.setattr("samunet.training.training_data.StackAugmentation", lambda *_, **__: 1 / 0)
+        patch.setattr("samunet.training.training_data.VolumeAugmentation", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             start(request, paths)
     priors = model(paths, "hybrid") / "shots1_draw0" / "fold_0.unfinished" / "priors"
@@ -393,7 +393,7 @@ def test_folds_of_labels_that_meant_something_else_are_refused(paths, tmp_path) 
 
 
 def test_a_batch_that_the_processes_do_not_divide_is_told_before_anything_is_encoded(paths, monkeypatch) -> None:
-    monkeypatch.setattr("samunet.networks.processes.count", lambda: 7)
+    monkeypatch.setattr("samunet.processes.count", lambda: 7)
     monkeypatch.setattr(run_module, "training_batches", lambda *given: 1 / 0)
     with pytest.raises(UserError, match="samples, 7 processes"):
         start(dataclasses.replace(REQUEST, iterations=2), paths)

@@ -17,8 +17,8 @@ from samunet.errors import UserError
 from samunet.files import read_json
 from samunet.planning.plans import Plans
 from samunet.planning.shots import draw_shots
-from samunet.preprocessing.oracle_prompts import oracle_prompts
 from samunet.preprocessing.preprocess import preprocess_dataset
+from samunet.preprocessing.prompts.oracle import oracle_prompts
 from samunet.preprocessing.store import ArrayStore
 from samunet.training.experiment import open_experiment
 from samunet.training.run import train_model

@@ -10,12 +10,12 @@ import torch
 
 from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError
+from samunet.inputs.batches import TileBatches
+from samunet.inputs.protocols import Pick
+from samunet.inputs.sampling import LabelSlices, Sampler
 from samunet.planning.plans import EncoderPlan
 from samunet.planning.tiles import TileFrame
-from samunet.preprocessing.case_inputs import Pick
 from samunet.preprocessing.views import view_name
-from samunet.training.batches import TileBatches
-from samunet.training.sampling import LabelSlices, Sampler
 from samunet.training.support import QueryBatches, cell_shares, gather_support, joined_support, spread, unit_of
 
 SPACE = LabelSpace({"background": 0, "a": 1, "b": 2})

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from samunet.dataset.labels import UNANNOTATED, LabelSpace
 from samunet.errors import UserError
+from samunet.inputs.queries import Queries
+from samunet.inputs.sampling import LabelSlices
 from samunet.networks.fewshot import Fewshot
 from samunet.networks.region_tokens import RULES
 from samunet.planning.tiles import TileFrame
-from samunet.preprocessing.queries import Queries
-from samunet.training.sampling import LabelSlices
 from samunet.training.support import Support
 from samunet.training.token_choice import (
     JUDGED,

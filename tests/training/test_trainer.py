@@ -32,15 +32,15 @@ ITERATIONS = 130
 
 RUN = f"""
 import sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-import conftest, torch
+sys.path.insert(0, {str(Path(__file__).parents[1] / "helpers")!r})
+import made_dataset, torch
 from pathlib import Path
 from samunet.inference.model_weights import CHECKPOINT
 from samunet.training.checkpoints import save_weights
 from samunet.training.trainer import train
 folder = Path(sys.argv[1])
-variant = conftest.tiny_variant()
-train(variant, conftest.made_batches(), {ITERATIONS}, folder, torch.device("cpu"))
+variant = made_dataset.tiny_variant()
+train(variant, made_dataset.made_batches(), {ITERATIONS}, folder, torch.device("cpu"))
 save_weights(folder / CHECKPOINT, variant.state())
 """
 

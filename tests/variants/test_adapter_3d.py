@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from samunet.dataset.labels import LabelSpace
-from samunet.networks.checkpoints import Encoder, load_encoder
+from samunet.networks.checkpoints.encoders import Encoder, load_encoder
 from samunet.planning.plans import DatasetPlan, EncoderPlan
 from samunet.training.trainer import Optimization
 from samunet.variants.adapter_3d import Adapter3dVariant
@@ -41,7 +41,7 @@ class WithoutDropout(Adapter3dVariant):
 
 
 def made() -> tuple[Tensor, Tensor]:
-    """Stacks (2, 3, 1, 3, 64, 48) of the tile's canvas, each label brighter than the one before, and label values (2, 3, 64, 48)."""
+    """Volumes (2, 3, 1, 3, 64, 48) of the tile's canvas, each label brighter than the one before, and label values (2, 3, 64, 48)."""
     segmentation = torch.zeros(2, 3, 64, 48, dtype=torch.long)
     for stack in range(2):
         for plane in range(3):
@@ -142,10 +142,10 @@ def test_what_was_trained_is_restored_beside_the_encoder(encoder: Encoder) -> No
 
 def test_the_plan_says_how_many_stacks_go_through_and_whether_blocks_are_computed_twice(encoder: Encoder) -> None:
     plain = adapter(encoder)
-    assert (plain.at_once, plain.batch_size(plain.context), plain.network.encoder.checkpointed) == (2, 2, False)
+    assert (plain.micro_batch, plain.batch_size(plain.context), plain.network.encoder.checkpointed) == (2, 2, False)
     planned = replace(SECTION, stacks=4, stacks_at_once=1, checkpointed=True)
     changed = Adapter3dVariant(VariantContext(LABELS, DATASET, planned, encoder.sam_state, encoder))
-    assert (changed.at_once, changed.batch_size(changed.context), changed.network.encoder.checkpointed) == (1, 4, True)
+    assert (changed.micro_batch, changed.batch_size(changed.context), changed.network.encoder.checkpointed) == (1, 4, True)
 
 
 @pytest.mark.parametrize("checkpointed", [False, True])
@@ -154,9 +154,9 @@ def test_one_stack_after_the_other_gives_the_update_of_both_together(encoder: En
     pictures, segmentation = made()
     segmentation[1, :, :, :] *= 0  # Dice is no sum over stacks: one without a class weighs in the other's
     after = []
-    for at_once in (2, 1):
+    for micro_batch in (2, 1):
         torch.manual_seed(0)
-        section = replace(SECTION, stacks_at_once=at_once, checkpointed=checkpointed and at_once == 1)
+        section = replace(SECTION, stacks_at_once=micro_batch, checkpointed=checkpointed and micro_batch == 1)
         variant = WithoutDropout(VariantContext(LABELS, DATASET, section, encoder.sam_state, encoder))
         torch.nn.init.normal_(variant.network.encoder.factors.up.weight, std=0.1)
         optimization = Optimization(variant, torch.device("cpu"))

@@ -13,11 +13,11 @@ from samunet.dataset.geometry import Geometry
 from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError
 from samunet.inference.predictor import predict_case
-from samunet.networks.checkpoints import Encoder, load_encoder
+from samunet.inputs.boxes import NOBODY, BoxStacks
+from samunet.networks.checkpoints.encoders import Encoder, load_encoder
 from samunet.planning.plans import DatasetPlan, EncoderPlan, Plans
-from samunet.preprocessing.box_stacks import NOBODY, BoxStacks
 from samunet.preprocessing.case import CaseProperties, PreparedCase
-from samunet.preprocessing.case_prompts import CasePrompts, LabelPrompts
+from samunet.preprocessing.prompts.case_prompts import CasePrompts, LabelPrompts
 from samunet.variants.adapter_3d_box import Adapter3dBoxVariant
 from samunet.variants.base import VariantContext
 from samunet.variants.prompted import ABSENT

@@ -13,10 +13,10 @@ from samunet.dataset.geometry import Geometry
 from samunet.dataset.labels import UNANNOTATED, LabelSpace, in_slices_alone
 from samunet.planning.plans import DatasetPlan, EncoderPlan
 from samunet.preprocessing.case import CaseProperties, PreparedCase
+from samunet.registration.registration import centred, coarser, register
 from samunet.variants import atlas
 from samunet.variants.atlas import AtlasVariant, _labels_on, _side_by_side
 from samunet.variants.base import VariantContext
-from samunet.variants.registration import centred, coarser, register
 
 PLAIN = LabelSpace({"background": 0, "organ": 1})
 IGNORING = LabelSpace({"background": 0, "organ": 1, "ignore": 2})

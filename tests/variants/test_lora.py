@@ -10,7 +10,7 @@ from torch import Tensor
 
 from samunet.dataset.labels import LabelSpace
 from samunet.networks.autosam_full import EncoderAndHead
-from samunet.networks.checkpoints import Encoder, load_encoder
+from samunet.networks.checkpoints.encoders import Encoder, load_encoder
 from samunet.planning.plans import DatasetPlan, EncoderPlan
 from samunet.variants.base import VariantContext
 from samunet.variants.lora import LoraVariant

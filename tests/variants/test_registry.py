@@ -7,12 +7,12 @@ import pytest
 
 from samunet.errors import UserError
 from samunet.variants.base import (
-    Comparator,
+    Baseline,
     EmbeddingVariant,
+    ImageCropVariant,
+    ImageStackVariant,
     PatchVariant,
-    PictureStackVariant,
-    PictureVariant,
-    StackVariant,
+    VolumeVariant,
 )
 from samunet.variants.prompted import PromptedVariant
 from samunet.variants.registry import VARIANTS, check_kinds, check_prompts, entry, variant_class
@@ -20,8 +20,8 @@ from samunet.variants.registry import VARIANTS, check_kinds, check_prompts, entr
 
 @pytest.mark.parametrize("name", sorted(VARIANTS))
 def test_every_entry_leads_to_a_variant_that_reads_what_it_says(name: str) -> None:
-    kinds = {"arrays": Comparator, "embeddings": EmbeddingVariant, "stacks": StackVariant, "pictures": PictureVariant,
-             "picture_stacks": PictureStackVariant, "patches": PatchVariant}
+    kinds = {"arrays": Baseline, "embeddings": EmbeddingVariant, "stacks": VolumeVariant, "pictures": ImageCropVariant,
+             "picture_stacks": ImageStackVariant, "patches": PatchVariant}
     assert issubclass(variant_class(name), PromptedVariant if name == "sam_zeroshot" else kinds[entry(name).needs])
     assert entry(name).help
 

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError
-from samunet.networks.checkpoints import Encoder
+from samunet.networks.checkpoints.encoders import Encoder
 from samunet.networks.prompts import SURE, inscribed_ellipses
 from samunet.networks.sam import build_mask_decoder, build_prompt_encoder
 from samunet.planning.encoder_spec import EncoderSpec
 from samunet.planning.plans import DatasetPlan, EncoderPlan
 from samunet.planning.tiles import TileFrame
-from samunet.preprocessing.case_prompts import LabelPrompts
+from samunet.preprocessing.prompts.case_prompts import LabelPrompts
 from samunet.variants import sam_zeroshot
 from samunet.variants.base import VariantContext
 from samunet.variants.sam_zeroshot import SamZeroshotVariant

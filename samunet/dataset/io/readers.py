@@ -1,0 +1,181 @@
+"""Which reader-writer a dataset's files need, and what all of them promise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from samunet.dataset.case_paths import FRAME_FOLDER, SEQUENCE_READERS, VIDEO_ENDINGS
+from samunet.dataset.geometry import Geometry
+from samunet.errors import UserError
+
+if TYPE_CHECKING:
+    from samunet.dataset.dataset import RawDataset
+
+# nnU-Net's NibabelIO gives the same arrays as our SimpleITKIO, which reads NIfTI through nibabel.
+_ALIASES = {"NibabelIO": "SimpleITKIO"}
+# Those that turn arrays to RAS.
+ORIENTED_READERS = ("NibabelIOWithReorient", "SimpleITKIOWithReorient")
+_BY_ENDING = {
+    ".nii.gz": "SimpleITKIO",
+    ".nii": "SimpleITKIO",
+    ".nrrd": "SimpleITKIO",
+    ".mha": "SimpleITKIO",
+    ".gipl": "SimpleITKIO",
+    ".png": "NaturalImage2DIO",
+    ".bmp": "NaturalImage2DIO",
+    ".tif": "NaturalImage2DIO",
+    ".tiff": "Tiff3DIO",
+    ".mp4": "VideoIO",
+    ".avi": "VideoIO",
+    FRAME_FOLDER: "FrameFolderIO",
+}
+_VOLUME_ENDINGS = tuple(ending for ending, reader in _BY_ENDING.items() if reader == "SimpleITKIO")
+# What readers read that are not for volumes of any format. JPEG would change label values.
+_READS = {
+    "NaturalImage2DIO": (".png", ".bmp", ".tif", ".tiff"),
+    "Tiff3DIO": (".tif", ".tiff"),
+    "TiffSequenceIO": (".tif", ".tiff"),
+    "FrameFolderIO": (FRAME_FOLDER,),
+    "VideoIO": VIDEO_ENDINGS,
+}
+
+
+class ReaderWriter(Protocol):
+    """Reads images and segmentations of one family of formats, and writes segmentations back on the same grid."""
+
+    name: str
+
+    def read_images(self, paths: Sequence[Path]) -> tuple[np.ndarray, Geometry]:
+        """Read one case: float32 (C, Z, Y, X), the files' channels stacked in their order, and the first's geometry.
+
+        Raises:
+            UserError: a file that is missing or cannot be read, NaN or Inf, channels of different shape or spacing.
+        """
+        ...
+
+    def read_segmentation(self, path: Path) -> tuple[np.ndarray, Geometry]:
+        """Read a label file: int16 (1, Z, Y, X) and its geometry.
+
+        Raises:
+            UserError: a file that is missing or cannot be read, several values a voxel, values that are no whole
+                numbers or do not fit int16.
+        """
+        ...
+
+    def write_segmentation(self, segmentation: np.ndarray, path: Path, geometry: Geometry) -> None:
+        """Write integer (Z, Y, X) to `path`, whole or not at all. uint8 and uint16 keep their type (LabelSpace.dtype);
+        others become uint8 where every value is below 255, else uint16.
+        """
+        ...
+
+
+def reader_names() -> list[str]:
+    """The names that `reader_named` knows, sorted."""
+    return sorted({*_BY_ENDING.values(), *_ALIASES, *ORIENTED_READERS, *SEQUENCE_READERS})
+
+
+def reader_named(name: str) -> ReaderWriter:
+    """The reader-writer of nnU-Net's name `name`, or of samunet's own for sequences.
+
+    Raises:
+        UserError: unknown name; lists the known ones.
+    """
+    own = _ALIASES.get(name, name)
+    if own == "SimpleITKIO":
+        from samunet.dataset.io.sitk_io import SimpleItkIO
+
+        return SimpleItkIO()
+    if own in ORIENTED_READERS:
+        from samunet.dataset.io.oriented_io import OrientedIO
+
+        return OrientedIO(own)
+    if own == "NaturalImage2DIO":
+        from samunet.dataset.io.natural_image_io import NaturalImageIO
+
+        return NaturalImageIO()
+    if own == "Tiff3DIO":
+        from samunet.dataset.io.tiff3d_io import Tiff3dIO
+
+        return Tiff3dIO()
+    if own == "FrameFolderIO":
+        from samunet.dataset.io.frame_folder_io import FrameFolderIO
+
+        return FrameFolderIO()
+    if own == "TiffSequenceIO":
+        from samunet.dataset.io.tiff_sequence_io import TiffSequenceIO
+
+        return TiffSequenceIO()
+    if own == "VideoIO":
+        from samunet.dataset.io.video_io import VideoIO
+
+        return VideoIO()
+    raise UserError(
+        "The reader (`overwrite_image_reader_writer` in dataset.json) must be a known one.",
+        found=name,
+        mend=f'Use one of {", ".join(reader_names())}, or "None" to choose by the file ending.',
+    )
+
+
+def ending_problems(reader: str | None, file_ending: str, where: Path) -> list[UserError]:
+    """Whether samunet reads files with dataset.json's `file_ending`; where it names a reader, whether this one does.
+
+    Readers of volumes that are given by name may read further formats, but neither videos nor folders.
+    """
+    ending = file_ending.lower()
+    if reader is None:
+        return [] if ending in _BY_ENDING else [_unread_ending(file_ending, where)]
+    of_volumes = reader not in _READS
+    read = _VOLUME_ENDINGS if of_volumes else _READS[reader]
+    if ending in read or (of_volumes and ending not in (*VIDEO_ENDINGS, FRAME_FOLDER)):
+        return []
+    return [UserError(
+        "The reader (`overwrite_image_reader_writer` in dataset.json) must read files with the `file_ending`.",
+        where=where,
+        found=f"{reader} for {file_ending}",
+        mend=f'{reader} reads {", ".join(read)}. Correct the ending, or write "None" to choose the reader by it.',
+    )]
+
+
+def _unread_ending(file_ending: str, where: Path) -> UserError:
+    return UserError(
+        "The `file_ending` in dataset.json must be one that samunet reads.",
+        where=where,
+        found=file_ending,
+        mend=f"Convert the images to one of {', '.join(_BY_ENDING)} (a folder of frames).",
+    )
+
+
+def choose_reader(dataset: RawDataset) -> str:
+    """Name of the reader-writer for `dataset`'s files; see `reader_for`."""
+    example = dataset.cases[0].images[0] if dataset.cases else None
+    return reader_for(dataset.reader, dataset.file_ending, example, dataset.folder / "dataset.json")
+
+
+def reader_for(overwrite: object, file_ending: str, example: Path | None, where: Path) -> str:
+    """Name of a reader-writer: `overwrite` where it is given, else by the file ending.
+
+    A .tif is a natural image where its array is 2D or has 3 or 4 colours first or last, else a 3D volume (Tiff3DIO). A sequence
+    in a TIFF is read as one only where `overwrite` says so, because its labels look like a volume.
+
+    Arguments:
+        overwrite: dataset.json's `overwrite_image_reader_writer`, whatever stands there; None and "None" choose by the ending.
+        example: one of the files, opened only if it is a .tif; None where there is none yet.
+        where: dataset.json, for the message.
+
+    Raises:
+        UserError: unknown reader or file ending, or an example that cannot be read.
+    """
+    if overwrite not in (None, "None"):
+        return reader_named(str(overwrite)).name
+    ending = file_ending.lower()
+    if ending not in _BY_ENDING:
+        raise _unread_ending(file_ending, where)
+    if ending == ".tif" and example is not None:
+        from samunet.dataset.io.tiff_file import holds_volume
+
+        return "Tiff3DIO" if holds_volume(example) else "NaturalImage2DIO"
+    return _BY_ENDING[ending]

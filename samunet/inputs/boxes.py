@@ -1,0 +1,109 @@
+"""Volumes of the encoder's pictures together with the boxes that are asked about on their slices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from samunet.dataset.labels import LabelSpace
+from samunet.inputs.image_stacks import CaseImageStacks, planes_of
+from samunet.inputs.protocols import Pick
+from samunet.planning.plans import EncoderPlan
+from samunet.preprocessing.prompts.case_prompts import CasePrompts, LabelPrompts
+
+NOBODY = -1  # channel of a place that no box takes
+
+
+@dataclass(frozen=True)
+class BoxStacks:
+    """B stacks of N slices and up to Q boxes in each.
+
+    Arguments:
+        pictures: float32 (B, N, n, 3, H, W), of the tile alone.
+        boxes: float32 (B, Q, N, 4), x0, y0, x1, y1 in pixels of the encoder's input; NaN on slices that the box does not reach.
+        channels: int64 (B, Q), of the label space: which class the box asks for; NOBODY where there are fewer than Q.
+    """
+
+    pictures: Tensor
+    boxes: Tensor
+    channels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def __getitem__(self, chosen: slice) -> BoxStacks:
+        return BoxStacks(self.pictures[chosen], self.boxes[chosen], self.channels[chosen])
+
+    def to(self, device: torch.device) -> BoxStacks:
+        """The same on `device`."""
+        return BoxStacks(self.pictures.to(device), self.boxes.to(device), self.channels.to(device))
+
+    @classmethod
+    def of(cls, pictures: Tensor, asked: Sequence[tuple[Tensor, Tensor]]) -> BoxStacks:
+        """From pictures (B, ...) and what `boxes_on` gives of each stack, filled up to the most boxes, at least one."""
+        most = max(1, *(len(channels) for _, channels in asked))
+        boxes = torch.full((len(asked), most, pictures.shape[1], 4), torch.nan)
+        channels = torch.full((len(asked), most), NOBODY)
+        for index, (their_boxes, their_channels) in enumerate(asked):
+            boxes[index, : len(their_boxes)], channels[index, : len(their_boxes)] = their_boxes, their_channels
+        return cls(pictures, boxes, channels)
+
+
+class CaseBoxStacks:
+    """Volumes of a case by (first slice, tile), with the boxes that its prompts hold; see `CaseInputs`.
+
+    Arguments:
+        stacks: the pictures.
+        prompts: of the case; their points are not looked at.
+        mirror: in-plane axes (0 rows, 1 columns) along which the pictures of each tile are flipped.
+    """
+
+    def __init__(
+        self, stacks: CaseImageStacks, prompts: CasePrompts, labels: LabelSpace, plan: EncoderPlan, mirror: Sequence[int] = ()
+    ) -> None:
+        self.frame, self.depth = stacks.frame, stacks.depth
+        self._stacks, self._prompts, self._labels, self._plan, self._mirror = stacks, prompts, labels, plan, mirror
+
+    def read(self, picks: Sequence[Pick]) -> BoxStacks:
+        """The stacks of `picks`."""
+        above, before = self.frame.before
+        asked = []
+        for first, tile in picks:
+            top, left = self.frame.starts[tile]
+            planes = planes_of(first, self._plan.stack_depth, self.depth)
+            asked.append(boxes_on(planes, (top - above, left - before), self._prompts, self._labels, self._plan, self._mirror))
+        return BoxStacks.of(self._stacks.read(picks), asked)
+
+
+def boxes_on(
+    planes: Sequence[int], origin: tuple[int, int], prompts: CasePrompts, labels: LabelSpace, plan: EncoderPlan,
+    mirror: Sequence[int] = (),
+) -> tuple[Tensor, Tensor]:
+    """The boxes of `prompts` that reach a tile of a stack; each is the same box on each of its slices, cut to the tile.
+
+    Arguments:
+        planes: the stack's slices. origin: (row, column) of the tile's first voxel, which may lie outside the case.
+        mirror: axes along which the tile is flipped.
+
+    Returns:
+        boxes float32 (Q, N, 4) and channels int64 (Q,), as `BoxStacks` has them.
+    """
+    pixels = plan.input_size / max(plan.tile_shape)  # of the encoder's input, for each voxel
+    first = labels.channels - len(labels.foreground)  # of regions the background has no channel
+    boxes, channels = [], []
+    for channel, label in enumerate(labels.foreground, first):
+        for box in prompts[label].boxes if label in prompts else ():
+            told = np.full((len(planes), 2, 2), np.nan)
+            for index, plane in enumerate(planes):
+                _, cut = LabelPrompts(boxes=box[None]).on_tile(plane, origin, plan.tile_shape)
+                told[index, :, :] = cut[0] if len(cut) else np.nan
+            for axis in mirror:
+                told[:, :, axis] = plan.tile_shape[axis] - told[:, ::-1, axis]
+            if np.isfinite(told).any():
+                boxes.append(told[:, :, ::-1].reshape(len(planes), 4) * pixels)
+                channels.append(channel)
+    return torch.from_numpy(np.reshape(boxes, (-1, len(planes), 4))).float(), torch.tensor(channels, dtype=torch.long)

@@ -1,0 +1,1 @@
+"""Checkpoint files of encoders: found, recognised, downloaded, read and written."""

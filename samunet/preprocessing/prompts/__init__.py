@@ -1,0 +1,1 @@
+"""Prompts: from files or from labels, on the grid of the plan."""

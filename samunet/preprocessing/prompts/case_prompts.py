@@ -1,0 +1,52 @@
+"""Prompts of one case: points in its labels and boxes around them, on the plan's grid or in its files' own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from samunet.dataset.labels import Label
+
+
+@dataclass(frozen=True)
+class LabelPrompts:
+    """Prompts of one label (or region) of one case.
+
+    On the plan's grid positions are (z, y, x), and voxel i of an axis spans [i, i + 1): its middle is i + 0.5. A prompts file's
+    own (`preprocessing.prompts.file`) are (x, y, z).
+
+    Arguments:
+        points: float64 (N, 3). All points of one slice ask for one object.
+        boxes: float64 (M, 2, 3), the corner where every axis is lowest and the one where it is highest. Each asks for an
+            object of its own.
+    """
+
+    points: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))
+    boxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 2, 3)))
+
+    def on_tile(self, slice_: int, origin: tuple[int, int], tile: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """What a 2D network sees of them on one tile of one slice.
+
+        A point is seen on its own slice alone. A box is cut into the same box on every slice whose middle it holds, on at
+        least one, and to the tile.
+
+        Arguments:
+            origin: (row, column) of the tile's first voxel, which may lie outside the case.
+            tile: (rows, columns).
+
+        Returns:
+            points float64 (T, 2) and boxes float64 (B, 2, 2) as (row, column), in voxels of the tile.
+        """
+        points = self.points[np.floor(self.points[:, 0]) == slice_, 1:] - origin
+        points = points[((points >= 0) & (points < tile)).all(1)]
+        low, high = self.boxes[:, 0, 0], self.boxes[:, 1, 0]
+        thin = np.ceil(low - 0.5) + 0.5 >= high  # no slice's middle lies in it
+        here = np.where(thin, np.floor((low + high) / 2) == slice_, (low <= slice_ + 0.5) & (slice_ + 0.5 < high))
+        boxes = np.clip(self.boxes[here][:, :, 1:] - origin, 0, tile)
+        return points, boxes[(boxes[:, 1] > boxes[:, 0]).all(1)]
+
+
+CasePrompts = Mapping[Label, LabelPrompts]
+"""Label value, or region's values, -> its prompts on the plan's grid. A label that is not there is nowhere in the case."""

@@ -1,0 +1,91 @@
+"""The most memory that one training step of 3d_adapter holds, beside what the plan expects.
+
+    python studies/adapter_memory.py --output studies/results/adapter_memory.jsonl
+    python studies/adapter_memory.py --settings mini:256:5:1:0
+
+A setting is encoder:input size:slices:stacks at once:checkpointed (0 or 1). Each has a process of its own, one after the other: a
+checkpoint file of random weights is loaded as any encoder, and one step is made on stacks of noise with three classes, on the CPU in
+float32. Measured is the largest resident memory of that process. Appends one JSON line to --output.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from export_memory import largest_resident_bytes
+from record import append, facts
+
+from samunet.dataset.labels import LabelSpace
+from samunet.networks.checkpoints.encoders import load_encoder
+from samunet.networks.sam import build_sam
+from samunet.planning.adapter_memory import AdapterNumbers, training_bytes
+from samunet.planning.plans import DatasetPlan, EncoderPlan
+from samunet.training.trainer import Optimization
+from samunet.variants.adapter_3d import Adapter3dVariant
+from samunet.variants.base import VariantContext
+
+SETTINGS = ("mini:256:5:2:0", "vit_b:256:5:1:0", "vit_b:512:5:1:1")
+LABELS = LabelSpace({"background": 0, "a": 1, "b": 2})
+RATE = 1e-4
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--settings", nargs="+", default=SETTINGS)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--output", type=Path)
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    if options.one:
+        print(json.dumps(step(options.one)))
+        return
+    rows = []
+    for setting in options.settings:
+        command = [sys.executable, __file__, "--one", setting, "--threads", str(options.threads)]
+        told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        row = json.loads(told.strip().splitlines()[-1])
+        rows.append(row)
+        print(f"{setting:20} measured {row['measured_gb']:6.2f} GB  expected {row['expected_gb']:6.2f} GB  "
+              f"{row['expected_gb'] / row['measured_gb'] - 1:+.1%}  {row['seconds']:.0f} s", flush=True)
+    append(options.output, facts() | {"torch": torch.__version__, "threads": options.threads, "rows": rows})
+
+
+def step(setting: str) -> dict[str, Any]:
+    """One step in this process."""
+    size, *numbers = setting.split(":")
+    input_size, slices, stacks, checkpointed = map(int, numbers)
+    tile = (input_size, input_size)
+    plan = EncoderPlan(size, input_size, tile, 0.5, "repeat", slices, 1, "float16", 0, 1,
+                       stack_input_size=input_size, stacks=stacks, stacks_at_once=stacks, checkpointed=bool(checkpointed))
+    dataset = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), (40, *tile), False, ("MRI",), ("zscore",), (False,),
+                          ({},))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{size}.pth"
+        torch.save(build_sam(size, 256).state_dict(), path)
+        encoder = load_encoder(str(path), input_size)
+    loaded = largest_resident_bytes()
+    variant = Adapter3dVariant(VariantContext(LABELS, dataset, plan, encoder.sam_state, encoder))
+    optimization, random = Optimization(variant, torch.device("cpu")), torch.Generator().manual_seed(0)
+    optimization.dtype = torch.float32  # which the plan counts with; a processor that multiplies bfloat16 would need less
+    pictures = torch.randn(stacks, slices, 1, 3, input_size, input_size, generator=random)
+    segmentation = torch.randint(0, 3, (stacks, slices, *tile), generator=random)
+    started = time.perf_counter()
+    optimization.step(pictures, segmentation, RATE)
+    seconds = time.perf_counter() - started
+    expected = training_bytes(AdapterNumbers(size, tile, input_size, 1, LABELS.channels), slices, stacks,
+                              checkpointed=bool(checkpointed))
+    return {"setting": setting, "measured_gb": largest_resident_bytes() / 1e9, "expected_gb": expected / 1e9,
+            "loaded_gb": loaded / 1e9, "seconds": seconds}
+
+
+if __name__ == "__main__":
+    main()

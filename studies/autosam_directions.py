@@ -1,0 +1,124 @@
+"""Whether what the AutoSAM paper found holds here, direction by direction, from the cases.csv of a benchmark.
+
+    samunet_benchmark -d 4 --variants label_prior atlas linear_head cnn_head autosam autosam_full unet unet_simclr --shots 1 5 --folds 0 \\
+        --minutes_head 2 --minutes_network 5
+    python studies/autosam_directions.py -d 4 --output studies/results/autosam_directions.jsonl
+
+Hu et al., arXiv 2306.06370, on ACDC with 1 and 5 volumes: the CNN head about equals AutoSAM, both are above the linear head; AutoSAM
+on the frozen encoder is above AutoSAM with all fine-tuned; SimCLR is at least the U-Net from scratch; AutoSAM has the best ASSD.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from record import append, facts
+
+from samunet.cli.options import add_paths, paths_of
+from samunet.dataset.paths import find_dataset
+from samunet.evaluation.statistics import Interval, paired_differences, paired_interval
+from samunet.planning.groups import kept_groups
+
+# Metric, the method that should do better, and the one that should do worse.
+DIRECTIONS = (
+    ("Dice", "cnn_head", "linear_head"), ("Dice", "autosam", "linear_head"), ("Dice", "autosam", "autosam_full"),
+    ("Dice", "unet_simclr", "unet"), ("ASSD_mm", "autosam", "cnn_head"), ("ASSD_mm", "autosam", "linear_head"),
+    ("ASSD_mm", "autosam", "autosam_full"), ("ASSD_mm", "autosam", "unet"), ("ASSD_mm", "autosam", "unet_simclr"))
+EQUAL = ("cnn_head", "autosam")
+MARGIN = 0.02  # of Dice, within which two are about equal: the benchmark's margin of non-inferiority
+Scores = dict[str, float]  # of each case, the mean over its classes
+
+
+@dataclass(frozen=True)
+class Row:
+    """One direction at one number of cases; `left_out` are cases where a distance is infinite, a class being empty."""
+
+    shots: str
+    metric: str
+    better: str
+    worse: str
+    first: float
+    second: float
+    difference: float
+    low: float
+    high: float
+    left_out: int
+    verdict: str
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-d", dest="dataset", required=True)
+    parser.add_argument("--shots", nargs="+", default=["1", "5"])
+    parser.add_argument("--output", type=Path, help="a JSON line is appended")
+    add_paths(parser)
+    options = parser.parse_args()
+    paths = paths_of(options)
+    name = find_dataset(paths.raw, options.dataset).name
+    scores = read(paths.results / name / "benchmark" / "cases.csv")
+    groups = kept_groups(paths.preprocessed / name)
+    rows = []
+    for shots in options.shots:
+        for metric, better, worse in DIRECTIONS:
+            rows.append(compared(scores, groups, shots, metric, better, worse))
+        rows.append(compared(scores, groups, shots, "Dice", *EQUAL))
+    print("| cases | should do better | than | by | has | has | difference | |\n|---|---|---|---|---|---|---|---|")
+    for row in rows:
+        print(f"| {row.shots} | `{row.better}` | `{row.worse}` | {row.metric} | {row.first:.3f} | {row.second:.3f} | "
+              f"{row.difference:+.3f} [{row.low:+.3f}, {row.high:+.3f}] | {row.verdict}"
+              + (f" ({row.left_out} of the cases left out: infinite)" if row.left_out else "") + " |")
+    append(options.output, facts() | {"rows": [asdict(row) for row in rows]})
+
+
+def read(path: Path) -> dict[tuple[str, str, str], dict[int, Scores]]:
+    """(method, shots, metric) -> draw -> case -> the mean over classes; infinite where one class is."""
+    values: dict[tuple[str, str, str], dict[int, dict[str, list[float]]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
+    with path.open(encoding="utf-8") as stream:
+        for line in csv.DictReader(stream):
+            for metric in ("Dice", "ASSD_mm"):
+                values[line["method"], line["shots"], metric][int(line["draw"])][line["case"]].append(float(line[metric] or "nan"))
+    return {key: {draw: {case: float(np.mean(each)) for case, each in cases.items()} for draw, cases in draws.items()}
+            for key, draws in values.items()}
+
+
+def compared(
+    scores: dict[tuple[str, str, str], dict[int, Scores]], groups: dict[str, str] | None, shots: str, metric: str,
+    better: str, worse: str,
+) -> Row:
+    """One direction: the paired difference over draws and patients, and what it says."""
+    first, second = scores[better, shots, metric], scores[worse, shots, metric]
+    pairs, left_out, kept = [], 0, []
+    for draw in sorted(first.keys() & second.keys()):
+        both = [case for case in first[draw] if math.isfinite(first[draw][case]) and math.isfinite(second[draw][case])]
+        left_out += len(first[draw]) - len(both)
+        one, other = ({case: each[draw][case] for case in both} for each in (first, second))
+        pairs.append(paired_differences(one, other, groups))
+        kept.append((np.mean(list(one.values())), np.mean(list(other.values()))))
+    interval = paired_interval(pairs)
+    means = np.mean(kept, axis=0)
+    told = equal(interval) if (better, worse) == EQUAL and metric == "Dice" else verdict(interval, smaller=metric == "ASSD_mm")
+    return Row(shots, metric, better, worse, float(means[0]), float(means[1]), interval.mean, interval.low, interval.high,
+               left_out, told)
+
+
+def verdict(interval: Interval, *, smaller: bool) -> str:
+    """Whether the direction holds: told by the interval alone."""
+    low, high = (-interval.high, -interval.low) if smaller else (interval.low, interval.high)
+    return "holds" if low > 0 else "the other way round" if high < 0 else "not told from equal"
+
+
+def equal(interval: Interval) -> str:
+    """Whether two are about equal: the whole interval within MARGIN, or beyond it on one side."""
+    if -MARGIN <= interval.low and interval.high <= MARGIN:
+        return "about equal"
+    return "not equal" if interval.low > MARGIN or interval.high < -MARGIN else "not told"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""Boxes on stacks, told by hand: a tile of 4 x 6 voxels that becomes 12 x 12 pixels, so 2 pixels a voxel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+
+from samunet.dataset.labels import LabelSpace
+from samunet.inputs.boxes import NOBODY, BoxStacks, CaseBoxStacks, boxes_on
+from samunet.inputs.image_stacks import CaseImageStacks
+from samunet.inputs.protocols import Pick
+from samunet.planning.plans import EncoderPlan
+from samunet.planning.tiles import TileFrame
+from samunet.preprocessing.prompts.case_prompts import LabelPrompts
+
+LABELS = LabelSpace({"background": 0, "a": 1, "b": 2})
+REGIONS = LabelSpace({"background": 0, "whole": (1, 2), "core": 2}, (1, 2))
+PLAN = EncoderPlan("untrained", 12, (4, 6), 0.5, "repeat", 3, 4, "float16", 0, 1)
+# Slices 1 and 2, rows 1 and 2, columns 2 to 4.
+BOX = np.array([[[1.0, 1.0, 2.0], [3.0, 3.0, 5.0]]])
+PIXELS = [4.0, 2.0, 10.0, 6.0]  # x0, y0, x1, y1
+
+
+def told(boxes: torch.Tensor) -> list[list[list[float] | None]]:
+    return [[None if each.isnan().all() else each.tolist() for each in slices] for slices in boxes]
+
+
+def test_a_3d_box_is_the_same_on_each_of_its_slices_and_nowhere_else() -> None:
+    boxes, channels = boxes_on([0, 1, 2], (0, 0), {1: LabelPrompts(boxes=BOX)}, LABELS, PLAN)
+    assert told(boxes) == [[None, PIXELS, PIXELS]] and channels.tolist() == [1]
+    assert len(boxes_on([3, 4, 5], (0, 0), {1: LabelPrompts(boxes=BOX)}, LABELS, PLAN)[0]) == 0
+
+
+def test_every_object_has_a_place_of_its_own_and_points_none() -> None:
+    several = np.concatenate([BOX, BOX + [0, 1, 1]])
+    prompts = {2: LabelPrompts(boxes=several, points=np.ones((1, 3))), 1: LabelPrompts(points=np.ones((1, 3)))}
+    boxes, channels = boxes_on([1], (0, 0), prompts, LABELS, PLAN)
+    assert told(boxes) == [[PIXELS], [[6.0, 4.0, 12.0, 8.0]]] and channels.tolist() == [2, 2]
+    # Of regions the background has no channel.
+    assert boxes_on([1], (0, 0), {2: LabelPrompts(boxes=BOX)}, REGIONS, PLAN)[1].tolist() == [1]
+
+
+def test_a_box_is_cut_to_the_tile_and_told_from_its_first_voxel() -> None:
+    prompts = {1: LabelPrompts(boxes=BOX)}
+    assert told(boxes_on([1], (2, 0), prompts, LABELS, PLAN)[0]) == [[[4.0, 0.0, 10.0, 2.0]]]
+    assert len(boxes_on([1], (3, 0), prompts, LABELS, PLAN)[0]) == 0
+
+
+@pytest.mark.parametrize(("mirror", "expected"), [
+    ((0,), [4.0, 2.0, 10.0, 6.0]),  # rows 1 and 2 of 4 are rows 1 and 2 again
+    ((1,), [2.0, 2.0, 8.0, 6.0]),  # columns 2 to 4 of 6 are columns 1 to 3
+])
+def test_a_mirrored_tile_has_a_mirrored_box(mirror, expected) -> None:
+    assert told(boxes_on([1], (0, 0), {1: LabelPrompts(boxes=BOX)}, LABELS, PLAN, mirror)[0]) == [[expected]]
+
+
+class Pictures:
+    frame, depth = TileFrame((4, 6), (4, 6), 0.5), 4
+
+    def read(self, picks: Sequence[Pick]) -> torch.Tensor:
+        return torch.tensor([float(plane) for plane, _ in picks]).view(-1, 1, 1, 1, 1).expand(-1, 1, 3, 12, 12)
+
+
+def test_stacks_of_a_case_are_filled_up_with_places_that_nobody_takes() -> None:
+    prompts = {1: LabelPrompts(boxes=BOX), 2: LabelPrompts(boxes=BOX + [1, 0, 0])}  # slices 1 and 2, 2 and 3
+    stacks = CaseBoxStacks(CaseImageStacks(Pictures(), 3, (12, 12)), prompts, LABELS, PLAN).read([(-1, 0), (2, 0)])
+    assert stacks.pictures[:, :, 0, 0, 0, 0].tolist() == [[0, 0, 1], [2, 3, 3]]
+    assert stacks.channels.tolist() == [[1, NOBODY], [1, 2]]
+    # Beyond the end the last slice is repeated, and so is its box.
+    assert told(stacks.boxes[0]) == [[None, None, PIXELS], [None] * 3]
+    assert told(stacks.boxes[1]) == [[PIXELS, None, None], [PIXELS] * 3]
+    half = stacks[1:2]
+    assert len(half) == 1 and half.channels.tolist() == [[1, 2]] and torch.equal(half.pictures, stacks.pictures[1:])
+
+
+def test_a_stack_without_a_box_has_one_empty_place() -> None:
+    stacks = BoxStacks.of(torch.zeros(1, 3, 1, 3, 12, 12), [(torch.zeros(0, 3, 4), torch.zeros(0, dtype=torch.long))])
+    assert stacks.channels.tolist() == [[NOBODY]] and stacks.boxes.isnan().all()

@@ -1,0 +1,40 @@
+"""Volumes of three datasets, worked out by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from samunet.planning.plans import DatasetPlan, EncoderPlan
+from samunet.planning.volume_rules import VolumePlan, plan_volume
+
+
+def stack(spacing_mm: tuple[float, ...], median: tuple[int, ...], tile: tuple[int, int]) -> VolumePlan:
+    dataset = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), spacing_mm, median, False, ("MRI",), ("zscore",), (False,), ({},))
+    return plan_volume(dataset, EncoderPlan("mini", 256, tile, 0.5, "neighbours", 1, 16, "float16", 0, 400))
+
+
+def test_isotropic_volumes_are_halved_along_all_axes() -> None:
+    # 65536 // (59 * 43) = 25 slices, of which 24 can be halved twice; after that 6 slices are too few to be halved again.
+    plan = stack((1.0, 1.0, 1.0), (36, 50, 35), (59, 43))
+    assert plan.shape == (24, 59, 43) and plan.padded == (24, 64, 48) and plan.depth == 24
+    assert plan.strides == ((1, 1, 1), (2, 2, 2), (2, 2, 2), (1, 2, 2))
+    assert plan.cell == (4, 4, 4) and plan.cells == (6, 16, 12)
+
+
+def test_thick_slices_are_kept_apart_until_in_plane_voxels_are_half_as_thick() -> None:
+    # 65536 // 128**2 = 4 slices of 10 mm; in-plane voxels of 1.5, 3 and 6 mm, of which only the last is over half of 10.
+    plan = stack((10.0, 1.5, 1.5), (9, 256, 256), (128, 128))
+    assert plan.shape == plan.padded == (4, 128, 128)
+    assert plan.strides == ((1, 1, 1), (1, 2, 2), (1, 2, 2), (1, 2, 2))
+    assert plan.kernels == ((1, 3, 3), (1, 3, 3), (3, 3, 3), (3, 3, 3))
+    assert plan.cell == (1, 4, 4) and plan.cells == (4, 32, 32)
+
+
+def test_a_single_slice_is_a_stack_of_one() -> None:
+    plan = stack((999.0, 1.0, 1.0), (1, 60, 80), (60, 80))
+    assert plan.shape == (1, 60, 80) and plan.padded == (1, 64, 80) and plan.cell == (1, 4, 4)
+
+
+@pytest.mark.parametrize("median, depth", [((3, 60, 80), 3), ((7, 60, 80), 7), ((9, 60, 80), 8), ((40, 60, 80), 12)])
+def test_no_slices_of_padding_are_computed(median: tuple[int, int, int], depth: int) -> None:
+    assert stack((1.0, 1.0, 1.0), median, (60, 80)).depth == depth
