@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
-from segment_anything.modeling import MaskDecoder
 from torch import Tensor
+
+if TYPE_CHECKING:  # segment_anything imports torchvision, for seconds
+    from segment_anything.modeling import MaskDecoder
 
 
 def decode_masks(

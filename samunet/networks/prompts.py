@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
-from segment_anything.modeling import PromptEncoder
 from torch import Tensor
 from torch.nn.functional import embedding, pad
 
 from samunet.planning.encoder_spec import PATCH_SIZE
+
+if TYPE_CHECKING:  # segment_anything imports torchvision, for seconds
+    from segment_anything.modeling import PromptEncoder
 
 # Kinds of token, as segment-anything numbers them.
 NO_POINT, BACKGROUND, FOREGROUND, FIRST_CORNER, LAST_CORNER = -1, 0, 1, 2, 3

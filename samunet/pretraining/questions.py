@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
-from segment_anything.modeling import PromptEncoder
 from torch import Tensor
 
 from samunet.networks.in_context import region_prompts
 from samunet.networks.prompts import MASK_SCALE, Prompts, box_prompts, point_prompts
 from samunet.pretraining.objectives import Encoded
 from samunet.pretraining.regions import SMALLEST_REGION, drawn_labels, target_masks
+
+if TYPE_CHECKING:  # segment_anything imports torchvision, for seconds
+    from segment_anything.modeling import PromptEncoder
 
 PROMPTS = 2  # of each picture; decoding costs little beside encoding
 SMALLEST_ASKED = 0.25  # cells that a label must cover to be asked for by a point or a box
