@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -71,7 +72,10 @@ def strike_with_all(faults: Sequence[Fault], job: Job, folder: Path, workers: in
 
 
 def _one(fault: Fault, job: Job, folder: Path) -> Outcome:
-    return strike_with(fault, job, folder / f"place_{os.getpid()}")
+    try:
+        return strike_with(fault, job, folder / f"place_{os.getpid()}")
+    except Exception:  # of the harness itself: no other fault may be lost with it, and the run ends badly
+        return Outcome(Verdict.HARNESS, traceback.format_exc())
 
 
 def table(outcomes: Sequence[tuple[Fault, Outcome]]) -> dict[str, dict[str, int]]:

@@ -23,6 +23,7 @@ class Verdict(Enum):
     LOST = "lost"  # finished work is gone, or neither the command nor the remedy brings the results back
     WRONG = "wrong"  # exit 0 and other bytes
     TRACEBACK = "traceback"  # an internal fault, a crash, or a command that does not end
+    HARNESS = "harness"  # the harness itself failed: nothing was shown
 
     @property
     def good(self) -> bool:

@@ -61,6 +61,8 @@ class Running:
         self._began = time.monotonic()
         self._folder = tempfile.TemporaryDirectory(prefix="told-")
         self._told = [Path(self._folder.name, name) for name in ("out", "err")]
+        for path in self._told:
+            path.touch()  # a command that is killed at once has said nothing
         self._code: int | None = None
         sys.stdout.flush(), sys.stderr.flush()
         self.pid = os.fork()
