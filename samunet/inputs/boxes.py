@@ -1,4 +1,4 @@
-"""Volumes of the encoder's pictures together with the boxes that are asked about on their slices."""
+"""Stacks of the encoder's images together with the boxes that prompt on their slices: read, and sampled with boxes around labels."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ import torch
 from torch import Tensor
 
 from samunet.dataset.labels import LabelSpace
-from samunet.inputs.image_stacks import CaseImageStacks, planes_of
-from samunet.inputs.protocols import Pick
+from samunet.inputs.batches import Key
+from samunet.inputs.image_stacks import CaseImageStacks, ImageStackSamples, planes_of
+from samunet.inputs.protocols import Place
+from samunet.inputs.sampling import LabelSlices, Pick
 from samunet.planning.plans import EncoderPlan
 from samunet.preprocessing.prompts.case_prompts import CasePrompts, LabelPrompts
 
 NOBODY = -1  # channel of a place that no box takes
+# Limits of how far out each side of a box is moved, in its extent along the axis: annotators tend to draw boxes too large.
+JITTER = (-0.05, 0.15)
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class CaseBoxStacks:
         self.frame, self.depth = stacks.frame, stacks.depth
         self._stacks, self._prompts, self._labels, self._plan, self._mirror = stacks, prompts, labels, plan, mirror
 
-    def read(self, picks: Sequence[Pick]) -> BoxStacks:
+    def read(self, picks: Sequence[Place]) -> BoxStacks:
         """The stacks of `picks`."""
         above, before = self.frame.before
         asked = []
@@ -107,3 +111,53 @@ def boxes_on(
                 boxes.append(told[:, :, ::-1].reshape(len(planes), 4) * pixels)
                 channels.append(channel)
     return torch.from_numpy(np.reshape(boxes, (-1, len(planes), 4))).float(), torch.tensor(channels, dtype=torch.long)
+
+
+class BoxSamples:
+    """Augmented stacks, each prompted by one 3D box for every class that its tile shows anywhere in the case.
+
+    A box follows from the labels that the case itself is trained on: over its slices, from the first that shows the class to
+    the last; in the plane around all that the tile shows of it on any slice, warped as the stack is. Then each of the six
+    sides is moved at random.
+
+    Arguments:
+        stacks: the samples without boxes.
+        labels: the label space.
+        plan: what tiles and images measure.
+    """
+
+    def __init__(self, stacks: ImageStackSamples, labels: LabelSpace, plan: EncoderPlan) -> None:
+        self._stacks, self._space, self._plan = stacks, labels, plan
+
+    def read(self, picks: Sequence[Pick], keys: Sequence[Key]) -> tuple[BoxStacks, Tensor]:
+        """`BoxStacks` and their label values int64 (B, N, rows, columns)."""
+        samples = [self._sample(pick, np.random.default_rng([*key, 1])) for pick, key in zip(picks, keys, strict=True)]
+        stacks = BoxStacks.of(torch.stack([images for images, _, _ in samples]), [boxes for _, _, boxes in samples])
+        return stacks, torch.stack([labels for _, labels, _ in samples])
+
+    def _sample(self, pick: Pick, random: np.random.Generator) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
+        labels, space, slices = self._stacks.labels[pick.case], self._space, self._stacks.slices
+        footprints = [_footprint(labels, pick.tile, index, space) for index in range(len(space.foreground))]
+        planes, images, warped = self._stacks.sample(pick, random, footprints)
+        prompts = {}
+        for index, label in enumerate(space.foreground):
+            shown = np.flatnonzero(labels.presence[index].any(1))
+            places = warped[slices + index].nonzero().numpy()
+            if len(places):
+                box = np.stack([[shown[0], *places.min(0)], [shown[-1] + 1, *(places.max(0) + 1)]]).astype(float)
+                prompts[label] = LabelPrompts(boxes=jittered(box, random)[None])
+        return images, warped[:slices], boxes_on(planes, (0, 0), prompts, space, self._plan)
+
+
+def jittered(box: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """A box float64 (2, 3), each of whose sides is moved outwards by a random share of its extent between JITTER's limits."""
+    shares = random.uniform(*JITTER, (2, 3))
+    return box + (box[1] - box[0]) * shares * [[-1.0], [1.0]]
+
+
+def _footprint(labels: LabelSlices, tile: int, index: int, space: LabelSpace) -> np.ndarray:
+    """Where the tile shows foreground class number `index` on any slice of the case, int16 (rows, columns)."""
+    shown = np.zeros(labels.frame.tile, bool)
+    for plane in np.flatnonzero(labels.presence[index, :, tile]):
+        shown |= space.mask(labels.tile(int(plane), tile), space.foreground[index])
+    return shown.astype(np.int16)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from samunet.errors import UserError
 from samunet.files import read_json, whole_file, write_json
-from samunet.inputs.embeddings import Pick
+from samunet.inputs.embeddings import Place
 from samunet.inputs.encoder_input import intensity_limits
 from samunet.inputs.quantize import packed, stored_dtype, unpacked
 from samunet.networks.checkpoints.encoders import Encoder
@@ -37,7 +37,7 @@ class CachedEmbeddings:
     def __init__(self, path: Path, frame: TileFrame, depth: int) -> None:
         self._path, self.frame, self.depth = path, frame, depth
 
-    def read(self, picks: Sequence[Pick]) -> Tensor:
+    def read(self, picks: Sequence[Place]) -> Tensor:
         """Float32 (B, D, g, g)."""
         array = np.load(self._path, mmap_mode="r")
         stored = np.stack([array[pick] for pick in picks])

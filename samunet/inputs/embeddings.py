@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from samunet.inputs.encoder_input import EncoderInput
-from samunet.inputs.protocols import CaseInputs, Pick
+from samunet.inputs.protocols import CaseInputs, Place
 from samunet.inputs.quantize import rounded
 from samunet.inputs.recent import Recent
 from samunet.networks.checkpoints.encoders import Encoder
@@ -39,11 +39,11 @@ class EncodedWhenRead(ABC):
     def input(self) -> EncoderInput:
         """The case's pictures."""
 
-    def pictures(self, picks: Sequence[Pick]) -> Tensor:
+    def pictures(self, picks: Sequence[Place]) -> Tensor:
         """The pictures float32 (B * channels that are encoded alone, 3, S, S) of B picks."""
         return self.input().pictures(picks, self._mirror)
 
-    def read(self, picks: Sequence[Pick]) -> Tensor:
+    def read(self, picks: Sequence[Place]) -> Tensor:
         """Float32 (B, D, g, g) on the CPU."""
         return self.embeddings(self.pictures(picks), len(picks))
 
@@ -100,7 +100,7 @@ class StoredCaseEmbeddings(EncodedWhenRead):
         return self._inputs.get(self._name)
 
 
-def read_across(sources: Sequence[CaseInputs], picks: Sequence[Pick]) -> Tensor:
+def read_across(sources: Sequence[CaseInputs], picks: Sequence[Place]) -> Tensor:
     """One embedding for each pair of a case and a pick in it, float32 (B, D, g, g).
 
     What is encoded when it is read is encoded together: cases of one plan and encoder share their batches.
@@ -136,6 +136,6 @@ def pictures_at_once(encoder: Encoder, input_size: int) -> int:
     return max(1, most * REFERENCE_TOKENS // max(tokens, REFERENCE_TOKENS))
 
 
-def all_picks(depth: int, frame: TileFrame) -> list[Pick]:
+def all_picks(depth: int, frame: TileFrame) -> list[Place]:
     """Every (slice, tile) of a case, in the order in which the cache holds them."""
     return [(int(slice_), int(tile)) for slice_, tile in np.ndindex(depth, len(frame.starts))]

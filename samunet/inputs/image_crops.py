@@ -8,7 +8,7 @@ from torch import Tensor
 
 from samunet.inputs.embeddings import RecentInputs
 from samunet.inputs.encoder_input import EncoderInput
-from samunet.inputs.protocols import Pick
+from samunet.inputs.protocols import Place
 from samunet.planning.tiles import TileFrame
 
 
@@ -19,7 +19,7 @@ class CaseImageCrops:
         self.frame, self.depth = source.frame, source.depth
         self._source, self._mirror = source, tuple(mirror)
 
-    def read(self, picks: Sequence[Pick]) -> Tensor:
+    def read(self, picks: Sequence[Place]) -> Tensor:
         """Float32 (B, n, 3, S, S), n the pictures of a tile that are encoded alone."""
         pictures = self._source.pictures(picks, self._mirror)
         return pictures.reshape(len(picks), -1, *pictures.shape[1:])
@@ -33,6 +33,6 @@ class StoredCaseImageCrops:
         self.depth, rows, columns = inputs.arrays.properties(name).shape
         self.frame = TileFrame((rows, columns), inputs.plan.tile_shape, inputs.plan.tile_step)
 
-    def read(self, picks: Sequence[Pick]) -> Tensor:
+    def read(self, picks: Sequence[Place]) -> Tensor:
         """Float32 (B, n, 3, S, S)."""
         return CaseImageCrops(self._inputs.get(self._name)).read(picks)

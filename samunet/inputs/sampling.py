@@ -105,6 +105,13 @@ class Sampler:
         return Pick(case, plane, _any_of(random, self._allowed[case][plane]))
 
 
+def first_slice(plane: int, depth: int, slices: int, random: np.random.Generator) -> int:
+    """First of `depth` neighbouring slices that hold `plane`, at random, of a case of `slices`; negative where the case is shorter."""
+    if slices <= depth:
+        return -((depth - slices) // 2)
+    return int(np.clip(plane - random.integers(depth), 0, slices - depth))
+
+
 def _one_of(random: np.random.Generator, items: Sequence[T]) -> T:
     return items[int(random.integers(len(items)))]
 

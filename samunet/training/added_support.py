@@ -13,6 +13,7 @@ from samunet.files import copy_whole, digest_of_file, whole_folder, write_json
 from samunet.inference.model_folder import finished_runs, recorded_name
 from samunet.inference.model_weights import CHECKPOINT, DIGEST, load_weights
 from samunet.inputs.sampling import LabelSlices
+from samunet.inputs.support import MOST_CASES, Support, gather_support, joined_support
 from samunet.locks import lock_beside, owned
 from samunet.planning.splits import labelled_names
 from samunet.preprocessing.store import ArrayStore
@@ -21,7 +22,6 @@ from samunet.training.checkpoints import save_weights
 from samunet.training.experiment import Experiment, open_experiment
 from samunet.training.run_folder import RUN_FILE, stored_run
 from samunet.training.settings import Request
-from samunet.training.support import MOST_CASES, Support, gather_support, joined_support
 from samunet.training.support_file import read_support
 from samunet.training.token_choice import chosen_rule
 from samunet.variants.fewshot import FewshotVariant

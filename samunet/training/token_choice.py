@@ -14,8 +14,8 @@ from samunet.errors import UserError
 from samunet.inputs.protocols import CaseInputs
 from samunet.inputs.queries import Queries
 from samunet.inputs.sampling import LabelSlices
+from samunet.inputs.support import Support, unit_of
 from samunet.networks.region_tokens import MEAN, RULES
-from samunet.training.support import Support, unit_of
 from samunet.variants.fewshot import FewshotVariant
 
 JUDGED = 32  # labelled tiles at most by which rules are compared, over all cases

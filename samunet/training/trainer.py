@@ -78,7 +78,7 @@ class Optimization:
 
 
 def train(
-    variant: TrainedVariant, batches: Batches, iterations: int, folder: Path, device: torch.device
+    variant: TrainedVariant, batches: Batches[Any], iterations: int, folder: Path, device: torch.device
 ) -> float:
     """Train `variant` in place, going on from `folder`'s latest checkpoint if there is one.
 
@@ -123,14 +123,14 @@ def train(
 
 
 def measured_iterations(
-    variant: TrainedVariant, batches: Batches, minutes: float, device: torch.device
+    variant: TrainedVariant, batches: Batches[Any], minutes: float, device: torch.device
 ) -> int:
     """How many iterations fit in `minutes`, from the time that a few take. At least 1."""
     return max(1, int(minutes * 60 / seconds_per_iteration(variant, batches, device)))
 
 
 def seconds_per_iteration(
-    variant: TrainedVariant, batches: Batches, device: torch.device,
+    variant: TrainedVariant, batches: Batches[Any], device: torch.device,
     iterations: int = MEASURED_ITERATIONS,
 ) -> float:
     """Seconds that one iteration of training takes, the mean of a few on a copy of the variant."""

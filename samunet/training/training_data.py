@@ -12,21 +12,19 @@ import torch
 
 from samunet.console import progress, say
 from samunet.files import make_folder
-from samunet.inputs.batches import Batches, TileBatches
-from samunet.inputs.box_batches import BoxBatches
+from samunet.inputs.batches import Batches
+from samunet.inputs.boxes import BoxSamples
 from samunet.inputs.embeddings import RecentInputs
 from samunet.inputs.image_crops import StoredCaseImageCrops
-from samunet.inputs.image_stack_augmentation import ImageStackAugmentation
-from samunet.inputs.image_stack_batches import ImageStackBatches
-from samunet.inputs.image_stacks import CaseImageStacks
-from samunet.inputs.patch_augmentation import PatchAugmentation
-from samunet.inputs.patch_batches import PairBatches, PatchBatches
+from samunet.inputs.image_stacks import CaseImageStacks, ImageStackAugmentation, ImageStackSamples
+from samunet.inputs.patches import PairSamples, PatchAugmentation, PatchPick, PatchSampler, PatchSamples
 from samunet.inputs.protocols import CaseInputs
+from samunet.inputs.queries import QuerySamples
 from samunet.inputs.recent import Recent, RecentImages
-from samunet.inputs.sampling import FOREGROUND_SHARE, LabelSlices, Sampler
-from samunet.inputs.volume_augmentation import VolumeAugmentation
-from samunet.inputs.volume_batches import VolumeBatches
-from samunet.inputs.volumes import CaseVolumes
+from samunet.inputs.sampling import FOREGROUND_SHARE, LabelSlices, Pick, Sampler
+from samunet.inputs.support import gather_support
+from samunet.inputs.tiles import TileSamples
+from samunet.inputs.volumes import CaseVolumes, VolumeAugmentation, VolumeSamples
 from samunet.planning.encoder_rules import canvas_for
 from samunet.planning.tiles import TileFrame
 from samunet.preprocessing.views import FIRST_CARRIED
@@ -35,7 +33,6 @@ from samunet.training.prior_images import FOLDER as PRIORS
 from samunet.training.prior_images import PriorImages
 from samunet.training.pseudo_labels import FOLDER as PSEUDO
 from samunet.training.pseudo_labels import with_pseudo_labels
-from samunet.training.support import QueryBatches, gather_support
 from samunet.training.token_choice import gather_judged, set_chosen_support
 from samunet.training.transported_views import cached_name, with_transported_views
 from samunet.variants.adapter_3d_box import Adapter3dBoxVariant
@@ -44,7 +41,7 @@ from samunet.variants.fewshot import FewshotVariant
 from samunet.variants.transport import MISPLACED_VOXELS, AugmentedVariant, SelfTrainedVariant, TransportVariant
 
 
-def training_batches(experiment: Experiment, variant: TrainedVariant, run: dict[str, Any]) -> Batches:
+def training_batches(experiment: Experiment, variant: TrainedVariant, run: dict[str, Any]) -> Batches[Pick]:
     """The batches of `variant`; what must be cached for them is cached here, and its seconds and views, of each case, told in `run`.
 
     Heads, stacks and encoders in the loop see the training cases and their augmented views, the same ones for all; patches and
@@ -78,12 +75,13 @@ def training_batches(experiment: Experiment, variant: TrainedVariant, run: dict[
     return _tiles(experiment, embeddings)
 
 
-def pretraining_batches(experiment: Experiment, variant: PatchVariant) -> PairBatches:
+def pretraining_batches(experiment: Experiment, variant: PatchVariant) -> Batches[PatchPick]:
     """Pairs of augmented patches of the run's unlabelled cases."""
     names, settings = experiment.unlabelled_cases, experiment.settings
     shapes = [experiment.arrays.properties(name).shape for name in names]
     augmentation = PatchAugmentation(variant.patch, experiment.plans.dataset.use_mask_for_norm)
-    return PairBatches(names, shapes, experiment.arrays, augmentation, settings.batch_size, settings.seed)
+    sampler = PatchSampler(shapes, variant.patch, settings.batch_size, settings.seed)
+    return Batches(names, sampler, PairSamples(names, experiment.arrays, augmentation))
 
 
 def _views(experiment: Experiment, variant: TrainedVariant) -> int:
@@ -110,27 +108,29 @@ def _pictures(experiment: Experiment, names: list[str]) -> dict[str, CaseInputs]
     return {name: StoredCaseImageCrops(name, inputs) for name in names}
 
 
-def _tiles(experiment: Experiment, inputs: Mapping[str, CaseInputs]) -> TileBatches:
+def _tiles(experiment: Experiment, inputs: Mapping[str, CaseInputs]) -> Batches[Pick]:
     slices, sampler = _sampled(experiment, inputs)
-    return TileBatches(list(inputs), list(inputs.values()), slices, sampler)
+    return Batches(list(inputs), sampler, TileSamples(list(inputs.values()), slices))
 
 
 def _picture_stacks(
     experiment: Experiment, variant: ImageStackVariant, pictures: Mapping[str, CaseInputs]
-) -> ImageStackBatches:
+) -> Batches[Pick]:
     asked = isinstance(variant, Adapter3dBoxVariant)
     # A stack without a class has no box, and would teach nothing.
     slices, sampler = _sampled(experiment, pictures, 1.0 if asked else FOREGROUND_SHARE)
     canvas = canvas_for(experiment.section.tile_shape, experiment.section.input_size)
     stacks = [CaseImageStacks(source, variant.stack_depth, canvas) for source in pictures.values()]
     augmentation = ImageStackAugmentation(experiment.section)
-    kept = list(pictures), stacks, slices, sampler, variant.stack_depth, augmentation
-    return BoxBatches(*kept, experiment.section) if asked else ImageStackBatches(*kept)
+    samples = ImageStackSamples(stacks, slices, variant.stack_depth, augmentation)
+    if asked:
+        return Batches(list(pictures), sampler, BoxSamples(samples, experiment.dataset.labels, experiment.section))
+    return Batches(list(pictures), sampler, samples)
 
 
 def _stacks(
     experiment: Experiment, variant: VolumeVariant, embeddings: Mapping[str, CaseInputs], run: dict[str, Any]
-) -> VolumeBatches:
+) -> Batches[Pick]:
     images: Recent[np.ndarray] = RecentImages(experiment.arrays)
     segmentation = experiment.segmentation
     if isinstance(variant, TransportVariant):
@@ -143,7 +143,7 @@ def _stacks(
     misplaced = MISPLACED_VOXELS if isinstance(variant, TransportVariant) and len(experiment.train_cases) == 1 else 0.0
     augmentation = VolumeAugmentation(variant.stack, len(plan.channel_names), flat=plan.anisotropic or variant.stack.depth == 1,
                                      misplaced_voxels=misplaced)
-    return VolumeBatches(list(embeddings), stacks, slices, sampler, variant.stack, augmentation)
+    return Batches(list(embeddings), sampler, VolumeSamples(stacks, slices, variant.stack, augmentation))
 
 
 def _with_priors(
@@ -171,7 +171,7 @@ def _self_trained(experiment: Experiment, run: dict[str, Any]) -> tuple[Experime
 
 def _prompted(
     experiment: Experiment, variant: FewshotVariant, embeddings: Mapping[str, CaseInputs], run: dict[str, Any]
-) -> QueryBatches:
+) -> Batches[Pick]:
     """Gives the variant its support, too, and tells in `run` by which rule it asks."""
     slices, sampler = _sampled(experiment, embeddings)
     names = list(embeddings)
@@ -182,7 +182,7 @@ def _prompted(
     run["tokens"] = set_chosen_support(variant, support, judged, torch.device(experiment.settings.device))
     run["seconds"]["tokens"] = run["seconds"].get("tokens", 0.0) + time.perf_counter() - started
     depths = [source.depth for source in embeddings.values()]
-    return QueryBatches(TileBatches(names, list(embeddings.values()), slices, sampler), names, depths, support.names)
+    return Batches(names, sampler, QuerySamples(TileSamples(list(embeddings.values()), slices), names, depths, support.names))
 
 
 def _sampled(
@@ -196,7 +196,7 @@ def _sampled(
     return slices, Sampler(slices, labels, settings.batch_size, settings.seed, foreground_share)
 
 
-def _patches(experiment: Experiment, variant: PatchVariant) -> PatchBatches:
+def _patches(experiment: Experiment, variant: PatchVariant) -> Batches[Pick]:
     labels, settings = experiment.dataset.labels, experiment.settings
     slices = []
     for name in experiment.train_cases:
@@ -205,4 +205,4 @@ def _patches(experiment: Experiment, variant: PatchVariant) -> PatchBatches:
         slices.append(LabelSlices.build(segmentation, TileFrame(plane, plane, step=1.0), labels))
     sampler = Sampler(slices, labels, settings.batch_size, settings.seed)
     augmentation = PatchAugmentation(variant.patch, experiment.plans.dataset.use_mask_for_norm)
-    return PatchBatches(experiment.train_cases, experiment.arrays, slices, sampler, augmentation)
+    return Batches(experiment.train_cases, sampler, PatchSamples(experiment.train_cases, experiment.arrays, slices, labels, augmentation))

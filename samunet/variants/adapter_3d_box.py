@@ -28,7 +28,7 @@ class Adapter3dBoxVariant(Adapter3dVariant):
 
     The network of `3d_adapter`, and the same training; every slice that a 3D box reaches is asked with the same box, each slice
     alone. What it answers prompts with at prediction, it learns from boxes around the training cases' own labels; see
-    `inputs.box_batches`. Deviations, beside those of `3d_adapter` and `networks.box_decoder`:
+    `inputs.boxes`. Deviations, beside those of `3d_adapter` and `networks.box_decoder`:
 
     - The paper has one class with one box a volume. Here every box, of several classes or several objects of a class, is a pass of
       the decoder of its own, with a mask for what it asks for and one for the rest. A class is the maximum over its boxes, and

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from samunet.inputs.protocols import CaseInputs, Pick
+from samunet.inputs.protocols import CaseInputs, Place
 from samunet.preprocessing.prompts.case_prompts import CasePrompts
 from samunet.variants.base import Variant
 from samunet.variants.states import require_same
@@ -19,7 +19,7 @@ class PromptedVariant(Variant):
     """Answers the prompts of a case, tile by tile, on the frozen encoder's embeddings."""
 
     @abstractmethod
-    def answers(self, prompts: CasePrompts, embeddings: CaseInputs, picks: Sequence[Pick]) -> tuple[Tensor, Tensor]:
+    def answers(self, prompts: CasePrompts, embeddings: CaseInputs, picks: Sequence[Place]) -> tuple[Tensor, Tensor]:
         """What the prompts ask for on B picks (slice, tile).
 
         Returns:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from samunet.errors import UserError
-from samunet.inputs.protocols import CaseInputs, Pick
+from samunet.inputs.protocols import CaseInputs, Place
 from samunet.networks.box_answer import answer_in_box
 from samunet.networks.checkpoints.encoders import Encoder
 from samunet.networks.mask_decoding import decode_masks
@@ -66,7 +66,7 @@ class SamZeroshotVariant(PromptedVariant):
         _load(self.prompt_encoder, "prompt_encoder.", self.encoder)
         _load(self.decoder, "mask_decoder.", self.encoder)
 
-    def answers(self, prompts: CasePrompts, embeddings: CaseInputs, picks: Sequence[Pick]) -> tuple[Tensor, Tensor]:
+    def answers(self, prompts: CasePrompts, embeddings: CaseInputs, picks: Sequence[Place]) -> tuple[Tensor, Tensor]:
         tile, device = self.context.encoder_plan.tile_shape, self.encoder.device
         logits = torch.full((len(picks), self.labels.channels, *tile), -torch.inf, device=device)
         asked = torch.zeros(logits.shape[:2], dtype=torch.bool, device=device)
@@ -87,7 +87,7 @@ class SamZeroshotVariant(PromptedVariant):
                 asked[place] = True
         return logits, asked
 
-    def _questions(self, prompts: CasePrompts, frame: TileFrame, index: int, pick: Pick) -> list[Question]:
+    def _questions(self, prompts: CasePrompts, frame: TileFrame, index: int, pick: Place) -> list[Question]:
         """What is asked on pick number `index`: one tile of one slice."""
         plan, (slice_, tile) = self.context.encoder_plan, pick
         (top, left), (above, before) = frame.starts[tile], frame.before

@@ -28,8 +28,8 @@ import made_dataset, numpy as np, torch
 from samunet.processes import joined
 from samunet.planning.tiles import TileFrame
 from samunet.training import trainer
-from samunet.inputs.patch_augmentation import PatchAugmentation
-from samunet.inputs.patch_batches import PairBatches, PatchBatches
+from samunet.inputs.batches import Batches
+from samunet.inputs.patches import PairSamples, PatchAugmentation, PatchSampler, PatchSamples
 from samunet.inputs.sampling import LabelSlices, Sampler
 from samunet.variants.base import VariantContext
 from samunet.variants.unet import UnetVariant
@@ -53,11 +53,13 @@ with joined("cpu"):
                                              made_dataset.SECTION, {{}}))
         labels, augmentation = made_dataset.made_labels(), PatchAugmentation(variant.patch, [False])
         whole = TileFrame((32, 32), (32, 32), 1.0)
-        batches = PatchBatches(made_dataset.NAMES, Arrays(), labels, Sampler(labels, made_dataset.LABELS, 4, 0), augmentation)
+        samples = PatchSamples(made_dataset.NAMES, Arrays(), labels, made_dataset.LABELS, augmentation)
+        batches = Batches(made_dataset.NAMES, Sampler(labels, made_dataset.LABELS, 4, 0), samples)
         if name == "simclr":
             from samunet.variants.simclr import SimclrPretraining
             variant = SimclrPretraining(variant)
-            batches = PairBatches(made_dataset.NAMES, [(4, 32, 32)] * 3, Arrays(), augmentation, 4, 0)
+            sampler = PatchSampler([(4, 32, 32)] * 3, variant.patch, 4, 0)
+            batches = Batches(made_dataset.NAMES, sampler, PairSamples(made_dataset.NAMES, Arrays(), augmentation))
     trainer.train(variant, batches, {STEPS}, folder, torch.device("cpu"))
 """
 

@@ -13,10 +13,10 @@ from samunet.dataset.labels import UNANNOTATED, LabelSpace
 from samunet.errors import UserError
 from samunet.inputs.queries import Queries
 from samunet.inputs.sampling import LabelSlices
+from samunet.inputs.support import Support
 from samunet.networks.fewshot import Fewshot
 from samunet.networks.region_tokens import RULES
 from samunet.planning.tiles import TileFrame
-from samunet.training.support import Support
 from samunet.training.token_choice import (
     JUDGED,
     Judged,

@@ -1,4 +1,4 @@
-"""The labelled regions by which a few-shot network asks: which slices they are taken from, and what is left out in training."""
+"""The labelled regions that prompt a few-shot network: which slices they are taken from, and what is left out in training."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from torch.nn.functional import interpolate, pad
 
 from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError
-from samunet.inputs.batches import Batch, TileBatches
-from samunet.inputs.protocols import CaseInputs, Pick
-from samunet.inputs.queries import Queries
+from samunet.inputs.protocols import CaseInputs, Place
 from samunet.inputs.sampling import LabelSlices
 from samunet.planning.encoder_spec import PATCH_SIZE
 from samunet.planning.plans import EncoderPlan
@@ -70,7 +68,7 @@ def gather_support(
     return Support(names, torch.cat(embeddings), torch.cat(coverage), torch.tensor(units), torch.tensor(asking))
 
 
-def _shown(labels: LabelSlices, slices: Sequence[int] | None) -> list[Pick]:
+def _shown(labels: LabelSlices, slices: Sequence[int] | None) -> list[Place]:
     """The tiles that hold a class, of `slices` or of all."""
     planes, tiles = np.nonzero(labels.presence.any(0))
     return [(int(plane), int(tile)) for plane, tile in zip(planes, tiles, strict=True) if slices is None or plane in slices]
@@ -113,26 +111,3 @@ def spread(places: np.ndarray, count: int) -> list[int]:
         distances = np.linalg.norm(places[:, None] - places[chosen], axis=2).min(1)
         chosen.append(int(distances.argmax()))
     return chosen
-
-
-class QueryBatches:
-    """Batches of tiles, each with the unit of the support that must not ask about it.
-
-    Arguments:
-        tiles: the batches.
-        names: of the cases, as `tiles` has them.
-        depths: slices of each.
-        support: the support's cases.
-    """
-
-    def __init__(self, tiles: TileBatches, names: Sequence[str], depths: Sequence[int], support: Sequence[str]) -> None:
-        self._tiles, self._names, self._depths, self._support = tiles, names, depths, support
-        self.seed = tiles.seed
-
-    def read(self, iteration: int) -> Batch:
-        """The batch of `iteration`."""
-        batch = self._tiles.read(iteration)
-        units = [unit_of(self._names[pick.case], pick.plane, self._support, self._depths[pick.case])
-                 for pick in self._tiles.picks(iteration)]
-        assert isinstance(batch.inputs, Tensor)
-        return Batch(iteration, batch.names, Queries(batch.inputs, torch.tensor(units)), batch.segmentation)
