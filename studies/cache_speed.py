@@ -39,7 +39,8 @@ from samunet.planning.plans import DatasetPlan, EncoderPlan, Plans
 from samunet.preprocessing.case import CaseProperties, PreparedCase
 from samunet.preprocessing.store import ArrayStore
 from samunet.training.trainer import seconds_per_iteration
-from samunet.variants.base import EmbeddingVariant, VariantContext
+from samunet.variants.base import VariantContext
+from samunet.variants.kinds import EmbeddingVariant
 from samunet.variants.registry import variant_class
 
 HEADS = ("linear_head", "cnn_head", "autosam")

@@ -128,8 +128,8 @@ MUTATIONS = (
     Mutation("samunet/evaluation/case_metrics.py", "max(slices.stop, first + 2)", "max(slices.stop, first + 1)",
              ("tests/evaluation/test_case_metrics.py",), "an object in one slice is measured as a 2D contour"),
     # inference
-    Mutation("samunet/inference/sliding_window.py", "- size // 2) / (size / 8)", "- (size - 1) / 2) / (size / 8)",
-             ("tests/inference/test_sliding_window.py",), "the window's weights peak half a voxel off"),
+    Mutation("samunet/variants/sliding_window.py", "- size // 2) / (size / 8)", "- (size - 1) / 2) / (size / 8)",
+             ("tests/variants/test_sliding_window.py",), "the window's weights peak half a voxel off"),
     Mutation("samunet/inference/export.py", "properties.shape_before_cropping[axis] for axis in dataset_plan.transpose_backward",
              "properties.shape_before_cropping[axis] for axis in dataset_plan.transpose_forward",
              ("tests/inference/test_export.py",), "the transpose applied twice instead of undone"),

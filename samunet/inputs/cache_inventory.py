@@ -12,15 +12,10 @@ import numpy as np
 from samunet.errors import UserError
 from samunet.inputs.embedding_store import damage, difference, layout_fault, planned_signature, read_signature
 from samunet.planning.plans import EncoderPlan, Plans
+from samunet.preprocessing.arrays import Arrays
 from samunet.preprocessing.store import ArrayStore
-from samunet.preprocessing.views import (
-    FIRST_CARRIED,
-    ViewedArrays,
-    case_and_view,
-    clean_pictures,
-    told_content,
-    views_for,
-)
+from samunet.preprocessing.view_names import case_and_view, digest_in_name
+from samunet.preprocessing.views import ViewedArrays, clean_pictures, views_for
 from samunet.temporaries import is_abandoned, is_temporary
 
 CHUNK_BYTES = 2**26
@@ -183,18 +178,18 @@ def _entry(path: Path, plans: Plans | None) -> Entry:
 
 def _misfit(path: Path, signature: dict[str, Any], plans: Plans) -> str | None:
     """In what plans and arrays differ from a signature. Views in which several cases have a part are compared with their own name instead."""
-    arrays = ViewedArrays(path.parents[2] / "arrays", plans.dataset)
+    arrays = ViewedArrays(ArrayStore(path.parents[2] / "arrays"), plans.dataset)
     if case_and_view(path.stem)[0] not in arrays:
         return "no such case is preprocessed"
     section = plans.for_encoder(path.parent.name)
-    expected, content = planned_signature(arrays.properties(path.stem), plans.dataset, section), told_content(path.stem)
+    expected, content = planned_signature(arrays.properties(path.stem), plans.dataset, section), digest_in_name(path.stem)
     if content and str(signature.get("image")).startswith(content):
         del expected["image"]  # which cases those are is the run's to know
     return difference(signature, expected) or _needless_view(path.stem, plans, section, arrays)
 
 
-def _needless_view(name: str, plans: Plans, section: EncoderPlan, arrays: ArrayStore) -> str | None:
-    """Why no run asks for a view: a run on its case alone, which is the one that gets most views, has fewer.
+def _needless_view(name: str, plans: Plans, section: EncoderPlan, arrays: Arrays) -> str | None:
+    """Why no run uses a view: a run on its case alone, which is the one with most views, has fewer.
 
     `hybrid` learns of its only case by the views alone, and has one in any event.
     """
@@ -202,8 +197,7 @@ def _needless_view(name: str, plans: Plans, section: EncoderPlan, arrays: ArrayS
     if view is None:
         return None
     most = max(1, views_for(clean_pictures(arrays.properties(case), plans.dataset, section), section.view_pictures))
-    number = view - FIRST_CARRIED if view > FIRST_CARRIED else view
-    return f"no run asks for more than {most} views of this case" if number > most else None
+    return f"no run has more than {most} views of this case" if view.number > most else None
 
 
 def _finite(path: Path) -> bool:

@@ -36,7 +36,7 @@ from samunet.inputs.read_ahead import read_ahead
 from samunet.locks import locked
 from samunet.networks.checkpoints.encoders import Encoder
 from samunet.planning.plans import Plans
-from samunet.preprocessing.store import ArrayStore
+from samunet.preprocessing.arrays import Arrays
 
 # Of the free disk, what the cache may take. The rest is for what is written beside it: runs, predictions, other users.
 SHARE_OF_FREE = 0.9
@@ -46,7 +46,7 @@ Piece = tuple[str, Tensor]
 
 
 def ensure_embeddings(
-    names: Sequence[str], arrays: ArrayStore, plans: Plans, encoder: Encoder, folder: Path
+    names: Sequence[str], arrays: Arrays, plans: Plans, encoder: Encoder, folder: Path
 ) -> EmbeddingStore:
     """Encode the cases whose embeddings are missing or do not match, with one progress bar; matching ones are kept.
 
@@ -70,7 +70,7 @@ def cache_lock(folder: Path) -> Path:
 
 
 def _fill(
-    store: EmbeddingStore, wanted: dict[str, dict[str, Any]], arrays: ArrayStore, plans: Plans, encoder: Encoder
+    store: EmbeddingStore, wanted: dict[str, dict[str, Any]], arrays: Arrays, plans: Plans, encoder: Encoder
 ) -> None:
     differences, plan = _differences(store, wanted), plans.for_encoder(encoder.spec.id)
     missing = {name: wanted[name] for name in differences}
@@ -94,14 +94,14 @@ def _differences(store: EmbeddingStore, wanted: dict[str, dict[str, Any]]) -> di
 
 
 def open_embeddings(
-    name: str, arrays: ArrayStore, plans: Plans, encoder: Encoder, store: EmbeddingStore
+    name: str, arrays: Arrays, plans: Plans, encoder: Encoder, store: EmbeddingStore
 ) -> CachedEmbeddings:
     """One case of the cache, checked against what the run needs."""
     return store.open(name, signature(arrays.properties(name), plans.dataset, plans.for_encoder(encoder.spec.id), encoder))
 
 
 def embeddings_of(
-    names: Sequence[str], arrays: ArrayStore, plans: Plans, encoder: Encoder, folder: Path
+    names: Sequence[str], arrays: Arrays, plans: Plans, encoder: Encoder, folder: Path
 ) -> dict[str, CaseInputs]:
     """The embeddings of cases by name: cached where there is room for it, else encoded whenever they are read.
 
@@ -123,7 +123,7 @@ def told_size(count: int) -> str:
 
 
 def _encoded(
-    names: Iterable[str], arrays: ArrayStore, plans: Plans, encoder: Encoder, faults: list[UserError]
+    names: Iterable[str], arrays: Arrays, plans: Plans, encoder: Encoder, faults: list[UserError]
 ) -> Iterator[Piece]:
     """The pictures' embeddings (n, 256, g, g) case by case, in the files' order; short cases share a batch."""
     with closing(read_ahead(_pictures(names, arrays, plans, encoder, faults))) as pictures:
@@ -135,7 +135,7 @@ def _encoded(
 
 
 def _pictures(
-    names: Iterable[str], arrays: ArrayStore, plans: Plans, encoder: Encoder, faults: list[UserError]
+    names: Iterable[str], arrays: Arrays, plans: Plans, encoder: Encoder, faults: list[UserError]
 ) -> Iterator[Piece]:
     """The pictures (n, 3, S, S) of all slices and tiles, a few at a time; `faults` gets the errors of bad cases."""
     few = pictures_at_once(encoder, plans.for_encoder(encoder.spec.id).input_size)

@@ -17,8 +17,8 @@ from samunet.networks.checkpoints.encoders import Encoder
 from samunet.planning.encoder_spec import PATCH_SIZE
 from samunet.planning.plans import EncoderPlan, Plans
 from samunet.planning.tiles import TileFrame
+from samunet.preprocessing.arrays import Arrays
 from samunet.preprocessing.case import PreparedCase
-from samunet.preprocessing.store import ArrayStore
 
 # Pictures of 256 tokens that are encoded at once; of larger ones as many as have no more tokens in all. Products of 2048
 # rows keep a processor busy; a GPU wants more.
@@ -77,7 +77,7 @@ class LiveEmbeddings(EncodedWhenRead):
 class RecentInputs(Recent[EncoderInput]):
     """The pictures of stored cases; those that were asked for last stay in memory."""
 
-    def __init__(self, arrays: ArrayStore, plans: Plans, encoder: Encoder) -> None:
+    def __init__(self, arrays: Arrays, plans: Plans, encoder: Encoder) -> None:
         super().__init__()
         self.arrays, self.plans, self.encoder = arrays, plans, encoder
         self.plan = plans.for_encoder(encoder.spec.id)

@@ -18,7 +18,7 @@ from samunet.inputs.batches import Key
 from samunet.inputs.protocols import Place
 from samunet.inputs.sampling import LabelSlices, Pick
 from samunet.planning.tiles import TileFrame
-from samunet.preprocessing.store import ArrayStore
+from samunet.preprocessing.arrays import Arrays
 
 LONG_PATCH = 1.5
 NARROW_DEGREES, ANY_DEGREES = 15.0, 180.0
@@ -95,7 +95,7 @@ class PatchSamples:
     """
 
     def __init__(
-        self, names: Sequence[str], arrays: ArrayStore, labels: Sequence[LabelSlices], space: LabelSpace, augmentation: PatchAugmentation
+        self, names: Sequence[str], arrays: Arrays, labels: Sequence[LabelSlices], space: LabelSpace, augmentation: PatchAugmentation
     ) -> None:
         self._names, self._arrays, self._labels, self._space, self._augmentation = names, arrays, labels, space, augmentation
 
@@ -157,7 +157,7 @@ class PairSamples:
         arrays: where the cases' images are.
     """
 
-    def __init__(self, names: Sequence[str], arrays: ArrayStore, augmentation: PatchAugmentation) -> None:
+    def __init__(self, names: Sequence[str], arrays: Arrays, augmentation: PatchAugmentation) -> None:
         self._names, self._arrays, self._augmentation = names, arrays, augmentation
 
     def read(self, picks: Sequence[PatchPick], keys: Sequence[Key]) -> tuple[Tensor, Tensor]:

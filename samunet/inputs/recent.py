@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from samunet.preprocessing.store import ArrayStore
+from samunet.preprocessing.arrays import Arrays
 
 RECENT_BYTES = 10**9
 T = TypeVar("T")
@@ -37,7 +37,7 @@ class Recent(ABC, Generic[T]):
 class RecentImages(Recent[np.ndarray]):
     """The normalised channels of stored cases and views, float32 (C, Z, Y, X)."""
 
-    def __init__(self, arrays: ArrayStore) -> None:
+    def __init__(self, arrays: Arrays) -> None:
         super().__init__()
         self.arrays = arrays
 

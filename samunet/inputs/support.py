@@ -16,7 +16,7 @@ from samunet.inputs.protocols import CaseInputs, Place
 from samunet.inputs.sampling import LabelSlices
 from samunet.planning.encoder_spec import PATCH_SIZE
 from samunet.planning.plans import EncoderPlan
-from samunet.preprocessing.views import case_and_view
+from samunet.preprocessing.view_names import case_and_view
 
 MOST_CASES = 16
 ASKING = 16  # labelled tiles whose regions become tokens, over all cases

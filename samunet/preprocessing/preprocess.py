@@ -28,7 +28,7 @@ from samunet.preprocessing.case import CaseProperties, PreparedCase
 from samunet.preprocessing.normalize import normalize, require_bounded
 from samunet.preprocessing.resample import new_shape, resample
 from samunet.preprocessing.store import ArrayStore
-from samunet.preprocessing.views import case_and_view
+from samunet.preprocessing.view_names import case_and_view
 from samunet.workers import each_case
 
 # Raised when this room's code starts to make other arrays from the same files and plan.

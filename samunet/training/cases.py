@@ -10,10 +10,10 @@ import numpy as np
 
 from samunet.dataset.dataset import RawDataset
 from samunet.dataset.labels import LabelSpace
-from samunet.errors import UserError
 from samunet.planning.groups import known_groups
 from samunet.planning.shots import choose_slices, draw_shots
 from samunet.planning.splits import ensure_splits, fold_cases, make_splits
+from samunet.preprocessing.arrays import labels_of
 from samunet.preprocessing.store import ArrayStore
 from samunet.training.settings import Request
 
@@ -68,19 +68,6 @@ def cases_of(request: Request, dataset: RawDataset, preprocessed: Path) -> RunCa
     train = sorted(train)
     return RunCases(tuple(train), tuple(sorted(unlabelled)), tuple(sorted(val)),
                     None if slices is None else {name: slices[name] for name in train})
-
-
-def labels_of(arrays: ArrayStore, name: str) -> np.ndarray:
-    """A labelled case's label values, int16 (Z, Y, X), on the plan's grid.
-
-    Raises:
-        UserError: it has none.
-    """
-    segmentation = arrays.segmentation(name)
-    if segmentation is None:
-        raise UserError("A case to learn from must have a label.", where=name, found="preprocessed without one",
-                        mend="Run samunet_preprocess again.")
-    return segmentation[0]
 
 
 def foreground_slices(segmentation: np.ndarray, labels: LabelSpace) -> list[int]:

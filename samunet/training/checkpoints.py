@@ -15,7 +15,7 @@ from samunet.errors import UserError
 from samunet.files import digest_of_file
 from samunet.inference.model_weights import read_weights
 from samunet.networks.checkpoints.tensor_files import read_tensors, write_tensors
-from samunet.variants.base import TrainedVariant, Variant
+from samunet.variants.base import Variant
 from samunet.variants.states import require_same
 
 LATEST = "checkpoint_latest.safetensors"
@@ -96,8 +96,7 @@ def start_from(path: Path, variant: Variant) -> None:
     if reshaped := [name for name in own if name in given and name not in fitting]:
         say("of another shape in that file, so new: " + _some(
             [f"{name} ({_sides(given[name])} there, {_sides(own[name])} here)" for name in reshaped]))
-    if isinstance(variant, TrainedVariant):  # what is fitted at once has nothing to start from
-        variant.network.load_state_dict(fitting, strict=False)
+    variant.start_from(fitting)
 
 
 def _some(names: Sequence[str]) -> str:

@@ -10,7 +10,8 @@ from samunet.networks.adapted_sam import AdaptedSam
 from samunet.networks.adapter_3d import AdaptedEncoder
 from samunet.networks.progressive_decoder import ProgressiveDecoder
 from samunet.planning.adapter_memory import RANK
-from samunet.variants.base import ImageStackVariant, VariantContext
+from samunet.variants.base import VariantContext
+from samunet.variants.kinds import ImageStackVariant
 from samunet.variants.losses import dice_and_cross_entropy
 from samunet.variants.partly_trained import PartlyTrained
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 from torch import nn
 
 from samunet.networks.autosam_head import AutoSamHead
-from samunet.variants.base import EmbeddingVariant
+from samunet.variants.kinds import EmbeddingVariant
 
 
 class AutoSamVariant(EmbeddingVariant):

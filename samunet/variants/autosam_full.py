@@ -8,7 +8,7 @@ from torch import nn
 
 from samunet.networks.autosam_full import EncoderAndHead
 from samunet.networks.autosam_head import AutoSamHead
-from samunet.variants.base import ImageCropVariant
+from samunet.variants.kinds import ImageCropVariant
 
 
 class AutoSamFullVariant(ImageCropVariant):

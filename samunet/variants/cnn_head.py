@@ -7,7 +7,7 @@ from typing import ClassVar
 from torch import nn
 
 from samunet.networks.cnn_head import build_cnn_head
-from samunet.variants.base import EmbeddingVariant
+from samunet.variants.kinds import EmbeddingVariant
 
 PUBLISHED_INPUT_SIZE = 512  # an encoder with smaller inputs (mini) gets the small form
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from samunet.networks.linear_head import build_linear_head
-from samunet.variants.base import EmbeddingVariant
+from samunet.variants.kinds import EmbeddingVariant
 
 
 class LinearHeadVariant(EmbeddingVariant):

@@ -9,7 +9,7 @@ from torch import nn
 from samunet.networks.autosam_full import EncoderAndHead
 from samunet.networks.autosam_head import AutoSamHead
 from samunet.networks.lora import add_increments
-from samunet.variants.base import ImageCropVariant
+from samunet.variants.kinds import ImageCropVariant
 from samunet.variants.partly_trained import PartlyTrained
 
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from samunet.variants.base import EmbeddingVariant
+from samunet.variants.kinds import EmbeddingVariant
 
 
 class ProbeVariant(EmbeddingVariant):

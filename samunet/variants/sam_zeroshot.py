@@ -19,7 +19,8 @@ from samunet.networks.sam import build_mask_decoder, build_prompt_encoder, load_
 from samunet.planning.encoder_spec import EMBEDDING_CHANNELS
 from samunet.planning.tiles import TileFrame
 from samunet.preprocessing.prompts.case_prompts import CasePrompts
-from samunet.variants.base import VariantContext, tile_logits
+from samunet.variants.base import VariantContext
+from samunet.variants.kinds import tile_logits
 from samunet.variants.prompted import PromptedVariant
 
 AT_ONCE = 16  # questions that are decoded together

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from samunet.networks.unet import build_unet
 from samunet.planning.unet_rules import UnetPlan, plan_unet
-from samunet.variants.base import PatchVariant, VariantContext
+from samunet.variants.base import VariantContext
+from samunet.variants.kinds import PatchVariant
 from samunet.variants.losses import deeply_supervised
 
 MOMENTUM = 0.99

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from samunet.variants.base import PatchVariant
+from samunet.variants.kinds import PatchVariant
 from samunet.variants.simclr import SimclrPretraining
 from samunet.variants.unet import UnetVariant
 
@@ -22,4 +22,5 @@ class UnetSimclrVariant(UnetVariant):
     unlabelled: ClassVar[bool] = True
 
     def pretraining(self) -> PatchVariant:
+        """SimCLR on the encoder."""
         return SimclrPretraining(self)

@@ -23,7 +23,8 @@ from samunet.inputs.tiles import TileSamples
 from samunet.planning.plans import DatasetPlan, EncoderPlan, Plans
 from samunet.planning.tiles import TileFrame
 from samunet.preprocessing.preprocess import preprocess_dataset
-from samunet.variants.base import EmbeddingVariant, VariantContext
+from samunet.variants.base import VariantContext
+from samunet.variants.kinds import EmbeddingVariant
 
 torch.set_num_threads(1)
 

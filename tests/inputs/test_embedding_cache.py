@@ -27,7 +27,8 @@ from samunet.planning.plans import Plans
 from samunet.preprocessing.case import PreparedCase
 from samunet.preprocessing.checksums import checksum_of_file
 from samunet.preprocessing.store import ArrayStore
-from samunet.preprocessing.views import ViewedArrays, view_name
+from samunet.preprocessing.view_names import View, view_name
+from samunet.preprocessing.views import ViewedArrays
 
 PAYLOAD = 2 * 2 * 512 * 4 * 4 * 2  # slices, tiles, channels, 4 x 4 tokens, float16
 
@@ -137,8 +138,8 @@ def test_where_the_disk_has_no_room_the_same_numbers_are_encoded_on_the_fly(
     arrays: ArrayStore, plans: Plans, encoder: Encoder, tmp_path: Path, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    viewed = ViewedArrays(arrays.folder, plans.dataset)
-    names = ["one", "two", view_name("two", 1)]
+    viewed = ViewedArrays(arrays, plans.dataset)
+    names = ["one", "two", view_name("two", View(1))]
     cached = embeddings_of(names, viewed, plans, encoder, tmp_path / "cache")
     ensure_embeddings(["one"], viewed, plans, encoder, tmp_path / "full")
     capsys.readouterr()

@@ -18,7 +18,7 @@ from samunet.inputs.support import cell_shares, gather_support, joined_support, 
 from samunet.inputs.tiles import TileSamples
 from samunet.planning.plans import EncoderPlan
 from samunet.planning.tiles import TileFrame
-from samunet.preprocessing.views import view_name
+from samunet.preprocessing.view_names import View, view_name
 
 SPACE = LabelSpace({"background": 0, "a": 1, "b": 2})
 PLAN = EncoderPlan("untrained", 32, (4, 3), 0.5, "repeat", 1, 4, "float16", 0, 20)
@@ -57,7 +57,7 @@ def test_places_far_from_each_other() -> None:
 
 
 def test_support_is_of_clean_cases_and_of_slices_that_show_a_class() -> None:
-    names = ["one", view_name("one", 1), "two"]
+    names = ["one", view_name("one", View(1)), "two"]
     inputs = {name: Embeddings(number) for number, name in enumerate(names)}
     found = gather_support(inputs, {"one": labels([2, 3, 4]), names[1]: labels([0]), "two": labels([5])}, SPACE, PLAN)
     assert found.embeddings[:, 0, 0, 0].tolist() == [2.0, 3.0, 4.0, 205.0]
@@ -110,7 +110,7 @@ def test_cases_without_a_class_are_refused() -> None:
 
 
 def test_a_batch_says_which_unit_must_not_prompt() -> None:
-    names = ["one", "two", view_name("one", 1), view_name("two", 1)]
+    names = ["one", "two", view_name("one", View(1)), view_name("two", View(1))]
     slices = [labels([1, 6])] * 4
     inputs = [Embeddings(number) for number in range(4)]
     samples = QuerySamples(TileSamples(inputs, slices), names, [DEPTH] * 4, names[:2])

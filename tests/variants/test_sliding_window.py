@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from samunet.inference.sliding_window import gaussian_weights, sliding_window
 from samunet.planning.tiles import TileFrame, window_starts
+from samunet.variants.sliding_window import gaussian_weights, sliding_window
 
 
 def test_weights_by_hand():

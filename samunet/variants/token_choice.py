@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,7 +16,9 @@ from samunet.inputs.queries import Queries
 from samunet.inputs.sampling import LabelSlices
 from samunet.inputs.support import Support, unit_of
 from samunet.networks.region_tokens import MEAN, RULES
-from samunet.variants.fewshot import FewshotVariant
+
+if TYPE_CHECKING:
+    from samunet.variants.fewshot import FewshotVariant
 
 JUDGED = 32  # labelled tiles at most by which rules are compared, over all cases
 RULE = "rule"
@@ -54,7 +56,7 @@ def set_chosen_support(variant: FewshotVariant, support: Support, judged: Judged
     Returns:
         what run.json keeps under `tokens`: the `rule`, and `left_out_dice` of each rule (empty where there was no choice).
     """
-    variant.set_support(support.embeddings, support.coverage, support.units, support.asking)
+    variant.set_support(support)
     if len(support.units[support.asking].unique()) == 1:
         return {RULE: MEAN, "left_out_dice": {}}
     embeddings, coverage = support.embeddings[support.asking], support.coverage[support.asking]
