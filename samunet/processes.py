@@ -35,7 +35,7 @@ Rows = TypeVar("Rows", bound=Sliceable)
 
 
 @contextmanager
-def joined(device: str) -> Iterator[str]:
+def process_group(device: str) -> Iterator[str]:
     """Within the block this process is one of those that torchrun started, if it was; gives the device that is its own."""
     if "RANK" not in os.environ:
         yield device
@@ -52,15 +52,15 @@ def joined(device: str) -> Iterator[str]:
 
 def rank() -> int:
     """This process' number, from 0."""
-    return distributed.get_rank() if together() else 0
+    return distributed.get_rank() if is_distributed() else 0
 
 
 def count() -> int:
     """How many processes train together."""
-    return distributed.get_world_size() if together() else 1
+    return distributed.get_world_size() if is_distributed() else 1
 
 
-def together() -> bool:
+def is_distributed() -> bool:
     """Whether this process is one of several."""
     return distributed.is_available() and distributed.is_initialized()
 
@@ -71,7 +71,7 @@ def total(value: Tensor) -> Tensor:
     A loss made of such sums is the whole batch's loss in every process, and the mean over the processes of their gradients,
     which DDP takes, is the whole batch's gradient.
     """
-    return _Total.apply(value) if together() else value
+    return _Total.apply(value) if is_distributed() else value
 
 
 class _Total(torch.autograd.Function):
@@ -91,15 +91,15 @@ class _Total(torch.autograd.Function):
 
 
 def gathered(rows: Tensor) -> Tensor:
-    """The whole batch (N, ...) of rows that were dealt by `mine`, in the batch's order; gradients flow."""
-    if not together():
+    """The whole batch (N, ...) of rows that were dealt by `local_rows`, in the batch's order; gradients flow."""
+    if not is_distributed():
         return rows
     batch = rows.new_zeros(len(rows) * count(), *rows.shape[1:])
     batch[rank() :: count()] = rows
     return total(batch)
 
 
-def mine(rows: Rows) -> Rows:
+def local_rows(rows: Rows) -> Rows:
     """This process' rows of a batch (N, ...): every count()-th, from rank() on.
 
     Raises:
@@ -110,7 +110,7 @@ def mine(rows: Rows) -> Rows:
 
 
 def require_even(samples: int) -> None:
-    """Refuse a batch of so many samples that `mine` could not deal.
+    """Refuse a batch of so many samples that `local_rows` could not deal.
 
     Raises:
         UserError: the number of processes does not divide it.
@@ -122,7 +122,7 @@ def require_even(samples: int) -> None:
 
 def from_first(make: Callable[[], T]) -> T:
     """What `make` returns in the first process, in all of them; the others do not call it."""
-    if not together():
+    if not is_distributed():
         return make()
     held = [make() if rank() == 0 else None]
     distributed.broadcast_object_list(held)
@@ -141,5 +141,5 @@ def rank0_first(make: Callable[[], T]) -> T:
 
 def wait_for_all() -> None:
     """Return when every process has come here."""
-    if together():
+    if is_distributed():
         distributed.barrier()

@@ -20,7 +20,7 @@ from samunet.inputs.batches import Batch, Batches
 from samunet.inputs.protocols import Inputs
 from samunet.inputs.read_ahead import read_ahead
 from samunet.networks.image_encoder import fast_dtype
-from samunet.processes import mine, rank, together, wait_for_all
+from samunet.processes import is_distributed, local_rows, rank, wait_for_all
 from samunet.training.checkpoints import LATEST, Progress, load_latest, save_latest
 from samunet.training.logbook import Entry, Logbook
 from samunet.training.settings import ITERATIONS_PER_EPOCH
@@ -38,7 +38,7 @@ class Optimization:
     def __init__(self, variant: TrainedVariant, device: torch.device) -> None:
         self.variant, self.device = variant, device
         variant.network.to(device).train()
-        if together():
+        if is_distributed():
             # DDP that leaves the module's class and names as they are. A U-Net's coarsest logits have no loss.
             replicate(variant.network, find_unused_parameters=True)
         self.parameters = [parameter for parameter in variant.network.parameters() if parameter.requires_grad]
@@ -52,8 +52,8 @@ class Optimization:
             group["lr"] = learning_rate
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32):
-            outputs = self._outputs(mine(inputs).to(self.device))
-        loss = self.variant.loss(outputs, mine(segmentation).to(self.device))
+            outputs = self._outputs(local_rows(inputs).to(self.device))
+        loss = self.variant.loss(outputs, local_rows(segmentation).to(self.device))
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimizer)
         torch.nn.utils.clip_grad_norm_(self.parameters, GRADIENT_NORM)
@@ -69,7 +69,7 @@ class Optimization:
         one more pass forward. Several processes have a part each already.
         """
         few = self.variant.micro_batch
-        if few is None or len(inputs) <= few or together():
+        if few is None or len(inputs) <= few or is_distributed():
             return self.variant.outputs(inputs)
         # The random state is kept of the devices of those arguments that are tensors, so one is given.
         parts: list[Any] = [checkpoint(lambda part, _: self.variant.outputs(part), inputs[start : start + few], self.parameters[0],
