@@ -18,8 +18,8 @@ from samunet.errors import UserError
 
 T = TypeVar("T")
 
-# How long processes wait for each other: one may register or encode all cases, for hours, while the others stand at a barrier. PyTorch's own
-# 10 or 30 minutes would end the run there; torchrun ends them all where one has failed.
+# How long processes wait for each other: one may register or encode all cases, for hours, while the others wait at a
+# barrier. PyTorch's own 10 or 30 minutes would end the run there; torchrun ends them all where one has failed.
 PATIENCE = timedelta(days=7)
 
 
@@ -36,13 +36,17 @@ Rows = TypeVar("Rows", bound=Sliceable)
 
 @contextmanager
 def process_group(device: str) -> Iterator[str]:
-    """Within the block this process is one of those that torchrun started, if it was; gives the device that is its own."""
+    """Within the block this process is one of those that torchrun started, if it was.
+
+    Gives the device that is its own.
+    """
     if "RANK" not in os.environ:
         yield device
         return
     card = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if device.startswith("cuda") else None
     if card is not None:
-        torch.cuda.set_device(card)  # barriers and broadcasts of objects go through the current card, which must be the process' own
+        # Barriers and broadcasts of objects go through the current card, which must be the process' own.
+        torch.cuda.set_device(card)
     distributed.init_process_group("gloo" if card is None else "nccl", timeout=PATIENCE, device_id=card)
     try:
         yield device if card is None else str(card)
@@ -68,8 +72,8 @@ def is_distributed() -> bool:
 def total(value: Tensor) -> Tensor:
     """The sum of `value` over all processes, through which gradients flow to all of them.
 
-    A loss made of such sums is the whole batch's loss in every process, and the mean over the processes of their gradients,
-    which DDP takes, is the whole batch's gradient.
+    A loss made of such sums is the whole batch's loss in every process, and the mean over the processes of their
+    gradients, which DDP takes, is the whole batch's gradient.
     """
     return _Total.apply(value) if is_distributed() else value
 
@@ -79,12 +83,14 @@ class _Total(torch.autograd.Function):
 
     @staticmethod
     def forward(_: Any, value: Tensor) -> Tensor:
+        """The sum."""
         summed = value.clone()
         distributed.all_reduce(summed)
         return summed
 
     @staticmethod
     def backward(_: Any, gradient: Tensor) -> Tensor:
+        """The gradients' sum."""
         summed = gradient.contiguous().clone()
         distributed.all_reduce(summed)
         return summed

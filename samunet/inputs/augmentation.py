@@ -30,8 +30,8 @@ def intensity_transforms() -> list[AbstractTransform]:
         GaussianBlurTransform((0.5, 1.0), different_sigma_per_channel=True, p_per_sample=0.2, p_per_channel=0.5),
         BrightnessMultiplicativeTransform((0.75, 1.25), p_per_sample=0.15),
         ContrastAugmentationTransform((0.75, 1.25), p_per_sample=0.15),
-        SimulateLowResolutionTransform((0.5, 1), per_channel=True, p_per_channel=0.5, order_downsample=0, order_upsample=3,
-                                       p_per_sample=0.25),
+        SimulateLowResolutionTransform((0.5, 1), per_channel=True, p_per_channel=0.5, order_downsample=0,
+                                       order_upsample=3, p_per_sample=0.25),
         GammaTransform((0.7, 1.5), invert_image=True, per_channel=True, retain_stats=True, p_per_sample=0.1),
         GammaTransform((0.7, 1.5), invert_image=False, per_channel=True, retain_stats=True, p_per_sample=0.3),
     ]

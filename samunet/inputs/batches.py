@@ -18,7 +18,9 @@ class OfCase(Protocol):
     """A pick: whatever else it says, the index of its case."""
 
     @property
-    def case(self) -> int: ...
+    def case(self) -> int:
+        """The index."""
+        ...
 
 
 P = TypeVar("P", bound=OfCase)
@@ -40,13 +42,13 @@ class Samples(Protocol[P_contra]):
     """The samples of one kind: how they are read, augmented and collated."""
 
     def read(self, picks: Sequence[P_contra], keys: Sequence[Key]) -> tuple[Inputs, Tensor]:
-        """Inputs of B samples and their label values int64 (B, rows, columns), (B, N, rows, columns) of N slices, on the CPU."""
+        """Inputs of B samples and label values int64 (B, rows, columns), or (B, N, rows, columns), on the CPU."""
         ...
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Inputs of B samples, their label values int64 (B, rows, columns) or (B, N, rows, columns), and the names of their cases."""
+    """Inputs of B samples, label values int64 (B, rows, columns) or (B, N, rows, columns), and the cases' names."""
 
     iteration: int
     names: Sequence[str]
@@ -70,5 +72,6 @@ class Batches(Generic[P]):
     def read(self, iteration: int) -> Batch:
         """The batch of `iteration`, on the CPU."""
         picks = self._sampler.picks(iteration)
-        inputs, segmentation = self._samples.read(picks, [[self.seed, iteration, sample] for sample in range(len(picks))])
+        keys = [[self.seed, iteration, sample] for sample in range(len(picks))]
+        inputs, segmentation = self._samples.read(picks, keys)
         return Batch(iteration, [self._names[pick.case] for pick in picks], inputs, segmentation)

@@ -21,8 +21,8 @@ def encoder_id(name: str) -> str:
 def weights_of(identity: str, given: str | None) -> tuple[str, str] | None:
     """(SHA-256 of the weights, family of the input) of the encoder with id `identity`, None where it is not at hand.
 
-    Looked for under the name `given` on the command line, among the named encoders, and among the files of the checkpoints
-    folder.
+    Looked for under the name `given` on the command line, among the named encoders, and among the files of the
+    checkpoints folder.
     """
     for name in [*([given] if given else []), *_names(identity)]:
         try:

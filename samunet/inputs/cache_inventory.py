@@ -35,6 +35,7 @@ class Entry:
 
     @property
     def is_view(self) -> bool:
+        """Whether it is a view's, not a case's."""
         return case_and_view(self.name)[1] is not None
 
 
@@ -42,8 +43,9 @@ class Entry:
 class Cache:
     """The embeddings of one dataset, plans file and encoder.
 
-    `fault` is what keeps the whole of it from being used. `leftovers` are unfinished files and halves of cases. `waits` says
-    that the arrays are gone, without which nothing can be compared; the cache may be right again when they are back.
+    `fault` is what keeps the whole of it from being used. `leftovers` are unfinished files and halves of cases. `waits`
+    says that the arrays are gone, without which nothing can be compared; the cache may be right again when they are
+    back.
     """
 
     folder: Path
@@ -62,6 +64,7 @@ class Cache:
 
     @property
     def number_types(self) -> tuple[str, ...]:
+        """The number types that the entries are stored in, sorted."""
         return tuple(sorted({str(entry.signature.get("cache_dtype")) for entry in self.entries}))
 
     def state(self) -> str:
@@ -78,21 +81,21 @@ class Cache:
 
 
 def find_caches(preprocessed: Path, dataset: str | None = None, encoder: str | None = None) -> Iterator[Cache]:
-    """The caches below `preprocessed`, sorted by path, those of one dataset (folder name) or encoder (id) if they are given."""
+    """The caches below `preprocessed`, sorted by path; of one dataset (folder name) or encoder (id) if given."""
     for folder in sorted(preprocessed.glob(f"{dataset or '*'}/*/embeddings/{encoder or '*'}")):
         if folder.is_dir():
             yield read_cache(folder)
 
 
 def differing_weights(cache: Cache, digest: str, family: str) -> dict[str, str]:
-    """The sound entries that were encoded with other weights or another input than the encoder has: name, difference."""
+    """The sound entries that were encoded with other weights or another input than the encoder's: name, difference."""
     expected = {"weights": digest, "family": family}
     found = {entry.name: difference(entry.signature, expected) for entry in cache.entries if not entry.fault}
     return {name: told for name, told in found.items() if told}
 
 
 def damaged_entries(cache: Cache) -> dict[str, str]:
-    """The entries of the right layout whose arrays are not what was written, or hold numbers that are not finite: name, fault. Reads every byte."""
+    """The entries of the right layout whose arrays are damaged or not finite: name, fault. Reads every byte."""
     faults = {}
     for entry in cache.entries:
         if layout_fault(entry.signature, entry.files[1]) is None:
@@ -103,7 +106,10 @@ def damaged_entries(cache: Cache) -> dict[str, str]:
 
 
 def damaged_cases(preprocessed: Path, dataset: str | None = None) -> dict[Path, list[str]]:
-    """The preprocessed cases below `preprocessed` with damaged files, by their folder; of one dataset (folder name) if it is given."""
+    """The preprocessed cases below `preprocessed` with damaged files, by their folder.
+
+    Of one dataset (folder name) if it is given.
+    """
     found = {}
     for folder in sorted(preprocessed.glob(f"{dataset or '*'}/*/arrays")):
         store = ArrayStore(folder)
@@ -149,7 +155,8 @@ def read_cache(folder: Path) -> Cache:
             leftovers.append(path)
         elif path.suffix == ".json":
             entries.append(_entry(path, None if fault else plans))
-    return Cache(folder, plans_folder.parent.name, plans_folder.name, folder.name, tuple(entries), tuple(leftovers), fault,
+    return Cache(folder, plans_folder.parent.name, plans_folder.name, folder.name, tuple(entries), tuple(leftovers),
+                 fault,
                  waits)
 
 
@@ -177,12 +184,16 @@ def _entry(path: Path, plans: Plans | None) -> Entry:
 
 
 def _misfit(path: Path, signature: dict[str, Any], plans: Plans) -> str | None:
-    """In what plans and arrays differ from a signature. Views in which several cases have a part are compared with their own name instead."""
+    """In what plans and arrays differ from a signature.
+
+    Views in which several cases have a part are compared with their own name instead.
+    """
     arrays = ViewedArrays(ArrayStore(path.parents[2] / "arrays"), plans.dataset)
     if case_and_view(path.stem)[0] not in arrays:
         return "no such case is preprocessed"
     section = plans.for_encoder(path.parent.name)
-    expected, content = planned_signature(arrays.properties(path.stem), plans.dataset, section), digest_in_name(path.stem)
+    expected = planned_signature(arrays.properties(path.stem), plans.dataset, section)
+    content = digest_in_name(path.stem)
     if content and str(signature.get("image")).startswith(content):
         del expected["image"]  # which cases those are is the run's to know
     return difference(signature, expected) or _needless_view(path.stem, plans, section, arrays)

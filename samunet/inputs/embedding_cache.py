@@ -50,8 +50,8 @@ def ensure_embeddings(
 ) -> EmbeddingStore:
     """Encode the cases whose embeddings are missing or do not match, with one progress bar; matching ones are kept.
 
-    Says how much will be written before it is. Where the disk has no room, nothing is written, and one line says so. Runs
-    side by side want the same cases: one fills the folder, the others wait and find them.
+    Says how much will be written before it is. Where the disk has no room, nothing is written, and one line says so.
+    Runs side by side want the same cases: one fills the folder, the others wait and find them.
 
     Raises:
         BadCases: when the embeddings of all other cases are there, arrays that cannot be read.
@@ -97,7 +97,8 @@ def open_embeddings(
     name: str, arrays: Arrays, plans: Plans, encoder: Encoder, store: EmbeddingStore
 ) -> CachedEmbeddings:
     """One case of the cache, checked against what the run needs."""
-    return store.open(name, signature(arrays.properties(name), plans.dataset, plans.for_encoder(encoder.spec.id), encoder))
+    plan = plans.for_encoder(encoder.spec.id)
+    return store.open(name, signature(arrays.properties(name), plans.dataset, plan, encoder))
 
 
 def embeddings_of(
@@ -181,7 +182,8 @@ def _has_room(store: EmbeddingStore, missing: dict[str, dict[str, Any]], channel
     needed = sum(stored_bytes(each, channels_alone) for each in missing.values())
     replaced = sum(path.stat().st_size for path in map(store.array_path, missing) if path.is_file())
     free = shutil.disk_usage(store.folder).free
-    told = f"embeddings of {len(missing)} cases ({encoder}): {told_size(needed)}, {told_size(free)} free in {store.folder}"
+    sizes = f"{told_size(needed)}, {told_size(free)} free in {store.folder}"
+    told = f"embeddings of {len(missing)} cases ({encoder}): {sizes}"
     if needed - replaced <= SHARE_OF_FREE * free:
         say(told)
         return True

@@ -51,17 +51,19 @@ class EmbeddingStore:
     """<case>.npy and <case>.json, the signature, which is written last.
 
     The array is float16 (slices, tiles, D, g, g), or int8 records (slices, tiles, channels that are encoded alone), see
-    inputs/quantize.py. The signature also holds the CRC-32 of the array's file, which a process compares before it first uses the
-    file. Of a cache without it only the array's shape, type and size are compared.
+    inputs/quantize.py. The signature also holds the CRC-32 of the array's file, which a process compares before it
+    first uses the file. Of a cache without it only the array's shape, type and size are compared.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def array_path(self, name: str) -> Path:
+        """File of a case's embeddings."""
         return self.folder / f"{name}.npy"
 
     def signature_path(self, name: str) -> Path:
+        """File of a case's signature."""
         return self.folder / f"{name}.json"
 
     def difference(self, name: str, expected: dict[str, Any]) -> str | None:
@@ -98,7 +100,8 @@ class EmbeddingStore:
             header, {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape})
         self.signature_path(name).unlink(missing_ok=True)
         with whole_file(self.array_path(name)) as temporary, temporary.open("wb") as stream:
-            # Written from front to end, not through a memory map: a full disk is an error then, not the process's death.
+            # Written from front to end, not through a memory map: a full disk is an error then, not the process's
+            # death.
             for part in chain([header.getvalue()], (packed(piece, number_type).tobytes() for piece in pieces)):
                 stream.write(part)
                 checksum = zlib.crc32(part, checksum)
@@ -113,7 +116,8 @@ def read_signature(path: Path) -> dict[str, Any]:
     """
     content = read_json(path)
     if not isinstance(content, dict):
-        raise UserError("A signature of cached embeddings must be a JSON object.", where=path, found=type(content).__name__)
+        raise UserError("A signature of cached embeddings must be a JSON object.", where=path,
+                        found=type(content).__name__)
     return content
 
 

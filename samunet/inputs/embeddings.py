@@ -20,14 +20,17 @@ from samunet.planning.tiles import TileFrame
 from samunet.preprocessing.arrays import Arrays
 from samunet.preprocessing.case import PreparedCase
 
-# Pictures of 256 tokens that are encoded at once; of larger ones as many as have no more tokens in all. Products of 2048
-# rows keep a processor busy; a GPU wants more.
+# Pictures of 256 tokens that are encoded at once; of larger ones as many as have no more tokens in all. Products of
+# 2048 rows keep a processor busy; a GPU wants more.
 AT_ONCE, AT_ONCE_ON_GPU = 8, 64
 REFERENCE_TOKENS = 256
 
 
 class EncodedWhenRead(ABC):
-    """Embeddings that are not stored. Equal to the cached ones, bit for bit, on the same machine and number of threads."""
+    """Embeddings that are not stored.
+
+    Equal to the cached ones, bit for bit, on the same machine and number of threads.
+    """
 
     def __init__(
         self, frame: TileFrame, depth: int, plan: EncoderPlan, encoder: Encoder, mirror: Sequence[int] = ()
@@ -58,19 +61,21 @@ class LiveEmbeddings(EncodedWhenRead):
     """Embeddings of a case that is in memory.
 
     Arguments:
-        mirror: in-plane axes (0 rows, 1 columns) along which each tile is flipped before it is encoded; the caller flips
-            the tile's logits back.
+        mirror: in-plane axes (0 rows, 1 columns) along which each tile is flipped before it is encoded; the caller
+            flips the tile's logits back.
         step: tile step that replaces the plan's.
     """
 
     def __init__(
-        self, case: PreparedCase, plans: Plans, encoder: Encoder, *, mirror: Sequence[int] = (), step: float | None = None
+        self, case: PreparedCase, plans: Plans, encoder: Encoder, *, mirror: Sequence[int] = (),
+        step: float | None = None,
     ) -> None:
         plan = plans.for_encoder(encoder.spec.id)
         self._input = EncoderInput(case, plans.dataset, plan, encoder.spec.family, step)
         super().__init__(self._input.frame, self._input.depth, plan, encoder, mirror)
 
     def input(self) -> EncoderInput:
+        """See `EncodedWhenRead`."""
         return self._input
 
 
@@ -83,6 +88,7 @@ class RecentInputs(Recent[EncoderInput]):
         self.plan = plans.for_encoder(encoder.spec.id)
 
     def make(self, name: str) -> tuple[EncoderInput, int]:
+        """See `Recent`."""
         case = self.arrays.load(name)
         return EncoderInput(case, self.plans.dataset, self.plan, self.encoder.spec.family), case.image.nbytes
 
@@ -97,6 +103,7 @@ class StoredCaseEmbeddings(EncodedWhenRead):
                          inputs.encoder)
 
     def input(self) -> EncoderInput:
+        """See `EncodedWhenRead`."""
         return self._inputs.get(self._name)
 
 
@@ -117,14 +124,15 @@ def read_across(sources: Sequence[CaseInputs], picks: Sequence[Place]) -> Tensor
 def encode(encoder: Encoder, pictures: Tensor) -> Tensor:
     """Embeddings float32 (N, 256, g, g) on the CPU of normalised `pictures` float32 (N, 3, S, S).
 
-    The last batch is filled up with zeros. The sums of a matrix product may be ordered by its shape, so equal shapes are
-    what makes a picture's embedding the same whatever other pictures it is encoded with.
+    The last batch is filled up with zeros. The sums of a matrix product may be ordered by its shape, so equal shapes
+    are what makes a picture's embedding the same whatever other pictures it is encoded with.
     """
     size = pictures_at_once(encoder, pictures.shape[-1])
     encoded = []
     with torch.inference_mode():
         for batch in pictures.split(size):
-            full = torch.cat([batch, batch.new_zeros(size - len(batch), *batch.shape[1:])]) if len(batch) < size else batch
+            missing = size - len(batch)
+            full = torch.cat([batch, batch.new_zeros(missing, *batch.shape[1:])]) if missing else batch
             encoded.append(encoder.module(full.to(encoder.device))[: len(batch)].float().cpu())
     return torch.cat(encoded)
 

@@ -27,8 +27,8 @@ INPUT_STATISTICS = {
 class EncoderInput:
     """Pictures of one case, cut and scaled as the plans say.
 
-    Each channel is clipped to `intensity_limits` and scaled to [0, 1]; then the tile is scaled so that its longer side is
-    the encoder's input size, normalised with the family's mean and deviation, and what lies outside the image is 0.
+    Each channel is clipped to `intensity_limits` and scaled to [0, 1]; then the tile is scaled so that its longer side
+    is the encoder's input size, normalised with the family's mean and deviation, and what lies outside the image is 0.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""In-plane patches of normalised channels, for networks without SAM: read, augmented, sampled labelled or in unlabelled pairs."""
+"""In-plane patches of normalised channels, for networks without SAM: read, augmented, sampled alone or in pairs."""
 
 from __future__ import annotations
 
@@ -46,11 +46,12 @@ class CasePatches:
 
 
 class PatchAugmentation:
-    """nnU-Net v2's transforms for 2D patches, with its probabilities and ranges (nnUNetTrainer.get_training_transforms, 2.8.1).
+    """nnU-Net v2's transforms for 2D patches (nnUNetTrainer.get_training_transforms, 2.8.1).
 
-    Rotation and scaling (a fifth of the patches each), noise, blur, brightness, contrast, lower resolution, gamma of the
-    inverted and of the plain image, mirroring along both axes. Patches over 1.5 times as long as wide turn by 15 degrees at
-    most, others by any angle. The transforms are those of batchgenerators, on which nnU-Net's present ones are modelled.
+    With its probabilities and ranges: rotation and scaling (a fifth of the patches each), noise, blur, brightness, contrast, lower resolution, gamma of
+    the inverted and of the plain image, mirroring along both axes. Patches over 1.5 times as long as wide turn by 15
+    degrees at most, others by any angle. The transforms are those of batchgenerators, on which nnU-Net's present ones
+    are modelled.
 
     Arguments:
         patch: (rows, columns) of what comes out.
@@ -84,8 +85,8 @@ class PatchAugmentation:
 class PatchSamples:
     """Augmented patches at random positions; those that were picked for a class have a voxel of it in their middle.
 
-    A patch reaches past the image only where the image is smaller, and lies centred there (nnU-Net's patches of foreground may
-    reach past the far border).
+    A patch reaches past the image only where the image is smaller, and lies centred there (nnU-Net's patches of
+    foreground may reach past the far border).
 
     Arguments:
         names, labels: of each case, index by index; the frame of `labels` is one tile, the whole plane.
@@ -95,9 +96,11 @@ class PatchSamples:
     """
 
     def __init__(
-        self, names: Sequence[str], arrays: Arrays, labels: Sequence[LabelSlices], space: LabelSpace, augmentation: PatchAugmentation
+        self, names: Sequence[str], arrays: Arrays, labels: Sequence[LabelSlices], space: LabelSpace,
+        augmentation: PatchAugmentation,
     ) -> None:
-        self._names, self._arrays, self._labels, self._space, self._augmentation = names, arrays, labels, space, augmentation
+        self._names, self._arrays, self._labels = names, arrays, labels
+        self._space, self._augmentation = space, augmentation
 
     def read(self, picks: Sequence[Pick], keys: Sequence[Key]) -> tuple[Tensor, Tensor]:
         """Patches float32 (B, C, rows, columns) and their label values int64 (B, rows, columns)."""
@@ -113,8 +116,8 @@ class PatchSamples:
             voxels = np.argwhere(self._space.mask(labels, self._space.foreground[pick.label]))
             wanted = voxels[random.integers(len(voxels))]
         middle = middle_of(labels.shape, self._augmentation.patch, random, wanted)
-        region = [cut(array, middle, self._augmentation.region, fill) for array, fill in ((image, 0), (labels, OUTSIDE))]
-        return self._augmentation(region[0], region[1], key)
+        size = self._augmentation.region
+        return self._augmentation(cut(image, middle, size, 0), cut(labels, middle, size, OUTSIDE), key)
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,9 @@ class PatchSampler:
         batch_size: B.
     """
 
-    def __init__(self, shapes: Sequence[tuple[int, int, int]], patch: tuple[int, int], batch_size: int, seed: int) -> None:
+    def __init__(
+        self, shapes: Sequence[tuple[int, int, int]], patch: tuple[int, int], batch_size: int, seed: int
+    ) -> None:
         self._shapes, self._patch, self._batch_size, self.seed = shapes, patch, batch_size, seed
 
     def picks(self, iteration: int) -> list[PatchPick]:
@@ -168,14 +173,15 @@ class PairSamples:
 
     def _pair(self, pick: PatchPick, key: Key) -> list[np.ndarray]:
         image = self._arrays.image_slice(self._names[pick.case], pick.plane)
-        region, inside = cut(image, pick.middle, self._augmentation.region, 0), np.zeros(self._augmentation.region, np.int16)
+        size = self._augmentation.region
+        region, inside = cut(image, pick.middle, size, 0), np.zeros(size, np.int16)
         return [self._augmentation(region, inside, [*key, view])[0] for view in (1, 2)]
 
 
 def middle_of(
     shape: Sequence[int], patch: tuple[int, int], random: np.random.Generator, wanted: Sequence[int] | None = None
 ) -> tuple[int, int]:
-    """The voxel in the middle (`size // 2` from the start) of a patch that lies in the image wherever that is long enough.
+    """The voxel in the middle (`size // 2` from the start) of a patch, inside the image where that is long enough.
 
     Arguments:
         shape: (rows, columns) of the slice.
@@ -195,7 +201,10 @@ def middle_of(
 
 
 def cut(array: np.ndarray, middle: tuple[int, int], size: tuple[int, int], fill: float) -> np.ndarray:
-    """The window of `size` (rows, columns) of `array` (..., Y, X) whose voxel `size // 2` is `middle`; `fill` outside."""
+    """The window of `size` (rows, columns) of `array` (..., Y, X) whose voxel `size // 2` is `middle`.
+
+    `fill` outside.
+    """
     window, padding = [], [(0, 0)] * (array.ndim - 2)
     for axis in (0, 1):
         start, length = middle[axis] - size[axis] // 2, array.shape[axis - 2]
@@ -209,17 +218,19 @@ def _region(patch: tuple[int, int], degrees: float) -> tuple[int, int]:
     """(rows, columns) that hold the patch's source however it is turned and scaled."""
     rows, columns = patch
     if degrees > 90:
-        rows = columns = math.ceil(SCALE[1] * math.hypot(rows, columns))
-        return rows, columns
+        side = math.ceil(SCALE[1] * math.hypot(rows, columns))
+        return side, side
     cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-    return (math.ceil(SCALE[1] * (rows * cosine + columns * sine)), math.ceil(SCALE[1] * (columns * cosine + rows * sine)))
+    height, width = rows * cosine + columns * sine, columns * cosine + rows * sine
+    return math.ceil(SCALE[1] * height), math.ceil(SCALE[1] * width)
 
 
 def _transforms(patch: tuple[int, int], angle: float) -> AbstractTransform:
     return Compose([
         SpatialTransform(
-            patch, do_elastic_deform=False, do_rotation=True, angle_x=(-angle, angle), p_rot_per_sample=0.2, do_scale=True,
-            scale=SCALE, p_scale_per_sample=0.2, random_crop=False, border_mode_data="constant", border_cval_data=0,
+            patch, do_elastic_deform=False, do_rotation=True, angle_x=(-angle, angle), p_rot_per_sample=0.2,
+            do_scale=True, scale=SCALE, p_scale_per_sample=0.2, random_crop=False,
+            border_mode_data="constant", border_cval_data=0,
             order_data=3, border_mode_seg="constant", border_cval_seg=OUTSIDE, order_seg=1),
         *intensity_transforms(),
         MirrorTransform((0, 1)),

@@ -26,7 +26,10 @@ class Inputs(Protocol):
 
 
 class CaseInputs(Protocol):
-    """Inputs of one case, or of one of its views, by (slice, tile index of `frame`); of stacks and volumes by the first slice."""
+    """Inputs of one case, or of one of its views, by (slice, tile index of `frame`).
+
+    Of stacks and volumes by the first slice.
+    """
 
     frame: TileFrame
     depth: int

@@ -25,8 +25,9 @@ def stored_dtype(number_type: str, embedding_shape: tuple[int, int, int]) -> np.
 def packed(embeddings: Tensor, number_type: str) -> np.ndarray:
     """Embeddings float32 (N, 256, g, g) as they are stored: float16 (N, 256, g, g), or records (N,).
 
-    int8 is symmetric: a channel's scale is its largest magnitude / 127, and a code is value / scale, rounded to the nearest
-    (ties to even). So a restored value is at most half a scale from the true one. A channel of zeros has the scale 0.
+    int8 is symmetric: a channel's scale is its largest magnitude / 127, and a code is value / scale, rounded to the
+    nearest (ties to even). So a restored value is at most half a scale from the true one. A channel of zeros has the
+    scale 0.
     """
     values = embeddings.numpy()
     if number_type == "float16":

@@ -1,4 +1,4 @@
-"""The labelled regions that prompt a few-shot network: which slices they are taken from, and what is left out in training."""
+"""The labelled regions that prompt a few-shot network: from which slices, and what is left out in training."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from samunet.preprocessing.view_names import case_and_view
 
 MOST_CASES = 16
 ASKING = 16  # labelled tiles whose regions become tokens, over all cases
-PARTS = 4  # of a single case: a picture is not asked about by its own quarter of the slices
+PARTS = 4  # of a single case: a tile is not prompted by its own quarter of the slices
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,12 @@ def gather_support(
     inputs: Mapping[str, CaseInputs], labels: Mapping[str, LabelSlices], space: LabelSpace, plan: EncoderPlan,
     named: Mapping[str, Sequence[int]] | None = None,
 ) -> Support:
-    """The tiles of the first 16 clean cases that hold a class; of them 16 in all ask, spread over position and size.
+    """The tiles of the first 16 clean cases that hold a class; of them 16 in all prompt, spread over position and size.
 
     Arguments:
         inputs: embeddings of the cases by name. labels: their labels.
-        named: case -> slices, in place of that choice: their tiles that hold a class are the support, and all of them ask.
+        named: case -> slices, in place of that choice: their tiles that hold a class are the support, and all of them
+            ask.
 
     Raises:
         UserError: none of them shows a class.
@@ -71,11 +72,12 @@ def gather_support(
 def _shown(labels: LabelSlices, slices: Sequence[int] | None) -> list[Place]:
     """The tiles that hold a class, of `slices` or of all."""
     planes, tiles = np.nonzero(labels.presence.any(0))
-    return [(int(plane), int(tile)) for plane, tile in zip(planes, tiles, strict=True) if slices is None or plane in slices]
+    return [(int(plane), int(tile)) for plane, tile in zip(planes, tiles, strict=True)
+            if slices is None or plane in slices]
 
 
 def joined_support(first: Support, more: Support) -> Support:
-    """Both; all of `more` is one more unit, for nothing is left out when a trained model asks."""
+    """Both; all of `more` is one more unit, since nothing is left out in prediction."""
     units = torch.cat([first.units, torch.full_like(more.units, int(first.units.max()) + 1)])
     return Support((*first.names, *more.names), torch.cat([first.embeddings, more.embeddings]),
                    torch.cat([first.coverage, more.coverage]), units,
@@ -83,7 +85,9 @@ def joined_support(first: Support, more: Support) -> Support:
 
 
 def unit_of(name: str, plane: int, names: Sequence[str], depth: int) -> int:
-    """What is left out together with a picture: its case, by its place in `names`; of a single case a quarter of the slices.
+    """What is left out together with a tile: its case, by its place in `names`.
+
+    Of a single case a quarter of the slices.
 
     -1 for a case that is not in the support.
     """
@@ -94,7 +98,7 @@ def unit_of(name: str, plane: int, names: Sequence[str], depth: int) -> int:
 
 
 def cell_shares(tiles: np.ndarray, space: LabelSpace, plan: EncoderPlan) -> Tensor:
-    """Share of each cell that each class covers, float32 (B, F, g, g), of tiles of label values int16 (B, rows, columns)."""
+    """Share of each cell that each class covers, float32 (B, F, g, g), of label values int16 (B, rows, columns)."""
     masks = np.stack([space.mask(tiles, label) for label in space.foreground], axis=1)
     rows, columns = plan.tile_shape
     side, grid = max(rows, columns), plan.input_size // PATCH_SIZE
@@ -105,7 +109,7 @@ def cell_shares(tiles: np.ndarray, space: LabelSpace, plan: EncoderPlan) -> Tens
 
 
 def spread(places: np.ndarray, count: int) -> list[int]:
-    """`count` of `places` (N, d) that lie far from each other: first the one with the largest sum, then always the farthest."""
+    """`count` of `places` (N, d) far from each other: first that with the largest sum, then always the farthest."""
     chosen = [int(places.sum(1).argmax())]
     while len(chosen) < min(count, len(places)):
         distances = np.linalg.norm(places[:, None] - places[chosen], axis=2).min(1)

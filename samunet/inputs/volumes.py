@@ -1,4 +1,4 @@
-"""Volumes of slices with the embeddings of those slices, for 3D networks that are joined with SAM: read, augmented, sampled."""
+"""Volumes of slices with the slices' embeddings, for 3D networks joined with SAM: read, augmented, sampled."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BEND_VOXELS = 2.0
 
 @dataclass(frozen=True)
 class Volumes:
-    """B stacks: image float32 (B, C, N, rows, columns), embeddings float32 (B, D, *cells) on the cells of a `VolumePlan`."""
+    """B volumes: image float32 (B, C, N, rows, columns), embeddings float32 (B, D, *cells) of a `VolumePlan`."""
 
     image: Tensor
     embeddings: Tensor
@@ -47,13 +47,13 @@ class Volumes:
 class CaseVolumes:
     """Volumes of a case by (first slice, tile); see `CaseInputs`.
 
-    Slices before the first and after the last are 0 in the image, as is what lies outside it in-plane; their embeddings are
-    those of the slice at that end.
+    Slices before the first and after the last are 0 in the image, as is what lies outside it in-plane; their embeddings
+    are those of the slice at that end.
 
     Arguments:
         image: gives the normalised channels, float32 (C, Z, Y, X).
         embeddings: of the case's slices and tiles.
-        plan: of the stack.
+        plan: of a volume.
         mirror: in-plane axes (0 rows, 1 columns) along which `embeddings` are mirrored; the image's tiles follow.
     """
 
@@ -65,8 +65,9 @@ class CaseVolumes:
         self._axes = tuple(axis - 2 for axis in mirror)
 
     def read(self, picks: Sequence[Place]) -> Volumes:
-        """One stack for each pick."""
-        return Volumes(torch.stack([self._images(*pick) for pick in picks]), torch.stack([self._cells(*pick) for pick in picks]))
+        """One volume for each pick."""
+        images, cells = [self._images(*pick) for pick in picks], [self._cells(*pick) for pick in picks]
+        return Volumes(torch.stack(images), torch.stack(cells))
 
     def _images(self, first: int, tile: int) -> Tensor:
         low, high = max(first, 0), min(first + self._plan.depth, self.depth)
@@ -95,22 +96,24 @@ def on_cells(embeddings: Tensor, place: Tensor, plan: VolumePlan) -> Tensor:
     # The middle of each cell, from -1 to 1 over the square.
     y, x = ((torch.arange(plan.cells[axis]) + 0.5) * plan.cell[axis] * 2 / side - 1 for axis in (1, 2))
     grid = torch.stack(torch.meshgrid(y, x, indexing="ij")[::-1], -1)
-    sampled = grid_sample(embeddings, grid.expand(len(embeddings), -1, -1, -1), padding_mode="border", align_corners=False)
+    grid = grid.expand(len(embeddings), -1, -1, -1)
+    sampled = grid_sample(embeddings, grid, padding_mode="border", align_corners=False)
     slices = sampled[place].view(plan.cells[0], plan.cell[0], *sampled.shape[1:])
     return slices.mean(1).movedim(0, 1)
 
 
 class VolumeAugmentation:
-    """Rotation, scaling, shift and a smooth bend of the whole stack, then nnU-Net's intensity transforms.
+    """Rotation, scaling, shift and a smooth bend of the whole volume, then nnU-Net's intensity transforms.
 
-    The embeddings of a warped image are not the warped embeddings: an approximation, whose cost has not been measured. What the
-    encoder itself makes of warped images is in the cached views.
+    The embeddings of a warped image are not the warped embeddings: an approximation, whose cost has not been measured.
+    The encoder's own embeddings of warped images are in the cached views.
 
     Arguments:
-        plan: of the stack.
-        channels: of the image, whose intensities change; what stands behind them in a stack is only warped.
+        plan: of a volume.
+        channels: of the image, whose intensities change; what is behind them in a volume is only warped.
         flat: whether slices must not be tilted or moved against each other.
-        misplaced_voxels: by how much what stands behind the image is bent and moved against it, see `Warp.shifting`; 0: not at all.
+        misplaced_voxels: by how much what is behind the image is bent and moved against it, see `Warp.shifting`; 0:
+            not at all.
     """
 
     def __init__(self, plan: VolumePlan, channels: int, *, flat: bool, misplaced_voxels: float = 0.0) -> None:
@@ -118,19 +121,19 @@ class VolumeAugmentation:
         self._intensities = Compose(intensity_transforms())
 
     def __call__(
-        self, stack: Volumes, labels: Tensor, random: np.random.Generator, key: Sequence[int]
+        self, volume: Volumes, labels: Tensor, random: np.random.Generator, key: Sequence[int]
     ) -> tuple[Volumes, Tensor]:
-        """One augmented stack.
+        """One augmented volume.
 
         Arguments:
-            stack: of one sample.
+            volume: of one sample.
             labels: int16 (N, rows, columns).
-            random: draws the warp. key: seeds the intensities.
+            random: of the warp. key: seeds the intensities.
 
         Returns:
-            the stack, and labels int64.
+            the volume, and labels int64.
         """
-        image, cells, target = stack.image, stack.embeddings, labels[None, None].float()
+        image, cells, target = volume.image, volume.embeddings, labels[None, None].float()
         if random.random() < WARPED_SHARE:
             warp = Warp.drawn(random, self._plan, self._flat)
             image = warp.of(image, self._plan.shape, (1, 1, 1), "bilinear")
@@ -146,11 +149,11 @@ class VolumeAugmentation:
 
 
 class Warp:
-    """Where each place of a stack comes from: a matrix about the middle, a shift, and a bend between control points.
+    """Where each place of a volume comes from: a matrix about the middle, a shift, and a bend between control points.
 
     Arguments:
         matrix: float32 (3, 3), shift: float32 (3,), bends: float32 (1, 3, BENDS, BENDS, BENDS); voxels, axes (z, y, x).
-        shape: voxels of the stack.
+        shape: voxels of the volume.
     """
 
     def __init__(self, matrix: Tensor, shift: Tensor, bends: Tensor, shape: Sequence[int]) -> None:
@@ -165,12 +168,16 @@ class Warp:
 
     @classmethod
     def shifting(cls, random: np.random.Generator, plan: VolumePlan, voxels: float, flat: bool) -> Warp:
-        """A random shift of up to 0.7 `voxels` an axis, and a bend whose deviation is up to `voxels`; nothing is turned or scaled."""
+        """A random shift of up to 0.7 `voxels` an axis, and a bend of a standard deviation of up to `voxels`.
+
+        Nothing is turned or scaled.
+        """
         return cls._moved(random, np.eye(3), np.full(3, 0.7 * voxels), voxels, plan, flat)
 
     @classmethod
     def _moved(
-        cls, random: np.random.Generator, matrix: np.ndarray, most_shift: np.ndarray, most_bend: float, plan: VolumePlan, flat: bool
+        cls, random: np.random.Generator, matrix: np.ndarray, most_shift: np.ndarray, most_bend: float,
+        plan: VolumePlan, flat: bool,
     ) -> Warp:
         shift = random.uniform(-1, 1, 3) * most_shift
         bends = random.standard_normal((1, 3, BENDS, BENDS, BENDS)) * random.uniform(0, most_bend)
@@ -179,9 +186,9 @@ class Warp:
         return cls(_tensor(matrix), _tensor(shift), _tensor(bends), plan.shape)
 
     def of(self, volume: Tensor, extent: Sequence[int], cell: Sequence[int], mode: str) -> Tensor:
-        """The warped `volume` float32 (1, C, z, y, x), whose cells are `cell` voxels wide and which covers `extent` voxels.
+        """The warped `volume` float32 (1, C, z, y, x) of cells of `cell` voxels, which covers `extent` voxels.
 
-        Both begin at the stack's first voxel. What comes from outside is that of the border.
+        Both begin at the volume's first voxel. What comes from outside is that of the border.
         """
         axes = [(torch.arange(count) + 0.5) * width for count, width in zip(volume.shape[2:], cell, strict=True)]
         places = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)
@@ -193,7 +200,9 @@ class Warp:
 
 
 class VolumeSamples:
-    """Augmented volumes that hold the picked slices at random positions; a case with fewer slices lies in the middle of its volume.
+    """Augmented volumes that hold the picked slices at random positions.
+
+    A case with fewer slices lies in the middle of its volume.
 
     Arguments:
         volumes, labels: of each case, index by index.
@@ -201,15 +210,16 @@ class VolumeSamples:
     """
 
     def __init__(
-        self, volumes: Sequence[CaseVolumes], labels: Sequence[LabelSlices], plan: VolumePlan, augmentation: VolumeAugmentation
+        self, volumes: Sequence[CaseVolumes], labels: Sequence[LabelSlices], plan: VolumePlan,
+        augmentation: VolumeAugmentation,
     ) -> None:
         self._volumes, self._labels, self._plan, self._augmentation = volumes, labels, plan, augmentation
 
     def read(self, picks: Sequence[Pick], keys: Sequence[Key]) -> tuple[Volumes, Tensor]:
         """Volumes and their label values int64 (B, N, rows, columns)."""
         samples = [self._sample(pick, [*key, 1]) for pick, key in zip(picks, keys, strict=True)]
-        volumes = Volumes(torch.cat([each.image for each, _ in samples]), torch.cat([each.embeddings for each, _ in samples]))
-        return volumes, torch.stack([labels for _, labels in samples])
+        images, embeddings = [each.image for each, _ in samples], [each.embeddings for each, _ in samples]
+        return Volumes(torch.cat(images), torch.cat(embeddings)), torch.stack([labels for _, labels in samples])
 
     def _sample(self, pick: Pick, key: Key) -> tuple[Volumes, Tensor]:
         source, labels = self._volumes[pick.case], self._labels[pick.case]

@@ -20,15 +20,16 @@ CONVOLUTIONS = 2  # a stage
 class Hybrid(nn.Module):
     """Volumes (B, C, *shape) and their embeddings (B, D, *cells) -> logits (B, K, *shape).
 
-    samunet's own: a token of SAM covers 16 x 16 input pixels, so fine structures drown, and a slice's embedding knows nothing of
-    the slices beside it. A convolutional stem sees voxels in 3D, a quarter of the way down it is joined with the embeddings,
-    projected to as many channels and normalised; a fourth stage gives context, the decoder has skips from all.
-    nnSAM (Li et al., arXiv 2309.16967) joins MobileSAM's embeddings to a skip of a 2D nnU-Net.
+    samunet's own: a token of SAM covers 16 x 16 input pixels, so fine structures drown, and a slice's embedding knows
+    nothing of the slices beside it. A convolutional stem sees voxels in 3D, a quarter of the way down it is joined with
+    the embeddings, projected to as many channels and normalised; a fourth stage gives context, the decoder has skips
+    from all. nnSAM (Li et al., arXiv 2309.16967) joins MobileSAM's embeddings to a skip of a 2D nnU-Net.
 
     Arguments:
         channels: C. embedding_channels: D. classes: K.
         plan: shapes, strides and kernels; strides shorter than 4 stages end the network earlier.
-        dropped: chance with which a stack's embeddings are all set to 0 in training, so that the stem learns by itself, too.
+        dropped: chance with which a stack's embeddings are all set to 0 in training, so that the stem learns by itself,
+            too.
     """
 
     def __init__(self, channels: int, embedding_channels: int, classes: int, plan: VolumePlan, dropped: float) -> None:

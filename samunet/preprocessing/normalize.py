@@ -65,7 +65,8 @@ def require_bounded(image: np.ndarray, files: Sequence[Path]) -> None:
     for channel, voxels in enumerate(image):
         largest = max(float(voxels.max()), -float(voxels.min()))
         if not largest <= LARGEST_MAGNITUDE:
-            raise UserError(f"An image's normalised intensities must be finite, and at most {LARGEST_MAGNITUDE:g} in magnitude.",
+            raise UserError("An image's normalised intensities must be finite, and at most "
+                        f"{LARGEST_MAGNITUDE:g} in magnitude.",
                             where=files[min(channel, len(files) - 1)], found=f"{largest:g} in channel {channel}",
                             mend="Rescale the image's intensities, or repair what wrote it.")
 

@@ -36,8 +36,8 @@ def view_name(case: str, view: View, image_digest: str | None = None) -> str:
     """Name under which a view of a case is cached: `<case>__view3`, of a transported one `<case>__view103_ab12cd34`.
 
     Arguments:
-        image_digest: of a view that case and number do not determine, since other cases have a part in it. The name holds its first
-            digits, so that each run finds its own views, and those of runs that share these cases.
+        image_digest: of a view that case and number do not determine, since other cases have a part in it. The name
+            holds its first digits, so that each run finds its own views, and those of runs that share these cases.
     """
     return f"{case}__view{view.key}" + (f"_{image_digest[:8]}" if image_digest else "")
 

@@ -1,7 +1,7 @@
 """Views: seeded augmented copies of a training case, warped in 3D before slicing, whose embeddings are cached as well.
 
-A frozen encoder cannot be augmented through: a flipped embedding is not the embedding of a flipped image. So the case itself is
-copied, image and labels alike, a few times, and each copy is encoded once.
+A frozen encoder cannot be augmented through: a flipped embedding is not the embedding of a flipped image. So the case
+itself is copied, image and labels alike, a few times, and each copy is encoded once.
 """
 
 from __future__ import annotations
@@ -89,9 +89,10 @@ def _properties_of_view(properties: CaseProperties, view: View, dataset_plan: Da
 def view_of(case: PreparedCase, view: View, dataset_plan: DatasetPlan) -> PreparedCase:
     """A view of a labelled case: the same for every run, keyed by (SEED, CRC-32 of the case's name, the view's key).
 
-    One rotation, scaling, shift and smooth elastic displacement of the whole volume (linear for the image, nearest for the
-    labels, edges repeated), then gamma, contrast, brightness and noise on each channel, in units of the channel's own
-    standard deviation. Slices are not tilted against each other where they are thick (anisotropic plans) or there is one only.
+    One rotation, scaling, shift and smooth elastic displacement of the whole volume (linear for the image, nearest for
+    the labels, edges repeated), then gamma, contrast, brightness and noise on each channel, in units of the channel's
+    own standard deviation. Slices are not tilted against each other where they are thick (anisotropic plans) or there
+    is one only.
     """
     random = np.random.default_rng([SEED, zlib.crc32(case.properties.name.encode()), view.key])
     coordinates = _warped_grid(random, case.image.shape[1:], flat=dataset_plan.anisotropic or case.image.shape[1] == 1)
@@ -113,7 +114,8 @@ def _warped_grid(random: np.random.Generator, shape: tuple[int, ...], *, flat: b
     grid = np.indices(shape, float) - centre[:, None, None, None]
     warped = np.tensordot(matrix, grid, 1) + (centre + shift)[:, None, None, None]
     for axis in range(1 if flat else 0, 3):
-        bend = gaussian_filter(random.standard_normal(shape), (0 if flat else ELASTIC_SMOOTHNESS, *[ELASTIC_SMOOTHNESS] * 2))
+        smoothness = (0 if flat else ELASTIC_SMOOTHNESS, ELASTIC_SMOOTHNESS, ELASTIC_SMOOTHNESS)
+        bend = gaussian_filter(random.standard_normal(shape), smoothness)
         warped[axis] += bend * (random.uniform(0, ELASTIC_VOXELS) / max(float(bend.std()), 1e-8))
     return warped
 

@@ -53,7 +53,8 @@ def load_latest(
 ) -> Progress:
     """Restore what `save_latest` wrote. The optimiser's groups stay as they were built from the settings.
 
-    A file that is damaged, or of another variant, changes nothing: one line says so, and training starts again from the first iteration.
+    A file that is damaged, or of another variant, changes nothing: one line says so, and training starts again from the
+    first iteration.
     """
     state: dict[str, Tensor] = {}
     moments: dict[int, dict[str, Tensor]] = {}
@@ -70,7 +71,8 @@ def load_latest(
         scalars = json.loads(metadata[SCALARS])
         progress, scaling = Progress(scalars["iteration"], scalars["seconds"]), scalars["scaler"]
     except (UserError, KeyError, TypeError, ValueError) as fault:
-        say(f"{path} cannot be used, so training starts again from the first iteration: {getattr(fault, 'found', fault)}")
+        found = getattr(fault, "found", fault)
+        say(f"{path} cannot be used, so training starts again from the first iteration: {found}")
         return Progress(0, 0.0)
     variant.load_state(state)
     optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})

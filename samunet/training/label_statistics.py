@@ -29,8 +29,9 @@ def case_statistics(segmentation: np.ndarray, labels: LabelSpace, token_voxels: 
         token_voxels: see `voxels_per_token`.
 
     Returns:
-        name -> {"voxels_per_slice": counts over Z, "voxels": their sum, "in_plane_extent_voxels": side of the square that
-        has the median area over the slices with the class, "in_plane_extent_tokens"}; extents are None where it is absent.
+        name -> {"voxels_per_slice": counts over Z, "voxels": their sum, "in_plane_extent_voxels": side of the square
+        that has the median area over the slices with the class, "in_plane_extent_tokens"}; extents are None where it is
+        absent.
     """
     figures: dict[str, Any] = {}
     for label in labels.foreground:
@@ -53,7 +54,8 @@ def label_statistics(cases: Mapping[str, dict[str, Any]], labels: LabelSpace, to
         present = [figures[name] for figures in cases.values() if figures[name]["voxels"]]
         classes[name] = {"cases": len(present)}
         for key in ("voxels", "in_plane_extent_voxels", "in_plane_extent_tokens"):
-            classes[name][f"median_{key}"] = float(np.median([figures[key] for figures in present])) if present else None
+            values = [figures[key] for figures in present]
+            classes[name][f"median_{key}"] = float(np.median(values)) if values else None
     return {"voxels_per_token": token_voxels, "classes": classes, "cases": dict(cases)}
 
 

@@ -64,16 +64,17 @@ class Optimization:
     def _outputs(self, inputs: Inputs) -> Tensor | list[Tensor]:
         """What the loss is taken of, of a whole batch, which is as large as it was asked for whatever memory holds.
 
-        Where fewer samples go through the network at once, each part's graph is dropped and made anew for its gradient, with the same
-        random draws. So the parts' gradients add up to that of the loss of the whole batch, whose Dice is no sum over samples, for
-        one more pass forward. Several processes have a part each already.
+        Where fewer samples go through the network at once, each part's graph is dropped and computed again for its
+        gradient, with the same random numbers. So the parts' gradients add up to that of the loss of the whole batch, whose Dice is
+        no sum over samples, for one more pass forward. Several processes have a part each already.
         """
         few = self.variant.micro_batch
         if few is None or len(inputs) <= few or is_distributed():
             return self.variant.outputs(inputs)
         # The random state is kept of the devices of those arguments that are tensors, so one is given.
-        parts: list[Any] = [checkpoint(lambda part, _: self.variant.outputs(part), inputs[start : start + few], self.parameters[0],
-                                       use_reentrant=False) for start in range(0, len(inputs), few)]
+        parts: list[Any] = [
+            checkpoint(lambda part, _: self.variant.outputs(part), inputs[start : start + few], self.parameters[0],
+                       use_reentrant=False) for start in range(0, len(inputs), few)]
         return torch.cat(parts)
 
 
@@ -112,7 +113,8 @@ def train(
                 seconds = time.perf_counter() - started
                 done = Progress(reached, done.seconds + seconds)
                 if logbook:
-                    # The log first: a line that the checkpoint does not know is dropped on resume, a lost one would stay lost.
+                    # The log first: a line that the checkpoint does not know is dropped on resume, a lost one would
+                    # stay lost.
                     logbook.add(Entry(reached, sum(losses) / len(losses), rate, seconds))
                     save_latest(folder / LATEST, variant, optimization.optimizer, optimization.scaler, done)
                 losses, started = [], time.perf_counter()
@@ -147,8 +149,9 @@ def seconds_per_iteration(
 def training_dtype(device: torch.device) -> torch.dtype:
     """What matrix products and convolutions of training are computed in; weights, losses and sums stay float32.
 
-    float16 on a CUDA card. bfloat16 on a processor that multiplies its matrices: there an iteration takes half to four fifths of the
-    time, and Dice after as many iterations was not lower (documentation/performance.md). float32 elsewhere.
+    float16 on a CUDA card. bfloat16 on a processor that multiplies its matrices: there an iteration takes half to four
+    fifths of the time, and Dice after as many iterations was not lower (documentation/performance.md). float32
+    elsewhere.
     """
     return torch.float16 if device.type == "cuda" else fast_dtype(device)
 

@@ -74,7 +74,7 @@ class Adapter3dBoxVariant(Adapter3dVariant):
 
     def logits(self, inputs: BoxStacks) -> Tensor:  # type: ignore[override]
         """Logits (B, K, N, rows, columns) on the voxels of the plan's tile, of the background 0."""
-        shown = self.network(inputs.pictures, inputs.boxes)
+        shown = self.network(inputs.images, inputs.boxes)
         masks = tile_logits(shown.flatten(0, 1), self.context.encoder_plan).unflatten(0, shown.shape[:2])
         classes = [self._joined(masks, inputs.channels == channel) for channel in range(self.labels.channels)]
         if not self.labels.has_regions:

@@ -16,6 +16,7 @@ class AutoSamVariant(EmbeddingVariant):
     learning_rate: ClassVar[float] = 1e-3
 
     def build_network(self) -> nn.Module:
+        """See `TrainedVariant`."""
         context = self.context
         size = context.encoder_plan.input_size
         return AutoSamHead(context.embedding_channels, self.labels.channels, size, context.sam_state)

@@ -20,6 +20,7 @@ class AutoSamFullVariant(ImageCropVariant):
     learning_rate: ClassVar[float] = 1e-4
 
     def build_network(self) -> nn.Module:
+        """See `TrainedVariant`."""
         context = self.context
         assert context.encoder is not None
         head = AutoSamHead(context.embedding_channels, self.labels.channels, context.encoder_plan.input_size, context.sam_state)

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 class VariantContext:
     """All that a variant may know when it is built.
 
-    `sam_state` is the encoder's whole SAM checkpoint (segment-anything's key names) to start a decoder from; it is empty
-    when a trained model is loaded, whose own weights follow through `load_state`. `encoder` is there for variants that have
-    it in the loop. `votes` is the folder of `Paths.votes`, for variants that register.
+    `sam_state` is the encoder's whole SAM checkpoint (segment-anything's key names) to start a decoder from; it is
+    empty when a trained model is loaded, whose own weights follow through `load_state`. `encoder` is there for variants
+    that have it in the loop. `votes` is the folder of `Paths.votes`, for variants that register.
     """
 
     labels: LabelSpace
@@ -52,7 +52,7 @@ class VariantContext:
 
 
 class Variant(ABC):
-    """A named way to segment: a `TrainedVariant` (by gradient), a `Baseline` (fitted at once) or a `PromptedVariant`."""
+    """A named way to segment: a `TrainedVariant`, a `Baseline` (fitted in one call) or a `PromptedVariant`."""
 
     learning_rate: ClassVar[float] = 0.0
     weight_decay: ClassVar[float] = 0.0
@@ -91,14 +91,18 @@ class Variant(ABC):
         Raises:
             UserError: the variant takes none.
         """
-        raise UserError("Support slices must be given to a variant that is prompted by them.", found=type(self).__name__)
+        raise UserError("Support slices must be given to a variant that is prompted by them.",
+                        found=type(self).__name__)
 
     def to(self, device: torch.device | str) -> None:
         """Move what is trained by gradient to `device`; nothing, where there is none."""
         return
 
     def start_from(self, state: Mapping[str, Tensor]) -> None:
-        """Take the tensors `state`, all of the variant's names and shapes, before training; nothing, where none are trained."""
+        """Take the tensors `state`, all of the variant's names and shapes, before training.
+
+        Nothing, where none are trained.
+        """
         return
 
     @abstractmethod
@@ -131,8 +135,8 @@ class Variant(ABC):
 class TrainedVariant(Variant):
     """A network that the trainer's loop trains, on whatever `inputs_of` reads of a case.
 
-    A subclass builds `network` in `build_network`, says in `batches` and `inputs_of` what it reads, and in `logits` how that becomes
-    class logits.
+    A subclass builds `network` in `build_network`, says in `batches` and `inputs_of` what it reads, and in `logits` how
+    that becomes class logits.
     """
 
     learning_rate: ClassVar[float] = 1e-3
@@ -150,26 +154,31 @@ class TrainedVariant(Variant):
 
     @abstractmethod
     def batches(self, run: RunData) -> Batches[Any]:
-        """What the run trains on. What must be cached for it is cached here; seconds and choices go into `run.record`."""
+        """What the run trains on. What must be cached for it is cached here.
+
+        Seconds and choices go into `run.record`.
+        """
 
     @abstractmethod
     def inputs_of(
-        self, case: PreparedCase, plans: Plans, encoder: Encoder | None, mirror: Sequence[int] = (), step: float | None = None,
-        cached: CaseInputs | None = None,
+        self, case: PreparedCase, plans: Plans, encoder: Encoder | None, mirror: Sequence[int] = (),
+        step: float | None = None, cached: CaseInputs | None = None,
     ) -> CaseInputs:
         """What the network reads of a case that is in memory.
 
         Arguments:
             plans: those that `case` was preprocessed with.
             encoder: for those that need one.
-            cached: embeddings of the case as they are, without mirroring; their own tiles are used, whatever `step` says.
-            mirror: in-plane axes (0 rows, 1 columns) along which each tile is flipped; the caller flips the logits back.
+            cached: embeddings of the case as they are, without mirroring; their own tiles are used, whatever `step`
+                says.
+            mirror: in-plane axes (0 rows, 1 columns) along which each tile is flipped; the caller flips the logits
+                back.
             step: fraction of a tile between neighbours; None takes the plan's.
         """
 
     @abstractmethod
     def logits(self, inputs: Any) -> Tensor:
-        """A batch of inputs -> logits (B, K, rows, columns) on the voxels of its tiles, (B, K, N, rows, columns) of N slices."""
+        """Inputs of B samples -> logits (B, K, rows, columns) or (B, K, N, rows, columns) on their tiles' voxels."""
 
     @classmethod
     def batch_size(cls, context: VariantContext) -> int:
@@ -182,7 +191,10 @@ class TrainedVariant(Variant):
         return context.encoder_plan.head_iterations
 
     def pretraining(self) -> TrainedVariant | None:
-        """What trains parts of `network` on unlabelled images in the first half of the iterations; None: nothing does."""
+        """What trains parts of `network` on unlabelled images in the first half of the iterations.
+
+        None: nothing does.
+        """
         return None
 
     def optimizer(self, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
@@ -196,7 +208,10 @@ class TrainedVariant(Variant):
 
     @property
     def micro_batch(self) -> int | None:
-        """Samples of a batch that go through the network together, where memory asks for fewer than all; see the trainer."""
+        """Samples of a batch that go through the network together, where memory asks for fewer than all.
+
+        See the trainer.
+        """
         return None
 
     @property

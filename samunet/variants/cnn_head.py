@@ -18,5 +18,6 @@ class CnnHeadVariant(EmbeddingVariant):
     learning_rate: ClassVar[float] = 1e-3
 
     def build_network(self) -> nn.Module:
+        """See `TrainedVariant`."""
         depth = 4 if self.context.encoder_plan.input_size >= PUBLISHED_INPUT_SIZE else 2
         return build_cnn_head(self.context.embedding_channels, self.labels.channels, depth)

@@ -25,8 +25,8 @@ class HybridAugmentVariant(HybridOffVariant):
         transported = views // 2 if len(cases) > 1 else 0
         run.record.update(views=views, transported_views=transported)
         if not transported:
-            say(f"no view takes a shape between cases, which needs two cases with two views each, and there are {len(cases)} with "
-                f"{views}: this run trains as hybrid_off does")
+            say(f"no view takes a shape between cases, which needs two cases with two views each, and there are "
+                f"{len(cases)} with {views}: this run trains as hybrid_off does")
             return super().batches(run)
         run = with_transported_views(run)
         names = [cached_name(run.arrays, case, View(number, transported=number % 2 == 0))

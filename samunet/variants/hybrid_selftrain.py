@@ -14,7 +14,8 @@ from samunet.variants.run_data import PSEUDO_LABELS, RunData
 class HybridSelftrainVariant(HybridOffVariant):
     """`hybrid_off`, trained also on unlabelled images of the fold, to which `atlas` transports labels: `pseudo_labels`.
 
-    Uses unlabelled data, which no other variant but `unet_simclr` does: its rows are compared with theirs under that name.
+    Uses unlabelled data, which no other variant but `unet_simclr` does: its rows are compared with theirs under that
+    name.
     """
 
     unlabelled: ClassVar[bool] = True

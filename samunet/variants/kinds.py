@@ -43,8 +43,8 @@ class EmbeddingVariant(TrainedVariant):
         return tile_batches(run, run.embeddings(run.cases_and_views()))
 
     def inputs_of(
-        self, case: PreparedCase, plans: Plans, encoder: Encoder | None, mirror: Sequence[int] = (), step: float | None = None,
-        cached: CaseInputs | None = None,
+        self, case: PreparedCase, plans: Plans, encoder: Encoder | None, mirror: Sequence[int] = (),
+        step: float | None = None, cached: CaseInputs | None = None,
     ) -> CaseInputs:
         """See `TrainedVariant`."""
         return embeddings_of(case, plans, encoder, mirror, step, cached)
@@ -57,8 +57,8 @@ class EmbeddingVariant(TrainedVariant):
 class ImageCropVariant(TrainedVariant):
     """A network that holds the encoder and trains it, or parts in it: images in, class logits out.
 
-    The network maps images float32 (B, n, 3, S, S), n those of a tile that are encoded alone, to class logits (B, K, s, s)
-    over the encoder's square input.
+    The network maps images float32 (B, n, 3, S, S), n those of a tile that are encoded alone, to class logits (B, K, s,
+    s) over the encoder's square input.
     """
 
     def batches(self, run: RunData) -> Batches[Pick]:
@@ -66,8 +66,8 @@ class ImageCropVariant(TrainedVariant):
         return tile_batches(run, run.image_crops(run.cases_and_views()))
 
     def inputs_of(
-        self, case: PreparedCase, plans: Plans, encoder: Encoder | None, mirror: Sequence[int] = (), step: float | None = None,
-        cached: CaseInputs | None = None,
+        self, case: PreparedCase, plans: Plans, encoder: Encoder | None, mirror: Sequence[int] = (),
+        step: float | None = None, cached: CaseInputs | None = None,
     ) -> CaseInputs:
         """See `TrainedVariant`."""
         assert encoder is not None
@@ -80,10 +80,11 @@ class ImageCropVariant(TrainedVariant):
 
 
 class ImageStackVariant(TrainedVariant):
-    """A network that holds an encoder which sees neighbouring slices: stacks of images in, class logits of each slice out.
+    """A network whose encoder sees neighbouring slices: stacks of images in, class logits of each slice out.
 
     The network maps float32 (B, N, n, 3, H, W), N slices and n images of each that are encoded alone, to class logits
-    (B, K, N, H, W). H and W are what the plan's tile covers of the encoder's square input, N is the plan's `stack_depth`.
+    (B, K, N, H, W). H and W are what the plan's tile covers of the encoder's square input, N is the plan's
+    `stack_depth`.
     """
 
     foreground_share: ClassVar[float] = FOREGROUND_SHARE  # of a batch, at least
@@ -115,8 +116,8 @@ class ImageStackVariant(TrainedVariant):
         return canvas_for(self.context.encoder_plan.tile_shape, self.context.encoder_plan.input_size)
 
     def inputs_of(
-        self, case: PreparedCase, plans: Plans, encoder: Encoder | None, mirror: Sequence[int] = (), step: float | None = None,
-        cached: CaseInputs | None = None,
+        self, case: PreparedCase, plans: Plans, encoder: Encoder | None, mirror: Sequence[int] = (),
+        step: float | None = None, cached: CaseInputs | None = None,
     ) -> CaseInputs:
         """See `TrainedVariant`."""
         assert encoder is not None
@@ -130,7 +131,10 @@ class ImageStackVariant(TrainedVariant):
 
 
 class VolumeVariant(TrainedVariant):
-    """A 3D network on volumes of slices of the plan's tiles, joined with the embeddings of those slices; see `Volumes`."""
+    """A 3D network on volumes of slices of the plan's tiles, joined with the embeddings of those slices.
+
+    See `Volumes`.
+    """
 
     @property
     def volume(self) -> VolumePlan:
@@ -144,7 +148,8 @@ class VolumeVariant(TrainedVariant):
 
     def batches(self, run: RunData) -> Batches[Any]:
         """Volumes of the training cases and their views, augmented as they are read."""
-        return self.volume_batches(run, run.embeddings(run.cases_and_views()), RecentImages(run.arrays), run.segmentation)
+        embeddings = run.embeddings(run.cases_and_views())
+        return self.volume_batches(run, embeddings, RecentImages(run.arrays), run.segmentation)
 
     def volume_batches(
         self, run: RunData, embeddings: Mapping[str, CaseInputs], images: Recent[np.ndarray],
@@ -158,13 +163,14 @@ class VolumeVariant(TrainedVariant):
         """
         plan, slices = run.plans.dataset, run.label_slices(embeddings, segmentation)
         volumes = [CaseVolumes(partial(images.get, name), source, self.volume) for name, source in embeddings.items()]
-        augmentation = VolumeAugmentation(self.volume, len(plan.channel_names), flat=plan.anisotropic or self.volume.depth == 1,
+        flat = plan.anisotropic or self.volume.depth == 1
+        augmentation = VolumeAugmentation(self.volume, len(plan.channel_names), flat=flat,
                                           misplaced_voxels=misplaced_voxels)
         return Batches(list(embeddings), run.sampler(slices), VolumeSamples(volumes, slices, self.volume, augmentation))
 
     def inputs_of(
-        self, case: PreparedCase, plans: Plans, encoder: Encoder | None, mirror: Sequence[int] = (), step: float | None = None,
-        cached: CaseInputs | None = None,
+        self, case: PreparedCase, plans: Plans, encoder: Encoder | None, mirror: Sequence[int] = (),
+        step: float | None = None, cached: CaseInputs | None = None,
     ) -> CaseInputs:
         """See `TrainedVariant`."""
         embeddings = embeddings_of(case, plans, encoder, mirror, step, cached)
@@ -182,7 +188,8 @@ class PatchVariant(TrainedVariant):
     def batches(self, run: RunData) -> Batches[Any]:
         """Augmented patches of the training cases."""
         segmentations = map(run.segmentation, run.train_cases)
-        slices = [LabelSlices.build(each, TileFrame(each.shape[1:], each.shape[1:], step=1.0), self.labels) for each in segmentations]
+        slices = [LabelSlices.build(each, TileFrame(each.shape[1:], each.shape[1:], step=1.0), self.labels)
+                  for each in segmentations]
         samples = PatchSamples(run.train_cases, run.arrays, slices, self.labels, self.augmentation)
         return Batches(run.train_cases, run.sampler(slices), samples)
 
@@ -192,8 +199,8 @@ class PatchVariant(TrainedVariant):
         return PatchAugmentation(self.patch, self.context.dataset_plan.use_mask_for_norm)
 
     def inputs_of(
-        self, case: PreparedCase, plans: Plans, encoder: Encoder | None, mirror: Sequence[int] = (), step: float | None = None,
-        cached: CaseInputs | None = None,
+        self, case: PreparedCase, plans: Plans, encoder: Encoder | None, mirror: Sequence[int] = (),
+        step: float | None = None, cached: CaseInputs | None = None,
     ) -> CaseInputs:
         """See `TrainedVariant`."""
         return CasePatches(case.image, self.patch, TILE_STEP if step is None else step, mirror)
@@ -209,7 +216,9 @@ def embeddings_of(
     case: PreparedCase, plans: Plans, encoder: Encoder | None, mirror: Sequence[int], step: float | None,
     cached: CaseInputs | None,
 ) -> CaseInputs:
-    """The cached embeddings where they will do, else ones that are encoded when they are read; see `TrainedVariant.inputs_of`.
+    """The cached embeddings where they will do, else ones that are encoded when they are read.
+
+    See `TrainedVariant.inputs_of`.
 
     Raises:
         UserError: they must be encoded, and there is no encoder.

@@ -12,4 +12,5 @@ class LinearHeadVariant(EmbeddingVariant):
     """Trains `networks.linear_head` on cached embeddings; source and deviations are told there."""
 
     def build_network(self) -> nn.Module:
+        """See `TrainedVariant`."""
         return build_linear_head(self.context.embedding_channels, self.labels.channels)

@@ -32,6 +32,7 @@ class LoraVariant(PartlyTrained, ImageCropVariant):
     rank: ClassVar[int] = 4
 
     def build_network(self) -> nn.Module:
+        """See `TrainedVariant`."""
         context = self.context
         assert context.encoder is not None
         head = AutoSamHead(context.embedding_channels, self.labels.channels, context.encoder_plan.input_size, context.sam_state)

@@ -29,8 +29,8 @@ class Reading:
         plans: those that the case was preprocessed with.
         encoder: for variants that need one; not needed with `embeddings` and without `tta`.
         embeddings: cached embeddings of the case without mirroring. Their own tiles are used, whatever `step` says.
-        tta: average the logits of the tiles and of their mirror images along rows, columns and both. Mirrored tiles are always
-            encoded again.
+        tta: average the logits of the tiles and of their mirror images along rows, columns and both. Mirrored tiles are
+            always encoded again.
         step: fraction of a tile between neighbours; None takes the plan's.
     """
 
@@ -44,7 +44,8 @@ class Reading:
 def averaged_slabs(networks: Sequence[TrainedVariant], case: PreparedCase, reading: Reading) -> Iterator[Slab]:
     """The slabs of `Variant.predict_slabs` from networks of one class, one for each fold."""
     groups = [[each] for each in networks] if networks[0].inputs_depend_on_model else [networks]
-    sources = [_Source(mirror, inputs, group) for group in groups for mirror, inputs in _sources(group[0], case, reading)]
+    sources = [_Source(mirror, inputs, group) for group in groups
+               for mirror, inputs in _sources(group[0], case, reading)]
     clean = sources[0].inputs
     for each in networks:
         each.network.eval()
@@ -72,7 +73,7 @@ def _sources(variant: TrainedVariant, case: PreparedCase, reading: Reading) -> l
 
 
 class _Source(NamedTuple):
-    """Inputs, the axes along which they are mirrored, and the folds that read them: all, or the one that they belong to."""
+    """Inputs, the axes along which they are mirrored, and the folds that read them: all, or the one they belong to."""
 
     mirror: tuple[int, ...]
     inputs: CaseInputs

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 
 class PriorImages(Recent[np.ndarray]):
-    """Float32 (C + F, Z, Y, X) of training cases and views. What is transported is stored while the run lasts, float16 (F + 1, Z, Y, X):
+    """Float32 (C + F, Z, Y, X) of training cases and views.
+
+    What is transported is stored while the run lasts, float16 (F + 1, Z, Y, X):
     the probabilities, and 1 where any other case knows a label.
 
     Arguments:
@@ -39,16 +41,19 @@ class PriorImages(Recent[np.ndarray]):
         return len(self._cases) > 1 or case_and_view(name)[1] is not None
 
     def completed(self, name: str, segmentation: np.ndarray) -> np.ndarray:
-        """`segmentation` int16 (Z, Y, X) of a case or view; what is UNANNOTATED there is filled by the other cases, where they agree.
+        """`segmentation` int16 (Z, Y, X) of a case or view.
 
-        Where none of them knows a label is background, as `atlas` takes it: mostly beyond the ends of a structure, since slices
-        without foreground are not among the annotated ones. Without this no empty slice would be learned from, and never a place to which
-        labels are transported.
+        What is UNANNOTATED there is filled by the other cases, where they agree.
+
+        Where none of them knows a label is background, as `atlas` takes it: mostly beyond the ends of a structure,
+        since slices without foreground are not among the annotated ones. Without this no empty slice would be learned
+        from, and never a place to which labels are transported.
         """
         unknown = segmentation == UNANNOTATED
         if not unknown.any():
             return segmentation
-        labels, stored = self._variant.labels, self._transported(name, lambda: self._arrays.load(name)).astype(np.float32)
+        labels = self._variant.labels
+        stored = self._transported(name, lambda: self._arrays.load(name)).astype(np.float32)
         shares, known = stored[:-1], stored[-1] > 0
         if not labels.has_regions:
             shares = np.concatenate([1 - shares.sum(0, keepdims=True), shares])

@@ -1,4 +1,7 @@
-"""A variant that learns nothing: it answers prompts of a person, or of an oracle; tiles without a prompt do not contribute."""
+"""A variant that learns nothing: it answers prompts of a person, or of an oracle.
+
+Tiles without a prompt do not contribute.
+"""
 
 from __future__ import annotations
 
@@ -33,19 +36,20 @@ class PromptedVariant(Variant):
         """What the prompts segment on B picks (slice, tile).
 
         Returns:
-            logits float32 (B, K, rows, columns) on the voxels of the plan's tile, and bool (B, K): which channels have a prompt
-            there. The others' logits mean nothing.
+            logits float32 (B, K, rows, columns) on the voxels of the plan's tile, and bool (B, K): which channels have
+            a prompt there. The others' logits mean nothing.
         """
 
     def predict_slabs(self, folds: Sequence[Self], case: PreparedCase, reading: Reading) -> Iterator[Slab]:
         """See `Variant`; nothing is trained, so all folds answer alike, and mirroring has no place.
 
-        Where tiles overlap, a class's logits are the weighted mean over those tiles on which it has a prompt: a tile without its
-        prompt knows nothing of it. Where no such tile reaches, they are ABSENT.
+        Where tiles overlap, a class's logits are the weighted mean over those tiles on which it has a prompt: a tile
+        without its prompt knows nothing of it. Where no such tile reaches, they are ABSENT.
         """
         embeddings, prompts, channels = reading.embeddings, case.prompts, self.labels.channels
         if prompts is None:
-            raise UserError("A variant that answers prompts needs some.", where=case.properties.name, mend=HOW_TO_PROMPT)
+            raise UserError("A variant that answers prompts needs some.", where=case.properties.name,
+                            mend=HOW_TO_PROMPT)
         if embeddings is None:
             assert reading.encoder is not None
             embeddings = LiveEmbeddings(case, reading.plans, reading.encoder, step=reading.step)

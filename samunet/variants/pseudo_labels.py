@@ -22,7 +22,7 @@ AGREED = 0.7  # of the votes: what has less is not learned from
 
 @dataclass(frozen=True)
 class PseudoLabelledArrays(WrappedArrays):
-    """Another store in which `cases` have the labels of `<labels>/<case>.npy`, int16 (1, Z, Y, X), in place of their own."""
+    """Another store whose `cases` have the labels of `<labels>/<case>.npy`, int16 (1, Z, Y, X), not their own."""
 
     labels: Path
     cases: frozenset[str]
@@ -37,7 +37,8 @@ class PseudoLabelledArrays(WrappedArrays):
             return self.inner.segmentation(name)
         path = self.labels / f"{name}.npy"
         if (labels := read_array(path)) is None:
-            raise UserError("Pseudo-labels must stay as they were written while a run lasts.", where=path, found="missing or damaged",
+            raise UserError("Pseudo-labels must stay as they were written while a run lasts.", where=path,
+                            found="missing or damaged",
                             mend="Run the command again; it rebuilds them.")
         return labels
 
@@ -66,7 +67,7 @@ def with_pseudo_labels(run: RunData, folder: Path) -> tuple[RunData, tuple[str, 
 
 
 def agreed_labels(atlas: AtlasVariant, case: PreparedCase) -> np.ndarray:
-    """Int16 (1, Z, Y, X): the labels that `atlas` predicts, UNANNOTATED where its supports do not agree or none knows a label."""
+    """The labels that `atlas` predicts, int16 (1, Z, Y, X), UNANNOTATED where its supports do not agree."""
     logits, known = atlas.answer(case)
     labels = decided_labels(atlas.labels.activate(logits).numpy(), atlas.labels)
     return np.where(known, labels, np.int16(UNANNOTATED))[None]

@@ -62,11 +62,15 @@ class RunData:
     def planned_views(self) -> int:
         """How many augmented views each training case gets: what the cases' sizes and the plan's budget allow."""
         section = self.context.encoder_plan
-        images = sum(clean_pictures(self.arrays.properties(name), self.plans.dataset, section) for name in self.train_cases)
+        images = sum(clean_pictures(self.arrays.properties(name), self.plans.dataset, section)
+                     for name in self.train_cases)
         return views_for(images, section.view_pictures)
 
     def cases_and_views(self, views: int | None = None) -> list[str]:
-        """The training cases, and behind them the views of each; how many is recorded, and planned unless it is given."""
+        """The training cases, and behind them the views of each.
+
+        How many is recorded, and planned unless it is given.
+        """
         self.record["views"] = self.planned_views() if views is None else views
         numbers = range(1, self.record["views"] + 1)
         return [*self.train_cases, *(view_name(case, View(number)) for case in self.train_cases for number in numbers)]

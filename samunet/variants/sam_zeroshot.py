@@ -43,19 +43,21 @@ class Question:
 
 
 class SamZeroshotVariant(PromptedVariant):
-    """SAM without any training: Kirillov et al., Segment Anything (arXiv 2304.02643), as both few-shot papers compare with.
+    """SAM without any training (Kirillov et al., arXiv 2304.02643), which both few-shot papers compare with.
 
-    Every class is asked for alone, with SAM's single mask (segment-anything's `multimask_output=False`). All points of a slice
-    and class make one question, every box one of its own; a class's masks are joined by their maximum. Then classes compete:
-    the background has probability 0.5 (logit 0), so a voxel is the class of the highest probability above that, or
-    background; regions do not compete. Channels that are encoded alone are asked alone and their logits averaged.
+    Every class is asked for alone, with SAM's single mask (segment-anything's `multimask_output=False`). All points of
+    a slice and class make one question, every box one of its own; a class's masks are joined by their maximum. Then
+    classes compete: the background has probability 0.5 (logit 0), so a voxel is the class of the highest probability
+    above that, or background; regions do not compete. Channels that are encoded alone are asked alone and their logits
+    averaged.
 
-    A box is two corners, as Meta's decoders know it. Decoders of the size `mini`, which samunet trains itself, are asked as
-    they were trained: with the ellipse in the box as a mask prompt beside it; and their answers are mended by
-    `networks.box_answer`. The size decides and not the family, which says only how pictures are normalised and can be overridden.
+    A box is two corners, as Meta's decoders know it. Decoders of the size `mini`, which samunet trains itself, are
+    asked as they were trained: with the ellipse in the box as a mask prompt beside it; and their answers are mended by
+    `networks.box_answer`. The size decides and not the family, which says only how pictures are normalised and can be
+    overridden.
 
-    Deviations from AutoSAM's comparator (scripts/inference.py): pictures have the contrast that the encoder expects, overlaps
-    are resolved by probability and not by the class's number, and boxes are not widened by a pixel.
+    Deviations from AutoSAM's comparator (scripts/inference.py): pictures have the contrast that the encoder expects,
+    overlaps are resolved by probability and not by the class's number, and boxes are not widened by a pixel.
     """
 
     def __init__(self, context: VariantContext) -> None:
@@ -68,6 +70,7 @@ class SamZeroshotVariant(PromptedVariant):
         _load(self.decoder, "mask_decoder.", self.encoder)
 
     def answers(self, prompts: CasePrompts, embeddings: CaseInputs, picks: Sequence[Place]) -> tuple[Tensor, Tensor]:
+        """See `PromptedVariant`."""
         tile, device = self.context.encoder_plan.tile_shape, self.encoder.device
         logits = torch.full((len(picks), self.labels.channels, *tile), -torch.inf, device=device)
         asked = torch.zeros(logits.shape[:2], dtype=torch.bool, device=device)
@@ -134,7 +137,7 @@ class SamZeroshotVariant(PromptedVariant):
 
 
 def _alike(questions: Sequence[Question]) -> list[list[Question]]:
-    """Questions of one kind with equally many tokens, at most AT_ONCE together: filling up would change SAM's answers."""
+    """Groups of at most AT_ONCE questions of one kind and token count: padding would change SAM's answers."""
     kinds: dict[tuple[bool, int], list[Question]] = {}
     for question in questions:
         kinds.setdefault((question.is_box, len(question.places)), []).append(question)
@@ -152,6 +155,7 @@ def _load(part: nn.Module, prefix: str, encoder: Encoder) -> None:
     except RuntimeError as fault:
         count = sum(name.startswith(prefix) for name in encoder.sam_state)
         found = f"{count} weights of {prefix.removesuffix('.')}: {str(fault).splitlines()[-1].strip()[:200]}"
-        raise UserError("sam_zeroshot needs a checkpoint with SAM's own prompt encoder and mask decoder.", where=encoder.spec.id,
+        raise UserError("sam_zeroshot needs a checkpoint with SAM's own prompt encoder and mask decoder.",
+                        where=encoder.spec.id,
                         found=found, mend="Choose an encoder whose file holds a whole SAM.") from fault
     part.to(encoder.device)

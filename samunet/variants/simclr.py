@@ -44,7 +44,8 @@ class SimclrPretraining(PatchVariant):
     def batches(self, run: RunData) -> Batches[Any]:
         """Pairs of augmented patches of the run's unlabelled cases."""
         names = run.unlabelled_cases
-        sampler = PatchSampler([run.arrays.properties(name).shape for name in names], self.patch, run.batch_size, run.seed)
+        shapes = [run.arrays.properties(name).shape for name in names]
+        sampler = PatchSampler(shapes, self.patch, run.batch_size, run.seed)
         return Batches(names, sampler, PairSamples(names, run.arrays, self.augmentation))
 
     def build_network(self) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Views of a training case in the shape of another: its own image and labels, bent part of the way along the registration."""
+"""Views of a training case with shapes between its own and another's: bent part of the way along a registration."""
 
 from __future__ import annotations
 
@@ -32,14 +32,17 @@ def with_transported_views(run: RunData) -> RunData:
 
 
 def cached_name(arrays: Arrays, case: str, view: View) -> str:
-    """Name under which a view of a case of `arrays` is cached; that of a transported one depends on the supports by its image digest."""
+    """Name under which a view of a case of `arrays` is cached.
+
+    That of a transported one depends on the supports by its image digest.
+    """
     name = view_name(case, view)
     return view_name(case, view, arrays.properties(name).image_digest) if view.transported else name
 
 
 @dataclass(frozen=True)
 class TransportedArrays(WrappedArrays):
-    """Another store with transported views: each is brought part of the way to another support's shape, then warped like any view.
+    """Another store with transported views: each is bent part of the way to another support's shape, then warped.
 
     Arguments:
         atlas: holds the supports. supports: their names, in its order; at least two.
@@ -62,7 +65,10 @@ class TransportedArrays(WrappedArrays):
                        segmentation_digest=digest_of_json([*digests, properties.segmentation_digest]))
 
     def partner(self, name: str) -> tuple[str, float] | None:
-        """The support towards which a view is transported, and how far, in parts of the way; None for what is no such view."""
+        """The support towards which a view is transported, and how far, in parts of the way.
+
+        None for what is no such view.
+        """
         case, view = case_and_view(name)
         if view is None or not view.transported:
             return None

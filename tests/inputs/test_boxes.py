@@ -11,7 +11,7 @@ import torch
 from samunet.dataset.labels import LabelSpace
 from samunet.inputs import boxes
 from samunet.inputs.batches import Batches
-from samunet.inputs.boxes import NOBODY, BoxSamples, BoxStacks, CaseBoxStacks, boxes_on, jittered
+from samunet.inputs.boxes import NO_BOX, BoxSamples, BoxStacks, CaseBoxStacks, boxes_on, jittered
 from samunet.inputs.image_stacks import CaseImageStacks, ImageStackSamples
 from samunet.inputs.protocols import Place
 from samunet.inputs.sampling import LabelSlices, Sampler
@@ -70,18 +70,18 @@ class Pictures:
 def test_stacks_of_a_case_are_filled_up_with_places_that_nobody_takes() -> None:
     prompts = {1: LabelPrompts(boxes=BOX), 2: LabelPrompts(boxes=BOX + [1, 0, 0])}  # slices 1 and 2, 2 and 3
     stacks = CaseBoxStacks(CaseImageStacks(Pictures(), 3, (12, 12)), prompts, LABELS, PLAN).read([(-1, 0), (2, 0)])
-    assert stacks.pictures[:, :, 0, 0, 0, 0].tolist() == [[0, 0, 1], [2, 3, 3]]
-    assert stacks.channels.tolist() == [[1, NOBODY], [1, 2]]
+    assert stacks.images[:, :, 0, 0, 0, 0].tolist() == [[0, 0, 1], [2, 3, 3]]
+    assert stacks.channels.tolist() == [[1, NO_BOX], [1, 2]]
     # Beyond the end the last slice is repeated, and so is its box.
     assert told(stacks.boxes[0]) == [[None, None, PIXELS], [None] * 3]
     assert told(stacks.boxes[1]) == [[PIXELS, None, None], [PIXELS] * 3]
     half = stacks[1:2]
-    assert len(half) == 1 and half.channels.tolist() == [[1, 2]] and torch.equal(half.pictures, stacks.pictures[1:])
+    assert len(half) == 1 and half.channels.tolist() == [[1, 2]] and torch.equal(half.images, stacks.images[1:])
 
 
 def test_a_stack_without_a_box_has_one_empty_place() -> None:
     stacks = BoxStacks.of(torch.zeros(1, 3, 1, 3, 12, 12), [(torch.zeros(0, 3, 4), torch.zeros(0, dtype=torch.long))])
-    assert stacks.channels.tolist() == [[NOBODY]] and stacks.boxes.isnan().all()
+    assert stacks.channels.tolist() == [[NO_BOX]] and stacks.boxes.isnan().all()
 
 
 SQUARE = EncoderPlan("untrained", 16, (8, 8), 0.5, "repeat", 3, 4, "float16", 0, 1)  # 2 pixels a voxel
@@ -117,7 +117,7 @@ def test_a_box_is_around_all_of_a_class_wherever_the_stack_lies(monkeypatch, mov
         batch = made.read(iteration)
         assert batch.segmentation.shape == (2, 3, 8, 8) and len(batch.inputs) == 2
         for stack in range(2):
-            planes = batch.inputs.pictures[stack, :, 0, 0, 0, 0].long().tolist()
+            planes = batch.inputs.images[stack, :, 0, 0, 0, 0].long().tolist()
             assert any((batch.segmentation[stack] == label).any() for label in (1, 2))  # drawn for a class
             told = {int(channel): boxes for channel, boxes in zip(batch.inputs.channels[stack], batch.inputs.boxes[stack], strict=True)}
             for label, (slices, box) in expected.items():
