@@ -138,9 +138,9 @@ def from_first(make: Callable[[], T]) -> T:
 def rank0_first(make: Callable[[], T]) -> T:
     """Call `make` in the first process, then in all others, which find the files that it wrote."""
     if rank() == 0:
-        made = make()
+        result = make()
         wait_for_all()
-        return made
+        return result
     wait_for_all()
     return make()
 

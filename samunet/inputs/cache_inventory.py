@@ -15,7 +15,7 @@ from samunet.planning.plans import EncoderPlan, Plans
 from samunet.preprocessing.arrays import Arrays
 from samunet.preprocessing.store import ArrayStore
 from samunet.preprocessing.view_names import case_and_view, digest_in_name
-from samunet.preprocessing.views import ViewedArrays, clean_pictures, views_for
+from samunet.preprocessing.views import ViewedArrays, clean_images, views_for
 from samunet.temporaries import is_abandoned, is_temporary
 
 CHUNK_BYTES = 2**26
@@ -43,7 +43,7 @@ class Entry:
 class Cache:
     """The embeddings of one dataset, plans file and encoder.
 
-    `fault` is what keeps the whole of it from being used. `leftovers` are unfinished files and halves of cases. `waits`
+    `fault` is why none of it can be used. `leftovers` are unfinished files and halves of cases. `waits`
     says that the arrays are gone, without which nothing can be compared; the cache may be right again when they are
     back.
     """
@@ -70,14 +70,14 @@ class Cache:
     def state(self) -> str:
         """One line: what differs, or that plans and arrays match."""
         faults = [entry.fault for entry in self.entries if entry.fault]
-        told = []
+        faults_in_words = []
         if self.fault:
-            told.append(self.fault)
+            faults_in_words.append(self.fault)
         elif faults:
-            told.append(f"{len(faults)} of {len(self.entries)} cannot be used, as in: {faults[0]}")
+            faults_in_words.append(f"{len(faults)} of {len(self.entries)} cannot be used, as in: {faults[0]}")
         if self.leftovers:
-            told.append(f"{len(self.leftovers)} unfinished files")
-        return "; ".join(told) or "matches plans and arrays"
+            faults_in_words.append(f"{len(self.leftovers)} unfinished files")
+        return "; ".join(faults_in_words) or "matches plans and arrays"
 
 
 def find_caches(preprocessed: Path, dataset: str | None = None, encoder: str | None = None) -> Iterator[Cache]:
@@ -91,7 +91,7 @@ def differing_weights(cache: Cache, digest: str, family: str) -> dict[str, str]:
     """The sound entries that were encoded with other weights or another input than the encoder's: name, difference."""
     expected = {"weights": digest, "family": family}
     found = {entry.name: difference(entry.signature, expected) for entry in cache.entries if not entry.fault}
-    return {name: told for name, told in found.items() if told}
+    return {name: each for name, each in found.items() if each}
 
 
 def damaged_entries(cache: Cache) -> dict[str, str]:
@@ -207,7 +207,7 @@ def _needless_view(name: str, plans: Plans, section: EncoderPlan, arrays: Arrays
     case, view = case_and_view(name)
     if view is None:
         return None
-    most = max(1, views_for(clean_pictures(arrays.properties(case), plans.dataset, section), section.view_pictures))
+    most = max(1, views_for(clean_images(arrays.properties(case), plans.dataset, section), section.view_pictures))
     return f"no run has more than {most} views of this case" if view.number > most else None
 
 

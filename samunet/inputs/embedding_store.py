@@ -67,7 +67,7 @@ class EmbeddingStore:
         return self.folder / f"{name}.json"
 
     def difference(self, name: str, expected: dict[str, Any]) -> str | None:
-        """What keeps the cached case from being used: a sentence, or None where it matches and is whole."""
+        """Why the cached case cannot be used: a sentence, or None where it matches and is whole."""
         if not self.signature_path(name).exists() or not self.array_path(name).exists():
             return NEVER_WRITTEN
         try:
@@ -92,7 +92,7 @@ class EmbeddingStore:
     def write(
         self, name: str, signature: dict[str, Any], channels_alone: int, pieces: Iterable[Tensor]
     ) -> None:
-        """Write a case whole, from its pictures' embeddings float32 (n, 256, g, g) in the order of the file."""
+        """Write a case whole, from its images' embeddings float32 (n, 256, g, g) in the order of the file."""
         number_type = signature["cache_dtype"]
         shape, dtype = stored_layout(signature, channels_alone)
         header, checksum = io.BytesIO(), 0

@@ -20,7 +20,7 @@ from samunet.planning.tiles import TileFrame
 from samunet.preprocessing.arrays import Arrays
 from samunet.preprocessing.case import PreparedCase
 
-# Pictures of 256 tokens that are encoded at once; of larger ones as many as have no more tokens in all. Products of
+# Images of 256 tokens that are encoded at once; of larger ones as many as have no more tokens in all. Products of
 # 2048 rows keep a processor busy; a GPU wants more.
 AT_ONCE, AT_ONCE_ON_GPU = 8, 64
 REFERENCE_TOKENS = 256
@@ -40,19 +40,19 @@ class EncodedWhenRead(ABC):
 
     @abstractmethod
     def input(self) -> EncoderInput:
-        """The case's pictures."""
+        """The case's images."""
 
-    def pictures(self, picks: Sequence[Place]) -> Tensor:
-        """The pictures float32 (B * channels that are encoded alone, 3, S, S) of B picks."""
-        return self.input().pictures(picks, self._mirror)
+    def images(self, picks: Sequence[Place]) -> Tensor:
+        """The images float32 (B * channels that are encoded alone, 3, S, S) of B picks."""
+        return self.input().images(picks, self._mirror)
 
     def read(self, picks: Sequence[Place]) -> Tensor:
         """Float32 (B, D, g, g) on the CPU."""
-        return self.embeddings(self.pictures(picks), len(picks))
+        return self.embeddings(self.images(picks), len(picks))
 
-    def embeddings(self, pictures: Tensor, count: int) -> Tensor:
-        """The embeddings of the `pictures` of `count` picks."""
-        encoded = rounded(encode(self._encoder, pictures), self._plan.cache_dtype)
+    def embeddings(self, images: Tensor, count: int) -> Tensor:
+        """The embeddings of the `images` of `count` picks."""
+        encoded = rounded(encode(self._encoder, images), self._plan.cache_dtype)
         # Channels that are encoded alone stand side by side in the embedding's channels.
         return encoded.reshape(count, -1, *encoded.shape[2:])
 
@@ -80,7 +80,7 @@ class LiveEmbeddings(EncodedWhenRead):
 
 
 class RecentInputs(Recent[EncoderInput]):
-    """The pictures of stored cases; those that were asked for last stay in memory."""
+    """The images of stored cases; those that were used last stay in memory."""
 
     def __init__(self, arrays: Arrays, plans: Plans, encoder: Encoder) -> None:
         super().__init__()
@@ -115,30 +115,30 @@ def read_across(sources: Sequence[CaseInputs], picks: Sequence[Place]) -> Tensor
     live = [(source, pick) for source, pick in zip(sources, picks, strict=True) if isinstance(source, EncodedWhenRead)]
     encoded = iter(())
     if live:
-        pictures = torch.cat([source.pictures([pick]) for source, pick in live])
-        encoded = iter(live[0][0].embeddings(pictures, len(live)))
+        images = torch.cat([source.images([pick]) for source, pick in live])
+        encoded = iter(live[0][0].embeddings(images, len(live)))
     return torch.stack([next(encoded) if isinstance(source, EncodedWhenRead) else source.read([pick])[0]
                         for source, pick in zip(sources, picks, strict=True)])
 
 
-def encode(encoder: Encoder, pictures: Tensor) -> Tensor:
-    """Embeddings float32 (N, 256, g, g) on the CPU of normalised `pictures` float32 (N, 3, S, S).
+def encode(encoder: Encoder, images: Tensor) -> Tensor:
+    """Embeddings float32 (N, 256, g, g) on the CPU of normalised `images` float32 (N, 3, S, S).
 
     The last batch is filled up with zeros. The sums of a matrix product may be ordered by its shape, so equal shapes
-    are what makes a picture's embedding the same whatever other pictures it is encoded with.
+    are what makes an image's embedding the same whatever other images it is encoded with.
     """
-    size = pictures_at_once(encoder, pictures.shape[-1])
+    size = images_at_once(encoder, images.shape[-1])
     encoded = []
     with torch.inference_mode():
-        for batch in pictures.split(size):
+        for batch in images.split(size):
             missing = size - len(batch)
             full = torch.cat([batch, batch.new_zeros(missing, *batch.shape[1:])]) if missing else batch
             encoded.append(encoder.module(full.to(encoder.device))[: len(batch)].float().cpu())
     return torch.cat(encoded)
 
 
-def pictures_at_once(encoder: Encoder, input_size: int) -> int:
-    """How many pictures of `input_size` pixels make a batch of the encoder, where it stands."""
+def images_at_once(encoder: Encoder, input_size: int) -> int:
+    """How many images of `input_size` pixels make a batch of the encoder, on its device."""
     tokens = (input_size // PATCH_SIZE) ** 2
     most = AT_ONCE_ON_GPU if encoder.device.type == "cuda" else AT_ONCE
     return max(1, most * REFERENCE_TOKENS // max(tokens, REFERENCE_TOKENS))

@@ -1,4 +1,4 @@
-"""The encoder's pictures of one case, for networks that have the encoder in the loop."""
+"""The encoder's images of one case, for networks that have the encoder in the loop."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from samunet.planning.tiles import TileFrame
 
 
 class CaseImageCrops:
-    """Pictures of a case that is in memory; see `CaseInputs`."""
+    """Images of a case that is in memory; see `CaseInputs`."""
 
     def __init__(self, source: EncoderInput, mirror: Sequence[int] = ()) -> None:
         self.frame, self.depth = source.frame, source.depth
         self._source, self._mirror = source, tuple(mirror)
 
     def read(self, picks: Sequence[Place]) -> Tensor:
-        """Float32 (B, n, 3, S, S), n the pictures of a tile that are encoded alone."""
-        pictures = self._source.pictures(picks, self._mirror)
-        return pictures.reshape(len(picks), -1, *pictures.shape[1:])
+        """Float32 (B, n, 3, S, S), n the images of a tile that are encoded alone."""
+        images = self._source.images(picks, self._mirror)
+        return images.reshape(len(picks), -1, *images.shape[1:])
 
 
 class StoredCaseImageCrops:
-    """Pictures of a case, or of a view, in the array store; read when they are asked for."""
+    """Images of a case, or of a view, in the array store; read when they are used."""
 
     def __init__(self, name: str, inputs: RecentInputs) -> None:
         self._name, self._inputs = name, inputs

@@ -11,12 +11,12 @@ from torch import Tensor
 from torch.nn.functional import grid_sample, pad
 
 from samunet.inputs.batches import Key
-from samunet.inputs.encoder_input import picture_size
+from samunet.inputs.encoder_input import image_size
 from samunet.inputs.protocols import CaseInputs, Place
 from samunet.inputs.sampling import LabelSlices, Pick, first_slice
 from samunet.planning.plans import EncoderPlan
 
-OFTEN, SELDOM = 1 / 2, 2 / 9  # shares of the stacks: of what is drawn for itself, and of what is two of nine
+OFTEN, SELDOM = 1 / 2, 2 / 9  # shares of the stacks: of what varies alone, and of what is two of nine
 DEGREES = 15.0
 SCALE = (0.8, 1.2)
 SHIFT_FRACTION = 0.1
@@ -60,8 +60,8 @@ class ImageStackAugmentation:
     """Gamma, contrast and brightness, then rotation, scaling and shift in the plane, each for a share of the stacks.
 
     After MA-SAM (Chen et al., arXiv 2309.08842): gamma and rotation for half of the stacks, and two of nine others.
-    Deviations: quarter turns and flips are left out, since patients lie one way, as are shearing, erasing, posterising
-    and sharpening; what is left of the nine is drawn independently, as often; shifts are half as far; images are
+    Deviations: quarter turns and flips are left out, since patients are positioned one way, as are shearing, erasing, posterising
+    and sharpening; what is left of the nine varies independently, as often; shifts are half as far; images are
     rotated linearly, not to the nearest pixel, scaled about the middle, and never rounded to 8 bits; gamma has
     nnU-Net's range, 0.7 to 1.5, not 0.5 to 3.5.
 
@@ -71,7 +71,7 @@ class ImageStackAugmentation:
     """
 
     def __init__(self, plan: EncoderPlan) -> None:
-        self._tile, self._size = plan.tile_shape, picture_size(plan)
+        self._tile, self._size = plan.tile_shape, image_size(plan)
 
     def __call__(self, images: Tensor, labels: Tensor, random: np.random.Generator) -> tuple[Tensor, Tensor]:
         """One augmented stack.
@@ -79,7 +79,7 @@ class ImageStackAugmentation:
         Arguments:
             images: float32 (N, n, 3, H, W), as `CaseImageStacks` cuts them: the tile in the upper left, 0 outside the
                 image.
-            labels: int16 (M, rows, columns) on the tile's voxels: of the N slices, and whatever else lies over them.
+            labels: int16 (M, rows, columns) on the tile's voxels: of the N slices, and whatever else covers them.
 
         Returns:
             images, 0 where nothing is known, and labels int64, background there.
@@ -90,7 +90,7 @@ class ImageStackAugmentation:
         contrast, brightness = _maybe(random, SELDOM, CONTRAST, 1.0), _maybe(random, SELDOM, BRIGHTNESS, 1.0)
         matrix = torch.tensor([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]]) / scale
         rows, columns = self._size
-        # Before the warp, which blurs what lies outside.
+        # Before the warp, which blurs what is outside.
         shown = recoloured(images[..., :rows, :columns], gamma, contrast, brightness)
         moved = warped(shown.flatten(0, 1), matrix, torch.tensor(shift), self._tile, "bilinear").view_as(shown)
         target = warped(labels[:, None].float(), matrix, torch.tensor(shift), self._tile, "nearest")
@@ -168,5 +168,5 @@ def recoloured(images: Tensor, gamma: float, contrast: float, brightness: float)
 
 def _maybe(random: np.random.Generator, share: float, limits: tuple[float, float], otherwise: float) -> float:
     """A value between `limits`, for a `share` of the calls."""
-    drawn = float(random.uniform(*limits))
-    return drawn if random.random() < share else otherwise
+    value = float(random.uniform(*limits))
+    return value if random.random() < share else otherwise

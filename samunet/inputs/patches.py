@@ -85,7 +85,7 @@ class PatchAugmentation:
 class PatchSamples:
     """Augmented patches at random positions; those that were picked for a class have a voxel of it in their middle.
 
-    A patch reaches past the image only where the image is smaller, and lies centred there (nnU-Net's patches of
+    A patch reaches past the image only where the image is smaller, and is centred there (nnU-Net's patches of
     foreground may reach past the far border).
 
     Arguments:

@@ -1,6 +1,6 @@
-"""Number types of cached embeddings: float16, or int8 with one float32 scale for each channel of each picture.
+"""Number types of cached embeddings: float16, or int8 with one float32 scale for each channel of each image.
 
-A picture has its own scales, so that a slice that is encoded alone is rounded as the same slice in a whole case is.
+An image has its own scales, so that a slice that is encoded alone is rounded as the same slice in a whole case is.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ LARGEST_CODE = 127
 
 
 def stored_dtype(number_type: str, embedding_shape: tuple[int, int, int]) -> np.dtype:
-    """What one picture's embedding of `embedding_shape` (256, g, g) is in a file.
+    """What one image's embedding of `embedding_shape` (256, g, g) is in a file.
 
     float16: the number itself. int8: a record of `codes` int8 (256, g, g) and `scales` float32 (256,).
     """

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class LabelSlices:
-    """One case's labels, ready to be sampled. Slices are kept compressed: label maps shrink a hundredfold.
+    """One case's labels, ready to be sampled. Slices are stored compressed: label maps shrink a hundredfold.
 
     Arguments:
         frame: the case's tiles.
@@ -58,7 +58,7 @@ class LabelSlices:
 class Pick:
     """One sample: index of the case in the sampler's list, slice, tile.
 
-    The foreground class that it was drawn for.
+    The foreground class that it was picked for.
     """
 
     case: int
@@ -68,9 +68,9 @@ class Pick:
 
 
 class Sampler:
-    """Draws the picks of each batch.
+    """Picks the samples of each batch.
 
-    The last `foreground_share` of a batch (at least one sample; a third by nnU-Net's rule) is drawn from the
+    The last `foreground_share` of a batch (at least one sample; a third by nnU-Net's rule) is picked from the
     foreground: a class that occurs in the cases, a (case, slice) that holds it, a tile that holds it, each uniform. The
     others are a case, a slice, a tile, each uniform. With an ignore label, or where any case is annotated in part,
     slices and tiles without an annotated voxel are left out where others exist.
@@ -94,7 +94,7 @@ class Sampler:
         self._usable = [index for index, allowed in enumerate(self._allowed) if allowed.any()]
 
     def picks(self, iteration: int) -> list[Pick]:
-        """The batch of `iteration`, whatever was drawn before."""
+        """The batch of `iteration`, whatever was picked before."""
         first_foreground = self.batch_size - self.from_foreground
         return [self._pick(np.random.default_rng([self.seed, iteration, sample]), sample >= first_foreground)
                 for sample in range(self.batch_size)]

@@ -47,7 +47,7 @@ class Volumes:
 class CaseVolumes:
     """Volumes of a case by (first slice, tile); see `CaseInputs`.
 
-    Slices before the first and after the last are 0 in the image, as is what lies outside it in-plane; their embeddings
+    Slices before the first and after the last are 0 in the image, as is what is outside it in-plane; their embeddings
     are those of the slice at that end.
 
     Arguments:
@@ -135,7 +135,7 @@ class VolumeAugmentation:
         """
         image, cells, target = volume.image, volume.embeddings, labels[None, None].float()
         if random.random() < WARPED_SHARE:
-            warp = Warp.drawn(random, self._plan, self._flat)
+            warp = Warp.random(random, self._plan, self._flat)
             image = warp.of(image, self._plan.shape, (1, 1, 1), "bilinear")
             target = warp.of(target, self._plan.shape, (1, 1, 1), "nearest")
             cells = warp.of(cells, self._plan.padded, self._plan.cell, "bilinear")
@@ -161,7 +161,7 @@ class Warp:
         self._size = torch.tensor([float(size) for size in shape])
 
     @classmethod
-    def drawn(cls, random: np.random.Generator, plan: VolumePlan, flat: bool) -> Warp:
+    def random(cls, random: np.random.Generator, plan: VolumePlan, flat: bool) -> Warp:
         """A random one."""
         matrix = random_matrix(random, SCALE, STRETCH, flat=flat)
         return cls._moved(random, matrix, SHIFT_FRACTION * np.array(plan.shape), BEND_VOXELS, plan, flat)
@@ -202,7 +202,7 @@ class Warp:
 class VolumeSamples:
     """Augmented volumes that hold the picked slices at random positions.
 
-    A case with fewer slices lies in the middle of its volume.
+    A case with fewer slices is in the middle of its volume.
 
     Arguments:
         volumes, labels: of each case, index by index.

@@ -28,7 +28,7 @@ class Hybrid(nn.Module):
     Arguments:
         channels: C. embedding_channels: D. classes: K.
         plan: shapes, strides and kernels; strides shorter than 4 stages end the network earlier.
-        dropped: chance with which a stack's embeddings are all set to 0 in training, so that the stem learns by itself,
+        dropped: chance with which a volume's embeddings are all set to 0 in training, so that the stem learns by itself,
             too.
     """
 
@@ -58,15 +58,15 @@ class Hybrid(nn.Module):
         """
         after = [size for axis in (2, 1, 0) for size in (0, self.plan.padded[axis] - image.shape[axis - 3])]
         features = pad(image, after)
-        kept = []
+        skips = []
         for stage, convolutions in enumerate(self.encoder):
             features = convolutions(features)
             if stage == self.joining:
                 features = self.join(torch.cat([features, self._projected(embeddings)], 1))
-            kept.append(features)
+            skips.append(features)
         logits = [] if self.decoder else [self.heads[0](features)]  # a tile of under 8 voxels is never halved
         for stage in reversed(range(len(self.decoder))):
-            features = self.decoder[stage](torch.cat([self.up[stage](features), kept[stage]], 1))
+            features = self.decoder[stage](torch.cat([self.up[stage](features), skips[stage]], 1))
             if self.training or stage == 0:
                 logits.append(self.heads[stage](features))
         slices, rows, columns = image.shape[2:]
@@ -75,8 +75,8 @@ class Hybrid(nn.Module):
     def _projected(self, embeddings: Tensor) -> Tensor:
         projected = self.project(embeddings)
         if self.training and self.dropped:
-            kept = torch.rand(len(projected), 1, 1, 1, 1, device=projected.device) >= self.dropped
-            projected = projected * kept
+            retained = torch.rand(len(projected), 1, 1, 1, 1, device=projected.device) >= self.dropped
+            projected = projected * retained
         return projected
 
 

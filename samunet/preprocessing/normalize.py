@@ -27,7 +27,7 @@ def normalize(
 
     Arguments:
         image: float32 (C, Z, Y, X).
-        outside: boolean (Z, Y, X), True outside the non-zero mask (made from the image alone, so that a label can
+        outside: boolean (Z, Y, X), True outside the non-zero mask (from the image alone, so that a label can
             never change the image it belongs to).
         schemes: `ct`, `zscore`, `rescale_to_0_1`, `rgb_to_0_1` or `nonorm`, one per channel.
         use_mask: per channel, whether `zscore` computes and applies its statistics inside the mask only; the voxels
@@ -73,9 +73,9 @@ def require_bounded(image: np.ndarray, files: Sequence[Path]) -> None:
 
 def _zscore(voxels: np.ndarray, inside: np.ndarray | None) -> None:
     chosen = voxels if inside is None else voxels[inside]
-    mean, deviation = chosen.mean(), chosen.std()
+    mean, std = chosen.mean(), chosen.std()
     chosen -= mean
-    chosen /= max(deviation, SMALLEST_DIVISOR)
+    chosen /= max(std, SMALLEST_DIVISOR)
     if inside is not None:
         voxels[inside] = chosen
 

@@ -45,7 +45,7 @@ def digest_of_decisions(dataset_plan: DatasetPlan) -> str:
 
 
 def case_signature(case: RawCase, dataset_plan: DatasetPlan) -> dict[str, Any]:
-    """What a case's arrays are made from: the digest of the plan's decisions and the SHA-256 of each raw file."""
+    """What a case's arrays depend on: the digest of the plan's decisions and the SHA-256 of each raw file."""
     return {
         "version": VERSION,
         "plan": digest_of_decisions(dataset_plan),
@@ -54,7 +54,7 @@ def case_signature(case: RawCase, dataset_plan: DatasetPlan) -> dict[str, Any]:
 
 
 def prepare_case(case: RawCase, reader: str, dataset_plan: DatasetPlan, labels: LabelSpace) -> PreparedCase:
-    """Read and preprocess one case; the only way by which arrays are made, for training and for prediction.
+    """Read and preprocess one case; the only way to arrays, for training and for prediction.
 
     The image depends on the image files alone: where `use_mask_for_norm` holds, the mask is the image's non-zero mask,
     while nnU-Net also counts labelled voxels outside it. `intensity_percentiles` are of the final array, all voxels
@@ -124,8 +124,8 @@ def preprocess_dataset(dataset: RawDataset, plans: Plans, folder: Path, workers:
     written = 0
     with locked(folder.with_name(f"{folder.name}.lock")):
         store.keep_only(names)
-        for _, made in progress(each_case(_make, jobs, names, workers), "Preprocessing", len(jobs)):
-            written += made
+        for _, was_written in progress(each_case(_make, jobs, names, workers), "Preprocessing", len(jobs)):
+            written += was_written
     if written < len(jobs):
         say(f"{len(jobs) - written} of {len(jobs)} cases were preprocessed already.")
     return store
@@ -142,7 +142,7 @@ class _Job:
 def _make(job: _Job) -> bool:
     """Preprocess and store one case unless its signature is the stored one and its files are whole.
 
-    Returns whether it was made.
+    Returns whether it was written.
 
     Arrays of other files or plans are removed where the case cannot be preprocessed: training would use them.
     """

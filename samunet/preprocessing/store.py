@@ -97,7 +97,7 @@ class ArrayStore:
     def write(self, case: PreparedCase) -> None:
         """Store a case, replacing what was there.
 
-        An array whose digest is the stored one keeps its file if that is whole.
+        An array whose digest is the stored one retains its file if that is whole.
         """
         properties, name = case.properties, case.properties.name
         whole = self._digests_of_whole(name)
@@ -125,11 +125,11 @@ class ArrayStore:
 
     def keep_only(self, names: Iterable[str]) -> None:
         """Remove the files of all other cases, and what killed processes left unfinished."""
-        kept = {path for name in names for path in
+        own = {path for name in names for path in
                 (self._properties_path(name), self._array_path(name, IMAGE), self._array_path(name, SEGMENTATION))}
         for ending in (".json", ".b2nd"):  # a JSON goes before its arrays
             for path in sorted(self.folder.glob(f"*{ending}")):
-                if path not in kept and not is_temporary(path):
+                if path not in own and not is_temporary(path):
                     path.unlink()
         clear_abandoned(self.folder)
 
@@ -216,5 +216,5 @@ def _write_array(path: Path, array: np.ndarray) -> None:
             chunks=(1, min(slices, array.shape[1]), *array.shape[2:]),
             blocks=block,
             cparams={"codec": blosc2.Codec.ZSTD, "clevel": COMPRESSION_LEVEL, "nthreads": 1},
-            dparams={"nthreads": 1},  # stands in the file's header too
+            dparams={"nthreads": 1},  # is in the file's header too
         )

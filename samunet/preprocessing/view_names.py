@@ -1,4 +1,4 @@
-"""Views by name: which view of which case a name on disk stands for."""
+"""Views by name: which view of which case a name on disk means."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class View:
 
     @property
     def key(self) -> int:
-        """What stands for the view in names on disk, random keys and digests."""
+        """What represents the view in names on disk, random keys and digests."""
         return self.number + (_TRANSPORTED if self.transported else 0)
 
     @classmethod

@@ -32,18 +32,18 @@ CONTRAST = (0.8, 1.25)
 BRIGHTNESS, NOISE = 0.25, 0.1
 
 
-def views_for(clean_pictures: int, view_pictures: int) -> int:
-    """How many views each training case gets: as many as fit the plan's budget of pictures, at most 6.
+def views_for(clean_images: int, view_pictures: int) -> int:
+    """How many views each training case gets: as many as fit the plan's budget of images, at most 6.
 
     Arguments:
-        clean_pictures: pictures (slices x tiles x channels encoded alone) of all training cases.
+        clean_images: images (slices x tiles x channels encoded alone) of all training cases.
         view_pictures: the plan's budget.
     """
-    return min(MOST_VIEWS, view_pictures // max(clean_pictures, 1))
+    return min(MOST_VIEWS, view_pictures // max(clean_images, 1))
 
 
-def clean_pictures(properties: CaseProperties, dataset_plan: DatasetPlan, plan: EncoderPlan) -> int:
-    """Pictures (slices x tiles x channels encoded alone) of one case."""
+def clean_images(properties: CaseProperties, dataset_plan: DatasetPlan, plan: EncoderPlan) -> int:
+    """Images (slices x tiles x channels encoded alone) of one case."""
     depth, rows, columns = properties.shape
     tiles = len(TileFrame((rows, columns), plan.tile_shape, plan.tile_step).starts)
     return depth * tiles * plan.channels_alone(dataset_plan)
@@ -143,13 +143,13 @@ def random_matrix(random: np.random.Generator, scale: tuple[float, float], stret
 
 def _recoloured(random: np.random.Generator, channel: np.ndarray) -> np.ndarray:
     low, high = float(channel.min()), float(channel.max())
-    deviation = max(float(channel.std()), 1e-8)
+    std = max(float(channel.std()), 1e-8)
     middle = float(channel.mean())
     unit = np.clip((channel - low) / max(high - low, 1e-8), 0, 1)
     gamma = np.exp(random.uniform(*np.log(GAMMA)))
     bent = unit**gamma
     # Gamma alone would shift mean and standard deviation; they are restored, then moved at random.
-    bent = (bent - bent.mean()) / max(float(bent.std()), 1e-8) * deviation + middle
+    bent = (bent - bent.mean()) / max(float(bent.std()), 1e-8) * std + middle
     contrast = np.exp(random.uniform(*np.log(CONTRAST)))
-    moved = (bent - middle) * contrast + middle + random.uniform(-BRIGHTNESS, BRIGHTNESS) * deviation
-    return moved + random.standard_normal(channel.shape) * random.uniform(0, NOISE) * deviation
+    moved = (bent - middle) * contrast + middle + random.uniform(-BRIGHTNESS, BRIGHTNESS) * std
+    return moved + random.standard_normal(channel.shape) * random.uniform(0, NOISE) * std

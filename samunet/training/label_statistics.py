@@ -60,7 +60,7 @@ def label_statistics(cases: Mapping[str, dict[str, Any]], labels: LabelSpace, to
 
 
 def warn_of_small_objects(statistics: Mapping[str, Any]) -> None:
-    """Say which classes are absent, and which are so small that a frozen encoder's tokens can hardly tell them."""
+    """Say which classes are absent, and which are so small that a frozen encoder's tokens can hardly show them."""
     for name, figures in statistics["classes"].items():
         tokens = figures["median_in_plane_extent_tokens"]
         if tokens is None:

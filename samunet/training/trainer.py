@@ -62,7 +62,7 @@ class Optimization:
         return loss.item()
 
     def _outputs(self, inputs: Inputs) -> Tensor | list[Tensor]:
-        """What the loss is taken of, of a whole batch, which is as large as it was asked for whatever memory holds.
+        """What the loss is taken of, of a whole batch, which is as large as configured whatever memory holds.
 
         Where fewer samples go through the network at once, each part's graph is dropped and computed again for its
         gradient, with the same random numbers. So the parts' gradients add up to that of the loss of the whole batch, whose Dice is
@@ -71,7 +71,7 @@ class Optimization:
         few = self.variant.micro_batch
         if few is None or len(inputs) <= few or is_distributed():
             return self.variant.outputs(inputs)
-        # The random state is kept of the devices of those arguments that are tensors, so one is given.
+        # The random state is saved of the devices of those arguments that are tensors, so one is given.
         parts: list[Any] = [
             checkpoint(lambda part, _: self.variant.outputs(part), inputs[start : start + few], self.parameters[0],
                        use_reentrant=False) for start in range(0, len(inputs), few)]

@@ -30,7 +30,7 @@ MOST_CASES = 16
 GRID_VOXELS = 2_000_000
 PERCENTILES = (1.0, 99.0)
 _PARTS = ("image", "labels", "spacing_mm")  # of a support, in a checkpoint
-VERSION = 2  # of registration and fusion; kept votes of another one are not found
+VERSION = 2  # of registration and fusion; cached votes of another one are not found
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Support:
-    """A training case kept for registration.
+    """A training case stored for registration.
 
     `image` is float32 (z, y, x), about 0 to 1; `labels` integer label values of the same shape, OUTSIDE stored as 0.
     """
@@ -82,7 +82,7 @@ class AtlasVariant(Baseline):
         median = context.dataset_plan.median_shape
         self.factors = np.array(median) / np.array(coarsened(median, GRID_VOXELS))
         self.supports: tuple[Support, ...] = ()
-        self.kept = VoteCache(context.votes) if context.votes else None
+        self.cache = VoteCache(context.votes) if context.votes else None
 
     def fit(self, cases: Sequence[PreparedCase], most: int = MOST_CASES) -> None:
         """Keep the first `most` of `cases` on the registration grid."""
@@ -90,7 +90,7 @@ class AtlasVariant(Baseline):
         for case in cases[:most]:
             assert case.segmentation is not None
             image, spacing_mm = self._registration_image(case)
-            # float16 is what the checkpoint keeps; rounding here makes a loaded model predict the same bytes.
+            # float16 is what the checkpoint stores; rounding here makes a loaded model predict the same bytes.
             image = image.astype(np.float16).astype(np.float32)
             supports.append(Support(image, _labels_on(image.shape, case.segmentation[0]), spacing_mm))
         self.supports = tuple(supports)
@@ -141,7 +141,7 @@ class AtlasVariant(Baseline):
                          for step, factor in zip(steps, scale, strict=True)])
 
     def state(self) -> dict[str, Tensor]:
-        """Of support NN: `NN.image` float16, `NN.labels` uint8 or int16, both (z, y, x), `NN.spacing_mm` float64 (3,)."""
+        """Of support NN: `NN.image` float16, `NN.labels` uint8 or int16 (z, y, x) both, `NN.spacing_mm` float64 (3,)."""
         state = {}
         for number, support in enumerate(self.supports):
             labels = torch.from_numpy(support.labels)
@@ -165,19 +165,19 @@ class AtlasVariant(Baseline):
 
         A support that cannot be registered is stretched over the target's box, and why is added to `faults`.
         """
-        if self.kept is None:
+        if self.cache is None:
             return self._registered_votes(target, support, faults)
         arrays = target.image, support.image, support.labels, np.array([target.spacing_mm, support.spacing_mm])
         space = self.labels
         meaning = space.foreground, space.ignore, space.regions_class_order
         digest = digest_of_json([VERSION, *meaning, *map(digest_of_array, arrays)])
-        votes = self.kept.find(digest)
+        votes = self.cache.find(digest)
         if votes is None:
             own: list[str] = []
             votes = self._registered_votes(target, support, own)
             faults += own
-            if not own:  # else the next run would not be told
-                self.kept.keep(digest, votes)
+            if not own:  # else the next run would not report it
+                self.cache.keep(digest, votes)
         return votes
 
     def _registered_votes(self, target: Target, support: Support, faults: list[str]) -> np.ndarray:
@@ -253,7 +253,7 @@ def _support(state: Mapping[str, Tensor], number: str) -> Support:
 def _labels_on(shape: tuple[int, ...], segmentation: np.ndarray) -> np.ndarray:
     """The nearest voxel's label on a grid of `shape` over the box of `segmentation` int16 (Z, Y, X); OUTSIDE becomes 0.
 
-    On a coarser grid no annotated slice may fall between two: each replaces the slice in which its middle lies.
+    On a coarser grid no annotated slice may fall between two: each replaces the slice that holds its middle.
     """
     known = torch.from_numpy(np.where(segmentation == OUTSIDE, 0, segmentation).astype(np.float32))[None, None]
     labels = torch.nn.functional.interpolate(known, shape, mode="nearest-exact")[0, 0].numpy().astype(np.int16)

@@ -233,7 +233,7 @@ def embeddings_of(
 def tile_logits(shown: Tensor, plan: EncoderPlan) -> Tensor:
     """Logits (B, K, s, s) over the encoder's square input -> (B, K, rows, columns) on the voxels of the plan's tile.
 
-    Of the square, what lies below or on the right of the tile may be left out.
+    Of the square, what is below or on the right of the tile may be left out.
     """
     rows, columns = plan.tile_shape
     side, pixels = max(rows, columns), max(shown.shape[-2:])

@@ -17,7 +17,7 @@ from samunet.variants.atlas import AtlasVariant
 from samunet.variants.run_data import RunData
 
 MOST_CASES = 40
-AGREED = 0.7  # of the votes: what has less is not learned from
+AGREED = 0.7  # of the votes; what has less does not train
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from samunet.inputs.sampling import FOREGROUND_SHARE, LabelSlices, Sampler
 from samunet.planning.plans import Plans
 from samunet.preprocessing.arrays import Arrays, labels_of
 from samunet.preprocessing.view_names import View, view_name
-from samunet.preprocessing.views import clean_pictures, views_for
+from samunet.preprocessing.views import clean_images, views_for
 from samunet.variants.base import VariantContext
 
 PRIORS, PSEUDO_LABELS = "priors", "pseudo_labels"
@@ -62,7 +62,7 @@ class RunData:
     def planned_views(self) -> int:
         """How many augmented views each training case gets: what the cases' sizes and the plan's budget allow."""
         section = self.context.encoder_plan
-        images = sum(clean_pictures(self.arrays.properties(name), self.plans.dataset, section)
+        images = sum(clean_images(self.arrays.properties(name), self.plans.dataset, section)
                      for name in self.train_cases)
         return views_for(images, section.view_pictures)
 

@@ -1,4 +1,4 @@
-"""`sam_zeroshot`: SAM's own prompt encoder and mask decoder as they come with the encoder, asked slice by slice."""
+"""`sam_zeroshot`: SAM's own prompt encoder and mask decoder as they come with the encoder, prompted slice by slice."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ AT_ONCE = 16  # questions that are decoded together
 
 @dataclass(frozen=True)
 class Question:
-    """One mask that is asked for.
+    """The prompt of one mask.
 
     Arguments:
-        picture: index of the pick. channel: of the label space.
+        pick: index of the pick. channel: of the label space.
         is_box: whether `places` are two corners, else points in the object.
         places: float64 (T, 2), (x, y) in pixels of the encoder's input.
     """
 
-    picture: int
+    pick: int
     channel: int
     is_box: bool
     places: np.ndarray
@@ -45,18 +45,18 @@ class Question:
 class SamZeroshotVariant(PromptedVariant):
     """SAM without any training (Kirillov et al., arXiv 2304.02643), which both few-shot papers compare with.
 
-    Every class is asked for alone, with SAM's single mask (segment-anything's `multimask_output=False`). All points of
+    Every class is prompted alone, with SAM's single mask (segment-anything's `multimask_output=False`). All points of
     a slice and class make one question, every box one of its own; a class's masks are joined by their maximum. Then
     classes compete: the background has probability 0.5 (logit 0), so a voxel is the class of the highest probability
-    above that, or background; regions do not compete. Channels that are encoded alone are asked alone and their logits
+    above that, or background; regions do not compete. Channels that are encoded alone are decoded alone and their logits
     averaged.
 
     A box is two corners, as Meta's decoders know it. Decoders of the size `mini`, which samunet trains itself, are
-    asked as they were trained: with the ellipse in the box as a mask prompt beside it; and their answers are mended by
-    `networks.box_answer`. The size decides and not the family, which says only how pictures are normalised and can be
+    prompted as they were trained: with the ellipse in the box as a mask prompt beside it; and their masks are corrected by
+    `networks.box_answer`. The size decides and not the family, which says only how images are normalised and can be
     overridden.
 
-    Deviations from AutoSAM's comparator (scripts/inference.py): pictures have the contrast that the encoder expects,
+    Deviations from AutoSAM's baseline (scripts/inference.py): images have the contrast that the encoder expects,
     overlaps are resolved by probability and not by the class's number, and boxes are not widened by a pixel.
     """
 
@@ -73,26 +73,26 @@ class SamZeroshotVariant(PromptedVariant):
         """See `PromptedVariant`."""
         tile, device = self.context.encoder_plan.tile_shape, self.encoder.device
         logits = torch.full((len(picks), self.labels.channels, *tile), -torch.inf, device=device)
-        asked = torch.zeros(logits.shape[:2], dtype=torch.bool, device=device)
+        prompted = torch.zeros(logits.shape[:2], dtype=torch.bool, device=device)
         if not self.labels.has_regions:
-            logits[:, 0], asked[:, 0] = 0.0, True
+            logits[:, 0], prompted[:, 0] = 0.0, True
         questions = [question for index, pick in enumerate(picks)
                      for question in self._questions(prompts, embeddings.frame, index, pick)]
-        shown = sorted({question.picture for question in questions})
+        shown = sorted({question.pick for question in questions})
         if not shown:
-            return logits, asked
+            return logits, prompted
         read = embeddings.read([picks[index] for index in shown]).to(device)
-        pictures = dict(zip(shown, read, strict=True))
+        embedded = dict(zip(shown, read, strict=True))
         for group in _alike(questions):
-            masks = self._masks(torch.stack([pictures[question.picture] for question in group]), group)
+            masks = self._masks(torch.stack([embedded[question.pick] for question in group]), group)
             for question, mask in zip(group, masks, strict=True):
-                place = question.picture, question.channel
+                place = question.pick, question.channel
                 logits[place] = torch.maximum(logits[place], mask)
-                asked[place] = True
-        return logits, asked
+                prompted[place] = True
+        return logits, prompted
 
     def _questions(self, prompts: CasePrompts, frame: TileFrame, index: int, pick: Place) -> list[Question]:
-        """What is asked on pick number `index`: one tile of one slice."""
+        """The prompts on pick number `index`: one tile of one slice."""
         plan, (slice_, tile) = self.context.encoder_plan, pick
         (top, left), (above, before) = frame.starts[tile], frame.before
         pixels = plan.input_size / max(plan.tile_shape)  # of the encoder's input, for each voxel
@@ -107,11 +107,11 @@ class SamZeroshotVariant(PromptedVariant):
                 found += [Question(index, channel, True, box[:, ::-1] * pixels) for box in boxes]
         return found
 
-    def _masks(self, pictures: Tensor, questions: Sequence[Question]) -> Tensor:
+    def _masks(self, embedded: Tensor, questions: Sequence[Question]) -> Tensor:
         """Logits (N, rows, columns) of N questions alike, on N embeddings (N, D, g, g)."""
-        alone = pictures.shape[1] // EMBEDDING_CHANNELS
+        alone = embedded.shape[1] // EMBEDDING_CHANNELS
         sparse, dense = self._prompts(questions).encode(self.prompt_encoder)
-        masks, _ = decode_masks(self.decoder, pictures.reshape(-1, EMBEDDING_CHANNELS, *pictures.shape[2:]),
+        masks, _ = decode_masks(self.decoder, embedded.reshape(-1, EMBEDDING_CHANNELS, *embedded.shape[2:]),
                                 self.prompt_encoder.get_dense_pe(), sparse.repeat_interleave(alone, 0),
                                 dense.repeat_interleave(alone, 0))
         plan = self.context.encoder_plan

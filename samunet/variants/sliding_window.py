@@ -102,14 +102,14 @@ class _Joined:
         weight = self.slice_sum[self.first : slice_].to(self.sums.device)[:, None, None] * self.plane_sum
         slab = (self.sums[:, :count] / weight)[:, :, top : top + height, left : left + width]
         first, self.first = self.first, slice_
-        kept = self.sums[:, count:].clone()
+        remaining = self.sums[:, count:].clone()
         self.sums.zero_()
-        self.sums[:, : kept.shape[1]] = kept
+        self.sums[:, : remaining.shape[1]] = remaining
         yield first, slab.cpu().numpy()
 
 
 def _inside(slabs: Iterator[Slab], before: int, depth: int) -> Iterator[Slab]:
-    """Slabs in the case's own slice numbers, what lies in the padding along the stack left out."""
+    """Slabs in the case's own slice numbers, without the padding along the stack."""
     for first, slab in slabs:
         first -= before
         low, high = max(first, 0), min(first + slab.shape[1], depth)

@@ -82,7 +82,7 @@ def chosen_rule(run: Mapping[str, Any], where: str) -> str:
     """
     rule = (run.get("tokens") or {RULE: MEAN})[RULE]
     if rule not in RULES:
-        raise UserError("A model's tokens must be made by a rule that is known here.", where=where, found=str(rule),
+        raise UserError("A model's tokens must follow a rule that is known here.", where=where, found=str(rule),
                         mend=f"Use the samunet that trained it; known: {', '.join(RULES)}.")
     return str(rule)
 

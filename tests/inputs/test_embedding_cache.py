@@ -175,7 +175,7 @@ def test_matching_embeddings_are_kept_and_stale_ones_made_anew(
     ensure_embeddings(["one", "two"], arrays, plans, encoder, folder)
     after = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
     assert {name for name in before if before[name] != after[name]} == {"two.npy", "two.json"}
-    assert capsys.readouterr().err.startswith("two: cached embeddings do not match and are made anew (image: cached ")
+    assert capsys.readouterr().err.startswith("two: cached embeddings do not match and are encoded again (image: cached ")
 
 
 @pytest.mark.parametrize("difference", ["weights", "tile_shape", "image", "cache_dtype"])
@@ -199,7 +199,7 @@ def test_a_mismatch_is_refused_named_and_made_anew(
     ensure_embeddings(["one", "two"], arrays, plans, encoder, tmp_path / "cache")
     said = capsys.readouterr().err.splitlines()[0]
     who = "one" if difference == "image" else "one, two"
-    assert said.startswith(f"{who}: cached embeddings do not match and are made anew ({difference}: cached")
+    assert said.startswith(f"{who}: cached embeddings do not match and are encoded again ({difference}: cached")
     cached = open_embeddings("one", arrays, plans, encoder, store)
     assert torch.equal(cached.read([(1, 0)]), LiveEmbeddings(arrays.load("one"), plans, encoder).read([(1, 0)]))
 
@@ -273,7 +273,7 @@ def test_damaged_embeddings_are_refused_and_rebuilt_to_the_same_bytes(
     assert caught.value.where == str(folder / "one.npy")
     capsys.readouterr()
     ensure_embeddings(["one", "two"], arrays, plans, encoder, folder)
-    assert capsys.readouterr().err.startswith("one: cached embeddings do not match and are made anew (")
+    assert capsys.readouterr().err.startswith("one: cached embeddings do not match and are encoded again (")
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 

@@ -211,7 +211,7 @@ def test_a_shifting_warp_moves_by_seven_tenths_and_turns_nothing(flat: bool) -> 
 
 def test_what_is_no_image_is_misplaced_where_asked_for_and_the_image_is_not(monkeypatch) -> None:
     monkeypatch.setattr(volumes, "intensity_transforms", list)
-    monkeypatch.setattr(volumes.Warp, "drawn", lambda *_: warp())
+    monkeypatch.setattr(volumes.Warp, "random", lambda *_: warp())
     stack = Volumes(volume(), torch.zeros(1, 3, 4, 4, 4))
     labels = torch.arange(8, dtype=torch.int16).view(-1, 1, 1).expand(8, 12, 12).contiguous()
     augmentation = VolumeAugmentation(SMALL, 1, flat=False, misplaced_voxels=3.0)
@@ -227,7 +227,7 @@ def test_a_warp_that_moves_nothing_leaves_image_labels_and_embeddings(monkeypatc
     # The embeddings cover 16 rows and columns in cells of 4, the image and its labels the first 12 of them.
     monkeypatch.setattr(volumes, "WARPED_SHARE", 1.0)
     monkeypatch.setattr(volumes, "intensity_transforms", list)
-    monkeypatch.setattr(volumes.Warp, "drawn", lambda *_: warp())
+    monkeypatch.setattr(volumes.Warp, "random", lambda *_: warp())
     stack = Volumes(volume(), torch.randn(1, 3, 4, 4, 4, generator=torch.Generator().manual_seed(1)))
     labels = torch.arange(8 * 12 * 12, dtype=torch.int16).view(8, 12, 12)
     shown, target = VolumeAugmentation(SMALL, 2, flat=False)(stack, labels, np.random.default_rng(0), [0])

@@ -18,7 +18,7 @@ from samunet.preprocessing.store import ArrayStore
 from samunet.preprocessing.view_names import View, case_and_view, digest_in_name, view_name
 from samunet.preprocessing.views import (
     ViewedArrays,
-    clean_pictures,
+    clean_images,
     random_matrix,
     view_of,
     views_for,
@@ -124,13 +124,13 @@ def test_views_fit_a_budget_of_pictures():
     assert views_for(10, 0) == 0
 
 
-def test_clean_pictures_by_hand():
+def test_clean_images_by_hand():
     # 10 slices of 24 x 20: tiles of 16 x 20 at half a tile's step start at rows 0 and 8.
     section = EncoderPlan("untrained", 64, (16, 20), 0.5, "repeat", 1, 2, "float16", 0, 10)
-    assert clean_pictures(ball_case().properties, plan(), section) == 20
+    assert clean_images(ball_case().properties, plan(), section) == 20
     two = replace(plan(), channel_names=("a", "b"))
-    assert clean_pictures(ball_case().properties, two, section) == 40
-    assert clean_pictures(ball_case().properties, two, replace(section, composition="rgb")) == 20
+    assert clean_images(ball_case().properties, two, section) == 40
+    assert clean_images(ball_case().properties, two, replace(section, composition="rgb")) == 20
 
 
 def test_names_of_views():
