@@ -28,7 +28,8 @@ class EncoderInput:
     """Images of one case, cut and scaled as the plans say.
 
     Each channel is clipped to `intensity_limits` and scaled to [0, 1]; then the tile is scaled so that its longer side
-    is the encoder's input size, normalised with the family's mean and standard deviation, and what is outside the image is 0.
+    is the encoder's input size, normalised with the family's mean and standard deviation, and what is outside the image
+    is 0.
     """
 
     def __init__(
@@ -97,8 +98,8 @@ def image_size(plan: EncoderPlan) -> tuple[int, int]:
 def intensity_limits(properties: CaseProperties, dataset_plan: DatasetPlan) -> list[tuple[float, float]]:
     """Per channel, the values of the normalised image that become 0 and 1 in the encoder's image.
 
-    z-score: mean -/+ 2.5 standard deviations, the same for every case, which a few very bright voxels cannot shift as they shift
-    the 99.5 percentile. CT: the dataset's 0.5 and 99.5 percentiles. Others: those of the case.
+    z-score: mean -/+ 2.5 standard deviations, the same for every case, which a few very bright voxels cannot shift as
+    they shift the 99.5 percentile. CT: the dataset's 0.5 and 99.5 percentiles. Others: those of the case.
     """
     limits = []
     for scheme, statistics, case in zip(

@@ -60,9 +60,9 @@ class ImageStackAugmentation:
     """Gamma, contrast and brightness, then rotation, scaling and shift in the plane, each for a share of the stacks.
 
     After MA-SAM (Chen et al., arXiv 2309.08842): gamma and rotation for half of the stacks, and two of nine others.
-    Deviations: quarter turns and flips are left out, since patients are positioned one way, as are shearing, erasing, posterising
-    and sharpening; what is left of the nine varies independently, as often; shifts are half as far; images are
-    rotated linearly, not to the nearest pixel, scaled about the middle, and never rounded to 8 bits; gamma has
+    Deviations: quarter turns and flips are left out, since patients are positioned one way, as are shearing, erasing,
+    posterising and sharpening; what is left of the nine varies independently, as often; shifts are half as far; images
+    are rotated linearly, not to the nearest pixel, scaled about the middle, and never rounded to 8 bits; gamma has
     nnU-Net's range, 0.7 to 1.5, not 0.5 to 3.5.
 
     The last because a run has hundreds of iterations. Hippocampus, fold 1, 16 cases of draw 0, 690 iterations, 13

@@ -48,10 +48,10 @@ class CasePatches:
 class PatchAugmentation:
     """nnU-Net v2's transforms for 2D patches (nnUNetTrainer.get_training_transforms, 2.8.1).
 
-    With its probabilities and ranges: rotation and scaling (a fifth of the patches each), noise, blur, brightness, contrast, lower resolution, gamma of
-    the inverted and of the plain image, mirroring along both axes. Patches over 1.5 times as long as wide turn by 15
-    degrees at most, others by any angle. The transforms are those of batchgenerators, on which nnU-Net's present ones
-    are modelled.
+    With its probabilities and ranges: rotation and scaling (a fifth of the patches each), noise, blur, brightness,
+    contrast, lower resolution, gamma of the inverted and of the plain image, mirroring along both axes. Patches over
+    1.5 times as long as wide turn by 15 degrees at most, others by any angle. The transforms are those of
+    batchgenerators, on which nnU-Net's present ones are modelled.
 
     Arguments:
         patch: (rows, columns) of what comes out.

@@ -28,8 +28,8 @@ class Hybrid(nn.Module):
     Arguments:
         channels: C. embedding_channels: D. classes: K.
         plan: shapes, strides and kernels; strides shorter than 4 stages end the network earlier.
-        dropped: chance with which a volume's embeddings are all set to 0 in training, so that the stem learns by itself,
-            too.
+        dropped: chance with which a volume's embeddings are all set to 0 in training, so that the stem learns by
+            itself, too.
     """
 
     def __init__(self, channels: int, embedding_channels: int, classes: int, plan: VolumePlan, dropped: float) -> None:

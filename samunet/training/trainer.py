@@ -65,8 +65,8 @@ class Optimization:
         """What the loss is taken of, of a whole batch, which is as large as configured whatever memory holds.
 
         Where fewer samples go through the network at once, each part's graph is dropped and computed again for its
-        gradient, with the same random numbers. So the parts' gradients add up to that of the loss of the whole batch, whose Dice is
-        no sum over samples, for one more pass forward. Several processes have a part each already.
+        gradient, with the same random numbers. So the parts' gradients add up to that of the loss of the whole batch,
+        whose Dice is no sum over samples, for one more pass forward. Several processes have a part each already.
         """
         few = self.variant.micro_batch
         if few is None or len(inputs) <= few or is_distributed():

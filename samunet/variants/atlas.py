@@ -141,7 +141,7 @@ class AtlasVariant(Baseline):
                          for step, factor in zip(steps, scale, strict=True)])
 
     def state(self) -> dict[str, Tensor]:
-        """Of support NN: `NN.image` float16, `NN.labels` uint8 or int16 (z, y, x) both, `NN.spacing_mm` float64 (3,)."""
+        """Of support NN: `NN.image` float16, `NN.labels` uint8 or int16 (z, y, x), `NN.spacing_mm` float64 (3,)."""
         state = {}
         for number, support in enumerate(self.supports):
             labels = torch.from_numpy(support.labels)

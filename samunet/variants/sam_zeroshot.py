@@ -48,12 +48,12 @@ class SamZeroshotVariant(PromptedVariant):
     Every class is prompted alone, with SAM's single mask (segment-anything's `multimask_output=False`). All points of
     a slice and class make one question, every box one of its own; a class's masks are joined by their maximum. Then
     classes compete: the background has probability 0.5 (logit 0), so a voxel is the class of the highest probability
-    above that, or background; regions do not compete. Channels that are encoded alone are decoded alone and their logits
-    averaged.
+    above that, or background; regions do not compete. Channels that are encoded alone are decoded alone and their
+    logits averaged.
 
     A box is two corners, as Meta's decoders know it. Decoders of the size `mini`, which samunet trains itself, are
-    prompted as they were trained: with the ellipse in the box as a mask prompt beside it; and their masks are corrected by
-    `networks.box_answer`. The size decides and not the family, which says only how images are normalised and can be
+    prompted as they were trained: with the ellipse in the box as a mask prompt beside it; and their masks are corrected
+    by `networks.box_answer`. The size decides and not the family, which says only how images are normalised and can be
     overridden.
 
     Deviations from AutoSAM's baseline (scripts/inference.py): images have the contrast that the encoder expects,

@@ -47,7 +47,8 @@ def sliding_window(
         batch_size: picks a call, taken across tiles and slices.
         stack_depth: slices of one window; 1 for heads on single slices.
         uniform_weights: whether there is a stack at each slice, all of whose slices weigh the same, so that a slice has
-            up to `stack_depth` predictions; else stacks lie at most half their depth apart and weigh most in their middle.
+            up to `stack_depth` predictions; else stacks lie at most half their depth apart and weigh most in their
+            middle.
 
     Yields:
         (first slice, logits float32 (K, dz, Y, X)) on the CPU, together every slice once, in order.

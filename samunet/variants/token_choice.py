@@ -38,8 +38,8 @@ class Judged:
 def gather_judged(inputs: Mapping[str, CaseInputs], labels: Mapping[str, LabelSlices], names: Sequence[str]) -> Judged:
     """At most JUDGED annotated tiles of the support's cases `names`, evenly spaced, those without a class among them.
 
-    The slices that prompt will not do: they are spread over position and size, not as slices are in a case, and all show a
-    class.
+    The slices that prompt will not do: they are spread over position and size, not as slices are in a case, and all
+    show a class.
     """
     picks = [(name, int(plane), int(tile)) for name in names for plane, tile in np.argwhere(labels[name].annotated)]
     chosen = picks[:: -(-len(picks) // JUDGED)]
