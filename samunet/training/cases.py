@@ -45,7 +45,7 @@ def cases_of(request: Request, dataset: RawDataset, preprocessed: Path) -> RunCa
     """The run's cases: of the drawn shots those that have labelled slices train.
 
     With `request.inner` these are split by patient, as a dataset is into folds: that inner fold is validated on, the
-    others train, and the fold's validation cases are left alone.
+    others train, and the fold's validation cases are not read.
 
     Raises:
         UserError: no such fold; more shots than cases, or more slices than show foreground.

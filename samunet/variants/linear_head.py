@@ -9,7 +9,7 @@ from samunet.variants.kinds import EmbeddingVariant
 
 
 class LinearHeadVariant(EmbeddingVariant):
-    """Trains `networks.linear_head` on cached embeddings; source and deviations are told there."""
+    """Trains `networks.linear_head` on cached embeddings; which names source and deviations."""
 
     def build_network(self) -> nn.Module:
         """See `TrainedVariant`."""

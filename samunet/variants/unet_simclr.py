@@ -10,7 +10,7 @@ from samunet.variants.unet import UnetVariant
 
 
 class UnetSimclrVariant(UnetVariant):
-    """AutoSAM's comparator "UNet + SimCLR" (Hu et al., arXiv 2306.06370), on `unet`.
+    """AutoSAM's baseline "UNet + SimCLR" (Hu et al., arXiv 2306.06370), on `unet`.
 
     The first half of the iterations trains the encoder by SimCLR on the images of all the fold's training cases but
     those of the drawn patients that were not drawn; the second half fine-tunes all of it on the labelled ones.
