@@ -202,7 +202,7 @@ class TrainedVariant(Variant):
         return torch.optim.AdamW(parameters, self.learning_rate, weight_decay=self.weight_decay)
 
     @property
-    def stack_depth(self) -> int:
+    def slices(self) -> int:
         """Slices that an input holds."""
         return 1
 
@@ -216,7 +216,7 @@ class TrainedVariant(Variant):
 
     @property
     def uniform_weights(self) -> bool:
-        """Whether prediction takes a stack at each slice and their plain mean; see `sliding_window`."""
+        """Whether prediction takes a window at each slice and their plain mean; see `sliding_window`."""
         return False
 
     def outputs(self, inputs: Any) -> Tensor | list[Tensor]:

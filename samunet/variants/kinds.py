@@ -90,7 +90,7 @@ class ImageStackVariant(TrainedVariant):
     foreground_share: ClassVar[float] = FOREGROUND_SHARE  # of a batch, at least
 
     @property
-    def stack_depth(self) -> int:
+    def slices(self) -> int:
         """N."""
         return self.context.encoder_plan.stack_depth
 
@@ -103,8 +103,8 @@ class ImageStackVariant(TrainedVariant):
         """Stacks of the training cases and their views, augmented as they are read."""
         images = run.image_crops(run.cases_and_views())
         slices, plan = run.label_slices(images), self.context.encoder_plan
-        stacks = [CaseImageStacks(source, self.stack_depth, self._canvas) for source in images.values()]
-        samples = ImageStackSamples(stacks, slices, self.stack_depth, ImageStackAugmentation(plan))
+        stacks = [CaseImageStacks(source, self.slices, self._canvas) for source in images.values()]
+        samples = ImageStackSamples(stacks, slices, self.slices, ImageStackAugmentation(plan))
         return Batches(list(images), run.sampler(slices, self.foreground_share), self.samples(samples))
 
     def samples(self, stacks: ImageStackSamples) -> Samples[Pick]:
@@ -122,7 +122,7 @@ class ImageStackVariant(TrainedVariant):
         """See `TrainedVariant`."""
         assert encoder is not None
         source = EncoderInput(case, plans.dataset, self.context.encoder_plan, encoder.spec.family, step)
-        return CaseImageStacks(CaseImageCrops(source, mirror), self.stack_depth, self._canvas)
+        return CaseImageStacks(CaseImageCrops(source, mirror), self.slices, self._canvas)
 
     def logits(self, inputs: Tensor) -> Tensor:
         """Stacks of images (B, N, n, 3, H, W) -> logits (B, K, N, rows, columns) on the voxels of the plan's tile."""
@@ -142,7 +142,7 @@ class VolumeVariant(TrainedVariant):
         return plan_volume(self.context.dataset_plan, self.context.encoder_plan)
 
     @property
-    def stack_depth(self) -> int:
+    def slices(self) -> int:
         """Slices of a volume."""
         return self.volume.depth
 

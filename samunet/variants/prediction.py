@@ -51,7 +51,7 @@ def averaged_slabs(networks: Sequence[TrainedVariant], case: PreparedCase, readi
         each.network.eval()
     yield from sliding_window(
         lambda picks: _logits(sources, picks), clean.frame, clean.depth,
-        batch_size=networks[0].batch_size(networks[0].context), stack_depth=networks[0].stack_depth,
+        batch_size=networks[0].batch_size(networks[0].context), slices=networks[0].slices,
         uniform_weights=networks[0].uniform_weights,
     )
 
