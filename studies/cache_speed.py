@@ -27,18 +27,20 @@ from safetensors.torch import save_file
 from samunet.dataset.geometry import Geometry
 from samunet.dataset.labels import LabelSpace
 from samunet.files import digest_of_array
-from samunet.inputs.batches import TileBatches
+from samunet.inputs.batches import Batches
 from samunet.inputs.embedding_cache import embeddings_of
 from samunet.inputs.embeddings import RecentInputs, StoredCaseEmbeddings
 from samunet.inputs.protocols import CaseInputs
 from samunet.inputs.sampling import LabelSlices, Sampler
+from samunet.inputs.tiles import TileSamples
 from samunet.networks.checkpoints.encoders import Encoder, load_encoder
 from samunet.networks.sam import build_sam
 from samunet.planning.plans import DatasetPlan, EncoderPlan, Plans
 from samunet.preprocessing.case import CaseProperties, PreparedCase
 from samunet.preprocessing.store import ArrayStore
 from samunet.training.trainer import seconds_per_iteration
-from samunet.variants.base import EmbeddingVariant, VariantContext
+from samunet.variants.base import VariantContext
+from samunet.variants.kinds import EmbeddingVariant
 from samunet.variants.registry import variant_class
 
 HEADS = ("linear_head", "cnn_head", "autosam")
@@ -92,7 +94,7 @@ def measured(name: str, options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def rates(
-    head: str, context: VariantContext, ways: dict[str, TileBatches], setting: Setting, device: torch.device,
+    head: str, context: VariantContext, ways: dict[str, Batches], setting: Setting, device: torch.device,
     options: argparse.Namespace,
 ) -> dict[str, Any]:
     """Iterations a second each way, and how many times faster the cache is."""
@@ -137,13 +139,13 @@ def made_dataset(encoder: Encoder, setting: Setting, cache_dtype: str, folder: P
     return Plans("made", "made", dataset, {encoder.spec.id: section}), arrays
 
 
-def batches_of(sources: dict[str, CaseInputs], arrays: ArrayStore, setting: Setting) -> TileBatches:
+def batches_of(sources: dict[str, CaseInputs], arrays: ArrayStore, setting: Setting) -> Batches:
     names: Sequence[str] = list(sources)
     segmentations = [arrays.segmentation(name) for name in names]
     labels = [LabelSlices.build(each[0], sources[name].frame, LABELS)
               for name, each in zip(names, segmentations, strict=True) if each is not None]
     sampler = Sampler(labels, LABELS, setting.batch_size, 0)
-    return TileBatches(names, [sources[name] for name in names], labels, sampler)
+    return Batches(names, sampler, TileSamples([sources[name] for name in names], labels))
 
 
 def content(options: argparse.Namespace, rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -24,9 +24,9 @@ from samunet.dataset.geometry import Geometry
 from samunet.dataset.labels import LabelSpace
 from samunet.files import digest_of_array
 from samunet.inference.export import axis_maps, export_case
-from samunet.inference.sliding_window import Slab
 from samunet.planning.plans import DatasetPlan
 from samunet.preprocessing.case import CaseProperties
+from samunet.variants.sliding_window import Slab
 
 COARSE = 8
 

@@ -46,7 +46,6 @@ from samunet.planning.groups import kept_groups
 from samunet.training.experiment import Experiment, open_experiment
 from samunet.training.settings import Request
 from samunet.training.trainer import train
-from samunet.training.training_data import training_batches
 from samunet.training.validation import validate
 from samunet.variants.base import Variant, VariantContext
 from samunet.variants.fewshot import FewshotVariant
@@ -134,7 +133,7 @@ def trained(experiment: Experiment, kind: Callable[..., FewshotVariant], folder:
     """`kind`, trained as long as the experiment's settings say (`in_context`: not at all), its support set."""
     torch.manual_seed(experiment.settings.seed)
     variant = kind(experiment.context)
-    batches = training_batches(experiment, variant, {"seconds": {}})
+    batches = variant.batches(experiment.data({"seconds": {}}))
     device = torch.device(experiment.settings.device)
     variant.network.to(device)
     train(variant, batches, experiment.settings.iterations or 0, make_folder(folder), device)

@@ -27,7 +27,7 @@ from samunet.evaluation.statistics import paired_differences, paired_interval
 from samunet.files import read_json
 from samunet.inputs.volumes import Volumes
 from samunet.planning.groups import kept_groups
-from samunet.variants.hybrid import HybridVariant
+from samunet.variants.hybrid_off import HybridOffVariant
 from samunet.variants.registry import VARIANTS, VariantEntry
 
 UNTRAINED = "hybrid_off, untrained encoder"
@@ -36,7 +36,7 @@ ROWS = (*COMPARATORS, "hybrid", "hybrid_selftrain", "hybrid_augment", "hybrid_of
         "hybrid_no_image")
 
 
-class NoEmbeddingsVariant(HybridVariant):
+class NoEmbeddingsVariant(HybridOffVariant):
     """`hybrid_off` to which every embedding is zero."""
 
     def logits(self, inputs: Volumes) -> torch.Tensor:
@@ -46,7 +46,7 @@ class NoEmbeddingsVariant(HybridVariant):
         return super().outputs(Volumes(inputs.image, torch.zeros_like(inputs.embeddings)))
 
 
-class NoImageVariant(HybridVariant):
+class NoImageVariant(HybridOffVariant):
     """`hybrid_off` to which every voxel is zero."""
 
     def logits(self, inputs: Volumes) -> torch.Tensor:

@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from scipy.ndimage import gaussian_filter
 
 from samunet.files import write_json
-from samunet.inputs.box_batches import jittered
+from samunet.inputs.boxes import jittered
 from samunet.preprocessing.prompts.oracle import relaxed
 
 SHAPE = (16, 48, 48)

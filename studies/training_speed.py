@@ -23,7 +23,6 @@ from samunet.planning.encoder_spec import DEFAULT_ENCODER
 from samunet.training.experiment import open_experiment
 from samunet.training.settings import Request
 from samunet.training.trainer import Optimization, training_dtype
-from samunet.training.training_data import training_batches
 from samunet.variants.base import TrainedVariant
 
 VARIANTS = ("linear_head", "cnn_head", "autosam", "fewshot", "hybrid_off", "unet", "lora", "3d_adapter")
@@ -52,7 +51,7 @@ def seconds(options: argparse.Namespace, variant: str, paths: Paths, dtypes: tup
         Request(options.dataset, variant, "1", DEFAULT_ENCODER, DEFAULT_PLANS_NAME, shots=5, device=options.device), paths)
     built = experiment.build_variant()
     assert isinstance(built, TrainedVariant)
-    batches = training_batches(experiment, built, {"seconds": {}})
+    batches = built.batches(experiment.data({"seconds": {}}))
     read = [batches.read(iteration) for iteration in range(options.repeats)]
     optimization = Optimization(built, torch.device(options.device))
     taken: dict[torch.dtype, list[float]] = {dtype: [] for dtype in dtypes}

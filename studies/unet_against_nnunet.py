@@ -49,7 +49,6 @@ from samunet.training.experiment import open_experiment
 from samunet.training.run import ensure_trained
 from samunet.training.settings import Request
 from samunet.training.trainer import WARM_UP_ITERATIONS, seconds_per_iteration
-from samunet.training.training_data import training_batches
 from samunet.variants.base import TrainedVariant
 
 OURS, THEIRS = "unet", "nnunet_2d"
@@ -151,7 +150,7 @@ def processor_seconds(request: Request, paths: Paths) -> float:
     experiment = open_experiment(request, paths)
     variant = experiment.build_variant()
     assert isinstance(variant, TrainedVariant)
-    batches, started = training_batches(experiment, variant, {}), time.process_time()
+    batches, started = variant.batches(experiment.data({"seconds": {}})), time.process_time()
     seconds_per_iteration(variant, batches, torch.device("cpu"), TIMED - WARM_UP_ITERATIONS)
     return (time.process_time() - started) / TIMED
 

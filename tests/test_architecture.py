@@ -53,6 +53,28 @@ def test_no_module_imports_itself_through_others() -> None:
     assert not imports, f"circles through {sorted(imports)}"
 
 
+def _classes_of_variants() -> set[str]:
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (PACKAGE / "variants").rglob("*.py")]
+    return {node.name for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+
+
+def _checked_classes(tree: ast.AST) -> set[str]:
+    """The names in the second argument of all calls of isinstance and issubclass below `tree`."""
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) in ("isinstance", "issubclass")]
+    return {each.id if isinstance(each, ast.Name) else each.attr for call in calls for each in ast.walk(call.args[1])
+            if isinstance(each, ast.Name | ast.Attribute)}
+
+
+def test_no_code_outside_the_variants_checks_which_variant_it_has() -> None:
+    """What differs between variants is a method of theirs; otherwise a new variant needs changes in other rooms."""
+    classes = _classes_of_variants()
+    assert {"Variant", "EmbeddingVariant", "FewshotVariant"} <= classes
+    assert _checked_classes(ast.parse("isinstance(a, (b.FewshotVariant, int))")) == {"b", "FewshotVariant", "int"}
+    found = {str(path.relative_to(PACKAGE)): sorted(checked) for path in PACKAGE.rglob("*.py") if "variants" not in path.parts
+             if (checked := _checked_classes(ast.parse(path.read_text(encoding="utf-8"))) & classes)}
+    assert not found
+
+
 def test_command_modules_and_registry_import_nothing_heavy() -> None:
     modules = [f"samunet.cli.{path.stem}" for path in (PACKAGE / "cli").glob("*.py")] + ["samunet.variants.registry"]
     code = (f"import sys, importlib\nfor name in {modules!r}: importlib.import_module(name)\n"

@@ -17,7 +17,7 @@ FEWEST_PATIENTS = 3
 """Of two patients each would be judged by the other alone, and the bootstrap would draw from two numbers."""
 
 # For fewer patients: what registration carries is worth most there. From one hippocampus case it was ahead of `atlas` in development
-# (see `TransportVariant`). Whether one dataset speaks for others is not known.
+# (see `HybridVariant`). Whether one dataset speaks for others is not known.
 FIXED = "hybrid"
 
 

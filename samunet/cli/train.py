@@ -117,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.num_gpus > 1 and not options.val and "RANK" not in os.environ:  # one process validates, as after training
         launch(options.num_gpus, sys.argv[1:] if arguments is None else arguments)
         return
-    from samunet.processes import joined
+    from samunet.processes import process_group
     from samunet.training.run import train_model, validate_model
     from samunet.training.settings import ITERATIONS_PER_EPOCH, Request
 
@@ -145,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.val:
         validate_model(request, paths, workers=workers_of(options))
         return
-    with joined(request.device) as device:
+    with process_group(request.device) as device:
         train_model(replace(request, device=device), paths, must_continue=options.must_continue, workers=workers_of(options))
 
 

@@ -16,10 +16,10 @@ import torch
 from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError
 from samunet.inference.interpolation import AxisMap, blend
-from samunet.inference.sliding_window import Slab
 from samunet.planning.plans import DatasetPlan
 from samunet.preprocessing.case import CaseProperties
 from samunet.preprocessing.resample import separate_axis
+from samunet.variants.sliding_window import Slab
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from samunet.networks.checkpoints.encoders import Encoder, encoder_file, load_en
 from samunet.networks.checkpoints.released import checkpoints_folder
 from samunet.planning.encoder_spec import NAMED_ENCODERS
 from samunet.planning.plans import Plans, digest_of_plan
-from samunet.variants.base import TrainedVariant, Variant, VariantContext
+from samunet.variants.base import Variant, VariantContext
 from samunet.variants.registry import entry, variant_class
 
 TRAINED_BY, CHOSEN_BY = "samunet_train", "samunet_find_best_configuration"
@@ -278,8 +278,7 @@ def _require_as_trained(folder: Path, runs: Mapping[str, Mapping[str, Any]], fou
 def _loaded(fold: Path, name: str, context: VariantContext, device: torch.device) -> Variant:
     variant = variant_class(name)(context)
     load_weights(fold / CHECKPOINT, variant)
-    if isinstance(variant, TrainedVariant):
-        variant.network.to(device)
+    variant.to(device)
     return variant
 
 

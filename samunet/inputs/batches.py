@@ -1,23 +1,54 @@
-"""What an iteration reads: inputs and label values of the picked samples."""
+"""What an iteration reads: inputs and label values of the samples that a sampler picks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
-import numpy as np
-import torch
 from torch import Tensor
 
-from samunet.inputs.embeddings import read_across
-from samunet.inputs.protocols import CaseInputs, Inputs
-from samunet.inputs.sampling import LabelSlices, Pick, Sampler
+from samunet.inputs.protocols import Inputs
+
+Key = list[int]
+"""(seed, iteration, number of the sample): what keys the random choices of one sample."""
+
+
+class OfCase(Protocol):
+    """A pick: whatever else it says, the index of its case."""
+
+    @property
+    def case(self) -> int:
+        """The index."""
+        ...
+
+
+P = TypeVar("P", bound=OfCase)
+P_co = TypeVar("P_co", bound=OfCase, covariant=True)
+P_contra = TypeVar("P_contra", bound=OfCase, contravariant=True)
+
+
+class Picks(Protocol[P_co]):
+    """Picks the samples of each iteration; `seed` keys all random choices."""
+
+    seed: int
+
+    def picks(self, iteration: int) -> Sequence[P_co]:
+        """The picks of `iteration`, whatever was picked before."""
+        ...
+
+
+class Samples(Protocol[P_contra]):
+    """The samples of one kind: how they are read, augmented and collated."""
+
+    def read(self, picks: Sequence[P_contra], keys: Sequence[Key]) -> tuple[Inputs, Tensor]:
+        """Inputs of B samples and label values int64 (B, rows, columns), or (B, N, rows, columns), on the CPU."""
+        ...
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Inputs of B samples and their label values int64 (B, rows, columns), (B, N, rows, columns) of stacks; names of the cases."""
+    """Inputs of B samples, label values int64 (B, rows, columns) or (B, N, rows, columns), and the cases' names."""
 
     iteration: int
     names: Sequence[str]
@@ -25,37 +56,22 @@ class Batch:
     segmentation: Tensor
 
 
-class Batches(Protocol):
-    """The batch of any iteration, whatever was read before; `seed` keys all of its draws."""
+class Batches(Generic[P]):
+    """The batch of any iteration, whatever was read before.
 
-    seed: int
+    Arguments:
+        names: of the cases, as `sampler` numbers them.
+        sampler: picks the samples.
+        samples: reads them.
+    """
+
+    def __init__(self, names: Sequence[str], sampler: Picks[P], samples: Samples[P]) -> None:
+        self._names, self._sampler, self._samples = names, sampler, samples
+        self.seed = sampler.seed
 
     def read(self, iteration: int) -> Batch:
         """The batch of `iteration`, on the CPU."""
-        ...
-
-
-class TileBatches:
-    """Batches of whole tiles: cached embeddings, or pictures.
-
-    Arguments:
-        names, inputs, labels: of each case, index by index.
-        sampler: picks among them.
-    """
-
-    def __init__(
-        self, names: Sequence[str], inputs: Sequence[CaseInputs], labels: Sequence[LabelSlices], sampler: Sampler
-    ) -> None:
-        self._names, self._inputs, self._labels, self._sampler = names, inputs, labels, sampler
-        self.seed = sampler.seed
-
-    def picks(self, iteration: int) -> list[Pick]:
-        """What the batch of `iteration` holds."""
-        return self._sampler.picks(iteration)
-
-    def read(self, iteration: int) -> Batch:
-        """The picked inputs and label values."""
-        picks = self.picks(iteration)
-        inputs = read_across([self._inputs[pick.case] for pick in picks], [(pick.plane, pick.tile) for pick in picks])
-        targets = np.stack([self._labels[pick.case].tile(pick.plane, pick.tile) for pick in picks])
-        return Batch(iteration, [self._names[pick.case] for pick in picks], inputs, torch.from_numpy(targets.astype(np.int64)))
+        picks = self._sampler.picks(iteration)
+        keys = [[self.seed, iteration, sample] for sample in range(len(picks))]
+        inputs, segmentation = self._samples.read(picks, keys)
+        return Batch(iteration, [self._names[pick.case] for pick in picks], inputs, segmentation)

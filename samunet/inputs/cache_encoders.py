@@ -1,4 +1,4 @@
-"""The encoders that caches were made with: which id is meant, and their weights' digest where they are at hand."""
+"""The encoders that caches were encoded with: which id is meant, and their weights' digest where they are available."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def encoder_id(name: str) -> str:
 
 
 def weights_of(identity: str, given: str | None) -> tuple[str, str] | None:
-    """(SHA-256 of the weights, family of the input) of the encoder with id `identity`, None where it is not at hand.
+    """(SHA-256 of the weights, family of the input) of the encoder with id `identity`, None where it is not available.
 
-    Looked for under the name `given` on the command line, among the named encoders, and among the files of the checkpoints
-    folder.
+    Looked for under the name `given` on the command line, among the named encoders, and among the files of the
+    checkpoints folder.
     """
     for name in [*([given] if given else []), *_names(identity)]:
         try:
@@ -35,7 +35,7 @@ def weights_of(identity: str, given: str | None) -> tuple[str, str] | None:
 
 
 def _names(identity: str) -> Iterator[str]:
-    """Names under which `encoder_spec` may find an id; an overridden family stands at the id's end."""
+    """Names under which `encoder_spec` may find an id; an overridden family is at the id's end."""
     family = next((family for family in FAMILIES if identity.endswith(f"-{family}")), None)
     for base, ending in ((identity, ""), *([(identity.removesuffix(f"-{family}"), f"@{family}")] if family else [])):
         if base in NAMED_ENCODERS:

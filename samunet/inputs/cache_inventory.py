@@ -12,15 +12,10 @@ import numpy as np
 from samunet.errors import UserError
 from samunet.inputs.embedding_store import damage, difference, layout_fault, planned_signature, read_signature
 from samunet.planning.plans import EncoderPlan, Plans
+from samunet.preprocessing.arrays import Arrays
 from samunet.preprocessing.store import ArrayStore
-from samunet.preprocessing.views import (
-    FIRST_CARRIED,
-    ViewedArrays,
-    case_and_view,
-    clean_pictures,
-    told_content,
-    views_for,
-)
+from samunet.preprocessing.view_names import case_and_view, digest_in_name
+from samunet.preprocessing.views import ViewedArrays, clean_images, views_for
 from samunet.temporaries import is_abandoned, is_temporary
 
 CHUNK_BYTES = 2**26
@@ -40,6 +35,7 @@ class Entry:
 
     @property
     def is_view(self) -> bool:
+        """Whether it is a view's, not a case's."""
         return case_and_view(self.name)[1] is not None
 
 
@@ -47,8 +43,9 @@ class Entry:
 class Cache:
     """The embeddings of one dataset, plans file and encoder.
 
-    `fault` is what keeps the whole of it from being used. `leftovers` are unfinished files and halves of cases. `waits` says
-    that the arrays are gone, without which nothing can be compared; the cache may be right again when they are back.
+    `fault` is why none of it can be used. `leftovers` are unfinished files and halves of cases. `waits`
+    says that the arrays are gone, without which nothing can be compared; the cache may be right again when they are
+    back.
     """
 
     folder: Path
@@ -67,37 +64,38 @@ class Cache:
 
     @property
     def number_types(self) -> tuple[str, ...]:
+        """The number types that the entries are stored in, sorted."""
         return tuple(sorted({str(entry.signature.get("cache_dtype")) for entry in self.entries}))
 
     def state(self) -> str:
         """One line: what differs, or that plans and arrays match."""
         faults = [entry.fault for entry in self.entries if entry.fault]
-        told = []
+        faults_in_words = []
         if self.fault:
-            told.append(self.fault)
+            faults_in_words.append(self.fault)
         elif faults:
-            told.append(f"{len(faults)} of {len(self.entries)} cannot be used, as in: {faults[0]}")
+            faults_in_words.append(f"{len(faults)} of {len(self.entries)} cannot be used, as in: {faults[0]}")
         if self.leftovers:
-            told.append(f"{len(self.leftovers)} unfinished files")
-        return "; ".join(told) or "matches plans and arrays"
+            faults_in_words.append(f"{len(self.leftovers)} unfinished files")
+        return "; ".join(faults_in_words) or "matches plans and arrays"
 
 
 def find_caches(preprocessed: Path, dataset: str | None = None, encoder: str | None = None) -> Iterator[Cache]:
-    """The caches below `preprocessed`, sorted by path, those of one dataset (folder name) or encoder (id) if they are given."""
+    """The caches below `preprocessed`, sorted by path; of one dataset (folder name) or encoder (id) if given."""
     for folder in sorted(preprocessed.glob(f"{dataset or '*'}/*/embeddings/{encoder or '*'}")):
         if folder.is_dir():
             yield read_cache(folder)
 
 
 def differing_weights(cache: Cache, digest: str, family: str) -> dict[str, str]:
-    """The sound entries that were encoded with other weights or another input than the encoder has: name, difference."""
+    """The sound entries that were encoded with other weights or another input than the encoder's: name, difference."""
     expected = {"weights": digest, "family": family}
     found = {entry.name: difference(entry.signature, expected) for entry in cache.entries if not entry.fault}
-    return {name: told for name, told in found.items() if told}
+    return {name: each for name, each in found.items() if each}
 
 
 def damaged_entries(cache: Cache) -> dict[str, str]:
-    """The entries of the right layout whose arrays are not what was written, or hold numbers that are not finite: name, fault. Reads every byte."""
+    """The entries of the right layout whose arrays are damaged or not finite: name, fault. Reads every byte."""
     faults = {}
     for entry in cache.entries:
         if layout_fault(entry.signature, entry.files[1]) is None:
@@ -108,7 +106,10 @@ def damaged_entries(cache: Cache) -> dict[str, str]:
 
 
 def damaged_cases(preprocessed: Path, dataset: str | None = None) -> dict[Path, list[str]]:
-    """The preprocessed cases below `preprocessed` with damaged files, by their folder; of one dataset (folder name) if it is given."""
+    """The preprocessed cases below `preprocessed` with damaged files, by their folder.
+
+    Of one dataset (folder name) if it is given.
+    """
     found = {}
     for folder in sorted(preprocessed.glob(f"{dataset or '*'}/*/arrays")):
         store = ArrayStore(folder)
@@ -154,7 +155,8 @@ def read_cache(folder: Path) -> Cache:
             leftovers.append(path)
         elif path.suffix == ".json":
             entries.append(_entry(path, None if fault else plans))
-    return Cache(folder, plans_folder.parent.name, plans_folder.name, folder.name, tuple(entries), tuple(leftovers), fault,
+    return Cache(folder, plans_folder.parent.name, plans_folder.name, folder.name, tuple(entries), tuple(leftovers),
+                 fault,
                  waits)
 
 
@@ -182,28 +184,31 @@ def _entry(path: Path, plans: Plans | None) -> Entry:
 
 
 def _misfit(path: Path, signature: dict[str, Any], plans: Plans) -> str | None:
-    """In what plans and arrays differ from a signature. Views in which several cases have a part are compared with their own name instead."""
-    arrays = ViewedArrays(path.parents[2] / "arrays", plans.dataset)
+    """In what plans and arrays differ from a signature.
+
+    Views in which several cases have a part are compared with their own name instead.
+    """
+    arrays = ViewedArrays(ArrayStore(path.parents[2] / "arrays"), plans.dataset)
     if case_and_view(path.stem)[0] not in arrays:
         return "no such case is preprocessed"
     section = plans.for_encoder(path.parent.name)
-    expected, content = planned_signature(arrays.properties(path.stem), plans.dataset, section), told_content(path.stem)
+    expected = planned_signature(arrays.properties(path.stem), plans.dataset, section)
+    content = digest_in_name(path.stem)
     if content and str(signature.get("image")).startswith(content):
         del expected["image"]  # which cases those are is the run's to know
     return difference(signature, expected) or _needless_view(path.stem, plans, section, arrays)
 
 
-def _needless_view(name: str, plans: Plans, section: EncoderPlan, arrays: ArrayStore) -> str | None:
-    """Why no run asks for a view: a run on its case alone, which is the one that gets most views, has fewer.
+def _needless_view(name: str, plans: Plans, section: EncoderPlan, arrays: Arrays) -> str | None:
+    """Why no run uses a view: a run on its case alone, which is the one with most views, has fewer.
 
     `hybrid` learns of its only case by the views alone, and has one in any event.
     """
     case, view = case_and_view(name)
     if view is None:
         return None
-    most = max(1, views_for(clean_pictures(arrays.properties(case), plans.dataset, section), section.view_pictures))
-    number = view - FIRST_CARRIED if view > FIRST_CARRIED else view
-    return f"no run asks for more than {most} views of this case" if number > most else None
+    most = max(1, views_for(clean_images(arrays.properties(case), plans.dataset, section), section.view_pictures))
+    return f"no run has more than {most} views of this case" if view.number > most else None
 
 
 def _finite(path: Path) -> bool:

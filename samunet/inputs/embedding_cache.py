@@ -29,14 +29,14 @@ from samunet.inputs.embeddings import (
     StoredCaseEmbeddings,
     all_picks,
     encode,
-    pictures_at_once,
+    images_at_once,
 )
 from samunet.inputs.protocols import CaseInputs
 from samunet.inputs.read_ahead import read_ahead
 from samunet.locks import locked
 from samunet.networks.checkpoints.encoders import Encoder
 from samunet.planning.plans import Plans
-from samunet.preprocessing.store import ArrayStore
+from samunet.preprocessing.arrays import Arrays
 
 # Of the free disk, what the cache may take. The rest is for what is written beside it: runs, predictions, other users.
 SHARE_OF_FREE = 0.9
@@ -46,12 +46,12 @@ Piece = tuple[str, Tensor]
 
 
 def ensure_embeddings(
-    names: Sequence[str], arrays: ArrayStore, plans: Plans, encoder: Encoder, folder: Path
+    names: Sequence[str], arrays: Arrays, plans: Plans, encoder: Encoder, folder: Path
 ) -> EmbeddingStore:
-    """Encode the cases whose embeddings are missing or do not match, with one progress bar; matching ones are kept.
+    """Encode the cases whose embeddings are missing or do not match, with one progress bar; matching ones stay.
 
-    Says how much will be written before it is. Where the disk has no room, nothing is written, and one line says so. Runs
-    side by side want the same cases: one fills the folder, the others wait and find them.
+    Says how much will be written before it is. Where the disk has no room, nothing is written, and one line says so.
+    Runs side by side want the same cases: one fills the folder, the others wait and find them.
 
     Raises:
         BadCases: when the embeddings of all other cases are there, arrays that cannot be read.
@@ -70,7 +70,7 @@ def cache_lock(folder: Path) -> Path:
 
 
 def _fill(
-    store: EmbeddingStore, wanted: dict[str, dict[str, Any]], arrays: ArrayStore, plans: Plans, encoder: Encoder
+    store: EmbeddingStore, wanted: dict[str, dict[str, Any]], arrays: Arrays, plans: Plans, encoder: Encoder
 ) -> None:
     differences, plan = _differences(store, wanted), plans.for_encoder(encoder.spec.id)
     missing = {name: wanted[name] for name in differences}
@@ -89,19 +89,20 @@ def _fill(
 
 
 def _differences(store: EmbeddingStore, wanted: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """What keeps cached cases from being used, for those that cannot be."""
+    """Why cached cases cannot be used, for those that cannot be."""
     return {name: found for name, expected in wanted.items() if (found := store.difference(name, expected))}
 
 
 def open_embeddings(
-    name: str, arrays: ArrayStore, plans: Plans, encoder: Encoder, store: EmbeddingStore
+    name: str, arrays: Arrays, plans: Plans, encoder: Encoder, store: EmbeddingStore
 ) -> CachedEmbeddings:
     """One case of the cache, checked against what the run needs."""
-    return store.open(name, signature(arrays.properties(name), plans.dataset, plans.for_encoder(encoder.spec.id), encoder))
+    plan = plans.for_encoder(encoder.spec.id)
+    return store.open(name, signature(arrays.properties(name), plans.dataset, plan, encoder))
 
 
 def embeddings_of(
-    names: Sequence[str], arrays: ArrayStore, plans: Plans, encoder: Encoder, folder: Path
+    names: Sequence[str], arrays: Arrays, plans: Plans, encoder: Encoder, folder: Path
 ) -> dict[str, CaseInputs]:
     """The embeddings of cases by name: cached where there is room for it, else encoded whenever they are read.
 
@@ -123,22 +124,22 @@ def told_size(count: int) -> str:
 
 
 def _encoded(
-    names: Iterable[str], arrays: ArrayStore, plans: Plans, encoder: Encoder, faults: list[UserError]
+    names: Iterable[str], arrays: Arrays, plans: Plans, encoder: Encoder, faults: list[UserError]
 ) -> Iterator[Piece]:
-    """The pictures' embeddings (n, 256, g, g) case by case, in the files' order; short cases share a batch."""
-    with closing(read_ahead(_pictures(names, arrays, plans, encoder, faults))) as pictures:
-        size = pictures_at_once(encoder, plans.for_encoder(encoder.spec.id).input_size)
-        for owners, batch in _batches(pictures, size):
+    """The images' embeddings (n, 256, g, g) case by case, in the files' order; short cases share a batch."""
+    with closing(read_ahead(_images(names, arrays, plans, encoder, faults))) as images:
+        size = images_at_once(encoder, plans.for_encoder(encoder.spec.id).input_size)
+        for owners, batch in _batches(images, size):
             shares = [(name, len(list(each))) for name, each in groupby(owners)]
             embeddings = encode(encoder, batch).split([count for _, count in shares])
             yield from zip([name for name, _ in shares], embeddings, strict=True)
 
 
-def _pictures(
-    names: Iterable[str], arrays: ArrayStore, plans: Plans, encoder: Encoder, faults: list[UserError]
+def _images(
+    names: Iterable[str], arrays: Arrays, plans: Plans, encoder: Encoder, faults: list[UserError]
 ) -> Iterator[Piece]:
-    """The pictures (n, 3, S, S) of all slices and tiles, a few at a time; `faults` gets the errors of bad cases."""
-    few = pictures_at_once(encoder, plans.for_encoder(encoder.spec.id).input_size)
+    """The images (n, 3, S, S) of all slices and tiles, a few at a time; `faults` gets the errors of bad cases."""
+    few = images_at_once(encoder, plans.for_encoder(encoder.spec.id).input_size)
     for name in names:
         try:
             live = LiveEmbeddings(arrays.load(name), plans, encoder)
@@ -147,16 +148,16 @@ def _pictures(
             continue
         picks = all_picks(live.depth, live.frame)
         for first in range(0, len(picks), few):
-            yield name, live.pictures(picks[first : first + few])
+            yield name, live.images(picks[first : first + few])
 
 
 def _batches(pieces: Iterable[Piece], size: int) -> Iterator[tuple[list[str], Tensor]]:
-    """The same pictures in batches of `size`, the last may be smaller, with the case of each picture."""
+    """The same images in batches of `size`, the last may be smaller, with the case of each image."""
     owners: list[str] = []
     held: list[Tensor] = []
-    for name, pictures in pieces:
-        owners += [name] * len(pictures)
-        held.append(pictures)
+    for name, images in pieces:
+        owners += [name] * len(images)
+        held.append(images)
         while len(owners) >= size:
             joined = torch.cat(held)
             yield owners[:size], joined[:size]
@@ -173,17 +174,18 @@ def _say_stale(differences: dict[str, str]) -> None:
             cases[found].append(name)
     for found, names in cases.items():
         more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
-        say(f"{', '.join(names[:SHOWN_NAMES])}{more}: cached embeddings do not match and are made anew ({found})")
+        say(f"{', '.join(names[:SHOWN_NAMES])}{more}: cached embeddings do not match and are encoded again ({found})")
 
 
 def _has_room(store: EmbeddingStore, missing: dict[str, dict[str, Any]], channels_alone: int, encoder: str) -> bool:
-    """Whether the disk has room for the missing cases; tells the figures either way."""
+    """Whether the disk has room for the missing cases; says how much either way."""
     needed = sum(stored_bytes(each, channels_alone) for each in missing.values())
     replaced = sum(path.stat().st_size for path in map(store.array_path, missing) if path.is_file())
     free = shutil.disk_usage(store.folder).free
-    told = f"embeddings of {len(missing)} cases ({encoder}): {told_size(needed)}, {told_size(free)} free in {store.folder}"
+    sizes = f"{told_size(needed)}, {told_size(free)} free in {store.folder}"
+    needs = f"embeddings of {len(missing)} cases ({encoder}): {sizes}"
     if needed - replaced <= SHARE_OF_FREE * free:
-        say(told)
+        say(needs)
         return True
-    say(f"{told}; not cached but encoded on the fly whenever they are read, which is slower")
+    say(f"{needs}; not cached but encoded on the fly whenever they are read, which is slower")
     return False

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from samunet.errors import UserError
 from samunet.files import read_json, whole_file, write_json
-from samunet.inputs.embeddings import Pick
+from samunet.inputs.embeddings import Place
 from samunet.inputs.encoder_input import intensity_limits
 from samunet.inputs.quantize import packed, stored_dtype, unpacked
 from samunet.networks.checkpoints.encoders import Encoder
@@ -37,7 +37,7 @@ class CachedEmbeddings:
     def __init__(self, path: Path, frame: TileFrame, depth: int) -> None:
         self._path, self.frame, self.depth = path, frame, depth
 
-    def read(self, picks: Sequence[Pick]) -> Tensor:
+    def read(self, picks: Sequence[Place]) -> Tensor:
         """Float32 (B, D, g, g)."""
         array = np.load(self._path, mmap_mode="r")
         stored = np.stack([array[pick] for pick in picks])
@@ -51,21 +51,23 @@ class EmbeddingStore:
     """<case>.npy and <case>.json, the signature, which is written last.
 
     The array is float16 (slices, tiles, D, g, g), or int8 records (slices, tiles, channels that are encoded alone), see
-    inputs/quantize.py. The signature also holds the CRC-32 of the array's file, which a process compares before it first uses the
-    file. Of a cache without it only the array's shape, type and size are compared.
+    inputs/quantize.py. The signature also holds the CRC-32 of the array's file, which a process compares before it
+    first uses the file. Of a cache without it only the array's shape, type and size are compared.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def array_path(self, name: str) -> Path:
+        """File of a case's embeddings."""
         return self.folder / f"{name}.npy"
 
     def signature_path(self, name: str) -> Path:
+        """File of a case's signature."""
         return self.folder / f"{name}.json"
 
     def difference(self, name: str, expected: dict[str, Any]) -> str | None:
-        """What keeps the cached case from being used: a sentence, or None where it matches and is whole."""
+        """Why the cached case cannot be used: a sentence, or None where it matches and is whole."""
         if not self.signature_path(name).exists() or not self.array_path(name).exists():
             return NEVER_WRITTEN
         try:
@@ -90,7 +92,7 @@ class EmbeddingStore:
     def write(
         self, name: str, signature: dict[str, Any], channels_alone: int, pieces: Iterable[Tensor]
     ) -> None:
-        """Write a case whole, from its pictures' embeddings float32 (n, 256, g, g) in the order of the file."""
+        """Write a case whole, from its images' embeddings float32 (n, 256, g, g) in the order of the file."""
         number_type = signature["cache_dtype"]
         shape, dtype = stored_layout(signature, channels_alone)
         header, checksum = io.BytesIO(), 0
@@ -98,7 +100,8 @@ class EmbeddingStore:
             header, {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape})
         self.signature_path(name).unlink(missing_ok=True)
         with whole_file(self.array_path(name)) as temporary, temporary.open("wb") as stream:
-            # Written from front to end, not through a memory map: a full disk is an error then, not the process's death.
+            # Written from front to end, not through a memory map: a full disk is an error then, not the process's
+            # death.
             for part in chain([header.getvalue()], (packed(piece, number_type).tobytes() for piece in pieces)):
                 stream.write(part)
                 checksum = zlib.crc32(part, checksum)
@@ -113,7 +116,8 @@ def read_signature(path: Path) -> dict[str, Any]:
     """
     content = read_json(path)
     if not isinstance(content, dict):
-        raise UserError("A signature of cached embeddings must be a JSON object.", where=path, found=type(content).__name__)
+        raise UserError("A signature of cached embeddings must be a JSON object.", where=path,
+                        found=type(content).__name__)
     return content
 
 

@@ -1,4 +1,4 @@
-"""From a preprocessed case to the square pictures that a SAM encoder reads."""
+"""From a preprocessed case to the square images that a SAM encoder reads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from samunet.preprocessing.case import CaseProperties, PreparedCase
 
 Z_SCORE_RANGE = 2.5
 
-# Mean and deviation, for intensities in [0, 1], with which each family of encoders was trained.
+# Mean and standard deviation, for intensities in [0, 1], with which each family of encoders was trained.
 # sam: segment-anything's pixel_mean and pixel_std over 255. medsam: none. mini: samunet's own.
 INPUT_STATISTICS = {
     "sam": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
@@ -25,10 +25,11 @@ INPUT_STATISTICS = {
 
 
 class EncoderInput:
-    """Pictures of one case, cut and scaled as the plans say.
+    """Images of one case, cut and scaled as the plans say.
 
-    Each channel is clipped to `intensity_limits` and scaled to [0, 1]; then the tile is scaled so that its longer side is
-    the encoder's input size, normalised with the family's mean and deviation, and what lies outside the image is 0.
+    Each channel is clipped to `intensity_limits` and scaled to [0, 1]; then the tile is scaled so that its longer side
+    is the encoder's input size, normalised with the family's mean and standard deviation, and what is outside the image
+    is 0.
     """
 
     def __init__(
@@ -45,16 +46,16 @@ class EncoderInput:
             ]
         )
         self._inside = np.ones(case.image.shape[2:], np.float32)
-        mean, deviation = INPUT_STATISTICS[family]
-        self._mean, self._deviation = torch.tensor(mean).view(3, 1, 1), torch.tensor(deviation).view(3, 1, 1)
+        mean, std = INPUT_STATISTICS[family]
+        self._mean, self._std = torch.tensor(mean).view(3, 1, 1), torch.tensor(std).view(3, 1, 1)
 
     @property
-    def pictures_per_pick(self) -> int:
-        """Pictures that one (slice, tile) becomes: one, or one for each channel that is encoded alone."""
+    def images_per_pick(self) -> int:
+        """Images that one (slice, tile) becomes: one, or one for each channel that is encoded alone."""
         return 1 if self.plan.composition == "rgb" else self._image.shape[0]
 
-    def pictures(self, picks: Sequence[tuple[int, int]], mirror: Sequence[int] = ()) -> Tensor:
-        """Pictures float32 (B * pictures_per_pick, 3, S, S) of (slice, tile index) picks.
+    def images(self, picks: Sequence[tuple[int, int]], mirror: Sequence[int] = ()) -> Tensor:
+        """Images float32 (B * images_per_pick, 3, S, S) of (slice, tile index) picks.
 
         Arguments:
             picks: slices and tiles of `frame`.
@@ -63,16 +64,16 @@ class EncoderInput:
         tiles = np.concatenate([self._composed(slice_, tile) for slice_, tile in picks])
         inside = np.stack([self.frame.cut(self._inside, tile, 0.0) for _, tile in picks])
         axes = tuple(axis - 2 for axis in mirror)
-        picture = torch.from_numpy(np.ascontiguousarray(np.flip(tiles, axes)))
+        image = torch.from_numpy(np.ascontiguousarray(np.flip(tiles, axes)))
         mask = torch.from_numpy(np.ascontiguousarray(np.flip(inside, axes)))[:, None]
-        mask = mask.repeat_interleave(self.pictures_per_pick, 0)
-        picture, mask = self._scaled(picture), self._scaled(mask)
-        picture = (picture - self._mean * mask) / self._deviation
+        mask = mask.repeat_interleave(self.images_per_pick, 0)
+        image, mask = self._scaled(image), self._scaled(mask)
+        image = (image - self._mean * mask) / self._std
         size = self.plan.input_size
-        return pad(picture, (0, size - picture.shape[-1], 0, size - picture.shape[-2]))
+        return pad(image, (0, size - image.shape[-1], 0, size - image.shape[-2]))
 
     def _composed(self, slice_: int, tile: int) -> np.ndarray:
-        """(pictures_per_pick, 3, rows, columns) in [0, 1], 0 outside the image."""
+        """(images_per_pick, 3, rows, columns) in [0, 1], 0 outside the image."""
         if self.plan.composition == "rgb":
             planes = self._image[:, slice_][None]
         elif self.plan.composition == "repeat":
@@ -82,23 +83,23 @@ class EncoderInput:
             planes = self._image[:, near]
         return self.frame.cut(planes, tile, 0.0)
 
-    def _scaled(self, picture: Tensor) -> Tensor:
-        size, shrinks = picture_size(self.plan), max(self.plan.tile_shape) > self.plan.input_size
-        return interpolate(picture, size, mode="bilinear", align_corners=False, antialias=shrinks)
+    def _scaled(self, image: Tensor) -> Tensor:
+        size, shrinks = image_size(self.plan), max(self.plan.tile_shape) > self.plan.input_size
+        return interpolate(image, size, mode="bilinear", align_corners=False, antialias=shrinks)
 
 
-def picture_size(plan: EncoderPlan) -> tuple[int, int]:
-    """Rows and columns of a picture that a tile covers; the rest, up to the encoder's input size, is 0."""
+def image_size(plan: EncoderPlan) -> tuple[int, int]:
+    """Rows and columns of an image that a tile covers; the rest, up to the encoder's input size, is 0."""
     factor = plan.input_size / max(plan.tile_shape)
     rows, columns = (max(round(side * factor), 1) for side in plan.tile_shape)
     return rows, columns
 
 
 def intensity_limits(properties: CaseProperties, dataset_plan: DatasetPlan) -> list[tuple[float, float]]:
-    """Per channel, the values of the normalised image that become 0 and 1 in the encoder's picture.
+    """Per channel, the values of the normalised image that become 0 and 1 in the encoder's image.
 
-    z-score: mean -/+ 2.5 deviations, the same for every case, which a few very bright voxels cannot shift as they shift
-    the 99.5 percentile. CT: the dataset's 0.5 and 99.5 percentiles. Others: those of the case.
+    z-score: mean -/+ 2.5 standard deviations, the same for every case, which a few very bright voxels cannot shift as
+    they shift the 99.5 percentile. CT: the dataset's 0.5 and 99.5 percentiles. Others: those of the case.
     """
     limits = []
     for scheme, statistics, case in zip(
@@ -107,9 +108,9 @@ def intensity_limits(properties: CaseProperties, dataset_plan: DatasetPlan) -> l
         if scheme == "zscore":
             limits.append((-Z_SCORE_RANGE, Z_SCORE_RANGE))
         elif scheme == "ct":
-            mean, deviation = statistics["mean"], max(statistics["std"], 1e-8)
+            mean, std = statistics["mean"], max(statistics["std"], 1e-8)
             low, high = statistics["percentile_00_5"], statistics["percentile_99_5"]
-            limits.append(((low - mean) / deviation, (high - mean) / deviation))
+            limits.append(((low - mean) / std, (high - mean) / std))
         else:
             limits.append(case)
     return limits

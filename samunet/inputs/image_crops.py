@@ -1,4 +1,4 @@
-"""The encoder's pictures of one case, for networks that have the encoder in the loop."""
+"""The encoder's images of one case, for networks that have the encoder in the loop."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from torch import Tensor
 
 from samunet.inputs.embeddings import RecentInputs
 from samunet.inputs.encoder_input import EncoderInput
-from samunet.inputs.protocols import Pick
+from samunet.inputs.protocols import Place
 from samunet.planning.tiles import TileFrame
 
 
 class CaseImageCrops:
-    """Pictures of a case that is in memory; see `CaseInputs`."""
+    """Images of a case that is in memory; see `CaseInputs`."""
 
     def __init__(self, source: EncoderInput, mirror: Sequence[int] = ()) -> None:
         self.frame, self.depth = source.frame, source.depth
         self._source, self._mirror = source, tuple(mirror)
 
-    def read(self, picks: Sequence[Pick]) -> Tensor:
-        """Float32 (B, n, 3, S, S), n the pictures of a tile that are encoded alone."""
-        pictures = self._source.pictures(picks, self._mirror)
-        return pictures.reshape(len(picks), -1, *pictures.shape[1:])
+    def read(self, picks: Sequence[Place]) -> Tensor:
+        """Float32 (B, n, 3, S, S), n the images of a tile that are encoded alone."""
+        images = self._source.images(picks, self._mirror)
+        return images.reshape(len(picks), -1, *images.shape[1:])
 
 
 class StoredCaseImageCrops:
-    """Pictures of a case, or of a view, in the array store; read when they are asked for."""
+    """Images of a case, or of a view, in the array store; read when they are used."""
 
     def __init__(self, name: str, inputs: RecentInputs) -> None:
         self._name, self._inputs = name, inputs
         self.depth, rows, columns = inputs.arrays.properties(name).shape
         self.frame = TileFrame((rows, columns), inputs.plan.tile_shape, inputs.plan.tile_step)
 
-    def read(self, picks: Sequence[Pick]) -> Tensor:
+    def read(self, picks: Sequence[Place]) -> Tensor:
         """Float32 (B, n, 3, S, S)."""
         return CaseImageCrops(self._inputs.get(self._name)).read(picks)

@@ -1,4 +1,4 @@
-"""What a network reads of one case, by slice and tile: embeddings, pictures or patches."""
+"""What a network reads of one case, by slice and tile: embeddings, image crops or patches."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import torch
 
 from samunet.planning.tiles import TileFrame
 
-Pick = tuple[int, int]
+Place = tuple[int, int]
+"""A slice, or the first slice of several, and a tile of the case's frame, by its index."""
 
 
 class Inputs(Protocol):
@@ -25,11 +26,14 @@ class Inputs(Protocol):
 
 
 class CaseInputs(Protocol):
-    """Inputs of one case, or of one of its views, by (slice, tile index of `frame`); of stacks by the first slice."""
+    """Inputs of one case, or of one of its views, by (slice, tile index of `frame`).
+
+    Of stacks and volumes by the first slice.
+    """
 
     frame: TileFrame
     depth: int
 
-    def read(self, picks: Sequence[Pick]) -> Any:
-        """Float32 (B, ...) on the CPU, one entry for each pick; `Volumes` of stacks."""
+    def read(self, picks: Sequence[Place]) -> Any:
+        """Float32 (B, ...) on the CPU, one entry for each pick; or `Volumes`, `BoxStacks`."""
         ...

@@ -1,6 +1,6 @@
-"""Number types of cached embeddings: float16, or int8 with one float32 scale for each channel of each picture.
+"""Number types of cached embeddings: float16, or int8 with one float32 scale for each channel of each image.
 
-A picture has its own scales, so that a slice that is encoded alone is rounded as the same slice in a whole case is.
+An image has its own scales, so that a slice that is encoded alone is rounded as the same slice in a whole case is.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ LARGEST_CODE = 127
 
 
 def stored_dtype(number_type: str, embedding_shape: tuple[int, int, int]) -> np.dtype:
-    """What one picture's embedding of `embedding_shape` (256, g, g) is in a file.
+    """What one image's embedding of `embedding_shape` (256, g, g) is in a file.
 
     float16: the number itself. int8: a record of `codes` int8 (256, g, g) and `scales` float32 (256,).
     """
@@ -25,8 +25,9 @@ def stored_dtype(number_type: str, embedding_shape: tuple[int, int, int]) -> np.
 def packed(embeddings: Tensor, number_type: str) -> np.ndarray:
     """Embeddings float32 (N, 256, g, g) as they are stored: float16 (N, 256, g, g), or records (N,).
 
-    int8 is symmetric: a channel's scale is its largest magnitude / 127, and a code is value / scale, rounded to the nearest
-    (ties to even). So a restored value is at most half a scale from the true one. A channel of zeros has the scale 0.
+    int8 is symmetric: a channel's scale is its largest magnitude / 127, and a code is value / scale, rounded to the
+    nearest (ties to even). So a restored value is at most half a scale from the true one. A channel of zeros has the
+    scale 0.
     """
     values = embeddings.numpy()
     if number_type == "float16":

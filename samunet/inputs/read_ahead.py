@@ -1,4 +1,4 @@
-"""Items made ahead in a thread of their own, in order, while the caller works on the ones before."""
+"""Items computed ahead in a thread of their own, in order, while the caller works on the ones before."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ _END: Any = object()
 
 
 def read_ahead(items: Iterable[T], ahead: int = 2) -> Generator[T]:
-    """Yield `items` in their order, up to `ahead` of them made before they are asked for.
+    """Yield `items` in their order, up to `ahead` of them computed before they are needed.
 
-    What is yielded does not depend on timing, as one thread makes one item after the other. A fault in making an item is
-    raised where that item would have been yielded. Closing the iterator ends the thread after the item that it is at.
+    What is yielded does not depend on timing, as one thread makes one item after the other. A fault in making an item
+    is raised where that item would have been yielded. Closing the iterator ends the thread after the item that it is
+    at.
     """
     source = iter(items)
     thread = ThreadPoolExecutor(1, "read-ahead")

@@ -1,4 +1,4 @@
-"""Which slices and tiles a batch holds: keyed by (seed, iteration, sample), a third of them with foreground for sure."""
+"""Which slices and tiles a batch holds, keyed by (seed, iteration, sample); a third of them show foreground."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class LabelSlices:
-    """One case's labels, ready to be sampled. Slices are kept compressed: label maps shrink a hundredfold.
+    """One case's labels, ready to be sampled. Slices are stored compressed: label maps shrink a hundredfold.
 
     Arguments:
         frame: the case's tiles.
@@ -56,7 +56,10 @@ class LabelSlices:
 
 @dataclass(frozen=True)
 class Pick:
-    """One sample: index of the case in the sampler's list, slice, tile; and the foreground class that it was drawn for."""
+    """One sample: index of the case in the sampler's list, slice, tile.
+
+    The foreground class that it was picked for.
+    """
 
     case: int
     plane: int
@@ -65,12 +68,12 @@ class Pick:
 
 
 class Sampler:
-    """Draws the picks of each batch.
+    """Picks the samples of each batch.
 
-    The last `foreground_share` of a batch (at least one sample; a third by nnU-Net's rule) is drawn from the foreground: a class
-    that occurs in the cases, a (case, slice) that holds it, a tile that holds it, each uniform. The others are a case, a slice, a
-    tile, each uniform. With an ignore label, or where any case is annotated in part, slices and tiles without an annotated voxel are
-    left out where others exist.
+    The last `foreground_share` of a batch (at least one sample; a third by nnU-Net's rule) is picked from the
+    foreground: a class that occurs in the cases, a (case, slice) that holds it, a tile that holds it, each uniform. The
+    others are a case, a slice, a tile, each uniform. With an ignore label, or where any case is annotated in part,
+    slices and tiles without an annotated voxel are left out where others exist.
     """
 
     def __init__(
@@ -81,7 +84,8 @@ class Sampler:
         self.from_foreground = max(1, batch_size - round(batch_size * (1 - foreground_share)))
         # (case, slice) pairs of each class that occurs at all
         pairs = [[(index, int(plane)) for index, case in enumerate(cases)
-                  for plane in np.flatnonzero(case.presence[label].any(axis=1))] for label in range(len(labels.foreground))]
+                  for plane in np.flatnonzero(case.presence[label].any(axis=1))]
+                 for label in range(len(labels.foreground))]
         self._pairs = {label: found for label, found in enumerate(pairs) if found}
         partly = labels.ignore is not None or any(case.partly for case in cases)
         self._allowed = [case.annotated if partly else np.ones_like(case.annotated) for case in cases]
@@ -90,7 +94,7 @@ class Sampler:
         self._usable = [index for index, allowed in enumerate(self._allowed) if allowed.any()]
 
     def picks(self, iteration: int) -> list[Pick]:
-        """The batch of `iteration`, whatever was drawn before."""
+        """The batch of `iteration`, whatever was picked before."""
         first_foreground = self.batch_size - self.from_foreground
         return [self._pick(np.random.default_rng([self.seed, iteration, sample]), sample >= first_foreground)
                 for sample in range(self.batch_size)]
@@ -103,6 +107,16 @@ class Sampler:
         case = _one_of(random, self._usable)
         plane = _any_of(random, self._allowed[case].any(axis=1))
         return Pick(case, plane, _any_of(random, self._allowed[case][plane]))
+
+
+def first_slice(plane: int, depth: int, slices: int, random: np.random.Generator) -> int:
+    """First of `depth` neighbouring slices that hold `plane`, at random, of a case of `slices`.
+
+    Negative where the case is shorter.
+    """
+    if slices <= depth:
+        return -((depth - slices) // 2)
+    return int(np.clip(plane - random.integers(depth), 0, slices - depth))
 
 
 def _one_of(random: np.random.Generator, items: Sequence[T]) -> T:

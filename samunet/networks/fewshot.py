@@ -27,7 +27,7 @@ class Fewshot(nn.Module):
     the mask decoder alone is trained. What is ours:
 
     - Each support slice gives tokens for the region and for the rest: the mean of either, or several by one of two other rules,
-      see `region_tokens`. Which rule is best is found on the training cases, see `training.token_choice`. Their types are SAM's
+      see `region_tokens`. Which rule is best is found on the training cases, see `variants.token_choice`. Their types are SAM's
       embeddings of a foreground and a background point, trained further; they have no position.
     - A ridge regression from all cells of the support guesses each class; the guess is SAM's mask prompt, see `in_context`.
     - In training, support of the picture's own case is left out (of its own part, where there is one case), a batch is asked about

@@ -20,15 +20,16 @@ CONVOLUTIONS = 2  # a stage
 class Hybrid(nn.Module):
     """Volumes (B, C, *shape) and their embeddings (B, D, *cells) -> logits (B, K, *shape).
 
-    samunet's own: a token of SAM covers 16 x 16 input pixels, so fine structures drown, and a slice's embedding knows nothing of
-    the slices beside it. A convolutional stem sees voxels in 3D, a quarter of the way down it is joined with the embeddings,
-    projected to as many channels and normalised; a fourth stage gives context, the decoder has skips from all.
-    nnSAM (Li et al., arXiv 2309.16967) joins MobileSAM's embeddings to a skip of a 2D nnU-Net.
+    samunet's own: a token of SAM covers 16 x 16 input pixels, so fine structures drown, and a slice's embedding knows
+    nothing of the slices beside it. A convolutional stem sees voxels in 3D, a quarter of the way down it is joined with
+    the embeddings, projected to as many channels and normalised; a fourth stage gives context, the decoder has skips
+    from all. nnSAM (Li et al., arXiv 2309.16967) joins MobileSAM's embeddings to a skip of a 2D nnU-Net.
 
     Arguments:
         channels: C. embedding_channels: D. classes: K.
         plan: shapes, strides and kernels; strides shorter than 4 stages end the network earlier.
-        dropped: chance with which a stack's embeddings are all set to 0 in training, so that the stem learns by itself, too.
+        dropped: chance with which a volume's embeddings are all set to 0 in training, so that the stem learns by
+            itself, too.
     """
 
     def __init__(self, channels: int, embedding_channels: int, classes: int, plan: VolumePlan, dropped: float) -> None:
@@ -57,15 +58,15 @@ class Hybrid(nn.Module):
         """
         after = [size for axis in (2, 1, 0) for size in (0, self.plan.padded[axis] - image.shape[axis - 3])]
         features = pad(image, after)
-        kept = []
+        skips = []
         for stage, convolutions in enumerate(self.encoder):
             features = convolutions(features)
             if stage == self.joining:
                 features = self.join(torch.cat([features, self._projected(embeddings)], 1))
-            kept.append(features)
+            skips.append(features)
         logits = [] if self.decoder else [self.heads[0](features)]  # a tile of under 8 voxels is never halved
         for stage in reversed(range(len(self.decoder))):
-            features = self.decoder[stage](torch.cat([self.up[stage](features), kept[stage]], 1))
+            features = self.decoder[stage](torch.cat([self.up[stage](features), skips[stage]], 1))
             if self.training or stage == 0:
                 logits.append(self.heads[stage](features))
         slices, rows, columns = image.shape[2:]
@@ -74,8 +75,8 @@ class Hybrid(nn.Module):
     def _projected(self, embeddings: Tensor) -> Tensor:
         projected = self.project(embeddings)
         if self.training and self.dropped:
-            kept = torch.rand(len(projected), 1, 1, 1, 1, device=projected.device) >= self.dropped
-            projected = projected * kept
+            retained = torch.rand(len(projected), 1, 1, 1, 1, device=projected.device) >= self.dropped
+            projected = projected * retained
         return projected
 
 

@@ -41,6 +41,7 @@ class CaseProperties:
     label_on_grid: bool = False
 
     def to_json(self) -> dict[str, Any]:
+        """The content of the case's JSON file."""
         return {**asdict(self), "geometry": self.geometry.to_json()}
 
     @classmethod

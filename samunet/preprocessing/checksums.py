@@ -25,7 +25,7 @@ def checksum_of_file(path: Path) -> int:
 
 
 def proven(path: Path, proof: Callable[[], bool]) -> bool:
-    """Whether the content of a file is right by `proof`, which is called once per process while the file does not change.
+    """Whether a file's content is right by `proof`, which is called once per process while the file does not change.
 
     Raises:
         OSError: there is no such file.
@@ -40,7 +40,9 @@ def proven(path: Path, proof: Callable[[], bool]) -> bool:
 
 
 def read_once(path: Path, read: Callable[[], Content]) -> Content:
-    """What `read` makes of a file, called once per process while the file does not change; the caller must not change it.
+    """What `read` makes of a file, called once per process while the file does not change.
+
+    The caller must not change it.
 
     Raises:
         OSError: there is no such file.

@@ -27,7 +27,7 @@ def normalize(
 
     Arguments:
         image: float32 (C, Z, Y, X).
-        outside: boolean (Z, Y, X), True outside the non-zero mask (made from the image alone, so that a label can
+        outside: boolean (Z, Y, X), True outside the non-zero mask (from the image alone, so that a label can
             never change the image it belongs to).
         schemes: `ct`, `zscore`, `rescale_to_0_1`, `rgb_to_0_1` or `nonorm`, one per channel.
         use_mask: per channel, whether `zscore` computes and applies its statistics inside the mask only; the voxels
@@ -65,16 +65,17 @@ def require_bounded(image: np.ndarray, files: Sequence[Path]) -> None:
     for channel, voxels in enumerate(image):
         largest = max(float(voxels.max()), -float(voxels.min()))
         if not largest <= LARGEST_MAGNITUDE:
-            raise UserError(f"An image's normalised intensities must be finite, and at most {LARGEST_MAGNITUDE:g} in magnitude.",
+            raise UserError("An image's normalised intensities must be finite, and at most "
+                        f"{LARGEST_MAGNITUDE:g} in magnitude.",
                             where=files[min(channel, len(files) - 1)], found=f"{largest:g} in channel {channel}",
                             mend="Rescale the image's intensities, or repair what wrote it.")
 
 
 def _zscore(voxels: np.ndarray, inside: np.ndarray | None) -> None:
     chosen = voxels if inside is None else voxels[inside]
-    mean, deviation = chosen.mean(), chosen.std()
+    mean, std = chosen.mean(), chosen.std()
     chosen -= mean
-    chosen /= max(deviation, SMALLEST_DIVISOR)
+    chosen /= max(std, SMALLEST_DIVISOR)
     if inside is not None:
         voxels[inside] = chosen
 

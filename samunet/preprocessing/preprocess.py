@@ -28,13 +28,14 @@ from samunet.preprocessing.case import CaseProperties, PreparedCase
 from samunet.preprocessing.normalize import normalize, require_bounded
 from samunet.preprocessing.resample import new_shape, resample
 from samunet.preprocessing.store import ArrayStore
-from samunet.preprocessing.views import case_and_view
+from samunet.preprocessing.view_names import case_and_view
 from samunet.workers import each_case
 
 # Raised when this room's code starts to make other arrays from the same files and plan.
 VERSION = 2
 # What of the plan the arrays depend on; the median shape, say, moves with every case that is added.
-ARRAY_DECISIONS = ("reader", "transpose_forward", "spacing_mm", "normalization", "use_mask_for_norm", "foreground_intensity")
+ARRAY_DECISIONS = ("reader", "transpose_forward", "spacing_mm", "normalization", "use_mask_for_norm",
+                   "foreground_intensity")
 PERCENTILES = (0.5, 99.5)
 
 
@@ -44,7 +45,7 @@ def digest_of_decisions(dataset_plan: DatasetPlan) -> str:
 
 
 def case_signature(case: RawCase, dataset_plan: DatasetPlan) -> dict[str, Any]:
-    """What a case's arrays are made from: the digest of the plan's decisions and the SHA-256 of each raw file."""
+    """What a case's arrays depend on: the digest of the plan's decisions and the SHA-256 of each raw file."""
     return {
         "version": VERSION,
         "plan": digest_of_decisions(dataset_plan),
@@ -53,7 +54,7 @@ def case_signature(case: RawCase, dataset_plan: DatasetPlan) -> dict[str, Any]:
 
 
 def prepare_case(case: RawCase, reader: str, dataset_plan: DatasetPlan, labels: LabelSpace) -> PreparedCase:
-    """Read and preprocess one case; the only way by which arrays are made, for training and for prediction.
+    """Read and preprocess one case; the only way to arrays, for training and for prediction.
 
     The image depends on the image files alone: where `use_mask_for_norm` holds, the mask is the image's non-zero mask,
     while nnU-Net also counts labelled voxels outside it. `intensity_percentiles` are of the final array, all voxels
@@ -61,8 +62,8 @@ def prepare_case(case: RawCase, reader: str, dataset_plan: DatasetPlan, labels: 
 
     Raises:
         UserError: unreadable files, another number of channels than planned, a label on another grid than its image
-            (see `alignment.on_grid`), a label value that dataset.json does not list, RGB values outside 0..255, a spacing by
-            which the case is larger than the free memory on the plan's grid, or smaller than half a voxel.
+            (see `alignment.on_grid`), a label value that dataset.json does not list, RGB values outside 0..255, a
+            spacing by which the case is larger than the free memory on the plan's grid, or smaller than half a voxel.
     """
     image, segmentation, geometry = _read(case, reader, dataset_plan.channel_names, labels)
     axes = (0, *(axis + 1 for axis in dataset_plan.transpose_forward))
@@ -107,9 +108,10 @@ def prepare_case(case: RawCase, reader: str, dataset_plan: DatasetPlan, labels: 
 def preprocess_dataset(dataset: RawDataset, plans: Plans, folder: Path, workers: int) -> ArrayStore:
     """Make the arrays of every case of `dataset` in `folder` (<preprocessed>/<Dataset>/<plans_name>/arrays).
 
-    A case whose stored signature equals that of its raw files and the plan is unchanged, if dataset.json still lists its
-    label values and its label is on its image's grid; arrays of cases that the dataset no longer has, and of files that cannot
-    be preprocessed, are removed. Of commands side by side one makes the arrays, the others wait and find them.
+    A case whose stored signature equals that of its raw files and the plan is unchanged, if dataset.json still lists
+    its label values and its label is on its image's grid; arrays of cases that the dataset no longer has, and of files
+    that cannot be preprocessed, are removed. Of commands side by side one makes the arrays, the others wait and find
+    them.
 
     Raises:
         UserError: names that cannot be used.
@@ -122,8 +124,8 @@ def preprocess_dataset(dataset: RawDataset, plans: Plans, folder: Path, workers:
     written = 0
     with locked(folder.with_name(f"{folder.name}.lock")):
         store.keep_only(names)
-        for _, made in progress(each_case(_make, jobs, names, workers), "Preprocessing", len(jobs)):
-            written += made
+        for _, was_written in progress(each_case(_make, jobs, names, workers), "Preprocessing", len(jobs)):
+            written += was_written
     if written < len(jobs):
         say(f"{len(jobs) - written} of {len(jobs)} cases were preprocessed already.")
     return store
@@ -138,7 +140,9 @@ class _Job:
 
 
 def _make(job: _Job) -> bool:
-    """Preprocess and store one case unless its signature is the stored one and its files are whole. Returns whether it was made.
+    """Preprocess and store one case unless its signature is the stored one and its files are whole.
+
+    Returns whether it was written.
 
     Arrays of other files or plans are removed where the case cannot be preprocessed: training would use them.
     """
@@ -160,10 +164,12 @@ def _make(job: _Job) -> bool:
 
 
 def _label_holds(store: ArrayStore, stored: CaseProperties, job: _Job) -> bool:
-    """Whether the stored segmentation is what the label file gives; false where it was stored along the axes of another grid.
+    """Whether the stored segmentation is what the label file gives.
 
-    Refuses stored arrays as they would be refused if they were rebuilt. The label file is read only where the stored properties leave
-    that open: after a change of the labels in dataset.json, and once for arrays of earlier versions.
+    False where it was stored along the axes of another grid.
+
+    Refuses stored arrays as they would be refused if they were rebuilt. The label file is read only where the stored
+    properties leave that open: after a change of the labels in dataset.json, and once for arrays of earlier versions.
     """
     label, values = job.case.label, stored.label_values
     if label is None or (stored.label_on_grid and values is not None and job.labels.known.issuperset(values)):
@@ -182,7 +188,8 @@ def _label_holds(store: ArrayStore, stored: CaseProperties, job: _Job) -> bool:
 def _check_names(names: list[str]) -> None:
     problems = []
     if clashing := sorted({f"{name}_seg" for name in names} & set(names)):
-        problems.append(UserError("No case may be named like another one with `_seg` at its end.", found=", ".join(clashing),
+        problems.append(UserError("No case may be named like another one with `_seg` at its end.",
+                                  found=", ".join(clashing),
                                   mend="Rename these cases; their files would be taken for segmentations."))
     if viewed := [name for name in names if case_and_view(name)[1] is not None]:
         problems.append(UserError("No case's name may end with `__view` and a number.", found=", ".join(viewed),
@@ -207,7 +214,7 @@ def _read(
 
 
 def _target_shape(path: Path, shape: tuple[int, ...], spacing_mm: Three, target_mm: Three) -> Shape:
-    """The shape (z, y, x) of an image (C, Z, Y, X) on the plan's grid, refused where the spacing in `path` cannot be meant.
+    """The shape (z, y, x) of an image (C, Z, Y, X) on the plan's grid; refused where the spacing in `path` is absurd.
 
     Held at once are its channels in float32 and, while one is resampled, that one in float64.
     """

@@ -1,8 +1,9 @@
 """Resampling to another voxel spacing: nnU-Net v2's rule, one channel at a time and without its float64 copies.
 
 Source of the rule: nnunetv2/preprocessing/resampling/default_resampling.py (2.8.1). Grids are aligned by their outer
-edges (skimage's convention), not by their first voxel centres. Where spacings are anisotropic, slices are resized in-plane and
-then picked along the coarse axis by nearest neighbour, since interpolating between far slices invents anatomy.
+edges (skimage's convention), not by their first voxel centres. Where spacings are anisotropic, slices are resized
+in-plane and then picked along the coarse axis by nearest neighbour, since interpolating between far slices invents
+anatomy.
 """
 
 from __future__ import annotations

@@ -20,7 +20,8 @@ CHUNK_BYTES = 4 * 2**20
 COMPRESSION_LEVEL = 5
 IMAGE, SEGMENTATION = "image", "segmentation"
 # What blosc2 raises of damaged data.
-BLOSC2_FAULTS = (ArithmeticError, AttributeError, LookupError, MemoryError, OSError, RuntimeError, SyntaxError, TypeError, ValueError)
+BLOSC2_FAULTS = (ArithmeticError, AttributeError, LookupError, MemoryError, OSError, RuntimeError, SyntaxError,
+                 TypeError, ValueError)
 REBUILD = "Run samunet_preprocess; it rebuilds what is damaged."
 
 
@@ -28,9 +29,10 @@ REBUILD = "Run samunet_preprocess; it rebuilds what is damaged."
 class ArrayStore:
     """The cases of one folder: `<case>.b2nd`, `<case>_seg.b2nd` (labelled cases) and `<case>.json`.
 
-    The JSON is removed before a case's arrays change and written when they are whole, so that a case with a JSON is whole.
-    Equal arrays give equal bytes. The JSON holds the CRC-32 of the arrays' files (`checksums`) and a digest of itself (`digest`); an array is
-    compared before a process first decodes it, since damaged data can make blosc2 ask for any amount of memory. JSON files of before hold
+    The JSON is removed before a case's arrays change and written when they are whole, so that a case with a JSON is
+    whole. Equal arrays give equal bytes. The JSON holds the CRC-32 of the arrays' files (`checksums`) and a digest of
+    itself (`digest`); an array is compared before a process first decodes it, since damaged data can make blosc2 ask
+    for any amount of memory. JSON files of before hold
     neither: their arrays are compared with the digests of the decoded arrays.
     """
 
@@ -93,7 +95,10 @@ class ArrayStore:
             return fault.strerror or str(fault)
 
     def write(self, case: PreparedCase) -> None:
-        """Store a case, replacing what was there; an array whose digest is the stored one keeps its file if that is whole."""
+        """Store a case, replacing what was there.
+
+        An array whose digest is the stored one retains its file if that is whole.
+        """
         properties, name = case.properties, case.properties.name
         whole = self._digests_of_whole(name)
         self._properties_path(name).unlink(missing_ok=True)
@@ -120,11 +125,11 @@ class ArrayStore:
 
     def keep_only(self, names: Iterable[str]) -> None:
         """Remove the files of all other cases, and what killed processes left unfinished."""
-        kept = {path for name in names for path in
+        own = {path for name in names for path in
                 (self._properties_path(name), self._array_path(name, IMAGE), self._array_path(name, SEGMENTATION))}
         for ending in (".json", ".b2nd"):  # a JSON goes before its arrays
             for path in sorted(self.folder.glob(f"*{ending}")):
-                if path not in kept and not is_temporary(path):
+                if path not in own and not is_temporary(path):
                     path.unlink()
         clear_abandoned(self.folder)
 
@@ -135,7 +140,10 @@ class ArrayStore:
         return self.folder / (f"{name}.b2nd" if array == IMAGE else f"{name}_seg.b2nd")
 
     def _stored(self, name: str) -> tuple[CaseProperties, dict[str, int]]:
-        """The properties of a case, and the checksums of its arrays' files; none where they were written before there were any."""
+        """The properties of a case, and the checksums of its arrays' files.
+
+        None where they were written before there were any.
+        """
         path = self._properties_path(name)
         if name not in self:
             raise UserError("A case must be preprocessed before it is used.", where=path, found="no such file",
@@ -176,7 +184,8 @@ def _properties_and_checksums(path: Path) -> tuple[CaseProperties, dict[str, int
     content = read_json(path)
     properties = CaseProperties.from_json(content, path)
     if "digest" in content and content.pop("digest") != digest_of_json(content):
-        raise UserError("The properties of a preprocessed case must be as they were written.", where=path, found="other content",
+        raise UserError("The properties of a preprocessed case must be as they were written.", where=path,
+                        found="other content",
                         mend=REBUILD)
     return properties, content.get("checksums", {})
 
@@ -195,7 +204,8 @@ def _write_array(path: Path, array: np.ndarray) -> None:
 
     def require_whole(written: Path) -> None:
         found = blosc2.open(str(written), mode="r", dparams={"nthreads": 1})
-        if found.shape != array.shape or found[:, -1:].shape[0] != array.shape[0]:  # the last chunk and the index behind it
+        # The last chunk and the index behind it.
+        if found.shape != array.shape or found[:, -1:].shape[0] != array.shape[0]:
             raise ValueError(f"shape {found.shape} instead of {array.shape}")
 
     with whole_file(path, check=require_whole) as temporary:
@@ -206,5 +216,5 @@ def _write_array(path: Path, array: np.ndarray) -> None:
             chunks=(1, min(slices, array.shape[1]), *array.shape[2:]),
             blocks=block,
             cparams={"codec": blosc2.Codec.ZSTD, "clevel": COMPRESSION_LEVEL, "nthreads": 1},
-            dparams={"nthreads": 1},  # stands in the file's header too
+            dparams={"nthreads": 1},  # is in the file's header too
         )

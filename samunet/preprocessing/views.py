@@ -1,32 +1,28 @@
 """Views: seeded augmented copies of a training case, warped in 3D before slicing, whose embeddings are cached as well.
 
-A frozen encoder cannot be augmented through: a flipped embedding is not the embedding of a flipped image. So the case itself is
-copied, image and labels alike, a few times, and each copy is encoded once.
+A frozen encoder cannot be augmented through: a flipped embedding is not the embedding of a flipped image. So the case
+itself is copied, image and labels alike, a few times, and each copy is encoded once.
 """
 
 from __future__ import annotations
 
-import re
 import zlib
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from samunet.dataset.labels import in_slices_alone
 from samunet.files import digest_of_json
 from samunet.planning.plans import DatasetPlan, EncoderPlan
 from samunet.planning.tiles import TileFrame
+from samunet.preprocessing.arrays import WrappedArrays
 from samunet.preprocessing.case import CaseProperties, PreparedCase
-from samunet.preprocessing.store import ArrayStore
+from samunet.preprocessing.view_names import View, case_and_view, view_name
 
-# Raised when this file starts to make other views.
+# Raised when views change.
 VERSION = 1
 SEED = 2024
 MOST_VIEWS = 6
-FIRST_CARRIED = 100  # numbers of views that are carried towards another case first (`training.transported_views`) lie above it
 IN_PLANE_DEGREES, THROUGH_PLANE_DEGREES = 20.0, 8.0
 SCALE, STRETCH = (0.85, 1.18), 0.05
 SHIFT_FRACTION = 0.05
@@ -34,100 +30,71 @@ ELASTIC_SMOOTHNESS, ELASTIC_VOXELS = 6.0, 1.5
 GAMMA = (0.7, 1.4)
 CONTRAST = (0.8, 1.25)
 BRIGHTNESS, NOISE = 0.25, 0.1
-_VIEW = re.compile(r"(?P<case>.*)__view(?P<number>\d+)(?:_(?P<content>[0-9a-f]{8}))?", re.DOTALL)
 
 
-def views_for(clean_pictures: int, view_pictures: int) -> int:
-    """How many views each training case gets: as many as fit the plan's budget of pictures, at most 6.
+def views_for(clean_images: int, view_pictures: int) -> int:
+    """How many views each training case gets: as many as fit the plan's budget of images, at most 6.
 
     Arguments:
-        clean_pictures: pictures (slices x tiles x channels encoded alone) of all training cases.
+        clean_images: images (slices x tiles x channels encoded alone) of all training cases.
         view_pictures: the plan's budget.
     """
-    return min(MOST_VIEWS, view_pictures // max(clean_pictures, 1))
+    return min(MOST_VIEWS, view_pictures // max(clean_images, 1))
 
 
-def clean_pictures(properties: CaseProperties, dataset_plan: DatasetPlan, plan: EncoderPlan) -> int:
-    """Pictures (slices x tiles x channels encoded alone) of one case."""
+def clean_images(properties: CaseProperties, dataset_plan: DatasetPlan, plan: EncoderPlan) -> int:
+    """Images (slices x tiles x channels encoded alone) of one case."""
     depth, rows, columns = properties.shape
     tiles = len(TileFrame((rows, columns), plan.tile_shape, plan.tile_step).starts)
     return depth * tiles * plan.channels_alone(dataset_plan)
 
 
-class ViewedArrays(ArrayStore):
-    """The store of a plan's arrays in which `<case>__view<n>` is made from the case when it is asked for.
+@dataclass(frozen=True)
+class ViewedArrays(WrappedArrays):
+    """Another store in which `<case>__view<n>` is computed from the case whenever it is read.
 
     Arguments:
-        annotated: case -> the slices whose labels are used; all others are UNANNOTATED, and so is what comes from them in the
-            case's views. Cases that are not named keep all their labels.
+        dataset_plan: whose slices may be tilted against each other, or not.
     """
 
-    def __init__(
-        self, folder: Path, dataset_plan: DatasetPlan, annotated: Mapping[str, Sequence[int]] | None = None
-    ) -> None:
-        super().__init__(folder)
-        self._dataset_plan, self._annotated = dataset_plan, annotated or {}
+    dataset_plan: DatasetPlan
 
     def properties(self, name: str) -> CaseProperties:
+        """See `Arrays`; those of a view follow from the case's, without computing it."""
         case, view = case_and_view(name)
-        properties = super().properties(case)
-        return properties if view is None else _properties_of_view(properties, view, self._dataset_plan)
+        properties = self.inner.properties(case)
+        return properties if view is None else _properties_of_view(properties, view, self.dataset_plan)
 
     def load(self, name: str) -> PreparedCase:
+        """See `Arrays`."""
         case, view = case_and_view(name)
-        return super().load(name) if view is None else view_of(super().load(case), view, self._dataset_plan)
+        return self.inner.load(name) if view is None else view_of(self.inner.load(case), view, self.dataset_plan)
 
     def segmentation(self, name: str) -> np.ndarray | None:
-        _, view = case_and_view(name)
-        if view is not None:
-            return self.load(name).segmentation
-        segmentation = super().segmentation(name)
-        if segmentation is None or name not in self._annotated:
-            return segmentation
-        return in_slices_alone(segmentation, self._annotated[name])
+        """See `Arrays`."""
+        return self.inner.segmentation(name) if case_and_view(name)[1] is None else self.load(name).segmentation
 
 
-def view_name(case: str, view: int, image_digest: str | None = None) -> str:
-    """Name under which view `view` (from 1) of a case is cached.
-
-    Arguments:
-        image_digest: of a view that the case and the number do not tell, since other cases have a part in it. The name says how it begins,
-            so that each run finds its own views, and what equal ones made.
-    """
-    return f"{case}__view{view}" + (f"_{image_digest[:8]}" if image_digest else "")
-
-
-def case_and_view(name: str) -> tuple[str, int | None]:
-    """The case and the view's number, None for the clean case, under which `name` is cached."""
-    view = _VIEW.fullmatch(name)
-    return (view["case"], int(view["number"])) if view else (name, None)
-
-
-def told_content(name: str) -> str | None:
-    """How a view's image digest begins, where its name says it."""
-    view = _VIEW.fullmatch(name)
-    return view["content"] if view else None
-
-
-def _properties_of_view(properties: CaseProperties, view: int, dataset_plan: DatasetPlan) -> CaseProperties:
-    """Told from the case's own, so that a cached view can be checked without making it."""
+def _properties_of_view(properties: CaseProperties, view: View, dataset_plan: DatasetPlan) -> CaseProperties:
+    """From the case's own, so that a cached view can be checked without computing it."""
     flat = ["flat"] if dataset_plan.anisotropic and properties.shape[0] > 1 else []  # one slice is never tilted
     return replace(
         properties,
         name=view_name(properties.name, view),
-        image_digest=digest_of_json([VERSION, view, properties.name, properties.image_digest, *flat]),
-        segmentation_digest=digest_of_json([VERSION, view, properties.name, properties.segmentation_digest, *flat]),
+        image_digest=digest_of_json([VERSION, view.key, properties.name, properties.image_digest, *flat]),
+        segmentation_digest=digest_of_json([VERSION, view.key, properties.name, properties.segmentation_digest, *flat]),
     )
 
 
-def view_of(case: PreparedCase, view: int, dataset_plan: DatasetPlan) -> PreparedCase:
-    """View number `view` of a labelled case: the same for every run, keyed by (SEED, CRC-32 of the case's name, view).
+def view_of(case: PreparedCase, view: View, dataset_plan: DatasetPlan) -> PreparedCase:
+    """A view of a labelled case: the same for every run, keyed by (SEED, CRC-32 of the case's name, the view's key).
 
-    One rotation, scaling, shift and smooth elastic displacement of the whole volume (linear for the image, nearest for the
-    labels, edges repeated), then gamma, contrast, brightness and noise on each channel, in units of the channel's own
-    deviation. Slices are not tilted against each other where they are thick (anisotropic plans) or there is one only.
+    One rotation, scaling, shift and smooth elastic displacement of the whole volume (linear for the image, nearest for
+    the labels, edges repeated), then gamma, contrast, brightness and noise on each channel, in units of the channel's
+    own standard deviation. Slices are not tilted against each other where they are thick (anisotropic plans) or there
+    is one only.
     """
-    random = np.random.default_rng([SEED, zlib.crc32(case.properties.name.encode()), view])
+    random = np.random.default_rng([SEED, zlib.crc32(case.properties.name.encode()), view.key])
     coordinates = _warped_grid(random, case.image.shape[1:], flat=dataset_plan.anisotropic or case.image.shape[1] == 1)
     image = np.stack([_recoloured(random, map_coordinates(channel, coordinates, order=1, mode="nearest"))
                       for channel in case.image]).astype(np.float32)
@@ -147,7 +114,8 @@ def _warped_grid(random: np.random.Generator, shape: tuple[int, ...], *, flat: b
     grid = np.indices(shape, float) - centre[:, None, None, None]
     warped = np.tensordot(matrix, grid, 1) + (centre + shift)[:, None, None, None]
     for axis in range(1 if flat else 0, 3):
-        bend = gaussian_filter(random.standard_normal(shape), (0 if flat else ELASTIC_SMOOTHNESS, *[ELASTIC_SMOOTHNESS] * 2))
+        smoothness = (0 if flat else ELASTIC_SMOOTHNESS, ELASTIC_SMOOTHNESS, ELASTIC_SMOOTHNESS)
+        bend = gaussian_filter(random.standard_normal(shape), smoothness)
         warped[axis] += bend * (random.uniform(0, ELASTIC_VOXELS) / max(float(bend.std()), 1e-8))
     return warped
 
@@ -175,13 +143,13 @@ def random_matrix(random: np.random.Generator, scale: tuple[float, float], stret
 
 def _recoloured(random: np.random.Generator, channel: np.ndarray) -> np.ndarray:
     low, high = float(channel.min()), float(channel.max())
-    deviation = max(float(channel.std()), 1e-8)
+    std = max(float(channel.std()), 1e-8)
     middle = float(channel.mean())
     unit = np.clip((channel - low) / max(high - low, 1e-8), 0, 1)
     gamma = np.exp(random.uniform(*np.log(GAMMA)))
     bent = unit**gamma
-    # Gamma alone would shift mean and deviation; they are restored, then moved by draws of their own.
-    bent = (bent - bent.mean()) / max(float(bent.std()), 1e-8) * deviation + middle
+    # Gamma alone would shift mean and standard deviation; they are restored, then moved at random.
+    bent = (bent - bent.mean()) / max(float(bent.std()), 1e-8) * std + middle
     contrast = np.exp(random.uniform(*np.log(CONTRAST)))
-    moved = (bent - middle) * contrast + middle + random.uniform(-BRIGHTNESS, BRIGHTNESS) * deviation
-    return moved + random.standard_normal(channel.shape) * random.uniform(0, NOISE) * deviation
+    moved = (bent - middle) * contrast + middle + random.uniform(-BRIGHTNESS, BRIGHTNESS) * std
+    return moved + random.standard_normal(channel.shape) * random.uniform(0, NOISE) * std

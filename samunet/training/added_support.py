@@ -13,19 +13,18 @@ from samunet.files import copy_whole, digest_of_file, whole_folder, write_json
 from samunet.inference.model_folder import finished_runs, recorded_name
 from samunet.inference.model_weights import CHECKPOINT, DIGEST, load_weights
 from samunet.inputs.sampling import LabelSlices
+from samunet.inputs.support import MOST_CASES, Support, gather_support, joined_support
 from samunet.locks import lock_beside, owned
 from samunet.planning.splits import labelled_names
-from samunet.preprocessing.store import ArrayStore
-from samunet.training.cases import foreground_slices, labels_of
+from samunet.preprocessing.arrays import Arrays, labels_of
+from samunet.training.cases import foreground_slices
 from samunet.training.checkpoints import save_weights
 from samunet.training.experiment import Experiment, open_experiment
 from samunet.training.run_folder import RUN_FILE, stored_run
 from samunet.training.settings import Request
-from samunet.training.support import MOST_CASES, Support, gather_support, joined_support
 from samunet.training.support_file import read_support
-from samunet.training.token_choice import chosen_rule
-from samunet.variants.fewshot import FewshotVariant
 from samunet.variants.registry import check_support
+from samunet.variants.token_choice import chosen_rule
 
 UNCHANGED = ("encoder_digest", "plan", "data")
 
@@ -57,16 +56,15 @@ def add_support(model: Path, fold: str, file: Path, output: Path, paths: Paths, 
     rule = chosen_rule(run, str(model / f"fold_{fold}" / RUN_FILE))
     experiment = open_experiment(_request_of(run, device, encoder), paths)
     _require_unchanged(run, experiment, model)
-    arrays, space = ArrayStore(experiment.arrays.folder), experiment.dataset.labels
+    arrays, space = experiment.store, experiment.dataset.labels
     fresh = read_support(file, arrays, labelled_names(experiment.dataset), space)
     _require_new(fresh, _slices_of(run, experiment), file)
     added = _united(run.get("added_support") or {}, fresh)
     variant = experiment.build_variant()
-    assert isinstance(variant, FewshotVariant)
     load_weights(model / f"fold_{fold}" / CHECKPOINT, variant)
     support = joined_support(_gathered(experiment, experiment.arrays, experiment.train_cases, run.get("support")),
                              _gathered(experiment, arrays, list(added), added))
-    variant.set_support(support.embeddings, support.coverage, support.units, support.asking, rule)
+    variant.set_support(support, rule)
     told = {"added_support": added, "added_support_file": digest_of_file(file), "added_to": str(model)}
     with owned(lock_beside(output.resolve()), output), whole_folder(output.resolve()) as work:
         _require_new_folder(output)  # another call may have written it meanwhile
@@ -115,7 +113,7 @@ def _require_new(fresh: Mapping[str, Sequence[int]], there: Mapping[str, Sequenc
 
 
 def _gathered(
-    experiment: Experiment, arrays: ArrayStore, names: Sequence[str], named: Mapping[str, Sequence[int]] | None
+    experiment: Experiment, arrays: Arrays, names: Sequence[str], named: Mapping[str, Sequence[int]] | None
 ) -> Support:
     """Of `names`, the slices `named` or those chosen."""
     space, inputs = experiment.dataset.labels, experiment.embeddings(names)

@@ -1,4 +1,7 @@
-"""Which cases a run trains on, may look at and validates on; and which slices of its training cases count as labelled."""
+"""Which cases a run trains on, may look at and validates on.
+
+Which slices of its training cases count as labelled.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +13,10 @@ import numpy as np
 
 from samunet.dataset.dataset import RawDataset
 from samunet.dataset.labels import LabelSpace
-from samunet.errors import UserError
 from samunet.planning.groups import known_groups
 from samunet.planning.shots import choose_slices, draw_shots
 from samunet.planning.splits import ensure_splits, fold_cases, make_splits
+from samunet.preprocessing.arrays import labels_of
 from samunet.preprocessing.store import ArrayStore
 from samunet.training.settings import Request
 
@@ -24,11 +27,12 @@ class RunCases:
 
     Arguments:
         train: those whose labels are learned from.
-        unlabelled: those whose images alone may be learned from: the fold's training cases without those that belong to a drawn
-            patient and were not drawn; and the cases that dataset.json lists as `unlabelled`, unless patients are known, since
-            theirs are not.
+        unlabelled: those whose images alone may be learned from: the fold's training cases without those that belong to
+            a drawn patient and were not drawn; and the cases that dataset.json lists as `unlabelled`, unless patients
+            are known, since theirs are not.
         val: those to validate on.
-        slices: training case -> the slices whose labels are used, by their number on the plan's grid; None: all of every case.
+        slices: training case -> the slices whose labels are used, by their number on the plan's grid; None: all of
+            every case.
     """
 
     train: tuple[str, ...]
@@ -40,8 +44,8 @@ class RunCases:
 def cases_of(request: Request, dataset: RawDataset, preprocessed: Path) -> RunCases:
     """The run's cases: of the drawn shots those that have labelled slices train.
 
-    With `request.inner` these are split by patient, as a dataset is into folds: that inner fold is validated on, the others train,
-    and the fold's validation cases are left alone.
+    With `request.inner` these are split by patient, as a dataset is into folds: that inner fold is validated on, the
+    others train, and the fold's validation cases are not read.
 
     Raises:
         UserError: no such fold; more shots than cases, or more slices than show foreground.
@@ -68,19 +72,6 @@ def cases_of(request: Request, dataset: RawDataset, preprocessed: Path) -> RunCa
     train = sorted(train)
     return RunCases(tuple(train), tuple(sorted(unlabelled)), tuple(sorted(val)),
                     None if slices is None else {name: slices[name] for name in train})
-
-
-def labels_of(arrays: ArrayStore, name: str) -> np.ndarray:
-    """A labelled case's label values, int16 (Z, Y, X), on the plan's grid.
-
-    Raises:
-        UserError: it has none.
-    """
-    segmentation = arrays.segmentation(name)
-    if segmentation is None:
-        raise UserError("A case to learn from must have a label.", where=name, found="preprocessed without one",
-                        mend="Run samunet_preprocess again.")
-    return segmentation[0]
 
 
 def foreground_slices(segmentation: np.ndarray, labels: LabelSpace) -> list[int]:

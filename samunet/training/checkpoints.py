@@ -15,7 +15,7 @@ from samunet.errors import UserError
 from samunet.files import digest_of_file
 from samunet.inference.model_weights import read_weights
 from samunet.networks.checkpoints.tensor_files import read_tensors, write_tensors
-from samunet.variants.base import TrainedVariant, Variant
+from samunet.variants.base import Variant
 from samunet.variants.states import require_same
 
 LATEST = "checkpoint_latest.safetensors"
@@ -53,7 +53,8 @@ def load_latest(
 ) -> Progress:
     """Restore what `save_latest` wrote. The optimiser's groups stay as they were built from the settings.
 
-    A file that is damaged, or of another variant, changes nothing: one line says so, and training starts again from the first iteration.
+    A file that is damaged, or of another variant, changes nothing: one line says so, and training starts again from the
+    first iteration.
     """
     state: dict[str, Tensor] = {}
     moments: dict[int, dict[str, Tensor]] = {}
@@ -70,7 +71,8 @@ def load_latest(
         scalars = json.loads(metadata[SCALARS])
         progress, scaling = Progress(scalars["iteration"], scalars["seconds"]), scalars["scaler"]
     except (UserError, KeyError, TypeError, ValueError) as fault:
-        say(f"{path} cannot be used, so training starts again from the first iteration: {getattr(fault, 'found', fault)}")
+        found = getattr(fault, "found", fault)
+        say(f"{path} cannot be used, so training starts again from the first iteration: {found}")
         return Progress(0, 0.0)
     variant.load_state(state)
     optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
@@ -96,8 +98,7 @@ def start_from(path: Path, variant: Variant) -> None:
     if reshaped := [name for name in own if name in given and name not in fitting]:
         say("of another shape in that file, so new: " + _some(
             [f"{name} ({_sides(given[name])} there, {_sides(own[name])} here)" for name in reshaped]))
-    if isinstance(variant, TrainedVariant):  # what is fitted at once has nothing to start from
-        variant.network.load_state_dict(fitting, strict=False)
+    variant.start_from(fitting)
 
 
 def _some(names: Sequence[str]) -> str:

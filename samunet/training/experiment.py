@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,18 +20,19 @@ from samunet.inputs.protocols import CaseInputs
 from samunet.networks.checkpoints.encoders import Encoder, encoder_spec, load_encoder
 from samunet.planning.plans import EncoderPlan, Plans, digest_of_plan
 from samunet.planning.shots import draw_folder
-from samunet.preprocessing.case import PreparedCase
+from samunet.preprocessing.arrays import AnnotatedArrays, Arrays, labels_of
 from samunet.preprocessing.preprocess import digest_of_decisions
 from samunet.preprocessing.prompts.file import PromptsFile, read_prompts
 from samunet.preprocessing.store import ArrayStore
-from samunet.preprocessing.views import ViewedArrays, clean_pictures, views_for
-from samunet.training.cases import RunCases, cases_of, labels_of
+from samunet.preprocessing.views import ViewedArrays
+from samunet.training.cases import RunCases, cases_of
 from samunet.training.checkpoints import start_from
 from samunet.training.run_folder import RunFolder, stored_run
 from samunet.training.settings import Request, Settings
 from samunet.training.support_file import read_support
-from samunet.variants.base import TrainedVariant, Variant, VariantContext
+from samunet.variants.base import Variant, VariantContext
 from samunet.variants.registry import check_kinds, entry, variant_class
+from samunet.variants.run_data import RunData
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Experiment:
     section: EncoderPlan
     encoder: Encoder | None
     context: VariantContext
-    arrays: ArrayStore
+    arrays: Arrays
     train_cases: tuple[str, ...]
     unlabelled_cases: tuple[str, ...]
     val_cases: tuple[str, ...]
@@ -60,7 +61,7 @@ class Experiment:
     support: Mapping[str, tuple[int, ...]] | None
 
     def build_variant(self) -> Variant:
-        """The variant as it stands before training: weights drawn under the seed, or pretrained ones."""
+        """The variant before training: weights initialised under the seed, or pretrained ones."""
         torch.manual_seed(self.settings.seed)
         variant = variant_class(self.settings.variant)(self.context)
         if self.request.pretrained_weights:
@@ -71,20 +72,28 @@ class Experiment:
         """A labelled case's label values as the run may use them, int16 (Z, Y, X), on the plan's grid."""
         return labels_of(self.arrays, name)
 
+    @property
+    def store(self) -> ArrayStore:
+        """The preprocessed arrays with all of their labels."""
+        return ArrayStore(self.preprocessed / self.plans.plans_name / "arrays")
+
+    def data(self, record: dict[str, Any]) -> RunData:
+        """What a variant may read of the run; what it decides goes into `record`, the content of run.json."""
+        return RunData(self.context, self.plans, self.arrays, self.train_cases, self.unlabelled_cases, self.support,
+                       self.settings.batch_size, self.settings.seed, torch.device(self.settings.device), self.folder.work,
+                       self._embeddings_folder, record)
+
     def embeddings(self, names: Sequence[str]) -> dict[str, CaseInputs]:
-        """The embeddings of cases by name, cached; what is missing or out of date is made first.
+        """The embeddings of cases by name, cached; what is missing or out of date is encoded first.
 
         What the disk has no room for is encoded whenever it is read, to the same numbers.
         """
         assert self.encoder is not None
-        folder = self.preprocessed / self.plans.plans_name / "embeddings" / self.section.encoder
-        return embeddings_of(names, self.arrays, self.plans, self.encoder, folder)
+        return embeddings_of(names, self.arrays, self.plans, self.encoder, self._embeddings_folder)
 
-    def views(self) -> int:
-        """How many augmented views each training case gets: what the cases' sizes and the plan's budget allow."""
-        pictures = sum(clean_pictures(self.arrays.properties(name), self.plans.dataset, self.section)
-                       for name in self.train_cases)
-        return views_for(pictures, self.section.view_pictures)
+    @property
+    def _embeddings_folder(self) -> Path:
+        return self.preprocessed / self.plans.plans_name / "embeddings" / self.section.encoder
 
     def write_model_files(self) -> None:
         """Put plans (with this encoder's section alone), dataset.json and fingerprint beside the folds.
@@ -121,27 +130,6 @@ class Experiment:
                             mend="Remove that model's folder, or plan under another name with -plans_name.")
 
 
-class LazyCases(Sequence[PreparedCase]):
-    """Prepared cases that are read when they are asked for, so that a large dataset needs no large memory."""
-
-    def __init__(self, arrays: ArrayStore, names: Sequence[str]) -> None:
-        self.arrays, self.names = arrays, names
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    @overload
-    def __getitem__(self, index: int) -> PreparedCase: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> LazyCases: ...
-
-    def __getitem__(self, index: int | slice) -> PreparedCase | LazyCases:
-        if isinstance(index, slice):
-            return LazyCases(self.arrays, self.names[index])
-        return self.arrays.load(self.names[index])
-
-
 def open_experiment(request: Request, paths: Paths) -> Experiment:
     """Read what planning and preprocessing wrote and settle the run's cases and settings.
 
@@ -158,8 +146,9 @@ def open_experiment(request: Request, paths: Paths) -> Experiment:
         plans = plans.of_stacks(spec.id)
     section = plans.for_encoder(spec.id)
     cases = cases_of(request, dataset, preprocessed)
-    arrays = ViewedArrays(preprocessed / request.plans_name / "arrays", plans.dataset, cases.slices)
-    _require_made_by(plans, arrays, [*cases.train, *cases.val, *(name for name in cases.unlabelled if name in arrays)])
+    store = ArrayStore(preprocessed / request.plans_name / "arrays")
+    _require_made_by(plans, store, [*cases.train, *cases.val, *(name for name in cases.unlabelled if name in store)])
+    arrays = ViewedArrays(AnnotatedArrays(store, cases.slices or {}), plans.dataset)
     prompts = read_prompts(request.prompts, dataset.labels) if request.prompts else None
     if prompts:
         check_kinds(request.variant, prompts.kinds, str(request.prompts))
@@ -202,17 +191,16 @@ def run_folder(request: Request, paths: Paths) -> RunFolder:
 
 
 def _settings(
-    request: Request, dataset: str, plans: Plans, context: VariantContext, arrays: ArrayStore, cases: RunCases
+    request: Request, dataset: str, plans: Plans, context: VariantContext, arrays: Arrays, cases: RunCases
 ) -> Settings:
     section, encoder, labels = context.encoder_plan, context.encoder, context.labels
-    found = variant_class(request.variant)
-    kind = found if issubclass(found, TrainedVariant) else None
-    iterations: int | None = kind.iterations(context) if kind else 0  # 0: nothing is trained, whatever is asked for
+    kind = variant_class(request.variant)
+    iterations: int | None = kind.iterations(context)  # 0: nothing is trained, whatever the flags say
     if iterations:
         iterations = request.iterations or (iterations if request.minutes is None else None)
     properties = {name: arrays.properties(name) for name in {*cases.train, *cases.val}}
     digests = {name: [each.image_digest, each.segmentation_digest] for name, each in properties.items()}
-    images = [[name, arrays.properties(name).image_digest] for name in cases.unlabelled] if kind and kind.unlabelled else None
+    images = [[name, arrays.properties(name).image_digest] for name in cases.unlabelled] if kind.unlabelled else None
     weights = request.pretrained_weights
     if weights and not weights.is_file():
         raise UserError("Pretrained weights must be a file.", where=weights, found="no such file")
@@ -224,9 +212,9 @@ def _settings(
         encoder=section.encoder,
         iterations=iterations,
         minutes=request.minutes if iterations != 0 else None,
-        batch_size=kind.batch_size(context) if kind else 0,
-        learning_rate=kind.learning_rate if kind else 0.0,
-        weight_decay=kind.weight_decay if kind else 0.0,
+        batch_size=kind.batch_size(context),
+        learning_rate=kind.learning_rate,
+        weight_decay=kind.weight_decay,
         seed=request.seed,
         shots=request.shots,
         draw=request.draw,

@@ -29,8 +29,9 @@ def case_statistics(segmentation: np.ndarray, labels: LabelSpace, token_voxels: 
         token_voxels: see `voxels_per_token`.
 
     Returns:
-        name -> {"voxels_per_slice": counts over Z, "voxels": their sum, "in_plane_extent_voxels": side of the square that
-        has the median area over the slices with the class, "in_plane_extent_tokens"}; extents are None where it is absent.
+        name -> {"voxels_per_slice": counts over Z, "voxels": their sum, "in_plane_extent_voxels": side of the square
+        that has the median area over the slices with the class, "in_plane_extent_tokens"}; extents are None where it is
+        absent.
     """
     figures: dict[str, Any] = {}
     for label in labels.foreground:
@@ -53,12 +54,13 @@ def label_statistics(cases: Mapping[str, dict[str, Any]], labels: LabelSpace, to
         present = [figures[name] for figures in cases.values() if figures[name]["voxels"]]
         classes[name] = {"cases": len(present)}
         for key in ("voxels", "in_plane_extent_voxels", "in_plane_extent_tokens"):
-            classes[name][f"median_{key}"] = float(np.median([figures[key] for figures in present])) if present else None
+            values = [figures[key] for figures in present]
+            classes[name][f"median_{key}"] = float(np.median(values)) if values else None
     return {"voxels_per_token": token_voxels, "classes": classes, "cases": dict(cases)}
 
 
 def warn_of_small_objects(statistics: Mapping[str, Any]) -> None:
-    """Say which classes are absent, and which are so small that a frozen encoder's tokens can hardly tell them."""
+    """Say which classes are absent, and which are so small that a frozen encoder's tokens can hardly show them."""
     for name, figures in statistics["classes"].items():
         tokens = figures["median_in_plane_extent_tokens"]
         if tokens is None:

@@ -23,24 +23,23 @@ from samunet.files import digest_of_file, make_folder, write_json
 from samunet.inference.model_folder import TRAINED_BY
 from samunet.inference.model_weights import CHECKPOINT, DIGEST, load_weights
 from samunet.planning.splits import ALL
+from samunet.preprocessing.arrays import LazyCases
 from samunet.preprocessing.prompts.kinds import oracle_told
 from samunet.processes import count, from_first, rank, rank0_first, require_even
 from samunet.training.checkpoints import LATEST, save_weights
-from samunet.training.experiment import Experiment, LazyCases, open_experiment, run_folder
+from samunet.training.experiment import Experiment, open_experiment, run_folder
 from samunet.training.label_statistics import (
     case_statistics,
     label_statistics,
     voxels_per_token,
     warn_of_small_objects,
 )
-from samunet.training.prior_images import FOLDER as PRIORS
-from samunet.training.pseudo_labels import FOLDER as PSEUDO
 from samunet.training.run_folder import Start, stored_run
 from samunet.training.settings import UNTOLD_BEFORE, Request
 from samunet.training.trainer import measured_iterations, train, training_dtype
-from samunet.training.training_data import pretraining_batches, training_batches
 from samunet.training.validation import validate
-from samunet.variants.base import Baseline, TrainedVariant, Variant
+from samunet.variants.base import TrainedVariant, Variant
+from samunet.variants.run_data import SCRATCH
 
 RECORDED_PACKAGES = ("torch", "numpy", "scipy", "scikit-image", "SimpleITK", "blosc2", "safetensors")
 
@@ -90,8 +89,8 @@ def _run(experiment: Experiment, start: Start, trained_by: str, workers: int) ->
         run["trained_by"] = trained_by
     if _load_finished(folder.work / CHECKPOINT, variant):
         run[DIGEST] = digest_of_file(folder.work / CHECKPOINT)
-    elif isinstance(variant, TrainedVariant):
-        _train(experiment, variant, run)
+    elif trained := variant.by_gradient():
+        _train(experiment, trained, run)
     elif rank() == 0:
         _fit(experiment, variant, run)
     if rank() > 0:
@@ -102,7 +101,7 @@ def _run(experiment: Experiment, start: Start, trained_by: str, workers: int) ->
     experiment.write_model_files()
     for state in folder.work.rglob(LATEST):
         state.unlink()
-    for scratch in (PRIORS, PSEUDO):
+    for scratch in SCRATCH:
         shutil.rmtree(folder.work / scratch, ignore_errors=True)
     folder.write(run)
     folder.finish()
@@ -169,7 +168,7 @@ def _train(experiment: Experiment, variant: TrainedVariant, run: dict[str, Any])
     device = torch.device(settings.device)
     if rank() == 0:
         folder.write(run)  # before hours of registration, whose files a run that goes on finds again
-    batches = rank0_first(lambda: training_batches(experiment, variant, run))
+    batches = rank0_first(lambda: variant.batches(experiment.data(run)))
     iterations = run["settings"]["iterations"]
     if iterations is None:
         measured = measured_iterations(variant, batches, float(settings.minutes or 0), device)
@@ -194,18 +193,17 @@ def _pretrain(
     if pretraining is None or not iterations:
         return 0
     run["unlabelled_cases"] = list(experiment.unlabelled_cases)
-    batches = pretraining_batches(experiment, pretraining)
+    batches = pretraining.batches(experiment.data(run))
     run["seconds"]["pretraining"] = train(pretraining, batches, iterations, make_folder(folder), device)
     return iterations
 
 
 def _fit(experiment: Experiment, variant: Variant, run: dict[str, Any]) -> None:
-    """Fit a comparator, or nothing of a variant that only answers prompts; write the final checkpoint."""
+    """Fit a baseline, or nothing of a variant that only answers prompts; write the final checkpoint."""
     experiment.folder.write(run)
     _write_statistics(experiment)
     started = time.perf_counter()
-    if isinstance(variant, Baseline):
-        variant.fit(LazyCases(experiment.arrays, experiment.train_cases))
+    variant.fit(LazyCases(experiment.arrays, experiment.train_cases))
     run["seconds"]["training"] = time.perf_counter() - started
     run[DIGEST] = save_weights(experiment.folder.work / CHECKPOINT, variant.state())
     experiment.folder.write(run)
@@ -222,9 +220,6 @@ def _write_statistics(experiment: Experiment) -> None:
 def _new_run(experiment: Experiment, variant: Variant, trained_by: str) -> dict[str, Any]:
     """The content of run.json of a run that begins."""
     encoder = experiment.encoder
-    parameters = 0
-    if isinstance(variant, TrainedVariant):
-        parameters = sum(each.numel() for each in variant.network.parameters() if each.requires_grad)
     return {
         "settings": experiment.settings.to_json(),
         "variant": experiment.settings.variant,
@@ -244,7 +239,7 @@ def _new_run(experiment: Experiment, variant: Variant, trained_by: str) -> dict[
         "processes": count(),
         "ct_statistics_over_all_cases": "ct" in experiment.plans.dataset.normalization,
         "seconds": {},
-        "trainable_parameters": parameters,
+        "trainable_parameters": variant.trainable_parameters,
         "finished": None,
         "trained_by": trained_by,
     }
@@ -276,8 +271,7 @@ def _validate(
         say("this fold has no labelled validation case; nothing is validated")
         return None
     started = time.perf_counter()
-    if isinstance(variant, TrainedVariant):
-        variant.network.to(experiment.settings.device)
+    variant.to(experiment.settings.device)
     summary = validate(experiment, variant, output, workers)
     run["seconds"]["validation"] = time.perf_counter() - started
     return summary

@@ -54,10 +54,12 @@ class RunFolder:
 
     @property
     def final(self) -> Path:
+        """Where the run is when it is finished."""
         return self.parent / f"fold_{self.fold}"
 
     @property
     def work(self) -> Path:
+        """Where the run is until then."""
         return self.parent / f"fold_{self.fold}.unfinished"
 
     @property

@@ -9,13 +9,13 @@ from typing import Any
 from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError, joined, some
 from samunet.files import read_json
-from samunet.preprocessing.store import ArrayStore
+from samunet.preprocessing.arrays import Arrays
 from samunet.training.cases import foreground_slices, labels_of
 
 SHAPE = '{"<case>": [<slice>, ...], ...}'
 
 
-def read_support(path: Path, arrays: ArrayStore, cases: Collection[str], labels: LabelSpace) -> dict[str, tuple[int, ...]]:
+def read_support(path: Path, arrays: Arrays, cases: Collection[str], labels: LabelSpace) -> dict[str, tuple[int, ...]]:
     """Case -> its slices that ask, ascending, numbered from 0 on the plan's grid as in run.json's `labelled_slices`.
 
     Arguments:

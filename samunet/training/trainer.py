@@ -20,7 +20,7 @@ from samunet.inputs.batches import Batch, Batches
 from samunet.inputs.protocols import Inputs
 from samunet.inputs.read_ahead import read_ahead
 from samunet.networks.image_encoder import fast_dtype
-from samunet.processes import mine, rank, together, wait_for_all
+from samunet.processes import is_distributed, local_rows, rank, wait_for_all
 from samunet.training.checkpoints import LATEST, Progress, load_latest, save_latest
 from samunet.training.logbook import Entry, Logbook
 from samunet.training.settings import ITERATIONS_PER_EPOCH
@@ -38,7 +38,7 @@ class Optimization:
     def __init__(self, variant: TrainedVariant, device: torch.device) -> None:
         self.variant, self.device = variant, device
         variant.network.to(device).train()
-        if together():
+        if is_distributed():
             # DDP that leaves the module's class and names as they are. A U-Net's coarsest logits have no loss.
             replicate(variant.network, find_unused_parameters=True)
         self.parameters = [parameter for parameter in variant.network.parameters() if parameter.requires_grad]
@@ -52,8 +52,8 @@ class Optimization:
             group["lr"] = learning_rate
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32):
-            outputs = self._outputs(mine(inputs).to(self.device))
-        loss = self.variant.loss(outputs, mine(segmentation).to(self.device))
+            outputs = self._outputs(local_rows(inputs).to(self.device))
+        loss = self.variant.loss(outputs, local_rows(segmentation).to(self.device))
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimizer)
         torch.nn.utils.clip_grad_norm_(self.parameters, GRADIENT_NORM)
@@ -62,23 +62,24 @@ class Optimization:
         return loss.item()
 
     def _outputs(self, inputs: Inputs) -> Tensor | list[Tensor]:
-        """What the loss is taken of, of a whole batch, which is as large as it was asked for whatever memory holds.
+        """What the loss is taken of, of a whole batch, which is as large as configured whatever memory holds.
 
-        Where fewer samples go through the network at once, each part's graph is dropped and made anew for its gradient, with the same
-        random draws. So the parts' gradients add up to that of the loss of the whole batch, whose Dice is no sum over samples, for
-        one more pass forward. Several processes have a part each already.
+        Where fewer samples go through the network at once, each part's graph is dropped and computed again for its
+        gradient, with the same random numbers. So the parts' gradients add up to that of the loss of the whole batch,
+        whose Dice is no sum over samples, for one more pass forward. Several processes have a part each already.
         """
         few = self.variant.micro_batch
-        if few is None or len(inputs) <= few or together():
+        if few is None or len(inputs) <= few or is_distributed():
             return self.variant.outputs(inputs)
-        # The random state is kept of the devices of those arguments that are tensors, so one is given.
-        parts: list[Any] = [checkpoint(lambda part, _: self.variant.outputs(part), inputs[start : start + few], self.parameters[0],
-                                       use_reentrant=False) for start in range(0, len(inputs), few)]
+        # The random state is saved of the devices of those arguments that are tensors, so one is given.
+        parts: list[Any] = [
+            checkpoint(lambda part, _: self.variant.outputs(part), inputs[start : start + few], self.parameters[0],
+                       use_reentrant=False) for start in range(0, len(inputs), few)]
         return torch.cat(parts)
 
 
 def train(
-    variant: TrainedVariant, batches: Batches, iterations: int, folder: Path, device: torch.device
+    variant: TrainedVariant, batches: Batches[Any], iterations: int, folder: Path, device: torch.device
 ) -> float:
     """Train `variant` in place, going on from `folder`'s latest checkpoint if there is one.
 
@@ -112,7 +113,8 @@ def train(
                 seconds = time.perf_counter() - started
                 done = Progress(reached, done.seconds + seconds)
                 if logbook:
-                    # The log first: a line that the checkpoint does not know is dropped on resume, a lost one would stay lost.
+                    # The log first: a line that the checkpoint does not know is dropped on resume, a lost one would
+                    # stay lost.
                     logbook.add(Entry(reached, sum(losses) / len(losses), rate, seconds))
                     save_latest(folder / LATEST, variant, optimization.optimizer, optimization.scaler, done)
                 losses, started = [], time.perf_counter()
@@ -123,14 +125,14 @@ def train(
 
 
 def measured_iterations(
-    variant: TrainedVariant, batches: Batches, minutes: float, device: torch.device
+    variant: TrainedVariant, batches: Batches[Any], minutes: float, device: torch.device
 ) -> int:
     """How many iterations fit in `minutes`, from the time that a few take. At least 1."""
     return max(1, int(minutes * 60 / seconds_per_iteration(variant, batches, device)))
 
 
 def seconds_per_iteration(
-    variant: TrainedVariant, batches: Batches, device: torch.device,
+    variant: TrainedVariant, batches: Batches[Any], device: torch.device,
     iterations: int = MEASURED_ITERATIONS,
 ) -> float:
     """Seconds that one iteration of training takes, the mean of a few on a copy of the variant."""
@@ -147,8 +149,9 @@ def seconds_per_iteration(
 def training_dtype(device: torch.device) -> torch.dtype:
     """What matrix products and convolutions of training are computed in; weights, losses and sums stay float32.
 
-    float16 on a CUDA card. bfloat16 on a processor that multiplies its matrices: there an iteration takes half to four fifths of the
-    time, and Dice after as many iterations was not lower (documentation/performance.md). float32 elsewhere.
+    float16 on a CUDA card. bfloat16 on a processor that multiplies its matrices: there an iteration takes half to four
+    fifths of the time, and Dice after as many iterations was not lower (documentation/performance.md). float32
+    elsewhere.
     """
     return torch.float16 if device.type == "cuda" else fast_dtype(device)
 

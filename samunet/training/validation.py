@@ -12,10 +12,9 @@ from samunet.files import make_folder
 from samunet.inference.export import export_case
 from samunet.inference.nnunet_files import prediction_is_whole, write_prediction
 from samunet.inference.predictor import predict_case
+from samunet.preprocessing.arrays import labels_of
 from samunet.preprocessing.case import PreparedCase
 from samunet.preprocessing.prompts.oracle import oracle_prompts
-from samunet.preprocessing.store import ArrayStore
-from samunet.training.cases import labels_of
 from samunet.training.experiment import Experiment
 from samunet.variants.base import Variant
 from samunet.variants.registry import entry
@@ -53,7 +52,7 @@ def _prompted(name: str, experiment: Experiment) -> PreparedCase:
     Oracle prompts are the one thing that a label gives to a prediction of the same case; the run's settings say so.
     """
     # Of fold `all` the same cases train, perhaps on some of their slices.
-    arrays, kind = ArrayStore(experiment.arrays.folder), experiment.settings.oracle_prompts
+    arrays, kind = experiment.store, experiment.settings.oracle_prompts
     case = arrays.load(name)
     if kind is not None:
         settings = experiment.settings

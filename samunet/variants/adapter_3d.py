@@ -10,7 +10,8 @@ from samunet.networks.adapted_sam import AdaptedSam
 from samunet.networks.adapter_3d import AdaptedEncoder
 from samunet.networks.progressive_decoder import ProgressiveDecoder
 from samunet.planning.adapter_memory import RANK
-from samunet.variants.base import ImageStackVariant, VariantContext
+from samunet.variants.base import VariantContext
+from samunet.variants.kinds import ImageStackVariant
 from samunet.variants.losses import dice_and_cross_entropy
 from samunet.variants.partly_trained import PartlyTrained
 
@@ -48,14 +49,17 @@ class Adapter3dVariant(PartlyTrained, ImageStackVariant):
 
     @classmethod
     def batch_size(cls, context: VariantContext) -> int:
+        """Stacks of one iteration: the plan's."""
         return context.encoder_plan.stacks
 
     @classmethod
     def iterations(cls, context: VariantContext) -> int:
+        """More where images are small; see ITERATIONS."""
         cheaper = SIDE**2 / context.encoder_plan.input_size**2
         return min(MOST_ITERATIONS, round(ITERATIONS * max(1.0, cheaper)))
 
     def build_network(self) -> nn.Module:
+        """See `TrainedVariant`."""
         context = self.context
         assert context.encoder is not None
         encoder = AdaptedEncoder(context.encoder.module, self.rank, self.dropped,
@@ -64,8 +68,10 @@ class Adapter3dVariant(PartlyTrained, ImageStackVariant):
 
     @property
     def micro_batch(self) -> int:
+        """The plan's."""
         return self.context.encoder_plan.stacks_at_once
 
     def loss(self, outputs: Tensor | list[Tensor], segmentation: Tensor) -> Tensor:
+        """Dice and cross entropy over all slices, weighted by `dice_share`."""
         assert isinstance(outputs, Tensor)
         return dice_and_cross_entropy(outputs, segmentation, self.labels, self.dice_share)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from samunet.errors import UserError
-from samunet.inputs.boxes import BoxStacks, CaseBoxStacks
-from samunet.inputs.image_stacks import CaseImageStacks
+from samunet.inputs.batches import Samples
+from samunet.inputs.boxes import BoxSamples, BoxStacks, CaseBoxStacks
+from samunet.inputs.image_stacks import CaseImageStacks, ImageStackSamples
 from samunet.inputs.protocols import CaseInputs
+from samunet.inputs.sampling import Pick
 from samunet.networks.adapter_3d import AdaptedEncoder
 from samunet.networks.box_decoder import BoxDecoder
 from samunet.networks.boxed_sam import BoxedSam
@@ -18,7 +21,7 @@ from samunet.networks.checkpoints.encoders import Encoder
 from samunet.planning.plans import Plans
 from samunet.preprocessing.case import PreparedCase
 from samunet.variants.adapter_3d import Adapter3dVariant
-from samunet.variants.base import tile_logits
+from samunet.variants.kinds import tile_logits
 from samunet.variants.prompted import ABSENT
 from samunet.variants.registry import HOW_TO_PROMPT
 
@@ -28,7 +31,7 @@ class Adapter3dBoxVariant(Adapter3dVariant):
 
     The network of `3d_adapter`, and the same training; every slice that a 3D box reaches is asked with the same box, each slice
     alone. What it answers prompts with at prediction, it learns from boxes around the training cases' own labels; see
-    `inputs.box_batches`. Deviations, beside those of `3d_adapter` and `networks.box_decoder`:
+    `inputs.boxes`. Deviations, beside those of `3d_adapter` and `networks.box_decoder`:
 
     - The paper has one class with one box a volume. Here every box, of several classes or several objects of a class, is a pass of
       the decoder of its own, with a mask for what it asks for and one for the rest. A class is the maximum over its boxes, and
@@ -39,7 +42,10 @@ class Adapter3dBoxVariant(Adapter3dVariant):
       anew from the warped labels, where the paper leaves out what shears, scales and shifts, and turns the box.
     """
 
+    foreground_share: ClassVar[float] = 1.0  # a stack without a class has no box, and would teach nothing
+
     def build_network(self) -> nn.Module:
+        """See `TrainedVariant`."""
         context = self.context
         assert context.encoder is not None
         encoder = AdaptedEncoder(context.encoder.module, self.rank, self.dropped,
@@ -47,10 +53,19 @@ class Adapter3dBoxVariant(Adapter3dVariant):
         ellipse = context.encoder.spec.size == "mini"  # whose decoder was trained so
         return BoxedSam(encoder, BoxDecoder(context.embedding_channels, context.sam_state, ellipse=ellipse), ABSENT)
 
+    def samples(self, stacks: ImageStackSamples) -> Samples[Pick]:
+        """The stacks with boxes around their labels."""
+        return BoxSamples(stacks, self.labels, self.context.encoder_plan)
+
     def inputs_of(
         self, case: PreparedCase, plans: Plans, encoder: Encoder | None, mirror: Sequence[int] = (), step: float | None = None,
         cached: CaseInputs | None = None,
     ) -> CaseInputs:
+        """See `TrainedVariant`.
+
+        Raises:
+            UserError: the case has no prompts.
+        """
         if case.prompts is None:
             raise UserError("A variant that answers prompts needs some.", where=case.properties.name, mend=HOW_TO_PROMPT)
         stacks = super().inputs_of(case, plans, encoder, mirror, step, cached)
@@ -59,7 +74,7 @@ class Adapter3dBoxVariant(Adapter3dVariant):
 
     def logits(self, inputs: BoxStacks) -> Tensor:  # type: ignore[override]
         """Logits (B, K, N, rows, columns) on the voxels of the plan's tile, of the background 0."""
-        shown = self.network(inputs.pictures, inputs.boxes)
+        shown = self.network(inputs.images, inputs.boxes)
         masks = tile_logits(shown.flatten(0, 1), self.context.encoder_plan).unflatten(0, shown.shape[:2])
         classes = [self._joined(masks, inputs.channels == channel) for channel in range(self.labels.channels)]
         if not self.labels.has_regions:

@@ -30,7 +30,7 @@ MOST_CASES = 16
 GRID_VOXELS = 2_000_000
 PERCENTILES = (1.0, 99.0)
 _PARTS = ("image", "labels", "spacing_mm")  # of a support, in a checkpoint
-VERSION = 2  # of registration and fusion; kept votes of another one are not found
+VERSION = 2  # of registration and fusion; cached votes of another one are not found
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Support:
-    """A training case kept for registration.
+    """A training case stored for registration.
 
     `image` is float32 (z, y, x), about 0 to 1; `labels` integer label values of the same shape, OUTSIDE stored as 0.
     """
@@ -56,22 +56,25 @@ class Support:
 class AtlasVariant(Baseline):
     """At most 16 training cases, each registered to the target (affine, then demons), voting voxel by voxel.
 
-    Registration: Mattes mutual information for the affine part, then fast symmetric-forces demons, the non-diffeomorphic
-    relative of Vercauteren et al. 2009 ("Diffeomorphic demons", NeuroImage 45), on histogram-matched images.
-    Fusion: non-local weighted voting, see `registration.fusion`, after Artaechevarria et al. 2009 (IEEE TMI 28) and Coupe et al. 2011
-    (NeuroImage 54). Deviations: masks are warped linearly instead of signed distances; no prior model of the labels; the supports are
-    the first 16, not the most similar; one that could not be registered is not searched.
+    Registration: Mattes mutual information for the affine part, then fast symmetric-forces demons, the
+    non-diffeomorphic relative of Vercauteren et al. 2009 ("Diffeomorphic demons", NeuroImage 45), on histogram-matched
+    images.
+    Fusion: non-local weighted voting, see `registration.fusion`, after Artaechevarria et al. 2009 (IEEE TMI 28) and
+    Coupe et al. 2011 (NeuroImage 54). Deviations: masks are warped linearly instead of signed distances; no prior model
+    of the labels; the supports are the first 16, not the most similar; one that could not be registered is not
+    searched.
 
-    Images of several channels are registered by their first channel, RGB images by the mean of the three. A target whose
-    registration to a support fails (a flat image) takes that support's labels stretched over its box.
+    Images of several channels are registered by their first channel, RGB images by the mean of the three. A target
+    whose registration to a support fails (a flat image) takes that support's labels stretched over its box.
 
-    The constants were chosen on the hippocampus data, validation cases of folds 1 and 2 (grouped), 5 shots of draw 0, mean Dice of both
-    classes; scratch runs that no command here repeats. Registration, 16 cases: affine only 0.784; demons smoothed by 2, 1.5, 1 and 0.75
-    voxels 0.811, 0.821, 0.827 and 0.829; half or twice the iterations and other percentiles within 0.003. Fusion, 40 cases: voxels
-    voting for themselves (window 1.5, power 2) 0.831; a search of 1 voxel 0.838 to 0.842 over windows of 0.7 to 1.5 and powers 2 and 3;
-    of 2 voxels 0.844 (power 3, reach 2.4) and, as it stands, 0.845; beyond the reach, and in a box window of 3 voxels, 0.843 and 0.841. The
-    supports mirrored as well: 0.810 to 0.831. From each of three cases alone the search raised 0.765, 0.767 and 0.746 to 0.795, 0.802 and
-    0.780. About half a second a pair for registration, a tenth for fusion.
+    The constants were chosen on the hippocampus data, validation cases of folds 1 and 2 (grouped), 5 shots of draw 0,
+    mean Dice of both classes; scratch runs that no command here repeats. Registration, 16 cases: affine only 0.784;
+    demons smoothed by 2, 1.5, 1 and 0.75 voxels 0.811, 0.821, 0.827 and 0.829; half or twice the iterations and other
+    percentiles within 0.003. Fusion, 40 cases: voxels voting for themselves (window 1.5, power 2) 0.831; a search of 1
+    voxel 0.838 to 0.842 over windows of 0.7 to 1.5 and powers 2 and 3; of 2 voxels 0.844 (power 3, reach 2.4) and, as
+    it stands, 0.845; beyond the reach, and in a box window of 3 voxels, 0.843 and 0.841. The
+    supports mirrored as well: 0.810 to 0.831. From each of three cases alone the search raised 0.765, 0.767 and 0.746
+    to 0.795, 0.802 and 0.780. About half a second a pair for registration, a tenth for fusion.
     """
 
     def __init__(self, context: VariantContext) -> None:
@@ -79,7 +82,7 @@ class AtlasVariant(Baseline):
         median = context.dataset_plan.median_shape
         self.factors = np.array(median) / np.array(coarsened(median, GRID_VOXELS))
         self.supports: tuple[Support, ...] = ()
-        self.kept = VoteCache(context.votes) if context.votes else None
+        self.cache = VoteCache(context.votes) if context.votes else None
 
     def fit(self, cases: Sequence[PreparedCase], most: int = MOST_CASES) -> None:
         """Keep the first `most` of `cases` on the registration grid."""
@@ -87,7 +90,7 @@ class AtlasVariant(Baseline):
         for case in cases[:most]:
             assert case.segmentation is not None
             image, spacing_mm = self._registration_image(case)
-            # float16 is what the checkpoint keeps; rounding here makes a loaded model predict the same bytes.
+            # float16 is what the checkpoint stores; rounding here makes a loaded model predict the same bytes.
             image = image.astype(np.float16).astype(np.float32)
             supports.append(Support(image, _labels_on(image.shape, case.segmentation[0]), spacing_mm))
         self.supports = tuple(supports)
@@ -97,7 +100,10 @@ class AtlasVariant(Baseline):
         return self.answer(case, without)[0]
 
     def answer(self, case: PreparedCase, without: int | None = None) -> tuple[Tensor, np.ndarray]:
-        """The logits, and whether any support knows a label of the place, bool (Z, Y, X): none may where few slices are annotated."""
+        """The logits, and whether any support knows a label of the place, bool (Z, Y, X).
+
+        None may where few slices are annotated.
+        """
         target = Target(*self._registration_image(case))
         supports = [support for number, support in enumerate(self.supports) if number != without]
         total = np.zeros((self.labels.channels + 1, *target.image.shape), np.float32)
@@ -105,15 +111,15 @@ class AtlasVariant(Baseline):
         for votes in _side_by_side(lambda support: self._votes(target, support, faults), supports, default_workers()):
             total += votes
         if faults:
-            say(f"{case.properties.name}: {len(faults)} of {len(supports)} training cases could not be registered and are only "
-                f"stretched over it ({faults[0]}).")
+            say(f"{case.properties.name}: {len(faults)} of {len(supports)} training cases could not be registered and "
+                f"are only stretched over it ({faults[0]}).")
         probabilities = torch.from_numpy(total[:-1] / np.maximum(total[-1], 1e-12))
         shape = case.image.shape[1:]
         logits = log_scores(torch.stack([stretched(channel, shape) for channel in probabilities]), self.labels)
         return logits, stretched(torch.from_numpy((total[-1] > 0).astype(np.float32)), shape).numpy() > 0.5
 
     def displacement(self, case: PreparedCase, number: int) -> np.ndarray:
-        """Where each voxel of `case` comes from once it is carried into the shape of support `number`, stretched over its box.
+        """Where each voxel of `case` comes from once it has the shape of support `number`, stretched over its box.
 
         Returns:
             float64 (3, Z, Y, X), voxels to go along (z, y, x); 0 where registration finds nothing to go by.
@@ -135,7 +141,7 @@ class AtlasVariant(Baseline):
                          for step, factor in zip(steps, scale, strict=True)])
 
     def state(self) -> dict[str, Tensor]:
-        """For each support NN: `NN.image` float16, `NN.labels` uint8 or int16, both (z, y, x), `NN.spacing_mm` float64 (3,)."""
+        """Of support NN: `NN.image` float16, `NN.labels` uint8 or int16 (z, y, x), `NN.spacing_mm` float64 (3,)."""
         state = {}
         for number, support in enumerate(self.supports):
             labels = torch.from_numpy(support.labels)
@@ -146,6 +152,7 @@ class AtlasVariant(Baseline):
         return state
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """See `Variant`."""
         numbers = sorted({name.partition(".")[0] for name in state})
         if not numbers:
             raise ValueError("it holds no support")
@@ -158,18 +165,19 @@ class AtlasVariant(Baseline):
 
         A support that cannot be registered is stretched over the target's box, and why is added to `faults`.
         """
-        if self.kept is None:
+        if self.cache is None:
             return self._registered_votes(target, support, faults)
         arrays = target.image, support.image, support.labels, np.array([target.spacing_mm, support.spacing_mm])
         space = self.labels
-        digest = digest_of_json([VERSION, space.foreground, space.ignore, space.regions_class_order, *map(digest_of_array, arrays)])
-        votes = self.kept.find(digest)
+        meaning = space.foreground, space.ignore, space.regions_class_order
+        digest = digest_of_json([VERSION, *meaning, *map(digest_of_array, arrays)])
+        votes = self.cache.find(digest)
         if votes is None:
             own: list[str] = []
             votes = self._registered_votes(target, support, own)
             faults += own
-            if not own:  # else the next run would not be told
-                self.kept.keep(digest, votes)
+            if not own:  # else the next run would not report it
+                self.cache.keep(digest, votes)
         return votes
 
     def _registered_votes(self, target: Target, support: Support, faults: list[str]) -> np.ndarray:
@@ -192,7 +200,10 @@ class AtlasVariant(Baseline):
         return nonlocal_votes(target.image, carried(moving), np.stack(warped), search)
 
     def _registration_image(self, case: PreparedCase) -> tuple[np.ndarray, tuple[float, float, float]]:
-        """One channel, float32 (z, y, x), its 1st and 99th percentile at 0 and 1, on the registration grid; spacing in mm."""
+        """One channel, float32 (z, y, x), its 1st and 99th percentile at 0 and 1, on the registration grid.
+
+        Spacing in mm.
+        """
         rgb = all(scheme == "rgb_to_0_1" for scheme in self.context.dataset_plan.normalization)
         image = case.image.mean(0) if rgb else case.image[0]
         low, high = np.percentile(image, PERCENTILES)
@@ -211,8 +222,8 @@ def _side_by_side(
 ) -> Iterator[np.ndarray]:
     """`work` on each of `supports` in their order, on `workers` threads, since a registration itself uses one.
 
-    One more than `workers` is under way, so that no thread waits for the oldest; not more, because a displacement field takes 24
-    bytes a voxel and votes wait for their turn.
+    One more than `workers` is under way, so that no thread waits for the oldest; not more, because a displacement field
+    takes 24 bytes a voxel and votes wait for their turn.
     """
     with ThreadPoolExecutor(workers) as pool:
         under_way: deque[Future[np.ndarray]] = deque()
@@ -242,7 +253,7 @@ def _support(state: Mapping[str, Tensor], number: str) -> Support:
 def _labels_on(shape: tuple[int, ...], segmentation: np.ndarray) -> np.ndarray:
     """The nearest voxel's label on a grid of `shape` over the box of `segmentation` int16 (Z, Y, X); OUTSIDE becomes 0.
 
-    On a coarser grid no annotated slice may fall between two: each replaces the slice in which its middle lies.
+    On a coarser grid no annotated slice may fall between two: each replaces the slice that holds its middle.
     """
     known = torch.from_numpy(np.where(segmentation == OUTSIDE, 0, segmentation).astype(np.float32))[None, None]
     labels = torch.nn.functional.interpolate(known, shape, mode="nearest-exact")[0, 0].numpy().astype(np.int16)

@@ -7,7 +7,7 @@ from typing import ClassVar
 from torch import nn
 
 from samunet.networks.autosam_head import AutoSamHead
-from samunet.variants.base import EmbeddingVariant
+from samunet.variants.kinds import EmbeddingVariant
 
 
 class AutoSamVariant(EmbeddingVariant):
@@ -16,6 +16,7 @@ class AutoSamVariant(EmbeddingVariant):
     learning_rate: ClassVar[float] = 1e-3
 
     def build_network(self) -> nn.Module:
+        """See `TrainedVariant`."""
         context = self.context
         size = context.encoder_plan.input_size
         return AutoSamHead(context.embedding_channels, self.labels.channels, size, context.sam_state)

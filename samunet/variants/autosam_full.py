@@ -8,7 +8,7 @@ from torch import nn
 
 from samunet.networks.autosam_full import EncoderAndHead
 from samunet.networks.autosam_head import AutoSamHead
-from samunet.variants.base import ImageCropVariant
+from samunet.variants.kinds import ImageCropVariant
 
 
 class AutoSamFullVariant(ImageCropVariant):
@@ -20,6 +20,7 @@ class AutoSamFullVariant(ImageCropVariant):
     learning_rate: ClassVar[float] = 1e-4
 
     def build_network(self) -> nn.Module:
+        """See `TrainedVariant`."""
         context = self.context
         assert context.encoder is not None
         head = AutoSamHead(context.embedding_channels, self.labels.channels, context.encoder_plan.input_size, context.sam_state)

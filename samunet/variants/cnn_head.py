@@ -7,7 +7,7 @@ from typing import ClassVar
 from torch import nn
 
 from samunet.networks.cnn_head import build_cnn_head
-from samunet.variants.base import EmbeddingVariant
+from samunet.variants.kinds import EmbeddingVariant
 
 PUBLISHED_INPUT_SIZE = 512  # an encoder with smaller inputs (mini) gets the small form
 
@@ -18,5 +18,6 @@ class CnnHeadVariant(EmbeddingVariant):
     learning_rate: ClassVar[float] = 1e-3
 
     def build_network(self) -> nn.Module:
+        """See `TrainedVariant`."""
         depth = 4 if self.context.encoder_plan.input_size >= PUBLISHED_INPUT_SIZE else 2
         return build_cnn_head(self.context.embedding_channels, self.labels.channels, depth)

@@ -20,7 +20,7 @@ class LabelPriorVariant(Baseline):
     """Voxel-wise mean of the training labels on one canonical grid.
 
     Every label map is stretched to the plan's median shape, whatever its own, and stretched again to the shape of the
-    case at hand: only the position relative to the case's box counts. What this scores, a network gets from the
+    case: only the position relative to the case's box counts. What this scores, a network gets from the
     dataset's field of view alone.
     """
 
@@ -30,7 +30,7 @@ class LabelPriorVariant(Baseline):
         self.prior = torch.zeros(self.labels.channels, *self.grid)
 
     def fit(self, cases: Sequence[PreparedCase]) -> None:
-        """Average the channel masks of `cases`; a voxel that is ignored or unannotated has no say there.
+        """Average the channel masks of `cases`; a voxel that is ignored or unannotated does not contribute.
 
         A grid voxel that no case knows gets each channel's mean over the rest of the grid.
         """
@@ -47,6 +47,7 @@ class LabelPriorVariant(Baseline):
         self.prior = torch.where(known, counts / valid.clamp(min=1e-6), overall[:, None, None, None])
 
     def predict(self, case: PreparedCase) -> Tensor:
+        """See `Baseline`."""
         shape = case.image.shape[1:]
         return log_scores(torch.stack([stretched(channel, shape) for channel in self.prior]), self.labels)
 
@@ -55,6 +56,7 @@ class LabelPriorVariant(Baseline):
         return {"prior": self.prior.contiguous()}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """See `Variant`."""
         require_same(state, self.state())
         self.prior = state["prior"]
 
@@ -69,9 +71,10 @@ def coarsened(shape: Sequence[int], voxels: int) -> tuple[int, int, int]:
 
 
 def stretched(volume: Tensor, shape: Sequence[int]) -> Tensor:
-    """`volume` (z, y, x), boolean or float, on a grid of `shape` over the same box: float32, linear between voxel centres."""
+    """`volume` (z, y, x), boolean or float, on a grid of `shape` over the same box: float32, trilinear."""
     size = tuple(int(length) for length in shape)
-    return torch.nn.functional.interpolate(volume[None, None].float(), size, mode="trilinear", align_corners=False)[0, 0]
+    values = volume[None, None].float()
+    return torch.nn.functional.interpolate(values, size, mode="trilinear", align_corners=False)[0, 0]
 
 
 def log_scores(probabilities: Tensor, labels: LabelSpace) -> Tensor:

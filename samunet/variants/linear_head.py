@@ -5,11 +5,12 @@ from __future__ import annotations
 from torch import nn
 
 from samunet.networks.linear_head import build_linear_head
-from samunet.variants.base import EmbeddingVariant
+from samunet.variants.kinds import EmbeddingVariant
 
 
 class LinearHeadVariant(EmbeddingVariant):
-    """Trains `networks.linear_head` on cached embeddings; source and deviations are told there."""
+    """Trains `networks.linear_head` on cached embeddings; which names source and deviations."""
 
     def build_network(self) -> nn.Module:
+        """See `TrainedVariant`."""
         return build_linear_head(self.context.embedding_channels, self.labels.channels)

@@ -9,7 +9,7 @@ from torch import nn
 from samunet.networks.autosam_full import EncoderAndHead
 from samunet.networks.autosam_head import AutoSamHead
 from samunet.networks.lora import add_increments
-from samunet.variants.base import ImageCropVariant
+from samunet.variants.kinds import ImageCropVariant
 from samunet.variants.partly_trained import PartlyTrained
 
 
@@ -32,6 +32,7 @@ class LoraVariant(PartlyTrained, ImageCropVariant):
     rank: ClassVar[int] = 4
 
     def build_network(self) -> nn.Module:
+        """See `TrainedVariant`."""
         context = self.context
         assert context.encoder is not None
         head = AutoSamHead(context.embedding_channels, self.labels.channels, context.encoder_plan.input_size, context.sam_state)

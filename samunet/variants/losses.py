@@ -15,7 +15,7 @@ SMOOTH = 1e-5
 
 
 def dice_and_cross_entropy(logits: Tensor, segmentation: Tensor, labels: LabelSpace, dice_share: float = 0.5) -> Tensor:
-    """Weighted mean of soft Dice loss and cross entropy, in float32, over the whole batch, in however many processes it lies.
+    """Weighted mean of soft Dice loss and cross entropy, in float32, over the batch of all processes.
 
     Plain labels: softmax, Dice over the foreground channels, categorical cross entropy. Regions: sigmoid, Dice over all
     channels, binary cross entropy. Ignored and unannotated voxels count in neither; a batch that holds nothing else has
@@ -54,7 +54,8 @@ def deeply_supervised(
     Arguments:
         outputs: logits (B, K, ...) of the decoder's stages, finest first.
         segmentation: (B, ...) integer label values on the grid of the finest.
-        padded: size of the grid that the coarser ones cover, which is the finest's with padding at the ends; None: the same.
+        padded: size of the grid that the coarser ones cover, which is the finest's with padding at the ends; None: the
+            same.
     """
     weights = [0.5**stage for stage in range(len(outputs))]
     total_loss = segmentation.new_zeros((), dtype=torch.float32)
@@ -64,7 +65,8 @@ def deeply_supervised(
             whole = targets.float()
             if padded is not None:
                 sizes = zip(padded, whole.shape[1:], strict=True)
-                whole = functional.pad(whole, [side for size, had in reversed([*sizes]) for side in (0, size - had)], value=OUTSIDE)
+                missing = [side for size, had in reversed([*sizes]) for side in (0, size - had)]
+                whole = functional.pad(whole, missing, value=OUTSIDE)
             targets = functional.interpolate(whole[:, None], logits.shape[2:], mode="nearest-exact")[:, 0].long()
         # nnU-Net sums the two terms that are averaged there.
         total_loss = total_loss + weight / sum(weights) * 2 * dice_and_cross_entropy(logits, targets, labels)

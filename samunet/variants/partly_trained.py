@@ -8,7 +8,10 @@ from samunet.variants.base import TrainedVariant
 
 
 class PartlyTrained(TrainedVariant):
-    """A variant whose network has frozen parameters, which are the encoder's; prediction loads those by the encoder's name."""
+    """A variant whose network has frozen parameters, which are the encoder's.
+
+    Prediction loads those by the encoder's name.
+    """
 
     def state(self) -> dict[str, Tensor]:
         """What is not frozen: trained parameters, those that several parts share once, and buffers."""
@@ -17,4 +20,5 @@ class PartlyTrained(TrainedVariant):
     def _unfrozen(self) -> dict[str, Tensor]:
         parameters = {name for name, _ in self.network.named_parameters(remove_duplicate=False)}
         trained = {name for name, parameter in self.network.named_parameters() if parameter.requires_grad}
-        return {name: tensor for name, tensor in self.network.state_dict().items() if name in trained or name not in parameters}
+        return {name: tensor for name, tensor in self.network.state_dict().items()
+                if name in trained or name not in parameters}

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from samunet.variants.base import EmbeddingVariant
+from samunet.variants.kinds import EmbeddingVariant
 
 
 class ProbeVariant(EmbeddingVariant):
@@ -22,4 +22,5 @@ class ProbeVariant(EmbeddingVariant):
     learning_rate: ClassVar[float] = 3e-2
 
     def build_network(self) -> nn.Module:
+        """See `TrainedVariant`."""
         return nn.Conv2d(self.context.embedding_channels, self.labels.channels, kernel_size=1)

@@ -1,31 +1,68 @@
-"""A variant that learns nothing: it answers what a person, or an oracle, says of a case."""
+"""A variant that learns nothing: it answers prompts of a person, or of an oracle.
+
+Tiles without a prompt do not contribute.
+"""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Self
 
+import numpy as np
+import torch
 from torch import Tensor
 
-from samunet.inputs.protocols import CaseInputs, Pick
+from samunet.errors import UserError
+from samunet.inputs.embeddings import LiveEmbeddings
+from samunet.inputs.protocols import CaseInputs, Place
+from samunet.preprocessing.case import PreparedCase
 from samunet.preprocessing.prompts.case_prompts import CasePrompts
 from samunet.variants.base import Variant
+from samunet.variants.prediction import Reading
+from samunet.variants.registry import HOW_TO_PROMPT
+from samunet.variants.sliding_window import Slab, sliding_window
 from samunet.variants.states import require_same
 
-ABSENT = -10.0  # logit of a class that nobody asked for: a chance of 0.00005, finite since logits are interpolated
+ABSENT = -10.0  # logit of a class without a prompt: a chance of 0.00005, finite since logits are interpolated
+TILES = 8  # of one call
 
 
 class PromptedVariant(Variant):
     """Answers the prompts of a case, tile by tile, on the frozen encoder's embeddings."""
 
     @abstractmethod
-    def answers(self, prompts: CasePrompts, embeddings: CaseInputs, picks: Sequence[Pick]) -> tuple[Tensor, Tensor]:
-        """What the prompts ask for on B picks (slice, tile).
+    def answers(self, prompts: CasePrompts, embeddings: CaseInputs, picks: Sequence[Place]) -> tuple[Tensor, Tensor]:
+        """What the prompts segment on B picks (slice, tile).
 
         Returns:
-            logits float32 (B, K, rows, columns) on the voxels of the plan's tile, and asked bool (B, K): which channels were
-            asked for there. The others' logits mean nothing.
+            logits float32 (B, K, rows, columns) on the voxels of the plan's tile, and bool (B, K): which channels have
+            a prompt there. The others' logits mean nothing.
         """
+
+    def predict_slabs(self, folds: Sequence[Self], case: PreparedCase, reading: Reading) -> Iterator[Slab]:
+        """See `Variant`; nothing is trained, so all folds answer alike, and mirroring has no place.
+
+        Where tiles overlap, a class's logits are the weighted mean over those tiles on which it has a prompt: a tile
+        without its prompt knows nothing of it. Where no such tile reaches, they are ABSENT.
+        """
+        embeddings, prompts, channels = reading.embeddings, case.prompts, self.labels.channels
+        if prompts is None:
+            raise UserError("A variant that answers prompts needs some.", where=case.properties.name,
+                            mend=HOW_TO_PROMPT)
+        if embeddings is None:
+            assert reading.encoder is not None
+            embeddings = LiveEmbeddings(case, reading.plans, reading.encoder, step=reading.step)
+
+        def logits_and_shares(picks: Sequence[Place]) -> Tensor:
+            """(B, 2 K, 1, rows, columns): logits where there is a prompt, else 0, and 1 or 0 for whether there is."""
+            logits, prompted = self.answers(prompts, embeddings, picks)
+            shares = prompted[..., None, None].expand_as(logits)
+            return torch.cat([torch.where(shares, logits, 0.0), shares.float()], 1)[:, :, None]
+
+        for first, slab in sliding_window(logits_and_shares, embeddings.frame, embeddings.depth, batch_size=TILES):
+            sums, shares = slab[:channels], slab[channels:]
+            yield first, np.divide(sums, shares, out=np.full_like(sums, ABSENT), where=shares > 0)
 
     def state(self) -> dict[str, Tensor]:
         """Nothing."""

@@ -1,4 +1,4 @@
-"""`sam_zeroshot`: SAM's own prompt encoder and mask decoder as they come with the encoder, asked slice by slice."""
+"""`sam_zeroshot`: SAM's own prompt encoder and mask decoder as they come with the encoder, prompted slice by slice."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from samunet.errors import UserError
-from samunet.inputs.protocols import CaseInputs, Pick
+from samunet.inputs.protocols import CaseInputs, Place
 from samunet.networks.box_answer import answer_in_box
 from samunet.networks.checkpoints.encoders import Encoder
 from samunet.networks.mask_decoding import decode_masks
@@ -19,7 +19,8 @@ from samunet.networks.sam import build_mask_decoder, build_prompt_encoder, load_
 from samunet.planning.encoder_spec import EMBEDDING_CHANNELS
 from samunet.planning.tiles import TileFrame
 from samunet.preprocessing.prompts.case_prompts import CasePrompts
-from samunet.variants.base import VariantContext, tile_logits
+from samunet.variants.base import VariantContext
+from samunet.variants.kinds import tile_logits
 from samunet.variants.prompted import PromptedVariant
 
 AT_ONCE = 16  # questions that are decoded together
@@ -27,34 +28,36 @@ AT_ONCE = 16  # questions that are decoded together
 
 @dataclass(frozen=True)
 class Question:
-    """One mask that is asked for.
+    """The prompt of one mask.
 
     Arguments:
-        picture: index of the pick. channel: of the label space.
+        pick: index of the pick. channel: of the label space.
         is_box: whether `places` are two corners, else points in the object.
         places: float64 (T, 2), (x, y) in pixels of the encoder's input.
     """
 
-    picture: int
+    pick: int
     channel: int
     is_box: bool
     places: np.ndarray
 
 
 class SamZeroshotVariant(PromptedVariant):
-    """SAM without any training: Kirillov et al., Segment Anything (arXiv 2304.02643), as both few-shot papers compare with.
+    """SAM without any training (Kirillov et al., arXiv 2304.02643), which both few-shot papers compare with.
 
-    Every class is asked for alone, with SAM's single mask (segment-anything's `multimask_output=False`). All points of a slice
-    and class make one question, every box one of its own; a class's masks are joined by their maximum. Then classes compete:
-    the background has probability 0.5 (logit 0), so a voxel is the class of the highest probability above that, or
-    background; regions do not compete. Channels that are encoded alone are asked alone and their logits averaged.
+    Every class is prompted alone, with SAM's single mask (segment-anything's `multimask_output=False`). All points of
+    a slice and class make one question, every box one of its own; a class's masks are joined by their maximum. Then
+    classes compete: the background has probability 0.5 (logit 0), so a voxel is the class of the highest probability
+    above that, or background; regions do not compete. Channels that are encoded alone are decoded alone and their
+    logits averaged.
 
-    A box is two corners, as Meta's decoders know it. Decoders of the size `mini`, which samunet trains itself, are asked as
-    they were trained: with the ellipse in the box as a mask prompt beside it; and their answers are mended by
-    `networks.box_answer`. The size decides and not the family, which says only how pictures are normalised and can be overridden.
+    A box is two corners, as Meta's decoders know it. Decoders of the size `mini`, which samunet trains itself, are
+    prompted as they were trained: with the ellipse in the box as a mask prompt beside it; and their masks are corrected
+    by `networks.box_answer`. The size decides and not the family, which says only how images are normalised and can be
+    overridden.
 
-    Deviations from AutoSAM's comparator (scripts/inference.py): pictures have the contrast that the encoder expects, overlaps
-    are resolved by probability and not by the class's number, and boxes are not widened by a pixel.
+    Deviations from AutoSAM's baseline (scripts/inference.py): images have the contrast that the encoder expects,
+    overlaps are resolved by probability and not by the class's number, and boxes are not widened by a pixel.
     """
 
     def __init__(self, context: VariantContext) -> None:
@@ -66,29 +69,30 @@ class SamZeroshotVariant(PromptedVariant):
         _load(self.prompt_encoder, "prompt_encoder.", self.encoder)
         _load(self.decoder, "mask_decoder.", self.encoder)
 
-    def answers(self, prompts: CasePrompts, embeddings: CaseInputs, picks: Sequence[Pick]) -> tuple[Tensor, Tensor]:
+    def answers(self, prompts: CasePrompts, embeddings: CaseInputs, picks: Sequence[Place]) -> tuple[Tensor, Tensor]:
+        """See `PromptedVariant`."""
         tile, device = self.context.encoder_plan.tile_shape, self.encoder.device
         logits = torch.full((len(picks), self.labels.channels, *tile), -torch.inf, device=device)
-        asked = torch.zeros(logits.shape[:2], dtype=torch.bool, device=device)
+        prompted = torch.zeros(logits.shape[:2], dtype=torch.bool, device=device)
         if not self.labels.has_regions:
-            logits[:, 0], asked[:, 0] = 0.0, True
+            logits[:, 0], prompted[:, 0] = 0.0, True
         questions = [question for index, pick in enumerate(picks)
                      for question in self._questions(prompts, embeddings.frame, index, pick)]
-        shown = sorted({question.picture for question in questions})
+        shown = sorted({question.pick for question in questions})
         if not shown:
-            return logits, asked
+            return logits, prompted
         read = embeddings.read([picks[index] for index in shown]).to(device)
-        pictures = dict(zip(shown, read, strict=True))
+        embedded = dict(zip(shown, read, strict=True))
         for group in _alike(questions):
-            masks = self._masks(torch.stack([pictures[question.picture] for question in group]), group)
+            masks = self._masks(torch.stack([embedded[question.pick] for question in group]), group)
             for question, mask in zip(group, masks, strict=True):
-                place = question.picture, question.channel
+                place = question.pick, question.channel
                 logits[place] = torch.maximum(logits[place], mask)
-                asked[place] = True
-        return logits, asked
+                prompted[place] = True
+        return logits, prompted
 
-    def _questions(self, prompts: CasePrompts, frame: TileFrame, index: int, pick: Pick) -> list[Question]:
-        """What is asked on pick number `index`: one tile of one slice."""
+    def _questions(self, prompts: CasePrompts, frame: TileFrame, index: int, pick: Place) -> list[Question]:
+        """The prompts on pick number `index`: one tile of one slice."""
         plan, (slice_, tile) = self.context.encoder_plan, pick
         (top, left), (above, before) = frame.starts[tile], frame.before
         pixels = plan.input_size / max(plan.tile_shape)  # of the encoder's input, for each voxel
@@ -103,11 +107,11 @@ class SamZeroshotVariant(PromptedVariant):
                 found += [Question(index, channel, True, box[:, ::-1] * pixels) for box in boxes]
         return found
 
-    def _masks(self, pictures: Tensor, questions: Sequence[Question]) -> Tensor:
+    def _masks(self, embedded: Tensor, questions: Sequence[Question]) -> Tensor:
         """Logits (N, rows, columns) of N questions alike, on N embeddings (N, D, g, g)."""
-        alone = pictures.shape[1] // EMBEDDING_CHANNELS
+        alone = embedded.shape[1] // EMBEDDING_CHANNELS
         sparse, dense = self._prompts(questions).encode(self.prompt_encoder)
-        masks, _ = decode_masks(self.decoder, pictures.reshape(-1, EMBEDDING_CHANNELS, *pictures.shape[2:]),
+        masks, _ = decode_masks(self.decoder, embedded.reshape(-1, EMBEDDING_CHANNELS, *embedded.shape[2:]),
                                 self.prompt_encoder.get_dense_pe(), sparse.repeat_interleave(alone, 0),
                                 dense.repeat_interleave(alone, 0))
         plan = self.context.encoder_plan
@@ -133,7 +137,7 @@ class SamZeroshotVariant(PromptedVariant):
 
 
 def _alike(questions: Sequence[Question]) -> list[list[Question]]:
-    """Questions of one kind with equally many tokens, at most AT_ONCE together: filling up would change SAM's answers."""
+    """Groups of at most AT_ONCE questions of one kind and token count: padding would change SAM's answers."""
     kinds: dict[tuple[bool, int], list[Question]] = {}
     for question in questions:
         kinds.setdefault((question.is_box, len(question.places)), []).append(question)
@@ -151,6 +155,7 @@ def _load(part: nn.Module, prefix: str, encoder: Encoder) -> None:
     except RuntimeError as fault:
         count = sum(name.startswith(prefix) for name in encoder.sam_state)
         found = f"{count} weights of {prefix.removesuffix('.')}: {str(fault).splitlines()[-1].strip()[:200]}"
-        raise UserError("sam_zeroshot needs a checkpoint with SAM's own prompt encoder and mask decoder.", where=encoder.spec.id,
+        raise UserError("sam_zeroshot needs a checkpoint with SAM's own prompt encoder and mask decoder.",
+                        where=encoder.spec.id,
                         found=found, mend="Choose an encoder whose file holds a whole SAM.") from fault
     part.to(encoder.device)

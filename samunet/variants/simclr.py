@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from samunet.inputs.batches import Batches
+from samunet.inputs.patches import PairSamples, PatchSampler
 from samunet.networks.simclr import Projected, contrastive_loss
-from samunet.variants.base import PatchVariant, VariantContext
+from samunet.variants.base import VariantContext
+from samunet.variants.kinds import PatchVariant
+from samunet.variants.run_data import RunData
 from samunet.variants.unet import UnetVariant
 
 
@@ -34,9 +38,18 @@ class SimclrPretraining(PatchVariant):
 
     @property
     def patch(self) -> tuple[int, int]:
+        """The U-Net's."""
         return self._unet.patch
 
+    def batches(self, run: RunData) -> Batches[Any]:
+        """Pairs of augmented patches of the run's unlabelled cases."""
+        names = run.unlabelled_cases
+        shapes = [run.arrays.properties(name).shape for name in names]
+        sampler = PatchSampler(shapes, self.patch, run.batch_size, run.seed)
+        return Batches(names, sampler, PairSamples(names, run.arrays, self.augmentation))
+
     def build_network(self) -> nn.Module:
+        """See `TrainedVariant`."""
         network = self._unet.network
         assert isinstance(network.encoder, nn.Module)
         return Projected(network.encoder, self._unet.plan.widths[-1])

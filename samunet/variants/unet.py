@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from samunet.networks.unet import build_unet
 from samunet.planning.unet_rules import UnetPlan, plan_unet
-from samunet.variants.base import PatchVariant, VariantContext
+from samunet.variants.base import VariantContext
+from samunet.variants.kinds import PatchVariant
 from samunet.variants.losses import deeply_supervised
 
 MOMENTUM = 0.99
@@ -33,18 +34,22 @@ class UnetVariant(PatchVariant):
 
     @property
     def patch(self) -> tuple[int, int]:
+        """The plan's."""
         rows, columns = self.plan.patch
         return rows, columns
 
     @classmethod
     def batch_size(cls, context: VariantContext) -> int:
+        """The plan's."""
         return _plan(context).batch_size
 
     @classmethod
     def iterations(cls, context: VariantContext) -> int:
+        """See `Variant`."""
         return ITERATIONS
 
     def build_network(self) -> nn.Module:
+        """See `TrainedVariant`."""
         return build_unet(self.plan, len(self.context.dataset_plan.channel_names), self.labels.channels)
 
     def optimizer(self, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
@@ -52,6 +57,7 @@ class UnetVariant(PatchVariant):
         return torch.optim.SGD(parameters, self.learning_rate, momentum=MOMENTUM, nesterov=True, weight_decay=self.weight_decay)
 
     def logits(self, inputs: Tensor) -> Tensor:
+        """Patches float32 (B, C, rows, columns) -> logits (B, K, rows, columns)."""
         return cast(list[Tensor], self.outputs(inputs))[0]
 
     def outputs(self, inputs: Tensor) -> list[Tensor]:

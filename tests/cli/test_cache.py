@@ -168,16 +168,18 @@ def test_views_that_no_run_asks_for_are_pruned(root: Path) -> None:
     """A run on one case of n pictures has min(6, 800 // n) views, and no run has more of that case."""
     from samunet.inputs.embedding_store import planned_signature
     from samunet.planning.plans import Plans
-    from samunet.preprocessing.views import FIRST_CARRIED, ViewedArrays, view_name
+    from samunet.preprocessing.store import ArrayStore
+    from samunet.preprocessing.view_names import View, view_name
+    from samunet.preprocessing.views import ViewedArrays
 
     plans = Plans.load(folder(root).parents[2] / "samunetPlans.json")
-    arrays = ViewedArrays(folder(root).parents[1] / "arrays", plans.dataset)
+    arrays = ViewedArrays(ArrayStore(folder(root).parents[1] / "arrays"), plans.dataset)
     slices = arrays.properties("phantom_000").shape[0]
     most = min(6, 800 // slices)
     carried = "0123456789" * 6
-    numbers = (most, most + 1, FIRST_CARRIED + most, FIRST_CARRIED + most + 1)
-    names = [view_name("phantom_000", number, carried if number > FIRST_CARRIED else None) for number in numbers]
-    other = view_name("phantom_000", FIRST_CARRIED + 1, "f" * 64)
+    views = [View(number, transported) for transported in (False, True) for number in (most, most + 1)]
+    names = [view_name("phantom_000", view, carried if view.transported else None) for view in views]
+    other = view_name("phantom_000", View(1, transported=True), "f" * 64)
     for name in (*names, other):
         shutil.copy(folder(root) / "phantom_000.npy", folder(root) / f"{name}.npy")
         shutil.copy(folder(root) / "phantom_000.json", folder(root) / f"{name}.json")

@@ -17,12 +17,14 @@ from torch import Tensor, nn
 from samunet.dataset.dataset import load_dataset
 from samunet.dataset.labels import LabelSpace
 from samunet.files import write_json
-from samunet.inputs.batches import TileBatches
+from samunet.inputs.batches import Batches
 from samunet.inputs.sampling import LabelSlices, Sampler
+from samunet.inputs.tiles import TileSamples
 from samunet.planning.plans import DatasetPlan, EncoderPlan, Plans
 from samunet.planning.tiles import TileFrame
 from samunet.preprocessing.preprocess import preprocess_dataset
-from samunet.variants.base import EmbeddingVariant, VariantContext
+from samunet.variants.base import VariantContext
+from samunet.variants.kinds import EmbeddingVariant
 
 torch.set_num_threads(1)
 
@@ -75,9 +77,9 @@ def made_embeddings() -> list[MadeEmbeddings]:
     return [MadeEmbeddings(TileFrame((32, 32), (32, 32), 0.5), 4, seed) for seed in range(3)]
 
 
-def made_batches() -> TileBatches:
+def made_batches() -> Batches:
     labels = made_labels()
-    return TileBatches(NAMES, made_embeddings(), labels, Sampler(labels, LABELS, 4, 0))
+    return Batches(NAMES, Sampler(labels, LABELS, 4, 0), TileSamples(made_embeddings(), labels))
 
 
 def tiny_variant(seed: int = 0) -> TinyVariant:

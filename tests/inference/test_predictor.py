@@ -16,7 +16,8 @@ from samunet.planning.encoder_spec import EncoderSpec
 from samunet.planning.plans import DatasetPlan, EncoderPlan, Plans
 from samunet.planning.tiles import TileFrame
 from samunet.preprocessing.case import CaseProperties, PreparedCase
-from samunet.variants.base import Baseline, EmbeddingVariant, VariantContext
+from samunet.variants.base import Baseline, VariantContext
+from samunet.variants.kinds import EmbeddingVariant
 
 LABELS = LabelSpace({"background": 0, "a": 1})
 DATASET = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), (3, 4, 6), False, ("MRI",), ("zscore",),

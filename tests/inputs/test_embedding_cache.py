@@ -27,7 +27,8 @@ from samunet.planning.plans import Plans
 from samunet.preprocessing.case import PreparedCase
 from samunet.preprocessing.checksums import checksum_of_file
 from samunet.preprocessing.store import ArrayStore
-from samunet.preprocessing.views import ViewedArrays, view_name
+from samunet.preprocessing.view_names import View, view_name
+from samunet.preprocessing.views import ViewedArrays
 
 PAYLOAD = 2 * 2 * 512 * 4 * 4 * 2  # slices, tiles, channels, 4 x 4 tokens, float16
 
@@ -137,8 +138,8 @@ def test_where_the_disk_has_no_room_the_same_numbers_are_encoded_on_the_fly(
     arrays: ArrayStore, plans: Plans, encoder: Encoder, tmp_path: Path, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    viewed = ViewedArrays(arrays.folder, plans.dataset)
-    names = ["one", "two", view_name("two", 1)]
+    viewed = ViewedArrays(arrays, plans.dataset)
+    names = ["one", "two", view_name("two", View(1))]
     cached = embeddings_of(names, viewed, plans, encoder, tmp_path / "cache")
     ensure_embeddings(["one"], viewed, plans, encoder, tmp_path / "full")
     capsys.readouterr()
@@ -174,7 +175,7 @@ def test_matching_embeddings_are_kept_and_stale_ones_made_anew(
     ensure_embeddings(["one", "two"], arrays, plans, encoder, folder)
     after = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
     assert {name for name in before if before[name] != after[name]} == {"two.npy", "two.json"}
-    assert capsys.readouterr().err.startswith("two: cached embeddings do not match and are made anew (image: cached ")
+    assert capsys.readouterr().err.startswith("two: cached embeddings do not match and are encoded again (image: cached ")
 
 
 @pytest.mark.parametrize("difference", ["weights", "tile_shape", "image", "cache_dtype"])
@@ -198,7 +199,7 @@ def test_a_mismatch_is_refused_named_and_made_anew(
     ensure_embeddings(["one", "two"], arrays, plans, encoder, tmp_path / "cache")
     said = capsys.readouterr().err.splitlines()[0]
     who = "one" if difference == "image" else "one, two"
-    assert said.startswith(f"{who}: cached embeddings do not match and are made anew ({difference}: cached")
+    assert said.startswith(f"{who}: cached embeddings do not match and are encoded again ({difference}: cached")
     cached = open_embeddings("one", arrays, plans, encoder, store)
     assert torch.equal(cached.read([(1, 0)]), LiveEmbeddings(arrays.load("one"), plans, encoder).read([(1, 0)]))
 
@@ -272,7 +273,7 @@ def test_damaged_embeddings_are_refused_and_rebuilt_to_the_same_bytes(
     assert caught.value.where == str(folder / "one.npy")
     capsys.readouterr()
     ensure_embeddings(["one", "two"], arrays, plans, encoder, folder)
-    assert capsys.readouterr().err.startswith("one: cached embeddings do not match and are made anew (")
+    assert capsys.readouterr().err.startswith("one: cached embeddings do not match and are encoded again (")
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 

@@ -14,7 +14,7 @@ from samunet.inputs.embeddings import (
     StoredCaseEmbeddings,
     all_picks,
     encode,
-    pictures_at_once,
+    images_at_once,
     read_across,
 )
 from samunet.networks.checkpoints.encoders import Encoder
@@ -34,7 +34,7 @@ def test_a_picture_is_encoded_the_same_whatever_is_beside_it(encoder: Encoder) -
 
 
 def test_batches_have_2048_tokens_at_most(encoder: Encoder) -> None:
-    sizes = {size: pictures_at_once(encoder, size) for size in (64, 256, 512, 1024)}
+    sizes = {size: images_at_once(encoder, size) for size in (64, 256, 512, 1024)}
     assert sizes == {64: 8, 256: 8, 512: 2, 1024: 1}
 
 

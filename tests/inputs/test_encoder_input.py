@@ -29,7 +29,7 @@ def made_plans(tile: tuple[int, int], composition: str, scheme: str = "nonorm", 
 
 def pictures(image, tile, composition, picks, family="medsam", limits=(0.0, 1.0), mirror=()):
     plans = made_plans(tile, composition, channels=image.shape[0])
-    return EncoderInput(made_case(image, limits), *plans, family).pictures(picks, mirror)
+    return EncoderInput(made_case(image, limits), *plans, family).images(picks, mirror)
 
 
 def test_intensities_are_clipped_to_the_percentiles_and_scaled_to_one():
@@ -88,7 +88,7 @@ def test_z_scores_have_the_same_scale_in_every_case_whatever_its_percentiles():
     image = np.full((1, 1, 4, 4), 1.25)
     image[0, 0, 0] = 99.0
     for limits in ((0.0, 1.0), (-2.0, 99.0)):
-        picture = EncoderInput(made_case(image, limits), dataset, plan, "medsam").pictures([(0, 0)])
+        picture = EncoderInput(made_case(image, limits), dataset, plan, "medsam").images([(0, 0)])
         # -2.5 deviations are 0, +2.5 are 1: 1.25 is three quarters of the way.
         assert float(picture[0, 0, 20, 8]) == pytest.approx(0.75)
         assert float(picture[0, 0, 0, 8]) == 1.0
@@ -97,7 +97,7 @@ def test_z_scores_have_the_same_scale_in_every_case_whatever_its_percentiles():
 def test_ct_is_clipped_to_the_datasets_percentiles_not_the_cases():
     dataset, plan = made_plans((4, 4), "repeat", "ct", mean=100.0, std=50.0, percentile_00_5=0.0, percentile_99_5=300.0)
     # After CT normalisation 0 HU stands at -2 and 300 HU at 4, so 1.0 is halfway.
-    picture = EncoderInput(made_case(np.ones((1, 1, 4, 4)), (0.0, 1.0)), dataset, plan, "medsam").pictures([(0, 0)])
+    picture = EncoderInput(made_case(np.ones((1, 1, 4, 4)), (0.0, 1.0)), dataset, plan, "medsam").images([(0, 0)])
     assert float(picture[0, 0, 8, 8]) == pytest.approx(0.5)
 
 
@@ -122,7 +122,7 @@ def test_each_family_gets_its_input_as_it_was_trained(family, black, white):
 def test_an_image_smaller_than_the_tile_has_zeros_around_it_whatever_the_family(family):
     # 2 x 2 voxels of the mean of the range in the middle of a tile of 6 x 6, of which each voxel is 16 of 96 pixels.
     dataset, plan = made_plans((6, 6), "repeat")
-    picture = EncoderInput(made_case(np.full((1, 1, 2, 2), 0.25)), dataset, replace(plan, input_size=96), family).pictures([(0, 0)])
+    picture = EncoderInput(made_case(np.full((1, 1, 2, 2), 0.25)), dataset, replace(plan, input_size=96), family).images([(0, 0)])
     mean, deviation = (torch.tensor(values) for values in INPUT_STATISTICS[family])
     torch.testing.assert_close(picture[0, :, 48, 48], (0.25 - mean) / deviation)
     inner = torch.zeros(96, 96, dtype=torch.bool)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from samunet.dataset.labels import LabelSpace, in_slices_alone
-from samunet.inputs.sampling import LabelSlices, Pick, Sampler
+from samunet.inputs.sampling import LabelSlices, Pick, Sampler, first_slice
 from samunet.planning.tiles import TileFrame
 
 LABELS = LabelSpace({"background": 0, "a": 1, "b": 2})
@@ -101,3 +102,8 @@ def test_unannotated_slices_are_never_drawn_and_a_whole_case_is_drawn_everywhere
     assert {pick.plane for pick in drawn if pick.case == 0} == {1, 4}
     assert {pick.plane for pick in drawn if pick.case == 1} == set(range(6))
     assert (some.tile(1, 0) >= 0).all() and (some.tile(2, 0) == -2).all()
+
+
+@pytest.mark.parametrize("plane, slices, allowed", [(0, 10, {0}), (1, 10, {0, 1}), (5, 10, {3, 4, 5}), (9, 10, {7}), (1, 2, {0})])
+def test_where_three_slices_that_hold_a_plane_may_begin(plane: int, slices: int, allowed: set[int]) -> None:
+    assert {first_slice(plane, 3, slices, np.random.default_rng(seed)) for seed in range(40)} == allowed

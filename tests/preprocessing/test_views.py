@@ -12,15 +12,14 @@ from samunet.dataset.geometry import Geometry
 from samunet.dataset.labels import UNANNOTATED
 from samunet.files import digest_of_array, digest_of_json
 from samunet.planning.plans import DatasetPlan, EncoderPlan
+from samunet.preprocessing.arrays import AnnotatedArrays
 from samunet.preprocessing.case import CaseProperties, PreparedCase
 from samunet.preprocessing.store import ArrayStore
+from samunet.preprocessing.view_names import View, case_and_view, digest_in_name, view_name
 from samunet.preprocessing.views import (
     ViewedArrays,
-    case_and_view,
-    clean_pictures,
+    clean_images,
     random_matrix,
-    told_content,
-    view_name,
     view_of,
     views_for,
 )
@@ -45,15 +44,15 @@ def ball_case(name: str = "one") -> PreparedCase:
 
 
 def test_a_view_is_the_same_each_time_and_another_for_each_number_and_case():
-    first, again, second = (view_of(ball_case(), view, plan()) for view in (1, 1, 2))
+    first, again, second = (view_of(ball_case(), View(number), plan()) for number in (1, 1, 2))
     assert np.array_equal(first.image, again.image) and np.array_equal(first.segmentation, again.segmentation)
     assert not np.array_equal(first.image, second.image)
-    assert not np.array_equal(first.image, view_of(ball_case("two"), 1, plan()).image)
+    assert not np.array_equal(first.image, view_of(ball_case("two"), View(1), plan()).image)
 
 
-@pytest.mark.parametrize("view", [1, 2, 3, 4])
-def test_labels_are_warped_as_the_image_is(view):
-    made = view_of(ball_case(), view, plan())
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+def test_labels_are_warped_as_the_image_is(number):
+    made = view_of(ball_case(), View(number), plan())
     bright = made.image[0] > (made.image[0].max() + made.image[0].min()) / 2
     label = made.segmentation[0] == 1
     # The ball moved, yet its label still covers what is bright.
@@ -65,7 +64,7 @@ def test_labels_are_warped_as_the_image_is(view):
 def test_thick_slices_are_not_tilted_against_each_other():
     case = ball_case()
     columns = np.broadcast_to(np.arange(10)[:, None, None], SHAPE).astype(np.int16)[None]
-    made = view_of(PreparedCase(case.image, columns, case.properties), 1, plan(anisotropic=True))
+    made = view_of(PreparedCase(case.image, columns, case.properties), View(1), plan(anisotropic=True))
     # Labels that number the slices stay in their slices.
     assert np.array_equal(made.segmentation, columns)
 
@@ -73,32 +72,32 @@ def test_thick_slices_are_not_tilted_against_each_other():
 def test_the_store_makes_views_by_name_and_knows_their_properties_without_making_them(tmp_path: Path):
     case = ball_case()
     ArrayStore(tmp_path).write(case)
-    store = ViewedArrays(tmp_path, plan())
-    made = store.load(view_name("one", 3))
-    expected = view_of(case, 3, plan())
+    store = ViewedArrays(ArrayStore(tmp_path), plan())
+    made = store.load(view_name("one", View(3)))
+    expected = view_of(case, View(3), plan())
     assert np.array_equal(made.image, expected.image)
-    assert np.array_equal(store.segmentation(view_name("one", 3)), expected.segmentation)
-    assert store.properties(view_name("one", 3)) == made.properties == expected.properties
-    digests = {store.properties(name).image_digest for name in ("one", view_name("one", 1), view_name("one", 2))}
+    assert np.array_equal(store.segmentation(view_name("one", View(3))), expected.segmentation)
+    assert store.properties(view_name("one", View(3))) == made.properties == expected.properties
+    digests = {store.properties(name).image_digest for name in ("one", view_name("one", View(1)), view_name("one", View(2)))}
     assert len(digests) == 3
     assert np.array_equal(store.load("one").image, case.image)
 
 
 def test_digests_say_whether_slices_are_tilted_and_else_stay_what_they_were(tmp_path: Path):
     """Those of plans that are not anisotropic are spelled out: cached embeddings of views hang on them."""
-    case, name = ball_case(), view_name("one", 3)
+    case, name = ball_case(), view_name("one", View(3))
     case = replace(case, properties=replace(case.properties, image_digest="image", segmentation_digest="labels"))
     ArrayStore(tmp_path).write(case)
-    tilted, flat = (ViewedArrays(tmp_path, plan(anisotropic)).properties(name) for anisotropic in (False, True))
+    tilted, flat = (ViewedArrays(ArrayStore(tmp_path), plan(anisotropic)).properties(name) for anisotropic in (False, True))
     assert tilted.image_digest == digest_of_json([1, 3, "one", "image"])
     assert tilted.segmentation_digest == digest_of_json([1, 3, "one", "labels"])
     assert flat.image_digest != tilted.image_digest and flat.segmentation_digest != tilted.segmentation_digest
-    assert flat == view_of(case, 3, plan(anisotropic=True)).properties
+    assert flat == view_of(case, View(3), plan(anisotropic=True)).properties
     # One slice makes the same view by either plan.
     single = replace(case, image=case.image[:, :1], segmentation=case.segmentation[:, :1],
                      properties=replace(case.properties, shape=(1, 24, 20)))
     ArrayStore(tmp_path / "single").write(single)
-    assert len({ViewedArrays(tmp_path / "single", plan(each)).properties(name).image_digest for each in (False, True)}) == 1
+    assert len({ViewedArrays(ArrayStore(tmp_path / "single"), plan(each)).properties(name).image_digest for each in (False, True)}) == 1
 
 
 @pytest.mark.parametrize("anisotropic", [False, True])
@@ -107,14 +106,15 @@ def test_slices_whose_labels_are_not_used_stay_unused_through_the_warp(tmp_path:
     # Labels that number the slices tell where each voxel of a view comes from.
     numbers = np.broadcast_to(np.arange(10)[:, None, None], SHAPE).astype(np.int16)[None]
     ArrayStore(tmp_path).write(PreparedCase(case.image, numbers, case.properties))
-    whole, some = ViewedArrays(tmp_path, plan(anisotropic)), ViewedArrays(tmp_path, plan(anisotropic), {"one": (2, 7)})
-    for name in ("one", view_name("one", 1), view_name("one", 2)):
+    store = ArrayStore(tmp_path)
+    whole, some = (ViewedArrays(inner, plan(anisotropic)) for inner in (store, AnnotatedArrays(store, {"one": (2, 7)})))
+    for name in ("one", view_name("one", View(1)), view_name("one", View(2))):
         labels = whole.segmentation(name)
         expected = np.where(np.isin(labels, (2, 7)), labels, UNANNOTATED)
         assert np.array_equal(some.segmentation(name), expected) and np.array_equal(some.load(name).segmentation, expected)
         assert np.array_equal(some.load(name).image, whole.load(name).image)
         assert some.properties(name) == whole.properties(name)
-    assert np.array_equal(ViewedArrays(tmp_path, plan(), {"two": (1,)}).segmentation("one"), numbers)
+    assert np.array_equal(AnnotatedArrays(ArrayStore(tmp_path), {"two": (1,)}).segmentation("one"), numbers)
 
 
 def test_views_fit_a_budget_of_pictures():
@@ -124,22 +124,23 @@ def test_views_fit_a_budget_of_pictures():
     assert views_for(10, 0) == 0
 
 
-def test_clean_pictures_by_hand():
+def test_clean_images_by_hand():
     # 10 slices of 24 x 20: tiles of 16 x 20 at half a tile's step start at rows 0 and 8.
     section = EncoderPlan("untrained", 64, (16, 20), 0.5, "repeat", 1, 2, "float16", 0, 10)
-    assert clean_pictures(ball_case().properties, plan(), section) == 20
+    assert clean_images(ball_case().properties, plan(), section) == 20
     two = replace(plan(), channel_names=("a", "b"))
-    assert clean_pictures(ball_case().properties, two, section) == 40
-    assert clean_pictures(ball_case().properties, two, replace(section, composition="rgb")) == 20
+    assert clean_images(ball_case().properties, two, section) == 40
+    assert clean_images(ball_case().properties, two, replace(section, composition="rgb")) == 20
 
 
 def test_names_of_views():
-    assert case_and_view(view_name("a__view", 12)) == ("a__view", 12)
+    assert case_and_view(view_name("a__view", View(12))) == ("a__view", View(12))
     assert case_and_view("a__view") == ("a__view", None)
     assert case_and_view("a__view2x") == ("a__view2x", None)
-    carried = view_name("a", 102, "0123456789abcdef")
-    assert carried == "a__view102_01234567" and case_and_view(carried) == ("a", 102) and told_content(carried) == "01234567"
-    assert told_content("a__view2") is told_content("a") is None
+    carried = view_name("a", View(2, transported=True), "0123456789abcdef")
+    assert carried == "a__view102_01234567" and case_and_view(carried) == ("a", View(2, transported=True))
+    assert digest_in_name(carried) == "01234567"
+    assert digest_in_name("a__view2") is digest_in_name("a") is None
 
 
 def test_a_scale_above_1_takes_places_from_nearer_to_the_middle():

@@ -49,7 +49,7 @@ def trained(prepared: Path, tmp_path_factory) -> Paths:
     paths = Paths(prepared / "raw", prepared / "preprocessed", root / "results")
     file = written(root / "support.json", {"b1": [2], "a1": [1]})
     with pytest.MonkeyPatch.context() as patch:  # a tie, whatever random weights make of the support
-        patch.setattr("samunet.training.token_choice.left_out_dice", lambda *_: 0.5)
+        patch.setattr("samunet.variants.token_choice.left_out_dice", lambda *_: 0.5)
         train_model(replace(REQUEST, support=file), paths, must_continue=False, workers=1)
     run = read_json(model_of(paths) / "fold_0" / "run.json")
     assert run["settings"]["support"] == digest_of_file(file)

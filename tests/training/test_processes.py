@@ -14,7 +14,7 @@ import torch
 from safetensors.numpy import load_file
 from torch import distributed
 
-from samunet.processes import joined
+from samunet.processes import process_group
 
 STEPS = 20
 # Trains the named variant for STEPS steps, a line of the log for each; under torchrun in as many processes as it started.
@@ -25,11 +25,11 @@ from pathlib import Path
 
 sys.path.insert(0, {str(Path(__file__).parents[1] / "helpers")!r})
 import made_dataset, numpy as np, torch
-from samunet.processes import joined
+from samunet.processes import process_group
 from samunet.planning.tiles import TileFrame
 from samunet.training import trainer
-from samunet.inputs.patch_augmentation import PatchAugmentation
-from samunet.inputs.patch_batches import PairBatches, PatchBatches
+from samunet.inputs.batches import Batches
+from samunet.inputs.patches import PairSamples, PatchAugmentation, PatchSampler, PatchSamples
 from samunet.inputs.sampling import LabelSlices, Sampler
 from samunet.variants.base import VariantContext
 from samunet.variants.unet import UnetVariant
@@ -43,7 +43,7 @@ torch.use_deterministic_algorithms(True)
 trainer.ITERATIONS_PER_EPOCH = 1
 trainer.training_dtype = lambda device: torch.float32  # to tell sums from rounding
 name, folder = sys.argv[1], Path(sys.argv[2])
-with joined("cpu"):
+with process_group("cpu"):
     torch.manual_seed(0)
     if name == "tiny":
         variant, batches = made_dataset.tiny_variant(), made_dataset.made_batches()
@@ -53,11 +53,13 @@ with joined("cpu"):
                                              made_dataset.SECTION, {{}}))
         labels, augmentation = made_dataset.made_labels(), PatchAugmentation(variant.patch, [False])
         whole = TileFrame((32, 32), (32, 32), 1.0)
-        batches = PatchBatches(made_dataset.NAMES, Arrays(), labels, Sampler(labels, made_dataset.LABELS, 4, 0), augmentation)
+        samples = PatchSamples(made_dataset.NAMES, Arrays(), labels, made_dataset.LABELS, augmentation)
+        batches = Batches(made_dataset.NAMES, Sampler(labels, made_dataset.LABELS, 4, 0), samples)
         if name == "simclr":
             from samunet.variants.simclr import SimclrPretraining
             variant = SimclrPretraining(variant)
-            batches = PairBatches(made_dataset.NAMES, [(4, 32, 32)] * 3, Arrays(), augmentation, 4, 0)
+            sampler = PatchSampler([(4, 32, 32)] * 3, variant.patch, 4, 0)
+            batches = Batches(made_dataset.NAMES, sampler, PairSamples(made_dataset.NAMES, Arrays(), augmentation))
     trainer.train(variant, batches, {STEPS}, folder, torch.device("cpu"))
 """
 
@@ -89,7 +91,7 @@ def started_alone(monkeypatch) -> pytest.MonkeyPatch:
 
 
 def test_processes_wait_for_each_other_for_days(started_alone) -> None:
-    with joined("cpu") as device:
+    with process_group("cpu") as device:
         assert device == "cpu"
         assert distributed.group.WORLD._get_backend(torch.device(device)).options._timeout == timedelta(days=7)
 
@@ -97,7 +99,7 @@ def test_processes_wait_for_each_other_for_days(started_alone) -> None:
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
 def test_each_process_has_its_own_card(started_alone) -> None:
     started_alone.setenv("LOCAL_RANK", "1")
-    with joined("cuda") as device:
+    with process_group("cuda") as device:
         assert device == "cuda:1" and torch.cuda.current_device() == 1
 
 

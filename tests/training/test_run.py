@@ -29,7 +29,7 @@ from samunet.training.checkpoints import save_latest
 from samunet.training.experiment import open_experiment
 from samunet.training.run import ensure_trained, train_model, validate_model
 from samunet.training.settings import Request
-from samunet.variants.transport import TransportVariant
+from samunet.variants.hybrid import HybridVariant
 
 REQUEST = Request("5", "linear_head", "0", "untrained", "tiny", iterations=60)
 
@@ -183,13 +183,13 @@ def test_three_hybrid_runs_that_register_again_give_the_same_bytes(paths, tmp_pa
 def test_what_was_registered_before_training_began_is_kept(paths, monkeypatch) -> None:
     request = dataclasses.replace(REQUEST, variant="hybrid", iterations=1, shots=1)
     with monkeypatch.context() as patch:
-        patch.setattr("samunet.training.training_data.VolumeAugmentation", lambda *_, **__: 1 / 0)
+        patch.setattr("samunet.variants.kinds.VolumeAugmentation", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             start(request, paths)
     priors = model(paths, "hybrid") / "shots1_draw0" / "fold_0.unfinished" / "priors"
     assert len(list(priors.glob("*.npy"))) == 6
-    carried, prior = [], TransportVariant.prior
-    monkeypatch.setattr(TransportVariant, "prior", lambda *given: carried.append(given[1].properties.name) or prior(*given))
+    carried, prior = [], HybridVariant.prior
+    monkeypatch.setattr(HybridVariant, "prior", lambda *given: carried.append(given[1].properties.name) or prior(*given))
     start(request, paths, must_continue=True)
     assert set(carried) == {"c1", "d1"}  # to be validated
 
@@ -207,7 +207,7 @@ def test_hybrid_augment_tells_how_many_views_are_transported(paths, tmp_path, ca
     start(dataclasses.replace(REQUEST, variant="hybrid_augment", iterations=1), of_budget(pictures, paths, tmp_path / "preprocessed"))
     run = read_json(model(paths, "hybrid_augment") / "fold_0" / "run.json")
     assert (run["views"], run["transported_views"]) == (views, transported)
-    assert ("learns what hybrid_off does" in capsys.readouterr().err) == (transported == 0)
+    assert ("trains as hybrid_off does" in capsys.readouterr().err) == (transported == 0)
     cached = [path.stem for path in (tmp_path / "preprocessed").rglob("a1__view*.npy")]
     assert len(cached) == views and sum(name.startswith("a1__view102_") for name in cached) == transported
 
@@ -394,7 +394,7 @@ def test_folds_of_labels_that_meant_something_else_are_refused(paths, tmp_path) 
 
 def test_a_batch_that_the_processes_do_not_divide_is_told_before_anything_is_encoded(paths, monkeypatch) -> None:
     monkeypatch.setattr("samunet.processes.count", lambda: 7)
-    monkeypatch.setattr(run_module, "training_batches", lambda *given: 1 / 0)
+    monkeypatch.setattr("samunet.training.experiment.Experiment.data", lambda *given: 1 / 0)
     with pytest.raises(UserError, match="samples, 7 processes"):
         start(dataclasses.replace(REQUEST, iterations=2), paths)
 

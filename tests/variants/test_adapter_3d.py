@@ -14,7 +14,8 @@ from samunet.networks.checkpoints.encoders import Encoder, load_encoder
 from samunet.planning.plans import DatasetPlan, EncoderPlan
 from samunet.training.trainer import Optimization
 from samunet.variants.adapter_3d import Adapter3dVariant
-from samunet.variants.base import VariantContext, tile_logits
+from samunet.variants.base import VariantContext
+from samunet.variants.kinds import tile_logits
 from samunet.variants.losses import dice_and_cross_entropy
 
 LABELS = LabelSpace({"background": 0, "a": 1, "b": 2})

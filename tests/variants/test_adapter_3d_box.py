@@ -13,7 +13,7 @@ from samunet.dataset.geometry import Geometry
 from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError
 from samunet.inference.predictor import predict_case
-from samunet.inputs.boxes import NOBODY, BoxStacks
+from samunet.inputs.boxes import NO_BOX, BoxStacks
 from samunet.networks.checkpoints.encoders import Encoder, load_encoder
 from samunet.planning.plans import DatasetPlan, EncoderPlan, Plans
 from samunet.preprocessing.case import CaseProperties, PreparedCase
@@ -45,17 +45,17 @@ def stacks() -> BoxStacks:
     boxes = torch.full((2, 3, 3, 4), torch.nan)
     boxes[0, :, :2] = torch.tensor([[4.0, 4.0, 30.0, 30.0], [30.0, 30.0, 48.0, 60.0], [10.0, 20.0, 44.0, 40.0]])[:, None]
     boxes[1, 0, 2] = torch.tensor([8.0, 8.0, 40.0, 40.0])
-    return BoxStacks(pictures, boxes, torch.tensor([[2, 2, 1], [1, NOBODY, NOBODY]]))
+    return BoxStacks(pictures, boxes, torch.tensor([[2, 2, 1], [1, NO_BOX, NO_BOX]]))
 
 
 @pytest.mark.parametrize(("labels", "background"), [(LABELS, True), (REGIONS, False)])
 def test_a_class_is_the_most_of_its_boxes_and_absent_without_any(encoder: Encoder, labels, background) -> None:
     made, inputs = variant(encoder, labels), stacks()
     if not background:  # channels of regions count from 0
-        inputs = replace(inputs, channels=torch.where(inputs.channels == NOBODY, NOBODY, inputs.channels - 1))
+        inputs = replace(inputs, channels=torch.where(inputs.channels == NO_BOX, NO_BOX, inputs.channels - 1))
     made.network.eval()
     with torch.no_grad():
-        masks = made.network(inputs.pictures, inputs.boxes)
+        masks = made.network(inputs.images, inputs.boxes)
         tile = torch.nn.functional.interpolate(masks.flatten(0, 1), (32, 24), mode="bilinear").view(2, 3, 3, 32, 24)
         logits = made.logits(inputs)
     assert logits.shape == (2, 3 if background else 2, 3, 32, 24)
@@ -135,8 +135,8 @@ def test_a_mirrored_case_mirrored_once_more_is_the_case(encoder: Encoder, axis: 
     clean = made.inputs_of(case_of(image, {1: LabelPrompts(boxes=box)}), plans, encoder)
     again = made.inputs_of(mirrored, plans, encoder, mirror=(axis,))
     here, there = (inputs.read([(0, tile) for tile in range(len(inputs.frame.starts))]) for inputs in (clean, again))
-    assert here.pictures.shape[-2:] == (64, 32) and here.boxes[0, 0, 0].tolist() == [4.0, 8.0, 18.0, 40.0]
-    torch.testing.assert_close(there.pictures, here.pictures, rtol=0, atol=0)
+    assert here.images.shape[-2:] == (64, 32) and here.boxes[0, 0, 0].tolist() == [4.0, 8.0, 18.0, 40.0]
+    torch.testing.assert_close(there.images, here.images, rtol=0, atol=0)
     torch.testing.assert_close(there.boxes, here.boxes, rtol=0, atol=0, equal_nan=True)
 
 

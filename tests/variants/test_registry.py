@@ -6,14 +6,8 @@ import sys
 import pytest
 
 from samunet.errors import UserError
-from samunet.variants.base import (
-    Baseline,
-    EmbeddingVariant,
-    ImageCropVariant,
-    ImageStackVariant,
-    PatchVariant,
-    VolumeVariant,
-)
+from samunet.variants.base import Baseline
+from samunet.variants.kinds import EmbeddingVariant, ImageCropVariant, ImageStackVariant, PatchVariant, VolumeVariant
 from samunet.variants.prompted import PromptedVariant
 from samunet.variants.registry import VARIANTS, check_kinds, check_prompts, entry, variant_class
 

@@ -14,13 +14,13 @@ from samunet.dataset.labels import Label
 class LabelPrompts:
     """Prompts of one label (or region) of one case.
 
-    On the plan's grid positions are (z, y, x), and voxel i of an axis spans [i, i + 1): its middle is i + 0.5. A prompts file's
-    own (`preprocessing.prompts.file`) are (x, y, z).
+    On the plan's grid positions are (z, y, x), and voxel i of an axis spans [i, i + 1): its middle is i + 0.5. A
+    prompts file's own (`preprocessing.prompts.file`) are (x, y, z).
 
     Arguments:
-        points: float64 (N, 3). All points of one slice ask for one object.
-        boxes: float64 (M, 2, 3), the corner where every axis is lowest and the one where it is highest. Each asks for an
-            object of its own.
+        points: float64 (N, 3). All points of one slice prompt one object.
+        boxes: float64 (M, 2, 3), the corner where every axis is lowest and the one where it is highest. Each prompts
+            an object of its own.
     """
 
     points: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))
@@ -29,11 +29,11 @@ class LabelPrompts:
     def on_tile(self, slice_: int, origin: tuple[int, int], tile: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         """What a 2D network sees of them on one tile of one slice.
 
-        A point is seen on its own slice alone. A box is cut into the same box on every slice whose middle it holds, on at
-        least one, and to the tile.
+        A point is seen on its own slice alone. A box is cut into the same box on every slice whose middle it holds, on
+        at least one, and to the tile.
 
         Arguments:
-            origin: (row, column) of the tile's first voxel, which may lie outside the case.
+            origin: (row, column) of the tile's first voxel, which may be outside the case.
             tile: (rows, columns).
 
         Returns:
@@ -42,11 +42,11 @@ class LabelPrompts:
         points = self.points[np.floor(self.points[:, 0]) == slice_, 1:] - origin
         points = points[((points >= 0) & (points < tile)).all(1)]
         low, high = self.boxes[:, 0, 0], self.boxes[:, 1, 0]
-        thin = np.ceil(low - 0.5) + 0.5 >= high  # no slice's middle lies in it
+        thin = np.ceil(low - 0.5) + 0.5 >= high  # it holds no slice's middle
         here = np.where(thin, np.floor((low + high) / 2) == slice_, (low <= slice_ + 0.5) & (slice_ + 0.5 < high))
         boxes = np.clip(self.boxes[here][:, :, 1:] - origin, 0, tile)
         return points, boxes[(boxes[:, 1] > boxes[:, 0]).all(1)]
 
 
 CasePrompts = Mapping[Label, LabelPrompts]
-"""Label value, or region's values, -> its prompts on the plan's grid. A label that is not there is nowhere in the case."""
+"""Label value, or region's values, -> its prompts on the plan's grid. A missing label is nowhere in the case."""

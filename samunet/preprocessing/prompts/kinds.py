@@ -1,4 +1,4 @@
-"""The kinds of prompts that can be made from a label. Imports nothing heavy, so that help stays fast."""
+"""The kinds of prompts that can be derived from a label. Imports nothing heavy, so that help stays fast."""
 
 from __future__ import annotations
 

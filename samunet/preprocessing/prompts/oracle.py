@@ -1,4 +1,4 @@
-"""Prompts taken from a case's own label: what a perfect user would say, and what no honest result may rest on unsaid."""
+"""Prompts taken from a case's own label, as a perfect user would give them. Results that use them say so."""
 
 from __future__ import annotations
 
@@ -17,38 +17,40 @@ def oracle_prompts(
 ) -> CasePrompts:
     """Prompts of `kind` for every label or region of a case.
 
-    Points are drawn among the object's voxels, for each slice and class apart, keyed by (seed, case, slice, class): the same
-    on every machine, whatever else is asked for. Boxes are tight, on the outer edges of the object's voxels.
+    Points are picked among the object's voxels, for each slice and class apart, keyed by (seed, case, slice, class):
+    the same on every machine, whatever else is requested. Boxes are tight, on the outer edges of the object's voxels.
 
     Arguments:
         segmentation: label values int16 (Z, Y, X) on the plan's grid.
         kind: one of PROMPT_KINDS.
         name: the case's.
-        box_relax: percent of a box's extent by which each of its sides is moved outwards; a slice's box grows in its plane.
+        box_relax: percent of a box's extent by which each of its sides is moved outwards; a slice's box grows in its
+            plane.
     """
-    made: dict = {}
+    prompts: dict = {}
     for index, label in enumerate(labels.foreground):
         mask = labels.mask(segmentation, label)
         slices = [int(slice_) for slice_ in np.flatnonzero(mask.any((1, 2)))]
         if kind in POINTS:
             keys = {slice_: [seed, zlib.crc32(name.encode()), slice_, index] for slice_ in slices}
-            drawn = [_drawn(mask[slice_], slice_, POINTS[kind], key) for slice_, key in keys.items()]
-            made[label] = LabelPrompts(points=np.concatenate([np.zeros((0, 3)), *drawn]))
+            points = [_points_in(mask[slice_], slice_, POINTS[kind], key) for slice_, key in keys.items()]
+            prompts[label] = LabelPrompts(points=np.concatenate([np.zeros((0, 3)), *points]))
         else:
-            parts = [(slice_, mask[slice_][None]) for slice_ in slices] if kind == "slice_box" else [(0, mask)] * bool(slices)
-            boxes = [_tight(part) + [first, 0, 0] for first, part in parts]
-            axes = (0, 1, 1) if kind == "slice_box" else (1, 1, 1)
-            made[label] = LabelPrompts(boxes=relaxed(np.reshape(boxes, (-1, 2, 3)), box_relax, axes, segmentation.shape))
-    return made
+            flat = kind == "slice_box"
+            parts = [(slice_, mask[slice_][None]) for slice_ in slices] if flat else [(0, mask)] * bool(slices)
+            boxes = np.reshape([_tight(part) + [first, 0, 0] for first, part in parts], (-1, 2, 3))
+            axes = (0, 1, 1) if flat else (1, 1, 1)
+            prompts[label] = LabelPrompts(boxes=relaxed(boxes, box_relax, axes, segmentation.shape))
+    return prompts
 
 
 def relaxed(boxes: np.ndarray, percent: float, axes: Sequence[int], shape: Sequence[int]) -> np.ndarray:
-    """Boxes float64 (M, 2, 3) whose sides are `percent` of their own extent farther out, along `axes` that are 1, cut to `shape`."""
+    """Boxes float64 (M, 2, 3), each side `percent` of its extent farther out along `axes` of 1, cut to `shape`."""
     out = (boxes[:, 1] - boxes[:, 0]) * (percent / 100) * np.asarray(axes)
     return np.clip(np.stack([boxes[:, 0] - out, boxes[:, 1] + out], 1), 0, shape)
 
 
-def _drawn(mask: np.ndarray, slice_: int, count: int, key: list[int]) -> np.ndarray:
+def _points_in(mask: np.ndarray, slice_: int, count: int, key: list[int]) -> np.ndarray:
     """At most `count` different voxels of `mask` (Y, X), their middles as (z, y, x) float64 (N, 3)."""
     voxels = np.argwhere(mask)
     chosen = np.random.default_rng(key).choice(len(voxels), min(count, len(voxels)), replace=False)

@@ -13,11 +13,11 @@ from samunet.preprocessing.case import CaseProperties
 def voxels_of_world(places_mm: np.ndarray, geometry: Geometry) -> np.ndarray:
     """World positions in mm -> indices of voxels, both float64 (N, 3) as (x, y, z).
 
-    World is ITK's: x to the patient's left, y to the back, z to the head (LPS), as SimpleITK's `TransformIndexToPhysicalPoint`
-    gives it. Whole indices are the middles of voxels. In a 2D file z is 0, in both.
+    World is ITK's: x to the patient's left, y to the back, z to the head (LPS), as SimpleITK's
+    `TransformIndexToPhysicalPoint` gives it. Whole indices are the middles of voxels. In a 2D file z is 0, in both.
 
     Arguments:
-        geometry: of a file that knows where it lies, which TIFF and natural images do not.
+        geometry: of a file that knows its place in the world, which TIFF and natural images do not.
     """
     dimensions = len(geometry.origin)
     origin, direction = np.zeros(3), np.eye(3)
@@ -27,7 +27,7 @@ def voxels_of_world(places_mm: np.ndarray, geometry: Geometry) -> np.ndarray:
 
 
 def voxels_of_file(places: np.ndarray, geometry: Geometry) -> np.ndarray:
-    """Indices of voxels in the image file -> in the arrays, which a reader may have turned; both float64 (N, 3) as (x, y, z)."""
+    """Indices of voxels in the file -> in the arrays, which a reader may have turned; float64 (N, 3) as (x, y, z)."""
     if geometry.file is None:
         return places
     to_array = np.linalg.solve(affine_mm(geometry), affine_mm(geometry.file))
@@ -37,8 +37,9 @@ def voxels_of_file(places: np.ndarray, geometry: Geometry) -> np.ndarray:
 def plan_positions(voxels: np.ndarray, properties: CaseProperties, dataset_plan: DatasetPlan) -> np.ndarray:
     """Indices (x, y, z) in the reader's array -> positions (z, y, x) on the plan's grid, both float64 (N, 3).
 
-    The way of the arrays: transpose, crop, resample with the grids' outer edges aligned. Whole indices are the middles of
-    voxels; on the plan's grid voxel i spans [i, i + 1). What was cropped away gets positions outside `properties.shape`.
+    The way of the arrays: transpose, crop, resample with the grids' outer edges aligned. Whole indices are the middles
+    of voxels; on the plan's grid voxel i spans [i, i + 1). What was cropped away gets positions outside
+    `properties.shape`.
     """
     planned = (voxels[:, ::-1] + 0.5)[:, list(dataset_plan.transpose_forward)]
     cropped = planned - [low for low, _ in properties.bbox]

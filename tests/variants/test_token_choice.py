@@ -13,11 +13,11 @@ from samunet.dataset.labels import UNANNOTATED, LabelSpace
 from samunet.errors import UserError
 from samunet.inputs.queries import Queries
 from samunet.inputs.sampling import LabelSlices
+from samunet.inputs.support import Support
 from samunet.networks.fewshot import Fewshot
 from samunet.networks.region_tokens import RULES
 from samunet.planning.tiles import TileFrame
-from samunet.training.support import Support
-from samunet.training.token_choice import (
+from samunet.variants.token_choice import (
     JUDGED,
     Judged,
     chosen_rule,
@@ -44,7 +44,7 @@ class Asked:
         self.fewshot = self
         self.network = torch.nn.Linear(1, 1)
 
-    def set_support(self, embeddings: Tensor, coverage: Tensor, units: Tensor, asking: Tensor, rule: str = "mean") -> None:
+    def set_support(self, support: Support, rule: str = "mean") -> None:
         self.rule = rule
 
     def set_tokens(self, embeddings: Tensor, coverage: Tensor, rule: str) -> None:

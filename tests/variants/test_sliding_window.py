@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from samunet.inference.sliding_window import gaussian_weights, sliding_window
 from samunet.planning.tiles import TileFrame, window_starts
+from samunet.variants.sliding_window import gaussian_weights, sliding_window
 
 
 def test_weights_by_hand():
@@ -42,22 +42,22 @@ def test_two_tiles_by_hand():
 
 
 @pytest.mark.parametrize("shape", [(5, 7), (16, 16), (20, 9), (37, 21)])
-@pytest.mark.parametrize("depth, stack_depth", [(1, 1), (4, 1), (12, 5), (3, 5), (5, 5), (7, 2)])
-def test_agreeing_windows_give_the_image_back(shape, depth, stack_depth):
-    """Every window shows the same picture, so whatever the weights, that picture must come out, padding removed."""
-    picture = np.random.default_rng([1]).normal(size=(2, depth, *shape)).astype(np.float32)
+@pytest.mark.parametrize("depth, slices", [(1, 1), (4, 1), (12, 5), (3, 5), (5, 5), (7, 2)])
+def test_agreeing_windows_give_the_image_back(shape, depth, slices):
+    """Every window shows the same image, so whatever the weights, that image must come out, padding removed."""
+    image = np.random.default_rng([1]).normal(size=(2, depth, *shape)).astype(np.float32)
     frame = TileFrame(shape, (16, 12), 0.5)
 
     def logits_of(picks):
         windows = []
         for first, tile in picks:
-            slices = np.clip(np.arange(first, first + stack_depth), 0, depth - 1)
-            windows.append(frame.cut(picture[:, slices], tile, 99.0))
+            shown = np.clip(np.arange(first, first + slices), 0, depth - 1)
+            windows.append(frame.cut(image[:, shown], tile, 99.0))
         return torch.from_numpy(np.stack(windows))
 
-    slabs = list(sliding_window(logits_of, frame, depth, batch_size=3, stack_depth=stack_depth))
+    slabs = list(sliding_window(logits_of, frame, depth, batch_size=3, slices=slices))
     assert [first for first, _ in slabs] == list(np.cumsum([0, *(slab.shape[1] for _, slab in slabs)])[:-1])
-    np.testing.assert_allclose(np.concatenate([slab for _, slab in slabs], 1), picture, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(np.concatenate([slab for _, slab in slabs], 1), image, rtol=1e-5, atol=1e-5)
 
 
 def test_stream_equals_one_big_accumulator():
@@ -70,7 +70,7 @@ def test_stream_equals_one_big_accumulator():
             made[first, tile] = torch.from_numpy(rng.normal(size=(3, stack, 8, 8)).astype(np.float32))
         return torch.stack([made[pick] for pick in picks])
 
-    stream = [slab for _, slab in sliding_window(logits_of, frame, depth, batch_size=4, stack_depth=stack)]
+    stream = [slab for _, slab in sliding_window(logits_of, frame, depth, batch_size=4, slices=stack)]
     weights = gaussian_weights((stack, 8, 8)).double()
     sums, total = torch.zeros(3, depth, 20, 14, dtype=torch.float64), torch.zeros(depth, 20, 14, dtype=torch.float64)
     assert sorted({first for first, _ in made}) == window_starts(depth, stack, 0.5)
@@ -115,7 +115,7 @@ def test_equal_votes_by_hand() -> None:
         starts.extend(first for first, _ in picks)
         return torch.stack([torch.full((1, 3, 4, 4), float(first)) for first, _ in picks])
 
-    slabs = list(sliding_window(logits_of, TileFrame((4, 4), (4, 4), 0.5), 4, batch_size=1, stack_depth=3, uniform_weights=True))
+    slabs = list(sliding_window(logits_of, TileFrame((4, 4), (4, 4), 0.5), 4, batch_size=1, slices=3, uniform_weights=True))
     assert starts == [0, 1]
     np.testing.assert_allclose(np.concatenate([slab for _, slab in slabs], 1)[0, :, 0, 0], [0, 0.5, 0.5, 1], rtol=1e-6)
 
@@ -128,5 +128,5 @@ def test_equal_votes_are_as_many_as_a_stack_has_slices() -> None:
             votes[first : first + 5] += 1
         return torch.zeros(len(picks), 1, 5, 4, 4)
 
-    list(sliding_window(logits_of, TileFrame((4, 4), (4, 4), 0.5), 12, batch_size=3, stack_depth=5, uniform_weights=True))
+    list(sliding_window(logits_of, TileFrame((4, 4), (4, 4), 0.5), 12, batch_size=3, slices=5, uniform_weights=True))
     assert votes.tolist() == [1, 2, 3, 4, 5, 5, 5, 5, 4, 3, 2, 1]

@@ -10,13 +10,15 @@ import torch
 
 from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError
-from samunet.inputs.batches import TileBatches
-from samunet.inputs.protocols import Pick
+from samunet.inputs.batches import Batches
+from samunet.inputs.protocols import Place
+from samunet.inputs.queries import QuerySamples
 from samunet.inputs.sampling import LabelSlices, Sampler
+from samunet.inputs.support import cell_shares, gather_support, joined_support, spread, unit_of
+from samunet.inputs.tiles import TileSamples
 from samunet.planning.plans import EncoderPlan
 from samunet.planning.tiles import TileFrame
-from samunet.preprocessing.views import view_name
-from samunet.training.support import QueryBatches, cell_shares, gather_support, joined_support, spread, unit_of
+from samunet.preprocessing.view_names import View, view_name
 
 SPACE = LabelSpace({"background": 0, "a": 1, "b": 2})
 PLAN = EncoderPlan("untrained", 32, (4, 3), 0.5, "repeat", 1, 4, "float16", 0, 20)
@@ -31,7 +33,7 @@ class Embeddings:
     def __init__(self, number: int) -> None:
         self.number = number
 
-    def read(self, picks: Sequence[Pick]) -> torch.Tensor:
+    def read(self, picks: Sequence[Place]) -> torch.Tensor:
         return torch.tensor([100.0 * self.number + plane for plane, _ in picks]).view(-1, 1, 1, 1).expand(-1, 256, 2, 2)
 
 
@@ -55,7 +57,7 @@ def test_places_far_from_each_other() -> None:
 
 
 def test_support_is_of_clean_cases_and_of_slices_that_show_a_class() -> None:
-    names = ["one", view_name("one", 1), "two"]
+    names = ["one", view_name("one", View(1)), "two"]
     inputs = {name: Embeddings(number) for number, name in enumerate(names)}
     found = gather_support(inputs, {"one": labels([2, 3, 4]), names[1]: labels([0]), "two": labels([5])}, SPACE, PLAN)
     assert found.embeddings[:, 0, 0, 0].tolist() == [2.0, 3.0, 4.0, 205.0]
@@ -107,20 +109,19 @@ def test_cases_without_a_class_are_refused() -> None:
         gather_support({"one": Embeddings(0)}, {"one": labels([])}, SPACE, PLAN)
 
 
-def test_a_batch_tells_what_must_not_ask() -> None:
-    names = ["one", "two", view_name("one", 1), view_name("two", 1)]
+def test_a_batch_says_which_unit_must_not_prompt() -> None:
+    names = ["one", "two", view_name("one", View(1)), view_name("two", View(1))]
     slices = [labels([1, 6])] * 4
     inputs = [Embeddings(number) for number in range(4)]
-    tiles = TileBatches(names, inputs, slices, Sampler(slices, SPACE, 8, 0))
-    made = QueryBatches(tiles, names, [DEPTH] * 4, names[:2])
+    samples = QuerySamples(TileSamples(inputs, slices), names, [DEPTH] * 4, names[:2])
+    batches = Batches(names, Sampler(slices, SPACE, 8, 0), samples)
     seen = set()
     for iteration in range(5):
-        batch = made.read(iteration)
+        batch = batches.read(iteration)
         cases = (batch.inputs.embeddings[:, 0, 0, 0] / 100).long()
         assert batch.inputs.units.tolist() == (cases % 2).tolist()
         seen |= set(cases.tolist())
     assert seen == {0, 1, 2, 3}
-    one = QueryBatches(TileBatches(names[:1], inputs[:1], slices[:1], Sampler(slices[:1], SPACE, 8, 0)), names[:1], [DEPTH],
-                       names[:1])
-    batch = one.read(0)
+    alone = QuerySamples(TileSamples(inputs[:1], slices[:1]), names[:1], [DEPTH], names[:1])
+    batch = Batches(names[:1], Sampler(slices[:1], SPACE, 8, 0), alone).read(0)
     assert batch.inputs.units.tolist() == (batch.inputs.embeddings[:, 0, 0, 0] // 2).tolist()

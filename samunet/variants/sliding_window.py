@@ -1,4 +1,4 @@
-"""Gaussian-weighted windows, or plainly averaged stacks of them, joined in slice order with bounded memory."""
+"""Windows of one or several slices, averaged in slice order with bounded memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from samunet.planning.tiles import TileFrame, window_starts
 Pick = tuple[int, int]
 LogitsOf = Callable[[Sequence[Pick]], Tensor]
 Slab = tuple[int, np.ndarray]
-STACK_STEP = 0.5
+DEPTH_STEP = 0.5
 
 
 def gaussian_weights(window: Sequence[int]) -> Tensor:
@@ -31,62 +31,66 @@ def gaussian_weights(window: Sequence[int]) -> Tensor:
 
 
 def sliding_window(
-    logits_of: LogitsOf, frame: TileFrame, depth: int, *, batch_size: int, stack_depth: int = 1, uniform_weights: bool = False
+    logits_of: LogitsOf, frame: TileFrame, depth: int, *, batch_size: int, slices: int = 1,
+    uniform_weights: bool = False,
 ) -> Iterator[Slab]:
     """Join the logits of all windows of one case; yield slabs as soon as no later window can reach them.
 
-    Windows are visited in slice order, so that the accumulators of only `stack_depth` slices are held. Every voxel is
+    Windows are visited in slice order, so that the accumulators of only `slices` slices are in memory. Every voxel is
     divided by the true sum of its weights; padding is removed.
 
     Arguments:
-        logits_of: gives logits (B, K, stack_depth, rows, columns) of B picks (first slice of the stack, tile index). The
-            first slice is negative, and the last beyond the case, where the case is shallower than the stack.
+        logits_of: gives logits (B, K, slices, rows, columns) of B picks (first slice of the window, tile index).
+            The first slice is negative, and the last beyond the case, where the case is shallower than the window.
         frame: the case's in-plane tiles.
         depth: slices of the case.
         batch_size: picks a call, taken across tiles and slices.
-        stack_depth: slices of one window; 1 for heads on single slices.
-        uniform_weights: whether there is a stack at each slice, all of whose slices weigh the same, so that a slice has up to
-            `stack_depth` votes; else stacks lie at most half their depth apart and weigh most in their middle.
+        slices: slices of one window; 1 for heads on single slices.
+        uniform_weights: whether there is a window at each slice, all of whose slices weigh the same, so that a slice has
+            up to `slices` predictions; else windows are at most half their depth apart and weigh most in their
+            middle.
 
     Yields:
         (first slice, logits float32 (K, dz, Y, X)) on the CPU, together every slice once, in order.
     """
-    before = (max(depth, stack_depth) - depth) // 2
-    starts = window_starts(max(depth, stack_depth), stack_depth, 1 / stack_depth if uniform_weights else STACK_STEP)
+    before = (max(depth, slices) - depth) // 2
+    starts = window_starts(max(depth, slices), slices, 1 / slices if uniform_weights else DEPTH_STEP)
     picks = [(start, tile) for start in starts for tile in range(len(frame.starts))]
     joined: _Joined | None = None
     for batch in _batches(picks, batch_size):
         logits = logits_of([(start - before, tile) for start, tile in batch])
         for (start, tile), window in zip(batch, logits, strict=True):
             if joined is None:
-                joined = _Joined(frame, starts, stack_depth, window, uniform_weights)
+                joined = _Joined(frame, starts, slices, window, uniform_weights)
             yield from _inside(joined.finished_before(start), before, depth)
             joined.add(tile, window)
     if joined is not None:
-        yield from _inside(joined.finished_before(max(depth, stack_depth)), before, depth)
+        yield from _inside(joined.finished_before(max(depth, slices)), before, depth)
 
 
 class _Joined:
-    """Weighted sums of the `stack_depth` slices from `first` on, in the padded frame."""
+    """Weighted sums of `slices` slices from `first` on, in the padded frame."""
 
-    def __init__(self, frame: TileFrame, starts: Sequence[int], stack_depth: int, like: Tensor, uniform_weights: bool) -> None:
+    def __init__(
+        self, frame: TileFrame, starts: Sequence[int], slices: int, like: Tensor, uniform_weights: bool
+    ) -> None:
         self.frame, self.first, self.tiles = frame, 0, frame.starts
         rows, columns = frame.padded_shape
-        self.sums = torch.zeros((like.shape[0], stack_depth, rows, columns), dtype=torch.float32, device=like.device)
+        self.sums = torch.zeros((like.shape[0], slices, rows, columns), dtype=torch.float32, device=like.device)
         # All tiles are visited at every start, so the sum of the weights is a product of two sums.
         self.plane_sum = torch.zeros((rows, columns), device=like.device)
-        plane, along = gaussian_weights(frame.tile).to(like.device), gaussian_weights((stack_depth,))
-        self.weights = gaussian_weights((stack_depth, *frame.tile)).to(like.device)
+        plane, along = gaussian_weights(frame.tile).to(like.device), gaussian_weights((slices,))
+        self.weights = gaussian_weights((slices, *frame.tile)).to(like.device)
         if uniform_weights:
-            along, self.weights = torch.ones(stack_depth), plane.expand(stack_depth, -1, -1)
+            along, self.weights = torch.ones(slices), plane.expand(slices, -1, -1)
         for row, column in self.tiles:
             self.plane_sum[row : row + frame.tile[0], column : column + frame.tile[1]] += plane
-        self.slice_sum = torch.zeros(starts[-1] + stack_depth)
+        self.slice_sum = torch.zeros(starts[-1] + slices)
         for start in starts:
-            self.slice_sum[start : start + stack_depth] += along
+            self.slice_sum[start : start + slices] += along
 
     def add(self, tile: int, window: Tensor) -> None:
-        """Add logits (K, stack_depth, rows, columns) of a window that starts at slice `first`."""
+        """Add logits (K, slices, rows, columns) of a window that starts at slice `first`."""
         (row, column), (rows, columns) = self.tiles[tile], self.frame.tile
         self.sums[:, :, row : row + rows, column : column + columns] += window.float() * self.weights
 
@@ -99,14 +103,14 @@ class _Joined:
         weight = self.slice_sum[self.first : slice_].to(self.sums.device)[:, None, None] * self.plane_sum
         slab = (self.sums[:, :count] / weight)[:, :, top : top + height, left : left + width]
         first, self.first = self.first, slice_
-        kept = self.sums[:, count:].clone()
+        remaining = self.sums[:, count:].clone()
         self.sums.zero_()
-        self.sums[:, : kept.shape[1]] = kept
+        self.sums[:, : remaining.shape[1]] = remaining
         yield first, slab.cpu().numpy()
 
 
 def _inside(slabs: Iterator[Slab], before: int, depth: int) -> Iterator[Slab]:
-    """Slabs in the case's own slice numbers, what lies in the padding along the stack left out."""
+    """Slabs in the case's own slice numbers, without the padding along the slices."""
     for first, slab in slabs:
         first -= before
         low, high = max(first, 0), min(first + slab.shape[1], depth)

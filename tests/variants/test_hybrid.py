@@ -14,10 +14,11 @@ from samunet.dataset.labels import UNANNOTATED, LabelSpace
 from samunet.planning.plans import DatasetPlan, EncoderPlan
 from samunet.preprocessing.case import CaseProperties, PreparedCase
 from samunet.preprocessing.store import ArrayStore
-from samunet.preprocessing.views import ViewedArrays, view_name
-from samunet.training.prior_images import PriorImages
+from samunet.preprocessing.view_names import View, view_name
+from samunet.preprocessing.views import ViewedArrays
 from samunet.variants.base import VariantContext
-from samunet.variants.transport import TransportVariant
+from samunet.variants.hybrid import HybridVariant
+from samunet.variants.prior_images import PriorImages
 
 LABELS = LabelSpace({"background": 0, "organ": 1})
 REGIONS = LabelSpace({"background": 0, "organ": (1,)}, (1,))
@@ -26,9 +27,9 @@ DATASET = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), SHAP
 SECTION = EncoderPlan("untrained", 32, (16, 16), 0.5, "repeat", 1, 2, "float16", 0, 1)
 
 
-def variant(labels: LabelSpace = LABELS) -> TransportVariant:
+def variant(labels: LabelSpace = LABELS) -> HybridVariant:
     torch.manual_seed(0)
-    return TransportVariant(VariantContext(labels, DATASET, SECTION, {}))
+    return HybridVariant(VariantContext(labels, DATASET, SECTION, {}))
 
 
 def case(name: str, shift: int, labelled: bool = True) -> PreparedCase:
@@ -49,7 +50,7 @@ def arrays(tmp_path: Path) -> ViewedArrays:
     store.folder.mkdir()
     for number, name in enumerate(("a", "b", "c")):
         store.write(case(name, number))
-    return ViewedArrays(store.folder, DATASET)
+    return ViewedArrays(store, DATASET)
 
 
 def test_the_channel_behind_the_image_is_where_the_others_labels_come_to_lie(arrays: ViewedArrays, tmp_path: Path) -> None:
@@ -62,7 +63,7 @@ def test_the_channel_behind_the_image_is_where_the_others_labels_come_to_lie(arr
     assert overlap > 0.9
     images = PriorImages(arrays, made, "abc", tmp_path)
     made.keep_supports([case("a", 0, labelled=False), *cases[1:]])  # its own label says nothing about it or its views
-    for name in ("a", view_name("a", 1)):
+    for name in ("a", view_name("a", View(1))):
         alone = PriorImages(arrays, variant_of(cases), "abc", make(tmp_path / "own")).get(name)
         np.testing.assert_array_equal(images.get(name), alone)
     assert not np.allclose(images.get("b"), PriorImages(arrays, variant_of(cases), "abc", make(tmp_path / "own")).get("b"))
@@ -81,7 +82,7 @@ def test_what_is_not_annotated_is_told_by_the_others_where_they_agree(arrays: Vi
     assert images.completed("b", untouched) is untouched
 
 
-def variant_of(cases: list[PreparedCase]) -> TransportVariant:
+def variant_of(cases: list[PreparedCase]) -> HybridVariant:
     made = variant()
     made.keep_supports(cases)
     return made
@@ -94,9 +95,9 @@ def make(folder: Path) -> Path:
 
 def test_a_single_case_is_carried_to_its_views_alone(arrays: ViewedArrays, tmp_path: Path) -> None:
     images = PriorImages(arrays, variant_of([arrays.load("a")]), ["a"], tmp_path)
-    assert not images.possible("a") and images.possible(view_name("a", 2))
-    view = arrays.load(view_name("a", 2))
-    prior = images.get(view_name("a", 2))[1]
+    assert not images.possible("a") and images.possible(view_name("a", View(2)))
+    view = arrays.load(view_name("a", View(2)))
+    prior = images.get(view_name("a", View(2)))[1]
     overlap = 2 * ((prior > 0.5) & (view.segmentation[0] == 1)).sum() / ((prior > 0.5).sum() + view.segmentation.sum())
     assert 0.8 < overlap < 1
 
@@ -104,7 +105,7 @@ def test_a_single_case_is_carried_to_its_views_alone(arrays: ViewedArrays, tmp_p
 def test_files_that_are_there_are_not_made_again(arrays: ViewedArrays, tmp_path: Path, monkeypatch) -> None:
     images = PriorImages(arrays, variant_of([arrays.load(name) for name in "abc"]), "abc", tmp_path)
     first = images.make("b")[0]
-    monkeypatch.setattr(TransportVariant, "prior", None)
+    monkeypatch.setattr(HybridVariant, "prior", None)
     np.testing.assert_array_equal(images.make("b")[0], first)
 
 

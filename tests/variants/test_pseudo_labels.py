@@ -16,9 +16,9 @@ from samunet.dataset.paths import Paths
 from samunet.files import read_json
 from samunet.preprocessing.store import ArrayStore
 from samunet.training.experiment import open_experiment
-from samunet.training.pseudo_labels import agreed_labels, with_pseudo_labels
 from samunet.training.run import train_model
 from samunet.training.settings import Request
+from samunet.variants.pseudo_labels import agreed_labels, with_pseudo_labels
 
 REQUEST = Request("5", "hybrid_selftrain", "0", "untrained", "tiny", iterations=2, shots=1)
 
@@ -60,13 +60,13 @@ def test_other_patients_of_the_fold_get_labels_and_their_own_are_not_looked_at(p
     read: list[str] = []
     original = ArrayStore.segmentation
     monkeypatch.setattr(ArrayStore, "segmentation", lambda store, name: read.append(name) or original(store, name))
-    labelled, names = with_pseudo_labels(experiment, tmp_path)
+    labelled, names = with_pseudo_labels(experiment.data({}), tmp_path)
     assert names and drawn not in names and not {*names} & {*experiment.val_cases}
     assert {path.stem for path in tmp_path.glob("*.npy")} == {*names}
     marks = {name: np.full_like(np.load(tmp_path / f"{name}.npy"), 7) for name in names}
     for name, mark in marks.items():
         np.save(tmp_path / f"{name}.npy", mark)
-    again, _ = with_pseudo_labels(experiment, tmp_path)  # files that are there are kept
+    again, _ = with_pseudo_labels(experiment.data({}), tmp_path)  # files that are there are kept
     for name in names:
         assert (again.arrays.segmentation(name) == 7).all() and (again.arrays.load(name).segmentation == 7).all()
     np.testing.assert_array_equal(again.segmentation(drawn), experiment.segmentation(drawn))
@@ -85,4 +85,4 @@ def test_the_run_tells_whose_labels_it_carried_and_leaves_no_files(paths: Paths)
 
 def test_where_all_cases_are_labelled_only_those_listed_as_unlabelled_are_left(paths: Paths, tmp_path: Path) -> None:
     experiment = open_experiment(replace(REQUEST, shots=None), paths)
-    assert with_pseudo_labels(experiment, tmp_path)[1] == ("b2",)
+    assert with_pseudo_labels(experiment.data({}), tmp_path)[1] == ("b2",)

@@ -1,4 +1,4 @@
-"""The labelled regions by which a few-shot network asks: which slices they are taken from, and what is left out in training."""
+"""The labelled regions that prompt a few-shot network: from which slices, and what is left out in training."""
 
 from __future__ import annotations
 
@@ -12,17 +12,15 @@ from torch.nn.functional import interpolate, pad
 
 from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError
-from samunet.inputs.batches import Batch, TileBatches
-from samunet.inputs.protocols import CaseInputs, Pick
-from samunet.inputs.queries import Queries
+from samunet.inputs.protocols import CaseInputs, Place
 from samunet.inputs.sampling import LabelSlices
 from samunet.planning.encoder_spec import PATCH_SIZE
 from samunet.planning.plans import EncoderPlan
-from samunet.preprocessing.views import case_and_view
+from samunet.preprocessing.view_names import case_and_view
 
 MOST_CASES = 16
 ASKING = 16  # labelled tiles whose regions become tokens, over all cases
-PARTS = 4  # of a single case: a picture is not asked about by its own quarter of the slices
+PARTS = 4  # of a single case: a tile is not prompted by its own quarter of the slices
 
 
 @dataclass(frozen=True)
@@ -40,11 +38,12 @@ def gather_support(
     inputs: Mapping[str, CaseInputs], labels: Mapping[str, LabelSlices], space: LabelSpace, plan: EncoderPlan,
     named: Mapping[str, Sequence[int]] | None = None,
 ) -> Support:
-    """The tiles of the first 16 clean cases that hold a class; of them 16 in all ask, spread over position and size.
+    """The tiles of the first 16 clean cases that hold a class; of them 16 in all prompt, spread over position and size.
 
     Arguments:
         inputs: embeddings of the cases by name. labels: their labels.
-        named: case -> slices, in place of that choice: their tiles that hold a class are the support, and all of them ask.
+        named: case -> slices, in place of that choice: their tiles that hold a class are the support, and all of them
+            ask.
 
     Raises:
         UserError: none of them shows a class.
@@ -70,14 +69,15 @@ def gather_support(
     return Support(names, torch.cat(embeddings), torch.cat(coverage), torch.tensor(units), torch.tensor(asking))
 
 
-def _shown(labels: LabelSlices, slices: Sequence[int] | None) -> list[Pick]:
+def _shown(labels: LabelSlices, slices: Sequence[int] | None) -> list[Place]:
     """The tiles that hold a class, of `slices` or of all."""
     planes, tiles = np.nonzero(labels.presence.any(0))
-    return [(int(plane), int(tile)) for plane, tile in zip(planes, tiles, strict=True) if slices is None or plane in slices]
+    return [(int(plane), int(tile)) for plane, tile in zip(planes, tiles, strict=True)
+            if slices is None or plane in slices]
 
 
 def joined_support(first: Support, more: Support) -> Support:
-    """Both; all of `more` is one more unit, for nothing is left out when a trained model asks."""
+    """Both; all of `more` is one more unit, since nothing is left out in prediction."""
     units = torch.cat([first.units, torch.full_like(more.units, int(first.units.max()) + 1)])
     return Support((*first.names, *more.names), torch.cat([first.embeddings, more.embeddings]),
                    torch.cat([first.coverage, more.coverage]), units,
@@ -85,7 +85,9 @@ def joined_support(first: Support, more: Support) -> Support:
 
 
 def unit_of(name: str, plane: int, names: Sequence[str], depth: int) -> int:
-    """What is left out together with a picture: its case, by its place in `names`; of a single case a quarter of the slices.
+    """What is left out together with a tile: its case, by its place in `names`.
+
+    Of a single case a quarter of the slices.
 
     -1 for a case that is not in the support.
     """
@@ -96,7 +98,7 @@ def unit_of(name: str, plane: int, names: Sequence[str], depth: int) -> int:
 
 
 def cell_shares(tiles: np.ndarray, space: LabelSpace, plan: EncoderPlan) -> Tensor:
-    """Share of each cell that each class covers, float32 (B, F, g, g), of tiles of label values int16 (B, rows, columns)."""
+    """Share of each cell that each class covers, float32 (B, F, g, g), of label values int16 (B, rows, columns)."""
     masks = np.stack([space.mask(tiles, label) for label in space.foreground], axis=1)
     rows, columns = plan.tile_shape
     side, grid = max(rows, columns), plan.input_size // PATCH_SIZE
@@ -107,32 +109,9 @@ def cell_shares(tiles: np.ndarray, space: LabelSpace, plan: EncoderPlan) -> Tens
 
 
 def spread(places: np.ndarray, count: int) -> list[int]:
-    """`count` of `places` (N, d) that lie far from each other: first the one with the largest sum, then always the farthest."""
+    """`count` of `places` (N, d) far from each other: first that with the largest sum, then always the farthest."""
     chosen = [int(places.sum(1).argmax())]
     while len(chosen) < min(count, len(places)):
         distances = np.linalg.norm(places[:, None] - places[chosen], axis=2).min(1)
         chosen.append(int(distances.argmax()))
     return chosen
-
-
-class QueryBatches:
-    """Batches of tiles, each with the unit of the support that must not ask about it.
-
-    Arguments:
-        tiles: the batches.
-        names: of the cases, as `tiles` has them.
-        depths: slices of each.
-        support: the support's cases.
-    """
-
-    def __init__(self, tiles: TileBatches, names: Sequence[str], depths: Sequence[int], support: Sequence[str]) -> None:
-        self._tiles, self._names, self._depths, self._support = tiles, names, depths, support
-        self.seed = tiles.seed
-
-    def read(self, iteration: int) -> Batch:
-        """The batch of `iteration`."""
-        batch = self._tiles.read(iteration)
-        units = [unit_of(self._names[pick.case], pick.plane, self._support, self._depths[pick.case])
-                 for pick in self._tiles.picks(iteration)]
-        assert isinstance(batch.inputs, Tensor)
-        return Batch(iteration, batch.names, Queries(batch.inputs, torch.tensor(units)), batch.segmentation)

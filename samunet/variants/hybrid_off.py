@@ -1,0 +1,55 @@
+"""`hybrid_off`: a 3D U-Net's stem and decoder, joined with cached embeddings."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from samunet.inputs.volumes import Volumes
+from samunet.networks.hybrid import Hybrid
+from samunet.variants.base import VariantContext
+from samunet.variants.kinds import VolumeVariant
+from samunet.variants.losses import deeply_supervised
+
+BATCH = 2
+ITERATIONS = 600
+DROPPED = 0.1
+
+
+class HybridOffVariant(VolumeVariant):
+    """Trains `networks.hybrid`; volumes and embeddings are augmented alike.
+
+    Rate, batch, length and dropout are untuned defaults.
+    """
+
+    learning_rate: ClassVar[float] = 2e-3
+    weight_decay: ClassVar[float] = 1e-2
+
+    @classmethod
+    def batch_size(cls, context: VariantContext) -> int:
+        """Volumes of one iteration."""
+        return BATCH
+
+    @classmethod
+    def iterations(cls, context: VariantContext) -> int:
+        """See `Variant`."""
+        return ITERATIONS
+
+    def build_network(self) -> nn.Module:
+        """See `TrainedVariant`."""
+        context = self.context
+        return Hybrid(len(context.dataset_plan.channel_names), context.embedding_channels, self.labels.channels, self.volume, DROPPED)
+
+    def logits(self, inputs: Volumes) -> Tensor:
+        """Volumes -> logits (B, K, N, rows, columns)."""
+        return self.network(inputs.image, inputs.embeddings)[0]
+
+    def outputs(self, inputs: Volumes) -> list[Tensor]:
+        """The logits of each decoder stage, finest first."""
+        return self.network(inputs.image, inputs.embeddings)
+
+    def loss(self, outputs: Tensor | list[Tensor], segmentation: Tensor) -> Tensor:
+        """Deep supervision: the loss of every stage."""
+        assert isinstance(outputs, list)
+        return deeply_supervised(outputs, segmentation, self.labels, self.volume.padded)
