@@ -27,7 +27,10 @@ def write_array(path: Path, array: np.ndarray) -> None:
 
 
 def read_array(path: Path) -> np.ndarray | None:
-    """The array of a file; None where there is no file, or a damaged one. A whole .npy file without a checksum is read as it is."""
+    """The array of a file; None where there is no file, or a damaged one.
+
+    A whole .npy file without a checksum is read as it is.
+    """
     try:
         content = path.read_bytes()
     except FileNotFoundError:

@@ -44,7 +44,8 @@ def lines_held() -> Iterator[list[str]]:
 
 
 def result(message: str) -> None:
-    """Print a command's last line, which says where the result lies, to stdout; a reader that has gone, as `head`, misses it.
+    """Print a command's last line, which says where the result lies, to stdout; a reader that has gone, as `head`,
+    misses it.
 
     Letters that stdout cannot show are escaped.
 

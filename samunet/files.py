@@ -18,15 +18,18 @@ from samunet.errors import UserError, some
 from samunet.temporaries import REPLACED_PREFIX, TEMPORARY_PREFIX, clear_abandoned_once, temporary_beside
 
 __all__ = [
-    "TEMPORARY_PREFIX", "cannot_write", "copy_whole", "digest_of_array", "digest_of_file", "digest_of_json", "digest_of_path",
-    "make_folder", "read_json", "read_json_lines", "remove_path", "require_writable", "whole_file", "whole_folder", "write_json", "write_text", "writing",
+    "TEMPORARY_PREFIX", "cannot_write", "copy_whole", "digest_of_array", "digest_of_file", "digest_of_json",
+    "digest_of_path",
+    "make_folder", "read_json", "read_json_lines", "remove_path", "require_writable", "whole_file", "whole_folder",
+    "write_json", "write_text", "writing",
 ]
 
 MOST_JSON_BYTES = 256 * 2**20  # far above a summary.json of 100,000 cases
 MOST_JSON_DEPTH = 64  # of brackets; our own files have at most 7
 # What a place, its disk or its permissions may answer to a writer; anything else is a fault of ours.
 WRITE_FAULTS = frozenset({
-    errno.EACCES, errno.EBUSY, errno.EDQUOT, errno.EEXIST, errno.EFBIG, errno.EIO, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG,
+    errno.EACCES, errno.EBUSY, errno.EDQUOT, errno.EEXIST, errno.EFBIG, errno.EIO, errno.EISDIR, errno.ELOOP,
+    errno.ENAMETOOLONG,
     errno.ENOENT, errno.ENOSPC, errno.ENOTDIR, errno.ENXIO, errno.EPERM, errno.EROFS, errno.ESTALE,
 })
 PROBE_BYTES = 2**20
@@ -38,13 +41,14 @@ os.umask(_UMASK)
 def whole_file(path: Path, check: Callable[[Path], object] | None = None) -> Iterator[Path]:
     """Yield a temporary path beside `path` with the same ending; rename it to `path` when the block succeeds.
 
-    The ending is kept because image writers choose the format by it. If the block raises, nothing stays behind. What killed
-    processes left in the folder is removed before the first file is written there. The file may be read by whom the process's umask
+    The ending is kept because image writers choose the format by it. If the block raises, nothing stays behind. What
+    killed processes left in the folder is removed before the first file is written there. The file may be read by whom
+    the process's umask
     says: safetensors lets nobody but the owner, and results are shared.
 
     Arguments:
-        check: reads the temporary file, for writers that do not report a full disk; it raises any exception where the file is
-            not whole.
+        check: reads the temporary file, for writers that do not report a full disk; it raises any exception where the
+            file is not whole.
 
     Raises:
         UserError: the file cannot be written: no permission, a full disk, a file that blocks the way.
@@ -73,8 +77,8 @@ def whole_file(path: Path, check: Callable[[Path], object] | None = None) -> Ite
 def whole_folder(path: Path) -> Iterator[Path]:
     """Yield an empty temporary folder beside `path`; when the block succeeds, it takes the place of `path`.
 
-    As `whole_file`: a folder that exists is whole. An older one is renamed before it is removed, so that a command which
-    is killed in between leaves none rather than a part of one.
+    As `whole_file`: a folder that exists is whole. An older one is renamed before it is removed, so that a command
+    which is killed in between leaves none rather than a part of one.
 
     Raises:
         UserError: the place cannot be written: no permission, a full disk, a file that blocks the way.
@@ -104,8 +108,8 @@ def writing(path: Path, temporary: Path | None = None) -> Iterator[None]:
     """Report what keeps `path` from being written within the block as a UserError.
 
     Arguments:
-        temporary: where the block writes. Writers have exceptions of their own for a full disk (NumPy, safetensors, blosc2, ITK);
-            whether the disk is the reason is found out by writing more there.
+        temporary: where the block writes. Writers have exceptions of their own for a full disk (NumPy, safetensors,
+            blosc2, ITK); whether the disk is the reason is found out by writing more there.
     """
     try:
         yield
@@ -124,11 +128,14 @@ def _check(temporary: Path, check: Callable[[Path], object]) -> None:
     try:
         check(temporary)
     except Exception as fault:
-        raise _disk_fault(temporary) or OSError(errno.EIO, f"the file is not whole after it was written ({fault})") from fault
+        raise _disk_fault(temporary) or OSError(errno.EIO,
+                                                f"the file is not whole after it was written ({fault})") from fault
 
 
 def _disk_fault(temporary: Path) -> OSError | None:
-    """What keeps more from being written behind the end of the file, or into the folder, `temporary`; None where nothing does."""
+    """What keeps more from being written behind the end of the file, or into the folder, `temporary`; None where
+    nothing does.
+    """
     try:
         with open(temporary / "probe" if temporary.is_dir() else temporary, "ab") as stream:
             stream.write(bytes(PROBE_BYTES))
@@ -208,8 +215,8 @@ def read_json(path: Path) -> Any:
     """Read a JSON file of at most `MOST_JSON_BYTES`.
 
     Raises:
-        UserError: the file is missing, cannot be read (a folder, or no permission), is too large or too deep, is not UTF-8, is
-            not JSON, gives one key twice, or escapes half a character (a lone surrogate).
+        UserError: the file is missing, cannot be read (a folder, or no permission), is too large or too deep, is not
+            UTF-8, is not JSON, gives one key twice, or escapes half a character (a lone surrogate).
     """
     try:
         with open(path, "rb") as stream:
@@ -219,7 +226,8 @@ def read_json(path: Path) -> Any:
         text = content.decode("utf-8")
         return _sound(json.loads(text, object_pairs_hook=_unique), text)
     except FileNotFoundError as fault:
-        raise UserError("A needed file is missing.", where=path, mend="Run the command that writes it first.") from fault
+        raise UserError("A needed file is missing.", where=path,
+                        mend="Run the command that writes it first.") from fault
     except OSError as fault:
         raise UserError("A needed file must be readable.", where=path, found=fault.strerror or str(fault),
                         mend="Name a file, not a folder, and allow to read it.") from fault
@@ -230,7 +238,9 @@ def read_json(path: Path) -> Any:
 
 
 def read_json_lines(path: Path) -> list[Any]:
-    """The lines of a log of JSON lines up to the first that cannot be read: the half line of a killed process is always the last."""
+    """The lines of a log of JSON lines up to the first that cannot be read: the half line of a killed process is always
+    the last.
+    """
     lines: list[Any] = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
         try:
@@ -257,7 +267,8 @@ def _sound(content: Any, text: str) -> Any:
                  if isinstance(child, dict | list)]
     if level:
         raise ValueError(f"brackets nested more than {MOST_JSON_DEPTH} deep")
-    if "\\ud" in text or "\\uD" in text:  # half of a pair; those by which Python names undecodable bytes of paths may stay
+    # half of a pair; those by which Python names undecodable bytes of paths may stay
+    if "\\ud" in text or "\\uD" in text:
         json.dumps(content, ensure_ascii=False).encode("utf-8", "surrogateescape")
     return content
 

@@ -91,7 +91,8 @@ def _acquired(lock: BaseFileLock, path: Path) -> bool:
 
 @contextmanager
 def _held(lock: BaseFileLock, path: Path) -> Iterator[None]:
-    """Say in a file beside `path` who holds it, for the messages of others; the lock itself is the operating system's."""
+    """Say in a file beside `path` who holds it, for the messages of others; the lock itself is the operating system's.
+    """
     record = _record(path)
     content = {"command": Path(sys.argv[0]).name, "process": os.getpid(), "host": platform.node(),
                "since": datetime.now(UTC).isoformat(timespec="seconds")}

@@ -14,7 +14,8 @@ from types import FrameType
 from typing import Any
 
 MESSAGE = "interrupted; run the same command again to continue"
-# How long a command may take to put away what it works on; then it is ended as by a kill, after which the next call goes on.
+# How long a command may take to put away what it works on; then it is ended as by a kill, after which the next call
+# goes on.
 SECONDS_TO_END = 5.0
 
 
@@ -52,7 +53,9 @@ def ignore() -> None:
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Within the block a signal waits; processes that are started in it never get Ctrl-C, which their parent answers for them."""
+    """Within the block a signal waits; processes that are started in it never get Ctrl-C, which their parent answers
+    for them.
+    """
     mask = hasattr(signal, "pthread_sigmask")  # POSIX
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if mask else set()
     _State.deferred += 1
@@ -90,7 +93,8 @@ def _end(frame: FrameType | None) -> None:
             worker.kill()
     if _is_importing(frame):  # half an import may turn the exception into any other, and has nothing to put away
         os._exit(128 + number)
-    _thread.start_new_thread(_end_later, (128 + number,))  # threading's own start could wait for a lock that this thread holds
+    # threading's own start could wait for a lock that this thread holds
+    _thread.start_new_thread(_end_later, (128 + number,))
     raise KeyboardInterrupt
 
 

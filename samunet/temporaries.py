@@ -22,7 +22,9 @@ _cleared: set[Path] = set()
 
 
 def temporary_beside(path: Path, prefix: str = TEMPORARY_PREFIX) -> Path:
-    """A hidden name in the folder of `path`, with the same ending, that no other writer uses: it carries host, process and its start."""
+    """A hidden name in the folder of `path`, with the same ending, that no other writer uses: it carries host, process
+    and its start.
+    """
     process = os.getpid()
     state = _state_and_start(process)
     owner = f"{process}.{state[1]}" if state else str(process)
@@ -35,7 +37,8 @@ def is_temporary(path: Path) -> bool:
 
 
 def is_abandoned(path: Path) -> bool:
-    """Whether nobody writes to an unfinished file or folder any more: its process has ended, or, where its name carries no process of
+    """Whether nobody writes to an unfinished file or folder any more: its process has ended, or, where its name carries
+    no process of
     this host, it has not changed for an hour."""
     owner = _OWNER.match(path.name)
     if owner and owner["host"] == HOST:
@@ -65,7 +68,9 @@ def clear_abandoned_once(folder: Path) -> None:
 
 
 def _host() -> str:
-    """This host's name; on Linux also its namespace of process ids, since containers with equal names do not see each other's processes."""
+    """This host's name; on Linux also its namespace of process ids, since containers with equal names do not see each
+    other's processes.
+    """
     name = re.sub(r"[^A-Za-z0-9_.]", "_", platform.node())[:32] or "unknown"
     with suppress(OSError):
         name += f".{os.stat('/proc/self/ns/pid').st_ino}"
@@ -73,7 +78,9 @@ def _host() -> str:
 
 
 def _state_and_start(process: int) -> tuple[str, str] | None:
-    """State (Z: ended, but not yet collected by its parent) and start, in ticks since boot; None without Linux's /proc/PID/stat."""
+    """State (Z: ended, but not yet collected by its parent) and start, in ticks since boot; None without Linux's
+    /proc/PID/stat.
+    """
     try:
         with open(f"/proc/{process}/stat", encoding="utf-8", errors="replace") as stream:
             fields = stream.read().rpartition(")")[2].split()
@@ -85,7 +92,8 @@ def _state_and_start(process: int) -> tuple[str, str] | None:
 def _is_alive(process: int, start: str | None) -> bool:
     """Whether process `process` of this host runs; True where that cannot be found out.
 
-    A number is used again after a process has ended, so `start`, where the name carries it, must be that of the process.
+    A number is used again after a process has ended, so `start`, where the name carries it, must be that of the
+    process.
     """
     if found := _state_and_start(process):
         return found[0] not in "ZX" and start in (None, found[1])

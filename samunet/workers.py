@@ -32,12 +32,12 @@ def each_case(
     """Run `work` on every item and yield (name, result) as they finish. A bad case does not stop the others.
 
     `work` must be importable by name (spawned processes). With `workers` <= 1 everything runs here, in order.
-    At most 2 * `workers` items are under way, so that memory stays bounded. Where a worker is killed, the cases that were under
-    way run again, one by one, so that the error names the case that cannot be done.
+    At most 2 * `workers` items are under way, so that memory stays bounded. Where a worker is killed, the cases that
+    were under way run again, one by one, so that the error names the case that cannot be done.
 
     Raises:
-        BadCases: after all others are done, what is wrong with cases, in the order of `names`: bad input, too little memory, a
-            worker that was killed.
+        BadCases: after all others are done, what is wrong with cases, in the order of `names`: bad input, too little
+            memory, a worker that was killed.
         RuntimeError: at once, an internal fault, with the case's name and the worker's own traceback.
     """
     faults: dict[str, UserError] = {}

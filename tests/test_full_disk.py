@@ -30,7 +30,8 @@ from samunet.training.logbook import Entry, Logbook
 
 resource = pytest.importorskip("resource", reason="limits are POSIX")
 ROOM = 16384  # bytes
-NOISE = np.random.default_rng(0).integers(0, 2**15, (4, 128, 128)).astype(np.int16)  # 131072 bytes that no writer makes small
+# 131072 bytes that no writer makes small
+NOISE = np.random.default_rng(0).integers(0, 2**15, (4, 128, 128)).astype(np.int16)
 
 
 def numpy_file(path: Path) -> None:
@@ -103,7 +104,8 @@ def full_disk(tmp_path: Path, tmp_path_factory, monkeypatch) -> Iterator[Path]:
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     (elsewhere / "source").write_bytes(NOISE.tobytes())
     monkeypatch.setenv("SAMUNET_TEST_ROOM", str(elsewhere))
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={4 * ROOM}", "tmpfs", tmp_path], capture_output=True, check=False)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={4 * ROOM}", "tmpfs", tmp_path], capture_output=True,
+                             check=False)
     if mounted.returncode:
         pytest.skip("mounting a small disk needs root")
     yield tmp_path
@@ -141,7 +143,8 @@ def test_frames_are_all_there_or_none(no_room: Path) -> None:
 def test_an_array_that_does_not_fit_is_no_case_of_the_store(no_room: Path) -> None:
     noise = np.random.default_rng(0).normal(size=(1, 20, 64, 64)).astype(np.float32)
     box = ((0, 20), (0, 64), (0, 64))
-    properties = CaseProperties("a", Geometry("SimpleITKIO", noise.shape[1:], (1.0, 1.0, 1.0)), noise.shape[1:], box, noise.shape[1:],
+    properties = CaseProperties("a", Geometry("SimpleITKIO", noise.shape[1:], (1.0, 1.0, 1.0)), noise.shape[1:], box,
+                                noise.shape[1:],
                                 noise.shape[1:], ((-2.0, 2.0),), digest_of_array(noise), None, {}, None)
     refused(lambda: ArrayStore(no_room).write(PreparedCase(noise, None, properties)), "File too large")
     assert ArrayStore(no_room).names() == [] and list(no_room.iterdir()) == []

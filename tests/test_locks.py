@@ -30,7 +30,8 @@ def holder(path: Path) -> subprocess.Popen:
 
 def test_a_second_owner_is_told_who_the_first_is(tmp_path: Path) -> None:
     first = holder(tmp_path / "a.lock")
-    with pytest.raises(UserError, match="Only one command at a time") as caught, owned(tmp_path / "a.lock", tmp_path / "a"):
+    with pytest.raises(UserError, match="Only one command at a time") as caught, owned(tmp_path / "a.lock",
+                                                                                       tmp_path / "a"):
         pytest.fail("both own it")
     assert caught.value.where == str(tmp_path / "a")
     assert f"process {first.pid} on {platform.node()}" in caught.value.found

@@ -46,7 +46,9 @@ def test_the_longest_name_that_a_disk_takes_has_a_temporary_name_too(tmp_path: P
     assert path.read_text() == "content"
 
 
-def test_what_a_dead_process_left_is_abandoned_at_once_and_what_a_living_one_writes_never(tmp_path: Path, dead: int) -> None:
+def test_what_a_dead_process_left_is_abandoned_at_once_and_what_a_living_one_writes_never(
+    tmp_path: Path, dead: int
+) -> None:
     assert is_abandoned(left_by(tmp_path, dead))
     assert not is_abandoned(left_by(tmp_path, os.getpid()))
     assert not is_abandoned(left_by(tmp_path, os.getpid(), age_s=10 * ABANDONED_SECONDS))

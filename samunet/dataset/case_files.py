@@ -25,8 +25,8 @@ def label_files(label: Path, reader: str) -> list[Path]:
 def digests_of_case(case: RawCase, reader: str) -> dict[str, Any]:
     """SHA-256 (hex) of what `reader` reads of a case: `images` in channel order, and `label`, None without one.
 
-    For 3D TIFFs `spacings` as well: of the files with the image's and, where there is one, the label's; None for one that is
-    not there.
+    For 3D TIFFs `spacings` as well: of the files with the image's and, where there is one, the label's; None for one
+    that is not there.
 
     Raises:
         UserError: a file that cannot be read.
@@ -43,7 +43,8 @@ def _digests(case: RawCase, reader: str) -> dict[str, Any]:
         "images": [digest_of_path(path) for path in case.images],
         "label": digest_of_path(case.label) if case.label else None,
     }
-    beside = image_files(case.images, reader)[len(case.images) :] + (label_files(case.label, reader)[1:] if case.label else [])
+    beside = (image_files(case.images, reader)[len(case.images) :]
+              + (label_files(case.label, reader)[1:] if case.label else []))
     if beside:
         digests["spacings"] = [digest_of_path(path) if path.is_file() else None for path in beside]
     return digests

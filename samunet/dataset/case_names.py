@@ -17,7 +17,8 @@ _TIFF = (".tif", ".tiff")
 
 
 def case_name_problems(names: Iterable[str], file_ending: str, where: Path) -> tuple[list[UserError], set[str]]:
-    """What is wrong with the names of cases whose files have this ending, one error for each rule; and the bad names."""
+    """What is wrong with the names of cases whose files have this ending, one error for each rule; and the bad names.
+    """
     broken: dict[tuple[str, str], list[str]] = {}
     for name in names:
         if rule := _broken_rule(name, file_ending):

@@ -12,10 +12,13 @@ SEQUENCE_READERS = ("FrameFolderIO", "TiffSequenceIO", "VideoIO")
 
 
 def label_ending(file_ending: str) -> str:
-    """The ending of labels and predictions: that of the images, but folders of frames for videos, which would blur labels."""
+    """The ending of labels and predictions: that of the images, but folders of frames for videos, which would blur
+    labels.
+    """
     return FRAME_FOLDER if file_ending.lower() in VIDEO_ENDINGS else file_ending
 
 
 def is_there(path: Path, ending: str) -> bool:
-    """Whether the image or label `path` of a dataset with this ending exists, and is a folder or a file as it must be."""
+    """Whether the image or label `path` of a dataset with this ending exists, and is a folder or a file as it must be.
+    """
     return path.is_dir() if ending == FRAME_FOLDER else path.is_file()

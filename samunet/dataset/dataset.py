@@ -19,7 +19,8 @@ from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError, joined, some
 from samunet.files import read_json
 
-# Endings of labels that can be read under the dataset's: ITK looks whether a .nii.gz is compressed, and the two of TIFFs say the same.
+# Endings of labels that can be read under the dataset's: ITK looks whether a .nii.gz is compressed, and the two of
+# TIFFs say the same.
 ALSO_READ = {".nii.gz": (".nii.gz", ".nii"), ".tif": (".tif", ".tiff"), ".tiff": (".tif", ".tiff")}
 
 
@@ -63,8 +64,8 @@ def load_dataset(folder: Path) -> RawDataset:
     """Read dataset.json of `folder` and list its training cases; no image is opened.
 
     Raises:
-        UserError: every broken rule at once: missing or wrong keys, no images, missing channels, labels or label frames, a
-            listed label with another ending, a number of cases that is not numTraining.
+        UserError: every broken rule at once: missing or wrong keys, no images, missing channels, labels or label
+            frames, a listed label with another ending, a number of cases that is not numTraining.
     """
     dataset, problems = scan_dataset(folder)
     if problems:
@@ -97,7 +98,8 @@ def scan_dataset(folder: Path) -> tuple[RawDataset, list[UserError]]:
                                   found=some(strangers), mend="Remove these names, or add their images."))
     if cases and len(cases) != described.training_cases:
         problems.append(UserError(
-            "`numTraining` in dataset.json must be the number of training cases, unlabelled ones included.", where=where,
+            "`numTraining` in dataset.json must be the number of training cases, unlabelled ones included.",
+            where=where,
             found=f"numTraining is {described.training_cases}; there are {len(cases)} cases",
             mend=f"Set it to {len(cases)}, or restore the missing cases.",
         ))
@@ -136,7 +138,8 @@ def read_dataset_json(path: Path) -> tuple[dict[str, Any], LabelSpace]:
 
 
 def channel_count(content: Mapping[str, Any], where: Path) -> int:
-    """How many channels the content of a dataset.json names; 0 where it says nothing of them, as a copy beside segmentations may.
+    """How many channels the content of a dataset.json names; 0 where it says nothing of them, as a copy beside
+    segmentations may.
 
     Raises:
         UserError: they are no mapping.
@@ -149,7 +152,8 @@ def channel_count(content: Mapping[str, Any], where: Path) -> int:
 
 
 def scan_images(folder: Path, file_ending: str, channels: int) -> tuple[tuple[RawCase, ...], list[UserError]]:
-    """The cases of a folder of images to predict (CASE_0000.ending, ...), sorted by name, without labels; and what is wrong
+    """The cases of a folder of images to predict (CASE_0000.ending, ...), sorted by name, without labels; and what is
+    wrong
     with those that are left out.
 
     Raises:
@@ -199,7 +203,8 @@ def _labelled_cases(
 
 
 def _listed_cases(described: dataset_json.Description, folder: Path, problems: list[UserError]) -> list[RawCase]:
-    """The cases of dataset.json's `dataset` listing; paths may hold environment variables or be relative to `folder`."""
+    """The cases of dataset.json's `dataset` listing; paths may hold environment variables or be relative to `folder`.
+    """
     where, listing = folder / "dataset.json", described.listing or {}
     if not listing:
         problems.append(UserError("`dataset` in dataset.json must list at least one case.", where=where, found="none"))
@@ -249,7 +254,8 @@ def _listed_label_problems(cases: list[RawCase], ending: str) -> list[UserError]
             problems.append(_missing_label(case))
         elif ending != FRAME_FOLDER and not case.label.name.endswith(ALSO_READ.get(ending, ending)):
             problems.append(UserError(
-                "Every label must have the dataset's ending.", where=case.label, found=f"no {ending} file (case {case.name})",
+                "Every label must have the dataset's ending.", where=case.label,
+                found=f"no {ending} file (case {case.name})",
                 mend=f"Convert it to {ending}; to rename it is not enough.",
             ))
     return problems

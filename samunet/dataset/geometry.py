@@ -9,7 +9,8 @@ from typing import Any
 
 from samunet.dataset.io.nifti_forms import NiftiForms
 
-# nnU-Net gives a 2D file a slice spacing so large that no rule takes the slice axis for a fine one: so many times its pixels'.
+# nnU-Net gives a 2D file a slice spacing so large that no rule takes the slice axis for a fine one: so many times its
+# pixels'.
 SLICE_SPACING_2D = 999
 
 
@@ -34,9 +35,9 @@ class Geometry:
     order, row-major direction); they have 2 and 4 entries for a 2D file read by SimpleITKIO, none for TIFF and natural
     images. The arrays of 2D files have Z = 1, and a `spacing_mm[0]` of 999 times the coarser pixel spacing (nnU-Net's
     convention; natural images have pixels of 1 mm). `reader` is the name of the reader-writer that made it.
-    `frames` are the names, without ending, of the files in a folder of frames, in order of time; other formats have none.
-    `nifti` is what a NIfTI header says, for results; None for other formats and in cases stored by earlier versions.
-    `file` is the grid of the file where the arrays were turned from it; None where they have the file's axes.
+    `frames` are the names, without ending, of the files in a folder of frames, in order of time; other formats have
+    none. `nifti` is what a NIfTI header says, for results; None for other formats and in cases stored by earlier
+    versions. `file` is the grid of the file where the arrays were turned from it; None where they have the file's axes.
     """
 
     reader: str

@@ -20,10 +20,13 @@ SEEN_SHEAR = math.sin(math.radians(0.1))
 
 
 def check_spacing(spacing_mm: Sequence[float], path: Path) -> None:
-    """Raise a UserError where a spacing, of the axes (x, y, z) that the file has, is not within the bounds or no number."""
+    """Raise a UserError where a spacing, of the axes (x, y, z) that the file has, is not within the bounds or no
+    number.
+    """
     if not all(MIN_SPACING_MM <= value <= MAX_SPACING_MM for value in spacing_mm):  # NaN compares as False
         raise UserError(
-            f"The spacing of an image or label file must lie between {MIN_SPACING_MM:g} and {MAX_SPACING_MM:g} mm.", where=path,
+            f"The spacing of an image or label file must lie between {MIN_SPACING_MM:g} and {MAX_SPACING_MM:g} mm.",
+            where=path,
             found=f"{tuple(float(value) for value in spacing_mm)} mm (x, y, z)",
             mend="Correct the spacing in the header, and the unit that it names.",
         )
@@ -35,8 +38,8 @@ def check_grid(geometry: Geometry, path: Path) -> None:
     Axes that are not perpendicular, as of a tilted gantry, are used as they are, with a warning.
 
     Raises:
-        UserError: a spacing out of bounds, an origin that is far away or not finite, directions that are not of length 1 or
-            lie in one plane.
+        UserError: a spacing out of bounds, an origin that is far away or not finite, directions that are not of length
+            1 or lie in one plane.
     """
     space = len(geometry.origin)
     check_spacing(geometry.spacing_mm[::-1][:space], path)
@@ -45,10 +48,14 @@ def check_grid(geometry: Geometry, path: Path) -> None:
                         found=f"{geometry.origin} mm", mend="Correct the origin in the header.")
     direction = np.reshape(geometry.direction, (space, space))
     products = direction.T @ direction
-    if not np.abs(np.diag(products) - 1).max() <= COSINE_ERROR or not abs(np.linalg.det(direction)) >= LEAST_DETERMINANT:
-        raise UserError("The axes of an image or label file must have directions of length 1 that span space.", where=path,
-                        found=f"directions {direction.T.round(4).tolist()}", mend="Correct the direction (affine) in the header.")
+    if (not np.abs(np.diag(products) - 1).max() <= COSINE_ERROR
+        or not abs(np.linalg.det(direction)) >= LEAST_DETERMINANT):
+        raise UserError("The axes of an image or label file must have directions of length 1 that span space.",
+                        where=path,
+                        found=f"directions {direction.T.round(4).tolist()}",
+                        mend="Correct the direction (affine) in the header.")
     shear = float(np.abs(products - np.diag(np.diag(products))).max())
     if shear > SEEN_SHEAR:
         say_once(f"Warning: the axes of {path} are not orthonormal: they differ from a right angle by up to "
-            f"{math.degrees(math.asin(min(shear, 1.0))):.1f} degrees. Distances and volumes are computed as if they did not.")
+            f"{math.degrees(math.asin(min(shear, 1.0))):.1f} degrees. Distances and volumes are computed as if they "
+            "did not.")

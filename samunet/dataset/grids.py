@@ -1,4 +1,5 @@
-"""Voxel grids compared in space: whether two grids are the same, or the same after its axes are permuted and flipped."""
+"""Voxel grids compared in space: whether two grids are the same, or the same after its axes are permuted and flipped.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from samunet.dataset.geometry import Geometry
 
 # Grids agree where no corner lies further apart than this, along any axis of the first grid.
 TOLERANCE_VOXELS = 0.01
-# Directions differ in name alone where, centre on centre, no corner is off by this much: nearest neighbours then move no voxel.
+# Directions differ in name alone where, centre on centre, no corner is off by this much: nearest neighbours then move
+# no voxel.
 SHIFT_TOLERANCE_VOXELS = 0.5
 # Files store float32, so coordinates far from the origin are only known to a few units in their last place.
 ROUNDING = 4 * 2.0**-24
@@ -40,7 +42,8 @@ class Turn:
 
 
 def affine_mm(geometry: Geometry) -> np.ndarray:
-    """Float64 (4, 4) from voxel indices (z, y, x, 1) to (x, y, z, 1) in mm, axes pointing to left, posterior and superior as in ITK.
+    """Float64 (4, 4) from voxel indices (z, y, x, 1) to (x, y, z, 1) in mm, axes pointing to left, posterior and
+    superior as in ITK.
 
     Files without origin and direction (pictures, TIFF) lie at the origin; 2D files lie in the plane z = 0.
     """
@@ -56,7 +59,8 @@ def affine_mm(geometry: Geometry) -> np.ndarray:
 
 
 def corner_distance_voxels(first: Geometry, second: Geometry) -> float:
-    """Largest distance between equal corners of two grids, along the axes of `first` in its voxels; infinity for other shapes.
+    """Largest distance between equal corners of two grids, along the axes of `first` in its voxels; infinity for other
+    shapes.
 
     Corners are the outer ones of the corner voxels, so that spacing counts along axes of one voxel too. Distances that
     float32 storage of the coordinates explains count as 0.
@@ -79,7 +83,9 @@ def same_grid(first: Geometry, second: Geometry) -> bool:
 
 
 def turn_between(source: Geometry, target: Geometry) -> Turn | None:
-    """The turn that puts an array on the grid `source` onto the grid `target`; None where interpolation would be needed."""
+    """The turn that puts an array on the grid `source` onto the grid `target`; None where interpolation would be
+    needed.
+    """
     to_source = np.linalg.solve(affine_mm(source), affine_mm(target))[:3, :3]
     axes = np.abs(to_source).argmax(axis=0)
     if sorted(axes.tolist()) != [0, 1, 2] or tuple(source.shape[axis] for axis in axes) != target.shape:
@@ -97,7 +103,9 @@ def same_spacing(first: Geometry, second: Geometry) -> bool:
 
 
 def only_shifted(first: Geometry, second: Geometry) -> bool:
-    """Whether two grids of one shape and spacing have equal voxels, centre on centre: no rotation or flip that moves one."""
+    """Whether two grids of one shape and spacing have equal voxels, centre on centre: no rotation or flip that moves
+    one.
+    """
     one, other = (_centred(affine_mm(geometry), geometry.shape) for geometry in (first, second))
     return same_spacing(first, second) and _distance(one, other, first.shape) < SHIFT_TOLERANCE_VOXELS
 

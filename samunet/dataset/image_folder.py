@@ -35,8 +35,8 @@ class ImageFolder:
 def images_of(folder: Path, file_ending: str, channels: int) -> ImageFolder:
     """The images CASE_XXXX + `file_ending` in `folder`; what is passed over is named in one line.
 
-    The folder is wrong as a whole where it is missing, holds no image, or holds one without channel number. A case is bad
-    where a channel is missing, surplus or a link to nothing, or where its name cannot be used.
+    The folder is wrong as a whole where it is missing, holds no image, or holds one without channel number. A case is
+    bad where a channel is missing, surplus or a link to nothing, or where its name cannot be used.
 
     Arguments:
         channels: how many dataset.json names.

@@ -33,8 +33,9 @@ def verify_dataset(dataset: RawDataset, workers: int) -> None:
     """Open every file of every training case.
 
     Raises:
-        UserError: all problems together: unreadable files, NaN or Inf, another number of channels, channels or labels on
-            another grid than their image (see `alignment.on_grid`), labels that are 4D, fractional or not in dataset.json.
+        UserError: all problems together: unreadable files, NaN or Inf, another number of channels, channels or labels
+            on another grid than their image (see `alignment.on_grid`), labels that are 4D, fractional or not in
+            dataset.json.
     """
     problems = _case_problems(dataset, workers)
     if problems:
@@ -74,7 +75,10 @@ def _case_problems(dataset: RawDataset, workers: int) -> list[UserError]:
 
 
 def _check(job: _Job) -> list[UserError]:
-    """The problems of one case. What `scan_dataset` reports, files that are missing or frames of other names, is left out."""
+    """The problems of one case.
+
+    What `scan_dataset` reports, files that are missing or frames of other names, is left out.
+    """
     case, reader = job.case, reader_named(job.reader)
     problems: list[UserError] = []
     image_geometry = None
@@ -91,6 +95,7 @@ def _check(job: _Job) -> list[UserError]:
     except UserError as fault:
         return [*problems, fault]
     problems += value_problems(segmentation, job.labels, case.label)
-    if image_geometry is None or (geometry.frames != image_geometry.frames and geometry.shape[1:] == image_geometry.shape[1:]):
+    if (image_geometry is None
+        or (geometry.frames != image_geometry.frames and geometry.shape[1:] == image_geometry.shape[1:])):
         return problems
     return problems + on_grid(segmentation, geometry, image_geometry, case.label, case.images[0], LABEL)[1]

@@ -18,7 +18,8 @@ Label = int | tuple[int, ...]
 OUTSIDE = -1
 """Label value of background outside the image's non-zero part, and of padding."""
 UNANNOTATED = -2
-"""Label value, in memory alone, of voxels whose label is not used: of no class, not background either, and never counted.
+"""Label value, in memory alone, of voxels whose label is not used: of no class, not background either, and never
+counted.
 
 Slices that a run must not learn from have it, and in evaluation what the reference ignores."""
 
@@ -90,7 +91,8 @@ class LabelSpace:
 
     @property
     def foreground(self) -> tuple[Label, ...]:
-        """What is evaluated, in dataset.json's order of values: labels above 0, or regions (tuples) without background."""
+        """What is evaluated, in dataset.json's order of values: labels above 0, or regions (tuples) without background.
+        """
         if self.has_regions:
             return tuple(value for name, value in self.names.items() if name != "ignore" and not _is_background(value))
         return tuple(value for value in self.values if value != 0)
@@ -193,7 +195,8 @@ def _problems(space: LabelSpace, where: str, given_order: Any) -> list[UserError
         )
     ignore = space.names.get("ignore")
     if ignore is not None and values and ignore != max(values) + 1:
-        problem("Label `ignore` must be one integer, the highest label + 1.", repr(ignore), f"Set it to {max(values) + 1}.")
+        problem("Label `ignore` must be one integer, the highest label + 1.", repr(ignore),
+                f"Set it to {max(values) + 1}.")
     if twice := _names_of_one_value(space):
         problem("Every label must have a value of its own.", "; ".join(twice),
                 "Remove all names but one, or correct the values.")

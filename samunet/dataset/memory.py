@@ -34,7 +34,8 @@ def require_memory(shape: Sequence[int], voxel_bytes: int, *, where: Path, why: 
 
 
 def free_bytes() -> int:
-    """Memory that this process may still take: what the machine has available, or its container's limit if that is less.
+    """Memory that this process may still take: what the machine has available, or its container's limit if that is
+    less.
 
     Where the machine does not say (not Linux), all that is installed.
     """

@@ -11,7 +11,9 @@ from samunet.dataset.grids import affine_mm
 
 
 def ras_affine_mm(geometry: Geometry) -> np.ndarray:
-    """Float64 (4, 4) from voxel indices (x, y, z, 1) to mm, axes pointing right, anterior and superior as in NIfTI and nibabel."""
+    """Float64 (4, 4) from voxel indices (x, y, z, 1) to mm, axes pointing right, anterior and superior as in NIfTI and
+    nibabel.
+    """
     return np.diag((-1.0, -1.0, 1.0, 1.0)) @ affine_mm(geometry)[:, [2, 1, 0, 3]]
 
 

@@ -22,7 +22,8 @@ _said: set[str] = set()
 class Paths:
     """The three roots, absolute; each holds one folder DatasetXXX_Name per dataset. They need not exist.
 
-    `votes` is a folder in which runs leave the votes of the pairs of cases that they register, for each other; None: nowhere.
+    `votes` is a folder in which runs leave the votes of the pairs of cases that they register, for each other; None:
+    nowhere.
     """
 
     raw: Path
@@ -79,7 +80,8 @@ def _unknown(rule: str, root: Path, found: str, known: Iterable[str]) -> UserErr
     mend = "Use one of these, or set samunet_raw to the folder that holds the dataset."
     if old := sorted(folder.name for folder in _folders(Path(root), _OLD_FOLDER_NAME)):
         listing += f"; folders of nnU-Net v1, which are not read: {some(old)}"
-        mend += (f" To convert a folder of nnU-Net v1, rename {old[0]} to {old[0].replace('Task', 'Dataset', 1)} and its "
+        mend += (f" To convert a folder of nnU-Net v1, rename {old[0]} to {old[0].replace('Task', 'Dataset', 1)} and "
+                 "its "
                  "images to CASE_0000.nii.gz, and write dataset.json in the format of version 2.")
     return UserError(rule, where=root, found=listing, mend=mend)
 

@@ -23,9 +23,10 @@ ENDING = ".nii.gz"
 def make_phantom_dataset(folder: Path, cases: int = 8, test_cases: int = 2, seed: int = 0) -> Path:
     """Write an nnU-Net raw dataset `Dataset900_Phantom` in `folder` and return its folder.
 
-    One channel, about 24 x 48 x 44 voxels of about 1.3 x 1 x 1 mm, on an oblique grid with a shifted origin. An ellipsoid `shell`
-    around a `core`, and a `tube` through the slices, at random places and sizes; a smooth bias field and noise.
-    Training cases in imagesTr and labelsTr, test cases in imagesTs and labelsTs. The same arguments give the same bytes.
+    One channel, about 24 x 48 x 44 voxels of about 1.3 x 1 x 1 mm, on an oblique grid with a shifted origin. An
+    ellipsoid `shell` around a `core`, and a `tube` through the slices, at random places and sizes; a smooth bias field
+    and noise. Training cases in imagesTr and labelsTr, test cases in imagesTs and labelsTs. The same arguments give the
+    same bytes.
     """
     target = make_folder(Path(folder) / NAME)
     for index in range(cases + test_cases):

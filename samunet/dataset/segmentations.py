@@ -1,4 +1,5 @@
-"""A segmentation read to be used with another file: its frames and values checked, its voxels on the other file's grid."""
+"""A segmentation read to be used with another file: its frames and values checked, its voxels on the other file's grid.
+"""
 
 from __future__ import annotations
 
@@ -41,10 +42,12 @@ def value_problems(segmentation: np.ndarray, labels: LabelSpace, path: Path) -> 
     if known.issuperset(range(segmentation.min(initial=0), segmentation.max(initial=0) + 1)):
         return []  # as of nearly every file, and a hundred times as fast as counting each value
     values, counts = np.unique(segmentation, return_counts=True)
-    unknown = [f"{value} ({count} voxels)" for value, count in zip(values.tolist(), counts, strict=True) if value not in known]
+    unknown = [f"{value} ({count} voxels)" for value, count in zip(values.tolist(), counts, strict=True)
+               if value not in known]
     if not unknown:
         return []
     return [UserError(
-        "A label file or prediction must hold only values that dataset.json lists.", where=path, found=", ".join(unknown[:MOST_VALUES]),
+        "A label file or prediction must hold only values that dataset.json lists.", where=path,
+        found=", ".join(unknown[:MOST_VALUES]),
         mend="Renumber the values in the file (a mask of 0 and 255 to 0 and 1), or add the label to dataset.json.",
     )]

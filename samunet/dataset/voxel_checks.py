@@ -31,12 +31,14 @@ def cannot_read(path: Path, fault: Exception) -> UserError:
 
 
 def as_image(
-    arrays: Sequence[np.ndarray], paths: Sequence[Path], spacings_mm: Sequence[Sequence[float]], others: Sequence[UserError] = ()
+    arrays: Sequence[np.ndarray], paths: Sequence[Path], spacings_mm: Sequence[Sequence[float]],
+    others: Sequence[UserError] = ()
 ) -> np.ndarray:
     """Stack one case's files, each (c, Z, Y, X) of any real type, to float32 (C, Z, Y, X).
 
     Raises:
-        UserError: NaN or Inf in a file, another shape or spacing than the first file's, and `others`; all of them together.
+        UserError: NaN or Inf in a file, another shape or spacing than the first file's, and `others`; all of them
+            together.
     """
     problems = [*others]
     stacked: list[np.ndarray] = []

@@ -51,9 +51,9 @@ def evaluate_folder(
         The content of summary.json: `foreground_mean`, `mean` by class key and `metric_per_case`, sorted by file name.
 
     Raises:
-        UserError: a folder or files are missing (all are named, nothing is written), a file cannot be read, a prediction is on
-            another grid than its reference (see `alignment.on_grid`), either holds values that are not in `labels`, the output
-            place is not writable, or another process evaluates into it.
+        UserError: a folder or files are missing (all are named, nothing is written), a file cannot be read, a
+            prediction is on another grid than its reference (see `alignment.on_grid`), either holds values that are not
+            in `labels`, the output place is not writable, or another process evaluates into it.
     """
     output = Path(output) if output is not None else Path(prediction) / "summary.json"
     if output.suffix != ".json":
@@ -67,7 +67,8 @@ def evaluate_folder(
 
 
 def _evaluated(
-    pairs: Sequence[tuple[Path, Path]], reader: str, labels: LabelSpace, tolerance_mm: float, output: Path, workers: int,
+    pairs: Sequence[tuple[Path, Path]], reader: str, labels: LabelSpace, tolerance_mm: float, output: Path,
+    workers: int,
     shown_prediction_folder: Path | None,
 ) -> dict[str, Any]:
     """Measure every pair and write both files."""

@@ -15,8 +15,8 @@ VOXELS_PER_POINT = 50  # a tree's answer for one point costs about as much as a 
 def nearest_distances_mm(points: np.ndarray, targets: np.ndarray, spacing_mm: tuple[float, ...]) -> np.ndarray:
     """For each true voxel of `points`, in C order, the distance to the nearest true voxel of `targets`.
 
-    Most points of two surfaces that nearly agree find their target within a few steps outwards. Those that do not are few
-    as a rule, and ask a tree of the targets; where they are many, a distance transform of the whole grid is faster.
+    Most points of two surfaces that nearly agree find their target within a few steps outwards. Those that do not are
+    few as a rule, and ask a tree of the targets; where they are many, a distance transform of the whole grid is faster.
 
     Arguments:
         points, targets: boolean, same shape; `targets` has at least one true voxel.

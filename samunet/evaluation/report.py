@@ -1,7 +1,7 @@
 """The two result files: nnU-Net's summary.json, and metrics.json with what nnU-Net does not measure.
 
-summary.json has nnU-Net 2.8's layout, sorted keys and bare NaN. metrics.json is strict JSON: null stands for a value that
-is undefined (both masks empty), the string "Infinity" for an infinite one (one of the masks empty).
+summary.json has nnU-Net 2.8's layout, sorted keys and bare NaN. metrics.json is strict JSON: null stands for a value
+that is undefined (both masks empty), the string "Infinity" for an infinite one (one of the masks empty).
 """
 
 from __future__ import annotations
@@ -91,7 +91,8 @@ def summary_content(rows: Rows) -> dict[str, Any]:
 def metrics_content(rows: Rows, tolerance_mm: float) -> dict[str, Any]:
     """The content of metrics.json.
 
-    tolerance_mm: of NSD. mean: per class, over finite values alone. infinite, undefined: how many cases each mean leaves
+    tolerance_mm: of NSD. mean: per class, over finite values alone. infinite, undefined: how many cases each mean
+        leaves
     out. foreground_mean: over the classes that have a mean.
     """
     keys, names = list(rows[0]["metrics"]), list(next(iter(rows[0]["metrics"].values())))

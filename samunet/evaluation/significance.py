@@ -12,11 +12,12 @@ from samunet.evaluation.statistics import Differences, Interval
 
 
 def signed_rank(draws: Sequence[Differences]) -> float:
-    """Two-sided p of Wilcoxon's signed-rank test (Biometrics Bulletin 1, 1945) that patients' differences are symmetric about 0.
+    """Two-sided p of Wilcoxon's signed-rank test (Biometrics Bulletin 1, 1945) that patients' differences are symmetric
+    about 0.
 
-    A patient counts once, by the mean of its cases' differences over all draws in which it was tested: cases of one patient, and
-    draws that are tested on one patient, are not independent. Differences of 0 are dropped, as Wilcoxon did; where all are, p
-    is 1. Exact up to 50 patients without ties, else by the normal approximation (scipy's rule).
+    A patient counts once, by the mean of its cases' differences over all draws in which it was tested: cases of one
+    patient, and draws that are tested on one patient, are not independent. Differences of 0 are dropped, as Wilcoxon
+    did; where all are, p is 1. Exact up to 50 patients without ties, else by the normal approximation (scipy's rule).
 
     Arguments:
         draws: for each draw, patient -> the paired differences of its cases.

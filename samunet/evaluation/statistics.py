@@ -65,11 +65,12 @@ def paired_interval(draws: Sequence[Differences], seed: int = 0) -> Interval:
 def resampled_means(draws: Sequence[Differences], resamples: int, seed: int) -> np.ndarray:
     """Mean differences float64 (resamples,) of a bootstrap over draws and patients.
 
-    Each resample takes as many draws as there are, with replacement, and as many patients as there are, with replacement; a
-    patient brings all of its cases. Draws that are tested on the same patients have the same ones taken (Owen, The pigeonhole
-    bootstrap, Annals of Applied Statistics 1, 2007): a patient who is hard for one model is hard for the next. Draws that have no
-    patient in common get theirs each time anew. Davison and Hinkley (Bootstrap Methods and their Application, 1997, section 3.8)
-    compare this with resampling the top level alone; both levels is the more cautious choice.
+    Each resample takes as many draws as there are, with replacement, and as many patients as there are, with
+    replacement; a patient brings all of its cases. Draws that are tested on the same patients have the same ones taken
+    (Owen, The pigeonhole bootstrap, Annals of Applied Statistics 1, 2007): a patient who is hard for one model is hard
+    for the next. Draws that have no patient in common get theirs each time anew. Davison and Hinkley (Bootstrap Methods
+    and their Application, 1997, section 3.8) compare this with resampling the top level alone; both levels is the more
+    cautious choice.
 
     Raises:
         ValueError: no draw, or a draw without a case.
@@ -93,7 +94,9 @@ def resampled_means(draws: Sequence[Differences], resamples: int, seed: int) -> 
 def _of_common_patients(
     draws: Sequence[Differences], patients: Sequence[str], chosen: np.ndarray, random: np.random.Generator
 ) -> np.ndarray:
-    """Mean differences (resamples,) of the draws `chosen` (resamples, draws), all on the patients that a resample takes."""
+    """Mean differences (resamples,) of the draws `chosen` (resamples, draws), all on the patients that a resample
+    takes.
+    """
     taken = random.multinomial(len(patients), np.full(len(patients), 1 / len(patients)), size=len(chosen))
     means = np.empty(chosen.shape)
     for index, draw in enumerate(draws):
@@ -107,4 +110,5 @@ def _of_common_patients(
 
 def _sums_and_counts(draw: Differences) -> tuple[np.ndarray, np.ndarray]:
     """Of each patient: the sum of its cases' differences, and how many cases there are."""
-    return np.array([np.sum(cases) for cases in draw.values()], float), np.array([len(cases) for cases in draw.values()], float)
+    return np.array([np.sum(cases) for cases in draw.values()],
+                    float), np.array([len(cases) for cases in draw.values()], float)

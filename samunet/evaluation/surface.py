@@ -1,8 +1,8 @@
 """Distances between the surfaces of two masks: HD95, ASSD and NSD from one pass.
 
 HD95 and NSD follow surface-distance (Nikolov et al., arXiv 1809.04430): surface elements lie at voxel corners and are
-weighted by their area. ASSD follows MedPy: unweighted, between the centres of border voxels (those with a face neighbour
-outside the mask). Beyond the edge of the image everything is background.
+weighted by their area. ASSD follows MedPy: unweighted, between the centres of border voxels (those with a face
+neighbour outside the mask). Beyond the edge of the image everything is background.
 """
 
 from __future__ import annotations

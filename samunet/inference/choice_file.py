@@ -15,7 +15,9 @@ CHOICES = "choice"
 
 @dataclass(frozen=True)
 class Choice:
-    """A record: `model` is the chosen model's folder, `fold` the one trained, `finished` an ISO time, `told` the verdict."""
+    """A record: `model` is the chosen model's folder, `fold` the one trained, `finished` an ISO time, `told` the
+    verdict.
+    """
 
     path: Path
     model: Path
@@ -53,6 +55,7 @@ def list_choices(results: Path) -> Iterator[Choice]:
         UserError: one is not JSON, or no record of a choice.
     """
     for path in sorted(results.glob(f"Dataset*/{CHOICES}/[!.]*.json")):
-        record = decode(_Record, read_json(path), rule="The record of a choice must hold what samunet_find_best_configuration writes.",
+        record = decode(_Record, read_json(path),
+                        rule="The record of a choice must hold what samunet_find_best_configuration writes.",
                         where=path, mend="Remove the file, or run samunet_find_best_configuration again.")
         yield Choice(path, results / record.model, record.fold, record.finished, record.told)

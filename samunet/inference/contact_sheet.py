@@ -20,7 +20,8 @@ PANEL_INCHES = 3.0
 
 @dataclass(frozen=True)
 class Sheet:
-    """What is drawn: `frames` (T, Y, X) grey or (T, Y, X, 3) in colour, label values (T, Y, X), and the frames' names."""
+    """What is drawn: `frames` (T, Y, X) grey or (T, Y, X, 3) in colour, label values (T, Y, X), and the frames' names.
+    """
 
     frames: np.ndarray
     prediction: np.ndarray
@@ -29,7 +30,8 @@ class Sheet:
 
 
 def draw_contact_sheet(sheet: Sheet, labels: LabelSpace, title: str, path: Path) -> None:
-    """Write a PNG with one panel for each of at most 12 frames, named; the title says how many of how many are shown."""
+    """Write a PNG with one panel for each of at most 12 frames, named; the title says how many of how many are shown.
+    """
     places = shown_frames(len(sheet.frames))
     columns = min(COLUMNS, len(places))
     rows = math.ceil(len(places) / columns)

@@ -1,4 +1,6 @@
-"""Linear and nearest interpolation along one axis, spelled out, so that a slice alone and a whole volume agree bit by bit."""
+"""Linear and nearest interpolation along one axis, spelled out, so that a slice alone and a whole volume agree bit by
+bit.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +13,11 @@ from samunet.preprocessing.resample import nearest_indices
 
 @dataclass(frozen=True)
 class AxisMap:
-    """Where each voxel of a new axis comes from: voxel `lower[i]` with weight 1 - `weight[i]`, `upper[i]` with `weight[i]`.
+    """Where each voxel of a new axis comes from: voxel `lower[i]` with weight 1 - `weight[i]`, `upper[i]` with
+    `weight[i]`.
 
-    Indices int64, weights float32. Edges of the two axes are aligned: voxel i lies at (i + 0.5) * old / new - 0.5 of the
-    old axis, clamped to its ends (skimage's `resize` with mode "edge"; nnU-Net's rule for logits).
+    Indices int64, weights float32. Edges of the two axes are aligned: voxel i lies at (i + 0.5) * old / new - 0.5 of
+    the old axis, clamped to its ends (skimage's `resize` with mode "edge"; nnU-Net's rule for logits).
     """
 
     size: int
@@ -37,7 +40,8 @@ class AxisMap:
 
     @property
     def is_identity(self) -> bool:
-        return len(self.lower) == self.size and not self.weight.any() and bool((self.lower == np.arange(self.size)).all())
+        return (len(self.lower) == self.size and not self.weight.any()
+                and bool((self.lower == np.arange(self.size)).all()))
 
     def apply(self, array: np.ndarray, axis: int) -> np.ndarray:
         """Interpolate float32 `array` along `axis`. Returns the array itself where nothing changes."""

@@ -128,9 +128,9 @@ def find_model(
 ) -> FoundModel:
     """The model that was last trained among those that fit what is given.
 
-    Without `variant`, the last choice of samunet_find_best_configuration that fits, with the fold that it trained alone: others
-    may have learned from the cases that it left alone. Where there is none, runs of a benchmark are not looked at, and are not
-    among the model's folds.
+    Without `variant`, the last choice of samunet_find_best_configuration that fits, with the fold that it trained
+    alone: others may have learned from the cases that it left alone. Where there is none, runs of a benchmark are not
+    looked at, and are not among the model's folds.
 
     Arguments:
         dataset: number or full name.
@@ -169,17 +169,21 @@ def find_model(
     latest, why = max(fitting, key=lambda model: model.last_finished), "the last one trained that fits"
     if variant is not None:
         return FoundModel(latest.folder, None, why)
-    return FoundModel(latest.folder, tuple(latest.runs), f"{why}, since nothing was chosen by samunet_find_best_configuration")
+    return FoundModel(latest.folder, tuple(latest.runs),
+                      f"{why}, since nothing was chosen by samunet_find_best_configuration")
 
 
-def load_model(folder: Path, folds: Sequence[str] | None, device: torch.device, encoder_name: str | None = None) -> TrainedModel:
+def load_model(
+    folder: Path, folds: Sequence[str] | None, device: torch.device, encoder_name: str | None = None
+) -> TrainedModel:
     """Load the folds of a model, all finished ones if `folds` is None, and the encoder that they were trained with.
 
     Arguments:
         encoder_name: of that encoder, or its file, wherever that lies now; None takes what was named in training.
 
     Raises:
-        UserError: no such model or fold, a file of it that is missing or broken, or an encoder that is not that of training.
+        UserError: no such model or fold, a file of it that is missing or broken, or an encoder that is not that of
+            training.
     """
     runs = _chosen_runs(folder, folds)
     plans = Plans.load(folder / "plans.json")
@@ -196,13 +200,16 @@ def load_model(folder: Path, folds: Sequence[str] | None, device: torch.device, 
 
 
 def recorded_name(recorded: Mapping[str, Any]) -> str:
-    """The name under which the encoder of a run.json is loaded; a file that has moved may lie in the checkpoints folder by now."""
+    """The name under which the encoder of a run.json is loaded; a file that has moved may lie in the checkpoints folder
+    by now.
+    """
     # `mini` may come to mean a later version; its id stays that of the weights.
     if recorded["id"] in NAMED_ENCODERS:
         return str(recorded["id"])
     # The path may be of another machine; Windows' rule knows both separators.
     moved = str(checkpoints_folder() / PureWindowsPath(recorded["name"]).name)
-    return moved if encoder_file(recorded["name"]) is None and encoder_file(moved) is not None else str(recorded["name"])
+    return (moved if encoder_file(recorded["name"]) is None and encoder_file(moved) is not None
+            else str(recorded["name"]))
 
 
 def chosen_device(name: str | None) -> torch.device:
@@ -263,16 +270,19 @@ def digest_of_labels(labels: LabelSpace) -> str:
 
 
 def _require_as_trained(folder: Path, runs: Mapping[str, Mapping[str, Any]], found: Mapping[str, str]) -> None:
-    """Compare the plans and the labels of a model's folder with what its folds were trained with, where they recorded it.
+    """Compare the plans and the labels of a model's folder with what its folds were trained with, where they recorded
+    it.
 
     Raises:
         UserError: they differ, since a file was damaged or changed.
     """
     for name, file in (("plan", "plans.json"), ("labels", "dataset.json")):
-        others = [f"fold_{fold}" for fold, run in runs.items() if run.get("settings", {}).get(name) not in (None, found[name])]
+        others = [f"fold_{fold}" for fold, run in runs.items()
+                  if run.get("settings", {}).get(name) not in (None, found[name])]
         if others:
             raise UserError(f"A model must be used with the {file} that it was trained with.", where=folder / file,
-                            found=f"other content than {', '.join(others)} recorded", mend="Copy the model's folder again, or train it again.")
+                            found=f"other content than {', '.join(others)} recorded",
+                            mend="Copy the model's folder again, or train it again.")
 
 
 def _loaded(fold: Path, name: str, context: VariantContext, device: torch.device) -> Variant:

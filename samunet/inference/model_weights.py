@@ -24,7 +24,8 @@ def load_weights(path: Path, variant: Variant) -> None:
     try:
         variant.load_state(read_weights(path))
     except (KeyError, RuntimeError, ValueError) as fault:
-        raise UserError("A trained model's checkpoint must be whole, and made by the same variant and plans.", where=path,
+        raise UserError("A trained model's checkpoint must be whole, and made by the same variant and plans.",
+                        where=path,
                         found=str(fault), mend="Copy the model's folder again, or train the fold again.") from fault
 
 
@@ -37,5 +38,6 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     run = path.with_name("run.json")
     recorded = read_json(run).get(DIGEST) if run.is_file() else None
     if recorded is not None and path.is_file() and digest_of_file(path) != recorded:
-        raise UserError(RULE, where=path, found=f"other content than {run.name} recorded (SHA-256 {recorded[:12]}...)", mend=COPY_AGAIN)
+        raise UserError(RULE, where=path, found=f"other content than {run.name} recorded (SHA-256 {recorded[:12]}...)",
+                        mend=COPY_AGAIN)
     return read_tensors(path)[0]

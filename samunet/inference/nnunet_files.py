@@ -24,8 +24,10 @@ def write_prediction(exported: Exported, folder: Path, properties: CasePropertie
     """Write one case's segmentation and, if `exported` has them, its probabilities.
 
     <case><ending>, a folder of frames where that is "/", lies on the grid of the image files. With
-    probabilities: <case>.npz (`probabilities` float32 (K, Z, Y, X), axes of the file), <case>.pkl (nnU-Net's properties,
-    built-in types only) and <case>.properties.json (ours; <case>.json is where 3D tiffs keep their spacing). The segmentation comes last, so that it vouches for the others.
+    probabilities: <case>.npz (`probabilities` float32 (K, Z, Y, X), axes of the file), <case>.pkl (nnU-Net's
+        properties,
+    built-in types only) and <case>.properties.json (ours; <case>.json is where 3D tiffs keep their spacing). The
+    segmentation comes last, so that it vouches for the others.
 
     Raises:
         UserError: the folder cannot be written.
@@ -42,13 +44,16 @@ def write_prediction(exported: Exported, folder: Path, properties: CasePropertie
 
 
 def prediction_is_whole(folder: Path, name: str, label_ending: str, with_probabilities: bool) -> bool:
-    """Whether everything that `write_prediction` writes for case `name` is there; files and folders that exist are whole."""
+    """Whether everything that `write_prediction` writes for case `name` is there; files and folders that exist are
+    whole.
+    """
     endings = (label_ending, ".npz", ".pkl", ".properties.json") if with_probabilities else (label_ending,)
     return all(is_there(folder / f"{name}{ending}", ending) for ending in endings)
 
 
 def nnunet_properties(properties: CaseProperties) -> dict[str, Any]:
-    """The case's properties under nnU-Net's keys: lists, tuples, numbers and strings alone, so that loading runs nothing.
+    """The case's properties under nnU-Net's keys: lists, tuples, numbers and strings alone, so that loading runs
+    nothing.
 
     Shapes and the half-open box are (z, y, x) after the transpose; `spacing` has the file's axes.
     """

@@ -23,7 +23,8 @@ DOTS_PER_INCH = 100
 
 @dataclass(frozen=True)
 class Overlay:
-    """What is drawn: `image` (Z, Y, X), label values (Z, Y, X) of the prediction and, if there is one, the reference."""
+    """What is drawn: `image` (Z, Y, X), label values (Z, Y, X) of the prediction and, if there is one, the reference.
+    """
 
     image: np.ndarray
     prediction: np.ndarray
@@ -40,7 +41,8 @@ def draw_overlay(overlay: Overlay, labels: LabelSpace, title: str, path: Path) -
     colours = colours_of(labels)
     figure = Figure(figsize=(PANEL_INCHES * len(views), PANEL_INCHES + 0.8), dpi=DOTS_PER_INCH, layout="constrained")
     low, high = np.percentile(overlay.image, CONTRAST_PERCENTILES)
-    for axes, axis, place in zip(np.ravel(figure.subplots(1, len(views))), views, middle_of_foreground(overlay), strict=False):
+    for axes, axis, place in zip(np.ravel(figure.subplots(1, len(views))), views, middle_of_foreground(overlay),
+                                 strict=False):
         _draw_panel(axes, overlay, axis, place, colours, (float(low), float(high)))
     figure.suptitle(title)
     figure.legend(handles=legend(labels, colours, overlay.reference is not None), loc="outside lower center", ncols=4)
@@ -83,13 +85,16 @@ def draw_maps(
 
 def legend(labels: LabelSpace, colours: dict[int, tuple], with_reference: bool) -> list:
     """The legend's handles: every value's colour, and what an outline means."""
-    handles: list = [Patch(facecolor=colour, alpha=0.7, label=_names_of(labels, value)) for value, colour in colours.items()]
+    handles: list = [Patch(facecolor=colour, alpha=0.7, label=_names_of(labels, value))
+                     for value, colour in colours.items()]
     if with_reference:
         handles.append(Line2D([], [], color="black", linewidth=1.2, label="outline: reference"))
     return handles
 
 
-def _draw_panel(axes, overlay: Overlay, axis: int, place: int, colours: dict[int, tuple], limits: tuple[float, float]) -> None:
+def _draw_panel(
+    axes, overlay: Overlay, axis: int, place: int, colours: dict[int, tuple], limits: tuple[float, float]
+) -> None:
     height_mm, width_mm = (spacing for other, spacing in enumerate(overlay.spacing_mm) if other != axis)
     aspect = height_mm / width_mm
     axes.imshow(np.take(overlay.image, place, axis), cmap="gray", vmin=limits[0], vmax=limits[1], aspect=aspect,

@@ -42,7 +42,8 @@ def jobs_of_dataset(dataset: RawDataset, output: Path, channel: int) -> list[Ove
     """The labels of a raw dataset's training cases over their images."""
     reader = choose_reader(dataset)
     return [
-        OverlayJob(case.name, case.images, case.label, None, reader, dataset.labels, channel, output / f"{case.name}.png")
+        OverlayJob(case.name, case.images, case.label, None, reader, dataset.labels, channel,
+                   output / f"{case.name}.png")
         for case in dataset.cases
         if case.label is not None
     ]
@@ -65,7 +66,8 @@ def jobs_of_folder(
     drawn = [case for case in cases if is_there(segmentations / f"{case.name}{of_labels}", of_labels)]
     if not drawn:
         raise UserError("The folder of segmentations must hold some of the images' cases.", where=segmentations,
-                        found=f"no {cases[0].name}{of_labels}", mend="Name the folder that samunet_predict wrote, with -s.")
+                        found=f"no {cases[0].name}{of_labels}",
+                        mend="Name the folder that samunet_predict wrote, with -s.")
     if len(drawn) < len(cases):
         say(f"{len(cases) - len(drawn)} of {len(cases)} images have no segmentation and are left out.")
 
@@ -76,7 +78,8 @@ def jobs_of_folder(
     if references and (without := [case.name for case in drawn if reference_of(case) is None]):
         say(f"without a reference in {references}: {some(without)}")
     return [
-        OverlayJob(case.name, case.images, segmentations / f"{case.name}{of_labels}", reference_of(case), reader, labels,
+        OverlayJob(case.name, case.images, segmentations / f"{case.name}{of_labels}", reference_of(case), reader,
+                   labels,
                    channel, output / f"{case.name}.png")
         for case in drawn
     ]
@@ -99,7 +102,8 @@ def draw_all(jobs: Sequence[OverlayJob], output: Path, workers: int) -> None:
     """Draw every job, side by side.
 
     Raises:
-        UserError: a folder that cannot be written to, or pictures that would replace what they are drawn from; before anything is.
+        UserError: a folder that cannot be written to, or pictures that would replace what they are drawn from; before
+            anything is.
     """
     read = {path.resolve() for job in jobs for path in (*job.images, job.prediction, job.reference) if path is not None}
     if lost := [job.output.name for job in jobs if job.output.resolve() in read]:
@@ -114,8 +118,8 @@ def draw(job: OverlayJob) -> None:
     """Read one case's files and write its picture.
 
     Raises:
-        UserError: unreadable files, no such channel, a segmentation on another grid than the image (see `alignment.on_grid`) or
-            with values that dataset.json does not list.
+        UserError: unreadable files, no such channel, a segmentation on another grid than the image (see
+            `alignment.on_grid`) or with values that dataset.json does not list.
     """
     reader = reader_named(job.reader)
     # Only the channel's own file is read where channels have files of their own.
@@ -133,7 +137,8 @@ def draw(job: OverlayJob) -> None:
         names = geometry.frames or tuple(map(str, range(len(frames))))
         draw_contact_sheet(Sheet(frames, prediction, reference, names), job.labels, job.name, job.output)
     else:
-        draw_overlay(Overlay(image[channel], prediction, reference, geometry.spacing_mm), job.labels, job.name, job.output)
+        draw_overlay(Overlay(image[channel], prediction, reference, geometry.spacing_mm), job.labels, job.name,
+                     job.output)
 
 
 def _maps(job: OverlayJob, geometry: Geometry, image: Path) -> list[np.ndarray]:

@@ -103,7 +103,8 @@ def _predict_cases(
 ) -> None:
     """Predict `cases`; `problems` is what is wrong with others, and is added to."""
     if settings.part == 0:  # parts run side by side, and would write the same files at the same time
-        arguments = {"input": str(images), "output": str(output), "model": str(model.folder), "folds": list(model.folds)}
+        arguments = {"input": str(images), "output": str(output), "model": str(model.folder),
+                     "folds": list(model.folds)}
         told = asdict(settings) | {"prompts": str(settings.prompts) if settings.prompts else None}
         write_companions(output, model.plans, model.dataset, {**arguments, **told})
     for case in progress(cases, "predicting", len(cases)):

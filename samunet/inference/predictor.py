@@ -38,14 +38,16 @@ def predict_case(
         variants: one trained variant, or one for each fold, all of the same class; their logits are averaged.
         case: the preprocessed case; its segmentation is never read, its prompts by variants that answer them.
         plans: the plans that `case` and the variants were made with.
-        encoder: what the variants read the case with, where they need one; not needed with `embeddings` and without `tta`.
+        encoder: what the variants read the case with, where they need one; not needed with `embeddings` and without
+            `tta`.
         embeddings: cached embeddings of the case without mirroring. Their own tile grid is used, whatever `step` says.
         tta: average the logits of the tiles and of their mirror images along rows, columns and both. Mirrored tiles are
             always made anew.
         step: fraction of a tile between neighbours; None takes the plan's.
 
     Yields:
-        (first slice, finite logits float32 (K, dz, Y, X)), together every slice once, in order; comparators yield one slab.
+        (first slice, finite logits float32 (K, dz, Y, X)), together every slice once, in order; comparators yield one
+        slab.
 
     Raises:
         UserError: an encoder or prompts are needed and there are none.
@@ -53,7 +55,8 @@ def predict_case(
     if isinstance(variants[0], Baseline):
         yield 0, _mean([variant.predict(case) for variant in variants if isinstance(variant, Baseline)]).numpy()
         return
-    if isinstance(variants[0], PromptedVariant):  # nothing is trained: all folds answer alike, and mirroring has no place
+    # nothing is trained: all folds answer alike, and mirroring has no place
+    if isinstance(variants[0], PromptedVariant):
         if embeddings is None:
             assert encoder is not None
             embeddings = LiveEmbeddings(case, plans, encoder, step=step)
@@ -74,7 +77,8 @@ def predict_case(
 
 
 def _sources(
-    variant: TrainedVariant, case: PreparedCase, plans: Plans, encoder: Encoder | None, given: CaseInputs | None, tta: bool,
+    variant: TrainedVariant, case: PreparedCase, plans: Plans, encoder: Encoder | None, given: CaseInputs | None,
+    tta: bool,
     step: float | None,
 ) -> list[tuple[tuple[int, ...], CaseInputs]]:
     """(mirrored axes, inputs of the tiles so mirrored), the unmirrored first."""
@@ -84,7 +88,9 @@ def _sources(
 
 
 class _Source(NamedTuple):
-    """Inputs, the axes along which they are mirrored, and the folds that read them: all, or the one that they are made for."""
+    """Inputs, the axes along which they are mirrored, and the folds that read them: all, or the one that they are made
+    for.
+    """
 
     mirror: tuple[int, ...]
     inputs: CaseInputs

@@ -21,8 +21,8 @@ TILES = 8  # of one call
 def answered(variant: PromptedVariant, case: PreparedCase, embeddings: CaseInputs) -> Iterator[Slab]:
     """Logits float32 (K, dz, Y, X) on the plan's grid, in slice order.
 
-    Where tiles overlap, a class's logits are the weighted mean over those tiles on which it was asked for: a tile without its
-    prompt knows nothing of it. Where no such tile reaches, they are ABSENT.
+    Where tiles overlap, a class's logits are the weighted mean over those tiles on which it was asked for: a tile
+    without its prompt knows nothing of it. Where no such tile reaches, they are ABSENT.
 
     Raises:
         UserError: the case has no prompts.

@@ -31,7 +31,8 @@ def gaussian_weights(window: Sequence[int]) -> Tensor:
 
 
 def sliding_window(
-    logits_of: LogitsOf, frame: TileFrame, depth: int, *, batch_size: int, stack_depth: int = 1, uniform_weights: bool = False
+    logits_of: LogitsOf, frame: TileFrame, depth: int, *, batch_size: int, stack_depth: int = 1,
+    uniform_weights: bool = False
 ) -> Iterator[Slab]:
     """Join the logits of all windows of one case; yield slabs as soon as no later window can reach them.
 
@@ -39,14 +40,14 @@ def sliding_window(
     divided by the true sum of its weights; padding is removed.
 
     Arguments:
-        logits_of: gives logits (B, K, stack_depth, rows, columns) of B picks (first slice of the stack, tile index). The
-            first slice is negative, and the last beyond the case, where the case is shallower than the stack.
+        logits_of: gives logits (B, K, stack_depth, rows, columns) of B picks (first slice of the stack, tile index).
+            The first slice is negative, and the last beyond the case, where the case is shallower than the stack.
         frame: the case's in-plane tiles.
         depth: slices of the case.
         batch_size: picks a call, taken across tiles and slices.
         stack_depth: slices of one window; 1 for heads on single slices.
-        uniform_weights: whether there is a stack at each slice, all of whose slices weigh the same, so that a slice has up to
-            `stack_depth` votes; else stacks lie at most half their depth apart and weigh most in their middle.
+        uniform_weights: whether there is a stack at each slice, all of whose slices weigh the same, so that a slice has
+            up to `stack_depth` votes; else stacks lie at most half their depth apart and weigh most in their middle.
 
     Yields:
         (first slice, logits float32 (K, dz, Y, X)) on the CPU, together every slice once, in order.
@@ -69,7 +70,9 @@ def sliding_window(
 class _Joined:
     """Weighted sums of the `stack_depth` slices from `first` on, in the padded frame."""
 
-    def __init__(self, frame: TileFrame, starts: Sequence[int], stack_depth: int, like: Tensor, uniform_weights: bool) -> None:
+    def __init__(
+        self, frame: TileFrame, starts: Sequence[int], stack_depth: int, like: Tensor, uniform_weights: bool
+    ) -> None:
         self.frame, self.first, self.tiles = frame, 0, frame.starts
         rows, columns = frame.padded_shape
         self.sums = torch.zeros((like.shape[0], stack_depth, rows, columns), dtype=torch.float32, device=like.device)

@@ -9,7 +9,8 @@ from samunet.networks.progressive_decoder import ProgressiveDecoder
 
 
 class AdaptedSam(nn.Module):
-    """Volumes of pictures (B, N, n, 3, H, W) -> logits (B, K, N, H, W); n pictures of a slice are encoded alone, in n stacks.
+    """Volumes of pictures (B, N, n, 3, H, W) -> logits (B, K, N, H, W); n pictures of a slice are encoded alone, in n
+    stacks.
 
     The decoder sees each slice for itself; the n embeddings of a slice stand side by side.
     """

@@ -1,4 +1,5 @@
-"""A frozen image encoder whose blocks see neighbouring slices: 3D adapters before attention and before the perceptron."""
+"""A frozen image encoder whose blocks see neighbouring slices: 3D adapters before attention and before the perceptron.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +19,8 @@ from samunet.planning.adapter_memory import adapter_channels
 class Adapter3d(nn.Module):
     """Tokens of stacks (B, N, h, w, D) -> the same and what neighbouring slices say of each place.
 
-    M + GELU(Conv3D(Norm(M) W_down)) W_up, the convolution dense, of 3 slices, 1 row and 1 column, with zeros beyond the ends.
-    All weights begin as PyTorch draws them, so an adapter says something from the first step on.
+    M + GELU(Conv3D(Norm(M) W_down)) W_up, the convolution dense, of 3 slices, 1 row and 1 column, with zeros beyond the
+    ends. All weights begin as PyTorch draws them, so an adapter says something from the first step on.
     """
 
     def __init__(self, width: int, bottleneck: int) -> None:
@@ -56,15 +57,15 @@ class BlockAdapters(nn.Module):
 class AdaptedEncoder(nn.Module):
     """Volumes (B, N, 3, H, W) -> embeddings (B, N, 256, H/16, W/16) float32; sides are multiples of 16, square or not.
 
-    MA-SAM's encoder (Chen et al., arXiv 2309.08842): FacT on queries and values, two adapters in every block, and nothing else
-    is trained. Deviations: an encoder narrower than 768 has adapters of 384 * width / 768 channels, 96 for `mini`, where the
-    paper has 384 for every size; pictures need not be square.
+    MA-SAM's encoder (Chen et al., arXiv 2309.08842): FacT on queries and values, two adapters in every block, and
+    nothing else is trained. Deviations: an encoder narrower than 768 has adapters of 384 * width / 768 channels, 96 for
+    `mini`, where the paper has 384 for every size; pictures need not be square.
 
     Arguments:
         encoder: copied, so that the frozen one stays what it is; to float32, as small steps are lost in half of it.
         rank, dropped: of FacT.
-        checkpointed: whether training keeps the tokens between blocks alone and computes each block once more for its gradient,
-            with the same random draws: one more pass forward, for the memory of one block and not of all.
+        checkpointed: whether training keeps the tokens between blocks alone and computes each block once more for its
+            gradient, with the same random draws: one more pass forward, for the memory of one block and not of all.
 
     Raises:
         UserError: an encoder without attention.

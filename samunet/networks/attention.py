@@ -1,8 +1,9 @@
 """Self-attention with decomposed relative positions, over a whole grid of tokens or in windows, fused.
 
 A query adds to its score of the key at row k and column l two terms, q . T_h[its row - k] and q . T_w[its column - l],
-with learned tables T and the query before it is scaled (MViTv2, arXiv 2112.01526, section 4.1). Windows that hang over the
-grid's edge are filled with zero tokens, which still serve as keys (ViTDet, arXiv 2203.16527, as Segment Anything has it).
+with learned tables T and the query before it is scaled (MViTv2, arXiv 2112.01526, section 4.1). Windows that hang over
+the grid's edge are filled with zero tokens, which still serve as keys (ViTDet, arXiv 2203.16527, as Segment Anything
+has it).
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ class Attention(nn.Module):
         width: channels of a token.
         heads: number of heads; divides `width`.
         window: side of the windows in tokens; 0 attends over the whole grid.
-        grid: rows and columns of the grid. Without windows, the tables of relative positions are made for it; another grid
-            interpolates them, to its longer side.
+        grid: rows and columns of the grid. Without windows, the tables of relative positions are made for it; another
+            grid interpolates them, to its longer side.
     """
 
     def __init__(self, width: int, heads: int, window: int, grid: tuple[int, int]) -> None:
@@ -48,7 +49,8 @@ class Attention(nn.Module):
                   relative_positions(self.rel_pos_w, square)[: side[1], :, : side[1]].to(qkv.dtype))
         # Windows over the edge are taken apart from the others: their blank queries need not be computed.
         mixed = [
-            _joined([self._mix(qkv[:, down, across], (height, length), tables) for across, length in spans(columns, side[1])], 2)
+            _joined([self._mix(qkv[:, down, across], (height, length), tables)
+                     for across, length in spans(columns, side[1])], 2)
             for down, height in spans(rows, side[0])
         ]
         return self.proj(_joined(mixed, 1))
@@ -76,8 +78,8 @@ class Attention(nn.Module):
 def relative_positions(table: Tensor, length: int) -> Tensor:
     """Entries of `table` (2 n - 1, d) for each query and key on an axis of `length` tokens: (query, d, key).
 
-    The entry of query i and key j is number i - j + length - 1. A table made for another length is interpolated linearly,
-    without aligned corners.
+    The entry of query i and key j is number i - j + length - 1. A table made for another length is interpolated
+    linearly, without aligned corners.
     """
     if len(table) != 2 * length - 1:
         table = functional.interpolate(table.T[None], 2 * length - 1, mode="linear")[0].T
@@ -85,7 +87,9 @@ def relative_positions(table: Tensor, length: int) -> Tensor:
 
 
 def spans(length: int, side: int) -> Iterator[tuple[slice, int]]:
-    """Windows of `side` along an axis of `length` tokens: the whole ones, then the one over the edge, each with its extent."""
+    """Windows of `side` along an axis of `length` tokens: the whole ones, then the one over the edge, each with its
+    extent.
+    """
     whole = length - length % side
     if whole:
         yield slice(0, whole), side
@@ -97,8 +101,8 @@ def blank_score(by_row: Tensor, by_column: Tensor, shape: tuple[int, int]) -> Te
     """Positions' terms of all blank keys of a window together, of which `shape` = (h, w) lies on the grid.
 
     Blank tokens are zero, so all have the same key and value. Weights exp(q . k + r) of equal k and value sum up to
-    exp(q . k + log sum exp r), so one key with the term log sum exp r stands for all: those right of column w, then those
-    below row h and left of column w.
+    exp(q . k + log sum exp r), so one key with the term log sum exp r stands for all: those right of column w, then
+    those below row h and left of column w.
 
     Arguments:
         by_row: (windows, heads, queries, window's height), terms of each key row.
@@ -139,7 +143,9 @@ def attend(
 def attend_widened(
     query: Tensor, key: Tensor, value: Tensor, by_row: Tensor, by_column: Tensor, blank: Tensor | None = None
 ) -> Tensor:
-    """`attend` with the terms as further channels of the queries, which the keys pick with ones; no N x N array is made."""
+    """`attend` with the terms as further channels of the queries, which the keys pick with ones; no N x N array is
+    made.
+    """
     query, key = _widened(query, key, by_row, by_column, blank)
     # Kernels want one width for all three.
     wide = functional.pad(value, (0, query.shape[-1] - value.shape[-1]))

@@ -18,12 +18,14 @@ BACKGROUND, FOREGROUND = 0, 1  # masks
 
 
 class BoxDecoder(ProgressiveDecoder):
-    """Embeddings (B, D, h, w), a box for each (B, 4) and pictures (B, C, 16 h, 16 w) -> logit (B, 16 h, 16 w) of what the box asks for.
+    """Embeddings (B, D, h, w), a box for each (B, 4) and pictures (B, C, 16 h, 16 w) -> logit (B, 16 h, 16 w) of what
+    the box asks for.
 
-    MA-SAM's box variant (Chen et al., arXiv 2309.08842): SAM's stock box path, two corner tokens, in front of the progressive
-    decoder with a mask for the object and one for the rest; the logit is their difference, so that its sigmoid is their
-    softmax. All that a box needs of SAM's prompt encoder is trained and starts as SAM's. Deviation: with `ellipse` the ellipse in the
-    box is the mask prompt, as samunet's own decoders are asked (`networks.prompts`); the paper has none.
+    MA-SAM's box variant (Chen et al., arXiv 2309.08842): SAM's stock box path, two corner tokens, in front of the
+    progressive decoder with a mask for the object and one for the rest; the logit is their difference, so that its
+    sigmoid is their softmax. All that a box needs of SAM's prompt encoder is trained and starts as SAM's. Deviation:
+    with `ellipse` the ellipse in the box is the mask prompt, as samunet's own decoders are asked (`networks.prompts`);
+    the paper has none.
 
     Arguments:
         embedding_channels: D.

@@ -13,8 +13,8 @@ from samunet.networks.box_decoder import BoxDecoder
 class BoxedSam(AdaptedSam):
     """Volumes of pictures (B, N, n, 3, H, W) and Q boxes of each (B, Q, N, 4) -> logits (B, Q, N, H, W).
 
-    A box is told slice by slice, x0, y0, x1, y1 in pixels, NaN on slices that it does not reach; there its logit is `absent`. The
-    decoder sees each slice with the box on it, one prompt a picture; no box knows of another.
+    A box is told slice by slice, x0, y0, x1, y1 in pixels, NaN on slices that it does not reach; there its logit is
+    `absent`. The decoder sees each slice with the box on it, one prompt a picture; no box knows of another.
     """
 
     def __init__(self, encoder: AdaptedEncoder, decoder: BoxDecoder, absent: float) -> None:

@@ -20,7 +20,8 @@ def build_cnn_head(embedding_channels: int, classes: int, depth: int) -> nn.Sequ
         depth: 4 is the published form (20.7 M parameters), 2 the small one (1.8 M), both at D = 256.
     """
     width = TOP_WIDTH * 2**depth
-    layers: list[nn.Module] = [nn.Conv2d(embedding_channels, width, 1), nn.ReLU(), nn.Conv2d(width, width, 1), nn.ReLU()]
+    layers: list[nn.Module] = [nn.Conv2d(embedding_channels, width, 1), nn.ReLU(), nn.Conv2d(width, width, 1),
+                               nn.ReLU()]
     for block in range(depth):
         doubles = block >= depth - 2
         half = width // 2

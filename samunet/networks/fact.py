@@ -1,4 +1,6 @@
-"""FacT in SAM's image encoder: trained increments of the frozen projections to queries and values, with factors that all share."""
+"""FacT in SAM's image encoder: trained increments of the frozen projections to queries and values, with factors that
+all share.
+"""
 
 from __future__ import annotations
 
@@ -25,10 +27,10 @@ class SharedFactors(nn.Module):
 class FactProjection(nn.Module):
     """Tokens (..., D) -> queries, keys and values (..., 3 D): W x + b, with increments V S U x of queries and values.
 
-    `weight` and `bias` are the projection's own tensors and keep SAM's names; `query` and `value` are S (rank, rank), this
-    block's own. A zero token has no increment, so the blank keys of windows over the edge stay the bias, as
-    `networks.attention` takes them. In training S U x is dropped out; in evaluation the increments are merged into the weight,
-    which takes one product of D x rank x D a block instead of three for every token.
+    `weight` and `bias` are the projection's own tensors and keep SAM's names; `query` and `value` are S (rank, rank),
+    this block's own. A zero token has no increment, so the blank keys of windows over the edge stay the bias, as
+    `networks.attention` takes them. In training S U x is dropped out; in evaluation the increments are merged into the
+    weight, which takes one product of D x rank x D a block instead of three for every token.
 
     Arguments:
         projection: SAM's.
@@ -65,10 +67,11 @@ class FactProjection(nn.Module):
 
 
 def add_fact(encoder: nn.Module, rank: int, dropped: float) -> SharedFactors:
-    """Freeze `encoder`, in place, and give each of its blocks increments, which alone are trained. Its output stays as it is.
+    """Freeze `encoder`, in place, and give each of its blocks increments, which alone are trained. Its output stays as
+    it is.
 
-    Factor-tuning (Jie and Deng, arXiv 2212.03145), tensor-train form, as MA-SAM has it (Chen et al., arXiv 2309.08842): on
-    queries and values of every block, one U and one V for all of them, the scale being 1.
+    Factor-tuning (Jie and Deng, arXiv 2212.03145), tensor-train form, as MA-SAM has it (Chen et al., arXiv 2309.08842):
+    on queries and values of every block, one U and one V for all of them, the scale being 1.
 
     Returns:
         U and V, which are part of every block.
@@ -77,7 +80,8 @@ def add_fact(encoder: nn.Module, rank: int, dropped: float) -> SharedFactors:
         UserError: an encoder without attention.
     """
     if not isinstance(encoder, ImageEncoder):
-        raise UserError("FacT's increments need an encoder with attention.", where="--encoder", found=type(encoder).__name__,
+        raise UserError("FacT's increments need an encoder with attention.", where="--encoder",
+                        found=type(encoder).__name__,
                         mend="Name a SAM encoder, or choose a variant on cached embeddings.")
     encoder.requires_grad_(False)
     factors = SharedFactors(encoder.pos_embed.shape[-1], rank)

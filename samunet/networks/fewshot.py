@@ -20,18 +20,20 @@ SUPPORT = ("content", "kinds", "units", "weight", "bias")
 
 
 class Fewshot(nn.Module):
-    """Embeddings (B, D, g, g) -> logits (B, K, 4g, 4g): one pass of the decoder for each class, prompted by the support.
+    """Embeddings (B, D, g, g) -> logits (B, K, 4g, 4g): one pass of the decoder for each class, prompted by the
+    support.
 
-    Inspired by Xie et al., "SAM Fewshot Finetuning" (WACV 2024; no code; pooling, tokens, loss and schedule are not published):
-    the encoder is frozen, embeddings of annotated regions from a few labelled slices take the place of a user's prompts, and
-    the mask decoder alone is trained. What is ours:
+    Inspired by Xie et al., "SAM Fewshot Finetuning" (WACV 2024; no code; pooling, tokens, loss and schedule are not
+    published): the encoder is frozen, embeddings of annotated regions from a few labelled slices take the place of a
+    user's prompts, and the mask decoder alone is trained. What is ours:
 
-    - Each support slice gives tokens for the region and for the rest: the mean of either, or several by one of two other rules,
-      see `region_tokens`. Which rule is best is found on the training cases, see `training.token_choice`. Their types are SAM's
-      embeddings of a foreground and a background point, trained further; they have no position.
-    - A ridge regression from all cells of the support guesses each class; the guess is SAM's mask prompt, see `in_context`.
-    - In training, support of the picture's own case is left out (of its own part, where there is one case), a batch is asked about
-      by some of the support slices, drawn anew, and some pictures without the guess.
+    - Each support slice gives tokens for the region and for the rest: the mean of either, or several by one of two
+      other rules, see `region_tokens`. Which rule is best is found on the training cases, see `training.token_choice`.
+      Their types are SAM's embeddings of a foreground and a background point, trained further; they have no position.
+    - A ridge regression from all cells of the support guesses each class; the guess is SAM's mask prompt, see
+      `in_context`.
+    - In training, support of the picture's own case is left out (of its own part, where there is one case), a batch is
+      asked about by some of the support slices, drawn anew, and some pictures without the guess.
     - The background's logit is a trained constant; classes compete by softmax. Regions have logits of their own.
 
     Several separately encoded channels are averaged.
@@ -40,8 +42,8 @@ class Fewshot(nn.Module):
         prompted: classes that are asked for. background: whether a constant channel comes before them.
         input_size: pixels of the encoder's input.
         sam_state: SAM's checkpoint to start from; without decoder weights the start is random.
-        dropped: share of the support slices that do not ask about a batch of training. unmasked: share of its pictures that are asked
-            about without the guess.
+        dropped: share of the support slices that do not ask about a batch of training. unmasked: share of its pictures
+            that are asked about without the guess.
     """
 
     content: Tensor
@@ -51,7 +53,8 @@ class Fewshot(nn.Module):
     bias: Tensor
 
     def __init__(
-        self, prompted: int, background: bool, input_size: int, sam_state: Mapping[str, Tensor], *, dropped: float, unmasked: float
+        self, prompted: int, background: bool, input_size: int, sam_state: Mapping[str, Tensor], *, dropped: float,
+        unmasked: float
     ) -> None:
         super().__init__()
         self.dropped, self.unmasked = dropped, unmasked
@@ -71,7 +74,9 @@ class Fewshot(nn.Module):
         self.register_buffer("bias", _no_guess(prompted)[1][None])
 
     @torch.no_grad()
-    def set_support(self, embeddings: Tensor, coverage: Tensor, units: Tensor, asking: Tensor, rule: str = MEAN) -> None:
+    def set_support(
+        self, embeddings: Tensor, coverage: Tensor, units: Tensor, asking: Tensor, rule: str = MEAN
+    ) -> None:
         """Ask by these regions from now on.
 
         Arguments:
@@ -86,7 +91,8 @@ class Fewshot(nn.Module):
         embeddings = joined(embeddings)
         # One guess without each unit, then one from all: -1 finds the last.
         left = [units != unit for unit in range(int(units.max()) + 1)] + [torch.ones_like(units, dtype=torch.bool)]
-        maps = [guess_map(embeddings[kept], coverage[kept]) if bool(kept.any()) else _no_guess(coverage.shape[1]) for kept in left]
+        maps = [guess_map(embeddings[kept], coverage[kept]) if bool(kept.any()) else _no_guess(coverage.shape[1])
+                for kept in left]
         self.weight, self.bias = (torch.stack([each[part] for each in maps]) for part in (0, 1))
 
     @torch.no_grad()
@@ -102,7 +108,8 @@ class Fewshot(nn.Module):
         prompts = self._asked(units, guessed(pictures, self.weight[units], self.bias[units]))
         classes = self.content.shape[1]
         sparse, dense = prompts.encode(self.prompts)
-        masks, _ = decode_masks(self.decoder, pictures.repeat_interleave(classes, 0), self.prompts.get_dense_pe(), sparse, dense)
+        masks, _ = decode_masks(self.decoder, pictures.repeat_interleave(classes, 0), self.prompts.get_dense_pe(),
+                                sparse, dense)
         logits = masks[:, 0].unflatten(0, (len(pictures), classes))
         if self.background is None:
             return logits
@@ -121,7 +128,8 @@ class Fewshot(nn.Module):
         kinds = torch.where(kept[:, :, None, None], self.kinds[asking], NO_POINT)  # (B, T, K, 2 M)
         content = self.content[asking] * (kinds != NO_POINT)[..., None]
         masks = interpolate(guesses, (side, side), mode="bilinear", align_corners=False)
-        return Prompts(content.transpose(1, 2).flatten(2, 3).flatten(0, 1), kinds.transpose(1, 2).flatten(2, 3).flatten(0, 1),
+        return Prompts(content.transpose(1, 2).flatten(2, 3).flatten(0, 1),
+                       kinds.transpose(1, 2).flatten(2, 3).flatten(0, 1),
                        masks.flatten(0, 1)[:, None], masked.repeat_interleave(classes))
 
 

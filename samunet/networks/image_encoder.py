@@ -1,7 +1,8 @@
-"""Segment Anything's image encoder, written for speed: its architecture, parameter names and initial values, nothing else.
+"""Segment Anything's image encoder, written for speed: its architecture, parameter names and initial values, nothing
+else.
 
-A plain vision transformer with windowed and global attention and decomposed relative positions (ViTDet, arXiv 2203.16527;
-Segment Anything, arXiv 2304.02643, appendix A).
+A plain vision transformer with windowed and global attention and decomposed relative positions (ViTDet, arXiv
+2203.16527; Segment Anything, arXiv 2304.02643, appendix A).
 """
 
 from __future__ import annotations
@@ -17,15 +18,17 @@ from samunet.networks.attention import Attention
 
 NORM_EPSILON = 1e-6
 MLP_RATIO = 4
-TOKENS_AT_ONCE = 1024  # that a CPU takes through all blocks, so that what a small encoder makes of them stays in its caches
+# that a CPU takes through all blocks, so that what a small encoder makes of them stays in its caches
+TOKENS_AT_ONCE = 1024
 
 
 class ImageEncoder(nn.Module):
     """Pictures (B, 3, H, W) -> embeddings (B, out_channels, H / patch, W / patch) float32.
 
-    Pictures of another size than `input_size` interpolate the positions: absolute ones bilinearly, the tables of relative ones
-    linearly. Sides must be multiples of `patch`. Pictures that are not square have the positions of a square one's upper left,
-    where Segment Anything has them, too; its zeros below or on the right are not computed here.
+    Pictures of another size than `input_size` interpolate the positions: absolute ones bilinearly, the tables of
+    relative ones linearly. Sides must be multiples of `patch`. Pictures that are not square have the positions of a
+    square one's upper left, where Segment Anything has them, too; its zeros below or on the right are not computed
+    here.
 
     Arguments:
         input_size: side in pixels of the pictures that the positions are made for.
@@ -36,7 +39,8 @@ class ImageEncoder(nn.Module):
     """
 
     def __init__(
-        self, input_size: int, patch: int, width: int, depth: int, heads: int, window: int, global_blocks: tuple[int, ...],
+        self, input_size: int, patch: int, width: int, depth: int, heads: int, window: int,
+        global_blocks: tuple[int, ...],
         out_channels: int,
     ) -> None:
         super().__init__()
@@ -67,7 +71,9 @@ class ImageEncoder(nn.Module):
         return self.neck(tokens.permute(0, 3, 1, 2)).float().contiguous()
 
     def compute_in(self, dtype: torch.dtype) -> ImageEncoder:
-        """Cast the weights of matrix products to `dtype`, in place; norms, positions and the sum of all branches stay float32."""
+        """Cast the weights of matrix products to `dtype`, in place; norms, positions and the sum of all branches stay
+        float32.
+        """
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Conv2d):
                 module.to(dtype)
@@ -139,12 +145,15 @@ class ChannelNorm(nn.Module):
 
 
 def resized_positions(positions: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Absolute positions (1, S, S, D) for another grid, interpolated bilinearly without aligned corners to its longer side."""
+    """Absolute positions (1, S, S, D) for another grid, interpolated bilinearly without aligned corners to its longer
+    side.
+    """
     rows, columns = grid
     side = max(grid)
     if positions.shape[1] != side:
         channels_first = positions.permute(0, 3, 1, 2)
-        positions = functional.interpolate(channels_first, (side, side), mode="bilinear", align_corners=False).permute(0, 2, 3, 1)
+        positions = functional.interpolate(channels_first, (side, side), mode="bilinear",
+                                           align_corners=False).permute(0, 2, 3, 1)
     return positions[:, :rows, :columns]
 
 

@@ -13,7 +13,9 @@ from samunet.networks.image_encoder import ImageEncoder
 
 
 class Increment(nn.Module):
-    """B A x of tokens (..., D), with A (rank, D) drawn by Kaiming's rule for a = sqrt(5) and B (D, rank) zero at the start."""
+    """B A x of tokens (..., D), with A (rank, D) drawn by Kaiming's rule for a = sqrt(5) and B (D, rank) zero at the
+    start.
+    """
 
     def __init__(self, width: int, rank: int) -> None:
         super().__init__()
@@ -26,10 +28,11 @@ class Increment(nn.Module):
 
 
 class IncrementedProjection(nn.Module):
-    """Tokens (..., D) -> queries, keys and values (..., 3 D): W x + b, with increments of queries and values, none of keys.
+    """Tokens (..., D) -> queries, keys and values (..., 3 D): W x + b, with increments of queries and values, none of
+    keys.
 
-    `weight` and `bias` are the projection's own tensors and keep SAM's names. A zero token has no increment, so the blank
-    keys of windows over the edge stay the bias, as `networks.attention` takes them.
+    `weight` and `bias` are the projection's own tensors and keep SAM's names. A zero token has no increment, so the
+    blank keys of windows over the edge stay the bias, as `networks.attention` takes them.
     """
 
     def __init__(self, projection: nn.Linear, rank: int) -> None:
@@ -43,17 +46,19 @@ class IncrementedProjection(nn.Module):
 
 
 def add_increments(encoder: nn.Module, rank: int) -> None:
-    """Freeze `encoder`, in place, and give each of its blocks increments, which alone are trained. Its output stays as it is.
+    """Freeze `encoder`, in place, and give each of its blocks increments, which alone are trained. Its output stays as
+    it is.
 
     LoRA (Hu et al., arXiv 2106.09685) as SAMed has it (Zhang and Liu, arXiv 2304.13785): on queries and values of every
-    block, not scaled. Increments stand beside the weights and are never added to them, so what is frozen stays bit for bit,
-    and no gradient as large as a weight is computed.
+    block, not scaled. Increments stand beside the weights and are never added to them, so what is frozen stays bit for
+    bit, and no gradient as large as a weight is computed.
 
     Raises:
         UserError: an encoder without attention.
     """
     if not isinstance(encoder, ImageEncoder):
-        raise UserError("Low-rank increments need an encoder with attention.", where="--encoder", found=type(encoder).__name__,
+        raise UserError("Low-rank increments need an encoder with attention.", where="--encoder",
+                        found=type(encoder).__name__,
                         mend="Name a SAM encoder, or choose a variant on cached embeddings.")
     encoder.requires_grad_(False)
     for block in encoder.blocks:

@@ -1,4 +1,6 @@
-"""SAM's mask decoder with one prompt an image: B prompts on B images, where segment-anything's own call would give B x B."""
+"""SAM's mask decoder with one prompt an image: B prompts on B images, where segment-anything's own call would give B x
+B.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,8 @@ def decode_masks(
 ) -> tuple[Tensor, Tensor]:
     """Masks of B prompts on B images.
 
-    segment-anything's `predict_masks` repeats every image embedding for every prompt; here prompt b meets image b alone. All
-    masks are returned, SAM's choice between one and three is the caller's.
+    segment-anything's `predict_masks` repeats every image embedding for every prompt; here prompt b meets image b
+    alone. All masks are returned, SAM's choice between one and three is the caller's.
 
     Arguments:
         decoder: SAM's mask decoder with M mask tokens.

@@ -1,4 +1,5 @@
-"""SAM's mask decoder with a mask for each class and upsampling, step by step, to the resolution of the encoder's input."""
+"""SAM's mask decoder with a mask for each class and upsampling, step by step, to the resolution of the encoder's input.
+"""
 
 from __future__ import annotations
 
@@ -19,17 +20,19 @@ INHERITED = ("iou_token.", "transformer.", "output_upscaling.0.", "output_upscal
 
 
 class ProgressiveDecoder(nn.Module):
-    """Embeddings (B, D, h, w) and pictures (B, C, 16 h, 16 w) -> logits (B, K, 16 h, 16 w), square or not, without prompts.
+    """Embeddings (B, D, h, w) and pictures (B, C, 16 h, 16 w) -> logits (B, K, 16 h, 16 w), square or not, without
+    prompts.
 
-    MA-SAM's decoder (Chen et al., arXiv 2309.08842), all of it trained: SAM's two-way transformer over its IoU token and K mask
-    tokens, four transposed convolutions to a sixteenfold grid of 8 channels, and a hypernetwork of three layers for each class.
-    Names are those of SAM's decoder. The no-mask embedding is trained as well. Deviations:
+    MA-SAM's decoder (Chen et al., arXiv 2309.08842), all of it trained: SAM's two-way transformer over its IoU token
+    and K mask tokens, four transposed convolutions to a sixteenfold grid of 8 channels, and a hypernetwork of three
+    layers for each class. Names are those of SAM's decoder. The no-mask embedding is trained as well. Deviations:
 
     - There is no IoU head, which has no loss there; its token stays, as the transformer was trained with it.
     - Several separately encoded channels are first joined by a 1x1 convolution; the paper has one channel, or RGB.
-    - The pictures that were encoded join the finest features, and two 3x3 convolutions add what both say to them: transposed convolutions
-      of stride 2 draw each token's square for itself. 3DSAM-adapter (Gong et al., arXiv 2306.13465, mask decoder) has the image in its
-      decoder, too, at half resolution. What it gained stands in documentation/neighbours.md.
+    - The pictures that were encoded join the finest features, and two 3x3 convolutions add what both say to them:
+      transposed convolutions of stride 2 draw each token's square for itself. 3DSAM-adapter (Gong et al., arXiv
+      2306.13465, mask decoder) has the image in its decoder, too, at half resolution. What it gained stands in
+      documentation/neighbours.md.
 
     Arguments:
         embedding_channels: D, 256 for each of the C / 3 pictures of a slice that were encoded alone. classes: K.
@@ -60,7 +63,8 @@ class ProgressiveDecoder(nn.Module):
         return self.masks(image, image.new_zeros(len(image), 0, EMBEDDING_CHANNELS), pictures)
 
     def masks(self, image: Tensor, prompts: Tensor, pictures: Tensor) -> Tensor:
-        """Logits (B, K, 16 h, 16 w) of joined embeddings with their dense prompt (B, 256, h, w), T prompt tokens (B, T, 256), and pictures.
+        """Logits (B, K, 16 h, 16 w) of joined embeddings with their dense prompt (B, 256, h, w), T prompt tokens (B, T,
+        256), and pictures.
 
         Picture b meets the tokens of b alone; segment-anything's own call would repeat every picture for every prompt.
         """
@@ -78,13 +82,18 @@ class ProgressiveDecoder(nn.Module):
     def _start_from(self, sam_state: Mapping[str, Tensor]) -> None:
         """Load what is SAM's; a checkpoint without decoder (encoder only) changes nothing."""
         names = {f"mask_decoder.{name}": name for name in self.state_dict() if name.startswith(INHERITED)}
+        frequencies = "positional_encoding_gaussian_matrix"
         names |= {"prompt_encoder.no_mask_embed.weight": "no_mask_embed.weight",
-                  "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix": "positions.positional_encoding_gaussian_matrix"}
-        load_sams(self, {name: sam_state[theirs] for theirs, name in names.items() if theirs in sam_state}, strict=False)
+                  f"prompt_encoder.pe_layer.{frequencies}": f"positions.{frequencies}"}
+        load_sams(self, {name: sam_state[theirs] for theirs, name in names.items() if theirs in sam_state},
+                  strict=False)
 
 
 def _upsampling() -> nn.Sequential:
-    """(B, 256, h, w) -> (B, 8, 16 h, 16 w), the norm left out after the last doubling. SAM's modules have SAM's numbers."""
+    """(B, 256, h, w) -> (B, 8, 16 h, 16 w), the norm left out after the last doubling.
+
+    SAM's modules have SAM's numbers.
+    """
     modules: list[nn.Module] = []
     width = EMBEDDING_CHANNELS
     for narrower in WIDTHS:

@@ -1,4 +1,6 @@
-"""Tokens of labelled regions: what a region's cells hold, told to SAM's decoder by one mean, by several means, or by some cells."""
+"""Tokens of labelled regions: what a region's cells hold, told to SAM's decoder by one mean, by several means, or by
+some cells.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +21,14 @@ def region_tokens(embeddings: Tensor, coverage: Tensor, rule: str = MEAN) -> tup
     Arguments:
         embeddings: float (B, 256, g, g).
         coverage: float (B, g, g) in [0, 1], the share of each cell that the region covers.
-        rule: `mean`: the mean of all cells, each as far as it is covered. `clusters`: the means of k-means. `farthest`: cells
-            that lie far from each other, as embeddings. The latter two look at cells that are covered at least half as much
-            as the most covered one, and give TOKENS tokens, fewer where fewer cells differ.
+        rule: `mean`: the mean of all cells, each as far as it is covered. `clusters`: the means of k-means. `farthest`:
+            cells that lie far from each other, as embeddings. The latter two look at cells that are covered at least
+            half as much as the most covered one, and give TOKENS tokens, fewer where fewer cells differ.
 
     Returns:
         M tokens of the region and then M of the rest, float (B, 2 M, 256), and their kinds, int64 (B, 2 M); M is 1 for
-        `mean`, else TOKENS. What covers less than SMALLEST_COVERAGE of a cell is NO_POINT, and so are tokens that are missing.
+        `mean`, else TOKENS. What covers less than SMALLEST_COVERAGE of a cell is NO_POINT, and so are tokens that are
+        missing.
     """
     shares = torch.stack([coverage, 1 - coverage], 1)
     total = shares.sum((2, 3))
@@ -46,7 +49,8 @@ def region_tokens(embeddings: Tensor, coverage: Tensor, rule: str = MEAN) -> tup
 
 
 def farthest_cells(cells: Tensor, weights: Tensor) -> Tensor:
-    """At most TOKENS of `cells`, float (N, C) with `weights` (N,), as (M, C): the one nearest to the mean, then always the farthest.
+    """At most TOKENS of `cells`, float (N, C) with `weights` (N,), as (M, C): the one nearest to the mean, then always
+    the farthest.
 
     The farthest is the one whose nearest chosen cell is farthest away. Equal cells are chosen once.
     """
@@ -59,7 +63,8 @@ def farthest_cells(cells: Tensor, weights: Tensor) -> Tensor:
 
 
 def cluster_means(cells: Tensor, weights: Tensor) -> Tensor:
-    """Weighted k-means (Lloyd) of `cells`, float (N, C) with `weights` (N,), begun at the farthest cells: at most TOKENS means (M, C).
+    """Weighted k-means (Lloyd) of `cells`, float (N, C) with `weights` (N,), begun at the farthest cells: at most
+    TOKENS means (M, C).
 
     Nothing is drawn at random. A cluster that loses all its cells is no more.
     """

@@ -28,7 +28,8 @@ class EncoderSize:
     native_input_size: int
 
 
-# vit_b, vit_l, vit_h: segment-anything's build_sam. mini: 16 x 16 tokens need no windows (14 would pad them to 28 x 28).
+# vit_b, vit_l, vit_h: segment-anything's build_sam. mini: 16 x 16 tokens need no windows (14 would pad them to 28 x
+# 28).
 ENCODER_SIZES = {
     "mini": EncoderSize(192, 12, 3, 0, (), 256),
     "vit_b": EncoderSize(768, 12, 12, 14, (2, 5, 8, 11), 1024),
@@ -38,7 +39,9 @@ ENCODER_SIZES = {
 
 
 def build_image_encoder(size: str | EncoderSize, input_size: int) -> ImageEncoder:
-    """SAM's image encoder: (B, 3, S, S) normalised float -> (B, 256, S/16, S/16), with segment-anything's initial weights."""
+    """SAM's image encoder: (B, 3, S, S) normalised float -> (B, 256, S/16, S/16), with segment-anything's initial
+    weights.
+    """
     numbers = ENCODER_SIZES[size] if isinstance(size, str) else size
     return ImageEncoder(
         input_size=input_size,
@@ -79,7 +82,8 @@ def build_mask_decoder(mask_tokens: int = 4) -> MaskDecoder:
 
 
 def load_part(part: nn.Module, prefix: str, sam_state: Mapping[str, Tensor]) -> None:
-    """Give `part` the weights that a checkpoint has under `prefix` ("mask_decoder.", "prompt_encoder."), frozen, in evaluation mode.
+    """Give `part` the weights that a checkpoint has under `prefix` ("mask_decoder.", "prompt_encoder."), frozen, in
+    evaluation mode.
 
     Raises:
         RuntimeError: torch's, where the checkpoint has none, or others.
@@ -89,7 +93,8 @@ def load_part(part: nn.Module, prefix: str, sam_state: Mapping[str, Tensor]) -> 
 
 
 def start_from(part: nn.Module, prefix: str, sam_state: Mapping[str, Tensor]) -> None:
-    """Let `part` start from what a checkpoint has of it under `prefix`; a checkpoint without that part (encoder only) changes nothing.
+    """Let `part` start from what a checkpoint has of it under `prefix`; a checkpoint without that part (encoder only)
+    changes nothing.
 
     What others have added to theirs (HQ-SAM's token) is left out.
 
@@ -109,9 +114,11 @@ def load_sams(module: nn.Module, weights: Mapping[str, Tensor], *, strict: bool 
     try:
         module.load_state_dict(dict(weights), strict=strict)
     except RuntimeError as fault:
-        raise UserError("A checkpoint's mask decoder and prompt encoder must be SAM's, or be left out.", where="--encoder",
+        raise UserError("A checkpoint's mask decoder and prompt encoder must be SAM's, or be left out.",
+                        where="--encoder",
                         found="; ".join(line.strip() for line in str(fault).splitlines()[1:])[:300],
-                        mend="Choose another encoder, or a variant that reads the image encoder alone, such as cnn_head.") from fault
+                        mend="Choose another encoder, or a variant that reads the image encoder alone, such as "
+                             "cnn_head.") from fault
 
 
 def _part_of(sam_state: Mapping[str, Tensor], prefix: str, part: nn.Module) -> dict[str, Tensor]:

@@ -38,8 +38,8 @@ def contrastive_loss(projections: Tensor) -> Tensor:
     """NT-Xent (Chen et al., A Simple Framework for Contrastive Learning, ICML 2020, equation 1), temperature 0.5.
 
     Arguments:
-        projections: (2B, D); entries i and i + B are two augmentations of one picture. With several processes each has its
-            rows of them, and gets the loss of all.
+        projections: (2B, D); entries i and i + B are two augmentations of one picture. With several processes each has
+            its rows of them, and gets the loss of all.
 
     Returns:
         Mean cross entropy over all 2B entries of finding the other one among 2B - 1.

@@ -1,4 +1,6 @@
-"""Non-local label fusion: each voxel takes the labels of those places near it, in a registered image, that look like it."""
+"""Non-local label fusion: each voxel takes the labels of those places near it, in a registered image, that look like
+it.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +19,12 @@ FLOOR = 1e-3
 def nonlocal_votes(fixed: np.ndarray, moved: np.ndarray, masks: np.ndarray, search: int = SEARCH_VOXELS) -> np.ndarray:
     """Votes of one registered support, summed over the places within reach of each voxel.
 
-    Patch-based segmentation (Coupe et al., NeuroImage 54, 2011; Rousseau et al., IEEE TMI 30, 2011) around what registration
-    found: a place votes with the inverse power of its patch's mean squared intensity difference, ((d + FLOOR) ** -POWER), where the patch
-    is a Gaussian window. So what registration left displaced by a voxel or two still votes rightly. Deviations: no preselection of
-    patches, an inverse power instead of the Gaussian likelihood.
+    Patch-based segmentation (Coupe et al., NeuroImage 54, 2011; Rousseau et al., IEEE TMI 30, 2011) around what
+    registration
+    found: a place votes with the inverse power of its patch's mean squared intensity difference, ((d + FLOOR) **
+        -POWER), where the patch
+    is a Gaussian window. So what registration left displaced by a voxel or two still votes rightly. Deviations: no
+    preselection of patches, an inverse power instead of the Gaussian likelihood.
 
     Arguments:
         fixed: the target, float32 (z, y, x), intensities about 0 to 1.
@@ -45,4 +49,5 @@ def _places(reach: Sequence[int], shape: Sequence[int]) -> Iterator[tuple[slice,
     """The parts of an array padded by `reach` that are moved against the array by a step within reach."""
     for step in product(*(range(-each, each + 1) for each in reach)):
         if sum(length**2 for length in step) <= REACH_VOXELS**2:
-            yield tuple(slice(each + length, each + length + size) for each, length, size in zip(reach, step, shape, strict=True))
+            yield tuple(slice(each + length, each + length + size)
+                        for each, length, size in zip(reach, step, shape, strict=True))

@@ -15,10 +15,11 @@ _default = 0  # ITK's number of threads before the first of them
 
 @contextmanager
 def one_itk_thread() -> Iterator[None]:
-    """Set ITK's global number of threads to 1; the last of several blocks, nested or side by side, restores what was set before.
+    """Set ITK's global number of threads to 1; the last of several blocks, nested or side by side, restores what was
+    set before.
 
-    A filter's own number does not reach the filters that it creates: those of `ImageRegistrationMethod` take the global number, and
-    its metric is a sum over threads. Blocks may run side by side in threads, one pair of images each.
+    A filter's own number does not reach the filters that it creates: those of `ImageRegistrationMethod` take the global
+    number, and its metric is a sum over threads. Blocks may run side by side in threads, one pair of images each.
     """
     global _inside, _default
     with _lock:

@@ -1,9 +1,9 @@
 """Registration of one image to another with SimpleITK: an affine transform, then symmetric-forces demons.
 
 ITK runs on one thread and no voxel is sampled at random, so the same pair gives the same transform, bit by bit.
-Steps and tolerances of the optimizer are lengths, so registration measures in the shortest voxel side of the fixed image: a
-pair in micrometres and the same pair in metres give the same displacements in voxels. Transforms carry mm to mm.
-Images are SimpleITK float32 images of 2 or 3 dimensions, not rotated, intensities about 0 to 1.
+Steps and tolerances of the optimizer are lengths, so registration measures in the shortest voxel side of the fixed
+image: a pair in micrometres and the same pair in metres give the same displacements in voxels. Transforms carry mm to
+mm. Images are SimpleITK float32 images of 2 or 3 dimensions, not rotated, intensities about 0 to 1.
 """
 
 from __future__ import annotations
@@ -89,7 +89,8 @@ def register_demons(fixed: sitk.Image, moving: sitk.Image, affine: sitk.Transfor
 
 def displacements(transform: sitk.Transform, grid: sitk.Image) -> np.ndarray:
     """How far `transform` takes each voxel of `grid`: float64 (d, ...), in voxels, axes as in the array, so x last."""
-    field = sitk.TransformToDisplacementField(transform, sitk.sitkVectorFloat64, grid.GetSize(), grid.GetOrigin(), grid.GetSpacing())
+    field = sitk.TransformToDisplacementField(transform, sitk.sitkVectorFloat64, grid.GetSize(), grid.GetOrigin(),
+                                              grid.GetSpacing())
     return np.moveaxis(sitk.GetArrayFromImage(field) / np.array(grid.GetSpacing()), -1, 0)[::-1].copy()
 
 
@@ -117,9 +118,11 @@ def resampled(image: sitk.Image, grid: sitk.Image, transform: sitk.Transform | N
 
 @one_itk_thread()
 def coarser(image: sitk.Image, factor: float) -> sitk.Image:
-    """`image` smoothed and resampled to voxels `factor` times as long, over the same box; short axes stay as they are."""
+    """`image` smoothed and resampled to voxels `factor` times as long, over the same box; short axes stay as they are.
+    """
     old = np.array(image.GetSize())
-    new = np.where(old >= SMALLEST_COARSENED_SIDE, np.maximum(np.round(old / factor), RECURSIVE_GAUSSIAN_SIDE), old).astype(int)
+    new = np.where(old >= SMALLEST_COARSENED_SIDE, np.maximum(np.round(old / factor), RECURSIVE_GAUSSIAN_SIDE),
+                   old).astype(int)
     if (new == old).all():
         return image
     spacing = np.array(image.GetSpacing()) * old / new

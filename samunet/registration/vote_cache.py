@@ -16,7 +16,8 @@ _lock = threading.Lock()  # supports are registered side by side, and two may be
 
 @dataclass(frozen=True)
 class VoteCache:
-    """Arrays in `folder`, which need not exist yet, each under the digest of all that it was made from; beyond 4 GB no more are kept.
+    """Arrays in `folder`, which need not exist yet, each under the digest of all that it was made from; beyond 4 GB no
+    more are kept.
 
     Whether an array is found or recomputed changes no byte of what follows; one that is damaged is not found.
     """

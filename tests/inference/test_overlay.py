@@ -138,12 +138,15 @@ def test_pictures_do_not_replace_what_they_are_drawn_from(tmp_path, capsys, outp
     (tmp_path / "labels" / "dataset.json").write_text(json.dumps({
         "channel_names": {"0": "grey"}, "labels": dict(LABELS.names), "numTraining": 1, "file_ending": ".png"}))
     before = (tmp_path / "labels" / "c0.png").read_bytes()
-    code = main(["-i", str(tmp_path / "images"), "-s", str(tmp_path / "labels"), "-o", str(tmp_path / output), "-np", "1"])
+    code = main(["-i", str(tmp_path / "images"), "-s", str(tmp_path / "labels"), "-o", str(tmp_path / output), "-np",
+                 "1"])
     assert (code, "must not replace" in capsys.readouterr().err) == ((2, True) if lost else (0, False))
-    assert (tmp_path / "labels" / "c0.png").read_bytes() == before and (tmp_path / "images" / "c0.png").is_file() == (lost is None)
+    assert (tmp_path / "labels" / "c0.png").read_bytes() == before and (tmp_path / "images"
+                                                                        / "c0.png").is_file() == (lost is None)
 
 
-@pytest.mark.parametrize("content", [[], {"labels": dict(LABELS.names)}, {"labels": dict(LABELS.names), "file_ending": 3}])
+@pytest.mark.parametrize("content",
+                         [[], {"labels": dict(LABELS.names)}, {"labels": dict(LABELS.names), "file_ending": 3}])
 def test_a_dataset_json_without_file_ending_is_told(folders, capsys, content):
     (folders / "labels" / "dataset.json").write_text(json.dumps(content))
     assert run(folders) == 2
@@ -155,7 +158,8 @@ def test_channel_names_that_are_no_mapping_are_told(folders, capsys, names):
     path = folders / "labels" / "dataset.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "channel_names": names}))
     assert run(folders) == 2
-    assert f"`channel_names` in dataset.json must map numbers to names.\n  where: {path}\n  found: {names!r}" in capsys.readouterr().err
+    assert (f"`channel_names` in dataset.json must map numbers to names.\n  where: {path}\n  found: {names!r}"
+            in capsys.readouterr().err)
     assert not (folders / "out").exists()
 
 
@@ -187,7 +191,8 @@ def test_sequences_become_contact_sheets(tmp_path, capsys, colours):
             frame = np.full((8, 12) if grey else (8, 12, 3), value, np.uint8)
             io.imsave(tmp_path / folder / f"{index}.png", frame, check_contrast=False)
     (tmp_path / "labels" / "dataset.json").write_text(json.dumps({
-        "channel_names": {"0": "R", "1": "G", "2": "B"}, "labels": dict(LABELS.names), "numTraining": 1, "file_ending": "/"}))
+        "channel_names": {"0": "R", "1": "G", "2": "B"}, "labels": dict(LABELS.names), "numTraining": 1,
+        "file_ending": "/"}))
     assert run(tmp_path, "-r", str(tmp_path / "labels")) == 0, capsys.readouterr().err
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
     assert matplotlib.image.imread(tmp_path / "out" / "a.png").shape[1] == 600, "two panels of 3 inches"

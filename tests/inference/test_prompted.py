@@ -20,7 +20,8 @@ from samunet.variants.base import VariantContext
 from samunet.variants.prompted import ABSENT, PromptedVariant
 
 LABELS = LabelSpace({"background": 0, "a": 1, "b": 2})
-DATASET = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), (2, 4, 6), False, ("MRI",), ("zscore",), (False,),
+DATASET = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), (2, 4, 6), False, ("MRI",), ("zscore",),
+                      (False,),
                       ({},))
 SECTION = EncoderPlan("untrained", 64, (4, 4), 0.5, "repeat", 1, 4, "float16", 0, 1)
 PLANS = Plans("samunetPlans", "Dataset900_Phantom", DATASET, {"untrained": SECTION})
@@ -51,7 +52,8 @@ def logits(prompts) -> np.ndarray:
                                 tuple((0, size) for size in shape), shape, shape, ((-2.0, 2.0),), "", None, {})
     case = replace(PreparedCase(np.zeros((1, *shape), np.float32), None, properties), prompts=prompts)
     variant = Told(VariantContext(LABELS, DATASET, SECTION, {}))
-    return np.concatenate([slab for _, slab in predict_case([variant], case, PLANS, None, embeddings=Nothing())], axis=1)
+    return np.concatenate([slab for _, slab in predict_case([variant], case, PLANS, None, embeddings=Nothing())],
+                          axis=1)
 
 
 def test_a_tile_that_was_not_asked_has_no_say_and_beyond_it_a_class_is_absent() -> None:

@@ -48,7 +48,8 @@ def written_case(folder: Path, spacing_xyz: tuple[float, float, float]) -> tuple
 
 
 def plan(spacing_mm: tuple[float, float, float], forward: tuple[int, int, int], backward: tuple[int, int, int]):
-    return DatasetPlan("SimpleITKIO", forward, backward, spacing_mm, (18, 54, 59), False, ("MRI",), ("zscore",), (False,),
+    return DatasetPlan("SimpleITKIO", forward, backward, spacing_mm, (18, 54, 59), False, ("MRI",), ("zscore",),
+                       (False,),
                        ({},))
 
 
@@ -66,7 +67,8 @@ def pushed_through(case: RawCase, dataset_plan: DatasetPlan, output: Path) -> si
 def test_without_resampling_every_label_returns_to_its_voxel(tmp_path, forward, backward):
     case, labels = written_case(tmp_path, (0.8, 1.1, 3.0))
     file_spacing_mm = (3.0, 1.1, 0.8)
-    spacing_mm = tuple(reader_named("SimpleITKIO").read_segmentation(case.label)[1].spacing_mm[axis] for axis in forward)
+    spacing_mm = tuple(reader_named("SimpleITKIO").read_segmentation(case.label)[1].spacing_mm[axis]
+                       for axis in forward)
     assert spacing_mm == pytest.approx([file_spacing_mm[axis] for axis in forward])
     back = pushed_through(case, plan(spacing_mm, forward, backward), tmp_path / "out")
     np.testing.assert_array_equal(sitk.GetArrayFromImage(back), labels)

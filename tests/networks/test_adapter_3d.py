@@ -16,7 +16,8 @@ from samunet.planning.adapter_memory import adapter_channels, trained_values
 SMALL = EncoderSize(24, 2, 3, 3, (1,), 64)
 IOU_HEAD = 2 * (256 * 256 + 256) + 256 * 13 + 13
 # methods: adapters, FacT, decoder and all of them, in millions, with 12 classes and background.
-PUBLISHED = {"vit_b": (24.82, 0.074, 5.24, 30.1), "vit_l": (59.10, 0.115, 5.24, 64.5), "vit_h": (91.41, 0.147, 5.24, 96.8)}
+PUBLISHED = {"vit_b": (24.82, 0.074, 5.24, 30.1), "vit_l": (59.10, 0.115, 5.24, 64.5),
+             "vit_h": (91.41, 0.147, 5.24, 96.8)}
 
 
 def small_encoder() -> ImageEncoder:
@@ -47,8 +48,8 @@ def test_an_adapter_by_hand() -> None:
         adapter.up.weight.copy_(torch.tensor([[1.0], [2.0]]))
         tokens = torch.tensor([[3.0, 1.0], [1.0, 3.0], [3.0, 1.0]]).view(1, 3, 1, 1, 2)
         said = (adapter(tokens) - tokens).view(3, 2)
-    # Normalised and projected the slices are 1, -1, 1; mixed 0 + 10 - 100, 1 - 10 + 100, -1 + 10 + 0, and 0.5 each. GELU keeps
-    # the last two and makes 0 of the first.
+    # Normalised and projected the slices are 1, -1, 1; mixed 0 + 10 - 100, 1 - 10 + 100, -1 + 10 + 0, and 0.5 each.
+    # GELU keeps the last two and makes 0 of the first.
     torch.testing.assert_close(said, torch.tensor([[0.0, 0.0], [91.5, 183.0], [9.5, 19.0]]), rtol=1e-4, atol=1e-4)
 
 
@@ -116,7 +117,8 @@ def test_the_given_encoder_stays_and_the_copy_is_frozen() -> None:
     assert all(torch.equal(tensor, encoder.state_dict()[name]) for name, tensor in before.items())
     trained = {name for name, parameter in changed.named_parameters() if parameter.requires_grad}
     between = {f"encoder.blocks.{block}.attn.qkv.{part}.weight" for block in range(2) for part in ("query", "value")}
-    assert {name for name in trained if not name.startswith("adapters.")} == {"factors.down.weight", "factors.up.weight"} | between
+    assert {name for name in trained if not name.startswith("adapters.")} == {"factors.down.weight",
+                                                                              "factors.up.weight"} | between
     assert len(trained) == 2 + 4 + 2 * 2 * 6  # norm (2), down, mix (2), up
 
 

@@ -38,8 +38,10 @@ def test_an_ellipse_is_told_as_segment_anything_tells_a_mask(small_sam: Sam) -> 
     mask = torch.where(inside, 4.0, -4.0)[None, None]
     _, theirs = small_sam.prompt_encoder(points=None, boxes=None, masks=mask)
     with torch.no_grad():
-        for rows, columns in ((8, 8), (8, 5), (3, 8)):  # of a square picture whose right or bottom lies beyond the tile, too
-            ours = decoder(small_sam, ellipse=True)._dense(torch.tensor([[0.0, 0.0, 128.0, 128.0]]), torch.Size((rows, columns)))
+        # of a square picture whose right or bottom lies beyond the tile, too
+        for rows, columns in ((8, 8), (8, 5), (3, 8)):
+            ours = decoder(small_sam, ellipse=True)._dense(torch.tensor([[0.0, 0.0, 128.0, 128.0]]),
+                                                           torch.Size((rows, columns)))
             torch.testing.assert_close(ours, theirs[:, :, :rows, :columns])
 
 

@@ -49,7 +49,8 @@ def test_a_projection_by_hand() -> None:
         factors.up.weight.copy_(torch.tensor([[10.0], [100.0]]))
         projection.query.weight.fill_(2.0)
         projection.value.weight.fill_(-1.0)
-    # W x + b = (3, 5 | 5, 7 | 7, 9) of x = (3, 4); U x = 11, so S U x = 22 for queries, -11 for values; keys have no increment.
+    # W x + b = (3, 5 | 5, 7 | 7, 9) of x = (3, 4); U x = 11, so S U x = 22 for queries, -11 for values; keys have no
+    # increment.
     expected = [3 + 220, 5 + 2200, 5, 7, 7 - 110, 9 - 1100]
     assert projection.train()(torch.tensor([3.0, 4.0])).tolist() == expected
     assert projection.eval()(torch.tensor([3.0, 4.0])).tolist() == expected

@@ -119,7 +119,8 @@ def test_in_training_some_slices_ask_a_whole_batch_with_all_of_their_tokens() ->
         prompts = made._asked(torch.tensor([-1, 0]), torch.zeros(2, CLASSES, GRID, GRID))
         content = prompts.content.view(2, CLASSES, -1, 8, 256)  # half of the six slices
         assert content.shape[2] == 3
-        slices = [next(each for each in ALL.tolist() if torch.equal(made.content[each], content[0, :, place])) for place in range(3)]
+        slices = [next(each for each in ALL.tolist() if torch.equal(made.content[each], content[0, :, place]))
+                  for place in range(3)]
         assert len(set(slices)) == 3
         asked.update(slices)
         # The second picture is of unit 0, whose slices 0 and 1 do not ask about it.

@@ -110,15 +110,18 @@ def test_the_whole_vit_b_at_its_own_size():
 def test_pictures_need_not_be_square(shape: tuple[int, int]):
     theirs = reference(SMALL, 128)
     mine = ours(theirs, SMALL, 128)
-    # segment-anything takes positions of the very grid: here the upper left of those that it interpolates to the longer side.
+    # segment-anything takes positions of the very grid: here the upper left of those that it interpolates to the longer
+    # side.
     rows, columns = (side // 16 for side in shape)
     longer = max(rows, columns)
-    absolute = nn.functional.interpolate(theirs.pos_embed.detach().permute(0, 3, 1, 2), (longer, longer), mode="bilinear")
+    absolute = nn.functional.interpolate(theirs.pos_embed.detach().permute(0, 3, 1, 2), (longer, longer),
+                                         mode="bilinear")
     theirs.pos_embed = nn.Parameter(absolute.permute(0, 2, 3, 1)[:, :rows, :columns])
     for block in theirs.blocks:
         if block.window_size == 0:
             for name, length in (("rel_pos_h", rows), ("rel_pos_w", columns)):
-                table = nn.functional.interpolate(getattr(block.attn, name).detach().T[None], 2 * longer - 1, mode="linear")[0].T
+                table = nn.functional.interpolate(getattr(block.attn, name).detach().T[None], 2 * longer - 1,
+                                                  mode="linear")[0].T
                 setattr(block.attn, name, nn.Parameter(table[longer - length : longer + length - 1]))
     with torch.inference_mode():
         torch.testing.assert_close(mine(pictures(2, *shape)), theirs(pictures(2, *shape)), rtol=1e-4, atol=1e-4)
@@ -133,7 +136,8 @@ def test_gradients_are_segment_anythings():
     for encoder in (theirs, mine):
         given = batch.clone().requires_grad_()
         (encoder(given) * weights).sum().backward()
-        seen.append({"pictures": given.grad, **{name: parameter.grad for name, parameter in encoder.named_parameters()}})
+        seen.append({"pictures": given.grad,
+                     **{name: parameter.grad for name, parameter in encoder.named_parameters()}})
     for name, expected in seen[0].items():
         assert float((seen[1][name] - expected).norm() / expected.norm()) < 1e-4, name
 
@@ -186,14 +190,16 @@ def test_one_term_stands_for_all_blank_keys():
     weights = (by_row[..., :, None] + by_column[..., None, :]).exp()
     for height, width in ((4, 1), (2, 4), (3, 2)):
         blank = weights.sum((-2, -1)) - weights[..., :height, :width].sum((-2, -1))
-        torch.testing.assert_close(blank_score(by_row, by_column, (height, width))[..., 0].exp(), blank, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(blank_score(by_row, by_column, (height, width))[..., 0].exp(), blank, rtol=1e-4,
+                                   atol=1e-4)
 
 
 @pytest.mark.parametrize("blanks", [False, True])
 def test_all_ways_to_attend_agree(blanks: bool, monkeypatch: pytest.MonkeyPatch):
     torch.manual_seed(3)
     query, key, value = torch.randn(3, 3, 2, 12 + blanks, 8).unbind()
-    by_row, by_column, blank = torch.randn(3, 2, 13, 3), torch.randn(3, 2, 13, 4), torch.randn(3, 2, 13, 1) if blanks else None
+    by_row, by_column, blank = (torch.randn(3, 2, 13, 3), torch.randn(3, 2, 13, 4),
+                                torch.randn(3, 2, 13, 1) if blanks else None)
     by_row, by_column = by_row[:, :, : 12 + blanks], by_column[:, :, : 12 + blanks]
     terms = (by_row[..., :, None] + by_column[..., None, :]).flatten(3)
     scores = query @ key.transpose(2, 3) / 8**0.5 + (terms if blank is None else torch.cat([terms, blank], 3))

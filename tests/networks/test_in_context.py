@@ -13,7 +13,8 @@ from samunet.networks.region_tokens import region_tokens
 
 @pytest.fixture
 def striped() -> tuple[torch.Tensor, torch.Tensor]:
-    """Two supports of 8 x 8 cells, whose columns 0 and 1 are region 0, 2 to 7 region 1, and nothing is region 2; each region has
+    """Two supports of 8 x 8 cells, whose columns 0 and 1 are region 0, 2 to 7 region 1, and nothing is region 2; each
+    region has
     a channel of its own."""
     coverage = torch.zeros(2, 3, 8, 8)
     coverage[:, 0, :, :2] = coverage[:, 1, :, 2:] = 1.0

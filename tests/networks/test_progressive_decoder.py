@@ -23,7 +23,8 @@ def pictures(channels: int = 3) -> Tensor:
 
 def test_what_is_sams_and_what_is_new(small_sam: Sam) -> None:
     sams, ours = small_sam.mask_decoder.state_dict(), decoder(small_sam).state_dict()
-    same = {name for name in ours if name in sams and ours[name].shape == sams[name].shape and torch.equal(ours[name], sams[name])}
+    same = {name for name in ours
+            if name in sams and ours[name].shape == sams[name].shape and torch.equal(ours[name], sams[name])}
     assert same == {name for name in ours if name.startswith(
         ("iou_token.", "transformer.", "output_upscaling.0.", "output_upscaling.1.", "output_upscaling.3."))}
     assert torch.equal(ours["no_mask_embed.weight"], small_sam.prompt_encoder.no_mask_embed.weight)
@@ -36,7 +37,8 @@ def test_transformer_and_first_doublings_give_what_sams_give(small_sam: Sam) -> 
     square = torch.randn(1, 256, 8, 8, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
         torch.testing.assert_close(ours.positions((8, 8))[None], small_sam.prompt_encoder.get_dense_pe())
-        torch.testing.assert_close(ours.output_upscaling[:4](square), sams.output_upscaling[:4](square), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(ours.output_upscaling[:4](square), sams.output_upscaling[:4](square), rtol=1e-4,
+                                   atol=1e-5)
 
 
 @torch.no_grad()
@@ -86,7 +88,8 @@ def test_each_doubling_makes_two_pixels_of_one_and_norms_all_but_the_last() -> N
     kinds = [type(module).__name__ for module in decoder().output_upscaling]
     step = ["ConvTranspose2d", "ChannelNorm", "GELU"]
     assert kinds == [*step, *step, *step, "ConvTranspose2d", "GELU"]
-    assert [module.out_channels for module in decoder().output_upscaling if isinstance(module, nn.ConvTranspose2d)] == [64, 32, 16, 8]
+    assert [module.out_channels for module in decoder().output_upscaling
+            if isinstance(module, nn.ConvTranspose2d)] == [64, 32, 16, 8]
 
 
 def test_several_channels_are_joined() -> None:

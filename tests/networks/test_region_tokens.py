@@ -63,7 +63,8 @@ def test_farthest_cells_begin_at_the_middle() -> None:
 
 
 def test_equal_cells_are_chosen_once() -> None:
-    assert farthest_cells(torch.tensor([[1.0], [3.0], [1.0], [3.0], [3.0]]), torch.ones(5)).flatten().tolist() == [3.0, 1.0]
+    assert farthest_cells(torch.tensor([[1.0], [3.0], [1.0], [3.0], [3.0]]), torch.ones(5)).flatten().tolist() == [3.0,
+                                                                                                                   1.0]
 
 
 def test_clusters_are_the_weighted_means_of_groups() -> None:

@@ -17,8 +17,9 @@ from samunet.errors import UserError, joined, some
 from samunet.files import whole_folder
 
 NAME = "FrameFolderIO"
-# Time has no millimetres. Above 3 times the pixel, so that plans call the axis coarse: it comes first, nothing tilts or bends
-# frames against each other. Low enough that 3D networks join neighbouring frames after they have halved the plane twice.
+# Time has no millimetres. Above 3 times the pixel, so that plans call the axis coarse: it comes first, nothing tilts or
+# bends frames against each other. Low enough that 3D networks join neighbouring frames after they have halved the plane
+# twice.
 SEQUENCE_SPACING_MM = (4.0, 1.0, 1.0)
 LABEL_ENDING = ".png"  # without loss, and every annotation tool reads it
 
@@ -58,7 +59,8 @@ def read_frames(folder: Path, indices: bool = False) -> tuple[np.ndarray, tuple[
     """Array (C, T, Y, X) in the files' own type, and the frames' names; `indices` as in `read_picture`.
 
     Raises:
-        UserError: no folder, no frames, or a name twice; unreadable frames, all of them together; frames of several sizes.
+        UserError: no folder, no frames, or a name twice; unreadable frames, all of them together; frames of several
+            sizes.
     """
     if problems := listing_problems(folder):
         raise joined(problems)
@@ -81,7 +83,8 @@ def stacked(frames: Sequence[np.ndarray], names: Sequence[str], where: Path) -> 
         UserError: frames that differ in size or number of channels from most others; all of them are named.
     """
     usual = Counter(frame.shape for frame in frames).most_common(1)[0][0]
-    others = [f"{name} ({_size(frame.shape)})" for name, frame in zip(names, frames, strict=True) if frame.shape != usual]
+    others = [f"{name} ({_size(frame.shape)})" for name, frame in zip(names, frames, strict=True)
+              if frame.shape != usual]
     if others:
         raise UserError("All frames of a sequence must have one size, and all be grey or all in colour.", where=where,
                         found=f"{len(others)} of {len(frames)} are not {_size(usual)}: {some(others)}",
@@ -90,7 +93,9 @@ def stacked(frames: Sequence[np.ndarray], names: Sequence[str], where: Path) -> 
 
 
 def write_frames(segmentation: np.ndarray, folder: Path, names: Sequence[str]) -> None:
-    """Write integer (T, Y, X) as PNG files NAME.png into `folder`, all of them or none; numbered from 000000 without names."""
+    """Write integer (T, Y, X) as PNG files NAME.png into `folder`, all of them or none; numbered from 000000 without
+    names.
+    """
     pictures = for_writing(segmentation)
     with whole_folder(folder) as temporary:
         for name, picture in zip(names or [f"{index:06d}" for index in range(len(pictures))], pictures, strict=True):

@@ -45,7 +45,8 @@ def listing_problems(folder: Path) -> list[UserError]:
         return [UserError("A folder of frames must hold pictures.", where=folder,
                           found=f"no file that ends with {', '.join(ENDINGS)}", mend="Put the frames there.")]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        return [UserError("Every frame must have a name of its own; endings do not count.", where=folder, found=some(twice),
+        return [UserError("Every frame must have a name of its own; endings do not count.", where=folder,
+                          found=some(twice),
                           mend="Keep one file for each frame.")]
     return broken_links(folder, [path.name for path in frame_paths(folder) if path.is_symlink() and not path.exists()])
 

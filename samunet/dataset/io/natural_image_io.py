@@ -44,7 +44,9 @@ def _geometry(array: np.ndarray) -> Geometry:
 
 
 def write_picture(picture: np.ndarray, path: Path) -> None:
-    """Write (rows, columns) in the format of the path's ending, encoded in memory: imageio answers a full disk with a traceback."""
+    """Write (rows, columns) in the format of the path's ending, encoded in memory: imageio answers a full disk with a
+    traceback.
+    """
     if path.suffix.lower() in TIFF_ENDINGS:
         io.imsave(str(path), picture, check_contrast=False)
     else:

@@ -1,4 +1,5 @@
-"""Where a NIfTI header places its voxels: by the sform where its code is above 0, else the qform, else the spacing alone.
+"""Where a NIfTI header places its voxels: by the sform where its code is above 0, else the qform, else the spacing
+alone.
 
 nibabel follows the same rule; ITK does where both forms agree.
 """
@@ -65,7 +66,9 @@ def put_forms(header: Any, forms: NiftiForms) -> None:
 
 
 def forms_for(geometry: Geometry) -> NiftiForms:
-    """The forms of the file that `geometry` was read from; where there are none (cases stored by earlier versions), ITK's."""
+    """The forms of the file that `geometry` was read from; where there are none (cases stored by earlier versions),
+    ITK's.
+    """
     if geometry.nifti is not None:
         return geometry.nifti
     axes = len(geometry.origin)
@@ -114,13 +117,15 @@ def _grid(blank: Geometry, name: str, matrix: np.ndarray | None, path: Path) -> 
     axes, unit_mm = len(blank.origin), blank.nifti.unit_mm
     if matrix is None or not np.isfinite(matrix).all():
         numbers = blank.nifti.sform if name == "sform" else blank.nifti.qform
-        raise UserError("A form of a NIfTI header whose code is above 0 must hold finite numbers, and the qform a rotation.",
+        raise UserError("A form of a NIfTI header whose code is above 0 must hold finite numbers, and the qform a "
+                        "rotation.",
                         where=path, found=f"{name} {numbers}",
                         mend="Correct the form in the header, or set its code to 0 where the other form is right.")
     columns = TO_LPS[:, None] * matrix[:, :axes]
     lengths = np.sqrt((columns[:axes] ** 2).sum(0))
     if axes == 2 and not np.allclose(lengths, np.sqrt((columns**2).sum(0)), rtol=IN_PLANE):
-        raise UserError("The axes of a 2D file must lie in the plane of x and y.", where=path, found=f"{name} {matrix.tolist()}",
+        raise UserError("The axes of a 2D file must lie in the plane of x and y.", where=path,
+                        found=f"{name} {matrix.tolist()}",
                         mend="Save the slice as a volume of one slice.")
     with np.errstate(invalid="ignore", divide="ignore"):  # axes of length 0 are refused with the grid
         direction = columns[:axes] / lengths

@@ -48,4 +48,5 @@ def write_nifti(segmentation: np.ndarray, path: Path, geometry: Geometry) -> Non
         header["regular"] = b"r"
     content = b"".join((header.binaryblock, EXTENDER, array.astype(array.dtype.newbyteorder("<"), copy=False).data))
     with whole_file(path) as temporary:
-        temporary.write_bytes(gzip.compress(content, COMPRESSION, mtime=0) if path.name.lower().endswith(".gz") else content)
+        temporary.write_bytes(gzip.compress(content, COMPRESSION, mtime=0) if path.name.lower().endswith(".gz")
+                              else content)

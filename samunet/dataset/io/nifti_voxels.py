@@ -44,7 +44,8 @@ def unpacked(packed: bytes, length: int, path: Path) -> bytes:
 
 
 def read_voxels(packed: bytes, layout: NiftiLayout, path: Path) -> np.ndarray:
-    """Array (C, Z, Y, X) in the file's own type, or scaled by its slope and intercept as float32 (float64 where it is that).
+    """Array (C, Z, Y, X) in the file's own type, or scaled by its slope and intercept as float32 (float64 where it is
+    that).
 
     Arguments:
         packed: the file's content.
@@ -68,7 +69,8 @@ def read_voxels(packed: bytes, layout: NiftiLayout, path: Path) -> np.ndarray:
 def _scaled(array: np.ndarray, layout: NiftiLayout) -> np.ndarray:
     if layout.slope == 1 and layout.intercept == 0:
         return array
-    # As ITK and nnU-Net: the product in float64, the result in float32, so that labels of a slope of 0.1 are whole again.
+    # As ITK and nnU-Net: the product in float64, the result in float32, so that labels of a slope of 0.1 are whole
+    # again.
     scaled = np.empty(array.shape, np.float64 if array.dtype.itemsize == 8 and array.dtype.kind == "f" else np.float32)
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes Inf, which is refused later
         for channel, values in zip(scaled, array, strict=True):

@@ -1,4 +1,6 @@
-"""NibabelIOWithReorient and SimpleITKIOWithReorient: arrays are turned to RAS, results are written on the file's own grid."""
+"""NibabelIOWithReorient and SimpleITKIOWithReorient: arrays are turned to RAS, results are written on the file's own
+grid.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Pictures of any format decoded as viewers show them: upright, palettes as colours; label pictures as indices into their palette."""
+"""Pictures of any format decoded as viewers show them: upright, palettes as colours; label pictures as indices into
+their palette.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +23,12 @@ def read_picture(path: Path, indices: bool = False) -> np.ndarray:
     """Array (C, 1, Y, X) in the file's own type.
 
     Arguments:
-        indices: read a picture with a palette as its indices, as in a label, not as its colours. A TIFF's colour map is for display
-            only and never applied.
+        indices: read a picture with a palette as its indices, as in a label, not as its colours. A TIFF's colour map is
+            for display only and never applied.
 
     Raises:
-        UserError: a file that is missing, cannot be read, is neither grey nor in colour (RGB or RGBA), or holds several pictures.
+        UserError: a file that is missing, cannot be read, is neither grey nor in colour (RGB or RGBA), or holds several
+            pictures.
     """
     require_file(path)
     if path.suffix.lower() in TIFF_ENDINGS:
@@ -51,10 +54,12 @@ def _decoded(path: Path, indices: bool) -> np.ndarray:
     with Image.open(path) as image:
         # A telephone's JPEG may hold previews beside its picture (MPO); they are no animation.
         if getattr(image, "is_animated", False) and image.format != "MPO":
-            raise UserError("A picture must not be animated.", where=path, found=f"{getattr(image, 'n_frames', 0)} frames",
+            raise UserError("A picture must not be animated.", where=path,
+                            found=f"{getattr(image, 'n_frames', 0)} frames",
                             mend="Save each frame as a file of its own.")
         if image.mode not in MODES or _loses_bits(path, image):
-            raise UserError("A picture must be grey with at most 16 bits, or RGB or RGBA with 8 bits a colour.", where=path,
+            raise UserError("A picture must be grey with at most 16 bits, or RGB or RGBA with 8 bits a colour.",
+                            where=path,
                             found=f"mode {image.mode}" if image.mode not in MODES else "16 bits a colour",
                             mend="Convert it to grey or 8-bit RGB.")
         upright = ImageOps.exif_transpose(image)

@@ -158,11 +158,12 @@ def choose_reader(dataset: RawDataset) -> str:
 def reader_for(overwrite: object, file_ending: str, example: Path | None, where: Path) -> str:
     """Name of a reader-writer: `overwrite` where it is given, else by the file ending.
 
-    A .tif is a natural image where its array is 2D or has 3 or 4 colours first or last, else a 3D volume (Tiff3DIO). A sequence
-    in a TIFF is read as one only where `overwrite` says so, because its labels look like a volume.
+    A .tif is a natural image where its array is 2D or has 3 or 4 colours first or last, else a 3D volume (Tiff3DIO). A
+    sequence in a TIFF is read as one only where `overwrite` says so, because its labels look like a volume.
 
     Arguments:
-        overwrite: dataset.json's `overwrite_image_reader_writer`, whatever stands there; None and "None" choose by the ending.
+        overwrite: dataset.json's `overwrite_image_reader_writer`, whatever stands there; None and "None" choose by the
+            ending.
         example: one of the files, opened only if it is a .tif; None where there is none yet.
         where: dataset.json, for the message.
 

@@ -26,7 +26,10 @@ PAIR_ENDINGS = (".hdr", ".img", ".hdr.gz", ".img.gz")
 
 
 class SimpleItkIO:
-    """See `samunet.dataset.io.readers.ReaderWriter`. A 4D file, or one with several values a voxel, gives several channels."""
+    """See `samunet.dataset.io.readers.ReaderWriter`.
+
+    A 4D file, or one with several values a voxel, gives several channels.
+    """
 
     name = NAME
 
@@ -67,7 +70,8 @@ def write_file(segmentation: np.ndarray, path: Path, geometry: Geometry) -> None
 
 
 def write_image(image: sitk.Image, path: Path) -> None:
-    """Write a compressed file, whole or not at all: ITK writes a part of it to a full disk and reports nothing, so it is read again.
+    """Write a compressed file, whole or not at all: ITK writes a part of it to a full disk and reports nothing, so it
+    is read again.
 
     Raises:
         UserError: the file cannot be written.
@@ -93,7 +97,8 @@ def _read(path: Path) -> tuple[np.ndarray, Geometry]:
         if not 2 <= dimensions <= 4:
             raise UserError("An image file must have 2 to 4 dimensions.", where=path, found=f"{dimensions} dimensions",
                             mend="Split it into files of 3 dimensions.")
-        check_grid(_geometry(reader, (0, 0, 0)), path)  # before voxels are read: ITK calls a spacing of 0 a damaged file
+        # before voxels are read: ITK calls a spacing of 0 a damaged file
+        check_grid(_geometry(reader, (0, 0, 0)), path)
         image = reader.Execute()
     except RuntimeError as fault:
         raise cannot_read(path, fault) from fault

@@ -35,8 +35,8 @@ class SpacingFile:
 class Tiff3dIO:
     """See `samunet.dataset.io.readers.ReaderWriter`.
 
-    nnU-Net's convention: beside CASE_0000.tif, or CASE.tif for a label, lies CASE.json with {"spacing": [z, y, x]} in mm.
-    Without it the spacing is 1 mm, which is said.
+    nnU-Net's convention: beside CASE_0000.tif, or CASE.tif for a label, lies CASE.json with {"spacing": [z, y, x]} in
+    mm. Without it the spacing is 1 mm, which is said.
     """
 
     name = NAME
@@ -91,5 +91,6 @@ def _spacing_mm(path: Path, image: Path) -> tuple[float, float, float]:
         return 1.0, 1.0, 1.0
     return decode(
         SpacingFile, read_json(path), where=path, mend="Correct the file, and check that it is in mm.",
-        rule=f'A TIFF\'s spacing file must hold {{"spacing": [z, y, x]}}, three values from {MIN_SPACING_MM:g} to {MAX_SPACING_MM:g} mm.',
+        rule=f'A TIFF\'s spacing file must hold {{"spacing": [z, y, x]}}, three values from {MIN_SPACING_MM:g} to '
+             f'{MAX_SPACING_MM:g} mm.',
     ).spacing

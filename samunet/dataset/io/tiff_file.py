@@ -24,7 +24,8 @@ def holds_volume(path: Path) -> bool:
 
 
 def require_one_series(path: Path) -> None:
-    """Refuse a TIFF whose pages were written one by one as pictures of their own, of which the first alone would be read.
+    """Refuse a TIFF whose pages were written one by one as pictures of their own, of which the first alone would be
+    read.
 
     What is beside the first in another size or type, thumbnails, the levels of a pyramid, masks, is no page.
 
@@ -35,7 +36,8 @@ def require_one_series(path: Path) -> None:
     if len(shapes) > 1 and len({*shapes}) == len({*types}) == 1:
         raise UserError("A TIFF must hold one picture, or one volume that was written as one array.", where=path,
                         found=f"{len(shapes)} of shape {shapes[0]}",
-                        mend="Write a volume's slices in one call, as in tifffile.imwrite(path, volume), and other pages as files of "
+                        mend="Write a volume's slices in one call, as in tifffile.imwrite(path, volume), and other "
+                             "pages as files of "
                              "their own.")
 
 
@@ -46,7 +48,8 @@ def read_tiff(path: Path, upright: bool = False) -> np.ndarray:
         upright: turn a picture (rows, columns[, colours]) as its orientation says.
 
     Raises:
-        UserError: a file that cannot be read, colours that are not RGB, or an orientation other than upright where it is not applied.
+        UserError: a file that cannot be read, colours that are not RGB, or an orientation other than upright where it
+            is not applied.
     """
     try:
         with tifffile.TiffFile(path) as file:
@@ -68,12 +71,14 @@ def check_page(page: tifffile.TiffPage, path: Path, turns: bool = False) -> None
         raise UserError("A TIFF must be grey or RGB.", where=path, found=f"photometric interpretation {photometric}",
                         mend="Convert it to grey or RGB.")
     if not turns and _orientation(page) != 1:
-        raise UserError("The pages of a TIFF must be stored upright.", where=path, found=f"orientation {_orientation(page)}",
+        raise UserError("The pages of a TIFF must be stored upright.", where=path,
+                        found=f"orientation {_orientation(page)}",
                         mend="Turn the pages, and write them with orientation 1.")
 
 
 def turned_upright(picture: np.ndarray, orientation: int) -> np.ndarray:
-    """A picture (rows, columns[, colours]) as a viewer shows it that honours TIFF's (and EXIF's) `orientation`, 1 to 8."""
+    """A picture (rows, columns[, colours]) as a viewer shows it that honours TIFF's (and EXIF's) `orientation`, 1 to 8.
+    """
     if orientation in (5, 6, 7, 8):
         picture = picture.swapaxes(0, 1)
     rows = -1 if orientation in (3, 4, 7, 8) else 1
@@ -88,7 +93,9 @@ def _orientation(page: tifffile.TiffPage) -> int:
 
 
 def _series(path: Path) -> list[tuple[tuple[int, ...], np.dtype]]:
-    """Shape and type of each picture or volume that a TIFF says that it holds; those of masks are left out, the first never."""
+    """Shape and type of each picture or volume that a TIFF says that it holds; those of masks are left out, the first
+    never.
+    """
     require_file(path)
     try:
         with tifffile.TiffFile(path) as file:

@@ -22,8 +22,8 @@ COLOUR_AXES = "SC"  # tifffile's letters for samples of a pixel, and for channel
 class TiffSequenceIO:
     """See `samunet.dataset.io.readers.ReaderWriter`. Grey pages give one channel, RGB three; Z is time.
 
-    Tiff3DIO reads volumes, whose spacing stands in a file beside each; a sequence needs none, so dataset.json has to say
-    which of the two its TIFFs are, by `overwrite_image_reader_writer`.
+    Tiff3DIO reads volumes, whose spacing stands in a file beside each; a sequence needs none, so dataset.json has to
+    say which of the two its TIFFs are, by `overwrite_image_reader_writer`.
     """
 
     name = NAME

@@ -62,7 +62,8 @@ def _read(path: Path) -> np.ndarray:
         raise cannot_read(path, ValueError("no frame could be decoded"))
     if rotations != {0}:
         degrees = ", ".join(map(str, sorted(rotations - {0})))
-        say(f"Warning: players rotate {path} by {degrees} degrees. samunet reads the frames as stored; labels must have the "
+        say(f"Warning: players rotate {path} by {degrees} degrees. samunet reads the frames as stored; labels must "
+            "have the "
             "same orientation.")
     if len(frames) < promised:
         say(f"Warning: {path} says that it has {promised} frames; {len(frames)} could be decoded.")

@@ -1,4 +1,5 @@
-"""Fetching one large file over HTTP: resumed where it stopped, proven by its SHA-256, and there only when it is whole."""
+"""Fetching one large file over HTTP: resumed where it stopped, proven by its SHA-256, and there only when it is whole.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ def fetch(url: str, target: Path, sha256_start: str) -> None:
         sha256_start: the first hex digits of the file's SHA-256. A file with other digits is removed.
 
     Raises:
-        UserError: no connection, an answer other than the file, a connection that broke, no room, or another file's digest.
+        UserError: no connection, an answer other than the file, a connection that broke, no room, or another file's
+            digest.
     """
     if not url.startswith(("https://", "http://")):
         raise UserError("A checkpoint's address must begin with https:// or http://.", where="--url", found=url)
@@ -44,7 +46,8 @@ def _fetch(url: str, target: Path, sha256_start: str) -> None:
             _append(answer, part, url)
     except HTTPError as fault:
         if fault.code != 416 or not start:  # 416: nothing lies beyond what is there
-            raise UserError("A checkpoint's address must lead to the file.", where=url, found=f"{fault.code} {fault.reason}",
+            raise UserError("A checkpoint's address must lead to the file.", where=url,
+                            found=f"{fault.code} {fault.reason}",
                             mend="Try again later, or give another address of the same file with --url.") from fault
     digest = digest_of_file(part)
     if not digest.startswith(sha256_start):

@@ -45,16 +45,20 @@ class Encoder:
     @property
     def device(self) -> torch.device:
         """Where `module` computes."""
-        return next(tensor.device for tensors in (self.module.parameters(), self.module.buffers()) for tensor in tensors)
+        return next(tensor.device for tensors in (self.module.parameters(), self.module.buffers())
+                    for tensor in tensors)
 
 
 def encoder_spec(name: str) -> EncoderSpec:
-    """What planning must know of encoder `name`: a name of NAMED_ENCODERS or a checkpoint's path, either with `@family`.
+    """What planning must know of encoder `name`: a name of NAMED_ENCODERS or a checkpoint's path, either with
+    `@family`.
 
-    A file's family is what its metadata say, else `medsam` if its name has that word, `mini` if it has that size, else `sam`.
+    A file's family is what its metadata say, else `medsam` if its name has that word, `mini` if it has that size, else
+    `sam`.
 
     Raises:
-        UserError: no such name or file, a file that is no SAM-format ViT, or one that is not what its released name says.
+        UserError: no such name or file, a file that is no SAM-format ViT, or one that is not what its released name
+            says.
     """
     base, family = _split(name)
     spec = NAMED_ENCODERS.get(base) or _spec_of_file(_file_of(base))
@@ -69,12 +73,12 @@ def load_encoder(name: str, input_size: int, device: torch.device | str = "cpu",
     encoder's own.
 
     Arguments:
-        fast: whether matrix products on a CUDA card are in bfloat16 where it has them. Their weights are rounded to it, so what trains
-            the encoder or adds to it asks for float32, which is what a CPU has in either case.
+        fast: whether matrix products on a CUDA card are in bfloat16 where it has them. Their weights are rounded to it,
+            so what trains the encoder or adds to it asks for float32, which is what a CPU has in either case.
 
     Raises:
-        UserError: no such name or file, a file that does not hold the encoder's weights whole and finite, or is not what its released
-            name says, or an input size that is not a multiple of 16.
+        UserError: no such name or file, a file that does not hold the encoder's weights whole and finite, or is not
+            what its released name says, or an input size that is not a multiple of 16.
     """
     from samunet.networks.image_encoder import ImageEncoder, fast_dtype
 
@@ -94,7 +98,8 @@ def load_encoder(name: str, input_size: int, device: torch.device | str = "cpu",
 
 
 def encoder_file(name: str) -> Path | None:
-    """The file that encoder `name`, with `@family` or without, means: a path as it is given, else a file of that name in the
+    """The file that encoder `name`, with `@family` or without, means: a path as it is given, else a file of that name
+    in the
     checkpoints folder; None if there is neither."""
     base, _ = _split(name)
     return next((path for path in (Path(base), checkpoints_folder() / base) if path.is_file()), None)
@@ -123,7 +128,8 @@ def _file_of(name: str) -> Path:
     path = encoder_file(name)
     if path is None or path.suffix not in CHECKPOINT_ENDINGS:
         known = ", ".join(key for key in NAMED_ENCODERS if key != SHIPPED_ENCODER)
-        raise UserError("The encoder must be a known name or a checkpoint file (.pth, .pt, .safetensors).", where="--encoder",
+        raise UserError("The encoder must be a known name or a checkpoint file (.pth, .pt, .safetensors).",
+                        where="--encoder",
                         found=name, mend=f"Choose one of {known}, or give a path that exists, either with "
                         f"{', '.join(f'@{family}' for family in FAMILIES)} to override how its input is normalised.")
     return path
@@ -138,7 +144,8 @@ def _spec_of_file(path: Path) -> EncoderSpec:
     by_name = "medsam" if "medsam" in path.stem.lower() else ("mini" if size_name(size) == "mini" else "sam")
     family = family_in_file(path) or by_name
     if family not in FAMILIES:
-        raise UserError(f"The family that a checkpoint's metadata name must be one of {', '.join(FAMILIES)}.", where=path,
+        raise UserError(f"The family that a checkpoint's metadata name must be one of {', '.join(FAMILIES)}.",
+                        where=path,
                         found=family, mend="Write the file again with a known family.")
     return EncoderSpec(f"{path.stem}-{digest[:8]}", size_name(size), family, size.native_input_size)
 
@@ -156,7 +163,8 @@ def _state_of(base: str) -> dict[str, Tensor]:
         _released_digest(path)
     state = read_checkpoint(path)
     if name := first_not_finite(state):
-        raise UserError("A checkpoint's weights must be finite numbers.", where=path, found=f"NaN or infinity in {name}",
+        raise UserError("A checkpoint's weights must be finite numbers.", where=path,
+                        found=f"NaN or infinity in {name}",
                         mend="Fetch the file again, or choose another --encoder.")
     return state
 
@@ -170,7 +178,8 @@ def _released_digest(path: Path) -> str:
     digest, start = digest_of_file(path), sha256_start(path.name)
     if start and not digest.startswith(start):
         raise UserError(f"A file named {path.name} must be Meta's, whose SHA-256 begins with {start}.", where=path,
-                        found=f"SHA-256 {digest[:12]}...", mend="Fetch it again with samunet_download_checkpoint, or rename it.")
+                        found=f"SHA-256 {digest[:12]}...",
+                        mend="Fetch it again with samunet_download_checkpoint, or rename it.")
     return digest
 
 
@@ -187,7 +196,8 @@ def _module(base: str, spec: EncoderSpec, state: Mapping[str, Tensor], input_siz
     path = Path(base) if base == "untrained" else _weights_path(base)
     size = encoder_size(state, path)
     if size_name(size) != spec.size:
-        raise UserError(f"The checkpoint of encoder '{spec.id}' must hold a {spec.size}.", where=path, found=size_name(size),
+        raise UserError(f"The checkpoint of encoder '{spec.id}' must hold a {spec.size}.", where=path,
+                        found=size_name(size),
                         mend="Put the right file there, or give this one's path with --encoder.")
     module = build_image_encoder(size, input_size)
     weights = encoder_weights(state, size, input_size)

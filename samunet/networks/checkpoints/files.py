@@ -14,8 +14,8 @@ from torch import Tensor
 from samunet.errors import UserError, some
 
 PARTS = ("image_encoder.", "prompt_encoder.", "mask_decoder.")
-# What training frameworks put before SAM's names (DataParallel, micro-sam, MedSAM's and Lightning's wrappers), any of them
-# any number of times.
+# What training frameworks put before SAM's names (DataParallel, micro-sam, MedSAM's and Lightning's wrappers), any of
+# them any number of times.
 _WRAPPERS = re.compile(r"^(?:(?:module|model|sam|net)\.)+")
 # Keys under which a training file keeps the weights beside optimiser and epoch.
 _NESTS = ("model", "state_dict", "model_state", "model_state_dict")
@@ -23,14 +23,16 @@ _WHOLE = "A checkpoint must be a whole .pth or .safetensors file of tensors."
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
-    """The tensors of a SAM checkpoint by SAM's own names (image_encoder., prompt_encoder., mask_decoder.), float32, CPU.
+    """The tensors of a SAM checkpoint by SAM's own names (image_encoder., prompt_encoder., mask_decoder.), float32,
+    CPU.
 
     Wrappers' prefixes are taken off, weights under `model` or `state_dict` are found, an image encoder alone gets its
     prefix; what belongs to no part of SAM is left out. Nothing in the file is run. The tensors may be mapped from the
     file, so that looking at their shapes alone reads little of it.
 
     Raises:
-        UserError: unreadable, truncated, not a file of tensors, one without an image encoder of SAM, or one whose weights are quantised.
+        UserError: unreadable, truncated, not a file of tensors, one without an image encoder of SAM, or one whose
+            weights are quantised.
     """
     content = _safetensors(path) if path.suffix == ".safetensors" else _pickled(path)
     found = _sam_tensors(content)
@@ -40,7 +42,8 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     state = {key: tensor.float() for key, tensor in found.items()}
     if "image_encoder.pos_embed" not in state:
         keys = ", ".join(map(str, list(content)[:3])) or "nothing"
-        raise UserError("A checkpoint must have SAM's key names.", where=path, found=f"{len(content)} entries ({keys}, ...)",
+        raise UserError("A checkpoint must have SAM's key names.", where=path,
+                        found=f"{len(content)} entries ({keys}, ...)",
                         mend="Use a SAM-format ViT file, with keys such as image_encoder.pos_embed.")
     return state
 

@@ -27,12 +27,14 @@ class _Card:
 
 
 def checkpoints_folder() -> Path:
-    """Where checkpoints are looked for: `samunet_checkpoints`, else samunet_data/checkpoints under the current folder."""
+    """Where checkpoints are looked for: `samunet_checkpoints`, else samunet_data/checkpoints under the current folder.
+    """
     return Path(os.environ.get("samunet_checkpoints", Path("samunet_data") / "checkpoints"))
 
 
 def checkpoint_files(folder: Path) -> list[Path]:
-    """The files in `folder` that have a checkpoint's ending, sorted; whether they are SAMs is seen when they are used."""
+    """The files in `folder` that have a checkpoint's ending, sorted; whether they are SAMs is seen when they are used.
+    """
     return sorted(path for path in folder.iterdir() if path.suffix in CHECKPOINT_ENDINGS) if folder.is_dir() else []
 
 
@@ -51,7 +53,8 @@ def released_path(name: str) -> Path:
     if not path.is_file():
         raise UserError(f"Encoder '{name}' needs Meta's released checkpoint.", where=checkpoints_folder(),
                         found=f"no file {RELEASED_FILES[name]}",
-                        mend=f"Fetch it with samunet_download_checkpoint {name}, or set samunet_checkpoints to the folder "
+                        mend=f"Fetch it with samunet_download_checkpoint {name}, or set samunet_checkpoints to the "
+                             "folder "
                         "that holds it.")
     return path
 
@@ -70,7 +73,8 @@ def shipped_path() -> Path:
 
 
 def shipped_card() -> dict[str, Any] | None:
-    """How the shipped weights were made (`trained_on`, `command`, `licence`, ...); None if this installation has none."""
+    """How the shipped weights were made (`trained_on`, `command`, `licence`, ...); None if this installation has none.
+    """
     path = _shipped(".json")
     if not path.is_file():
         return None

@@ -20,7 +20,9 @@ COPY_AGAIN = "Copy the file again, or train again."
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Write tensors, on any device, with `metadata` and a checksum over both; without metadata, equal tensors give equal bytes and have no checksum."""
+    """Write tensors, on any device, with `metadata` and a checksum over both; without metadata, equal tensors give
+    equal bytes and have no checksum.
+    """
     # safetensors refuses tensors that share memory, as tied weights do.
     separate = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
     told = {**metadata, CHECKSUM: str(_checksum(separate, metadata))} if metadata else None
@@ -32,7 +34,8 @@ def read_tensors(path: Path, mend: str = COPY_AGAIN) -> tuple[dict[str, Tensor],
     """The tensors and the metadata of a file.
 
     Raises:
-        UserError: it is missing, not a safetensors file, not what its checksum says (where it has one), or holds a number that is not finite.
+        UserError: it is missing, not a safetensors file, not what its checksum says (where it has one), or holds a
+            number that is not finite.
     """
     try:
         with safe_open(path, framework="pt") as content:

@@ -51,7 +51,8 @@ def test_colours_and_time_by_hand(tmp_path):
     image, geometry = FrameFolderIO().read_images([write_sequence(tmp_path / "a_0000", [10, 20, 30, 40, 50])])
     assert image.dtype == np.float32 and image.shape == (3, 5, ROWS, COLUMNS)
     np.testing.assert_array_equal(image[:, :, 0, 0], [[10, 20, 30, 40, 50], [11, 21, 31, 41, 51], [12, 22, 32, 42, 52]])
-    assert geometry == Geometry("FrameFolderIO", (5, ROWS, COLUMNS), (4.0, 1.0, 1.0), frames=("f0", "f1", "f2", "f3", "f4"))
+    assert geometry == Geometry("FrameFolderIO", (5, ROWS, COLUMNS), (4.0, 1.0, 1.0),
+                                frames=("f0", "f1", "f2", "f3", "f4"))
     assert Geometry.from_json(json.loads(json.dumps(geometry.to_json()))) == geometry
 
 
@@ -72,7 +73,8 @@ def test_labels_come_back_under_the_images_names(tmp_path):
     assert again.dtype == np.int16 and label_geometry == geometry
 
 
-@pytest.mark.parametrize("names", [["9", "10"], ["f2a", "f10"], ["a_1_9", "a_1_10"], ["1_10", "2_9"], ["B1", "c0"], ["5", "x"]])
+@pytest.mark.parametrize("names",
+                         [["9", "10"], ["f2a", "f10"], ["a_1_9", "a_1_10"], ["1_10", "2_9"], ["B1", "c0"], ["5", "x"]])
 def test_frames_stand_in_natural_order(tmp_path, names):
     for name in reversed(names):
         (tmp_path / f"{name}.png").touch()
@@ -84,7 +86,8 @@ def test_frames_stand_in_natural_order(tmp_path, names):
 def test_a_good_dataset_is_read_and_found_for_prediction(dataset):
     raw = verify_folder(dataset, 1)
     assert choose_reader(raw) == "FrameFolderIO" and raw.label_ending == "/"
-    assert [(case.name, case.images[0].name, case.label.name) for case in raw.cases] == [("a", "a_0000", "a"), ("b", "b_0000", "b")]
+    assert [(case.name, case.images[0].name, case.label.name) for case in raw.cases] == [("a", "a_0000", "a"),
+                                                                                         ("b", "b_0000", "b")]
     assert [case.name for case in collect_cases(dataset / "imagesTr", "/", 3)] == ["a", "b"]
 
 
@@ -148,4 +151,5 @@ def test_grey_folders_are_channels_and_must_have_the_same_frames(tmp_path):
     folders = [write_sequence(tmp_path / f"a_000{channel}", [1, 2, 3], channels=1) for channel in (0, 1)]
     assert FrameFolderIO().read_images(folders)[0].shape == (2, 3, ROWS, COLUMNS)
     (folders[1] / "f2.png").rename(folders[1] / "f3.png")
-    assert _problem(FrameFolderIO().read_images, folders).found == "1 of 3 are missing: f2; 1 belong to none of them: f3"
+    assert _problem(FrameFolderIO().read_images,
+                    folders).found == "1 of 3 are missing: f2; 1 belong to none of them: f3"

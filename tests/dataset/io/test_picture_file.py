@@ -59,7 +59,8 @@ def test_orientation_is_applied(tmp_path, orientation, ending, colours):
     np.testing.assert_array_equal(image[:, 0], np.stack([UPRIGHT] * (3 if colours else 1)))
     assert geometry.shape == (1, 5, 7)
     if ending == ".png":
-        np.testing.assert_array_equal(np.asarray(ImageOps.exif_transpose(Image.open(path))), np.moveaxis(image[:, 0], 0, -1).squeeze())
+        np.testing.assert_array_equal(np.asarray(ImageOps.exif_transpose(Image.open(path))),
+                                      np.moveaxis(image[:, 0], 0, -1).squeeze())
     if not colours:
         segmentation, _ = NaturalImageIO().read_segmentation(path)
         np.testing.assert_array_equal(segmentation[0, 0], UPRIGHT)
@@ -118,7 +119,8 @@ def test_modes_that_are_neither_grey_nor_rgb_are_refused(tmp_path, mode, ending)
 
 
 def test_cmyk_tiff_is_refused(tmp_path):
-    assert _problem(_save(tmp_path / "a.tif", Image.new("CMYK", (6, 4)))).found == "photometric interpretation SEPARATED"
+    assert _problem(_save(tmp_path / "a.tif",
+                          Image.new("CMYK", (6, 4)))).found == "photometric interpretation SEPARATED"
 
 
 def test_png_with_16_bits_a_colour_is_refused(tmp_path):
@@ -126,7 +128,8 @@ def test_png_with_16_bits_a_colour_is_refused(tmp_path):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = struct.pack(">2I5B", 2, 1, 16, 2, 0, 0, 0)
-    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(13))) + chunk(b"IEND", b""))
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
+                                     + chunk(b"IDAT", zlib.compress(bytes(13))) + chunk(b"IEND", b""))
     assert _problem(tmp_path / "a.png").found == "16 bits a colour"
 
 

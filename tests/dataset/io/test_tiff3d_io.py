@@ -64,9 +64,12 @@ def _problem(call, argument) -> UserError:
     return caught.value
 
 
-@pytest.mark.parametrize("content", ['{"spacing": [1, 1]}', '{"spacing": [1, 1, 0]}', '{"spacing": "1"}', "[1, 1, 1]", "{}", '{"spacing": [1, 1, 1e999]}', '{"spacing": [1, 1, null]}', '{"spacing": [1, NaN, 1]}',
-                                     '{"spacing": [1, 1, Infinity]}', '{"spacing": [1, 1, 1e30]}', '{"spacing": [9e-4, 1, 1]}', '{"spacing": [true, 1, 1]}',
-                                     '{"spacing": [-1, 1, 1]}', '{"spacing": [1, 1, 1, 1]}'])
+@pytest.mark.parametrize("content", [
+    '{"spacing": [1, 1]}', '{"spacing": [1, 1, 0]}', '{"spacing": "1"}', "[1, 1, 1]", "{}",
+    '{"spacing": [1, 1, 1e999]}', '{"spacing": [1, 1, null]}', '{"spacing": [1, NaN, 1]}',
+    '{"spacing": [1, 1, Infinity]}', '{"spacing": [1, 1, 1e30]}', '{"spacing": [9e-4, 1, 1]}',
+    '{"spacing": [true, 1, 1]}', '{"spacing": [-1, 1, 1]}', '{"spacing": [1, 1, 1, 1]}',
+])
 def test_bad_spacing_file(case, tmp_path, content):
     (tmp_path / "a.json").write_text(content)
     problem = _problem(Tiff3dIO().read_images, case)
@@ -90,7 +93,8 @@ def _page_by_page(path, *pages: np.ndarray):
 def test_slices_that_were_written_one_by_one_are_refused(tmp_path):
     image = _page_by_page(tmp_path / "a_0000.tif", *_volume())
     label = _page_by_page(tmp_path / "a.tif", *(_volume() % 2).astype(np.uint8))
-    for problem, path in ((_problem(Tiff3dIO().read_images, [image]), image), (_problem(Tiff3dIO().read_segmentation, label), label)):
+    for problem, path in ((_problem(Tiff3dIO().read_images, [image]), image),
+                          (_problem(Tiff3dIO().read_segmentation, label), label)):
         assert problem.rule.startswith("A TIFF must hold one picture, or one volume")
         assert problem.found == "5 of shape (7, 6)" and problem.where == str(path)
     both = _page_by_page(tmp_path / "b_0000.tif", _volume(), _volume(1))

@@ -18,7 +18,8 @@ from samunet.networks.checkpoints.encoders import load_encoder
 from samunet.networks.checkpoints.files import read_checkpoint
 
 
-@pytest.mark.parametrize("wrapping", ["plain", "module.", "sam.", "model.", "module.sam.", "model", "state_dict", "encoder"])
+@pytest.mark.parametrize("wrapping",
+                         ["plain", "module.", "sam.", "model.", "module.sam.", "model", "state_dict", "encoder"])
 def test_sams_names_are_found_in_every_wrapping(tmp_path: Path, small_sam: Sam, wrapping: str):
     state = small_sam.state_dict()
     content: dict = dict(state)

@@ -40,7 +40,9 @@ def test_the_card_says_how_it_was_made() -> None:
 
 @pytest.fixture(scope="module")
 def slices(tmp_path_factory) -> tuple[torch.Tensor, np.ndarray]:
-    """Encoder input (N, 3, 256, 256) of slices of two phantoms in which the core is seen, and its masks bool (N, 48, 48)."""
+    """Encoder input (N, 3, 256, 256) of slices of two phantoms in which the core is seen, and its masks bool (N, 48,
+    48).
+    """
     dataset = make_phantom_dataset(tmp_path_factory.mktemp("raw"), cases=2, test_cases=0, seed=11)
     pictures, masks = [], []
     for index in range(2):
