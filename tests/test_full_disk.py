@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from samunet.dataset.geometry import Geometry
 from samunet.dataset.io.frame_folder_io import write_frames
-from samunet.dataset.io.natural_image_io import write_picture
+from samunet.dataset.io.natural_image_io import write_plane
 from samunet.dataset.io.readers import reader_named
 from samunet.dataset.io.sitk_io import write_image
 from samunet.digests import digest_of_array
@@ -51,7 +51,7 @@ def pickled(path: Path) -> None:
 
 def picture(path: Path) -> None:
     with whole_file(path) as temporary:
-        write_picture(NOISE.reshape(256, 256).astype(np.uint16), temporary)
+        write_plane(NOISE.reshape(256, 256).astype(np.uint16), temporary)
 
 
 def tiff(path: Path) -> None:

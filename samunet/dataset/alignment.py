@@ -1,5 +1,4 @@
-"""An array brought onto the grid of another file: used as it is, permuted and flipped, used with a warning, or refused.
-"""
+"""Bring an array onto the grid of another file: unchanged, permuted and flipped, with a warning, or refused."""
 
 from __future__ import annotations
 
@@ -41,13 +40,13 @@ def on_grid(
         rule: LABEL, SEGMENTATION, PREDICTION or CHANNEL.
 
     Returns:
-        a permuted or flipped view, in all other cases the given array itself; and the problems.
+        A permuted or flipped view, or the array itself; and the problems.
     """
     if same_grid(wanted, found):
         return array, []
     if turn := turn_between(found, wanted):
-        say_once(f"{path} is stored in another direction than {other}: its axes are permuted or flipped, voxel by "
-                 "voxel.")
+        say_once(f"{path} is stored in another direction than {other}: its axes are permuted or "
+                 "flipped, without interpolation.")
         return turn.apply(array), []
     if found.shape != wanted.shape:
         return array, _other_shape(found, wanted, path, other, rule)
@@ -61,10 +60,9 @@ def on_grid(
 def on_first_grid(
     arrays: Sequence[np.ndarray], geometries: Sequence[Geometry], paths: Sequence[Path]
 ) -> tuple[list[np.ndarray], list[UserError]]:
-    """The files of a case, each (c, Z, Y, X), on the grid of the first; and the problems of those that cannot be
-    brought there.
+    """The files of a case, each (c, Z, Y, X), on the grid of the first, and the problems of the others.
 
-    Other shapes are no problem here: `as_image` reports them with what else is wrong.
+    Another shape is no problem here: `as_image` reports it with the case's other problems.
     """
     placed, problems = [], []
     for array, geometry, path in zip(arrays, geometries, paths, strict=True):
@@ -99,7 +97,7 @@ def _spacings(found: Geometry, wanted: Geometry, other: Path) -> str:
 
 def _apart(found: Geometry, wanted: Geometry) -> str:
     voxels = corner_distance_voxels(wanted, found)
-    return f"corners lie up to {corner_distance_mm(wanted, found):.3g} mm ({voxels:.3g} voxels) apart"
+    return f"corners are up to {corner_distance_mm(wanted, found):.3g} mm ({voxels:.3g} voxels) apart"
 
 
 def _numbers(values: Sequence[float]) -> str:

@@ -1,4 +1,4 @@
-"""Every problem of every case of a raw dataset, found before hours of work and told together."""
+"""Find every problem of every case of a raw dataset before the work starts, and report them together."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ from samunet.workers import each_case
 
 
 def verify_folder(folder: Path, workers: int) -> RawDataset:
-    """Read the dataset in `folder` and check all of it: what `load_dataset` raises and what `verify_dataset` raises, in
-    one error.
+    """Read the dataset in `folder` and check all of it.
+
+    Raises:
+        UserError: everything that `load_dataset` and `verify_dataset` raise, in one error.
     """
     dataset, problems = scan_dataset(folder)
     problems += _case_problems(dataset, workers)
@@ -77,7 +79,7 @@ def _case_problems(dataset: RawDataset, workers: int) -> list[UserError]:
 def _check(job: _Job) -> list[UserError]:
     """The problems of one case.
 
-    What `scan_dataset` reports, files that are missing or frames of other names, is left out.
+    Missing files and frames with other names are left out: `scan_dataset` reports them.
     """
     case, reader = job.case, reader_named(job.reader)
     problems: list[UserError] = []

@@ -35,8 +35,7 @@ def test_reversed_rows_are_turned_with_one_line(capsys):
         placed, problems = on_grid(ARRAY, mirrored, grid(), OTHER, IMAGE, LABEL)
         assert not problems and np.array_equal(placed, ARRAY[:, :, ::-1])
     assert capsys.readouterr().err == (f"{OTHER} is stored in another direction than {IMAGE}: its axes are permuted "
-                                       "or flipped, "
-                                       "voxel by voxel.\n")
+                                       "or flipped, without interpolation.\n")
 
 
 def test_permuted_axes_of_another_shape_are_turned():
@@ -52,7 +51,7 @@ def test_a_shift_is_warned_of_in_mm_and_voxels(capsys):
     assert placed is ARRAY and not problems
     # 3 mm along x are 1.5 voxels of 2 mm, 4 mm along z 1.33 voxels of 3 mm; together 5 mm.
     assert ("origin or direction of labelsTr/a.nii.gz differs from that of imagesTr/a_0000.nii.gz: "
-            "corners lie up to 5 mm (1.5 voxels)") in capsys.readouterr().err
+            "corners are up to 5 mm (1.5 voxels)") in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("other", "rules"), [
@@ -75,8 +74,7 @@ def test_the_distance_of_a_refused_grid_is_said():
     (problem,) = on_grid(ARRAY, grid(spacing=(3.0, 1.0, 4.0)), grid(), OTHER, IMAGE, LABEL)[1]
     # The last of 6 columns ends 5.5 voxels behind the first one's middle: at 11 mm in the image, at 22 mm in the label.
     assert problem.found == ("(3.0, 1.0, 4.0) mm; imagesTr/a_0000.nii.gz has (3.0, 1.0, 2.0) mm (z, y, x); corners "
-                             "lie up to 11 mm "
-                             "(5.5 voxels) apart")
+                             "are up to 11 mm (5.5 voxels) apart")
 
 
 def test_pictures_without_place_compare_by_their_shape():

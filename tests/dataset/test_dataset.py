@@ -282,9 +282,9 @@ def test_what_is_passed_over_is_named_in_both_folders(folder, capsys):
     load_dataset(folder)
     images, labels = folder / "imagesTr", folder / "labelsTr"
     assert capsys.readouterr().err.splitlines() == [
-        f"warning: passed over in {images}: .d_0000.nii.gz (hidden); c_0000.nii (an image, but not .nii.gz)",
-        f"warning: passed over in {labels}: a.nii (also there as .nii.gz)",
-        f"warning: passed over in {labels}: z.nii.gz (no labelled case of the dataset)",
+        f"Warning: ignored in {images}: .d_0000.nii.gz (hidden); c_0000.nii (an image, but not .nii.gz)",
+        f"Warning: ignored in {labels}: a.nii (also there as .nii.gz)",
+        f"Warning: ignored in {labels}: z.nii.gz (no labelled case of the dataset)",
     ]
 
 

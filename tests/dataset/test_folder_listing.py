@@ -42,7 +42,7 @@ def test_every_entry_is_read_or_named_with_its_reason(folder, capsys):
     listing.say_passed_over()
     listing.say_passed_over()
     assert capsys.readouterr().err == (
-        f"warning: passed over in {folder}: .DS_Store, ._a_0000.nii.gz (hidden); a_0000.nii (also there as .nii.gz); "
+        f"Warning: ignored in {folder}: .DS_Store, ._a_0000.nii.gz (hidden); a_0000.nii (also there as .nii.gz); "
         "b_0000.NII.GZ, c_0000.nii (an image, but not .nii.gz); d_0000.nii.gz (a folder); notes.txt, real.bin (not "
         ".nii.gz); "
         "pipe_0000.nii.gz (no file)\n")

@@ -71,7 +71,7 @@ def test_label_of_another_spacing(folder):
     # The outer corners lie half a voxel before the first of four slices and behind the last, 3.5 slices from the first.
     assert problem.found == (f"(2.5, 1.5, 1.0) mm; {folder / 'imagesTr' / 'b_0000.nii.gz'} has (2.0, 1.5, 1.0) mm (z, "
                              "y, x); "
-                             "corners lie up to 1.75 mm (0.875 voxels) apart")
+                             "corners are up to 1.75 mm (0.875 voxels) apart")
     assert problem.where == str(folder / "labelsTr" / "b.nii.gz")
 
 
@@ -85,7 +85,7 @@ def test_another_origin_is_only_said_and_once(folder, capfd, workers):
     assert sorted(lines) == [
         f"Warning: origin or direction of {folder}/labelsTr/{name}.nii.gz differs from that of "
         f"{folder}/imagesTr/{name}_0000.nii.gz: "
-        "corners lie up to 3 mm (1.5 voxels) apart. Voxels are matched by their index; check with "
+        "corners are up to 3 mm (1.5 voxels) apart. Voxels are matched by their index; check with "
         "samunet_plot_overlay_pngs that "
         "they fit." for name in "ab"]
 
@@ -105,7 +105,7 @@ def test_a_label_of_another_direction_is_a_problem(folder):
     problem = _problem(folder)
     assert problem.rule == "A label file must have its image's direction."
     assert problem.found.startswith(f"0 1 0 1 0 0 0 0 -1; {folder}/imagesTr/b_0000.nii.gz has 1 0 0 0 1 0 0 0 1; "
-                                    "corners lie up to ")
+                                    "corners are up to ")
     assert problem.mend == "Resample it onto that grid, or correct the header that is wrong."
 
 

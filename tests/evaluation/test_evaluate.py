@@ -305,7 +305,7 @@ def test_a_prediction_on_a_grid_that_no_turn_explains_is_refused(tmp_path):
         evaluate_folder(reference, prediction, space(PLAIN), ".nii.gz", "SimpleITKIO", None, 1)
     assert fault.value.where == str(prediction / "case_1.nii.gz") and str(reference
                                                                           / "case_1.nii.gz") in fault.value.found
-    assert fault.value.found.endswith("corners lie up to 15 mm (7.5 voxels) apart")
+    assert fault.value.found.endswith("corners are up to 15 mm (7.5 voxels) apart")
     assert not list(prediction.glob("*.json"))
 
 
@@ -414,8 +414,8 @@ def test_links_to_nothing_and_other_files_are_named(tmp_path, capsys):
     (reference / "dataset.json").touch()
     evaluate_folder(reference, prediction, space(PLAIN), ".nii.gz", "SimpleITKIO", tmp_path / "summary.json", 1)
     assert capsys.readouterr().err.splitlines()[:2] == [
-        f"warning: passed over in {reference}: Case_9.NII.GZ (an image, but not .nii.gz)",
-        f"warning: passed over in {prediction}: case_0.nii (also there as .nii.gz)"]
+        f"Warning: ignored in {reference}: Case_9.NII.GZ (an image, but not .nii.gz)",
+        f"Warning: ignored in {prediction}: case_0.nii (also there as .nii.gz)"]
     for name in ("case_0.nii.gz", "case_1.nii.gz"):
         (prediction / name).unlink()
         (prediction / name).symlink_to("nowhere")

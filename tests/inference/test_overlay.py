@@ -113,8 +113,8 @@ def test_what_is_passed_over_is_named_and_links_to_nothing_are_refused(folders, 
     (folders / "references" / "c1.nii.gz").write_bytes((folders / "labels" / "c1.nii.gz").read_bytes())
     assert run(folders, "-r", str(folders / "references")) == 0
     told = capsys.readouterr().err
-    assert f"passed over in {folders / 'images'}: c9_0000.nii (an image" in told
-    assert f"passed over in {folders / 'labels'}: c9.NII.GZ (an image" in told
+    assert f"ignored in {folders / 'images'}: c9_0000.nii (an image" in told
+    assert f"ignored in {folders / 'labels'}: c9.NII.GZ (an image" in told
     assert f"without a reference in {folders / 'references'}: c0\n" in told
     (folders / "labels" / "c0.nii.gz").unlink()
     (folders / "labels" / "c0.nii.gz").symlink_to("nowhere")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-# the lowest three bits of xyzt_units; anything else means millimetres, as in ITK
+# The lowest three bits of xyzt_units; anything else means millimetres, as in ITK
 UNITS_MM = {1: 1000.0, 2: 1.0, 3: 0.001}
 UNIT_BITS = 7
 

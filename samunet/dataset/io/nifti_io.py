@@ -23,7 +23,7 @@ def read_nifti(path: Path, reader: str) -> tuple[np.ndarray, Geometry]:
     """Array (C, Z, Y, X) in the file's own type (scaled where it has a slope), and its grid.
 
     Raises:
-        UserError: a file that is damaged, voxels that are no real numbers, or a grid that cannot be.
+        UserError: a file that is damaged, voxels that are not real numbers, or an impossible grid.
     """
     try:
         packed = path.read_bytes()

@@ -1,6 +1,4 @@
-"""The text headers of MetaImage and NRRD, for what ITK passes over without a message: numbers that are no numbers, and
-units.
-"""
+"""Check text headers of MetaImage and NRRD for what ITK ignores without a message: NaN, Inf and units."""
 
 from __future__ import annotations
 

@@ -115,6 +115,6 @@ def test_pages_that_were_written_one_by_one_are_refused_and_thumbnails_left_alon
             for picture in pictures:
                 writer.write(picture)
     problem = _problem(NaturalImageIO().read_images, [pages])
-    assert problem.rule.startswith("A TIFF must hold one picture") and problem.found == f"4 of shape {shape}"
+    assert problem.rule.startswith("A TIFF must hold one image") and problem.found == f"4 of shape {shape}"
     image, _ = NaturalImageIO().read_images([whole])
     np.testing.assert_array_equal(image[:, 0], np.atleast_3d(_pixels(*shape)).transpose(2, 0, 1))

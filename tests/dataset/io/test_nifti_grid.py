@@ -102,7 +102,7 @@ def test_units_become_mm_and_go_back(tmp_path, units, scale):
 @pytest.mark.parametrize("value", [0.0, -1.0, np.nan, np.inf, 1e30, 9e-4, 1.1e4])
 def test_a_spacing_that_cannot_be_is_refused(tmp_path, forms, value):
     problem = _problem(write_nifti(tmp_path / "a_0000.nii.gz", VOXELS, pixdim=(1, value, 1), **forms))
-    assert problem.rule == "The spacing of an image or label file must lie between 0.001 and 10000 mm."
+    assert problem.rule == "The spacing of an image or label file must be between 0.001 and 10000 mm."
     assert problem.found == f"(1.0, {float(np.float32(value))}, 1.0) mm (x, y, z)"
 
 

@@ -271,7 +271,7 @@ def test_label_value_beyond_int16(tmp_path):
     labels = _labels().astype(np.uint16)
     labels[0, 0, 0] = 40000
     problem = _problem(SimpleItkIO().read_segmentation, _write(labels, tmp_path / "a.nii.gz"))
-    assert problem.rule == "Label values must lie between 0 and 32767."
+    assert problem.rule == "Label values must be between 0 and 32767."
 
 
 def test_output_blocked_by_a_file_leaves_nothing(tmp_path):

@@ -55,7 +55,7 @@ def test_without_spacing_file_1_mm_is_said(case, capsys, tmp_path):
     (tmp_path / "a.json").unlink()
     _, geometry = Tiff3dIO().read_images(case)
     assert geometry.spacing_mm == (1, 1, 1)
-    assert "a_0000.tif has no a.json beside it" in capsys.readouterr().err
+    assert "a_0000.tif has no spacing file a.json" in capsys.readouterr().err
 
 
 def _problem(call, argument) -> UserError:
@@ -95,7 +95,7 @@ def test_slices_that_were_written_one_by_one_are_refused(tmp_path):
     label = _page_by_page(tmp_path / "a.tif", *(_volume() % 2).astype(np.uint8))
     for problem, path in ((_problem(Tiff3dIO().read_images, [image]), image),
                           (_problem(Tiff3dIO().read_segmentation, label), label)):
-        assert problem.rule.startswith("A TIFF must hold one picture, or one volume")
+        assert problem.rule.startswith("A TIFF must hold one image, or one volume")
         assert problem.found == "5 of shape (7, 6)" and problem.where == str(path)
     both = _page_by_page(tmp_path / "b_0000.tif", _volume(), _volume(1))
     assert _problem(Tiff3dIO().read_images, [both]).found == "2 of shape (5, 7, 6)"
