@@ -190,7 +190,7 @@ def test_a_file_that_its_own_check_finds_cut_gets_no_name(tmp_path: Path) -> Non
             temporary.write_text(text)
 
     write("whole")
-    refused(lambda: write("who"), "the file is not whole after it was written (cut)")
+    refused(lambda: write("who"), "the file is incomplete after it was written (cut)")
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a", "whole")]
 
 

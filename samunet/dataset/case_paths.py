@@ -12,7 +12,7 @@ SEQUENCE_READERS = ("FrameFolderIO", "TiffSequenceIO", "VideoIO")
 
 
 def label_ending(file_ending: str) -> str:
-    """The ending of labels and predictions: the images' own; folders of frames for videos, whose coding blurs labels."""
+    """The ending of labels and predictions: the images' own; folders of frames for videos, as coding blurs labels."""
     return FRAME_FOLDER if file_ending.lower() in VIDEO_ENDINGS else file_ending
 
 

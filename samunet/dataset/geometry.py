@@ -60,6 +60,7 @@ class Geometry:
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Geometry:
+        """The geometry of which `content` is the `to_json`."""
         values: dict[str, Any] = _tuples(content)
         if nifti := content.get("nifti"):
             values["nifti"] = NiftiForms(**_tuples(nifti))

@@ -1,4 +1,4 @@
-"""What `samunet_find_best_configuration` chose: where its records lie, and what prediction reads of them."""
+"""Records of what `samunet_find_best_configuration` chose: their paths, and what prediction reads from them."""
 
 from __future__ import annotations
 
@@ -15,15 +15,13 @@ CHOICES = "choice"
 
 @dataclass(frozen=True)
 class Choice:
-    """A record: `model` is the chosen model's folder, `fold` the one trained, `finished` an ISO time, `told` the
-    verdict.
-    """
+    """A record: `model` is the chosen model's folder, `fold` the trained one, `finished` an ISO time."""
 
     path: Path
     model: Path
     fold: str
     finished: str
-    told: str
+    verdict: str
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class _Record:
     model: str
     fold: str
     finished: str
-    told: str
+    told: str  # the verdict; files use this key
 
 
 def choice_path(

@@ -32,30 +32,28 @@ def predict_case(
     tta: bool = False,
     step: float | None = None,
 ) -> Iterator[Slab]:
-    """Predict `case` on the plan's grid; networks are left in eval mode, on the device where they were.
+    """Predict `case` on the plan's grid; networks stay on their device and are set to eval mode.
 
     Arguments:
         variants: one trained variant, or one for each fold, all of the same class; their logits are averaged.
-        case: the preprocessed case; its segmentation is never read, its prompts by variants that answer them.
-        plans: the plans that `case` and the variants were made with.
-        encoder: what the variants read the case with, where they need one; not needed with `embeddings` and without
-            `tta`.
-        embeddings: cached embeddings of the case without mirroring. Their own tile grid is used, whatever `step` says.
+        case: the preprocessed case; its segmentation is never read, its prompts only by variants that use them.
+        plans: the plans of `case` and of the variants.
+        encoder: the variants' encoder, if they need one; not needed with `embeddings` and without `tta`.
+        embeddings: cached embeddings of the case without mirroring. Their own tile grid is used; `step` is ignored.
         tta: average the logits of the tiles and of their mirror images along rows, columns and both. Mirrored tiles are
-            always made anew.
+            always encoded again.
         step: fraction of a tile between neighbours; None takes the plan's.
 
     Yields:
-        (first slice, finite logits float32 (K, dz, Y, X)), together every slice once, in order; comparators yield one
-        slab.
+        (first slice, finite logits float32 (K, dz, Y, X)), every slice once, in order; baselines yield one slab.
 
     Raises:
-        UserError: an encoder or prompts are needed and there are none.
+        UserError: a needed encoder or prompts are missing.
     """
     if isinstance(variants[0], Baseline):
         yield 0, _mean([variant.predict(case) for variant in variants if isinstance(variant, Baseline)]).numpy()
         return
-    # nothing is trained: all folds answer alike, and mirroring has no place
+    # nothing is trained: all folds predict the same, and mirroring does not apply
     if isinstance(variants[0], PromptedVariant):
         if embeddings is None:
             assert encoder is not None
@@ -81,16 +79,14 @@ def _sources(
     tta: bool,
     step: float | None,
 ) -> list[tuple[tuple[int, ...], CaseInputs]]:
-    """(mirrored axes, inputs of the tiles so mirrored), the unmirrored first."""
+    """(mirrored axes, inputs of the tiles mirrored along them), the unmirrored first."""
     clean = variant.inputs_of(case, plans, encoder, step=step, cached=given)
     mirrors = MIRRORS if tta else ()
     return [((), clean), *((axes, variant.inputs_of(case, plans, encoder, axes, clean.frame.step)) for axes in mirrors)]
 
 
 class _Source(NamedTuple):
-    """Inputs, the axes along which they are mirrored, and the folds that read them: all, or the one that they are made
-    for.
-    """
+    """Inputs, the axes along which they are mirrored, and the folds that read them: all, or the one that built them."""
 
     mirror: tuple[int, ...]
     inputs: CaseInputs

@@ -1,4 +1,4 @@
-"""Gaussian-weighted windows, or plainly averaged stacks of them, joined in slice order with bounded memory."""
+"""Sliding windows with Gaussian weights, or stacks with uniform weights, merged in slice order in bounded memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STACK_STEP = 0.5
 def gaussian_weights(window: Sequence[int]) -> Tensor:
     """Weights float32 of shape `window`: peak 1 at `window // 2`, sigma an eighth of the window along each axis.
 
-    The farthest corner of a 3D window weighs exp(-24), which float32 holds, so no weight is 0 and none needs mending.
+    The farthest corner of a 3D window weighs exp(-24), above float32's smallest number, so no weight is 0.
     """
     weights = torch.ones((), dtype=torch.float64)
     for size in window:
@@ -34,40 +34,41 @@ def sliding_window(
     logits_of: LogitsOf, frame: TileFrame, depth: int, *, batch_size: int, stack_depth: int = 1,
     uniform_weights: bool = False
 ) -> Iterator[Slab]:
-    """Join the logits of all windows of one case; yield slabs as soon as no later window can reach them.
+    """Merge the logits of all windows of one case; yield slabs as soon as no later window reaches them.
 
-    Windows are visited in slice order, so that the accumulators of only `stack_depth` slices are held. Every voxel is
-    divided by the true sum of its weights; padding is removed.
+    Windows are visited in slice order, so that only the accumulators of `stack_depth` slices are in memory. Every voxel
+    is divided by the true sum of its weights; padding is removed.
 
     Arguments:
-        logits_of: gives logits (B, K, stack_depth, rows, columns) of B picks (first slice of the stack, tile index).
-            The first slice is negative, and the last beyond the case, where the case is shallower than the stack.
+        logits_of: returns logits (B, K, stack_depth, rows, columns) of B picks (first slice of the stack, tile index).
+            If the case is shallower than the stack, the first slice is negative and the last beyond the case.
         frame: the case's in-plane tiles.
         depth: slices of the case.
         batch_size: picks a call, taken across tiles and slices.
         stack_depth: slices of one window; 1 for heads on single slices.
-        uniform_weights: whether there is a stack at each slice, all of whose slices weigh the same, so that a slice has
-            up to `stack_depth` votes; else stacks lie at most half their depth apart and weigh most in their middle.
+        uniform_weights: True: a stack starts at each slice and all its slices weigh the same, so up to `stack_depth`
+            predictions of a slice are averaged. False: stacks start at most half their depth apart, and their middle
+            slices weigh most.
 
     Yields:
-        (first slice, logits float32 (K, dz, Y, X)) on the CPU, together every slice once, in order.
+        (first slice, logits float32 (K, dz, Y, X)) on the CPU, every slice once, in order.
     """
     before = (max(depth, stack_depth) - depth) // 2
     starts = window_starts(max(depth, stack_depth), stack_depth, 1 / stack_depth if uniform_weights else STACK_STEP)
     picks = [(start, tile) for start in starts for tile in range(len(frame.starts))]
-    joined: _Joined | None = None
+    merged: _Merged | None = None
     for batch in _batches(picks, batch_size):
         logits = logits_of([(start - before, tile) for start, tile in batch])
         for (start, tile), window in zip(batch, logits, strict=True):
-            if joined is None:
-                joined = _Joined(frame, starts, stack_depth, window, uniform_weights)
-            yield from _inside(joined.finished_before(start), before, depth)
-            joined.add(tile, window)
-    if joined is not None:
-        yield from _inside(joined.finished_before(max(depth, stack_depth)), before, depth)
+            if merged is None:
+                merged = _Merged(frame, starts, stack_depth, window, uniform_weights)
+            yield from _inside(merged.finished_before(start), before, depth)
+            merged.add(tile, window)
+    if merged is not None:
+        yield from _inside(merged.finished_before(max(depth, stack_depth)), before, depth)
 
 
-class _Joined:
+class _Merged:
     """Weighted sums of the `stack_depth` slices from `first` on, in the padded frame."""
 
     def __init__(
@@ -94,7 +95,7 @@ class _Joined:
         self.sums[:, :, row : row + rows, column : column + columns] += window.float() * self.weights
 
     def finished_before(self, slice_: int) -> Iterator[Slab]:
-        """Give the slices before `slice_`, padding in-plane removed, and make room for as many new ones."""
+        """Yield the slices before `slice_`, without in-plane padding, and shift the accumulators."""
         count = slice_ - self.first
         if count <= 0:
             return
@@ -109,7 +110,7 @@ class _Joined:
 
 
 def _inside(slabs: Iterator[Slab], before: int, depth: int) -> Iterator[Slab]:
-    """Slabs in the case's own slice numbers, what lies in the padding along the stack left out."""
+    """Slabs in the case's own slice numbers, without padding along the stack."""
     for first, slab in slabs:
         first -= before
         low, high = max(first, 0), min(first + slab.shape[1], depth)

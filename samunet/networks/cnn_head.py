@@ -12,7 +12,7 @@ def build_cnn_head(embedding_channels: int, classes: int, depth: int) -> nn.Sequ
 
     After Hu et al., AutoSAM (arXiv 2306.06370), the CNN prediction head, with the widths of the authors' code: two 1x1
     convolutions to 64 * 2^depth channels, `depth` blocks that halve the width, of which the last two double the
-    resolution, then 3x3 and 1x1. No normalisation and no skips, as published. Deviation: weights start with He's
+    resolution, then 3x3 and 1x1. No normalisation and no skips, as published. Difference: weights start with He's
     variance (He et al. 2015, section 2.2); with PyTorch's default the signal shrinks at each of the unnormalised layers
     and the first hundreds of iterations learn nothing.
 

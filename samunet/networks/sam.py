@@ -39,9 +39,7 @@ ENCODER_SIZES = {
 
 
 def build_image_encoder(size: str | EncoderSize, input_size: int) -> ImageEncoder:
-    """SAM's image encoder: (B, 3, S, S) normalised float -> (B, 256, S/16, S/16), with segment-anything's initial
-    weights.
-    """
+    """SAM's image encoder: (B, 3, S, S) normalised float -> (B, 256, S/16, S/16), initialised as there."""
     numbers = ENCODER_SIZES[size] if isinstance(size, str) else size
     return ImageEncoder(
         input_size=input_size,
@@ -82,21 +80,19 @@ def build_mask_decoder(mask_tokens: int = 4) -> MaskDecoder:
 
 
 def load_part(part: nn.Module, prefix: str, sam_state: Mapping[str, Tensor]) -> None:
-    """Give `part` the weights that a checkpoint has under `prefix` ("mask_decoder.", "prompt_encoder."), frozen, in
-    evaluation mode.
+    """Load a checkpoint's weights under `prefix` ("mask_decoder.", "prompt_encoder.") into `part`; freeze it.
 
     Raises:
-        RuntimeError: torch's, where the checkpoint has none, or others.
+        RuntimeError: torch's, if the checkpoint has no or other weights.
     """
     part.load_state_dict(_part_of(sam_state, prefix, part))
     part.requires_grad_(False).eval()
 
 
 def start_from(part: nn.Module, prefix: str, sam_state: Mapping[str, Tensor]) -> None:
-    """Let `part` start from what a checkpoint has of it under `prefix`; a checkpoint without that part (encoder only)
-    changes nothing.
+    """Load a checkpoint's weights under `prefix` into `part`; a checkpoint without that part changes nothing.
 
-    What others have added to theirs (HQ-SAM's token) is left out.
+    Additions of other projects (HQ-SAM's token) are left out.
 
     Raises:
         UserError: see `load_sams`; or some of the weights are missing.
@@ -106,7 +102,7 @@ def start_from(part: nn.Module, prefix: str, sam_state: Mapping[str, Tensor]) ->
 
 
 def load_sams(module: nn.Module, weights: Mapping[str, Tensor], *, strict: bool = True) -> None:
-    """`load_state_dict` of weights that stand in a SAM checkpoint beside the image encoder.
+    """`load_state_dict` of a SAM checkpoint's weights other than the image encoder's.
 
     Raises:
         UserError: they have other shapes.
@@ -117,7 +113,7 @@ def load_sams(module: nn.Module, weights: Mapping[str, Tensor], *, strict: bool 
         raise UserError("A checkpoint's mask decoder and prompt encoder must be SAM's, or be left out.",
                         where="--encoder",
                         found="; ".join(line.strip() for line in str(fault).splitlines()[1:])[:300],
-                        mend="Choose another encoder, or a variant that reads the image encoder alone, such as "
+                        mend="Choose another encoder, or a variant that reads only the image encoder, such as "
                              "cnn_head.") from fault
 
 
@@ -141,6 +137,6 @@ def build_sam(size: str, input_size: int) -> Sam:
 
 
 def set_input_size(sam: Sam, size: int) -> None:
-    """Tell the prompt encoder the side of the pictures; its weights do not depend on it."""
+    """Set the image side in pixels of the prompt encoder; its weights do not depend on it."""
     sam.prompt_encoder.input_image_size = (size, size)
     sam.prompt_encoder.image_embedding_size = (size // PATCH_SIZE, size // PATCH_SIZE)

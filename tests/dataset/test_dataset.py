@@ -246,7 +246,7 @@ def test_non_consecutive_labels(folder):
 
 
 def test_missing_dataset_json(tmp_path):
-    with pytest.raises(UserError, match="A needed file is missing"):
+    with pytest.raises(UserError, match="A required file is missing"):
         load_dataset(tmp_path)
 
 

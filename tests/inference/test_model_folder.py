@@ -255,7 +255,7 @@ def test_an_encoders_file_that_moved_is_found_by_its_name_in_the_checkpoints_fol
     moved, own, typed, family, monkeypatch
 ):
     folder = moved(typed)
-    with pytest.raises(UserError, match="give a path that exists"):
+    with pytest.raises(UserError, match="or an existing path"):
         load_model(folder, None, CPU)
     monkeypatch.setenv("samunet_checkpoints", str(own.parent))
     for given in (None, typed, folder.name.split("__")[2]):
@@ -312,7 +312,7 @@ def test_a_run_json_of_another_form_is_told_with_its_field(results, make_run, co
     path = model / "fold_0" / "run.json"
     path.write_text(json.dumps(content))
     for read in (lambda: find_model(results), lambda: load_model(model, None, torch.device("cpu"))):
-        with pytest.raises(UserError, match="run.json must hold") as caught:
+        with pytest.raises(UserError, match="run.json must be") as caught:
             read()
         assert field in caught.value.found and caught.value.where == str(path)
 

@@ -93,5 +93,5 @@ def test_all_blocks_share_two_factors_and_have_two_of_their_own() -> None:
 
 
 def test_an_encoder_without_attention_is_refused() -> None:
-    with pytest.raises(UserError, match="(?s)need an encoder with attention.*Pixels"):
+    with pytest.raises(UserError, match="(?s)needs an encoder with attention.*Pixels"):
         add_fact(Pixels(), 4, 0.1)

@@ -116,7 +116,7 @@ def test_in_training_some_slices_ask_a_whole_batch_with_all_of_their_tokens() ->
     asked: set[int] = set()
     for seed in range(10):
         torch.manual_seed(seed)
-        prompts = made._asked(torch.tensor([-1, 0]), torch.zeros(2, CLASSES, GRID, GRID))
+        prompts = made._prompts_for(torch.tensor([-1, 0]), torch.zeros(2, CLASSES, GRID, GRID))
         content = prompts.content.view(2, CLASSES, -1, 8, 256)  # half of the six slices
         assert content.shape[2] == 3
         slices = [next(each for each in ALL.tolist() if torch.equal(made.content[each], content[0, :, place]))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from samunet.errors import UserError
 from samunet.networks.image_encoder import ImageEncoder
-from samunet.networks.lora import IncrementedProjection, add_increments
+from samunet.networks.lora import LoraProjection, add_lora
 from samunet.networks.pixels import Pixels
 from samunet.networks.sam import EncoderSize, build_image_encoder
 
@@ -28,7 +28,7 @@ def small_encoder() -> ImageEncoder:
 def with_increments(encoder: ImageEncoder, rank: int = 4, std: float = 0.3) -> ImageEncoder:
     """A copy with increments as if they had been trained."""
     changed = copy.deepcopy(encoder)
-    add_increments(changed, rank)
+    add_lora(changed, rank)
     for parameter in changed.parameters():
         if parameter.requires_grad:
             nn.init.normal_(parameter, std=std)
@@ -44,7 +44,7 @@ def test_a_projection_by_hand() -> None:
     with torch.no_grad():
         frozen.weight.copy_(torch.tensor([[1.0, 0], [0, 1], [1, 0], [0, 1], [1, 0], [0, 1]]))
         frozen.bias.copy_(torch.arange(6.0))
-        changed = IncrementedProjection(frozen, rank=1)
+        changed = LoraProjection(frozen, rank=1)
         changed.query.down.weight.copy_(torch.tensor([[1.0, 2.0]]))
         changed.query.up.weight.copy_(torch.tensor([[10.0], [100.0]]))
         changed.value.down.weight.copy_(torch.tensor([[1.0, -1.0]]))
@@ -70,7 +70,7 @@ def test_the_same_as_an_encoder_whose_weights_have_the_products_added() -> None:
 def test_at_the_start_nothing_changes_and_the_first_matrix_is_drawn_by_kaimings_rule() -> None:
     encoder = small_encoder()
     changed = copy.deepcopy(encoder)
-    add_increments(changed, 4)
+    add_lora(changed, 4)
     assert torch.equal(changed(pictures()), encoder(pictures()))
     for block in changed.blocks:
         for increment in (block.attn.qkv.query, block.attn.qkv.value):
@@ -82,7 +82,7 @@ def test_at_the_start_nothing_changes_and_the_first_matrix_is_drawn_by_kaimings_
 def test_only_increments_are_trained_and_sams_names_stay() -> None:
     encoder = small_encoder()
     changed = copy.deepcopy(encoder)
-    add_increments(changed, 4)
+    add_lora(changed, 4)
     trained = {name for name, parameter in changed.named_parameters() if parameter.requires_grad}
     assert trained == {f"blocks.{block}.attn.qkv.{part}.{matrix}.weight"
                        for block in range(2) for part in ("query", "value") for matrix in ("down", "up")}
@@ -93,5 +93,5 @@ def test_only_increments_are_trained_and_sams_names_stay() -> None:
 
 
 def test_an_encoder_without_attention_is_refused() -> None:
-    with pytest.raises(UserError, match="(?s)need an encoder with attention.*Pixels"):
-        add_increments(Pixels(), 4)
+    with pytest.raises(UserError, match="(?s)needs an encoder with attention.*Pixels"):
+        add_lora(Pixels(), 4)

@@ -144,7 +144,8 @@ def test_colours_in_labels_and_names_that_stand_twice(dataset):
 def test_a_folder_that_is_missing_or_empty(tmp_path):
     assert _problem(FrameFolderIO().read_segmentation, tmp_path / "none").found == "no such folder"
     (tmp_path / "empty").mkdir()
-    assert _problem(FrameFolderIO().read_images, [tmp_path / "empty"]).rule == "A folder of frames must hold image files."
+    problem = _problem(FrameFolderIO().read_images, [tmp_path / "empty"])
+    assert problem.rule == "A folder of frames must hold image files."
 
 
 def test_grey_folders_are_channels_and_must_have_the_same_frames(tmp_path):

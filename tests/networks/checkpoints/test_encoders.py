@@ -165,7 +165,7 @@ def test_each_command_tells_whose_weights_it_uses():
     assert "random weights" in announce(encoder_spec("untrained@sam"))
     assert announce(encoder_spec("vit_l")) == (
         "encoder 'vit_l': Segment Anything's weights are Meta's, under the Apache-2.0 licence")
-    assert "maker's licence" in announce(EncoderSpec("vit_b-12345678", "vit_b", "sam", 1024))
+    assert "owner's licence" in announce(EncoderSpec("vit_b-12345678", "vit_b", "sam", 1024))
     assert announce(encoder_spec("pixels")) is None
 
 
