@@ -115,8 +115,8 @@ def writing(path: Path, temporary: Path | None = None) -> Iterator[None]:
     except UserError:
         raise
     except Exception as fault:
-        told = isinstance(fault, OSError) and fault.errno in WRITE_FAULTS
-        reason = fault if told else temporary and _disk_fault(temporary)
+        known = isinstance(fault, OSError) and fault.errno in WRITE_FAULTS
+        reason = fault if known else temporary and _disk_fault(temporary)
         if isinstance(reason, OSError):
             raise cannot_write(path, reason) from fault
         raise

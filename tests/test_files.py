@@ -1,4 +1,4 @@
-"""Files are whole or absent, and a place that cannot be written is told in one message."""
+"""Files are whole or absent, and a place that cannot be written is reported in one message."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def pickled(path: Path) -> None:
         pickle.dump(NOISE, stream)
 
 
-def picture(path: Path) -> None:
+def image(path: Path) -> None:
     with whole_file(path) as temporary:
         write_plane(NOISE.reshape(256, 256).astype(np.uint16), temporary)
 
@@ -77,7 +77,7 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "a.npz": zipped,
     "a.pkl": pickled,
     "a.safetensors": lambda path: save_weights(path, {"a": torch.from_numpy(NOISE)}),
-    "a.png": picture,
+    "a.png": image,
     "a.tif": tiff,
     "plot.png": plot,
     "a.bin": copied,
@@ -180,7 +180,7 @@ def test_a_folder_on_a_disk_without_any_room_is_no_output_folder(monkeypatch, tm
 
 
 def test_a_file_that_its_own_check_finds_cut_gets_no_name(tmp_path: Path) -> None:
-    """Where the disk has room again when it is asked, the check alone knows."""
+    """If the disk has space again when it is checked, only the check of the file fails."""
     def check(written: Path) -> None:
         if written.read_text() != "whole":
             raise ValueError("cut")

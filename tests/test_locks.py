@@ -61,8 +61,8 @@ def test_who_waits_says_for_whom_and_goes_on_when_it_is_free(tmp_path: Path, cap
 
     waiting = threading.Thread(target=wait)
     waiting.start()
-    while f"process {first.pid} on" not in (told := capsys.readouterr().err):
-        assert not done.wait(0.05) and not told
+    while f"process {first.pid} on" not in (printed := capsys.readouterr().err):
+        assert not done.wait(0.05) and not printed
     first.communicate()
     waiting.join()
     assert done.is_set()

@@ -135,6 +135,6 @@ def test_two_writers_of_one_file_do_not_share_a_temporary_file(tmp_path: Path) -
 def test_on_windows_no_process_is_asked_whether_it_lives(monkeypatch) -> None:
     """There the question would end it."""
     monkeypatch.setattr(temporaries.os, "name", "nt")
-    monkeypatch.setattr(temporaries.os, "kill", lambda *_: pytest.fail("asked"))
+    monkeypatch.setattr(temporaries.os, "kill", lambda *_: pytest.fail("called"))
     monkeypatch.setattr(temporaries, "_state_and_start", lambda process: None)
     assert temporaries._is_alive(1, None)

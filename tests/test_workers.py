@@ -1,4 +1,4 @@
-"""Faults of worker processes are told with the case's name; a dead worker is told in words."""
+"""Faults of worker processes are reported with the case's name; a dead worker has a clear message."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def test_workers_end_when_the_command_is_killed(tmp_path):
 
 def _lives(process: int) -> bool:
     stat = Path(f"/proc/{process}/stat")
-    if Path("/proc/self").exists():  # a zombie that nobody reaps has ended
+    if Path("/proc/self").exists():  # a zombie that was not reaped has ended
         return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
     try:
         os.kill(process, 0)

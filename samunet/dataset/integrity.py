@@ -19,29 +19,18 @@ from samunet.workers import each_case
 
 
 def verify_folder(folder: Path, workers: int) -> RawDataset:
-    """Read the dataset in `folder` and check all of it.
+    """Read the dataset in `folder` and open every file of every training case.
 
     Raises:
-        UserError: everything that `load_dataset` and `verify_dataset` raise, in one error.
+        UserError: all problems together: those of `load_dataset`, unreadable files, NaN or Inf, another number of
+            channels, channels or labels on another grid than their image (see `alignment.on_grid`), labels that are 4D,
+            fractional or not in dataset.json.
     """
     dataset, problems = scan_dataset(folder)
     problems += _case_problems(dataset, workers)
     if problems:
         raise joined(problems)
     return dataset
-
-
-def verify_dataset(dataset: RawDataset, workers: int) -> None:
-    """Open every file of every training case.
-
-    Raises:
-        UserError: all problems together: unreadable files, NaN or Inf, another number of channels, channels or labels
-            on another grid than their image (see `alignment.on_grid`), labels that are 4D, fractional or not in
-            dataset.json.
-    """
-    problems = _case_problems(dataset, workers)
-    if problems:
-        raise joined(problems)
 
 
 def channel_problems(image: np.ndarray, path: Path, channel_names: tuple[str, ...]) -> list[UserError]:

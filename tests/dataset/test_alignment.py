@@ -78,8 +78,8 @@ def test_the_distance_of_a_refused_grid_is_said():
 
 
 def test_pictures_without_place_compare_by_their_shape():
-    picture = Geometry("NaturalImage2DIO", (1, 5, 6), (999.0, 1.0, 1.0))
-    assert on_grid(ARRAY[:, :1], picture, picture, OTHER, IMAGE, LABEL)[1] == []
+    natural = Geometry("NaturalImage2DIO", (1, 5, 6), (999.0, 1.0, 1.0))
+    assert on_grid(ARRAY[:, :1], natural, natural, OTHER, IMAGE, LABEL)[1] == []
     transposed = Geometry("NaturalImage2DIO", (1, 6, 5), (999.0, 1.0, 1.0))
-    (problem,) = on_grid(ARRAY[:, :1], transposed, picture, OTHER, IMAGE, LABEL)[1]
+    (problem,) = on_grid(ARRAY[:, :1], transposed, natural, OTHER, IMAGE, LABEL)[1]
     assert problem.found == "(1, 6, 5); imagesTr/a_0000.nii.gz has (1, 5, 6) (z, y, x)"

@@ -324,8 +324,8 @@ def test_files_in_folders_of_frames_that_are_no_frames_are_named(tmp_path, capsy
     (tmp_path / "dataset.json").write_text(json.dumps({**CONTENT, "file_ending": "/", "numTraining": 1,
                                                        "channel_names": {"0": "zscore"}}))
     load_dataset(tmp_path)
-    told = capsys.readouterr().err.splitlines()
-    assert len(told) == 2 and "v_0000/thumbs.db (hidden, or not .png" in told[0] and "v/notes.txt" in told[1]
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2 and "v_0000/thumbs.db (hidden, or not .png" in lines[0] and "v/notes.txt" in lines[1]
 
 
 def test_cases_to_predict_go_on_without_the_bad_ones(tmp_path):

@@ -44,8 +44,7 @@ def test_every_entry_is_read_or_named_with_its_reason(folder, capsys):
     assert capsys.readouterr().err == (
         f"Warning: ignored in {folder}: .DS_Store, ._a_0000.nii.gz (hidden); a_0000.nii (also there as .nii.gz); "
         "b_0000.NII.GZ, c_0000.nii (an image, but not .nii.gz); d_0000.nii.gz (a folder); notes.txt, real.bin (not "
-        ".nii.gz); "
-        "pipe_0000.nii.gz (no file)\n")
+        ".nii.gz); pipe_0000.nii.gz (no file)\n")
 
 
 def test_links_to_nothing_are_one_error_that_says_how_to_fetch_them(folder):

@@ -201,7 +201,7 @@ def test_ignored_voxels_count_nowhere(tmp_path):
     reference, prediction = np.zeros((2, 6, 6)), np.zeros((2, 6, 6))
     reference[:, :3, :3] = prediction[:, :3, :3] = 1
     reference[:, :, 4:] = 2
-    prediction[:, :, 4:] = 1  # wrong only where nobody knows better
+    prediction[:, :, 4:] = 1  # wrong only in ignored voxels
     write(tmp_path / "gt" / "x.nii.gz", reference)
     write(tmp_path / "pred" / "x.nii.gz", prediction)
     summary = evaluate_folder(tmp_path / "gt", tmp_path / "pred", space({"background": 0, "a": 1, "ignore": 2}),

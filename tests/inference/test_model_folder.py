@@ -106,7 +106,7 @@ def test_a_choice_goes_before_what_was_trained_last(results, make_run):
     assert find_model(results).folder == later and "nothing was chosen" in find_model(results).why
     chosen(results, model, "0", "2024-01-01T00:00:01+00:00")
     found = find_model(results)
-    # Fold 1 may have learned from cases that the choice's fold left alone.
+    # Fold 1 may have learned from cases that the choice's fold held out.
     assert (found.folder, found.folds) == (model, ("0",)) and found.why.startswith("chosen: label_prior__samunetPlans")
     chosen(results, few, "all", "2024-01-02T00:00:01+00:00", "tiny__untrained__shots5_draw0__fold_all")
     assert find_model(results).folder == few and find_model(results, shots=5).folder == few

@@ -1,4 +1,4 @@
-"""Pictures whose pixels can be checked by hand."""
+"""Images whose pixels can be checked by hand."""
 
 from __future__ import annotations
 
@@ -112,10 +112,10 @@ def test_what_is_passed_over_is_named_and_links_to_nothing_are_refused(folders, 
     (folders / "references").mkdir()
     (folders / "references" / "c1.nii.gz").write_bytes((folders / "labels" / "c1.nii.gz").read_bytes())
     assert run(folders, "-r", str(folders / "references")) == 0
-    told = capsys.readouterr().err
-    assert f"ignored in {folders / 'images'}: c9_0000.nii (an image" in told
-    assert f"ignored in {folders / 'labels'}: c9.NII.GZ (an image" in told
-    assert f"without a reference in {folders / 'references'}: c0\n" in told
+    printed = capsys.readouterr().err
+    assert f"ignored in {folders / 'images'}: c9_0000.nii (an image" in printed
+    assert f"ignored in {folders / 'labels'}: c9.NII.GZ (an image" in printed
+    assert f"without a reference in {folders / 'references'}: c0\n" in printed
     (folders / "labels" / "c0.nii.gz").unlink()
     (folders / "labels" / "c0.nii.gz").symlink_to("nowhere")
     assert run(folders) == 2
@@ -127,7 +127,7 @@ def test_a_bad_case_does_not_keep_the_others_from_being_drawn(folders, capsys):
     path.write_bytes(path.read_bytes()[:50])
     assert run(folders) == 2
     assert str(path) in capsys.readouterr().err
-    assert [picture.name for picture in (folders / "out").iterdir()] == ["c1.png"]
+    assert [image.name for image in (folders / "out").iterdir()] == ["c1.png"]
 
 
 @pytest.mark.parametrize(("output", "lost"), [("labels", "c0.png"), ("images", None)])

@@ -1,4 +1,4 @@
-"""A folder of made images predicted by a label prior whose answer is known, through the command where that matters."""
+"""A folder of synthetic images predicted by a label prior of known output, through the command where that matters."""
 
 from __future__ import annotations
 
@@ -163,8 +163,8 @@ def test_every_kind_of_bad_case_is_told_and_the_others_are_predicted(place, caps
     with pytest.raises(BadCases) as caught:
         predict_folder(load_model(place / "model", None, torch.device("cpu")), place / "in", place / "out",
                        PredictionSettings())
-    told = [(problem.rule.partition(";")[0], Path(problem.where).name) for problem in caught.value.problems]
-    assert told == [
+    faults = [(problem.rule.partition(";")[0], Path(problem.where).name) for problem in caught.value.problems]
+    assert faults == [
         ("A case's name must be UTF-8 text without control characters.", "in"),
         ("Every image or label file must exist", "in"),
         ("A case must not have more channel files than dataset.json names channels.", "in"),

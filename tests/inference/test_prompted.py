@@ -1,4 +1,4 @@
-"""How answers of tiles become a case, and how classes compete for a voxel: all told by hand."""
+"""How answers of tiles become a case, and how classes compete for a voxel: all computed by hand."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ SECTION = EncoderPlan("untrained", 64, (4, 4), 0.5, "repeat", 1, 4, "float16", 0
 PLANS = Plans("samunetPlans", "Dataset900_Phantom", DATASET, {"untrained": SECTION})
 
 
-class Told(PromptedVariant):
+class Fixed(PromptedVariant):
     """Answers a point on a tile with its z, everywhere on that tile."""
 
     def answers(self, prompts, embeddings, picks):
         logits = torch.full((len(picks), self.labels.channels, 4, 4), -torch.inf)
-        asked = torch.zeros(logits.shape[:2], dtype=torch.bool)
-        logits[:, 0], asked[:, 0] = 0.0, True
+        prompted = torch.zeros(logits.shape[:2], dtype=torch.bool)
+        logits[:, 0], prompted[:, 0] = 0.0, True
         for index, (slice_, tile) in enumerate(picks):
             for label, given in prompts.items():
                 points, _ = given.on_tile(slice_, embeddings.frame.starts[tile], (4, 4))
                 if len(points):
-                    logits[index, label], asked[index, label] = float(given.points[0, 0]), True
-        return logits, asked
+                    logits[index, label], prompted[index, label] = float(given.points[0, 0]), True
+        return logits, prompted
 
 
 class Nothing:
@@ -51,7 +51,7 @@ def logits(prompts) -> np.ndarray:
     properties = CaseProperties("made", Geometry("SimpleITKIO", shape, (1.0, 1.0, 1.0)), shape,
                                 tuple((0, size) for size in shape), shape, shape, ((-2.0, 2.0),), "", None, {})
     case = replace(PreparedCase(np.zeros((1, *shape), np.float32), None, properties), prompts=prompts)
-    variant = Told(VariantContext(LABELS, DATASET, SECTION, {}))
+    variant = Fixed(VariantContext(LABELS, DATASET, SECTION, {}))
     return np.concatenate([slab for _, slab in predict_case([variant], case, PLANS, None, embeddings=Nothing())],
                           axis=1)
 

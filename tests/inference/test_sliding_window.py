@@ -44,20 +44,20 @@ def test_two_tiles_by_hand():
 @pytest.mark.parametrize("shape", [(5, 7), (16, 16), (20, 9), (37, 21)])
 @pytest.mark.parametrize("depth, stack_depth", [(1, 1), (4, 1), (12, 5), (3, 5), (5, 5), (7, 2)])
 def test_agreeing_windows_give_the_image_back(shape, depth, stack_depth):
-    """Every window shows the same picture, so whatever the weights, that picture must come out, padding removed."""
-    picture = np.random.default_rng([1]).normal(size=(2, depth, *shape)).astype(np.float32)
+    """Every window shows the same image, so whatever the weights, that image must come out, padding removed."""
+    image = np.random.default_rng([1]).normal(size=(2, depth, *shape)).astype(np.float32)
     frame = TileFrame(shape, (16, 12), 0.5)
 
     def logits_of(picks):
         windows = []
         for first, tile in picks:
             slices = np.clip(np.arange(first, first + stack_depth), 0, depth - 1)
-            windows.append(frame.cut(picture[:, slices], tile, 99.0))
+            windows.append(frame.cut(image[:, slices], tile, 99.0))
         return torch.from_numpy(np.stack(windows))
 
     slabs = list(sliding_window(logits_of, frame, depth, batch_size=3, stack_depth=stack_depth))
     assert [first for first, _ in slabs] == list(np.cumsum([0, *(slab.shape[1] for _, slab in slabs)])[:-1])
-    np.testing.assert_allclose(np.concatenate([slab for _, slab in slabs], 1), picture, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(np.concatenate([slab for _, slab in slabs], 1), image, rtol=1e-5, atol=1e-5)
 
 
 def test_stream_equals_one_big_accumulator():
@@ -97,15 +97,15 @@ def test_result_does_not_depend_on_the_batch_size():
 
 def test_slices_come_before_later_windows_are_asked_for():
     """Bounded memory: when slice 0 is given, nothing beyond the next batch has been computed."""
-    frame, asked = TileFrame((8, 8), (8, 8), 0.5), []
+    frame, seen = TileFrame((8, 8), (8, 8), 0.5), []
 
     def logits_of(picks):
-        asked.extend(picks)
+        seen.extend(picks)
         return torch.zeros(len(picks), 2, 1, 8, 8)
 
     first, slab = next(sliding_window(logits_of, frame, 1000, batch_size=4))
     assert (first, slab.shape) == (0, (2, 1, 8, 8))
-    assert len(asked) == 4
+    assert len(seen) == 4
 
 
 def test_equal_votes_by_hand() -> None:

@@ -39,11 +39,11 @@ def written_case(folder: Path, spacing_xyz: tuple[float, float, float]) -> tuple
     image[1:19, 3:57, 2:61] = 1 + np.random.default_rng(0).random((18, 54, 59), np.float32)
     labels[image == 0] = 0
     for array, name in ((image, "case_0000.nii.gz"), (labels, "case.nii.gz")):
-        picture = sitk.GetImageFromArray(array)
-        picture.SetSpacing(spacing_xyz)
-        picture.SetOrigin((-71.5, 33.25, 812.0))
-        picture.SetDirection(OBLIQUE)
-        sitk.WriteImage(picture, str(folder / name))
+        stored = sitk.GetImageFromArray(array)
+        stored.SetSpacing(spacing_xyz)
+        stored.SetOrigin((-71.5, 33.25, 812.0))
+        stored.SetDirection(OBLIQUE)
+        sitk.WriteImage(stored, str(folder / name))
     return RawCase("case", (folder / "case_0000.nii.gz",), folder / "case.nii.gz"), labels
 
 
@@ -54,7 +54,7 @@ def plan(spacing_mm: tuple[float, float, float], forward: tuple[int, int, int], 
 
 
 def pushed_through(case: RawCase, dataset_plan: DatasetPlan, output: Path) -> sitk.Image:
-    """Preprocess, take the preprocessed labels for perfect logits, export and write; the written file, read anew."""
+    """Preprocess, take the preprocessed labels for perfect logits, export and write; the written file, read again."""
     prepared = prepare_case(case, "SimpleITKIO", dataset_plan, LABELS)
     assert prepared.segmentation is not None
     logits = np.stack(LABELS.channel_masks(prepared.segmentation[0])).astype(np.float32)

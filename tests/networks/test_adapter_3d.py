@@ -66,35 +66,35 @@ def test_mixing_is_a_dense_convolution_of_three_slices() -> None:
 
 @pytest.mark.parametrize("sides", [(64, 64), (48, 80)])
 def test_with_v_and_the_adapters_outputs_zero_it_is_the_plain_encoder(sides: tuple[int, int]) -> None:
-    changed, pictures = adapted(dropped=0.1), stacks(*sides)
+    changed, images = adapted(dropped=0.1), stacks(*sides)
     assert not changed.factors.up.weight.any()
     for adapters in changed.adapters:
         nn.init.zeros_(adapters.before_attention.up.weight)
         nn.init.zeros_(adapters.before_perceptron.up.weight)
-    plain = small_encoder()(pictures[0])
+    plain = small_encoder()(images[0])
     for mode in (True, False):
-        torch.testing.assert_close(changed.train(mode)(pictures)[0], plain, rtol=0, atol=1e-5)
+        torch.testing.assert_close(changed.train(mode)(images)[0], plain, rtol=0, atol=1e-5)
 
 
 def test_a_slice_sees_two_slices_on_each_side_for_every_block() -> None:
-    changed, pictures = adapted().eval(), stacks(64, 64, slices=6)
-    other = pictures.clone()
+    changed, images = adapted().eval(), stacks(64, 64, slices=6)
+    other = images.clone()
     other[:, 0] += 1.0
-    moved = (changed(other) - changed(pictures)).abs().amax((0, 2, 3, 4)) > 1e-5
+    moved = (changed(other) - changed(images)).abs().amax((0, 2, 3, 4)) > 1e-5
     assert moved.tolist() == [True] * 5 + [False]  # two blocks reach four slices
     for adapters in changed.adapters:
         for adapter in (adapters.before_attention, adapters.before_perceptron):
             with torch.no_grad():  # as a kernel of one slice
                 adapter.mix.weight.view(-1, 3, adapter.down.out_features)[:, [0, 2]] = 0
-    alone = (changed(other) - changed(pictures)).abs().amax((0, 2, 3, 4)) > 1e-5
+    alone = (changed(other) - changed(images)).abs().amax((0, 2, 3, 4)) > 1e-5
     assert alone.tolist() == [True] + [False] * 5
 
 
 def test_stacks_of_a_batch_do_not_see_each_other() -> None:
-    changed, pictures = adapted().eval(), torch.cat([stacks(64, 64), 2 * stacks(64, 64)])
-    together = changed(pictures)
+    changed, images = adapted().eval(), torch.cat([stacks(64, 64), 2 * stacks(64, 64)])
+    together = changed(images)
     for index in range(2):
-        torch.testing.assert_close(together[index], changed(pictures[index : index + 1])[0], rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(together[index], changed(images[index : index + 1])[0], rtol=1e-5, atol=1e-5)
 
 
 def test_checkpointing_draws_the_same_and_gives_the_same_gradients() -> None:

@@ -16,7 +16,7 @@ ELLIPSE = inscribed_ellipses(BOX, 16, 4)[0]
 
 def test_an_answer_unlike_the_ellipse_is_cut_at_the_box_and_otherwise_kept() -> None:
     logits = torch.full((1, 16, 16), -2.0)
-    logits[0, :, 5] = 3.0  # a line across the picture
+    logits[0, :, 5] = 3.0  # a line across the image
     found = answer_in_box(logits, BOX, 4)[0]
     assert torch.equal(found[~INSIDE], torch.full_like(found[~INSIDE], NEVER))
     assert torch.equal(found[INSIDE], logits[0][INSIDE] + BIAS)

@@ -25,8 +25,8 @@ def striped() -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_the_guess_is_the_region_where_cells_look_like_it(striped) -> None:
     support, coverage = striped
-    picture = support[:1].transpose(2, 3)  # rows instead of columns
-    guess = region_guess(support, coverage, picture)
+    image = support[:1].transpose(2, 3)  # rows instead of columns
+    guess = region_guess(support, coverage, image)
     assert guess.shape == (1, 3, 8, 8)
     # The edge lies half-way between the regions, their means SURE from it.
     torch.testing.assert_close(guess[0, :2], (2 * coverage[0, :2].transpose(1, 2) - 1) * SURE, atol=1.5, rtol=0)
@@ -53,9 +53,9 @@ def _linear(cells: torch.Tensor) -> torch.Tensor:
 
 def test_a_prompt_for_each_region_and_picture(striped) -> None:
     support, coverage = striped
-    pictures = torch.randn(3, 256, 8, 8)
-    prompts = region_prompts(support, coverage, pictures)
-    guess = region_guess(support, coverage, pictures)
+    images = torch.randn(3, 256, 8, 8)
+    prompts = region_prompts(support, coverage, images)
+    guess = region_guess(support, coverage, images)
     assert [len(each) for each in prompts] == [3, 3, 3]
     for region, each in enumerate(prompts):
         content, kinds = region_tokens(support, coverage[:, region])

@@ -17,7 +17,7 @@ def embeddings(channels: int = 256) -> Tensor:
     return torch.randn(2, channels, 2, 3, generator=torch.Generator().manual_seed(1))
 
 
-def pictures(channels: int = 3) -> Tensor:
+def images(channels: int = 3) -> Tensor:
     return torch.randn(2, channels, 32, 48, generator=torch.Generator().manual_seed(3))
 
 
@@ -45,7 +45,7 @@ def test_transformer_and_first_doublings_give_what_sams_give(small_sam: Sam) -> 
 def test_a_grid_that_is_not_square_has_the_positions_of_a_squares_upper_left(small_sam: Sam) -> None:
     ours, seen = decoder(small_sam), []
     ours.transformer.register_forward_pre_hook(lambda _, given: seen.append(given[1]))
-    ours(embeddings(), pictures())
+    ours(embeddings(), images())
     assert torch.equal(seen[0], ours.positions((3, 3))[None, :, :2].expand(2, -1, -1, -1))
 
 
@@ -66,7 +66,7 @@ def features_as_classes(ours: ProgressiveDecoder) -> list[Tensor]:
 def test_a_class_is_its_hypernetworks_weights_on_the_upsampled_map() -> None:
     ours = decoder()
     seen = features_as_classes(ours)
-    logits = ours(embeddings(), pictures())
+    logits = ours(embeddings(), images())
     assert seen[0].shape == (2, 8, 32, 48) and logits.shape == (2, 3, 32, 48)
     torch.testing.assert_close(logits, seen[0][:, :3] * torch.tensor([1.0, 2.0, 3.0]).view(1, 3, 1, 1))
 
@@ -78,8 +78,8 @@ def test_the_picture_is_added_pixel_by_pixel_to_the_finest_features() -> None:
     first, _, last = ours.detail
     first.weight[4, 8 + 1, 1, 2] = 2.0  # the second colour of the pixel to the right
     last.weight[0, 4, 1, 1] = 3.0  # onto feature 0
-    logits = ours(embeddings(), pictures())
-    right = nn.functional.pad(pictures()[:, 1, :, 1:], (0, 1))
+    logits = ours(embeddings(), images())
+    right = nn.functional.pad(images()[:, 1, :, 1:], (0, 1))
     torch.testing.assert_close(logits[:, 0], seen[0][:, 0] + 3 * nn.functional.gelu(2 * right))
     torch.testing.assert_close(logits[:, 1], 2 * seen[0][:, 1])
 
@@ -93,7 +93,7 @@ def test_each_doubling_makes_two_pixels_of_one_and_norms_all_but_the_last() -> N
 
 
 def test_several_channels_are_joined() -> None:
-    assert decoder(channels=512)(embeddings(512), pictures(6)).shape == (2, 3, 32, 48)
+    assert decoder(channels=512)(embeddings(512), images(6)).shape == (2, 3, 32, 48)
 
 
 class Means(nn.Module):
@@ -104,10 +104,10 @@ class Means(nn.Module):
 
 
 class Sums(nn.Module):
-    """A class for each picture of a slice: its embedding, and 1000 times its first pixel's first colour."""
+    """A class for each image of a slice: its embedding, and 1000 times its first pixel's first colour."""
 
-    def forward(self, embeddings: Tensor, pictures: Tensor) -> Tensor:
-        return embeddings + 1000 * pictures[:, ::3, :1, :1]
+    def forward(self, embeddings: Tensor, images: Tensor) -> Tensor:
+        return embeddings + 1000 * images[:, ::3, :1, :1]
 
 
 def test_pictures_of_a_slice_meet_again_in_its_logits() -> None:

@@ -1,4 +1,4 @@
-"""Prompts beside segment-anything's own prompt encoder with the same weights, and shapes told by hand."""
+"""Prompts compared with segment-anything's prompt encoder with the same weights, and shapes computed by hand."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from samunet.networks.region_tokens import (
 
 @pytest.fixture
 def embeddings() -> torch.Tensor:
-    """One picture of 2 x 2 cells that hold 1, 2, 3, 4 in channel 0, ten times that in channel 1, nothing elsewhere."""
+    """One image of 2 x 2 cells that hold 1, 2, 3, 4 in channel 0, ten times that in channel 1, nothing elsewhere."""
     cells = torch.zeros(1, 256, 2, 2)
     cells[0, 0] = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
     cells[0, 1] = 10 * cells[0, 0]

@@ -39,9 +39,9 @@ def test_vit_b_computes_what_segment_anything_computes():
     # One block is enough to compare the arithmetic; all twelve would take a minute on two cores.
     for module in (theirs, ours):
         module.blocks = module.blocks[1:2]
-    picture = torch.randn(1, 3, 1024, 1024)
+    image = torch.randn(1, 3, 1024, 1024)
     with torch.inference_mode():
-        torch.testing.assert_close(ours(picture), theirs(picture), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(ours(image), theirs(image), rtol=1e-4, atol=1e-5)
 
 
 def test_mini_attends_globally_on_its_sixteen_by_sixteen_tokens():

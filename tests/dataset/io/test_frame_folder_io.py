@@ -125,12 +125,12 @@ def test_all_problems_of_all_cases_are_told_at_once(dataset):
     write_frame(dataset / "imagesTr" / "a_0000" / "f0.png", 10, columns=5)
     (dataset / "labelsTr" / "a" / "f1.png").unlink()
     write_frame(dataset / "labelsTr" / "a" / "f2.png", 9, channels=1)
-    (dataset / "imagesTr" / "b_0000" / "f2.png").write_bytes(b"no picture")
+    (dataset / "imagesTr" / "b_0000" / "f2.png").write_bytes(b"no image")
     write_frame(dataset / "labelsTr" / "b" / "f2.png", 1, channels=1, columns=7)
     text = str(_problem(verify_folder, dataset, 1))
     assert text.startswith("5 problems were found:")
-    for told in ("1 of 5 are missing: f1", "f0 (4 x 5", "9 (24 voxels)", "must be readable", "f2 (4 x 7"):
-        assert told in text
+    for part in ("1 of 5 are missing: f1", "f0 (4 x 5", "9 (24 voxels)", "must be readable", "f2 (4 x 7"):
+        assert part in text
 
 
 def test_colours_in_labels_and_names_that_stand_twice(dataset):

@@ -1,4 +1,4 @@
-"""Pictures as every viewer shows them, labels by index; what would be cast is refused."""
+"""Images as viewers show them, labels by index; types that would need a cast are refused."""
 
 from __future__ import annotations
 

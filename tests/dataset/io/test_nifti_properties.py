@@ -91,7 +91,7 @@ NUMBER = st.floats(width=32) | st.sampled_from([0.0, 1.0, -1.0, float("nan"), fl
 
 
 @st.composite
-def spoiled(draw: st.DrawFn) -> bytes:
+def corrupted(draw: st.DrawFn) -> bytes:
     """A sound file (uncompressed) with one field, or any bytes of the header, replaced."""
     image = nibabel.Nifti1Image(VOXELS, np.diag([1, 2, 3, 1]))
     content = bytearray(image.to_bytes())
@@ -111,7 +111,7 @@ def spoiled(draw: st.DrawFn) -> bytes:
 
 
 @REPEATED
-@given(content=spoiled())
+@given(content=corrupted())
 def test_any_header_is_refused_by_name_or_read_on_a_sound_grid(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "c_0000.nii.gz"
     path.write_bytes(gzip.compress(content, 1))

@@ -87,7 +87,7 @@ def test_writes_what_nnunet_writes_under_the_images_forms(tmp_path):
     forms = slice(252, 328)  # both codes, quaternion, offsets and rows
     assert ours[forms] == image[forms]
     assert ours[:256] + ours[328:] == theirs[:256] + theirs[328:]
-    # ITK computes the quaternion anew from directions.
+    # ITK computes the quaternion again from directions.
     np.testing.assert_array_max_ulp(*(np.frombuffer(each[256:328], np.float32) for each in (ours, theirs)), maxulp=2)
 
 

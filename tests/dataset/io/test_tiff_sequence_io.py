@@ -71,7 +71,7 @@ def test_pages_of_two_sizes(tmp_path):
 
 
 def test_damaged_and_missing(tmp_path):
-    (tmp_path / "a_0000.tif").write_bytes(b"no picture")
+    (tmp_path / "a_0000.tif").write_bytes(b"no image")
     assert _problem(TiffSequenceIO().read_images,
                     [tmp_path / "a_0000.tif"]).rule.startswith("An image or label file must be")
     assert _problem(TiffSequenceIO().read_segmentation, tmp_path / "a.tif").found == "no such file"

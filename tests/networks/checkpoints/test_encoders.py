@@ -59,10 +59,10 @@ def test_a_file_gives_its_own_weights_whichever_its_format(tmp_path: Path, small
 
 def test_embeddings_are_those_of_segment_anythings_own_encoder(tmp_path: Path, small_sam: Sam):
     torch.save({"model": small_sam.state_dict()}, tmp_path / "trained.pth")
-    pictures = torch.randn(2, 3, 128, 128, generator=torch.Generator().manual_seed(1))
+    images = torch.randn(2, 3, 128, 128, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
-        ours = load_encoder(str(tmp_path / "trained.pth"), 128).module(pictures)
-        theirs = small_sam.image_encoder(pictures)
+        ours = load_encoder(str(tmp_path / "trained.pth"), 128).module(images)
+        theirs = small_sam.image_encoder(images)
     assert theirs.std() > 0.1
     assert torch.allclose(ours, theirs, atol=2e-4), (ours - theirs).abs().max()
 
@@ -77,9 +77,9 @@ def test_at_another_input_size_too(tmp_path: Path, small_sam: Sam):
     resized = interpolate(channels_first, (13, 13), mode="bilinear", align_corners=False)
     theirs.pos_embed = nn.Parameter(resized.permute(0, 2, 3, 1))
     assert [block.attn.rel_pos_h.shape[0] for block in ours.blocks] == [5, 25, 5, 25]
-    pictures = torch.randn(1, 3, 208, 208, generator=torch.Generator().manual_seed(2))
+    images = torch.randn(1, 3, 208, 208, generator=torch.Generator().manual_seed(2))
     with torch.inference_mode():
-        found, expected = ours(pictures), theirs(pictures)
+        found, expected = ours(images), theirs(images)
     assert found.shape == (1, 256, 13, 13)
     assert torch.allclose(found, expected, atol=2e-4), (found - expected).abs().max()
 

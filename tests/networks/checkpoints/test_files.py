@@ -136,8 +136,8 @@ def _bad_file(kind: str, folder: Path, sam: Sam) -> Path:
 )
 def test_a_bad_file_gets_one_message_with_file_finding_and_mend(tmp_path: Path, small_sam: Sam, kind: str, found: str):
     path = _bad_file(kind, tmp_path, small_sam)
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as caught:
         load_encoder(str(path), 128)
-    assert told.value.where == str(path)
-    assert re.search(found, told.value.found), told.value.found
-    assert told.value.mend and "\n" not in told.value.found and len(told.value.found) < 300
+    assert caught.value.where == str(path)
+    assert re.search(found, caught.value.found), caught.value.found
+    assert caught.value.mend and "\n" not in caught.value.found and len(caught.value.found) < 300

@@ -1,4 +1,4 @@
-"""Sizes told by shapes alone, and weights interpolated by hand."""
+"""Sizes from shapes only, and weights interpolated by hand."""
 
 from __future__ import annotations
 
