@@ -12,16 +12,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-# Digests have always been imported from here.
+# Re-exported: the modules that write files also import digests from here.
 from samunet.digests import digest_of_array, digest_of_file, digest_of_json, digest_of_path, files_in
 from samunet.errors import UserError, some
 from samunet.temporaries import REPLACED_PREFIX, TEMPORARY_PREFIX, clear_abandoned_once, temporary_beside
 
 __all__ = [
     "TEMPORARY_PREFIX", "cannot_write", "copy_whole", "digest_of_array", "digest_of_file", "digest_of_json",
-    "digest_of_path",
-    "make_folder", "read_json", "read_json_lines", "remove_path", "require_writable", "whole_file", "whole_folder",
-    "write_json", "write_text", "writing",
+    "digest_of_path", "make_folder", "read_json", "read_json_lines", "remove_path", "require_writable", "whole_file",
+    "whole_folder", "write_json", "write_text", "writing",
 ]
 
 MOST_JSON_BYTES = 256 * 2**20  # far above a summary.json of 100,000 cases
@@ -29,8 +28,8 @@ MOST_JSON_DEPTH = 64  # of brackets; our own files have at most 7
 # Errors of a writer that the folder, its disk or its permissions cause; all others are bugs.
 WRITE_FAULTS = frozenset({
     errno.EACCES, errno.EBUSY, errno.EDQUOT, errno.EEXIST, errno.EFBIG, errno.EIO, errno.EISDIR, errno.ELOOP,
-    errno.ENAMETOOLONG,
-    errno.ENOENT, errno.ENOSPC, errno.ENOTDIR, errno.ENXIO, errno.EPERM, errno.EROFS, errno.ESTALE,
+    errno.ENAMETOOLONG, errno.ENOENT, errno.ENOSPC, errno.ENOTDIR, errno.ENXIO, errno.EPERM, errno.EROFS,
+    errno.ESTALE,
 })
 PROBE_BYTES = 2**20
 _UMASK = os.umask(0)  # it can only be read by setting it

@@ -68,8 +68,7 @@ def evaluate_folder(
 
 def _evaluated(
     pairs: Sequence[tuple[Path, Path]], reader: str, labels: LabelSpace, tolerance_mm: float, output: Path,
-    workers: int,
-    shown_prediction_folder: Path | None,
+    workers: int, shown_prediction_folder: Path | None,
 ) -> dict[str, Any]:
     """Measure every pair and write both files."""
     jobs = [_Job(*pair, reader, labels, tolerance_mm) for pair in pairs]

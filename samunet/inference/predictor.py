@@ -76,8 +76,7 @@ def predict_case(
 
 def _sources(
     variant: TrainedVariant, case: PreparedCase, plans: Plans, encoder: Encoder | None, given: CaseInputs | None,
-    tta: bool,
-    step: float | None,
+    tta: bool, step: float | None,
 ) -> list[tuple[tuple[int, ...], CaseInputs]]:
     """(mirrored axes, inputs of the tiles mirrored along them), the unmirrored first."""
     clean = variant.inputs_of(case, plans, encoder, step=step, cached=given)

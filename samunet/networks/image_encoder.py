@@ -38,8 +38,7 @@ class ImageEncoder(nn.Module):
 
     def __init__(
         self, input_size: int, patch: int, width: int, depth: int, heads: int, window: int,
-        global_blocks: tuple[int, ...],
-        out_channels: int,
+        global_blocks: tuple[int, ...], out_channels: int,
     ) -> None:
         super().__init__()
         grid = (input_size // patch, input_size // patch)
