@@ -28,7 +28,7 @@ def holder(path: Path) -> subprocess.Popen:
     return process
 
 
-def test_a_second_owner_is_told_who_the_first_is(tmp_path: Path) -> None:
+def test_a_second_owner_sees_who_the_first_is(tmp_path: Path) -> None:
     first = holder(tmp_path / "a.lock")
     with pytest.raises(UserError, match="Only one command at a time") as caught, owned(tmp_path / "a.lock",
                                                                                        tmp_path / "a"):

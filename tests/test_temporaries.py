@@ -132,7 +132,7 @@ def test_two_writers_of_one_file_do_not_share_a_temporary_file(tmp_path: Path) -
     assert [entry.name for entry in tmp_path.iterdir()] == ["result"]
 
 
-def test_on_windows_no_process_is_asked_whether_it_lives(monkeypatch) -> None:
+def test_on_windows_no_process_is_queried(monkeypatch) -> None:
     """There the question would end it."""
     monkeypatch.setattr(temporaries.os, "name", "nt")
     monkeypatch.setattr(temporaries.os, "kill", lambda *_: pytest.fail("called"))

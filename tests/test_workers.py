@@ -79,7 +79,7 @@ def refuse_even(value: int) -> int:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_bad_cases_do_not_stop_the_others_and_are_told_in_order(workers):
+def test_bad_cases_do_not_stop_the_others_and_are_reported_in_order(workers):
     seen = []
     with pytest.raises(BadCases) as caught:
         for name, value in each_case(refuse_even, [4, 1, 2, 3], ["four", "one", "two", "three"], workers):
@@ -110,7 +110,7 @@ def test_any_other_fault_names_the_case_and_keeps_its_traceback(workers):
 
 
 @pytest.mark.parametrize("work", [exit_at_once, kill_itself])
-def test_a_dead_worker_is_told_in_words(work):
+def test_a_dead_worker_is_reported_in_words(work):
     seen = {}
     with pytest.raises(BadCases, match="memory") as caught:
         for name, value in each_case(work, [1, 2, 3, 4, 5, 6], [*NAMES, "four", "five", "six"], 2):

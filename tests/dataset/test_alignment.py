@@ -77,7 +77,7 @@ def test_the_distance_of_a_refused_grid_is_said():
                              "are up to 11 mm (5.5 voxels) apart")
 
 
-def test_pictures_without_place_compare_by_their_shape():
+def test_images_without_place_compare_by_their_shape():
     natural = Geometry("NaturalImage2DIO", (1, 5, 6), (999.0, 1.0, 1.0))
     assert on_grid(ARRAY[:, :1], natural, natural, OTHER, IMAGE, LABEL)[1] == []
     transposed = Geometry("NaturalImage2DIO", (1, 6, 5), (999.0, 1.0, 1.0))

@@ -203,7 +203,7 @@ def test_a_listed_label_that_can_be_read_under_the_dataset_s_ending_is_taken(fol
 
 
 @pytest.mark.parametrize("label", ["a.nrrd", "a.img"])
-def test_a_listed_label_of_another_kind_is_told_before_a_copy_is_named_falsely(folder, label):
+def test_a_listed_label_of_another_kind_is_reported_before_a_copy_is_named_falsely(folder, label):
     _touch(folder / "labelsTr" / label)
     images = ["imagesTr/a_0000.nii.gz", "imagesTr/a_0001.nii.gz"]
     _write(folder, numTraining=1, dataset={"a": {"images": images, "label": f"labelsTr/{label}"}})
@@ -267,7 +267,7 @@ def test_collect_cases_to_predict(folder):
     )
 
 
-def test_collect_cases_tells_a_missing_channel_and_an_empty_folder(folder, tmp_path):
+def test_collect_cases_reports_a_missing_channel_and_an_empty_folder(folder, tmp_path):
     (folder / "imagesTr" / "b_10_0001.nii.gz").unlink()
     with pytest.raises(UserError, match="case b_10 lacks b_10_0001.nii.gz"):
         collect_cases(folder / "imagesTr", ".nii.gz", 2)
@@ -288,7 +288,7 @@ def test_what_is_passed_over_is_named_in_both_folders(folder, capsys):
     ]
 
 
-def test_links_to_nothing_are_told_once_for_each_folder(folder):
+def test_links_to_nothing_are_reported_once_for_each_folder(folder):
     for name in ("imagesTr/a_0001.nii.gz", "imagesTr/b_10_0000.nii.gz", "labelsTr/a.nii.gz"):
         (folder / name).unlink()
         (folder / name).symlink_to("../.git/annex/objects/x")

@@ -27,7 +27,7 @@ def test_sound_content():
 ("T1", "T2"), ".nii.gz", None, 2, {"a"})
 
 
-def test_nnunet_v1_is_told_all_at_once_and_how_labels_are_written():
+def test_nnunet_v1_is_reported_at_once_with_how_labels_are_written():
     old = {"name": "old", "modality": {"0": "MRI"}, "labels": {"0": "background", "1": "left"}, "numTraining": 3,
            "training": []}
     problems = fault(old).problems

@@ -149,7 +149,7 @@ def test_truncated_gzip(folder, file):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_every_problem_of_every_case_is_told_in_order(folder, workers):
+def test_every_problem_of_every_case_is_reported_in_order(folder, workers):
     image = _image()
     image[0, 0, 0] = np.nan
     _write(image, folder / "imagesTr" / "a_0000.nii.gz")
@@ -167,7 +167,7 @@ def test_every_problem_of_every_case_is_told_in_order(folder, workers):
     assert places == sorted(places)
 
 
-def test_unknown_ending_is_told_with_the_other_problems(folder):
+def test_unknown_ending_is_reported_with_the_other_problems(folder):
     content = json.loads((folder / "dataset.json").read_text())
     (folder
      / "dataset.json").write_text(json.dumps({**content, "overwrite_image_reader_writer": "DicomIO", "numTraining": 9}))

@@ -170,7 +170,7 @@ def test_bad_labels(content, message):
         LabelSpace.from_dataset_json(content)
 
 
-def test_bad_labels_are_told_together():
+def test_bad_labels_are_reported_together():
     with pytest.raises(UserError) as caught:
         LabelSpace.from_dataset_json({"labels": {"background": 1, "a": [1, 3], "ignore": 9}})
     assert str(caught.value).startswith("4 problems were found:")

@@ -265,7 +265,7 @@ def test_extra_predictions_are_passed_over_with_a_word(tmp_path, capsys):
     assert "stranger.nii.gz" in capsys.readouterr().err
 
 
-def test_shapes_that_differ_are_told_together(tmp_path):
+def test_shapes_that_differ_are_reported_together(tmp_path):
     reference, prediction = folders(tmp_path)
     for number in (1, 2):
         write(prediction / f"case_{number}.nii.gz", np.zeros((3, 6, 8)))

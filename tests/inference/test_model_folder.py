@@ -141,7 +141,7 @@ def test_several_datasets_are_listed(results, make_run):
     assert find_model(results, dataset="005").folder.parent.name == "Dataset005_B"
 
 
-def test_models_of_labelled_slices_are_told_by_their_folders(results, make_run):
+def test_models_of_labelled_slices_are_identified_by_their_folders(results, make_run):
     name = "label_prior__samunetPlans__untrained"
     folders = [make_run("Dataset004_A", name, 0, f"2024-01-0{day}T00:00:00+00:00", below=below)
                for day, below in enumerate(("shots5_draw0_slices10", "shotsall_draw2_slices10", "shots5_draw0", ""), 1)]
@@ -184,7 +184,7 @@ def test_a_folder_without_folds_names_those_below(make_run):
         load_model(folder.parent, None, CPU)
 
 
-def test_a_truncated_checkpoint_is_told(make_run):
+def test_a_truncated_checkpoint_is_reported(make_run):
     folder = make_run("Dataset004_A", "label_prior__samunetPlans__untrained", 0, "2024-01-01T00:00:00+00:00")
     path = folder / "fold_0" / "checkpoint_final.safetensors"
     path.write_bytes(path.read_bytes()[:-4])
@@ -307,7 +307,7 @@ RUN = {"variant": "label_prior", "fold": "0", "finished": "2024-01-01T00:00:00+0
     ({**RUN, "settings": -1}, "$.settings"),
     ({**RUN, "seconds": {"training": float("nan")}}, "not finite - at `$.seconds.training`"),
 ])
-def test_a_run_json_of_another_form_is_told_with_its_field(results, make_run, content, field):
+def test_a_run_json_of_another_form_is_reported_with_its_field(results, make_run, content, field):
     model = make_run("Dataset004_A", "label_prior__samunetPlans__untrained", 0, "2024-01-01T00:00:00+00:00")
     path = model / "fold_0" / "run.json"
     path.write_text(json.dumps(content))
@@ -319,7 +319,7 @@ def test_a_run_json_of_another_form_is_told_with_its_field(results, make_run, co
 
 @pytest.mark.parametrize("content", [[], None, {}, {"labels": {"background": 0, "a": 1}},
                                      {"file_ending": 3, "labels": {"background": 0, "a": 1}}])
-def test_a_models_dataset_json_of_another_form_is_told(make_run, content):
+def test_a_models_dataset_json_of_another_form_is_reported(make_run, content):
     model = make_run("Dataset004_A", "label_prior__samunetPlans__untrained", 0, "2024-01-01T00:00:00+00:00")
     (model / "dataset.json").write_text(json.dumps(content))
     with pytest.raises(UserError, match="dataset.json") as caught:
@@ -334,7 +334,7 @@ def test_a_models_dataset_json_of_another_form_is_told(make_run, content):
     ({"model": "m", "fold": 0, "finished": "", "told": ""}, "$.fold"),
     ({"model": "m", "fold": "0", "finished": None, "told": ""}, "$.finished"),
 ])
-def test_a_record_of_a_choice_of_another_form_is_told(results, make_run, content, field):
+def test_a_record_of_a_choice_of_another_form_is_reported(results, make_run, content, field):
     make_run("Dataset004_A", "label_prior__samunetPlans__untrained", 0, "2024-01-01T00:00:00+00:00")
     path = results / "Dataset004_A" / "choice" / "x.json"
     path.parent.mkdir()

@@ -51,7 +51,7 @@ def test_a_flipped_bit_that_is_a_number_all_the_same_is_refused(checkpoint: Path
 
 
 @pytest.mark.parametrize("run", [None, {"finished": "2024-01-01"}], ids=["alone", "of before"])
-def test_a_checkpoint_whose_digest_nobody_recorded_is_read(checkpoint: Path, run: dict[str, str] | None) -> None:
+def test_a_checkpoint_without_a_recorded_digest_is_read(checkpoint: Path, run: dict[str, str] | None) -> None:
     checkpoint.with_name("run.json").unlink()
     if run:
         checkpoint.with_name("run.json").write_text(json.dumps(run))

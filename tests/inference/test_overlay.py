@@ -70,7 +70,7 @@ def run(folders, *arguments):
                  *arguments])
 
 
-def test_one_picture_for_each_case_that_has_a_segmentation(folders, capsys):
+def test_one_image_for_each_case_that_has_a_segmentation(folders, capsys):
     assert run(folders, "-r", str(folders / "labels")) == 0
     assert sorted(path.name for path in (folders / "out").iterdir()) == ["c0.png", "c1.png"]
     (folders / "labels" / "c0.nii.gz").unlink()
@@ -78,7 +78,7 @@ def test_one_picture_for_each_case_that_has_a_segmentation(folders, capsys):
     assert "1 of 2 images" in capsys.readouterr().err
 
 
-def test_bad_input_is_told(folders, capsys):
+def test_bad_input_is_reported(folders, capsys):
     assert run(folders, "-channel_idx", "3") == 2
     assert "channel 3 of 1" in capsys.readouterr().err
     sitk.WriteImage(sitk.GetImageFromArray(np.zeros((6, 8, 9), np.uint8)), str(folders / "labels" / "c0.nii.gz"))
@@ -97,7 +97,7 @@ def test_a_segmentation_along_other_axes_is_turned_and_drawn_alike(folders, caps
     assert "c1.nii.gz is stored in another direction" in capsys.readouterr().err
 
 
-def test_other_values_and_other_grids_are_told_together(folders, capsys):
+def test_other_values_and_other_grids_are_reported_together(folders, capsys):
     mask = sitk.GetImageFromArray(np.full((6, 8, 7), 255, np.uint8))
     mask.SetSpacing((1.0, 1.0, 2.0))
     sitk.WriteImage(mask, str(folders / "labels" / "c0.nii.gz"))
@@ -131,7 +131,7 @@ def test_a_bad_case_does_not_keep_the_others_from_being_drawn(folders, capsys):
 
 
 @pytest.mark.parametrize(("output", "lost"), [("labels", "c0.png"), ("images", None)])
-def test_pictures_do_not_replace_what_they_are_drawn_from(tmp_path, capsys, output, lost):
+def test_overlays_do_not_replace_what_they_show(tmp_path, capsys, output, lost):
     for folder, name, values in (("images", "c0_0000", 9), ("labels", "c0", 1)):
         (tmp_path / folder).mkdir()
         io.imsave(tmp_path / folder / f"{name}.png", np.full((8, 9), values, np.uint8), check_contrast=False)
@@ -147,14 +147,14 @@ def test_pictures_do_not_replace_what_they_are_drawn_from(tmp_path, capsys, outp
 
 @pytest.mark.parametrize("content",
                          [[], {"labels": dict(LABELS.names)}, {"labels": dict(LABELS.names), "file_ending": 3}])
-def test_a_dataset_json_without_file_ending_is_told(folders, capsys, content):
+def test_a_dataset_json_without_file_ending_is_reported(folders, capsys, content):
     (folders / "labels" / "dataset.json").write_text(json.dumps(content))
     assert run(folders) == 2
     assert "`file_ending`" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("names", [1, "MRI", ["MRI"]])
-def test_channel_names_that_are_no_mapping_are_told(folders, capsys, names):
+def test_channel_names_that_are_no_mapping_are_reported(folders, capsys, names):
     path = folders / "labels" / "dataset.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "channel_names": names}))
     assert run(folders) == 2

@@ -96,7 +96,7 @@ def test_probabilities(place):
     np.testing.assert_allclose(probabilities.sum(0), 1, atol=1e-6)
 
 
-def test_continuing_skips_whole_cases_and_a_rerun_writes_anew(place):
+def test_continuing_skips_whole_cases_and_a_rerun_writes_again(place):
     assert predict(place) == 0
     (place / "out" / "two.nii.gz").unlink()
     marked = place / "out" / "one.nii.gz"
@@ -115,7 +115,7 @@ def test_parts_share_the_cases(place):
     assert found == [["one.nii.gz", "two.nii.gz"], ["one.nii.gz", "three.nii.gz", "two.nii.gz"]]
 
 
-def test_an_unreadable_case_is_told_after_the_others_are_done(place, capsys):
+def test_an_unreadable_case_is_reported_after_the_others_are_done(place, capsys):
     broken = place / "in" / "one_0000.nii.gz"
     broken.write_bytes(broken.read_bytes()[:60])
     assert predict(place) == 2
@@ -124,7 +124,7 @@ def test_an_unreadable_case_is_told_after_the_others_are_done(place, capsys):
     assert not list((place / "out").glob(".unfinished-*"))
 
 
-def test_bad_folders_are_told_before_any_work(place, capsys):
+def test_bad_folders_are_reported_before_any_work(place, capsys):
     (place / "blocker").write_text("in the way")
     assert main(["-i", str(place / "in"), "-o", str(place / "blocker"), "-m", str(place / "model")]) == 2
     assert "writable" in capsys.readouterr().err
@@ -148,7 +148,7 @@ def with_spacing(place, name, spacing_mm):
     sitk.WriteImage(image, path)
 
 
-def test_every_kind_of_bad_case_is_told_and_the_others_are_predicted(place, capsys):
+def test_every_kind_of_bad_case_is_reported_and_the_others_are_predicted(place, capsys):
     """`two` is sound; a second channel, a link to nothing, spacings in units that cannot be meant, a name that is no
     text.
     """

@@ -119,7 +119,7 @@ def test_comparators_give_one_slab():
 
 
 @pytest.mark.parametrize("arguments", [{}, {"embeddings": MadeEmbeddings(3), "tta": True}])
-def test_missing_encoder_is_told(arguments):
+def test_missing_encoder_is_reported(arguments):
     with pytest.raises(UserError, match="encoder is needed"):
         list(predict_case([scaled(1.0)], made_case(), PLANS, None, **arguments))
 

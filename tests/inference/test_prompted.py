@@ -56,7 +56,7 @@ def logits(prompts) -> np.ndarray:
                           axis=1)
 
 
-def test_a_tile_that_was_not_asked_has_no_say_and_beyond_it_a_class_is_absent() -> None:
+def test_a_tile_without_prompt_does_not_contribute_and_beyond_it_a_class_is_absent() -> None:
     # Tiles are columns 0 to 3 and 2 to 5; the point is on the first alone.
     found = logits({1: LabelPrompts(points=np.array([[1.5, 1.5, 1.5]]))})
     np.testing.assert_allclose(found[1, 1, 0], [1.5, 1.5, 1.5, 1.5, ABSENT, ABSENT], rtol=1e-6)
@@ -74,11 +74,11 @@ def test_the_class_of_the_highest_probability_wins_and_none_below_a_half() -> No
     assert not LABELS.decode(found, threshold=0.0).any()
 
 
-def test_a_case_in_which_nothing_is_asked_for_is_background() -> None:
+def test_a_case_without_any_prompt_is_background() -> None:
     found = logits({})
     assert not LABELS.decode(found, threshold=0.0).any() and np.isfinite(found).all()
 
 
-def test_without_prompts_both_ways_to_give_them_are_told() -> None:
-    with pytest.raises(UserError, match="(?s)needs some.*made.*--prompts.*--oracle_prompts"):
+def test_without_prompts_both_ways_to_give_them_are_reported() -> None:
+    with pytest.raises(UserError, match="(?s)A prompted variant needs prompts.*made.*--prompts.*--oracle_prompts"):
         logits(None)

@@ -95,7 +95,7 @@ def test_result_does_not_depend_on_the_batch_size():
     assert small.tobytes() == large.tobytes()
 
 
-def test_slices_come_before_later_windows_are_asked_for():
+def test_slices_come_before_later_windows_are_computed():
     """Bounded memory: when slice 0 is given, nothing beyond the next batch has been computed."""
     frame, seen = TileFrame((8, 8), (8, 8), 0.5), []
 

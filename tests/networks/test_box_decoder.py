@@ -22,7 +22,7 @@ def embeddings() -> Tensor:
     return torch.randn(2, 256, 8, 8, generator=torch.Generator().manual_seed(1))
 
 
-def test_a_box_is_told_as_segment_anything_tells_it(small_sam: Sam) -> None:
+def test_a_box_is_encoded_as_by_segment_anything(small_sam: Sam) -> None:
     theirs, no_mask = small_sam.prompt_encoder(points=None, boxes=BOXES, masks=None)
     ours = decoder(small_sam)
     with torch.no_grad():
@@ -31,7 +31,7 @@ def test_a_box_is_told_as_segment_anything_tells_it(small_sam: Sam) -> None:
         torch.testing.assert_close(ours._dense(BOXES, torch.Size((8, 8))).expand_as(no_mask), no_mask)
 
 
-def test_an_ellipse_is_told_as_segment_anything_tells_a_mask(small_sam: Sam) -> None:
+def test_an_ellipse_is_encoded_as_a_mask_by_segment_anything(small_sam: Sam) -> None:
     # A box over the whole image of 128 pixels: cells of 4 pixels, those within 64 pixels of the middle.
     middles = torch.arange(32) * 4.0 + 2 - 64
     inside = middles[:, None] ** 2 + middles**2 <= 64**2
@@ -50,7 +50,7 @@ def images() -> Tensor:
 
 
 @pytest.mark.parametrize("ellipse", [False, True])
-def test_a_picture_meets_its_own_box_alone(small_sam: Sam, ellipse: bool) -> None:
+def test_an_image_meets_its_own_box_only(small_sam: Sam, ellipse: bool) -> None:
     ours = decoder(small_sam, ellipse)
     with torch.no_grad():
         both = ours(embeddings(), BOXES, images())
@@ -91,7 +91,7 @@ class Sums(nn.Module):
         return (embeddings[:, 0, 0, 0] + boxes[:, 0])[:, None, None] + 1000 * images[:, 0]
 
 
-def test_every_box_asks_on_its_own_slices_alone() -> None:
+def test_every_box_prompts_its_own_slices_only() -> None:
     stacks = torch.arange(6.0).view(2, 3, 1, 1, 1, 1).expand(2, 3, 1, 3, 16, 16)  # slice 3 b + s
     boxes = torch.full((2, 2, 3, 4), torch.nan)
     boxes[1, 0, :2], boxes[1, 1, 2] = 100.0, 200.0

@@ -33,7 +33,7 @@ ALL = torch.arange(6)
 
 
 @torch.no_grad()
-def test_a_picture_is_asked_about_as_in_context() -> None:
+def test_an_image_is_prompted_as_in_context() -> None:
     made, (embeddings, coverage), images = network(background=False), support(), torch.randn(3, 256, GRID, GRID)
     made.set_support(embeddings, coverage, UNITS, ALL)
     logits = made(images, torch.full((3,), -1))

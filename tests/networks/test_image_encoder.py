@@ -107,7 +107,7 @@ def test_the_whole_vit_b_at_its_own_size():
 
 
 @pytest.mark.parametrize("shape", [(80, 176), (128, 48)])
-def test_pictures_need_not_be_square(shape: tuple[int, int]):
+def test_images_need_not_be_square(shape: tuple[int, int]):
     theirs = reference(SMALL, 128)
     mine = ours(theirs, SMALL, 128)
     # segment-anything takes positions of the very grid: here the upper left of those that it interpolates to the longer
@@ -162,7 +162,7 @@ def test_fast_type_is_what_the_processor_multiplies(monkeypatch: pytest.MonkeyPa
         assert fast_dtype("cpu") == dtype
 
 
-def test_equal_pictures_give_equal_bytes_in_any_batch():
+def test_equal_images_give_equal_bytes_in_any_batch():
     encoder = ours(reference(ENCODER_SIZES["mini"], 256), ENCODER_SIZES["mini"], 256)
     batch = images(5, 256, 256)
     with torch.inference_mode():

@@ -51,7 +51,7 @@ def _linear(cells: torch.Tensor) -> torch.Tensor:
     return cells
 
 
-def test_a_prompt_for_each_region_and_picture(striped) -> None:
+def test_a_prompt_for_each_region_and_image(striped) -> None:
     support, coverage = striped
     images = torch.randn(3, 256, 8, 8)
     prompts = region_prompts(support, coverage, images)

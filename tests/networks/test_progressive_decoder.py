@@ -72,7 +72,7 @@ def test_a_class_is_its_hypernetworks_weights_on_the_upsampled_map() -> None:
 
 
 @torch.no_grad()
-def test_the_picture_is_added_pixel_by_pixel_to_the_finest_features() -> None:
+def test_the_image_is_added_pixel_by_pixel_to_the_finest_features() -> None:
     ours = decoder()
     seen = features_as_classes(ours)
     first, _, last = ours.detail
@@ -110,7 +110,7 @@ class Sums(nn.Module):
         return embeddings + 1000 * images[:, ::3, :1, :1]
 
 
-def test_pictures_of_a_slice_meet_again_in_its_logits() -> None:
+def test_images_of_a_slice_meet_again_in_its_logits() -> None:
     # Stack b, slice s, channel n holds 100 b + 10 s + n.
     b, s, n = torch.meshgrid(torch.arange(2.0), torch.arange(3.0), torch.arange(2.0), indexing="ij")
     stacks = (100 * b + 10 * s + n)[..., None, None, None].expand(2, 3, 2, 3, 16, 16)

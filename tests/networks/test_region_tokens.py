@@ -47,7 +47,7 @@ def test_a_region_too_small_is_no_point_and_so_is_a_rest_too_small(embeddings) -
     assert float(content[2, 1, 0]) == pytest.approx(9.75 / 3.75)
 
 
-def test_pictures_are_pooled_apart(embeddings) -> None:
+def test_images_are_pooled_apart(embeddings) -> None:
     coverage = torch.tensor([[[1.0, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 1.0]]])
     content, _ = region_tokens(torch.cat([embeddings, 2 * embeddings]), coverage)
     assert content[:, 0, 0].tolist() == [1.0, 8.0]

@@ -90,7 +90,7 @@ def test_autosam_equals_sams_decoder_when_its_tokens_are_sams():
     torch.testing.assert_close(ours[:, 1], theirs[:, 0], rtol=1e-5, atol=1e-5)
 
 
-def test_what_others_added_to_sams_decoder_is_left_out_and_other_shapes_are_told():
+def test_what_others_added_to_sams_decoder_is_left_out_and_other_shapes_are_reported():
     decoder = build_mask_decoder()
     state = {f"mask_decoder.{name}": tensor for name, tensor in decoder.state_dict().items()}
     torch.manual_seed(0)

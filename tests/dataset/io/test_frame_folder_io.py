@@ -97,7 +97,7 @@ def _problem(call, *arguments) -> UserError:
     return caught.value
 
 
-def test_missing_and_superfluous_label_frames_are_told_before_anything_is_read(dataset):
+def test_missing_and_superfluous_label_frames_are_reported_before_anything_is_read(dataset):
     (dataset / "labelsTr" / "b" / "f3.png").rename(dataset / "labelsTr" / "b" / "g3.png")
     for call in (load_dataset, lambda folder: verify_folder(folder, 1)):
         problem = _problem(call, dataset)
@@ -121,7 +121,7 @@ def test_frames_of_two_sizes_are_one_message(dataset):
         "2 of 5 are not 4 x 6 with 3 channels: f0 (4 x 5 with 3 channels), f4 (4 x 6 with 1 channel)")
 
 
-def test_all_problems_of_all_cases_are_told_at_once(dataset):
+def test_all_problems_of_all_cases_are_reported_at_once(dataset):
     write_frame(dataset / "imagesTr" / "a_0000" / "f0.png", 10, columns=5)
     (dataset / "labelsTr" / "a" / "f1.png").unlink()
     write_frame(dataset / "labelsTr" / "a" / "f2.png", 9, channels=1)

@@ -106,7 +106,7 @@ def test_a_tiffs_colour_map_is_for_display_only(tmp_path):
 
 
 @pytest.mark.parametrize("ending", [".png", ".bmp", ".tif"])
-def test_1_bit_pictures_hold_0_and_1(tmp_path, ending):
+def test_1_bit_images_hold_0_and_1(tmp_path, ending):
     path = _save(tmp_path / f"a{ending}", Image.fromarray(UPRIGHT > 90))
     for array in (NaturalImageIO().read_images([path])[0], NaturalImageIO().read_segmentation(path)[0]):
         np.testing.assert_array_equal(array[0, 0], UPRIGHT > 90)

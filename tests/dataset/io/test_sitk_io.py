@@ -210,7 +210,7 @@ def test_nan_and_inf(tmp_path, value, name):
     assert problem.found == f"1 voxels are {name}"
 
 
-def test_nan_and_inf_and_shape_are_told_together(tmp_path):
+def test_nan_and_inf_and_shape_are_reported_together(tmp_path):
     array = _volume(dtype=np.float32)
     array[0, 0, :3] = np.nan, np.inf, -np.inf
     paths = [_write(_volume(), tmp_path / "a_0000.nii.gz"), _write(array[:, 1:], tmp_path / "a_0001.nii.gz"),

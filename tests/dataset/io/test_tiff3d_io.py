@@ -101,13 +101,13 @@ def test_slices_that_were_written_one_by_one_are_refused(tmp_path):
     assert _problem(Tiff3dIO().read_images, [both]).found == "2 of shape (5, 7, 6)"
 
 
-def test_a_smaller_picture_beside_the_volume_is_left_alone(tmp_path):
+def test_a_smaller_image_beside_the_volume_is_ignored(tmp_path):
     path = _page_by_page(tmp_path / "a_0000.tif", _volume(), _volume()[0, ::2, ::2])
     image, _ = Tiff3dIO().read_images([path])
     np.testing.assert_array_equal(image[0], _volume())
 
 
-def test_a_mask_and_a_picture_of_another_type_beside_the_first_are_left_alone(tmp_path):
+def test_a_mask_and_an_image_of_another_type_beside_the_first_are_ignored(tmp_path):
     with tifffile.TiffWriter(tmp_path / "a_0000.tif") as file:
         file.write(_volume()[0] > 0)
         file.write(_volume()[1] > 0, subfiletype=4, photometric="minisblack")

@@ -103,7 +103,7 @@ def test_a_damaged_video(tmp_path):
                     [tmp_path / "a_0000.mp4"]).rule.startswith("An image or label file must be readable")
 
 
-def test_frames_that_cannot_be_decoded_are_told(tmp_path, capsys):
+def test_frames_that_cannot_be_decoded_are_reported(tmp_path, capsys):
     write_video(tmp_path / "a_0000.avi", noise(5), "png", "rgb24")
     data = (tmp_path / "a_0000.avi").read_bytes()
     (tmp_path / "a_0000.avi").write_bytes(data[: len(data) * 2 // 3])

@@ -39,7 +39,7 @@ def test_untrained_is_frozen_and_named():
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("fast", [True, False])
-def test_weights_are_rounded_on_a_card_where_that_is_asked_for(fast: bool):
+def test_weights_are_rounded_on_a_card_on_request(fast: bool):
     ours, exact = (load_encoder("untrained", 64, device, fast=fast).module.state_dict() for device in ("cuda", "cpu"))
     rounded = [name for name, tensor in exact.items() if not torch.equal(ours[name].cpu().float(), tensor)]
     assert bool(rounded) == fast
@@ -161,7 +161,7 @@ def test_an_overridden_family_is_another_encoder(tmp_path: Path, small_sam: Sam,
     assert plain.digest == overridden.digest
 
 
-def test_each_command_tells_whose_weights_it_uses():
+def test_each_command_reports_whose_weights_it_uses():
     assert "random weights" in announce(encoder_spec("untrained@sam"))
     assert announce(encoder_spec("vit_l")) == (
         "encoder 'vit_l': Segment Anything's weights are Meta's, under the Apache-2.0 licence")
