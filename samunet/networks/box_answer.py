@@ -9,7 +9,7 @@ from samunet.networks.prompts import SURE, from_middle
 
 NEVER = -2 * SURE  # logit outside the box, and the limit of the decoder's logits in either direction
 LIKE_ELLIPSE = 0.8  # IoU of mask and ellipse above which the ellipse contributes
-ELLIPSE_LOGIT = 20.0  # its contribution in its middle
+ELLIPSE_LOGIT = 20.0  # logit added in its middle
 BIAS = 1.0
 
 
@@ -42,5 +42,5 @@ def answer_in_box(logits: Tensor, boxes: Tensor, scale: float) -> Tensor:
     mask, ellipse = (answer > 0) & ~outside, radius <= 1
     alike = (mask & ellipse).sum((1, 2)) / (mask | ellipse).sum((1, 2)).clamp_min(1)
     share = torch.where(alike > LIKE_ELLIPSE, ELLIPSE_LOGIT, 0.0)[:, None, None]
-    mended = torch.where(outside, NEVER, answer + share * (1 - radius) + BIAS)
-    return mended * (-NEVER / (-NEVER + share))
+    corrected = torch.where(outside, NEVER, answer + share * (1 - radius) + BIAS)
+    return corrected * (-NEVER / (-NEVER + share))

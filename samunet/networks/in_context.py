@@ -68,7 +68,7 @@ def guess_map(support: Tensor, coverage: Tensor) -> tuple[Tensor, Tensor]:
     fitted, found = ridge(seen[None], target[None], torch.cat([seen, steps])[None], RIDGE)[0].tensor_split([len(seen)])
     inner, outer = ((fitted * share).sum(0) / share.sum(0).clamp_min(1e-6) for share in (target, 1 - target))
     rank = target.sum(0).round().long().clamp(1, len(target) - 1)
-    # half-way between the two
+    # The threshold is half-way between the last covered value and the next.
     edge = fitted.sort(0, descending=True).values.gather(0, torch.stack([rank - 1, rank])).mean(0)
     scale = SURE / ((inner - outer) / 2).clamp_min(1e-3)
     weight = ((found[1:] - found[0]) * scale / scatter[:, None]).T
