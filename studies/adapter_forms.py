@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from samunet.networks.adapter_3d import Adapter3d
-from samunet.networks.lora import IncrementedProjection
+from samunet.networks.lora import LoraProjection
 from samunet.variants.adapter_3d import Adapter3dVariant
 from samunet.variants.registry import VARIANTS, VariantEntry
 
@@ -101,7 +101,7 @@ class LoraAdapterVariant(Adapter3dVariant):
             frozen = block.attn.qkv
             plain = nn.Linear(*frozen.weight.shape[::-1])
             plain.weight, plain.bias = frozen.weight, frozen.bias  # SAM's own
-            block.attn.qkv = IncrementedProjection(plain, self.lora_rank)
+            block.attn.qkv = LoraProjection(plain, self.lora_rank)
         del network.encoder.factors  # all of FacT's that would be left
         return network
 

@@ -10,8 +10,9 @@ from typing import Any
 from samunet.dataset.paths import Paths
 from samunet.errors import UserError, some
 from samunet.files import copy_whole, digest_of_file, whole_folder, write_json
-from samunet.inference.model_folder import finished_runs, recorded_name
+from samunet.inference.model_folder import finished_runs
 from samunet.inference.model_weights import CHECKPOINT, DIGEST, load_weights
+from samunet.inference.recorded_encoder import recorded_name
 from samunet.inputs.sampling import LabelSlices
 from samunet.inputs.support import MOST_CASES, Support, gather_support, joined_support
 from samunet.locks import lock_beside, owned

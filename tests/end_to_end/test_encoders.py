@@ -44,7 +44,7 @@ def test_an_overridden_family_has_plans_cache_and_model_of_its_own(folders, tmp_
     monkeypatch.setenv("samunet_checkpoints", str(tmp_path))
     for name in ("own.pth", "own.pth@medsam"):
         assert plan_and_preprocess.main(["-d", "900", "-np", "1", "--encoder", name, *folders]) == 0
-    assert "maker's licence" in capsys.readouterr().err
+    assert "owner's licence" in capsys.readouterr().err
     preprocessed = _root(folders) / "preprocessed" / DATASET
     plain, other = sorted(name for name in json.loads((preprocessed / "samunetPlans.json").read_text())["encoders"]
                           if name.startswith("own-"))

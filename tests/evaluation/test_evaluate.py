@@ -97,8 +97,8 @@ def test_one_case_by_hand(tmp_path):
     one, two, three = (metrics["metric_per_case"][0]["metrics"][key] for key in "123")
     # From the reference's two voxels 5 and sqrt(26) mm, from the prediction's one 5 mm.
     assert one["ASSD_mm"] == pytest.approx((10 + math.sqrt(26)) / 3)
-    # Surface elements lie at the corners. Those between the two slices touch the other surface or, at the reference's end,
-    # are 1 mm from it; those beyond are 5 mm away, at that end sqrt(26). Both halves are equally large.
+    # Surface elements lie at the corners. Those between the two slices touch the other surface or, at the reference's
+    # end, are 1 mm from it; those beyond are 5 mm away, at that end sqrt(26). Both halves are equally large.
     assert one["HD95_mm"] == pytest.approx(math.sqrt(26))
     assert one["NSD"] == pytest.approx(0.5)
     assert one["volume_error_ml"] == pytest.approx(-0.01) and one["absolute_volume_error_ml"] == pytest.approx(0.01)
@@ -142,7 +142,8 @@ def test_summary_equals_nnunet_for_regions_ignore_and_empty_classes(tmp_path, mo
         value = 3 if ignored and folder == "reference" else 0
         write(tmp_path / folder / "case_all.nii.gz", np.full((2, 5, 4), value))
     theirs = nnunet_summary(tmp_path, monkeypatch, labels, order)
-    ours = evaluate_folder(tmp_path / "reference", tmp_path / "prediction", space(labels, order), ".nii.gz", "SimpleITKIO",
+    ours = evaluate_folder(tmp_path / "reference", tmp_path / "prediction", space(labels, order), ".nii.gz",
+                           "SimpleITKIO",
                            tmp_path / "ours.json", 1)
     assert_equal(json.loads((tmp_path / "ours.json").read_text()), theirs)
     counted = ours["metric_per_case"][-1]["metrics"]
@@ -159,7 +160,8 @@ def nnunet_summary(folder: Path, monkeypatch, labels: dict, order: list[int] | N
     wanted = manager.foreground_regions if manager.has_regions else manager.foreground_labels
     # Threads in place of its processes, which take seconds to start.
     monkeypatch.setattr(evaluation, "multiprocessing", SimpleNamespace(get_context=lambda _: multiprocessing.dummy))
-    evaluation.compute_metrics_on_folder(str(folder / "reference"), str(folder / "prediction"), str(folder / "nnunet.json"),
+    evaluation.compute_metrics_on_folder(str(folder / "reference"), str(folder / "prediction"),
+                                         str(folder / "nnunet.json"),
                                          SimpleITKIO(), ".nii.gz", wanted, manager.ignore_label, num_processes=1)
     return json.loads((folder / "nnunet.json").read_text())
 
@@ -199,7 +201,7 @@ def test_ignored_voxels_count_nowhere(tmp_path):
     reference, prediction = np.zeros((2, 6, 6)), np.zeros((2, 6, 6))
     reference[:, :3, :3] = prediction[:, :3, :3] = 1
     reference[:, :, 4:] = 2
-    prediction[:, :, 4:] = 1  # wrong only where nobody knows better
+    prediction[:, :, 4:] = 1  # wrong only in ignored voxels
     write(tmp_path / "gt" / "x.nii.gz", reference)
     write(tmp_path / "pred" / "x.nii.gz", prediction)
     summary = evaluate_folder(tmp_path / "gt", tmp_path / "pred", space({"background": 0, "a": 1, "ignore": 2}),
@@ -214,7 +216,8 @@ def test_2d_files_are_measured_in_the_plane(tmp_path):
     reference[1, 1] = prediction[4, 5] = 1
     write(tmp_path / "gt" / "x.png", reference)
     write(tmp_path / "pred" / "x.png", prediction)
-    evaluate_folder(tmp_path / "gt", tmp_path / "pred", space({"background": 0, "a": 1}), ".png", "NaturalImage2DIO", None, 1)
+    evaluate_folder(tmp_path / "gt", tmp_path / "pred", space({"background": 0, "a": 1}), ".png", "NaturalImage2DIO",
+                    None, 1)
     metrics = strict(tmp_path / "pred" / "metrics.json")["mean"]["1"]
     assert (metrics["HD95_mm"], metrics["ASSD_mm"]) == (5, 5)
     assert metrics["volume_error_ml"] is None and metrics["relative_volume_error"] == 0
@@ -225,7 +228,8 @@ def test_2d_nifti_files_of_half_a_millimetre_have_no_volume(tmp_path):
     reference[1, 1] = prediction[4, 5] = 1
     for folder, array in (("gt", reference), ("pred", prediction)):
         write(tmp_path / folder / "x.nii.gz", array, (0.5, 0.5))
-    evaluate_folder(tmp_path / "gt", tmp_path / "pred", space({"background": 0, "a": 1}), ".nii.gz", "SimpleITKIO", None, 1)
+    evaluate_folder(tmp_path / "gt", tmp_path / "pred", space({"background": 0, "a": 1}), ".nii.gz", "SimpleITKIO",
+                    None, 1)
     metrics = strict(tmp_path / "pred" / "metrics.json")["mean"]["1"]
     assert (metrics["HD95_mm"], metrics["ASSD_mm"]) == (2.5, 2.5)
     assert metrics["volume_error_ml"] is None and metrics["relative_volume_error"] == 0
@@ -261,7 +265,7 @@ def test_extra_predictions_are_passed_over_with_a_word(tmp_path, capsys):
     assert "stranger.nii.gz" in capsys.readouterr().err
 
 
-def test_shapes_that_differ_are_told_together(tmp_path):
+def test_shapes_that_differ_are_reported_together(tmp_path):
     reference, prediction = folders(tmp_path)
     for number in (1, 2):
         write(prediction / f"case_{number}.nii.gz", np.zeros((3, 6, 8)))
@@ -287,17 +291,21 @@ def test_a_prediction_along_other_axes_is_turned_onto_its_reference(tmp_path, ca
     assert_equal(summary["mean"], straight["mean"])
     assert strict(tmp_path / "turned" / "metrics.json")["mean"] == strict(prediction / "metrics.json")["mean"]
     lines = [line for line in capsys.readouterr().err.splitlines() if "permuted or flipped" in line]
-    assert len(lines) == 4 and str(tmp_path / "turned" / "case_0.nii.gz") in lines[0] and str(reference / "case_0.nii.gz") in lines[0]
+    assert len(lines) == 4 and str(tmp_path / "turned"
+                                   / "case_0.nii.gz") in lines[0] and str(reference / "case_0.nii.gz") in lines[0]
 
 
 def test_a_prediction_on_a_grid_that_no_turn_explains_is_refused(tmp_path):
-    """Twice the spacing: the 8 rows of 2 mm end 7.5 of them behind the first one's middle, at 15 mm, and at 30 mm in the prediction."""
+    """Twice the spacing: the 8 rows of 2 mm end 7.5 of them behind the first one's middle, at 15 mm, and at 30 mm in
+    the prediction.
+    """
     reference, prediction = folders(tmp_path)
     write(prediction / "case_1.nii.gz", np.zeros((3, 8, 6)), (1.0, 4.0, 5.0))
     with pytest.raises(UserError, match="its reference's spacing") as fault:
         evaluate_folder(reference, prediction, space(PLAIN), ".nii.gz", "SimpleITKIO", None, 1)
-    assert fault.value.where == str(prediction / "case_1.nii.gz") and str(reference / "case_1.nii.gz") in fault.value.found
-    assert fault.value.found.endswith("corners lie up to 15 mm (7.5 voxels) apart")
+    assert fault.value.where == str(prediction / "case_1.nii.gz") and str(reference
+                                                                          / "case_1.nii.gz") in fault.value.found
+    assert fault.value.found.endswith("corners are up to 15 mm (7.5 voxels) apart")
     assert not list(prediction.glob("*.json"))
 
 
@@ -327,7 +335,8 @@ def test_values_that_dataset_json_does_not_list_are_refused_together(tmp_path):
     with pytest.raises(UserError) as fault:
         evaluate_folder(reference, prediction, space(PLAIN), ".nii.gz", "SimpleITKIO", None, 1)
     text = str(fault.value)
-    assert text.startswith("2 problems") and text.count("255 (5 voxels)") == 2 and "a mask of 0 and 255 to 0 and 1" in text
+    assert (text.startswith("2 problems") and text.count("255 (5 voxels)") == 2
+            and "a mask of 0 and 255 to 0 and 1" in text)
     assert f"where: {reference / 'case_1.nii.gz'}" in text and f"where: {prediction / 'case_2.nii.gz'}" in text
     assert not list(prediction.glob("*.json"))
 
@@ -380,11 +389,13 @@ def frames(folder: Path, values: dict[str, int]) -> None:
 
 
 def test_label_frames_are_one_volume(tmp_path):
-    """Three frames of 20 pixels: label 1 in frames 1 and 2, predicted in 2 and 10, so one frame of each kind of count."""
+    """Three frames of 20 pixels: label 1 in frames 1 and 2, predicted in 2 and 10, so one frame of each kind of count.
+    """
     frames(tmp_path / "reference" / "a", {"1": 1, "2": 1, "10": 0})
     frames(tmp_path / "prediction" / "a", {"1": 0, "2": 1, "10": 1})
     (tmp_path / "prediction" / ".unfinished-b").mkdir()
-    arguments = (tmp_path / "reference", tmp_path / "prediction", space({"background": 0, "a": 1}), "/", "FrameFolderIO", None, 1)
+    arguments = (tmp_path / "reference", tmp_path / "prediction", space({"background": 0, "a": 1}), "/",
+                 "FrameFolderIO", None, 1)
     summary = evaluate_folder(*arguments)
     (case,) = summary["metric_per_case"]
     assert case["reference_file"] == str(tmp_path / "reference" / "a")
@@ -403,21 +414,23 @@ def test_links_to_nothing_and_other_files_are_named(tmp_path, capsys):
     (reference / "dataset.json").touch()
     evaluate_folder(reference, prediction, space(PLAIN), ".nii.gz", "SimpleITKIO", tmp_path / "summary.json", 1)
     assert capsys.readouterr().err.splitlines()[:2] == [
-        f"warning: passed over in {reference}: Case_9.NII.GZ (an image, but not .nii.gz)",
-        f"warning: passed over in {prediction}: case_0.nii (also there as .nii.gz)"]
+        f"Warning: ignored in {reference}: Case_9.NII.GZ (an image, but not .nii.gz)",
+        f"Warning: ignored in {prediction}: case_0.nii (also there as .nii.gz)"]
     for name in ("case_0.nii.gz", "case_1.nii.gz"):
         (prediction / name).unlink()
         (prediction / name).symlink_to("nowhere")
     with pytest.raises(UserError) as caught:
         evaluate_folder(reference, prediction, space(PLAIN), ".nii.gz", "SimpleITKIO", tmp_path / "again.json", 1)
-    assert caught.value.found == "2 links to nothing: case_0.nii.gz, case_1.nii.gz" and caught.value.where == str(prediction)
+    assert caught.value.found == "2 links to nothing: case_0.nii.gz, case_1.nii.gz"
+    assert caught.value.where == str(prediction)
     assert not (tmp_path / "again.json").exists()
 
 
 def test_an_evaluation_beside_another_one_into_the_same_file_is_refused(tmp_path):
     reference, prediction = folders(tmp_path)
     arguments = (reference, prediction, space(PLAIN), ".nii.gz", "SimpleITKIO", tmp_path / "out" / "summary.json", 1)
-    with owned(tmp_path / "out" / ".summary.json.lock", tmp_path / "out"), pytest.raises(UserError, match="Only one command") as caught:
+    with owned(tmp_path / "out" / ".summary.json.lock",
+               tmp_path / "out"), pytest.raises(UserError, match="Only one command") as caught:
         evaluate_folder(*arguments)
     assert caught.value.where == str(tmp_path / "out" / "summary.json") and not any((tmp_path / "out").iterdir())
     evaluate_folder(*arguments)

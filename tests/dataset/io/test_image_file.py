@@ -1,4 +1,4 @@
-"""Pictures as every viewer shows them, labels by index; what would be cast is refused."""
+"""Images as viewers show them, labels by index; types that would need a cast are refused."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from samunet.dataset.io.frame_folder_io import FrameFolderIO
+from samunet.dataset.io.image_file import read_image
 from samunet.dataset.io.natural_image_io import NaturalImageIO
-from samunet.dataset.io.picture_file import read_picture
 from samunet.errors import UserError
 
 UPRIGHT = np.arange(5 * 7, dtype=np.uint8).reshape(5, 7) * 7
@@ -44,7 +44,7 @@ def _with_palette(indices) -> Image.Image:
 
 def _problem(path, **options) -> UserError:
     with pytest.raises(UserError) as caught:
-        read_picture(path, **options)
+        read_image(path, **options)
     assert caught.value.where == str(path)
     return caught.value
 
@@ -59,12 +59,13 @@ def test_orientation_is_applied(tmp_path, orientation, ending, colours):
     np.testing.assert_array_equal(image[:, 0], np.stack([UPRIGHT] * (3 if colours else 1)))
     assert geometry.shape == (1, 5, 7)
     if ending == ".png":
-        np.testing.assert_array_equal(np.asarray(ImageOps.exif_transpose(Image.open(path))), np.moveaxis(image[:, 0], 0, -1).squeeze())
+        np.testing.assert_array_equal(np.asarray(ImageOps.exif_transpose(Image.open(path))),
+                                      np.moveaxis(image[:, 0], 0, -1).squeeze())
     if not colours:
         segmentation, _ = NaturalImageIO().read_segmentation(path)
         np.testing.assert_array_equal(segmentation[0, 0], UPRIGHT)
         NaturalImageIO().write_segmentation(segmentation[0], tmp_path / f"out{ending}", geometry)
-        np.testing.assert_array_equal(read_picture(tmp_path / f"out{ending}")[0, 0], UPRIGHT)
+        np.testing.assert_array_equal(read_image(tmp_path / f"out{ending}")[0, 0], UPRIGHT)
 
 
 def test_frames_of_telephones_are_upright_and_labels_lie_on_them(tmp_path):
@@ -81,7 +82,7 @@ def test_frames_of_telephones_are_upright_and_labels_lie_on_them(tmp_path):
 
 def test_16_bit_grey_is_turned_too(tmp_path):
     path = _save(tmp_path / "a.png", STORED[8].astype(np.uint16) * 200, 8)
-    np.testing.assert_array_equal(read_picture(path)[0, 0], UPRIGHT.astype(np.uint16) * 200)
+    np.testing.assert_array_equal(read_image(path)[0, 0], UPRIGHT.astype(np.uint16) * 200)
 
 
 @pytest.mark.parametrize("ending", [".png", ".bmp"])
@@ -101,11 +102,11 @@ def test_a_palette_is_colours_in_an_image_and_indices_in_a_label(tmp_path, endin
 def test_a_tiffs_colour_map_is_for_display_only(tmp_path):
     path = _save(tmp_path / "a.tif", _with_palette([[0, 1, 2], [3, 3, 1]]))
     for indices in (False, True):
-        np.testing.assert_array_equal(read_picture(path, indices)[0, 0], [[0, 1, 2], [3, 3, 1]])
+        np.testing.assert_array_equal(read_image(path, indices)[0, 0], [[0, 1, 2], [3, 3, 1]])
 
 
 @pytest.mark.parametrize("ending", [".png", ".bmp", ".tif"])
-def test_1_bit_pictures_hold_0_and_1(tmp_path, ending):
+def test_1_bit_images_hold_0_and_1(tmp_path, ending):
     path = _save(tmp_path / f"a{ending}", Image.fromarray(UPRIGHT > 90))
     for array in (NaturalImageIO().read_images([path])[0], NaturalImageIO().read_segmentation(path)[0]):
         np.testing.assert_array_equal(array[0, 0], UPRIGHT > 90)
@@ -118,7 +119,8 @@ def test_modes_that_are_neither_grey_nor_rgb_are_refused(tmp_path, mode, ending)
 
 
 def test_cmyk_tiff_is_refused(tmp_path):
-    assert _problem(_save(tmp_path / "a.tif", Image.new("CMYK", (6, 4)))).found == "photometric interpretation SEPARATED"
+    assert _problem(_save(tmp_path / "a.tif",
+                          Image.new("CMYK", (6, 4)))).found == "photometric interpretation SEPARATED"
 
 
 def test_png_with_16_bits_a_colour_is_refused(tmp_path):
@@ -126,7 +128,8 @@ def test_png_with_16_bits_a_colour_is_refused(tmp_path):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     header = struct.pack(">2I5B", 2, 1, 16, 2, 0, 0, 0)
-    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(13))) + chunk(b"IEND", b""))
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
+                                     + chunk(b"IDAT", zlib.compress(bytes(13))) + chunk(b"IEND", b""))
     assert _problem(tmp_path / "a.png").found == "16 bits a colour"
 
 
@@ -135,5 +138,5 @@ def test_animations_are_refused_and_a_telephones_previews_are_not(tmp_path):
     first.save(tmp_path / "a.png", save_all=True, append_images=[second])
     assert _problem(tmp_path / "a.png").found == "2 frames"
     first.save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=[second])
-    assert read_picture(tmp_path / "a.jpg").shape == (3, 1, 16, 16)
-    assert np.all(read_picture(tmp_path / "a.jpg") == 40)
+    assert read_image(tmp_path / "a.jpg").shape == (3, 1, 16, 16)
+    assert np.all(read_image(tmp_path / "a.jpg") == 40)
