@@ -1,6 +1,7 @@
 # Two targets do everything on a machine with Python and make:
-#   make demo                    install, then the main job on a made-up dataset (minutes)
+#   make demo                    install, then the main job on a synthetic dataset (minutes)
 #   make demo DATASET=folder     the same on a folder DatasetXXX_Name in nnU-Net's raw format
+#   make docs                    install with the extra docs, build the documentation's site into build/site
 #   make test                    install with the extras test, nnunet, cluster and video, lint, type check, all tests
 # Another interpreter: make demo PYTHON=python3.12
 
@@ -19,17 +20,22 @@ endif
 CREATED := $(VENV)/created.stamp
 INSTALLED := $(VENV)/installed.stamp
 INSTALLED_TEST := $(VENV)/installed-test.stamp
+INSTALLED_DOCS := $(VENV)/installed-docs.stamp
 INPUTS := setup.py pyproject.toml constraints.txt
 
-.PHONY: demo test lint unit help
+.PHONY: demo test docs lint unit help
 
 help:
-	@sed -n '1,5s/^# \{0,1\}//p' Makefile
+	@sed -n '1,6s/^# \{0,1\}//p' Makefile
 
 demo: $(INSTALLED)
 	$(BIN)/samunet_demo $(if $(DATASET),--dataset "$(DATASET)")
 
 test: lint unit
+
+# The site has every page, and fails on a link or an anchor that leads nowhere.
+docs: $(INSTALLED_DOCS)
+	$(BIN)/python -m mkdocs build --strict
 
 lint: $(INSTALLED_TEST)
 	$(BIN)/ruff check .
@@ -58,4 +64,8 @@ $(INSTALLED): $(CREATED) $(INPUTS)
 
 $(INSTALLED_TEST): $(CREATED) $(INPUTS)
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[test,nnunet,cluster,video]"
+	@touch $(INSTALLED) $@
+
+$(INSTALLED_DOCS): $(CREATED) $(INPUTS)
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[docs]"
 	@touch $(INSTALLED) $@
