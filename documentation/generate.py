@@ -1,6 +1,7 @@
 """Write documentation/reference/commands.md from the commands' own parsers: `python documentation/generate.py`.
 
-A test compares the page with what this makes. The list of the Python API (`api_page`) is made when the site is built, and is in no file.
+A test compares the page with what this makes. The list of the Python API (`api_page`) is made when the site is built,
+and is in no file.
 """
 
 from __future__ import annotations
@@ -17,18 +18,20 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "documentation" / "reference" / "commands.md"
 SCRIPTS = re.findall(r'^    "(\w+)",$', (ROOT / "setup.py").read_text(encoding="utf-8"), re.MULTILINE)
 EXAMPLE = re.compile(r"examples?:?\n", re.IGNORECASE)
+REMARK = re.compile(r"^(samunet_\w+(?: \S+)*) {2,}(?=\S)", re.MULTILINE)  # what an example does, behind it
 INTRODUCTION = """# Commands
 
 <!-- Written by documentation/generate.py from the commands' own help: edit that. -->
 
-Names, arguments and flags are nnU-Net v2's wherever it has the same command. `samunet_<command> --help` prints what is below.
+Names, arguments and flags are nnU-Net v2's wherever it has the same command. `samunet_<command> --help`
+prints what is below.
 
-- **Exit codes.** 0 when done; 2 for bad input, with one message that names the rule, the place, what was found and what to do; 1 for a fault of samunet, with
-  its traceback; 130 after Ctrl-C, 143 after SIGTERM.
+- **Exit codes.** 0 when done; 2 for bad input, with one message that names the rule, the place, what was found and what to
+  do; 1 for a fault of samunet, with its traceback; 130 after Ctrl-C, 143 after SIGTERM.
 - **Output.** Progress goes to stderr; the last line on stdout says where the result is.
 - **Interrupted?** Give the same command again: it continues.
-- **Folders.** `--raw`, `--preprocessed` and `--results` win over the environment variables `samunet_raw`, `samunet_preprocessed` and `samunet_results`
-  ([where samunet looks](dataset-format.md#where-it-is-looked-for)).
+- **Folders.** `--raw`, `--preprocessed` and `--results` win over the environment variables `samunet_raw`,
+  `samunet_preprocessed` and `samunet_results` ([where samunet looks](dataset-format.md#where-it-is-looked-for)).
 - **Numbers** are checked when the command line is read, JSON files when they are read; the message states the bounds.
 """
 
@@ -41,7 +44,7 @@ def commands_page() -> str:
 def _section(name: str) -> str:
     parser = importlib.import_module(f"samunet.cli.{name}").parser()
     rows = [_row(action, parser) for action in parser._actions if "--help" not in action.option_strings]
-    example = textwrap.dedent(EXAMPLE.split(parser.epilog or "")[-1]).strip()
+    example = REMARK.sub(r"\1  # ", textwrap.dedent(EXAMPLE.split(parser.epilog or "")[-1]).strip())
     lines = [f"## samunet_{name}", "", _prose(parser.description or ""), "", "```bash", example, "```", ""]
     return "\n".join([*lines, "| argument, flag | meaning |", "|---|---|", *rows, ""])
 
@@ -61,12 +64,24 @@ def _prose(text: str) -> str:
 
 def api_page() -> str:
     """A section for each room: its modules with the first line of every public docstring."""
-    text = ["# Python API", "", "Every public class and function of samunet by room, with the first line of its docstring. The commands are the",
-            "stable interface; these names may change between versions.", ""]
-    for folder in [ROOT / "samunet", *sorted(path for path in (ROOT / "samunet").rglob("*") if (path / "__init__.py").is_file())]:
+    text = [
+        "# Python API",
+        "",
+        "Every public class and function of samunet by room, with the first line of its docstring. The commands are",
+        "the stable interface; these names may change between versions.",
+        "",
+    ]
+    for folder in [
+        ROOT / "samunet",
+        *sorted(path for path in (ROOT / "samunet").rglob("*") if (path / "__init__.py").is_file()),
+    ]:
         modules = [path for path in sorted(folder.glob("*.py")) if path.stem != "__init__"]
         if modules:
-            text += [f"## {'.'.join(folder.relative_to(ROOT).parts)}", "", *(line for path in modules for line in _module(path))]
+            text += [
+                f"## {'.'.join(folder.relative_to(ROOT).parts)}",
+                "",
+                *(line for path in modules for line in _module(path)),
+            ]
     return "\n".join(text)
 
 

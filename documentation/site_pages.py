@@ -1,6 +1,7 @@
-"""Hooks of mkdocs: pages of the site that are not in documentation/, and links between them that also work in a repository browser.
+"""Hooks of mkdocs: pages from outside documentation/, with links that also work in a repository browser.
 
-The studies, CHANGELOG.md and CONTRIBUTING.md join the site under their own paths, and so does the list of the Python API.
+The studies, CHANGELOG.md and CONTRIBUTING.md join the site under their own paths, and so does the list of the Python
+API.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import posixpath
 import re
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +20,17 @@ ROOT = HERE.parent
 LINK = re.compile(r"(\]\()([^)#:\s]+)(#[^)]*)?\)")
 
 sys.path.insert(0, str(HERE))
-import generate  # noqa: E402
+generate = import_module("generate")
 
 
 def on_files(files: Files, config: Any) -> Files:
     """Add the pages and images from outside documentation/."""
-    for path in [ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "studies").glob("*.md")),
-                 *sorted((ROOT / "studies").glob("*.png"))]:
+    for path in [
+        ROOT / "CHANGELOG.md",
+        ROOT / "CONTRIBUTING.md",
+        *sorted((ROOT / "studies").glob("*.md")),
+        *sorted((ROOT / "studies").glob("*.png")),
+    ]:
         files.append(File.generated(config, path.relative_to(ROOT).as_posix(), abs_src_path=str(path)))
     files.append(File.generated(config, "reference/python-api.md", content=generate.api_page()))
     return files

@@ -23,7 +23,9 @@ def last(name: str, commit: str = "") -> dict[str, Any]:
 
 def markdown(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """A Markdown table; a cell of None is empty."""
-    head, *body = ("| " + " | ".join("" if cell is None else str(cell) for cell in line) + " |" for line in (header, *rows))
+    head, *body = (
+        "| " + " | ".join("" if cell is None else str(cell) for cell in line) + " |" for line in (header, *rows)
+    )
     return "\n".join([head, "|" + "---|" * len(header), *body])
 
 

@@ -3,7 +3,8 @@
     python studies/tables.py            rewrite every table that is out of date
     python studies/tables.py --check    only name the pages that are; exit code 1 if there are any
 
-A page holds a table between two comments, `<!-- table NAME -->` and `<!-- end of table -->`. What is between them is never typed by hand.
+A page holds a table between two comments, `<!-- table NAME -->` and `<!-- end of table -->`. What is between
+them is never typed by hand.
 """
 
 from __future__ import annotations
@@ -22,14 +23,22 @@ import tables_tests
 
 ROOT = Path(__file__).parents[1]
 TABLES: Mapping[str, Callable[[], str]] = {
-    **tables_hippocampus.TABLES, **tables_methods.TABLES, **tables_mini.TABLES, **tables_speed.TABLES, **tables_tests.TABLES,
+    **tables_hippocampus.TABLES,
+    **tables_methods.TABLES,
+    **tables_mini.TABLES,
+    **tables_speed.TABLES,
+    **tables_tests.TABLES,
 }
 _BLOCK = re.compile(r"(<!-- table ([^>]+?) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 
 def pages() -> list[Path]:
     """Every page that may hold tables."""
-    return [ROOT / "README.md", *sorted((ROOT / "studies").glob("*.md")), *sorted((ROOT / "documentation").rglob("*.md"))]
+    return [
+        ROOT / "README.md",
+        *sorted((ROOT / "studies").glob("*.md")),
+        *sorted((ROOT / "documentation").rglob("*.md")),
+    ]
 
 
 def rewritten(text: str) -> str:
@@ -48,7 +57,10 @@ def main() -> None:
             changed.append(page.relative_to(ROOT))
             if not options.check:
                 page.write_text(new, encoding="utf-8")
-    print("\n".join(f"{'out of date' if options.check else 'rewritten'}: {page}" for page in changed) or "all tables are up to date")
+    print(
+        "\n".join(f"{'out of date' if options.check else 'rewritten'}: {page}" for page in changed)
+        or "all tables are up to date"
+    )
     sys.exit(bool(changed) and options.check)
 
 

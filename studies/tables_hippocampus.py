@@ -1,4 +1,4 @@
-"""Tables of the studies on hippocampus MRI: rows of `samunet_benchmark`, the headline, the choice, AutoSAM's directions."""
+"""Tables of the studies on hippocampus MRI: rows of `samunet_benchmark`, headline, choice, AutoSAM's directions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ SURFACES = ("HD95 mm", "ASSD mm")
 
 
 def _rows(*commits: str, shots: Sequence[str], only: str = "") -> list[dict[str, Any]]:
-    """Rows of `shots` that these commits left, in the order of `shots`; of one method and number of cases the last commit's.
+    """Rows of `shots` that these commits left, in the order of `shots`.
+
+    Of one method and number of cases it is the row of the last commit.
 
     `only`: a part of the command of the records that are meant.
     """
@@ -42,26 +44,43 @@ def _cell(row: dict[str, Any], column: str) -> str:
 
 def few_labels() -> str:
     rows = _rows("8cac5c9", "5316a79", shots=SHOTS)
-    return _benchmark(rows, "atlas", ("draws", *SURFACES, "difference", "p (Holm)", "training s", "iterations", "commit"))
+    return _benchmark(
+        rows, "atlas", ("draws", *SURFACES, "difference", "p (Holm)", "training s", "iterations", "commit")
+    )
 
 
 def few_labels_short() -> str:
     """Dice alone, a row for each method and a column for each number of cases: the README's table."""
     dice = {(row["method"], row["shots"]): row["Dice"] for row in _rows("8cac5c9", "5316a79", shots=SHOTS)}
     methods = ("hybrid", "atlas", "unet", "cnn_head", "fewshot", "label_prior")
-    return markdown(["variant", "1 case", "5 cases", "16 cases", "all 162"],
-                    [[code(method), *(dice[method, count] for count in SHOTS)] for method in methods])
+    return markdown(
+        ["variant", "1 case", "5 cases", "16 cases", "all 162"],
+        [[code(method), *(dice[method, count] for count in SHOTS)] for method in methods],
+    )
 
 
 def headline_rows() -> str:
-    return _benchmark(_rows("8cac5c9", shots=("16", "all")), "atlas", (*SURFACES, "difference", "training s", "iterations"))
+    return _benchmark(
+        _rows("8cac5c9", shots=("16", "all")), "atlas", (*SURFACES, "difference", "training s", "iterations")
+    )
 
 
 def headline() -> str:
     rows = last("headline", "8cac5c9")["rows"]
-    return markdown(["from", "cases", "Dice", "share of the full model's", "Dice over 0.98 of it", ""],
-                    [[code(row["variant"]), row["shots"], f"{row['dice']:.3f}", f"{row['share']:.3f}", signed(row["margin"]),
-                      row["verdict"]] for row in rows])
+    return markdown(
+        ["from", "cases", "Dice", "share of the full model's", "Dice over 0.98 of it", ""],
+        [
+            [
+                code(row["variant"]),
+                row["shots"],
+                f"{row['dice']:.3f}",
+                f"{row['share']:.3f}",
+                signed(row["margin"]),
+                row["verdict"],
+            ]
+            for row in rows
+        ],
+    )
 
 
 def other_variants() -> str:
@@ -75,26 +94,48 @@ def labelled_slices() -> str:
     for count in (5, 10, 20, 50):
         for row in _rows("447b412", shots=(f"5 ({count} slices)",)):
             share = shares.get((row["method"], count))
-            cells.append([code(row["method"]), count, row["Dice"], *(row[name] for name in SURFACES), row.get("difference", ""),
-                          span(row["iterations"]), f"{share:.3f}" if share else ""])
-    return markdown(["method", "slices", "Dice", *SURFACES, "Dice over `atlas`", "iterations", "share of the full model's"], cells)
+            cells.append(
+                [
+                    code(row["method"]),
+                    count,
+                    row["Dice"],
+                    *(row[name] for name in SURFACES),
+                    row.get("difference", ""),
+                    span(row["iterations"]),
+                    f"{share:.3f}" if share else "",
+                ]
+            )
+    return markdown(
+        ["method", "slices", "Dice", *SURFACES, "Dice over `atlas`", "iterations", "share of the full model's"], cells
+    )
 
 
 def neighbours_16() -> str:
-    return _benchmark(_rows("8cda095", shots=("16",)), "3d_adapter", (*SURFACES, "difference", "p (Holm)", "training s", "iterations"))
+    return _benchmark(
+        _rows("8cda095", shots=("16",)), "3d_adapter", (*SURFACES, "difference", "p (Holm)", "training s", "iterations")
+    )
 
 
 def neighbours_all() -> str:
-    return _benchmark(_rows("8cda095", shots=("all",)), "3d_adapter", (*SURFACES, "difference", "p (Holm)", "training s", "iterations"))
+    return _benchmark(
+        _rows("8cda095", shots=("all",)),
+        "3d_adapter",
+        (*SURFACES, "difference", "p (Holm)", "training s", "iterations"),
+    )
 
 
 def first_benchmark() -> str:
-    return _benchmark(_rows("e3a3e43", shots=("5", "all"), only="nnunet"), "label_prior", (*SURFACES, "difference", "training s"))
+    return _benchmark(
+        _rows("e3a3e43", shots=("5", "all"), only="nnunet"), "label_prior", (*SURFACES, "difference", "training s")
+    )
 
 
 def second_benchmark() -> str:
-    return _benchmark(_rows("7bb3e14", shots=("5", "all")), "atlas",
-                      (*SURFACES, "difference", "training s", "iterations", "validation s"))
+    return _benchmark(
+        _rows("7bb3e14", shots=("5", "all")),
+        "atlas",
+        (*SURFACES, "difference", "training s", "iterations", "validation s"),
+    )
 
 
 def choice() -> str:
@@ -102,17 +143,45 @@ def choice() -> str:
     for record in records("choice_regret"):
         for row in record["rows"]:
             lead = row["told"].partition("held-out cases, ")[2].partition(" against")[0]
-            cells.append([record["shots"], row["draw"], code(row["chosen"]), f"{row['dice'][row['chosen']]:.3f}", code(row["best"]),
-                          f"{row['dice'][row['best']]:.3f}", f"{row['regret']:.3f}", lead, f"`{record['commit'][:7]}`"])
-    return markdown(["cases", "draw", "chosen", "Dice", "best in hindsight", "Dice", "regret",
-                     "its lead over the runner-up, on labelled cases", "commit"], cells)
+            cells.append(
+                [
+                    record["shots"],
+                    row["draw"],
+                    code(row["chosen"]),
+                    f"{row['dice'][row['chosen']]:.3f}",
+                    code(row["best"]),
+                    f"{row['dice'][row['best']]:.3f}",
+                    f"{row['regret']:.3f}",
+                    lead,
+                    f"`{record['commit'][:7]}`",
+                ]
+            )
+    return markdown(
+        [
+            "cases",
+            "draw",
+            "chosen",
+            "Dice",
+            "best in hindsight",
+            "Dice",
+            "regret",
+            "its lead over the runner-up, on labelled cases",
+            "commit",
+        ],
+        cells,
+    )
 
 
 def directions() -> str:
     of = {(row["metric"], row["better"], row["worse"], row["shots"]): row for row in last("autosam_directions")["rows"]}
-    cells = [[metric.replace("_", " "), f"`{better}` {_claim(better, worse)} `{worse}`",
-              *(_direction(of[metric, better, worse, shots]) for shots in ("1", "5"))]
-             for metric, better, worse in dict.fromkeys(key[:3] for key in of)]
+    cells = [
+        [
+            metric.replace("_", " "),
+            f"`{better}` {_claim(better, worse)} `{worse}`",
+            *(_direction(of[metric, better, worse, shots]) for shots in ("1", "5")),
+        ]
+        for metric, better, worse in dict.fromkeys(key[:3] for key in of)
+    ]
     return markdown(["metric", "the paper's direction", "1 case", "5 cases"], cells)
 
 

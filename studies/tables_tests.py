@@ -15,8 +15,15 @@ def mutations() -> str:
     for each in MUTATIONS:
         if outcomes.get(each.note):
             outcome = outcomes[each.note].pop(0)
-            cells.append([f"`{each.file.removeprefix('samunet/')}`", each.note, "survived" if each.survived_first else "killed",
-                          outcome["state"], code(outcome["by"])])
+            cells.append(
+                [
+                    f"`{each.file.removeprefix('samunet/')}`",
+                    each.note,
+                    "survived" if each.survived_first else "killed",
+                    outcome["state"],
+                    code(outcome["by"]),
+                ]
+            )
     return markdown(["file", "fault", "when first tried", "now", "by"], cells)
 
 
@@ -25,13 +32,19 @@ def faults() -> str:
     table = last("faults")["table"]
     columns = list(next(iter(table.values())))
     total = {name: sum(row[name] for row in table.values()) for name in columns}
-    return markdown(["kind", *columns], [[kind, *(row[name] for name in columns)] for kind, row in {**table, "all": total}.items()])
+    return markdown(
+        ["kind", *columns], [[kind, *(row[name] for name in columns)] for kind, row in {**table, "all": total}.items()]
+    )
 
 
 def main_job() -> str:
-    return markdown(["shows", "command", "figure", "commit"],
-                    [[record["shows"], _command(record["command"]), record["figure"], f"`{record['commit'][:7]}`"]
-                     for record in records("main_job")])
+    return markdown(
+        ["shows", "command", "figure", "commit"],
+        [
+            [record["shows"], _command(record["command"]), record["figure"], f"`{record['commit'][:7]}`"]
+            for record in records("main_job")
+        ],
+    )
 
 
 def _command(command: str) -> str:
@@ -41,9 +54,13 @@ def _command(command: str) -> str:
 def shown_by_tests() -> str:
     """What each test has shown, at the last commit that recorded it."""
     youngest = {record["shows"]: record for record in records("shown_by_tests")}
-    return markdown(["shows", "command", "figure", "commit"],
-                    [[record["shows"], f"`{record['command']}`", record["figure"], f"`{record['commit'][:7]}`"]
-                     for record in youngest.values()])
+    return markdown(
+        ["shows", "command", "figure", "commit"],
+        [
+            [record["shows"], f"`{record['command']}`", record["figure"], f"`{record['commit'][:7]}`"]
+            for record in youngest.values()
+        ],
+    )
 
 
 TABLES = {"mutations": mutations, "faults": faults, "main job": main_job, "shown by tests": shown_by_tests}

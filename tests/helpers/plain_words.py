@@ -7,13 +7,14 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-# Pattern of the words (any case), and what to write instead. "draw" (which K cases) and "vote" (label fusion) are proper.
+# Pattern of the words (any case), and what to write instead. "draw" (which K cases) and
+# "vote" (label fusion) are proper.
 INSTEAD = {
     r"told|tells|telling|tell apart": "says, reports, differs significantly from",
     r"asked|asks|ask by": "prompted by, requested, query, prompt",
     r"anew": "again, rebuilt, recomputed",
-    r"made[- ]up|made (?:data|datasets?|anatom\w+|tumou?rs?|famil\w+|objects?|pictures?|images?|scans?|cases?|sets?)":
-        "synthetic",
+    r"made[- ]up": "synthetic",
+    r"made (?:data|datasets?|anatom\w+|tumou?rs?|famil\w+|objects?|pictures?|images?|scans?|cases?|sets?)": "synthetic",
     r"pictures?": "image, encoder image, crop",
     r"(?<!standard )deviations?(?! from)": "standard deviation",
     r"comparators?": "baseline",
@@ -46,14 +47,22 @@ def prose(markdown: str) -> str:
 def messages(path: Path) -> Iterator[tuple[int, str]]:
     """(line, text) of a module's literal strings of more than one word that are no docstring: what its users can read.
 
-    These are errors, printed lines, help texts and the reasons in plans. Parts of an f-string are one text, with `{}` for a value.
+    These are errors, printed lines, help texts and the reasons in plans. Parts of an f-string are one text,
+    with `{}` for a value.
     """
     tree = ast.parse(path.read_text(encoding="utf-8"))
     passed = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
             passed |= {id(part) for part in node.values}
-            yield node.lineno, "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in passed \
-                and " " in node.value.strip():
+            yield (
+                node.lineno,
+                "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values),
+            )
+        elif (
+            isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and id(node) not in passed
+            and " " in node.value.strip()
+        ):
             yield node.lineno, node.value
