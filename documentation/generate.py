@@ -26,8 +26,8 @@ INTRODUCTION = """# Commands
 Names, arguments and flags are nnU-Net v2's wherever it has the same command. `samunet_<command> --help`
 prints what is below.
 
-- **Exit codes.** 0 when done; 2 for bad input, with one message that names the rule, the place, what was found and what to
-  do; 1 for a fault of samunet, with its traceback; 130 after Ctrl-C, 143 after SIGTERM.
+- **Exit codes.** 0 when done; 2 for bad input, with one message that names the rule, the place, what was found and what
+  to do; 1 for a fault of samunet, with its traceback; 130 after Ctrl-C, 143 after SIGTERM.
 - **Output.** Progress goes to stderr; the last line on stdout says where the result is.
 - **Interrupted?** Give the same command again: it continues.
 - **Folders.** `--raw`, `--preprocessed` and `--results` win over the environment variables `samunet_raw`,
