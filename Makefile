@@ -35,7 +35,7 @@ test: lint unit
 
 # The site has every page, and fails on a link or an anchor that leads nowhere.
 docs: $(INSTALLED_DOCS)
-	$(BIN)/python -m mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 lint: $(INSTALLED_TEST)
 	$(BIN)/ruff check .
