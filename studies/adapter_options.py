@@ -7,7 +7,7 @@ A decoder that does not see the picture, which is the published form, zero-initi
 slices and LoRA in place of FacT (adapter_forms.py), each alone, against `3d_adapter`, on the validation cases of fold 1 (never fold 0),
 16 cases of draw 0. A difference tells something where its interval, paired over patients, leaves zero out; it says nothing of other
 draws and longer runs. Paths come from samunet_raw, samunet_preprocessed and samunet_results; --plans names edited plans, see
-documentation/reference/plans.md.
+documentation/plans.md.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 FOR_USERS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "documentation").rglob("*.md"))]
 PAGES = [*FOR_USERS, ROOT / "CHANGELOG.md", *sorted((ROOT / "studies").glob("*.md"))]
 SCRIPTS = re.findall(r'^    "(\w+)",$', (ROOT / "setup.py").read_text(encoding="utf-8"), re.MULTILINE)
-_BLOCK = re.compile(r"^( *)```(\w*)\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
+_BLOCK = re.compile(r"^( *)```(\w*)[^\n]*\n(.*?)^\1```", re.MULTILINE | re.DOTALL)
 
 
 def name_of(path: Path) -> str:
