@@ -1,6 +1,7 @@
-# Three targets do everything on a machine with Python and make:
+# Four targets do everything on a machine with Python and make:
 #   make demo                    install, then the main job on a synthetic dataset (minutes)
 #   make demo DATASET=folder     the same on a folder DatasetXXX_Name in nnU-Net's raw format
+#   make docs                    install with the extra docs, build the documentation's site into build/site
 #   make test                    install with the extras test, nnunet, cluster and video, lint, type check, all tests
 #   make quick                   lint, type check, and the tests of rooms that train nothing (2 minutes)
 # Another interpreter: make demo PYTHON=python3.12
@@ -20,6 +21,7 @@ endif
 CREATED := $(VENV)/created.stamp
 INSTALLED := $(VENV)/installed.stamp
 INSTALLED_TEST := $(VENV)/installed-test.stamp
+INSTALLED_DOCS := $(VENV)/installed-docs.stamp
 INPUTS := setup.py pyproject.toml constraints.txt
 
 # What `quick` runs: rooms whose tests need no training, and the rules of the code itself.
@@ -27,15 +29,19 @@ QUICK := tests/dataset tests/planning tests/registration tests/evaluation \
 	tests/test_architecture.py tests/test_array_files.py tests/test_code_limits.py tests/test_console.py \
 	tests/test_errors.py tests/test_files.py tests/test_schema.py tests/test_temporaries.py
 
-.PHONY: demo test quick lint unit help
+.PHONY: demo test quick docs lint unit help
 
 help:
-	@sed -n '1,6s/^# \{0,1\}//p' Makefile
+	@sed -n '1,7s/^# \{0,1\}//p' Makefile
 
 demo: $(INSTALLED)
 	$(BIN)/samunet_demo $(if $(DATASET),--dataset "$(DATASET)")
 
 test: lint unit
+
+# The site has every page, and fails on a link or an anchor that leads nowhere.
+docs: $(INSTALLED_DOCS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 lint: $(INSTALLED_TEST)
 	$(BIN)/ruff check .
@@ -67,4 +73,8 @@ $(INSTALLED): $(CREATED) $(INPUTS)
 
 $(INSTALLED_TEST): $(CREATED) $(INPUTS)
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[test,nnunet,cluster,video]"
+	@touch $(INSTALLED) $@
+
+$(INSTALLED_DOCS): $(CREATED) $(INPUTS)
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[docs]"
 	@touch $(INSTALLED) $@

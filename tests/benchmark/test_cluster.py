@@ -1,4 +1,4 @@
-"""The SLURM template of documentation/benchmark.md: the script that it hands to sbatch, and jobs on the worker that this starts."""
+"""The SLURM template of documentation/how-to/clusters.md: the script that it hands to sbatch, and jobs on the worker that this starts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from samunet.benchmark.machines import run_job
 from samunet.dataset.paths import Paths
 from samunet.files import read_json
 
-TEXT = Path(__file__).parents[2] / "documentation" / "benchmark.md"
+TEXT = Path(__file__).parents[2] / "documentation" / "how-to" / "clusters.md"
 PRIOR = Benchmark("5", ("label_prior",), ("0",), (2,), 1, "untrained", "tiny", "cpu")
 needs_jobqueue = pytest.mark.skipif(importlib.util.find_spec("dask_jobqueue") is None, reason="needs dask-jobqueue")
 
