@@ -28,7 +28,7 @@ from samunet.networks.prompts import MASK_SCALE, box_prompts, inscribed_ellipses
 from samunet.networks.sam import build_mask_decoder, build_prompt_encoder, load_part
 from samunet.pretraining.anatomy import LABELS
 from samunet.pretraining.batches import BatchShape, make_batch
-from samunet.pretraining.questions import tight_boxes
+from samunet.pretraining.queries import tight_boxes
 from samunet.pretraining.validation import NOTHING, VALIDATION_SEED, phantom_pictures
 
 SIZE = 256

@@ -23,7 +23,7 @@ from typing import Any
 from record import append, facts
 
 from samunet.benchmark.choice import Search, choose
-from samunet.benchmark.ladder import COMPARATORS, LADDER
+from samunet.benchmark.ladder import BASELINES, LADDER
 from samunet.cli.options import DEFAULT_PLANS_NAME
 from samunet.dataset.paths import Paths, resolve_paths
 from samunet.planning.encoder_spec import DEFAULT_ENCODER
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--shots", type=int, required=True)
     parser.add_argument("--draws", type=int, nargs="+", default=[0])
     parser.add_argument("--minutes", type=float, default=10.0, help="of training, of each choice (default: 10)")
-    parser.add_argument("--variants", nargs="+", default=[*COMPARATORS, *LADDER], help="candidates (default: the ladder's)")
+    parser.add_argument("--variants", nargs="+", default=[*BASELINES, *LADDER], help="candidates (default: the ladder's)")
     parser.add_argument("--records", type=Path, default=RECORDS, help="of samunet_benchmark (default: those on hippocampus)")
     parser.add_argument("--commit", required=True, help="beginning of the commit whose rows are looked at")
     parser.add_argument("--output", type=Path, help="a JSON line is appended")

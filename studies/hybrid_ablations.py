@@ -31,8 +31,8 @@ from samunet.variants.hybrid import HybridVariant
 from samunet.variants.registry import VARIANTS, VariantEntry
 
 UNTRAINED = "hybrid_off, untrained encoder"
-COMPARATORS = ("label_prior", "atlas", "unet")
-ROWS = (*COMPARATORS, "hybrid", "hybrid_selftrain", "hybrid_augment", "hybrid_off", "hybrid_no_embeddings", UNTRAINED,
+BASELINES = ("label_prior", "atlas", "unet")
+ROWS = (*BASELINES, "hybrid", "hybrid_selftrain", "hybrid_augment", "hybrid_off", "hybrid_no_embeddings", UNTRAINED,
         "hybrid_no_image")
 
 

@@ -10,8 +10,9 @@ from samunet.cli.main import command
 from samunet.cli.options import add_workers, command_parser, workers_of
 from samunet.console import result, say
 
-DESCRIPTION = """Write nnU-Net's summary.json, and beside it metrics.json with HD95, ASSD, NSD and volume error in mm and ml,
-for every case and class. A missing prediction is an error; predictions without a reference are passed over."""
+DESCRIPTION = """Evaluate every case and class. Writes nnU-Net's summary.json and, in the same folder, metrics.json
+with HD95, ASSD, NSD and volume error in mm and ml.
+A missing prediction is an error. Predictions without a reference are ignored."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -21,9 +22,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("prediction", type=Path, metavar="PRED_FOLDER", help="folder with the predicted segmentations")
     parser.add_argument("-djfile", type=Path, required=True, metavar="FILE", help="the dataset's dataset.json")
     parser.add_argument("-pfile", type=Path, metavar="FILE",
-                        help="plans.json, taken as nnU-Net's command does; dataset.json says all that is needed")
+                        help="accepted for compatibility with nnU-Net and not used: dataset.json is sufficient")
     parser.add_argument("-o", dest="output", type=Path, metavar="FILE",
-                        help="where to write the summary, ending in .json (default: PRED_FOLDER/summary.json)")
+                        help="summary file, ending in .json (default: PRED_FOLDER/summary.json)")
     add_workers(parser)
     return parser
 

@@ -1,4 +1,4 @@
-"""samunet_plan_and_preprocess: all that comes before training, in one command."""
+"""samunet_plan_and_preprocess: everything before training, in one command."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from samunet.console import result
 def parser() -> argparse.ArgumentParser:
     parser = command_parser(
         "samunet_plan_and_preprocess",
-        "Fingerprint, plans, splits, arrays and cached embeddings of raw datasets.\n"
-        "What is there and matches is kept; give the command again to continue.",
+        "Extract the fingerprint, plan, split, preprocess and encode raw datasets.\n"
+        "Existing files that match are reused: run the same command again to continue.",
         "samunet_plan_and_preprocess -d 4 --verify_dataset_integrity",
     )
     add_datasets(parser)

@@ -25,8 +25,8 @@ from samunet.console import result
 def parser() -> argparse.ArgumentParser:
     parser = command_parser(
         "samunet_plan_experiment",
-        "Write a dataset's plans (each decision with its reason) and splits_final.json.\n"
-        "Makes the fingerprint first if there is none or the data have changed.",
+        "Write the plans of a dataset, each decision with its reason, and splits_final.json.\n"
+        "Extracts the fingerprint first if it does not exist or the data have changed.",
         "samunet_plan_experiment -d 4 --encoder untrained",
     )
     add_datasets(parser)

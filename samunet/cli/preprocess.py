@@ -1,4 +1,4 @@
-"""samunet_preprocess: arrays and embeddings of a dataset that was planned."""
+"""samunet_preprocess: arrays and embeddings of a planned dataset."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from samunet.console import result
 def parser() -> argparse.ArgumentParser:
     parser = command_parser(
         "samunet_preprocess",
-        "Make a planned dataset's arrays and cached embeddings.\n"
-        "What is there and matches its raw files and the plans is kept; give the command again to continue.",
+        "Write the preprocessed arrays and the cached embeddings of a planned dataset.\n"
+        "Files that match the raw files and the plans are reused: run the same command again to continue.",
         "samunet_preprocess -d 4 -np 2",
     )
     add_datasets(parser)

@@ -152,7 +152,7 @@ def test_a_reference_that_is_not_among_the_methods_is_refused_before_anything_ru
 def test_that_nothing_is_compared_is_told(paths: Paths, capsys, variants: tuple[str, ...], told: bool) -> None:
     with pytest.raises(UserError):  # there is no such dataset
         run(Benchmark("9", variants, ("0",), (None,), 1, "untrained", "tiny", "cpu"), paths)
-    assert ("nothing is compared, since label_prior" in capsys.readouterr().err) == told
+    assert ("no comparison: label_prior" in capsys.readouterr().err) == told
 
 
 def test_the_examples_compare_something() -> None:

@@ -107,7 +107,7 @@ def test_iterations_are_doubled_from_round_to_round(faked, paths: Paths) -> None
 def test_one_that_fails_is_told_and_drops_out(faked, paths: Paths, capsys) -> None:
     asked = faked({"label_prior": (0.5,), "linear_head": (-1,), "probe": (0.3,)})
     told = find_best(SEARCH, paths, "")
-    assert "chosen: label_prior, which trains nothing, Dice 0.500" in told and "against probe" in told
+    assert "chosen: label_prior (no training), Dice 0.500" in told and "against probe" in told
     assert [request.variant for request in asked].count("linear_head") == 1
     assert record(paths)["trials"][1]["faults"] == ["killed"]
     assert "| linear_head | 1 | 0.0 | failed |" in capsys.readouterr().err
@@ -124,7 +124,7 @@ def test_where_all_fail_nothing_is_written(faked, paths: Paths) -> None:
 def test_below_three_labelled_cases_hybrid_is_fixed(faked, paths: Paths, shots: int) -> None:
     asked = faked({})
     search = replace(SEARCH, variants=("linear_head", "hybrid"), shots=shots, draw=1)
-    assert find_best(search, paths, "").startswith("fixed, not chosen: hybrid")
+    assert find_best(search, paths, "").startswith("not cross-validated: hybrid")
     [final] = asked
     assert (final.variant, final.iterations, final.minutes, final.shots) == ("hybrid", None, None, shots)
     content = record(paths, f"tiny__untrained__shots{shots}_draw1__fold_0.json")
@@ -142,7 +142,7 @@ def test_cases_of_two_patients_cannot_be_cross_validated_either(faked, paths: Pa
 
 
 def test_the_fixed_one_must_be_a_candidate(paths: Paths) -> None:
-    with pytest.raises(UserError, match="(?s)nothing can be cross-validated.*2 labelled"):
+    with pytest.raises(UserError, match="(?s)without cross-validation.*2 labelled"):
         find_best(replace(SEARCH, shots=2), paths, "")
     assert not paths.results.exists()
 
@@ -257,12 +257,12 @@ def test_the_command_chooses_in_processes_of_their_own_and_predict_takes_its_cho
     assert command.main([*flags, *folders]) == 0
     last = capfd.readouterr().out.splitlines()[-1]
     dice = record(paths)["Dice"]
-    assert last.startswith(f"chosen: label_prior, which trains nothing, Dice {dice:.3f} on 3 held-out cases, with no other")
+    assert last.startswith(f"chosen: label_prior (no training), Dice {dice:.3f} on 3 held-out cases, without another")
     assert last.endswith(f"(record: {paths.results / 'Dataset005_Made' / 'choice' / RECORD})")
     assert predict.main(["-i", str(prepared / "raw" / "Dataset005_Made" / "imagesTr"), "-o", str(tmp_path / "predicted"),
                          "-device", "cpu", *folders]) == 0
     told = capfd.readouterr().err
-    assert "label_prior__tiny__untrained, fold 0; chosen: label_prior, which trains nothing" in told
+    assert "label_prior__tiny__untrained, fold 0; chosen: label_prior (no training)" in told
     assert len(list((tmp_path / "predicted").glob("*.nii.gz"))) == 6
 
 

@@ -86,7 +86,7 @@ def test_damaged_scores_are_told_and_nothing_is_written(model: Path, name: str, 
 
 
 def test_a_case_of_two_folds_is_refused(model: Path) -> None:
-    with pytest.raises(UserError, match="one fold alone"):
+    with pytest.raises(UserError, match="one fold only"):
         accumulate(model, ["0", "0"], ".nii.gz")
     assert not (model / "crossval_results_folds_0_0").exists()
 

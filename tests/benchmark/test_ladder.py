@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from samunet.benchmark.ladder import COMPARATORS, FIXED, LADDER, TRAIN_NOTHING, Length, shares, sizes
+from samunet.benchmark.ladder import BASELINES, FIXED, LADDER, TRAIN_NOTHING, Length, shares, sizes
 from samunet.variants.registry import VARIANTS
 
 
@@ -31,7 +31,7 @@ def test_all_rounds_together_take_the_budget(candidates: int) -> None:
 
 def test_every_rung_is_a_variant_that_needs_no_prompt() -> None:
     assert all(not VARIANTS[name].prompts for name in (*LADDER, *TRAIN_NOTHING))
-    assert FIXED in LADDER and not set(LADDER) & set(TRAIN_NOTHING) and set(COMPARATORS) <= set(TRAIN_NOTHING)
+    assert FIXED in LADDER and not set(LADDER) & set(TRAIN_NOTHING) and set(BASELINES) <= set(TRAIN_NOTHING)
 
 
 def test_a_length_is_told() -> None:

@@ -89,7 +89,7 @@ def test_a_command_that_fails_is_told_with_its_last_lines(paths: Paths, tmp_path
     work = make_folder(tmp_path / "work")
     with pytest.raises(UserError) as caught:
         run._call(["nnUNetv2_train", "999", "2d", "all"], work)
-    assert "must end well" in caught.value.rule and "999" in caught.value.found
+    assert "must succeed" in caught.value.rule and "999" in caught.value.found
     assert "nnUNetv2_train" in (work / "commands.log").read_text()
 
 
@@ -124,7 +124,7 @@ def test_a_finished_run_is_kept_for_the_same_settings_and_data_alone(paths: Path
         before = (folder / "run.json").stat().st_mtime_ns
         almost_finish(asked, folder)
         asked(folder)
-        return (folder / "run.json").stat().st_mtime_ns != before and read_json(folder / "run.json")["asked"] == asked.asked
+        return (folder / "run.json").stat().st_mtime_ns != before and read_json(folder / "run.json")["asked"] == asked.request
 
     almost_finish(run(), folder)
     run()(folder)

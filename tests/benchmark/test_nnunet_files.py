@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from samunet.benchmark.nnunet_files import asked_of, plans_with_batch, read_budget, read_seconds
+from samunet.benchmark.nnunet_files import finished_request, plans_with_batch, read_budget, read_seconds
 from samunet.errors import UserError
 
 BUDGET = {"iterations": 50, "batch_size": 2, "seconds": 1.5, "parameters": 7, "threads": 1, "minutes": 0.1}
@@ -28,13 +28,13 @@ def test_the_batch_is_at_most_the_reference_and_all_else_stays(tmp_path: Path) -
 
 
 def test_a_run_that_is_not_there_was_asked_nothing(tmp_path: Path) -> None:
-    assert (asked_of(tmp_path / "run.json"), read_seconds(tmp_path / "seconds.json")) == (None, {})
-    assert asked_of(written(tmp_path, {"asked": {"train": ["a"]}, "seconds": {}})) == {"train": ["a"]}
+    assert (finished_request(tmp_path / "run.json"), read_seconds(tmp_path / "seconds.json")) == (None, {})
+    assert finished_request(written(tmp_path, {"asked": {"train": ["a"]}, "seconds": {}})) == {"train": ["a"]}
     assert read_budget(written(tmp_path, BUDGET)) == BUDGET
 
 
 @pytest.mark.parametrize(("read", "content", "field"), [
-    (asked_of, [], "got `array`"), (asked_of, {}, "no `asked`"), (asked_of, {"asked": None}, "$.asked"),
+    (finished_request, [], "got `array`"), (finished_request, {}, "no `asked`"), (finished_request, {"asked": None}, "$.asked"),
     (read_seconds, [], "got `array`"), (read_seconds, {"training": "1"}, "$.training"), (read_seconds, {"training": float("inf")}, "$.training"),
     (read_budget, {}, "no `iterations`"), (read_budget, {**BUDGET, "seconds": None}, "$.seconds"),
     (lambda path: plans_with_batch(path, "2d", 12), {"configurations": []}, "$.configurations"),

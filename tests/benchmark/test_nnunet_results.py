@@ -71,7 +71,7 @@ def test_without_all_segmentations_the_summary_is_read_as_it_is(model: Path, pat
     assert found.scores(0, "Dice") == {"d": 0.25, "e": 0.25, "f": 0.25}
     assert all(math.isnan(value) for value in found.scores(0, "HD95_mm").values())
     assert found.segmentations == {0: {}}
-    assert found.missing[1] == "Dice and IoU are its summary.json's, the others not known: no segmentations of e"
+    assert found.missing[1] == "Dice and IoU are from its summary.json, other metrics are unknown: no segmentations of e"
 
 
 def test_other_cases_are_refused_by_name_before_anything_runs(model: Path, paths: Paths) -> None:
@@ -91,12 +91,12 @@ def test_other_classes_are_refused(model: Path, paths: Paths) -> None:
 
 
 def test_what_is_no_trained_models_folder_is_refused(model: Path, paths: Paths) -> None:
-    with pytest.raises(UserError, match="must hold fold_<F>/validation/summary.json"):
+    with pytest.raises(UserError, match="must have fold_<F>/validation/summary.json"):
         imported(model.parent, paths)
     write_json(model / "fold_0" / "validation" / "summary.json", {"results": {}})
     with pytest.raises(UserError, match="nnU-Net v2"):
         imported(model, paths)
-    with pytest.raises(UserError, match="names of their own"):
+    with pytest.raises(UserError, match="unique names"):
         import_results([model, model], ASKED, load_dataset(paths.raw / "Dataset005_Made"), paths)
 
 

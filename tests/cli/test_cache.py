@@ -75,7 +75,7 @@ def test_a_whole_cache_is_verified_and_nothing_is_pruned(root: Path, capsys) -> 
     assert cache.main(["verify", *paths(root)]) == 0
     before = files(root)
     assert cache.main(["prune", *paths(root)]) == 0
-    assert capsys.readouterr().out.splitlines() == ["1 caches are whole and match", "0.0 MB freed"]
+    assert capsys.readouterr().out.splitlines() == ["1 caches are intact and match", "0.0 MB freed"]
     assert files(root) == before
 
 

@@ -88,7 +88,7 @@ def test_a_whole_file_is_verified_and_its_licence_told_once(server: Server, tmp_
     folder = tmp_path / "made" / "here"
     assert _fetch(server, folder) == 0
     out, err = capsys.readouterr()
-    assert out == f"fetched, SHA-256 verified: {folder / NAME}\n"
+    assert out == f"downloaded, SHA-256 verified: {folder / NAME}\n"
     assert err.count("Apache-2.0") == 1 and f"{NAME}, MiB: 4/4" in err
     assert (folder / NAME).read_bytes() == CONTENT
     assert [path.name for path in folder.iterdir()] == [NAME]
@@ -158,7 +158,7 @@ def test_a_disk_without_room_is_told_before_anything_is_written(server: Server, 
 def test_a_file_that_is_there_is_verified_and_not_fetched(server: Server, tmp_path: Path, capsys):
     (tmp_path / NAME).write_bytes(CONTENT)
     assert _fetch(server, tmp_path) == 0
-    assert capsys.readouterr().out == f"already there, SHA-256 verified: {tmp_path / NAME}\n"
+    assert capsys.readouterr().out == f"already downloaded, SHA-256 verified: {tmp_path / NAME}\n"
     (tmp_path / NAME).write_bytes(b"mine")
     assert _fetch(server, tmp_path) == 2
     assert "must be Meta's" in capsys.readouterr().err
@@ -179,10 +179,10 @@ def test_the_list_names_what_can_be_had_and_what_is_there(tmp_path: Path, capsys
     assert main(["--list"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         f"in {tmp_path}:",
-        "vit_b  sam_vit_b_01ec64.pth  not there",
-        "vit_l  sam_vit_l_0b3195.pth  there, 3 MiB",
-        "vit_h  sam_vit_h_4b8939.pth  not there",
-        "       medsam_vit_b.pth      there, 1 MiB, used by --encoder medsam_vit_b.pth",
+        "vit_b  sam_vit_b_01ec64.pth  not downloaded",
+        "vit_l  sam_vit_l_0b3195.pth  downloaded, 3 MiB",
+        "vit_h  sam_vit_h_4b8939.pth  not downloaded",
+        "       medsam_vit_b.pth      downloaded, 1 MiB, select it with --encoder medsam_vit_b.pth",
     ]
 
 

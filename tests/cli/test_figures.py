@@ -94,13 +94,13 @@ def test_folds_and_shots_are_numbers_or_all() -> None:
 
 
 @pytest.mark.parametrize(("command", "flags", "told"), [
-    ("benchmark", ["--folds", "0", "1", "0"], "--folds: must name each once, not twice: 0"),
-    ("benchmark", ["--variants", "atlas", "unet", "atlas", "unet"], "--variants: must name each once, not twice: atlas, unet"),
-    ("benchmark", ["--shots", "5", "05"], "--shots: must name each once, not twice: 5"),
-    ("find_best_configuration", ["--variants", "atlas", "atlas"], "--variants: must name each once, not twice: atlas"),
-    ("predict", ["-f", "1", "1"], "-f: must name each once, not twice: 1"),
-    ("plan_experiment", ["-d", "4", "4"], "-d: must name each once, not twice: 4"),
-    ("pretrain_encoder", ["--without", "probe", "probe"], "--without: must name each once, not twice: probe"),
+    ("benchmark", ["--folds", "0", "1", "0"], "--folds: must not contain duplicates: 0"),
+    ("benchmark", ["--variants", "atlas", "unet", "atlas", "unet"], "--variants: must not contain duplicates: atlas, unet"),
+    ("benchmark", ["--shots", "5", "05"], "--shots: must not contain duplicates: 5"),
+    ("find_best_configuration", ["--variants", "atlas", "atlas"], "--variants: must not contain duplicates: atlas"),
+    ("predict", ["-f", "1", "1"], "-f: must not contain duplicates: 1"),
+    ("plan_experiment", ["-d", "4", "4"], "-d: must not contain duplicates: 4"),
+    ("pretrain_encoder", ["--without", "probe", "probe"], "--without: must not contain duplicates: probe"),
 ])
 def test_what_is_named_twice_is_told(command: str, flags: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):

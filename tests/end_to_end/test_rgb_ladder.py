@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 from skimage import io
 
 from samunet.benchmark import choice
-from samunet.benchmark.ladder import COMPARATORS, LADDER
+from samunet.benchmark.ladder import BASELINES, LADDER
 from samunet.variants import hybrid
 
 SIDE = 32  # one tile of the small encoder
@@ -94,7 +94,7 @@ def test_colour_pictures_climb_the_whole_ladder(workplace, dataset: Path, small_
     done("find_best_configuration", "-d", "7", *encoder, "--iterations", "4", "-device", "cpu")
     [path] = (workplace.root / "results" / DATASET / "choice").glob("*.json")
     record = json.loads(path.read_text())
-    assert [trial["variant"] for trial in record["trials"] if trial["round"] < 2] == [*COMPARATORS, *LADDER]
+    assert [trial["variant"] for trial in record["trials"] if trial["round"] < 2] == [*BASELINES, *LADDER]
     assert not any(trial["faults"] for trial in record["trials"]), record["trials"]
 
     chosen, prior = workplace.root / "chosen", workplace.root / "prior"

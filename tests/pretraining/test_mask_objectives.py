@@ -13,7 +13,7 @@ from samunet.pretraining import mask_objectives
 from samunet.pretraining.batches import Batch
 from samunet.pretraining.mask_objectives import PIXEL_WEIGHT, answered, corrected, mask_loss, rating_loss
 from samunet.pretraining.objectives import Encoded
-from samunet.pretraining.questions import Questions, ask_by_place
+from samunet.pretraining.queries import Queries, queries_by_place
 from samunet.pretraining.regions import cell_coverage
 
 
@@ -93,17 +93,17 @@ def test_the_correction_leaves_padding_alone() -> None:
 
 
 @pytest.fixture
-def questions(mini_sam: Sam, small_batch: Batch) -> Questions:
+def queries(mini_sam: Sam, small_batch: Batch) -> Queries:
     """Eight points, then eight boxes."""
     set_input_size(mini_sam, 64)
     torch.manual_seed(0)
     encoded = Encoded(small_batch, torch.randn(1, 4, 2, 256, 4, 4), cell_coverage(small_batch))
-    return ask_by_place(encoded, mini_sam.prompt_encoder, generator())
+    return queries_by_place(encoded, mini_sam.prompt_encoder, generator())
 
 
 @torch.no_grad()
 def test_a_correction_adds_the_answers_to_every_second_question_and_points_the_best_of_three(
-    mini_sam: Sam, questions: Questions, monkeypatch
+    mini_sam: Sam, queries: Queries, monkeypatch
 ) -> None:
     asked, logits = [], torch.linspace(-1, 1, 3 * 256).view(3, 16, 16)
 
@@ -113,10 +113,10 @@ def test_a_correction_adds_the_answers_to_every_second_question_and_points_the_b
         return torch.cat([torch.full((count, 1, 16, 16), 0.5), logits.expand(count, -1, -1, -1)], 1), torch.zeros(count, 4)
 
     monkeypatch.setattr(mask_objectives, "decode_masks", decode)
-    found = corrected(questions, mini_sam, generator())
+    found = corrected(queries, mini_sam, generator())
     assert asked == [(16, 2), (8, 3)]
-    points = questions[:8]
-    assert (questions.prompts.kinds[:, 0] == FOREGROUND).tolist() == [True] * 8 + [False] * 8
+    points = queries[:8]
+    assert (queries.prompts.kinds[:, 0] == FOREGROUND).tolist() == [True] * 8 + [False] * 8
     best = torch.stack([mask_loss(each.expand(8, -1, -1), points.target, points.known) for each in logits]).amin(0).mean()
-    expected = answered(questions, mini_sam) + 0.5 * best + answered(questions[::2], mini_sam)
+    expected = answered(queries, mini_sam) + 0.5 * best + answered(queries[::2], mini_sam)
     torch.testing.assert_close(found, expected)

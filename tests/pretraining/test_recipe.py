@@ -26,7 +26,7 @@ def test_a_phase_is_size_steps_and_families() -> None:
 
 def test_a_phase_may_train_a_part() -> None:
     assert Phase.parse("64:10:1:encoder") == Phase(64, 10, 1, "encoder")
-    with pytest.raises(UserError, match="A phase trains one of all, encoder, decoder") as caught:
+    with pytest.raises(UserError, match="must be one of all, encoder, decoder") as caught:
         Phase.parse("64:10:1:1")
     assert caught.value.found == "64:10:1:1"
 

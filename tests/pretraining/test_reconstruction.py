@@ -116,7 +116,7 @@ def test_reconstruction_counts_every_pixel_but_padding(blocks) -> None:
     wrong = blocks.embeddings.clone()
     wrong[:, blocks.read, :, :8, :, 3] = 9.0  # tokens of cells that are padding all over
     assert blocks.loss(extra, embeddings=wrong) == blocks.loss(extra)
-    beside[:, blocks.read, :, 3, 5] += 0.5  # one pixel of each picture by 2 of the loss's units: 2 - 1/2
+    beside[:, blocks.read, :, 3, 5] += 0.5  # one pixel of each image by 2 of the loss's units: 2 - 1/2
     assert blocks.loss(extra, beside) == pytest.approx(1.5 / (64 * 40), rel=1e-3)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from samunet.pretraining.draws import integer, normal, uniform
+from samunet.pretraining.random_numbers import integer, normal, uniform
 
 
 def test_uniform_fills_its_range_and_normal_has_unit_deviation() -> None:
