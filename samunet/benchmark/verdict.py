@@ -29,6 +29,7 @@ class Trial:
 
     @property
     def variant(self) -> str:
+        """Name of the candidate."""
         return self.result.variant
 
     @property

@@ -13,6 +13,7 @@ from samunet.console import result
 
 
 def parser() -> argparse.ArgumentParser:
+    """The parser of the command's arguments."""
     parser = command_parser(
         "samunet_add_support",
         "Add support slices to a trained few-shot model and write it as a new model. Nothing is trained.\n"
@@ -39,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
 
 @command
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command with `arguments`, by default those of the process."""
     options = parser().parse_args(arguments)
     from samunet.training.added_support import add_support
 

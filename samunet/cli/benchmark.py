@@ -42,6 +42,7 @@ samunet_benchmark -d 4 --scheduler tcp://10.0.0.1:8786        on a running dask 
 
 
 def parser() -> argparse.ArgumentParser:
+    """The parser of the command's arguments."""
     parser = command_parser(
         "samunet_benchmark",
         "Train and validate every variant on every fold, number of shots and draw, then compare them.\n"
@@ -91,6 +92,7 @@ def parser() -> argparse.ArgumentParser:
 
 @command
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command with `arguments`, by default those of the process."""
     options = parser().parse_args(arguments)
     encoder_of(options)
     from samunet.benchmark.benchmark import run_benchmark

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 def parser() -> argparse.ArgumentParser:
+    """The parser of the command's arguments."""
     parser = command_parser(
         "samunet_cache",
         "List or verify the cached embeddings, or remove the ones that no command can use any more.\n"
@@ -41,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
 
 @command
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command with `arguments`, by default those of the process."""
     options = parser().parse_args(arguments)
     if options.action != "prune" and (options.all or options.dry_run):
         raise UserError("--all and --dry_run belong to prune.", where="command line", found=options.action)

@@ -33,6 +33,7 @@ REAL_CASES = 5
 
 
 def parser() -> argparse.ArgumentParser:
+    """The parser of the command's arguments."""
     parser = command_parser(
         "samunet_demo",
         "Run the whole pipeline: plan, preprocess and encode, train, predict, evaluate, plot overlays.\n"
@@ -58,6 +59,7 @@ class Job:
 
 @command
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command with `arguments`, by default those of the process."""
     options = parser().parse_args(arguments)
     began = time.perf_counter()
     name = _dataset_name(options.dataset)

@@ -28,6 +28,7 @@ samunet_download_checkpoint --list                       available checkpoints, 
 
 
 def parser() -> argparse.ArgumentParser:
+    """The parser of the command's arguments."""
     parser = command_parser(
         "samunet_download_checkpoint",
         "Download the weights of Segment Anything that Meta released, and verify their SHA-256.\n"
@@ -45,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
 
 @command
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command with `arguments`, by default those of the process."""
     options = parser().parse_args(arguments)
     folder = options.checkpoints or checkpoints_folder()
     if options.list:

@@ -16,6 +16,7 @@ A missing prediction is an error. Predictions without a reference are ignored.""
 
 
 def parser() -> argparse.ArgumentParser:
+    """The parser of the command's arguments."""
     parser = command_parser("samunet_evaluate_folder", DESCRIPTION,
                             "samunet_evaluate_folder labelsTs predictions -djfile Dataset004_Hippocampus/dataset.json")
     parser.add_argument("reference", type=Path, metavar="GT_FOLDER", help="folder with the reference segmentations")
@@ -31,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
 
 @command
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command with `arguments`, by default those of the process."""
     options = parser().parse_args(arguments)
     from samunet.dataset.case_paths import label_ending
     from samunet.dataset.dataset import read_dataset_json

@@ -22,6 +22,7 @@ samunet_find_best_configuration -d 4 --shots 5 --variants cnn_head hybrid --iter
 
 
 def parser() -> argparse.ArgumentParser:
+    """The parser of the command's arguments."""
     parser = command_parser(
         "samunet_find_best_configuration",
         "Choose a variant by cross-validation on the labelled cases, then train it on all of them for "
@@ -60,6 +61,7 @@ def parser() -> argparse.ArgumentParser:
 
 @command
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command with `arguments`, by default those of the process."""
     options = parser().parse_args(arguments)
     encoder_of(options)
     from samunet.benchmark.choice import Search, find_best

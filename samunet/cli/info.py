@@ -29,6 +29,7 @@ PACKAGES = ("torch", "torchvision", "segment-anything", "numpy", "scipy", "sciki
 
 
 def parser() -> argparse.ArgumentParser:
+    """The parser of the command's arguments."""
     parser = command_parser(
         "samunet_info",
         "Print the installed versions, data folders, hardware, encoders and variants.",
@@ -40,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
 
 @command
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command with `arguments`, by default those of the process."""
     options = parser().parse_args(arguments)
     content = gather()
     result(json.dumps(content, indent=2) if options.json else as_text(content))

@@ -24,6 +24,7 @@ from samunet.console import result
 
 
 def parser() -> argparse.ArgumentParser:
+    """The parser of the command's arguments."""
     parser = command_parser(
         "samunet_plan_and_preprocess",
         "Extract the fingerprint, plan, split, preprocess and encode raw datasets.\n"
@@ -43,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
 
 @command
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command with `arguments`, by default those of the process."""
     options = parser().parse_args(arguments)
     paths, spec = paths_of(options), encoder_of(options)
     all_steps = [

@@ -23,6 +23,7 @@ from samunet.console import result
 
 
 def parser() -> argparse.ArgumentParser:
+    """The parser of the command's arguments."""
     parser = command_parser(
         "samunet_plan_experiment",
         "Write the plans of a dataset, each decision with its reason, and splits_final.json.\n"
@@ -40,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
 
 @command
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command with `arguments`, by default those of the process."""
     options = parser().parse_args(arguments)
     paths, spec = paths_of(options), encoder_of(options)
     for dataset in options.datasets:

@@ -19,6 +19,7 @@ samunet_plot_overlay_pngs -i images -s segmentations -r labels -o overlays   wit
 
 
 def parser() -> argparse.ArgumentParser:
+    """The parser of the command's arguments."""
     parser = command_parser(
         "samunet_plot_overlay_pngs",
         "Plot segmentations over their images: one PNG for each case, at the middle slice of the foreground,\n"
@@ -45,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
 
 @command
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command with `arguments`, by default those of the process."""
     options = parser().parse_args(arguments)
     has_images, has_segmentations = options.images is not None, options.segmentations is not None
     if (options.dataset is None) != has_images or has_images != has_segmentations:

@@ -20,6 +20,7 @@ samunet_predict -i images -o segmentations -m results/Dataset004_Hippocampus/cnn
 
 
 def parser() -> argparse.ArgumentParser:
+    """The parser of the command's arguments."""
     parser = command_parser(
         "samunet_predict",
         "Segment every case of a folder (CASE_0000.nii.gz, ...). Each segmentation is on the grid of its image.\n"
@@ -71,6 +72,7 @@ def parser() -> argparse.ArgumentParser:
 
 @command
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command with `arguments`, by default those of the process."""
     options = parser().parse_args(arguments)
     if options.variant is not None:
         entry(options.variant)  # reports a wrong name with the known ones

@@ -22,6 +22,7 @@ from samunet.console import result
 
 
 def parser() -> argparse.ArgumentParser:
+    """The parser of the command's arguments."""
     parser = command_parser(
         "samunet_preprocess",
         "Write the preprocessed arrays and the cached embeddings of a planned dataset.\n"
@@ -39,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
 
 @command
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command with `arguments`, by default those of the process."""
     options = parser().parse_args(arguments)
     paths, spec = paths_of(options), None if options.no_embeddings else encoder_of(options)
     for steps in [Steps.of(name, paths, options.plans_name, workers_of(options)) for name in options.datasets]:

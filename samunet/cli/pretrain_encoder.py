@@ -19,6 +19,7 @@ DEFAULT_PHASES = ("128:2400:2", "256:500:1", "128:500:2:decoder", "256:1250:1:de
 
 
 def parser() -> argparse.ArgumentParser:
+    """The parser of the command's arguments."""
     parser = command_parser(
         "samunet_pretrain_encoder",
         "Train a complete mini SAM (image encoder, prompt encoder, mask decoder) on synthetic anatomies.\n"
@@ -45,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
 
 @command
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command with `arguments`, by default those of the process."""
     options = parser().parse_args(arguments)
     import torch
 

@@ -70,10 +70,12 @@ class Steps:
 
     @property
     def plans_file(self) -> Path:
+        """The plans file."""
         return self.folder / f"{self.plans_name}.json"
 
     @property
     def plans_folder(self) -> Path:
+        """The folder of arrays and embeddings that belong to the plans."""
         return self.folder / self.plans_name
 
     @property

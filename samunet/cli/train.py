@@ -59,6 +59,7 @@ class _List(argparse.Action):
 
 
 def parser() -> argparse.ArgumentParser:
+    """The parser of the command's arguments."""
     parser = command_parser(
         "samunet_train",
         "Train one fold of a variant, then predict and evaluate its validation cases.\n"
@@ -117,6 +118,7 @@ def parser() -> argparse.ArgumentParser:
 
 @command
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command with `arguments`, by default those of the process."""
     options = parser().parse_args(arguments)
     options.variant = transported(options.variant, options.transport)
     if entry(options.variant).needs_encoder:  # reports a wrong name before torch is loaded

@@ -59,6 +59,7 @@ class BatchShape:
 
     @property
     def images(self) -> int:
+        """Number of images."""
         return self.families * self.patients * self.slices
 
 

@@ -47,6 +47,7 @@ class Encoded:
 
     @classmethod
     def of(cls, batch: Batch, encode: Callable[[Tensor], Tensor]) -> Encoded:
+        """The batch, its images (N, 3, H, H) embedded by `encode` as (N, 256, g, g)."""
         lead = batch.images.shape[:3]
         embeddings = encode(batch.images.flatten(0, 2))
         return cls(batch, embeddings.unflatten(0, lead), cell_coverage(batch))

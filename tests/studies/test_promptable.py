@@ -55,7 +55,8 @@ def test_box_and_point_stand_where_the_voxels_stand_in_the_encoders_picture(prom
     rows, columns = (found.masks[0, 0] > 0).nonzero().T
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (8, 31, 16, 55)
     # The middle row's third voxel is as far from the edge as its neighbours, and comes first: row 2.5, column 3.5.
-    point = prompted.prompts._embed_points(torch.tensor([[[3.5 * 32 - 0.5, 2.5 * 32 - 0.5]]]), torch.ones(1, 1), pad=True)
+    point = prompted.prompts._embed_points(torch.tensor([[[3.5 * 32 - 0.5, 2.5 * 32 - 0.5]]]), torch.ones(1, 1),
+                                           pad=True)
     torch.testing.assert_close(prompted.point(region()[None]).encode(prompted.prompts)[0], point)
 
 

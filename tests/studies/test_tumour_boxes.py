@@ -36,8 +36,10 @@ def test_a_tumour_is_one_of_five_alike_and_an_ellipsoid_is_no_answer(script) -> 
     assert np.allclose(np.unique(core.round(2)), [0, made.CORE]) and (segmentation[core > 1] == 1).all() and 0 < (core > 1).sum() < segmentation.sum()
     smooth = image - image.mean()
     assert smooth[segmentation > 0].mean() > 0.5 * made.CONTRAST and label(segmentation)[1] == 1
-    assert made.ellipsoid(np.array([[0.0, 0.0, 0.0], [2.0, 2.0, 2.0]])).sum() == 8  # all eight middles lie 0.87 of the radius away
-    assert made.box_image(np.array([[0.0, 0.6, 0.5], [2.0, 2.6, 2.5]])).sum() == 2 * 2 * 2  # middles from 0.5 on, below the end
+    # all eight middles lie 0.87 of the radius away
+    assert made.ellipsoid(np.array([[0.0, 0.0, 0.0], [2.0, 2.0, 2.0]])).sum() == 8
+    # middles from 0.5 on, below the end
+    assert made.box_image(np.array([[0.0, 0.6, 0.5], [2.0, 2.6, 2.5]])).sum() == 2 * 2 * 2
 
 
 def test_what_is_said_of_the_rows(script) -> None:

@@ -36,6 +36,7 @@ class nnUNetTrainerBudget(nnUNetTrainer):
         self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = ITERATIONS_PER_EPOCH, 1
 
     def on_train_start(self) -> None:
+        """Set the number of epochs and the schedule by the budget."""
         super().on_train_start()
         path = Path(self.output_folder) / "budget.json"
         if path.is_file():
@@ -51,16 +52,19 @@ class nnUNetTrainerBudget(nnUNetTrainer):
         self._training = {"iterations": 0, "seconds": 0.0, "processor_seconds": 0.0}
 
     def on_train_epoch_start(self) -> None:
+        """Start the clocks of an epoch."""
         super().on_train_epoch_start()
         self._epoch_started = time.perf_counter(), time.process_time()
 
     def on_train_epoch_end(self, train_outputs: list[dict[str, Any]]) -> None:
+        """Add the epoch's time."""
         self._training["iterations"] += len(train_outputs)
         self._training["seconds"] += time.perf_counter() - self._epoch_started[0]
         self._training["processor_seconds"] += time.process_time() - self._epoch_started[1]
         super().on_train_epoch_end(train_outputs)
 
     def on_train_end(self) -> None:
+        """Write budget.json."""
         super().on_train_end()
         path = Path(self.output_folder) / "budget.json"
         budget = json.loads(path.read_text(encoding="utf-8"))
