@@ -74,7 +74,7 @@ class ConstantTokens(Fewshot):
         self, prompted: int, background: bool, input_size: int, sam_state: Mapping[str, Tensor], *, kinds: Tensor
     ) -> None:
         super().__init__(prompted, background, input_size, sam_state, dropped=0.0, unmasked=1.0)
-        self.register_buffer("kinds", kinds)
+        self.register_buffer("constant_kinds", kinds)
         # sampled like SAM's own learned tokens
         self.tokens = nn.Parameter(torch.randn(*kinds.shape, EMBEDDING_CHANNELS))
 
@@ -82,8 +82,8 @@ class ConstantTokens(Fewshot):
         images, classes, side = len(units), len(self.tokens), 4 * guesses.shape[-1]
         masks = torch.zeros(images * classes, 1, side, side, device=units.device)
         masked = torch.zeros(images * classes, dtype=torch.bool, device=units.device)
-        content = self.tokens * (self.kinds != NO_POINT)[..., None]
-        return Prompts(content.repeat(images, 1, 1), self.kinds.repeat(images, 1), masks, masked)
+        content = self.tokens * (self.constant_kinds != NO_POINT)[..., None]
+        return Prompts(content.repeat(images, 1, 1), self.constant_kinds.repeat(images, 1), masks, masked)
 
 
 class ConstantVariant(FewshotVariant):

@@ -76,8 +76,8 @@ def made_case(random: np.random.Generator, core: float = CORE) -> tuple[np.ndarr
 def blob(random: np.random.Generator) -> np.ndarray:
     """Above 0 inside, 1 in the middle: an oblique ellipsoid with a bent surface."""
     radii = np.array([random.uniform(2.5, 4), random.uniform(3, 4.5), random.uniform(6, 9)])
-    centre = [random.uniform(radius + 1, size - radius - 1) for radius,
-              size in zip((radii[0], 6, 6), SHAPE, strict=True)]
+    centre = [random.uniform(radius + 1, size - radius - 1)
+              for radius, size in zip((radii[0], 6, 6), SHAPE, strict=True)]
     grid = np.indices(SHAPE, float) - np.reshape(centre, (3, 1, 1, 1))
     angle = random.uniform(0, np.pi)
     turned = np.array([[1, 0, 0], [0, np.cos(angle), -np.sin(angle)], [0, np.sin(angle), np.cos(angle)]])

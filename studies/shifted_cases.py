@@ -122,8 +122,8 @@ def is_uint8(case: RawCase) -> bool:
 def copied(case: RawCase, target: Path, shift: str | None) -> str:
     """Write a case, with the named synthetic shift if there is one, and return its name, which contains the shift."""
     name = case.name if shift is None else f"{case.name}__{shift}"
-    places = [make_folder(target / folder) / file for folder,
-              file in (("imagesTr", f"{name}_0000{ENDING}"), ("labelsTr", f"{name}{ENDING}"))]
+    places = [make_folder(target / folder) / file
+              for folder, file in (("imagesTr", f"{name}_0000{ENDING}"), ("labelsTr", f"{name}{ENDING}"))]
     assert case.label is not None
     for path, place in zip((case.images[0], case.label), places, strict=True):
         if shift not in MADE:

@@ -44,8 +44,8 @@ def main() -> None:
         print(f"| `{variant}` | {full:.3f} | {half:.3f} | {full / half:.2f} |")
     append(options.output, facts() | {"dtype": type_name(fast), "threads": torch.get_num_threads(),
                                       "device": options.device,
-                                      "rows": {variant: {"seconds": pair, "ratio": pair[0] / pair[1]} for variant,
-                                               pair in rows.items()}})
+                                      "rows": {variant: {"seconds": pair, "ratio": pair[0] / pair[1]}
+                                               for variant, pair in rows.items()}})
 
 
 def seconds(options: argparse.Namespace, variant: str, paths: Paths,

@@ -140,8 +140,9 @@ def content(options: argparse.Namespace, rows: dict[str, dict[str, Any]]) -> dic
     """
     met = {}
     for percent in RELAXED:
-        of_box, of_unet, of_ellipsoid = (next(row for name,
-                                              row in rows.items() if name.startswith(method) and name.endswith(
+        of_box, of_unet, of_ellipsoid = (next(row
+                                              for name, row in rows.items() if name.startswith(method)
+                                              and name.endswith(
             f"(oracle {oracle_told('box3d', percent)})")) for method in ("3d_adapter_box", "unet", "inscribed"))
         met[f"{percent} %"] = {"1.5 x automatic": of_box["dice"] >= NEEDED * rows["3d_adapter"]["dice"],
                                "above unet": of_box["dice"] > of_unet["dice"],

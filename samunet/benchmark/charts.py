@@ -102,8 +102,8 @@ def training_curves(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
 
 def _colours(results: Sequence[Result]) -> dict[str, tuple[float, ...]]:
     palette = matplotlib.colormaps[PALETTE]
-    return {method: palette(index % palette.N) for index,
-            method in enumerate(dict.fromkeys(each.method for each in results))}
+    return {method: palette(index % palette.N)
+            for index, method in enumerate(dict.fromkeys(each.method for each in results))}
 
 
 def _figure(x: str, y: str) -> tuple[Figure, Axes]:

@@ -20,8 +20,8 @@ NNUNET = "nnunet_"  # before a configuration's name
 class Job:
     """One variant, trained on the cases of one fold.
 
-    `shots` is how many of the cases are used (draw `draw`) and `slices` how many of their slices; None is all. `variant`
-    is a name of the registry, or `nnunet_<configuration>` for nnU-Net itself.
+    `shots` is how many of the cases are used (draw `draw`) and `slices` how many of their slices; None is all.
+    `variant` is a name of the registry, or `nnunet_<configuration>` for nnU-Net itself.
     """
 
     variant: str

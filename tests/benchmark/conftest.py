@@ -27,13 +27,15 @@ def prepared(tmp_path_factory) -> Path:
         labels[1:, 4 + index : 18, 5:15] = 1
         labels[2, 20:24, 7 : 11 + index] = 2
         image = (labels * 40.0 + random.normal(100, 5, labels.shape)).astype(np.float32)
-        for path, volume in ((raw / "imagesTr" / f"{name}_0000.nii.gz", image), (raw / "labelsTr" / f"{name}.nii.gz", labels),
+        for path, volume in ((raw / "imagesTr" / f"{name}_0000.nii.gz", image),
+                             (raw / "labelsTr" / f"{name}.nii.gz", labels),
                              (preprocessed / "gt_segmentations" / f"{name}.nii.gz", labels)):
             make_folder(path.parent)
             sitk.WriteImage(sitk.GetImageFromArray(volume), str(path))
     write_json(raw / "dataset.json", {"channel_names": {"0": "MRI"}, "labels": {"background": 0, "a": 1, "b": 2},
                                       "numTraining": len(NAMES), "file_ending": ".nii.gz"})
-    dataset_plan = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), (3, 30, 28), False, ("MRI",), ("zscore",),
+    dataset_plan = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), (3, 30, 28), False, ("MRI",),
+                               ("zscore",),
                                (False,), ({},))
     section = EncoderPlan("untrained", 32, (32, 32), 0.5, "repeat", 1, 4, "float16", 0, 20, 0)
     plans = Plans("tiny", "Dataset005_Made", dataset_plan, {"untrained": section})

@@ -11,7 +11,8 @@ from samunet.variants.registry import VARIANTS
 
 
 @pytest.mark.parametrize(("candidates", "expected"), [
-    (0, []), (1, [1]), (2, [2]), (3, [3, 2]), (4, [4, 2]), (5, [5, 3, 2]), (6, [6, 3, 2]), (7, [7, 4, 2]), (9, [9, 5, 3, 2])])
+    (0, []), (1, [1]), (2, [2]), (3, [3, 2]), (4, [4, 2]), (5, [5, 3, 2]), (6, [6, 3, 2]), (7, [7, 4, 2]),
+    (9, [9, 5, 3, 2])])
 def test_each_round_has_the_better_half_of_the_one_before(candidates: int, expected: list[int]) -> None:
     assert sizes(candidates) == expected
 

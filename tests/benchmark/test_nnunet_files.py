@@ -20,7 +20,8 @@ def written(folder: Path, content: object) -> Path:
 
 
 def test_the_batch_is_at_most_the_reference_and_all_else_stays(tmp_path: Path) -> None:
-    plans = {"more": float("nan"), "configurations": {"2d": {"batch_size": 50, "patch_size": [4, 4]}, "3d_fullres": {"batch_size": 2}}}
+    plans = {"more": float("nan"), "configurations": {"2d": {"batch_size": 50, "patch_size": [4, 4]},
+                                                      "3d_fullres": {"batch_size": 2}}}
     found = plans_with_batch(written(tmp_path, plans), "2d", 12)
     assert found["configurations"] == {"2d": {"batch_size": 12, "patch_size": [4, 4]}, "3d_fullres": {"batch_size": 2}}
     with pytest.raises(UserError, match="(?s)must plan the configuration.*2d, 3d_fullres"):
@@ -34,8 +35,10 @@ def test_a_run_that_is_not_there_was_asked_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("read", "content", "field"), [
-    (finished_request, [], "got `array`"), (finished_request, {}, "no `asked`"), (finished_request, {"asked": None}, "$.asked"),
-    (read_seconds, [], "got `array`"), (read_seconds, {"training": "1"}, "$.training"), (read_seconds, {"training": float("inf")}, "$.training"),
+    (finished_request, [], "got `array`"), (finished_request, {}, "no `asked`"),
+    (finished_request, {"asked": None}, "$.asked"),
+    (read_seconds, [], "got `array`"), (read_seconds, {"training": "1"}, "$.training"),
+    (read_seconds, {"training": float("inf")}, "$.training"),
     (read_budget, {}, "no `iterations`"), (read_budget, {**BUDGET, "seconds": None}, "$.seconds"),
     (lambda path: plans_with_batch(path, "2d", 12), {"configurations": []}, "$.configurations"),
     (lambda path: plans_with_batch(path, "2d", 12), {"configurations": {"2d": {"batch_size": "2"}}}, "$.batch_size"),

@@ -18,7 +18,8 @@ from samunet.errors import UserError
 from samunet.files import read_json
 from samunet.variants.registry import VARIANTS
 
-ASKED = Benchmark("5", ("label_prior", "sam_zeroshot"), ("0",), (None,), 1, "untrained", "tiny", "cpu", oracle_prompts="box3d")
+ASKED = Benchmark("5", ("label_prior", "sam_zeroshot"), ("0",), (None,), 1, "untrained", "tiny", "cpu",
+                  oracle_prompts="box3d")
 MARKED = "sam_zeroshot (oracle box3d)"
 
 
@@ -44,7 +45,8 @@ def test_a_name_is_marked_by_what_the_runs_did() -> None:
     assert marked("sam_zeroshot", []) == "sam_zeroshot"
     relaxed = {"settings": {"oracle_prompts": "box3d", "box_relax": 10.0}}
     assert marked("3d_adapter_box", [relaxed]) == "3d_adapter_box (oracle box3d relaxed 10 %)"
-    assert marked("3d_adapter_box", [{"settings": {"oracle_prompts": "box3d", "box_relax": None}}]) == "3d_adapter_box (oracle box3d)"
+    assert marked("3d_adapter_box", [{"settings": {"oracle_prompts": "box3d",
+                                                   "box_relax": None}}]) == "3d_adapter_box (oracle box3d)"
 
 
 def test_points_are_refused_by_those_that_answer_boxes_alone(paths: Paths) -> None:
@@ -77,4 +79,5 @@ def test_every_variant_means_those_that_can_be_asked(monkeypatch, tmp_path: Path
                         lambda benchmark, *_, **__: asked.append(benchmark) or tmp_path)
     folders = [word for name in ("--raw", "--preprocessed", "--results") for word in (name, str(tmp_path))]
     assert command.main(["-d", "5", *flags, *folders]) == 0
-    assert list(asked[0].variants) == expected and asked[0].oracle_prompts == (flags[1] if "--oracle_prompts" in flags else None)
+    assert list(asked[0].variants) == expected and asked[0].oracle_prompts == (flags[1] if "--oracle_prompts" in flags
+                                                                               else None)

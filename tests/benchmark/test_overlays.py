@@ -21,7 +21,8 @@ def test_a_reference_along_other_axes_gives_the_same_pictures(tmp_path):
     image = written(tmp_path / "image.nii.gz", random.normal(size=(3, 20, 16)).astype(np.float32))
     labels = random.integers(0, 3, (3, 20, 16)).astype(np.uint8)
     prediction = written(tmp_path / "prediction.nii.gz", labels)
-    pictures = [case_overlay("", [image], prediction, written(tmp_path / f"reference{flipped}.nii.gz", labels, flipped), "SimpleITKIO")
+    pictures = [case_overlay("", [image], prediction, written(tmp_path / f"reference{flipped}.nii.gz", labels, flipped),
+                             "SimpleITKIO")
                 for flipped in (False, True)]
     assert pictures[0].slices == pictures[1].slices
 

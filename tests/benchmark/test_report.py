@@ -31,7 +31,10 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 class Page(HTMLParser):
-    """Every element with its attributes, in order, and the text of scripts and styles; a tag closed out of turn is a fault."""
+    """Every element with its attributes, in order, and the text of scripts and styles.
+
+    A tag closed out of turn is a fault.
+    """
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -104,7 +107,8 @@ def test_a_run_that_trained_nothing_has_no_curve(tmp_path: Path) -> None:
         (tmp_path / variant).mkdir()
         (tmp_path / variant / "log.jsonl").write_text(text)
     benchmark: Any = SimpleNamespace(folds=("0",), folder=lambda job, _: tmp_path / job.variant)
-    results: Any = [SimpleNamespace(variant=name, method=name, shots=5, slices=None) for name in ("in_context", "fewshot", "atlas")]
+    results: Any = [SimpleNamespace(variant=name, method=name, shots=5, slices=None)
+                    for name in ("in_context", "fewshot", "atlas")]
     curves = report_module._curves(benchmark, results, Paths(tmp_path, tmp_path, tmp_path))
     assert curves == {"fewshot": [line]}
 

@@ -16,7 +16,8 @@ def trial(number: int, variant: str, *dice: float, fault: str | None = None) -> 
     """Cases c0, c1, ... of one class; two runs of 60 and 30 s."""
     cases = {f"c{index}": {"1": {"Dice": value}} for index, value in enumerate(dice)}
     runs = {(0, "0"): {"seconds": {"training": 60.0, "validation": 5.0}}, (0, "1"): {"seconds": {"training": 30.0}}}
-    return Trial(number, Result(variant, 5, {0: cases} if cases else {}, runs, (fault,) if fault else (), variant=variant),
+    return Trial(number, Result(variant, 5, {0: cases} if cases else {}, runs, (fault,) if fault else (),
+                                variant=variant),
                  Length(iterations=3))
 
 
@@ -34,7 +35,8 @@ def test_who_failed_never_goes_on_but_counts_in_the_half() -> None:
 
 def test_the_last_round_decides_with_those_that_train_nothing() -> None:
     # linear_head was best in round 1, and lost in round 2.
-    trials = [trial(0, "atlas", 0.5, 0.5, 0.5), trial(1, "linear_head", 0.9, 0.9, 0.9), trial(1, "cnn_head", 0.8, 0.8, 0.8),
+    trials = [trial(0, "atlas", 0.5, 0.5, 0.5), trial(1, "linear_head", 0.9, 0.9, 0.9),
+              trial(1, "cnn_head", 0.8, 0.8, 0.8),
               trial(2, "linear_head", 0.6, 0.6, 0.6), trial(2, "cnn_head", 0.7, 0.8, 0.6)]
     verdict = decide(trials, 3, None)
     assert (verdict.variant, verdict.runner_up, verdict.trial) == ("cnn_head", "linear_head", trials[-1])
@@ -60,7 +62,8 @@ def test_patients_are_resampled_with_all_their_cases() -> None:
 
 def test_alone_and_failed() -> None:
     alone = decide([trial(1, "a", 0.5), trial(1, "b", fault="killed")], 3, None)
-    assert (alone.variant, alone.runner_up, alone.margin) == ("a", None, None) and "without another candidate" in str(alone)
+    assert (alone.variant, alone.runner_up, alone.margin) == ("a", None,
+                                                              None) and "without another candidate" in str(alone)
     assert decide([trial(1, "b", fault="killed")], 3, None) is None
     # A last round that failed altogether leaves the one before to decide.
     trials = [trial(1, "a", 0.5), trial(1, "b", 0.6), trial(2, "a", fault="killed"), trial(2, "b", fault="killed")]

@@ -189,7 +189,8 @@ def test_the_list_names_what_can_be_had_and_what_is_there(tmp_path: Path, capsys
 def test_names_carry_the_first_digits_of_the_sha256():
     from samunet.networks.checkpoints.released import sha256_start
 
-    assert [sha256_start(name) for name in download_checkpoint.RELEASED_FILES.values()] == ["01ec64", "0b3195", "4b8939"]
+    assert [sha256_start(name) for name in download_checkpoint.RELEASED_FILES.values()] == ["01ec64", "0b3195",
+                                                                                            "4b8939"]
     assert sha256_start("medsam_vit_b.pth") is None
 
 

@@ -28,7 +28,8 @@ def raw(tmp_path_factory) -> Path:
 
 
 def arguments(raw: Path, folder: Path, *more: str) -> list[str]:
-    return ["-d", "900", "-np", "1", "--no_embeddings", "--raw", str(raw), "--preprocessed", str(folder / "preprocessed"),
+    return ["-d", "900", "-np", "1", "--no_embeddings", "--raw", str(raw), "--preprocessed",
+            str(folder / "preprocessed"),
             "--results", str(folder / "results"), *more]
 
 
@@ -132,7 +133,8 @@ def test_preprocessing_without_plans_is_told(raw, tmp_path, capsys):
     assert tree(tmp_path / "preprocessed") == {}
 
 
-@pytest.mark.parametrize("name", ["dataset", "Dataset", "dataset_fingerprint", "splits_final", "groups", "gt_segmentations", ".hidden",
+@pytest.mark.parametrize("name", ["dataset", "Dataset", "dataset_fingerprint", "splits_final", "groups",
+                                  "gt_segmentations", ".hidden",
                                   "..", "", "a/b", "../groups", "a__b", "a_"])
 @pytest.mark.parametrize("main", [plan_and_preprocess.main, plan_experiment.main, preprocess.main])
 def test_a_plans_name_that_would_overwrite_other_files_or_hide_models_writes_nothing(raw, tmp_path, capsys, main, name):
@@ -146,7 +148,8 @@ def test_a_plans_name_that_would_overwrite_other_files_or_hide_models_writes_not
 
 def test_plans_of_any_other_name_stand_beside_the_dataset_s_files(raw, tmp_path):
     assert plan_and_preprocess.main(arguments(raw, tmp_path, "-plans_name", "_my.plans_2")) == 0
-    assert {path.name for path in (tmp_path / "preprocessed" / "Dataset900_Phantom").iterdir()} >= {"_my.plans_2", "_my.plans_2.json"}
+    assert {path.name for path in (tmp_path / "preprocessed" / "Dataset900_Phantom").iterdir()} >= {"_my.plans_2",
+                                                                                                    "_my.plans_2.json"}
 
 
 def test_an_unknown_dataset_writes_nothing(raw, tmp_path, capsys):

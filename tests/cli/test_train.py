@@ -11,7 +11,8 @@ import pytest
 from samunet.cli import train
 from samunet.variants.registry import VARIANTS
 
-LIGHT = "import sys; from samunet.cli.train import main, parser; {}; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+LIGHT = ("import sys; from samunet.cli.train import main, parser; {}; "
+         "sys.exit('torch' in sys.modules or 'numpy' in sys.modules)")
 
 
 @pytest.fixture
@@ -27,7 +28,8 @@ def asked(monkeypatch, tmp_path) -> list:
 
 
 def test_flags_become_a_request(asked, tmp_path: Path) -> None:
-    code = train.main(["27", "cnn_head", "3", "-p", "mine", "--epochs", "4", "--shots", "5", "--draw", "2", "--seed", "9", "--shot_slices", "7",
+    code = train.main(["27", "cnn_head", "3", "-p", "mine", "--epochs", "4", "--shots", "5", "--draw", "2", "--seed",
+                       "9", "--shot_slices", "7",
                        "-pretrained_weights", "w.safetensors", "--npz", "-device", "cpu", "-np", "3", "--c",
                        "--results", str(tmp_path / "elsewhere")])
     assert code == 0

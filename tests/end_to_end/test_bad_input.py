@@ -73,13 +73,15 @@ DATASET_FAULTS: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
     "unknown label value": (lambda dataset: _set_voxel(_label(dataset), 7), ("7", "dataset.json", CASE)),
     "non-consecutive labels": (_renumber, ("consecutive", "dataset.json")),
     "fractional label": (
-        lambda dataset: _rewrite(_label(dataset), lambda array: array.astype(np.float32) * 0.5), ("whole", "0.5", CASE)),
+        lambda dataset: _rewrite(_label(dataset), lambda array: array.astype(np.float32) * 0.5),
+        ("whole", "0.5", CASE)),
     "truncated image": (lambda dataset: _truncate(_image(dataset)), ("whole", "truncated", f"{CASE}_0000.nii.gz")),
     "truncated label": (lambda dataset: _truncate(_label(dataset)), ("whole", "truncated", f"{CASE}.nii.gz")),
     "4D label": (lambda dataset: _rewrite(_label(dataset), lambda array: np.stack([array, array])), ("label", CASE)),
     "channel count": (lambda dataset: _rewrite(_image(dataset), lambda array: np.stack([array, array])),
                       ("channel", CASE)),
-    "empty folder": (lambda dataset: [path.unlink() for path in (dataset / "imagesTr").iterdir()], ("image", "imagesTr")),
+    "empty folder": (lambda dataset: [path.unlink() for path in (dataset / "imagesTr").iterdir()],
+                     ("image", "imagesTr")),
     "unknown channel name": (lambda dataset: _edit_json(dataset, channel_names={"0": "sonar"}), ("sonar", "zscore")),
     "no background": (lambda dataset: _edit_json(dataset, labels={"left": 1, "right": 2}), ("background",)),
     "broken dataset.json": (lambda dataset: (dataset / "dataset.json").write_text("{"), ("JSON", "dataset.json")),
@@ -240,7 +242,8 @@ def test_a_read_only_mount_is_refused(copied):
     ):
         done = subprocess.run(
             ["unshare", "-rm", "sh", "-c", f"mount -t tmpfs -o ro tmpfs {mount} && exec {line}"],
-            env={"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", **copied.environment}, capture_output=True, text=True, check=False)
+            env={"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", **copied.environment}, capture_output=True, text=True,
+            check=False)
         assert done.returncode == 2, done.stderr
         assert "writable" in done.stderr and str(mount) in done.stderr
     assert copied.digests() == before

@@ -1,4 +1,4 @@
-"""Colour pictures climb the whole ladder: every rung is scored, and what is chosen knows colours, which no prior can."""
+"""Colour images in the whole search: every candidate is scored, and the chosen one uses colours, which no prior can."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records of long runs, and the tables of documentation/faults.md made from them: `python -m tests.faults.record FILE`."""
+"""Records of long runs, and the tables of documentation/faults.md from them: `python -m tests.faults.record FILE`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ def _table(rows: dict[str, dict[str, int]]) -> str:
     columns = [name for name in next(iter(rows.values()))]
     total = {name: sum(row[name] for row in rows.values()) for name in columns}
     lines = [f"| kind | {' | '.join(columns)} |", "|---|" + "---:|" * len(columns)]
-    lines += [f"| {kind} | {' | '.join(str(row[name]) for name in columns)} |" for kind, row in {**rows, "all": total}.items()]
+    lines += [f"| {kind} | {' | '.join(str(row[name]) for name in columns)} |"
+              for kind, row in {**rows, "all": total}.items()]
     return "\n".join(lines) + "\n"
 
 

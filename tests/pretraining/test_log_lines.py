@@ -20,7 +20,8 @@ def test_the_lines_before_one_that_cannot_be_read_count(tmp_path: Path, bad: str
 
 
 @pytest.mark.parametrize(("text", "told"), [
-    ("{", "Expecting property name"), ("[" * 5000, "recursion"), ("null", "got `null`"), ("[]", "got `array`"), ("{}", "no `step`"),
+    ("{", "Expecting property name"), ("[" * 5000, "recursion"), ("null", "got `null`"), ("[]", "got `array`"),
+    ("{}", "no `step`"),
     ('{"step": -1, "seconds": 1, "recipe": {}}', "$.step"), ('{"step": 1, "seconds": NaN, "recipe": {}}', "$.seconds"),
     ('{"step": 1, "seconds": 1, "recipe": []}', "$.recipe"),
 ])

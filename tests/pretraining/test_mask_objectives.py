@@ -110,13 +110,15 @@ def test_a_correction_adds_the_answers_to_every_second_question_and_points_the_b
     def decode(decoder, embeddings, positions, sparse, dense):
         asked.append(sparse.shape[:2])
         count = len(embeddings)
-        return torch.cat([torch.full((count, 1, 16, 16), 0.5), logits.expand(count, -1, -1, -1)], 1), torch.zeros(count, 4)
+        return torch.cat([torch.full((count, 1, 16, 16), 0.5), logits.expand(count, -1, -1, -1)], 1), torch.zeros(count,
+                                                                                                                  4)
 
     monkeypatch.setattr(mask_objectives, "decode_masks", decode)
     found = corrected(queries, mini_sam, generator())
     assert asked == [(16, 2), (8, 3)]
     points = queries[:8]
     assert (queries.prompts.kinds[:, 0] == FOREGROUND).tolist() == [True] * 8 + [False] * 8
-    best = torch.stack([mask_loss(each.expand(8, -1, -1), points.target, points.known) for each in logits]).amin(0).mean()
+    best = torch.stack([mask_loss(each.expand(8, -1, -1), points.target, points.known)
+                        for each in logits]).amin(0).mean()
     expected = answered(queries, mini_sam) + 0.5 * best + answered(queries[::2], mini_sam)
     torch.testing.assert_close(found, expected)

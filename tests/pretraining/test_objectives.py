@@ -177,7 +177,8 @@ def test_the_losses_together_reach_every_parameter(mini_sam: Sam, monkeypatch) -
     values = all_losses(encoded, mini_sam, extra, 0)
     assert all(bool(value.isfinite()) for value in values.values())
     sum(values.values()).backward()
-    # Of the three masks for ambiguous prompts only an image's best one is trained: more prompts, until each has been it.
+    # Of the three masks for ambiguous prompts only an image's best one is trained: more prompts, until each has been
+    # it.
     fixed = Encoded(encoded.batch, encoded.embeddings.detach(), encoded.coverage)
     untouched = list(named)
     for seed in range(1, 40):

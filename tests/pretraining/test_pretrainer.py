@@ -98,7 +98,8 @@ def test_the_state_holds_the_steps_before_it_and_more_steps_may_be_asked_for(sto
     assert (longer.step, longer.recipe.steps) == (KILLED_AT, 60)
     steps = {float(tensor) for name, tensor in weights(longer).items() if name.endswith("/step")}
     assert steps == {1.0, 1.0 + (KILLED_AT - 1) * DECODER_UPDATES}
-    assert not torch.equal(weights(longer)["sam/mask_decoder.iou_token.weight"], uninterrupted["sam/mask_decoder.iou_token.weight"])
+    assert not torch.equal(weights(longer)["sam/mask_decoder.iou_token.weight"],
+                           uninterrupted["sam/mask_decoder.iou_token.weight"])
 
 
 @pytest.mark.parametrize(("phases", "requested"), [
@@ -141,7 +142,8 @@ def test_another_seed_or_other_losses_are_refused(stopped) -> None:
     assert caught.value.where == str(stopped / STATE)
     with pytest.raises(UserError) as caught:
         Pretrainer(Recipe(RECIPE.phases, seed=5, losses=("probe",)), stopped, CPU)
-    assert caught.value.found.startswith("losses: saved ['promptable'") and caught.value.found.endswith("requested ['probe']")
+    assert caught.value.found.startswith("losses: saved ['promptable'")
+    assert caught.value.found.endswith("requested ['probe']")
 
 
 @pytest.fixture(scope="module")
@@ -264,7 +266,8 @@ def test_the_log_has_means_between_lines_the_rest_at_the_end_and_then_the_valida
     found = [(line["step"], line["size"], line.get("probe"), line.get("validation")) for line in lines]
     made = {"probe_made": 0.5}
     # Steps 0, 1, 2, then 3, 4, 5, then 6 and 7.
-    assert found == [(3, 64, 1.0, None), (4, 80, None, made), (6, 80, 4.0, None), (8, 80, 6.5, None), (8, 80, None, made)]
+    assert found == [(3, 64, 1.0, None), (4, 80, None, made), (6, 80, 4.0, None), (8, 80, 6.5, None),
+                     (8, 80, None, made)]
     # The clock goes on by one with each look; a step is one look after the one before, and the run began at 10.
     assert [line["seconds"] for line in lines] == [13, 14, 16, 18, 18]
     assert [line["learning_rate"] for line in lines] == pytest.approx([4e-6 * line["step"] for line in lines])

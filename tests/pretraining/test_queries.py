@@ -49,7 +49,8 @@ def test_boxes_move_by_a_share_of_their_sides_and_stay_in_the_picture() -> None:
     mask = torch.zeros(500, 64, 64, dtype=torch.bool)
     mask[:, 10:20, 12:52] = True  # 40 wide, 10 high
     moved = jittered_boxes(mask, generator()) - torch.tensor([12.0, 10.0, 52.0, 20.0])
-    # Noise is cut at 2 standard deviations of half of a tenth of the side, 4 and 1 pixels, and every box has its own share of it.
+    # Noise is cut at 2 standard deviations of half of a tenth of the side, 4 and 1 pixels, and every box has its own
+    # share of it.
     farthest = (moved.abs() / torch.tensor([4.0, 1.0, 4.0, 1.0])).amax(1)
     assert 0.8 < float(farthest.max()) <= 1 and float((farthest < 0.1).float().mean()) > 0.05
     mask[:] = True
@@ -57,7 +58,8 @@ def test_boxes_move_by_a_share_of_their_sides_and_stay_in_the_picture() -> None:
     assert float(boxes.min()) == 0 and float(boxes.max()) == 64
 
 
-def test_every_picture_is_asked_about_twice_for_a_label_that_it_shows(mini_sam: Sam, small_batch: Batch, monkeypatch) -> None:
+def test_every_picture_is_asked_about_twice_for_a_label_that_it_shows(mini_sam: Sam, small_batch: Batch,
+                                                                      monkeypatch) -> None:
     monkeypatch.setattr(queries, "BOX_JITTER", 0.0)
     set_input_size(mini_sam, 64)
     asked = queries_by_place(numbered(small_batch), mini_sam.prompt_encoder, generator())
@@ -95,17 +97,21 @@ def test_regions_of_other_patients_ask_about_every_picture(small_batch: Batch, m
     drawn = generator()
     supports = int(torch.randint(1, 4, (1,), generator=drawn))
     order = torch.randperm(4, generator=drawn).tolist()
-    assert len(asked) == 8 and asked.prompts.kinds.shape == (8, 12)  # three patients of two slices, a region and a rest each
+    # three patients of two slices, a region and a rest each
+    assert len(asked) == 8 and asked.prompts.kinds.shape == (8, 12)
     for number, patient in enumerate(order):
         chosen = [order[(number + offset) % 4] for offset in range(1, supports + 1)]
-        of_labels = region_prompts(encoded.embeddings[0, chosen].flatten(0, 1), encoded.coverage[0, chosen].flatten(0, 1),
+        of_labels = region_prompts(encoded.embeddings[0, chosen].flatten(0, 1),
+                                   encoded.coverage[0, chosen].flatten(0, 1),
                                    encoded.embeddings[0, patient])
         for slice_ in range(2):
             index = 2 * number + slice_
             assert torch.equal(asked.embeddings[index], encoded.embeddings[0, patient, slice_])
             labels = small_batch.labels[0, patient, slice_]
-            targets = [avg_pool2d(((labels == label) & small_batch.inside[0, patient]).float()[None], 4)[0] for label in range(LABELS)]
-            label, = (label for label in range(LABELS) if torch.equal(targets[label], asked.target[index]) and targets[label].any())
+            targets = [avg_pool2d(((labels == label) & small_batch.inside[0, patient]).float()[None], 4)[0]
+                       for label in range(LABELS)]
+            label, = (label for label in range(LABELS) if torch.equal(targets[label], asked.target[index])
+                      and targets[label].any())
             expected = of_labels[label][slice_ : slice_ + 1]
             tokens = 4 * supports
             assert torch.equal(asked.prompts.content[index, :tokens], expected.content[0])
@@ -116,7 +122,8 @@ def test_regions_of_other_patients_ask_about_every_picture(small_batch: Batch, m
 
 def test_a_third_of_boxes_and_regions_ask_by_their_tokens_alone() -> None:
     thousand = torch.ones(1000, dtype=torch.bool)
-    prompts = Prompts(torch.ones(1000, 2, 256), torch.full((1000, 2), FIRST_CORNER), torch.ones(1000, 1, 4, 4), thousand)
+    prompts = Prompts(torch.ones(1000, 2, 256), torch.full((1000, 2), FIRST_CORNER), torch.ones(1000, 1, 4, 4),
+                      thousand)
     some = queries._some_unmasked(prompts, generator())
     assert 600 < int(some.masked.sum()) < 730
     assert some.content is prompts.content and some.kinds is prompts.kinds and some.masks is prompts.masks

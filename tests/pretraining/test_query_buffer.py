@@ -27,7 +27,8 @@ def test_questions_are_drawn_whole_from_all_batches_that_are_kept() -> None:
         sampled = buffer.sample("promptable", generator)
         assert len(sampled) == SAMPLED
         numbers = sampled.target[:, 0, 0]
-        assert torch.equal(sampled.embeddings[:, 0, 0, 0], numbers) and torch.equal(sampled.prompts.content[:, 0, 0], numbers)
+        assert torch.equal(sampled.embeddings[:, 0, 0, 0], numbers) and torch.equal(sampled.prompts.content[:, 0, 0],
+                                                                                    numbers)
         found |= set(numbers.int().tolist())
     assert found == set(range(4, 2 * BATCHES + 4))  # the first two batches have made room
 

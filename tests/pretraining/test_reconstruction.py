@@ -34,7 +34,8 @@ class Blocks:
 
     embeddings: Tensor  # (1, 4, 1, 256, 4, 4)
     clean: Tensor  # (1, 4, 1, 64, 64)
-    inside: Tensor  # (1, 4, 64, 64), the right quarter of the two that are read, and half of the cells beside it, padding
+    # (1, 4, 64, 64), the right quarter of the two that are read, and half of the cells beside it, padding
+    inside: Tensor
     read: list[int]
 
     def loss(self, extra: Objectives, clean: Tensor | None = None, embeddings: Tensor | None = None) -> float:

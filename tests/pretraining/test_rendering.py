@@ -204,8 +204,8 @@ def test_a_quarter_of_labels_are_as_bright_as_others(monkeypatch) -> None:
     monkeypatch.setattr(rendering, "CONTRAST_JITTER", 0.0)
     gray = torch.zeros(4000, dtype=torch.bool)
     table = rendering._contrast(gray, 4, torch.arange(4000), generator())[:, 0]
-    # A hidden label takes the brightness of one of four, perhaps its own: a pair is equal in 2 * 1/4 * 1/4 of all cases, and a
-    # little more where both hide.
+    # A hidden label takes the brightness of one of four, perhaps its own: a pair is equal in 2 * 1/4 * 1/4 of all
+    # cases, and a little more where both hide.
     assert 0.1 < float((table[:, 0] == table[:, 1]).float().mean()) < 0.15
 
 

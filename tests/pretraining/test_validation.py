@@ -88,7 +88,7 @@ def test_place_is_told_as_far_as_the_waves_are_there() -> None:
 
 
 def test_boxes_are_judged_beside_their_ellipses(mini_sam: Sam, monkeypatch) -> None:
-    """A decoder that fills the box, on an image of a rectangle of 32 x 48 pixels and of one pixel too few to be asked for."""
+    """A decoder that fills the box, on an image of a rectangle of 32 x 48 pixels and of one too small to be queried."""
     set_input_size(mini_sam, 64)
     labels = torch.full((1, 64, 64), NOTHING, dtype=torch.uint8)
     labels[0, 8:40, 16:64] = 1
@@ -101,7 +101,8 @@ def test_boxes_are_judged_beside_their_ellipses(mini_sam: Sam, monkeypatch) -> N
     monkeypatch.setattr(validation, "_masks", filled)
     box, ellipse = _box_iou(torch.zeros(1, 256, 4, 4), labels, mini_sam)
     assert box == 1.0
-    # In decoder pixels, 8 rows of 12: the ellipse leaves 3, 1 and 1 of each corner's first three rows out, and lies in the box.
+    # In decoder pixels, 8 rows of 12: the ellipse leaves 3, 1 and 1 of each corner's first three rows out, and lies in
+    # the box.
     rows, columns = torch.meshgrid(torch.arange(8) - 3.5, torch.arange(12) - 5.5, indexing="ij")
     assert ellipse == pytest.approx(float(((rows / 4) ** 2 + (columns / 6) ** 2 <= 1).float().mean()))
 

@@ -33,7 +33,9 @@ def test_a_tumour_is_one_of_five_alike_and_an_ellipsoid_is_no_answer(script) -> 
     segmentation, image = made.made_case(np.random.default_rng([3]))
     without = made.made_case(np.random.default_rng([3]), 0.0)[1]
     core = image - without
-    assert np.allclose(np.unique(core.round(2)), [0, made.CORE]) and (segmentation[core > 1] == 1).all() and 0 < (core > 1).sum() < segmentation.sum()
+    assert np.allclose(np.unique(core.round(2)),
+                       [0, made.CORE]) and (segmentation[core > 1] == 1).all() and 0 < (core
+                                                                                        > 1).sum() < segmentation.sum()
     smooth = image - image.mean()
     assert smooth[segmentation > 0].mean() > 0.5 * made.CONTRAST and label(segmentation)[1] == 1
     # all eight middles lie 0.87 of the radius away
