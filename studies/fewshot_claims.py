@@ -68,7 +68,7 @@ class ConstantTokens(Fewshot):
     `kinds`, int64 (K, T), are the kinds of the support tokens that they replace, so that each class has as many.
     """
 
-    kinds: Tensor
+    constant_kinds: Tensor
 
     def __init__(
         self, prompted: int, background: bool, input_size: int, sam_state: Mapping[str, Tensor], *, kinds: Tensor

@@ -87,8 +87,7 @@ class Search:
         """Length of each run in round `number` (from 1); `share` of the minutes is for all folds of one candidate."""
         if self.iterations is not None:
             return Length(iterations=self.iterations * 2 ** (number - 1))
-        assert self.minutes is not None
-        return Length(minutes=self.minutes * share / folds)
+        return Length(minutes=None if self.minutes is None else self.minutes * share / folds)
 
 
 @dataclass(frozen=True)

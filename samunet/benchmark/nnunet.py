@@ -197,10 +197,9 @@ class NnunetRun:
         budget = {f"SAMUNET_{length[0]}": str(length[1])}
         # By default nnU-Net uses all cores, whatever else runs there, and its idle threads in prediction spin on them.
         budget["SAMUNET_THREADS"] = str(torch.get_num_threads())
-        return {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, **folders, **budget,
-                "nnUNet_extTrainer": str(files("samunet.benchmark") / "nnunet_trainers"),
-                "nnUNet_n_proc_DA": os.environ.get("nnUNet_n_proc_DA", "1"),
-                "nnUNet_compile": "f"}
+        defaults = {"OMP_WAIT_POLICY": "PASSIVE", "nnUNet_n_proc_DA": "1"}
+        return {**defaults, **os.environ, **folders, **budget, "nnUNet_compile": "f",
+                "nnUNet_extTrainer": str(files("samunet.benchmark") / "nnunet_trainers")}
 
     def _record(self, work: Path, seconds: Mapping[str, float]) -> dict[str, Any]:
         """The content of run.json, as far as nnU-Net reports it."""
@@ -257,7 +256,8 @@ def link_images(case: RawCase, folder: Path, ending: str, reader: str) -> None:
 
 
 def _link_label(case: RawCase, folder: Path, ending: str, reader: str) -> None:
-    assert case.label is not None
+    if case.label is None:
+        raise ValueError(f"{case.name} has no label")
     place = folder / f"{case.name}{ending}"
     for source, linked in zip(label_files(case.label, reader), label_files(place, reader), strict=True):
         _link(source, linked)

@@ -100,7 +100,8 @@ def _overlays(results: Sequence[Result], dataset: RawDataset) -> list[tuple[str,
         for which, name, dice in chosen_cases(result, draw):
             folder = result.segmentations[draw][name]
             label = cases[name].label
-            assert label is not None
+            if label is None:
+                raise ValueError(f"{name} has no label")
             overlays.append(case_overlay(f"{which}: {name}, Dice {dice:.3f}", cases[name].images,
                                          folder / f"{name}{dataset.label_ending}", label, reader))
         found.append((f"{result.method}, {result.labelled} labelled cases", overlays))

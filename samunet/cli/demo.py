@@ -154,7 +154,8 @@ def _copy_cases(dataset: RawDataset, cases: Sequence[RawCase], images: Path, lab
         shutil.rmtree(folder, ignore_errors=True)
         make_folder(folder)
     for case in cases:
-        assert case.label is not None
+        if case.label is None:
+            raise ValueError(f"{case.name} has no label")
         named = [images / f"{case.name}_{channel:04d}{dataset.file_ending}" for channel in range(len(case.images))]
         sources = image_files(case.images, reader) + label_files(case.label, reader)
         targets = image_files(named, reader) + label_files(labels / f"{case.name}{dataset.label_ending}", reader)

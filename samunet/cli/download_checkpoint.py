@@ -57,7 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                         mend=f"Choose one of {', '.join(RELEASED_FILES)}; mini, untrained and pixels need no file.")
     name = RELEASED_FILES[options.name]
     target, start = folder / name, sha256_start(name)
-    assert start is not None
+    if start is None:
+        raise ValueError(f"{name} has no SHA-256 in its name")
     if target.exists():
         _require_genuine(target, start)
         result(f"already downloaded, SHA-256 verified: {target}")

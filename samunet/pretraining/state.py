@@ -104,7 +104,7 @@ def part_of(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _fixed_recipe(recipe: Recipe, steps: int) -> dict[str, Any]:
-    """What must stay equal when a run continues after `steps`: the recipe, with only the finished part of its phases."""
+    """What must stay equal when a run continues after `steps`: the recipe, with the finished part of its phases."""
     each = map(recipe.phase_at, range(steps))
     done = [f"{size}:{sum(1 for _ in same)}:{families}:{part}"
             for (size, families, part), same in groupby(each,

@@ -34,9 +34,9 @@ def test_a_batch_follows_from_its_seed_and_step(small_batch) -> None:
 def test_numbers_and_ranges(small_batch) -> None:
     assert SHAPE.images == 8
     assert small_batch.labels.dtype == torch.uint8 and int(small_batch.labels.max()) < PARTITION + OBJECTS
-    assert 0 <= float(small_batch.clean.min()) and float(small_batch.clean.max()) <= 1
+    assert float(small_batch.clean.min()) >= 0 and float(small_batch.clean.max()) <= 1
     # Family mini: ([0, 1] - 0.5) / 0.25.
-    assert -2 <= float(small_batch.images.min()) and float(small_batch.images.max()) <= 2
+    assert float(small_batch.images.min()) >= -2 and float(small_batch.images.max()) <= 2
 
 
 def test_pictures_are_zero_outside_the_tile(monkeypatch) -> None:

@@ -45,7 +45,7 @@ def generator() -> torch.Generator:
 def test_pictures_lie_in_the_unit_range_and_clean_ones_are_one_value_a_label(labels, kind, monkeypatch) -> None:
     only(kind, monkeypatch)
     made = render(labels, BANDS, 1, generator())
-    assert 0 <= float(made.images.min()) and float(made.images.max()) <= 1
+    assert float(made.images.min()) >= 0 and float(made.images.max()) <= 1
     bands = made.clean.view(2, BANDS, -1)
     assert float((bands - bands[..., :1]).abs().max()) < 1e-6
     # Texture and noise are there: no band of the image is flat.

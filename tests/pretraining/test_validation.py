@@ -110,7 +110,7 @@ def test_boxes_are_judged_beside_their_ellipses(mini_sam: Sam, monkeypatch) -> N
 def test_phantoms_are_normalised_pictures_with_the_coverage_of_their_cells() -> None:
     images, coverage = _phantoms(64, torch.device("cpu"))
     assert images.shape[:1] + images.shape[2:] == (4, 3, 64, 64) and coverage.shape[-2:] == (4, 4)
-    assert -2 <= float(images.min()) and float(images.max()) <= 2
+    assert float(images.min()) >= -2 and float(images.max()) <= 2
     inside = coverage.sum(2)
     assert float(inside.max()) == pytest.approx(1) and float(coverage[:, :, 1:].sum((1, 3, 4)).min()) > 0.5
     # Channels are neighbouring slices.
