@@ -1,4 +1,4 @@
-"""A dataset of six made cases in two folds, planned and preprocessed for the untrained encoder at 32 pixels."""
+"""A dataset of six synthetic cases in two folds, planned and preprocessed for the untrained encoder at 32 pixels."""
 
 from __future__ import annotations
 

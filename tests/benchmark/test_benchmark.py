@@ -1,4 +1,4 @@
-"""Whole benchmarks on a tiny dataset: what is written, going on, faults told, processes killed."""
+"""Whole benchmarks on a tiny dataset: what is written, continued runs, reported faults, killed processes."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_an_unknown_variant_is_refused_before_anything_runs(paths: Paths) -> Non
     assert not paths.results.exists()
 
 
-def test_a_job_that_fails_is_told_and_the_others_go_on(paths: Paths, capsys) -> None:
+def test_a_job_that_fails_is_reported_and_the_others_continue(paths: Paths, capsys) -> None:
     asked = Benchmark("5", ("label_prior",), ("0",), (2, 50), 1, "untrained", "tiny", "cpu")
     folder = run(asked, paths)
     rows = read_json(folder / "summary.json")
@@ -94,7 +94,7 @@ def test_a_job_that_fails_is_told_and_the_others_go_on(paths: Paths, capsys) -> 
 
 
 @pytest.mark.slow
-def test_a_job_whose_process_is_killed_goes_on_to_the_same_bytes(paths: Paths, tmp_path: Path) -> None:
+def test_a_job_whose_process_is_killed_continues_to_the_same_bytes(paths: Paths, tmp_path: Path) -> None:
     asked = Benchmark("5", ("linear_head",), ("0",), (2,), 1, "untrained", "tiny", "cpu", iterations=400)
     job = Job("linear_head", "0", 2, 0)
     latest = asked.folder(job, paths).with_name("fold_0.unfinished") / "checkpoint_latest.safetensors"
@@ -155,7 +155,7 @@ def test_a_reference_that_is_not_among_the_methods_is_refused_before_anything_ru
 
 
 @pytest.mark.parametrize(("variants", "told"), [(("atlas",), True), (("atlas", "label_prior"), False)])
-def test_that_nothing_is_compared_is_told(paths: Paths, capsys, variants: tuple[str, ...], told: bool) -> None:
+def test_a_line_says_that_nothing_is_compared(paths: Paths, capsys, variants: tuple[str, ...], told: bool) -> None:
     with pytest.raises(UserError):  # there is no such dataset
         run(Benchmark("9", variants, ("0",), (None,), 1, "untrained", "tiny", "cpu"), paths)
     assert ("no comparison: label_prior" in capsys.readouterr().err) == told
@@ -201,7 +201,7 @@ def test_nnunet_is_refused_where_slices_are_counted(paths: Paths, variants, impo
     assert not paths.results.exists()
 
 
-def test_labelled_slices_are_told_in_the_tables(paths: Paths) -> None:
+def test_labelled_slices_are_reported_in_the_tables(paths: Paths) -> None:
     folder = run(Benchmark("5", ("label_prior",), ("0",), (2, None), 1, "untrained", "tiny", "cpu", shot_slices=3),
                  paths)
     assert [(row["shots"], row["labels"]) for row in read_json(folder / "summary.json")] == [

@@ -108,7 +108,7 @@ def test_iterations_are_doubled_from_round_to_round(faked, paths: Paths) -> None
     assert [request.iterations for request in asked] == [5] * 9 + [10] * 6 + [None]
 
 
-def test_one_that_fails_is_told_and_drops_out(faked, paths: Paths, capsys) -> None:
+def test_one_that_fails_is_reported_and_drops_out(faked, paths: Paths, capsys) -> None:
     asked = faked({"label_prior": (0.5,), "linear_head": (-1,), "probe": (0.3,)})
     told = find_best(SEARCH, paths, "")
     assert "chosen: label_prior (no training), Dice 0.500" in told and "against probe" in told
@@ -295,7 +295,7 @@ def test_flags_become_a_search(monkeypatch, tmp_path: Path, capsys) -> None:
     assert "--shots: must be a whole number from 1 to 1000000, not 0" in capsys.readouterr().err
 
 
-def test_a_fault_tells_in_which_inner_fold(paths: Paths, monkeypatch) -> None:
+def test_a_fault_names_its_inner_fold(paths: Paths, monkeypatch) -> None:
     def train(request: Request, *_: object, **__: object) -> None:
         if request.inner == 1:
             raise UserError("No more.", where="here", found="none")

@@ -26,7 +26,7 @@ needs_jobqueue = pytest.mark.skipif(importlib.util.find_spec("dask_jobqueue") is
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Any]:
-    """What the template calls `cluster`, before it asks SLURM for workers."""
+    """What the template calls `cluster`, before it requests workers."""
     [template] = re.findall(r"```python\n(.*?)```", TEXT.read_text(encoding="utf-8"), re.DOTALL)
     made, found, _ = template.partition("cluster.scale(jobs=10)")
     assert found
@@ -36,7 +36,7 @@ def cluster(tmp_path: Path) -> Iterator[Any]:
 
 
 @needs_jobqueue
-def test_the_job_script_asks_slurm_for_one_worker_that_does_one_job_at_a_time(cluster: Any) -> None:
+def test_the_job_script_requests_one_worker_for_one_job_at_a_time(cluster: Any) -> None:
     lines = cluster.job_script().splitlines()
     assert {"#SBATCH -n 1", "#SBATCH --cpus-per-task=2", "#SBATCH --mem=30G", "#SBATCH -t 12:00:00",
             "#SBATCH --gres=gpu:1"} <= {*lines}

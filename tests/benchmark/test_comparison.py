@@ -122,7 +122,7 @@ def test_tables() -> None:
     assert lines[1] == "head,5,0,a1,1,0.6,0.5,1.0,0.5,0.9,0.1" and len(lines) == 1 + 2 * 5
 
 
-def test_tables_tell_how_many_slices_were_labelled() -> None:
+def test_tables_say_how_many_slices_were_labelled() -> None:
     results = [Result("head", shots, {0: {"a1": case(0.5)}}, {}, slices=slices)
                for shots, slices in ((5, 10), (None, 10), (5, 1), (5, None))]
     told = ["5 (10 slices)", "all (10 slices)", "5 (1 slice)", "5"]

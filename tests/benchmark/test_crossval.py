@@ -82,7 +82,7 @@ def test_the_spacing_of_a_3d_tiff_stays_beside_it(model: Path) -> None:
      "'Infinite'"),
     ("metrics.json", lambda content: {**content, "metric_per_case": content["metric_per_case"][:1]}, "c.nii.gz"),
 ])
-def test_damaged_scores_are_told_and_nothing_is_written(model: Path, name: str, damage, field: str) -> None:
+def test_damaged_scores_are_reported_and_nothing_is_written(model: Path, name: str, damage, field: str) -> None:
     path = model / "fold_0" / "validation" / name
     path.write_text(json.dumps(damage(json.loads(path.read_text()))))
     with pytest.raises(UserError) as caught:

@@ -55,7 +55,7 @@ def kill_in_training(paths: Paths) -> Kill:
 def kill_in_validation(paths: Paths, spared: Job) -> Kill:
     """Kill the worker of another job when one of its three validation cases is predicted.
 
-    A pipe that nobody reads is put where the second will be written, whatever number its temporary name has: it holds
+    A pipe without a reader is put where the second will be written, whatever number its temporary name has: it holds
     the process there for as long as it takes.
     """
     job, worker, process = stopped_in_training(paths, spared)
@@ -125,7 +125,7 @@ def processes_of(job: Job) -> tuple[int, int] | None:
     except ValueError:  # not yet made, or closed
         return None
     pids = client.run(os.getpid, on_error="ignore")
-    # A key is the job and what tells it from the same job of another call.
+    # A key is the job and what distinguishes it from the same job of another call.
     worker = next((pids.get(address) for address, keys in client.processing().items()
                    if any(key.rpartition(" ")[0] == str(job) for key in keys)), None)
     started = [] if worker is None else children(worker)

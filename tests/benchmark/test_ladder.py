@@ -35,5 +35,5 @@ def test_every_rung_is_a_variant_that_needs_no_prompt() -> None:
     assert FIXED in LADDER and not set(LADDER) & set(TRAIN_NOTHING) and set(BASELINES) <= set(TRAIN_NOTHING)
 
 
-def test_a_length_is_told() -> None:
+def test_a_length_as_text() -> None:
     assert (str(Length(iterations=3)), str(Length(minutes=0.3))) == ("3 iterations", "0.3 minutes")

@@ -80,7 +80,7 @@ def test_3d_tiffs_are_handed_over_and_measured_with_their_spacing(tmp_path: Path
     assert Tiff3dIO().read_segmentation(run._labels_of(work, ["b"]) / "b.tif")[1].spacing_mm == (5.0, 2.0, 2.0)
 
 
-def test_a_configuration_that_nnunet_does_not_plan_is_told(paths: Paths, tmp_path: Path) -> None:
+def test_a_configuration_that_nnunet_does_not_plan_is_reported(paths: Paths, tmp_path: Path) -> None:
     run = NnunetRun(load_dataset(paths.raw / "Dataset005_Made"), "3d_fullres", ("a",), ("d",), 20, None, "cpu")
     write_json(tmp_path / "preprocessed" / "Dataset005_Made" / "nnUNetPlans.json",
                {"configurations": {"2d": {"batch_size": 3}}})
@@ -88,7 +88,7 @@ def test_a_configuration_that_nnunet_does_not_plan_is_told(paths: Paths, tmp_pat
         run._limit_batch(tmp_path)
 
 
-def test_a_command_that_fails_is_told_with_its_last_lines(paths: Paths, tmp_path: Path) -> None:
+def test_a_command_that_fails_is_reported_with_its_last_lines(paths: Paths, tmp_path: Path) -> None:
     dataset = load_dataset(paths.raw / "Dataset005_Made")
     run = NnunetRun(dataset, "2d", ("a",), ("d",), 20, None, "cpu")
     work = make_folder(tmp_path / "work")
@@ -120,7 +120,7 @@ def almost_finish(run: NnunetRun, folder: Path) -> None:
                     make_folder(work / "validation") / f"{name}.nii.gz")
 
 
-def test_a_finished_run_is_kept_for_the_same_settings_and_data_alone(paths: Paths, tmp_path: Path) -> None:
+def test_a_finished_run_is_reused_for_the_same_settings_and_data_alone(paths: Paths, tmp_path: Path) -> None:
     raw = shutil.copytree(paths.raw / "Dataset005_Made", tmp_path / "Dataset005_Made")
     folder, content = tmp_path / "fold_0", read_json(raw / "dataset.json")
 

@@ -1,4 +1,4 @@
-"""JSON of an nnU-Net run: what is used of it, and what is told where it is damaged."""
+"""JSON of an nnU-Net run: what is read of it, and the message where it is damaged."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_the_batch_is_at_most_the_reference_and_all_else_stays(tmp_path: Path) -
         plans_with_batch(written(tmp_path, plans), "3d_lowres", 2)
 
 
-def test_a_run_that_is_not_there_was_asked_nothing(tmp_path: Path) -> None:
+def test_a_missing_run_has_no_request(tmp_path: Path) -> None:
     assert (finished_request(tmp_path / "run.json"), read_seconds(tmp_path / "seconds.json")) == (None, {})
     assert finished_request(written(tmp_path, {"asked": {"train": ["a"]}, "seconds": {}})) == {"train": ["a"]}
     assert read_budget(written(tmp_path, BUDGET)) == BUDGET
@@ -43,7 +43,7 @@ def test_a_run_that_is_not_there_was_asked_nothing(tmp_path: Path) -> None:
     (lambda path: plans_with_batch(path, "2d", 12), {"configurations": []}, "$.configurations"),
     (lambda path: plans_with_batch(path, "2d", 12), {"configurations": {"2d": {"batch_size": "2"}}}, "$.batch_size"),
 ])
-def test_damaged_files_are_told_with_their_field(tmp_path: Path, read, content: object, field: str) -> None:
+def test_damaged_files_are_reported_with_their_field(tmp_path: Path, read, content: object, field: str) -> None:
     path = written(tmp_path, content)
     with pytest.raises(UserError) as caught:
         read(path)

@@ -1,4 +1,4 @@
-"""What was told of the ground truth says so in every table."""
+"""Every table marks results whose prompts come from the reference labels."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_points_are_refused_by_those_that_answer_boxes_alone(paths: Paths) -> No
         run_benchmark(asked, paths, workers=None, scheduler=None, reference=None, command="")
 
 
-def test_only_variants_that_answer_prompts_are_told() -> None:
+def test_only_promptable_variants_get_prompts() -> None:
     kinds = {name: ASKED.request(Job(name, "0", None, 0)).oracle_prompts for name in (*ASKED.variants, "nnunet_2d")}
     assert kinds == {"label_prior": None, "sam_zeroshot": "box3d", "nnunet_2d": None}
 
@@ -73,7 +73,7 @@ def test_without_an_oracle_they_are_refused_before_anything_runs(paths: Paths) -
     (["--oracle_prompts", "box3d"], list(VARIANTS)),
     (["--variants", "probe"], ["probe"]),
 ])
-def test_every_variant_means_those_that_can_be_asked(monkeypatch, tmp_path: Path, flags, expected) -> None:
+def test_every_variant_means_those_with_available_prompts(monkeypatch, tmp_path: Path, flags, expected) -> None:
     asked: list[Benchmark] = []
     monkeypatch.setattr("samunet.benchmark.benchmark.run_benchmark",
                         lambda benchmark, *_, **__: asked.append(benchmark) or tmp_path)

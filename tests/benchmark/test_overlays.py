@@ -1,4 +1,4 @@
-"""Pictures of a benchmark's report."""
+"""Overlays of a benchmark's report."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def written(path: Path, array: np.ndarray, flipped: bool = False) -> Path:
     return path
 
 
-def test_a_reference_along_other_axes_gives_the_same_pictures(tmp_path):
+def test_a_reference_along_other_axes_gives_the_same_images(tmp_path):
     random = np.random.default_rng(0)
     image = written(tmp_path / "image.nii.gz", random.normal(size=(3, 20, 16)).astype(np.float32))
     labels = random.integers(0, 3, (3, 20, 16)).astype(np.uint8)

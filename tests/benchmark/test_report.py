@@ -83,13 +83,13 @@ def test_the_page_is_whole_and_fetches_nothing(report: Path) -> None:
     assert not re.findall(r"@import|url\((?!#)|https?:|fetch\(|XMLHttpRequest", styles)
 
 
-def test_the_page_tells_what_was_compared(report: Path) -> None:
+def test_the_page_says_what_was_compared(report: Path) -> None:
     text = report.read_text(encoding="utf-8")
     assert text.count("<svg") == 8  # efficiency, time, 2 pairs, 2 classes, training of two shots and of all
     assert "Label efficiency" in text and "linear_head" in text and "samunet_benchmark -d 5" in text
 
 
-def test_each_slider_belongs_to_one_picture_and_starts_at_its_slice(report: Path) -> None:
+def test_each_slider_belongs_to_one_image_and_starts_at_its_slice(report: Path) -> None:
     page = Page(report.read_text(encoding="utf-8"))
     pictures = [attributes for tag, attributes in page.elements if tag == "img"]
     sliders = [attributes for tag, attributes in page.elements if tag == "input"]

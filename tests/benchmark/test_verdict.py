@@ -27,7 +27,7 @@ def test_the_better_half_is_rounded_up_and_the_first_named_wins_ties() -> None:
     assert better_half(tried[:4]) == ["b", "c"] and better_half(tried[:1]) == ["a"]
 
 
-def test_who_failed_never_goes_on_but_counts_in_the_half() -> None:
+def test_who_failed_never_continues_but_counts_in_the_half() -> None:
     failed = trial(1, "b", fault="killed")
     assert better_half([trial(1, "a", 0.1), failed, trial(1, "c", 0.2), trial(1, "d", 0.3)]) == ["d", "c"]
     assert better_half([failed, trial(1, "nowhere", math.nan)]) == []
@@ -46,7 +46,7 @@ def test_the_last_round_decides_with_those_that_train_nothing() -> None:
                             "(95 % interval over 3 patients, which contains 0: the difference is not significant)")
 
 
-def test_a_clear_lead_of_one_that_trains_nothing_is_told_so() -> None:
+def test_a_clear_lead_of_one_without_training_is_reported() -> None:
     trials = [trial(0, "atlas", 0.9, 0.8, 0.7), trial(1, "linear_head", 0.6, 0.5, 0.4)]
     verdict = decide(trials, 3, None)
     assert str(verdict) == ("chosen: atlas (no training), Dice 0.800 on 3 held-out cases, +0.300 [+0.300, +0.300] "
@@ -60,7 +60,7 @@ def test_patients_are_resampled_with_all_their_cases() -> None:
     assert (verdict.margin.low, verdict.margin.high) == pytest.approx((0, 0.1))
 
 
-def test_alone_and_failed() -> None:
+def test_a_single_candidate_and_failed_ones() -> None:
     alone = decide([trial(1, "a", 0.5), trial(1, "b", fault="killed")], 3, None)
     assert (alone.variant, alone.runner_up, alone.margin) == ("a", None,
                                                               None) and "without another candidate" in str(alone)

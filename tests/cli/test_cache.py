@@ -1,4 +1,4 @@
-"""samunet_cache on the real cache of a made dataset: what it lists, what it finds wrong, what it removes."""
+"""samunet_cache on the real cache of a synthetic dataset: what it lists, what it finds wrong, what it removes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def prepared(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def root(prepared: Path, tmp_path: Path) -> Path:
-    """A copy of `prepared` that a test may spoil."""
+    """A copy of `prepared` that a test may modify."""
     shutil.copytree(prepared / "preprocessed", tmp_path / "preprocessed")
     (tmp_path / "raw").symlink_to(prepared / "raw")
     return tmp_path
@@ -124,7 +124,7 @@ def poke(path: Path, *, as_of_before: bool = False) -> None:
     array.flush()
 
 
-def test_what_is_pruned_is_made_again(root: Path) -> None:
+def test_what_is_pruned_is_rebuilt(root: Path) -> None:
     before = (folder(root) / "phantom_001.npy").read_bytes()
     edit(folder(root) / "phantom_001.json", image="f" * 64)
     assert cache.main(["prune", *paths(root)]) == 0
@@ -172,8 +172,8 @@ def test_a_cache_without_its_plans_is_pruned_whole(root: Path, gone: str, capsys
     assert not folder(root).exists()
 
 
-def test_views_that_no_run_asks_for_are_pruned(root: Path) -> None:
-    """A run on one case of n pictures has min(6, 800 // n) views, and no run has more of that case."""
+def test_views_that_no_run_uses_are_pruned(root: Path) -> None:
+    """A run on one case of n images has min(6, 800 // n) views, and no run has more of that case."""
     from samunet.inputs.embedding_store import planned_signature
     from samunet.planning.plans import Plans
     from samunet.preprocessing.views import FIRST_CARRIED, ViewedArrays, view_name
@@ -199,7 +199,7 @@ def test_views_that_no_run_asks_for_are_pruned(root: Path) -> None:
     assert cache.main(["verify", *paths(root)]) == 0
 
 
-def test_leftovers_are_pruned_once_nobody_can_be_writing_them(root: Path) -> None:
+def test_leftovers_are_pruned_once_no_command_can_be_writing_them(root: Path) -> None:
     for name in (".unfinished-phantom_000.npy", "lost.npy", "half.json"):
         (folder(root) / name).write_bytes(b"some")
     assert cache.main(["verify", *paths(root)]) == 2

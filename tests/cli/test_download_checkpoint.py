@@ -84,7 +84,7 @@ def _fetch(server: Server, folder: Path) -> int:
     return main(["vit_b", "--url", server.url, "--checkpoints", str(folder)])
 
 
-def test_a_whole_file_is_verified_and_its_licence_told_once(server: Server, tmp_path: Path, capsys):
+def test_a_whole_file_is_verified_and_its_licence_reported_once(server: Server, tmp_path: Path, capsys):
     folder = tmp_path / "made" / "here"
     assert _fetch(server, folder) == 0
     out, err = capsys.readouterr()
@@ -94,7 +94,7 @@ def test_a_whole_file_is_verified_and_its_licence_told_once(server: Server, tmp_
     assert [path.name for path in folder.iterdir()] == [NAME]
 
 
-def test_a_broken_download_goes_on_with_the_missing_bytes_alone(server: Server, tmp_path: Path, capsys):
+def test_a_broken_download_continues_with_the_missing_bytes_alone(server: Server, tmp_path: Path, capsys):
     server.breaks_after = 2**20 + 5
     assert _fetch(server, tmp_path) == 2
     assert "Run the same command again" in capsys.readouterr().err
@@ -107,7 +107,7 @@ def test_a_broken_download_goes_on_with_the_missing_bytes_alone(server: Server, 
     assert (tmp_path / NAME).read_bytes() == CONTENT and not (tmp_path / f"{NAME}.part").exists()
 
 
-def test_a_server_that_knows_no_ranges_sends_all_anew(server: Server, tmp_path: Path):
+def test_a_server_that_knows_no_ranges_sends_all_again(server: Server, tmp_path: Path):
     (tmp_path / f"{NAME}.part").write_bytes(CONTENT[:1000])
     server.ranges = False
     assert _fetch(server, tmp_path) == 0
@@ -123,7 +123,7 @@ def test_a_part_that_is_complete_is_verified(server: Server, tmp_path: Path, par
     assert not (tmp_path / f"{NAME}.part").exists()
 
 
-def test_another_file_is_removed_and_told(server: Server, tmp_path: Path, capsys):
+def test_another_file_is_removed_and_reported(server: Server, tmp_path: Path, capsys):
     server.content = CONTENT[:-1] + b"?"
     assert _fetch(server, tmp_path) == 2
     err = capsys.readouterr().err
@@ -131,7 +131,7 @@ def test_another_file_is_removed_and_told(server: Server, tmp_path: Path, capsys
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_address_without_the_file_is_told(server: Server, tmp_path: Path, capsys):
+def test_an_address_without_the_file_is_reported(server: Server, tmp_path: Path, capsys):
     assert main(["vit_b", "--url", server.url.replace(NAME, "nothing"), "--checkpoints", str(tmp_path)]) == 2
     assert "404 Not Found" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
@@ -145,7 +145,8 @@ def test_without_a_connection_one_message(server: Server, tmp_path: Path, capsys
     assert "needs a connection" in err and "refused" in err
 
 
-def test_a_disk_without_room_is_told_before_anything_is_written(server: Server, tmp_path: Path, capsys, monkeypatch):
+def test_a_disk_without_room_is_reported_before_anything_is_written(server: Server, tmp_path: Path, capsys,
+                                                                    monkeypatch):
     from samunet.networks.checkpoints import download
 
     usage = download.shutil.disk_usage(tmp_path)

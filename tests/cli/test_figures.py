@@ -108,7 +108,7 @@ def test_folds_and_shots_are_numbers_or_all() -> None:
     ("plan_experiment", ["-d", "4", "4"], "-d: must not contain duplicates: 4"),
     ("pretrain_encoder", ["--without", "probe", "probe"], "--without: must not contain duplicates: probe"),
 ])
-def test_what_is_named_twice_is_told(command: str, flags: list[str], told: str,
+def test_what_is_named_twice_is_reported(command: str, flags: list[str], told: str,
                                      capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         import_module(f"samunet.cli.{command}").parser().parse_args([*NEEDED[command], *flags])

@@ -1,4 +1,4 @@
-"""samunet_info tells what is there, as text and as JSON."""
+"""samunet_info prints what is installed, as text and as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands that come before training, on a made dataset: what they write, that they continue, and bad input."""
+"""The commands before training, on a synthetic dataset: what they write, that they continue, and bad input."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_3d_tiff_labels_are_kept_with_their_spacing_file(tmp_path):
     assert tree(tmp_path / "preprocessed" / folder.name / "gt_segmentations") == tree(folder / "labelsTr")
 
 
-def test_preprocessing_without_plans_is_told(raw, tmp_path, capsys):
+def test_preprocessing_without_plans_is_reported(raw, tmp_path, capsys):
     assert preprocess.main(arguments(raw, tmp_path)) == 2
     assert "must be planned before" in capsys.readouterr().err
     assert tree(tmp_path / "preprocessed") == {}
@@ -160,7 +160,7 @@ def test_an_unknown_dataset_writes_nothing(raw, tmp_path, capsys):
     assert not (tmp_path / "preprocessed").exists()
 
 
-def test_verification_tells_all_and_writes_nothing(raw, tmp_path, capsys):
+def test_verification_reports_all_and_writes_nothing(raw, tmp_path, capsys):
     own = tmp_path / "raw" / "Dataset900_Phantom"
     shutil.copytree(raw / "Dataset900_Phantom", own)
     (own / "labelsTr" / "phantom_000.nii.gz").unlink()
@@ -172,7 +172,7 @@ def test_verification_tells_all_and_writes_nothing(raw, tmp_path, capsys):
     assert not (tmp_path / "preprocessed").exists()
 
 
-def test_a_blocked_output_place_is_told(raw, tmp_path, capsys):
+def test_a_blocked_output_place_is_reported(raw, tmp_path, capsys):
     (tmp_path / "preprocessed").write_text("in the way")
     assert plan_and_preprocess.main(arguments(raw, tmp_path)) == 2
     assert "must be writable" in capsys.readouterr().err

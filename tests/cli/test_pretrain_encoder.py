@@ -67,7 +67,7 @@ def test_it_loads_and_gives_the_embeddings_of_the_averaged_weights(trained) -> N
         torch.testing.assert_close(encoder.module(pictures), sam.image_encoder(pictures), rtol=1e-4, atol=1e-4)
 
 
-def test_card_and_log_tell_how_it_was_made(trained) -> None:
+def test_card_and_log_say_how_it_was_trained(trained) -> None:
     card = json.loads((trained / "mini.json").read_text(encoding="utf-8"))
     assert card["trained_on"] == "16 images of synthetic anatomies; no collected image"
     assert card["command"] == f"samunet_pretrain_encoder -o {trained} --phases 64:2:1 -device cpu"

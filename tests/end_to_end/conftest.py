@@ -125,7 +125,7 @@ def make_dataset() -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def small_sam(tmp_path_factory) -> Path:
-    """A file that holds a whole SAM with random weights, for pictures of 64 pixels.
+    """A file that holds a whole SAM with random weights, for images of 64 pixels.
 
     Every variant can be built on it.
     """

@@ -61,7 +61,7 @@ def _second_channel(dataset: Path) -> None:
     _image(dataset).with_name(f"{CASE}_0001.nii.gz").unlink()
 
 
-# what is spoiled -> how, words of the message, the place that it must name
+# what is corrupted -> how, words of the message, the place that it must name
 DATASET_FAULTS: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
     "missing channel": (_second_channel, ("channel", f"{CASE}_0001")),
     "missing label": (lambda dataset: _label(dataset).unlink(), ("label", CASE)),
@@ -93,7 +93,7 @@ DATASET_FAULTS: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
 
 @pytest.mark.parametrize("flags", [[], ["--verify_dataset_integrity"]], ids=["plain", "verified"])
 @pytest.mark.parametrize("fault", DATASET_FAULTS)
-def test_a_spoiled_dataset_is_refused(fault, flags, workplace, make_dataset):
+def test_a_corrupted_dataset_is_refused(fault, flags, workplace, make_dataset):
     spoil, words = DATASET_FAULTS[fault]
     dataset = make_dataset(workplace.root / "raw")
     spoil(dataset)
@@ -113,7 +113,7 @@ def test_a_spoiled_dataset_is_refused(fault, flags, workplace, make_dataset):
         assert not list((workplace.root / "preprocessed").rglob("samunetPlans.json"))
 
 
-def test_all_problems_of_all_cases_are_told_together(workplace, make_dataset):
+def test_all_problems_of_all_cases_are_reported_together(workplace, make_dataset):
     dataset = make_dataset(workplace.root / "raw")
     _set_voxel(dataset / "imagesTr" / "box_000_0000.nii.gz", float("nan"))
     _truncate(dataset / "imagesTr" / "box_001_0000.nii.gz")

@@ -82,7 +82,7 @@ def same(places, states: Sequence[str], patterns: Iterable[str]) -> dict[str, st
     return whole
 
 
-def test_the_labels_outside_the_draw_are_spoiled(places) -> None:
+def test_the_labels_outside_the_draw_are_corrupted(places) -> None:
     labels = [load_dataset(places[state].root / "raw" / "Dataset005_Boxes") for state in STATES]
     assert [len(dataset.unlabelled) for dataset in labels] == [0, 0, CASES - SHOTS]
     one = next(name for name in NAMES if name not in DRAWN)

@@ -14,7 +14,7 @@ SIZES = ("nan", "inf", "-inf", "-1", "0", "x", "", "1e400")  # bad where a numbe
 
 
 def _nothing(place: Place) -> None:
-    """Spoil nothing: the command line is what is bad."""
+    """Change no file: the command line is what is bad."""
 
 
 def _flagged(base: tuple[str, ...], flag: str, values: tuple[str, ...], words: tuple[str, ...] = (),

@@ -1,4 +1,4 @@
-"""Bad input: pictures, 3D TIFFs, folders of frames, videos and sequences."""
+"""Bad input: images, 3D TIFFs, folders of frames, videos and sequences."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _grey(case: int = 1) -> np.ndarray:
 
 
 def _both(at: Callable[[str, Place, bool], Path], base: str, make: Make) -> Callable[[Place], None]:
-    """Spoil the file to train with and the one to predict, or to score with."""
+    """Damage the file to train with and the one to predict, or to score with."""
     return lambda place: (make(at(base, place, False)), make(at(base, place, True)), None)[2]
 
 
@@ -44,7 +44,7 @@ def _bytes(change: Callable[[bytes], bytes]) -> Make:
 
 
 def _saved(mode: str, **options: object) -> Make:
-    """Save the grey picture in another of PIL's modes."""
+    """Save the grey image in another of PIL's modes."""
 
     def make(path: Path) -> None:
         Image.fromarray(io.imread(path)).convert(mode).save(path, format="PNG", **options)
@@ -53,7 +53,7 @@ def _saved(mode: str, **options: object) -> Make:
 
 
 def _turned(path: Path) -> None:
-    """An EXIF orientation that says that the picture is to be turned by 90 degrees."""
+    """An EXIF orientation that says that the image is to be turned by 90 degrees."""
     picture = Image.fromarray(io.imread(path))
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -112,7 +112,7 @@ def _tiff(change: Callable[[np.ndarray], np.ndarray], **options: object) -> Make
 
 
 def _pages(path: Path) -> None:
-    """Slices that were written one by one, as pictures of their own."""
+    """Slices that were written one by one, as images of their own."""
     volume = tifffile.imread(path)
     with tifffile.TiffWriter(path) as writer:
         for page in volume:
@@ -133,7 +133,7 @@ TIFFS: dict[str, tuple[Make, bool]] = {
     "half of the file": (_bytes(lambda content: content[: len(content) // 2]), False),
     "empty": (_bytes(lambda content: b""), False), "text": (_bytes(lambda content: b"II*\0 not a TIFF"), False),
     "a single page": (_tiff(lambda a: a[0]), False), "four axes": (_tiff(lambda a: np.stack([a, a])), False),
-    "slices as pictures of their own": (_pages, True),
+    "slices as images of their own": (_pages, True),
     "colour":
         (lambda path: tifffile.imwrite(path, np.stack([tifffile.imread(path)] * 3, -1), photometric="rgb"), False),
     "complex numbers": (_tiff(lambda a: a.astype(np.complex64)), False),
@@ -169,7 +169,7 @@ VIDEOS: dict[str, tuple[Make, bool]] = {
     "frames less than labels": (lambda path: write_video(path, _grey()[:4]), False),
     "frames more than labels": (lambda path: write_video(path, _grey().repeat(2, 0)), False),
     "a few bytes less": (_bytes(lambda content: content[:-200]), True),
-    "sound without pictures": (_bytes(lambda content: content.replace(b"vide", b"soun")), False),
+    "sound without images": (_bytes(lambda content: content.replace(b"vide", b"soun")), False),
 }
 SEQUENCES: dict[str, tuple[Make, bool]] = {
     "half of the file": (_bytes(lambda content: content[: len(content) // 2]), False),

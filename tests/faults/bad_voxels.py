@@ -54,7 +54,7 @@ def _predictions(change: Change) -> Callable[[Place], None]:
 
 
 def _flipped(axis: int) -> tuple[Change, Callable[[np.ndarray], np.ndarray]]:
-    """Array and affine of the same picture in space, stored with one axis the other way round."""
+    """Array and affine of the same image in space, stored with one axis the other way round."""
     shape = (18, 20, 6)
 
     def affine(given: np.ndarray) -> np.ndarray:

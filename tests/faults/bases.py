@@ -64,7 +64,7 @@ def _pictures(name: str, folder: Path, encoder: Path) -> Place:
 
 
 def _write_image(name: str, path: Path, image: np.ndarray) -> None:
-    """Write (z, y, x) as the base's images are; a picture is the middle slice."""
+    """Write (z, y, x) as the base's images are; a 2D image is the middle slice."""
     if name == "frames":
         for number, frame in enumerate(image):
             write_picture(path / f"f{number}.png", frame)

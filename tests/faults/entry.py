@@ -31,11 +31,11 @@ class Entry:
     Arguments:
         group: for the table.
         name: says what is bad.
-        make: spoils a copied place.
+        make: puts it into a copied place.
         commands: names of `commands_at`; or whole commands, where flags are what is bad.
         words: what a refusal must say, in any case of letters, `a|b` one of two; None: refusing it is a false alarm.
         check: what must hold where it is accepted; None: accepting it is silent use of bad input.
-        base: which prepared place it spoils.
+        base: which prepared place it is put into.
         warns: a warning with the words of a refusal is as good as one: what is passed over, or used though it is odd,
             is named.
     """
@@ -104,7 +104,7 @@ def commands_at(place: Place) -> dict[str, tuple[str, ...]]:
 
 
 def try_entry(entry: Entry, base: Place, root: Path) -> list[Finding]:
-    """Give each command a spoiled copy of `base` at `root`: what one has rebuilt, another would not read."""
+    """Give each command a damaged copy of `base` at `root`: what one has rebuilt, another would not read."""
     findings = []
     for each in entry.commands:
         place = base.copied(root)

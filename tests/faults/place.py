@@ -15,7 +15,7 @@ import SimpleITK as sitk
 DATASET = "Dataset005_Tiny"
 CASES = 6
 SHAPE = (6, 20, 18)  # z, y, x
-# What is promised byte by byte. Logs, run.json, pictures and locks are not.
+# What is promised byte by byte. Logs, run.json, plots and locks are not.
 PROMISED = ("preprocessed/**/*", "results/**/*.safetensors", "results/**/plans.json", "results/**/dataset*.json",
             "results/**/label_statistics.json", "results/**/*.nii.gz", "results/**/summary.json", "out*/*.nii.gz",
             "out*/*.json")

@@ -39,7 +39,7 @@ def test_numbers_and_ranges(small_batch) -> None:
     assert float(small_batch.images.min()) >= -2 and float(small_batch.images.max()) <= 2
 
 
-def test_pictures_are_zero_outside_the_tile(monkeypatch) -> None:
+def test_images_are_zero_outside_the_tile(monkeypatch) -> None:
     monkeypatch.setattr(batches, "PADDED_SHARE", 1.0)
     batch = make_batch(SHAPE, 3, 0)
     outside = ~batch.inside[:, :, None, None].expand_as(batch.images)
@@ -72,7 +72,7 @@ def test_patients_that_are_not_deformed_have_equal_labels(monkeypatch, small_bat
         assert torch.equal(labels[:, patient], labels[:, 0])
 
 
-def test_patients_of_a_shared_family_that_are_not_deformed_have_equal_pictures(monkeypatch) -> None:
+def test_patients_of_a_shared_family_that_are_not_deformed_have_equal_images(monkeypatch) -> None:
     alike(monkeypatch)
     monkeypatch.setattr(batches, "PADDED_SHARE", 0.0)
     for name in ("TEXTURE", "BIAS", "NOISE", "CONTRAST_JITTER"):  # what is each patient's own

@@ -25,7 +25,7 @@ def test_the_lines_before_one_that_cannot_be_read_count(tmp_path: Path, bad: str
     ('{"step": -1, "seconds": 1, "recipe": {}}', "$.step"), ('{"step": 1, "seconds": NaN, "recipe": {}}', "$.seconds"),
     ('{"step": 1, "seconds": 1, "recipe": []}', "$.recipe"),
 ])
-def test_scalars_of_another_form_are_told(text: str, told: str) -> None:
+def test_scalars_of_another_form_are_reported(text: str, told: str) -> None:
     with pytest.raises(UserError, match="must be valid") as caught:
         read_scalars({"pretraining": text}, Path("state.safetensors"), "Remove it.")
     assert told in caught.value.found and (caught.value.where, caught.value.mend) == ("state.safetensors", "Remove it.")

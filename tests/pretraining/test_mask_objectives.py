@@ -28,7 +28,7 @@ def test_mask_loss_of_an_undecided_mask() -> None:
     torch.testing.assert_close(loss, torch.tensor([1 - 3 / 5 + PIXEL_WEIGHT * 2 * math.log(2)]))
 
 
-def test_masks_below_a_64th_of_the_picture_weigh_as_if_they_were_so_large() -> None:
+def test_masks_below_a_64th_of_the_image_weigh_as_if_they_were_so_large() -> None:
     target = torch.zeros(2, 16, 16)
     target[0, 0, :2] = 1.0  # 2 of 256 pixels, 4 is the least that counts; and none
     logits = (target - 0.5) * 200
@@ -65,7 +65,7 @@ def test_rating_is_compared_with_the_iou_found() -> None:
 def test_an_empty_answer_to_an_empty_target_is_an_iou_of_one() -> None:
     empty, everywhere = torch.full((1, 1, 2, 2), -1.0), torch.ones(1, 2, 2)
     assert float(rating_loss(empty, torch.tensor([[0.25]]), torch.zeros(1, 2, 2), everywhere)) == pytest.approx(0.75**2)
-    # What lies in the padding is no part of the answer.
+    # Padding is not part of the mask.
     known = torch.tensor([[[1.0, 0.0], [1.0, 0.0]]])
     beside = torch.tensor([[[[-1.0, 5.0], [-1.0, 5.0]]]])
     assert float(rating_loss(beside, torch.tensor([[1.0]]), torch.zeros(1, 2, 2), known)) == 0

@@ -68,7 +68,7 @@ def test_probe_of_features_that_say_nothing_is_at_chance(sharp) -> None:
     assert float(loss.detach()) == pytest.approx(math.log(4), abs=0.05)
 
 
-def test_probe_does_not_ask_for_labels_that_the_fitted_half_lacks(sharp) -> None:
+def test_probe_ignores_labels_that_the_fitted_half_lacks(sharp) -> None:
     labels = balanced(4, 2, 2)
     read = int(torch.randperm(2, generator=generator())[1])
     labels[:, read, :, :2] = 5
@@ -108,7 +108,7 @@ def test_contrast_of_equal_features_is_at_chance(plain_projection) -> None:
     assert float(loss.detach()) == pytest.approx(math.log(8), abs=1e-5)  # four cells in each of two other images
 
 
-def test_contrast_takes_pure_cells_of_other_pictures_only(plain_projection) -> None:
+def test_contrast_takes_pure_cells_of_other_images_only(plain_projection) -> None:
     labels, embeddings = two_labels(2)
     encoded = encoded_of(embeddings, labels)
     encoded.coverage[0, 1, 0, :, 0, 1] = 0.0
@@ -147,7 +147,7 @@ def test_position_is_read_from_features_that_hold_it_and_not_from_blank_ones() -
     assert float(half.detach()) == pytest.approx(32 / 63 - PLACE_ERROR, abs=1e-3)
 
 
-def test_position_asks_for_no_more_than_enough() -> None:
+def test_position_has_no_gradient_below_the_sufficient_error() -> None:
     extra = Objectives()
     with torch.no_grad():
         extra.log_place_ridge.fill_(math.log(1e-3))
@@ -168,7 +168,7 @@ def all_losses(encoded: Encoded, sam: Sam, extra: Objectives, seed: int) -> dict
 
 
 def test_the_losses_together_reach_every_parameter(mini_sam: Sam, monkeypatch) -> None:
-    monkeypatch.setattr(objectives, "PLACE_ERROR", 0.0)  # so small an image's place is told well enough from the start
+    monkeypatch.setattr(objectives, "PLACE_ERROR", 0.0)  # such a small image needs no training
     set_input_size(mini_sam, 64)
     torch.manual_seed(0)
     extra = Objectives()

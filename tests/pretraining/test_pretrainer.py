@@ -29,7 +29,7 @@ from samunet.pretraining.regions import cell_coverage
 from samunet.pretraining.state import STATE
 
 STEPS, KILLED_AT = 4, 3
-# One step of all, then the decoder alone: it is asked about the batches before it, too.
+# One step of all, then only the decoder, with queries of earlier batches too.
 RECIPE = Recipe((Phase(64, 1, 1), Phase(64, STEPS - 1, 1, "decoder")), seed=5)
 CPU = torch.device("cpu")
 
@@ -81,7 +81,7 @@ def stopped(quick, tmp_path_factory) -> Iterator[Path]:
     (folder / STATE).unlink()
 
 
-def test_a_run_that_goes_on_comes_to_the_same_bytes(stopped, uninterrupted, quick, capsys) -> None:
+def test_a_run_that_continues_comes_to_the_same_bytes(stopped, uninterrupted, quick, capsys) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Pretrainer, "_save", lambda self: None)
         resumed = Pretrainer(RECIPE, stopped, CPU)
@@ -93,7 +93,7 @@ def test_a_run_that_goes_on_comes_to_the_same_bytes(stopped, uninterrupted, quic
     assert [name for name, tensor in uninterrupted.items() if not torch.equal(tensor, found[name])] == []
 
 
-def test_the_state_holds_the_steps_before_it_and_more_steps_may_be_asked_for(stopped, uninterrupted) -> None:
+def test_the_state_holds_the_steps_before_it_and_more_steps_may_follow(stopped, uninterrupted) -> None:
     longer = Pretrainer(Recipe((Phase(64, 1, 1), Phase(64, 50, 1, "decoder"), Phase(128, 9, 2)), seed=5), stopped, CPU)
     assert (longer.step, longer.recipe.steps) == (KILLED_AT, 60)
     steps = {float(tensor) for name, tensor in weights(longer).items() if name.endswith("/step")}
@@ -111,7 +111,7 @@ def test_steps_that_are_done_are_not_passed_off_as_others(stopped, phases, reque
     assert caught.value.found == f"phases: saved 64:1:1:all 64:2:1:decoder, requested {requested}"
 
 
-def test_fewer_steps_than_are_done_are_refused_and_states_that_tell_no_phases_go_on(stopped, tmp_path) -> None:
+def test_fewer_steps_than_finished_are_refused_and_states_without_phases_continue(stopped, tmp_path) -> None:
     with pytest.raises(UserError, match="(?s)at least the steps.*3 finished, 1 requested"):
         Pretrainer(Recipe((Phase(64, 1, 1),), seed=5), stopped, CPU)
     with safe_open(stopped / STATE, framework="pt") as content:
@@ -123,7 +123,7 @@ def test_fewer_steps_than_are_done_are_refused_and_states_that_tell_no_phases_go
 
 
 @pytest.mark.parametrize("place", [300, -3])
-def test_a_damaged_state_is_named_and_nothing_goes_on(stopped, tmp_path, place) -> None:
+def test_a_damaged_state_is_named_and_nothing_continues(stopped, tmp_path, place) -> None:
     content = bytearray((stopped / STATE).read_bytes())
     content[place] ^= 1
     (tmp_path / STATE).write_bytes(content)
@@ -225,7 +225,7 @@ def test_each_loss_has_its_share_of_the_encoders_gradient(fresh, small_batch, mo
     torch.testing.assert_close(both, asked("reconstruction") + asked("contrastive"))
 
 
-def test_the_encoder_stands_still_while_the_decoder_is_trained_alone(fresh, small_batch, monkeypatch) -> None:
+def test_the_encoder_is_frozen_while_only_the_decoder_is_trained(fresh, small_batch, monkeypatch) -> None:
     monkeypatch.setattr(fresh, "recipe", replace(RECIPE, phases=(Phase(64, 1, 1, "decoder"),)))
     monkeypatch.setattr(fresh, "average", {
         name: tensor if "gaussian" in name else tensor * 0.99 for name, tensor in fresh.sam.state_dict().items()})
@@ -281,7 +281,7 @@ def test_batches_are_those_of_the_steps_that_are_left() -> None:
     assert torch.equal(made[1].images, make_batch(BatchShape(1, 4, 2, 80), 5, 2).images)
 
 
-def test_pictures_of_another_size_are_encoded_as_a_loaded_encoder_does(mini_sam: Sam) -> None:
+def test_images_of_another_size_are_encoded_as_a_loaded_encoder_does(mini_sam: Sam) -> None:
     torch.manual_seed(0)
     state = {name: tensor.clone() for name, tensor in mini_sam.state_dict().items()}
     for size in (256, 64):

@@ -1,4 +1,4 @@
-"""What the decoder is asked for: points, boxes, regions of other patients."""
+"""Queries of the decoder: points, boxes, regions of other patients."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_boxes_without_jitter_are_tight(monkeypatch) -> None:
     assert boxes.tolist() == [[7, 2, 9, 5], [0, 0, 4, 16], [0, 0, 16, 16]]
 
 
-def test_boxes_move_by_a_share_of_their_sides_and_stay_in_the_picture() -> None:
+def test_boxes_move_by_a_share_of_their_sides_and_stay_in_the_image() -> None:
     mask = torch.zeros(500, 64, 64, dtype=torch.bool)
     mask[:, 10:20, 12:52] = True  # 40 wide, 10 high
     moved = jittered_boxes(mask, generator()) - torch.tensor([12.0, 10.0, 52.0, 20.0])
@@ -58,7 +58,7 @@ def test_boxes_move_by_a_share_of_their_sides_and_stay_in_the_picture() -> None:
     assert float(boxes.min()) == 0 and float(boxes.max()) == 64
 
 
-def test_every_picture_is_asked_about_twice_for_a_label_that_it_shows(mini_sam: Sam, small_batch: Batch,
+def test_every_image_has_two_queries_for_labels_that_it_shows(mini_sam: Sam, small_batch: Batch,
                                                                       monkeypatch) -> None:
     monkeypatch.setattr(queries, "BOX_JITTER", 0.0)
     set_input_size(mini_sam, 64)
@@ -79,7 +79,7 @@ def test_every_picture_is_asked_about_twice_for_a_label_that_it_shows(mini_sam: 
             assert not ellipse[:, : columns.min()].any() and not ellipse[:, columns.max() + 1 :].any()
 
 
-def test_in_context_asks_for_a_label_that_the_supports_show(monkeypatch) -> None:
+def test_in_context_queries_a_label_that_the_supports_show(monkeypatch) -> None:
     area, supported = torch.zeros(1, 1, LABELS), torch.zeros(1, LABELS)
     area[..., 1], area[..., 3] = 4.0, 9.0
     supported[:, 1], supported[:, 2], supported[:, 4] = 5.0, 5.0, 0.4
@@ -89,7 +89,7 @@ def test_in_context_asks_for_a_label_that_the_supports_show(monkeypatch) -> None
     assert {int(queries._wanted(area, supported, generator(seed))) for seed in range(20)} == {2}
 
 
-def test_regions_of_other_patients_ask_about_every_picture(small_batch: Batch, monkeypatch) -> None:
+def test_regions_of_other_patients_query_every_image(small_batch: Batch, monkeypatch) -> None:
     monkeypatch.setattr(queries, "ABSENT_SHARE", 0.0)
     torch.manual_seed(0)
     encoded = Encoded(small_batch, torch.randn(1, 4, 2, 256, 4, 4), cell_coverage(small_batch))
@@ -120,7 +120,7 @@ def test_regions_of_other_patients_ask_about_every_picture(small_batch: Batch, m
             assert asked.prompts.kinds[index, tokens:].tolist() == [NO_POINT] * (12 - tokens)
 
 
-def test_a_third_of_boxes_and_regions_ask_by_their_tokens_alone() -> None:
+def test_a_third_of_boxes_and_regions_have_tokens_only() -> None:
     thousand = torch.ones(1000, dtype=torch.bool)
     prompts = Prompts(torch.ones(1000, 2, 256), torch.full((1000, 2), FIRST_CORNER), torch.ones(1000, 1, 4, 4),
                       thousand)

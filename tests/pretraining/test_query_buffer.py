@@ -18,7 +18,7 @@ def numbered(first: int, count: int, side: int = 8) -> Queries:
     return Queries(numbers[:, None, None, None].expand(-1, 256, 2, 2), prompts, maps, torch.ones_like(maps))
 
 
-def test_questions_are_drawn_whole_from_all_batches_that_are_kept() -> None:
+def test_queries_are_sampled_whole_from_all_stored_batches() -> None:
     buffer, generator = QueryBuffer(), torch.Generator().manual_seed(0)
     for batch in range(BATCHES + 2):
         buffer.add("promptable", numbered(2 * batch, 2))
@@ -33,7 +33,7 @@ def test_questions_are_drawn_whole_from_all_batches_that_are_kept() -> None:
     assert found == set(range(4, 2 * BATCHES + 4))  # the first two batches have made room
 
 
-def test_pictures_of_another_size_take_the_place_of_all() -> None:
+def test_images_of_another_size_take_the_place_of_all() -> None:
     buffer, generator = QueryBuffer(), torch.Generator().manual_seed(0)
     buffer.add("in_context", numbered(0, 3))
     buffer.add("promptable", numbered(3, 3))

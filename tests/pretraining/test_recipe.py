@@ -116,7 +116,7 @@ def test_the_decoder_counts_the_steps_that_trained_it() -> None:
     assert [recipe.decoder_steps(step) for step in range(9)] == [0, 1, 2, 3, 3, 3, 3, 3, 4]
 
 
-def test_all_that_decides_a_run_is_told() -> None:
+def test_all_that_decides_a_run_is_in_its_json() -> None:
     told = Recipe((Phase(64, 10, 2),), seed=4, losses=("probe",)).to_json()
     assert told["phases"] == ({"size": 64, "steps": 10, "families": 2, "part": "all"},)
     assert told["losses"] == ["probe"] and told["seed"] == 4

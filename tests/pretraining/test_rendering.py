@@ -42,7 +42,7 @@ def generator() -> torch.Generator:
 
 
 @pytest.mark.parametrize("kind", (NEIGHBOURS, REPEAT, RGB))
-def test_pictures_lie_in_the_unit_range_and_clean_ones_are_one_value_a_label(labels, kind, monkeypatch) -> None:
+def test_images_lie_in_the_unit_range_and_clean_ones_are_one_value_a_label(labels, kind, monkeypatch) -> None:
     only(kind, monkeypatch)
     made = render(labels, BANDS, 1, generator())
     assert float(made.images.min()) >= 0 and float(made.images.max()) <= 1
@@ -61,7 +61,7 @@ def test_a_repeated_slice_has_three_equal_channels_and_three_contrasts_have_not(
     assert not torch.equal(images[:, :, 0], images[:, :, 1])
 
 
-def test_repeated_and_coloured_pictures_show_the_middle_slice_alone(labels, monkeypatch) -> None:
+def test_repeated_and_coloured_images_show_the_middle_slice_alone(labels, monkeypatch) -> None:
     without_degradation(monkeypatch)
     other = labels.clone()
     other[:, :, 0] = BANDS - 1 - labels[:, :, 0]
@@ -71,7 +71,7 @@ def test_repeated_and_coloured_pictures_show_the_middle_slice_alone(labels, monk
         assert torch.equal(*images) == shown
 
 
-def test_only_coloured_pictures_have_a_contrast_for_each_channel() -> None:
+def test_only_coloured_images_have_a_contrast_for_each_channel() -> None:
     table = rendering._contrast(torch.tensor([False, True]), BANDS, OWN, generator())
     assert table.shape == (2, 3, BANDS)
     assert torch.equal(table[0, 0], table[0, 1]) and torch.equal(table[0, 0], table[0, 2])
@@ -79,7 +79,7 @@ def test_only_coloured_pictures_have_a_contrast_for_each_channel() -> None:
 
 
 @pytest.mark.parametrize("kind", (NEIGHBOURS, REPEAT, RGB))
-def test_undegraded_pictures_rise_with_the_contrast_table(labels, kind, monkeypatch) -> None:
+def test_undegraded_images_rise_with_the_contrast_table(labels, kind, monkeypatch) -> None:
     only(kind, monkeypatch)
     without_degradation(monkeypatch)
     with_contrast([0.7, 0.1, 0.9, 0.3], monkeypatch)

@@ -77,7 +77,7 @@ def test_right_answers_to_cells_that_are_half_padding_have_dice_one(truth) -> No
     assert probe_dice(features(truth), padded) == pytest.approx(1, abs=1e-6)
 
 
-def test_place_is_told_as_far_as_the_waves_are_there() -> None:
+def test_place_is_predicted_as_far_as_the_waves_are_there() -> None:
     waves = places(8, torch.device("cpu")).T.reshape(63, 8, 8)
     embeddings = torch.zeros(2, 2, 1, 256, 8, 8)
     embeddings[:, :, :, :63] = 10 * waves
@@ -107,7 +107,7 @@ def test_boxes_are_judged_beside_their_ellipses(mini_sam: Sam, monkeypatch) -> N
     assert ellipse == pytest.approx(float(((rows / 4) ** 2 + (columns / 6) ** 2 <= 1).float().mean()))
 
 
-def test_phantoms_are_normalised_pictures_with_the_coverage_of_their_cells() -> None:
+def test_phantoms_are_normalised_images_with_the_coverage_of_their_cells() -> None:
     images, coverage = _phantoms(64, torch.device("cpu"))
     assert images.shape[:1] + images.shape[2:] == (4, 3, 64, 64) and coverage.shape[-2:] == (4, 4)
     assert float(images.min()) >= -2 and float(images.max()) <= 2

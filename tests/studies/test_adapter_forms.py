@@ -71,7 +71,7 @@ def test_a_depthwise_convolution_by_hand(script: Callable[[str], ModuleType]) ->
     assert said.tolist() == [1 + 20 + 300 + 0.5, 2 + 40 + 600 - 0.5]
 
 
-def test_the_published_decoder_does_not_see_the_picture(encoder: Encoder, script: Callable[[str], ModuleType]) -> None:
+def test_the_published_decoder_does_not_see_the_image(encoder: Encoder, script: Callable[[str], ModuleType]) -> None:
     published, ours = built(script("adapter_forms").PublishedDecoderVariant, encoder), built(Adapter3dVariant, encoder)
     embeddings, picture = torch.zeros(1, 256, 4, 4), torch.ones(1, 3, 64, 64)
     with torch.no_grad():

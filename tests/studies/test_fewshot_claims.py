@@ -18,7 +18,7 @@ def script_module(script) -> ModuleType:
     return script("fewshot_claims")
 
 
-def test_constant_tokens_ask_the_same_whatever_the_support_is(script_module) -> None:
+def test_constant_tokens_do_not_depend_on_the_support(script_module) -> None:
     torch.manual_seed(0)
     network = script_module.ConstantTokens(2, True, 64, {}, kinds=torch.tensor([[1, 1, 0, 0]] * 2)).eval()
     images, units = torch.randn(2, 256, 4, 4), torch.tensor([-1, 0])
@@ -45,7 +45,7 @@ def support_network(rule: str = "mean") -> Fewshot:
 
 
 @pytest.mark.parametrize(("rule", "tokens"), [("mean", 4 * 2), ("farthest", 4 * 2 * 4)])
-def test_as_many_constant_tokens_ask_as_tokens_of_the_support(script_module, rule: str, tokens: int) -> None:
+def test_there_are_as_many_constant_tokens_as_tokens_of_the_support(script_module, rule: str, tokens: int) -> None:
     network = support_network(rule)
     network.kinds[1, 2, 0] = NO_POINT  # class 2 has a token less
     constant = script_module.ConstantTokens(3, True, 64, {}, kinds=script_module.kinds_asking(network)).eval()
@@ -56,11 +56,11 @@ def test_as_many_constant_tokens_ask_as_tokens_of_the_support(script_module, rul
     assert torch.equal(ours.content.any(2), ours.kinds != NO_POINT)
 
 
-def test_random_tokens_are_like_those_that_ask(script_module) -> None:
+def test_random_tokens_have_the_statistics_of_the_real_ones(script_module) -> None:
     network = support_network("clusters")
     network.kinds[:, :, 1:] = NO_POINT
     network.content[:, :, 0], network.content[:, :, 1:] = 3.0, 0.0
-    script_module.randomize_tokens(network)  # mean 3 and no deviation: places without a token are not looked at
+    script_module.randomize_tokens(network)  # mean 3 and standard deviation 0: places without a token are not looked at
     assert (network.content == 3.0).all()
 
 
@@ -79,7 +79,7 @@ def test_random_numbers_have_mean_and_deviation_of_what_they_replace(script_modu
     script_module.randomize_all(again)
     assert torch.equal(network.weight, before.weight) and not torch.equal(again.weight, before.weight)
     assert torch.equal(network.content, again.content) and network.content.shape == before.content.shape
-    drawn = script_module.random_like(torch.zeros(10000), torch.tensor([1.0, 5.0]).repeat(50))  # mean 3, deviation 2
+    drawn = script_module.random_like(torch.zeros(10000), torch.tensor([1.0, 5.0]).repeat(50))  # standard deviation 2
     assert drawn.mean() == pytest.approx(3, abs=0.1) and drawn.std() == pytest.approx(2, abs=0.1)
 
 

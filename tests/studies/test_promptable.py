@@ -46,7 +46,7 @@ def test_the_ellipse_fills_the_box_but_for_its_corners(promptable) -> None:
     np.testing.assert_array_equal(promptable.ellipse(one), one)
 
 
-def test_box_and_point_stand_where_the_voxels_stand_in_the_encoders_picture(prompted) -> None:
+def test_box_and_point_are_where_the_voxels_are_in_the_encoders_image(prompted) -> None:
     # Box (x0, y0, x1, y1): columns 2 to 7, rows 1 to 4, 32 pixels each.
     box = prompted.prompts._embed_boxes(torch.tensor([[64.0, 32.0, 224.0, 128.0]]))
     found = prompted.box(region()[None])

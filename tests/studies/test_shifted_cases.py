@@ -40,7 +40,7 @@ def source(tmp_path: Path) -> Path:
     return folder
 
 
-def test_no_patient_stands_on_two_sides_and_none_of_fold_0_anywhere(
+def test_no_patient_is_on_two_sides_and_none_of_fold_0_anywhere(
     source: Path, tmp_path: Path, script: Callable[[str], ModuleType]
 ) -> None:
     module = script("shifted_cases")

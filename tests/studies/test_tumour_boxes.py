@@ -1,4 +1,4 @@
-"""The made tumours and what is said of the rows, by hand."""
+"""The synthetic tumours and the comparison of rows, by hand."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_tumours_and_their_boxes(script, tmp_path) -> None:
     assert shown.sum() == len(z) * len(y) * len(x) and shown[segmentation > 0].all()
     [wider] = json.loads((tmp_path / "boxes10.json").read_text())["cases"][name]["tumour"]["boxes"]
     assert wider["min"][0] == max(x[0] - 0.1 * len(x), 0) or np.isclose(wider["min"][0], x[0] - 0.1 * len(x))
-    # The same again, and nothing of the test case's label in what is told of training cases.
+    # The same again, and nothing of the test case's label in the files of training cases.
     first = (tmp_path / made.BOXED / "imagesTr" / "made_000_0001.nii.gz").read_bytes()
     made.make_datasets(tmp_path / "again", 1, 1, 0)
     assert (tmp_path / "again" / made.BOXED / "imagesTr" / "made_000_0001.nii.gz").read_bytes() == first
