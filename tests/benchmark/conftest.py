@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 
+from samunet.benchmark import choice, machines
 from samunet.dataset.dataset import load_dataset
 from samunet.dataset.paths import Paths
 from samunet.files import make_folder, write_json
@@ -50,3 +53,13 @@ def prepared(tmp_path_factory) -> Path:
 @pytest.fixture
 def paths(prepared: Path, tmp_path: Path) -> Paths:
     return Paths(prepared / "raw", prepared / "preprocessed", tmp_path / "results")
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Jobs run in this process, which has torch loaded, instead of one of their own."""
+    threads = torch.get_num_threads()
+    for module in (choice, machines):
+        monkeypatch.setattr(module, "in_own_process", lambda work, *arguments: work(*arguments))
+    yield
+    torch.set_num_threads(threads)

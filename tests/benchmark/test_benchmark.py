@@ -83,7 +83,7 @@ def test_an_unknown_variant_is_refused_before_anything_runs(paths: Paths) -> Non
     assert not paths.results.exists()
 
 
-def test_a_job_that_fails_is_reported_and_the_others_continue(paths: Paths, capsys) -> None:
+def test_a_job_that_fails_is_reported_and_the_others_continue(paths: Paths, here: None, capsys) -> None:
     asked = Benchmark("5", ("label_prior",), ("0",), (2, 50), 1, "untrained", "tiny", "cpu")
     folder = run(asked, paths)
     rows = read_json(folder / "summary.json")
@@ -201,7 +201,7 @@ def test_nnunet_is_refused_where_slices_are_counted(paths: Paths, variants, impo
     assert not paths.results.exists()
 
 
-def test_labelled_slices_are_reported_in_the_tables(paths: Paths) -> None:
+def test_labelled_slices_are_reported_in_the_tables(paths: Paths, here: None) -> None:
     folder = run(Benchmark("5", ("label_prior",), ("0",), (2, None), 1, "untrained", "tiny", "cpu", shot_slices=3),
                  paths)
     assert [(row["shots"], row["labels"]) for row in read_json(folder / "summary.json")] == [

@@ -170,12 +170,6 @@ def test_searches_that_make_no_sense_are_refused(changes: dict, message: str) ->
         replace(SEARCH, **changes)
 
 
-@pytest.fixture
-def here(monkeypatch) -> None:
-    """Runs in this process, which has torch loaded."""
-    monkeypatch.setattr(choice, "in_own_process", lambda work, *arguments: work(*arguments))
-
-
 @pytest.fixture(scope="module")
 def blind(prepared: Path, tmp_path_factory) -> Iterator[Paths]:
     """The dataset without anything readable of fold 0's validation cases: images, labels, arrays, even digests."""

@@ -103,7 +103,7 @@ def test_what_is_no_trained_models_folder_is_refused(model: Path, paths: Paths) 
 
 
 @pytest.mark.skipif(importlib.util.find_spec("jinja2") is None, reason="needs jinja2")
-def test_it_is_a_row_and_a_method_of_the_report(model: Path, paths: Paths) -> None:
+def test_it_is_a_row_and_a_method_of_the_report(model: Path, paths: Paths, here: None) -> None:
     folder = run_benchmark(ASKED, paths, workers=None, scheduler=None, reference=NAME, command="",
                            nnunet_results=[model])
     rows = read_json(folder / "summary.json")
