@@ -75,7 +75,7 @@ def strike_with_all(faults: Sequence[Fault], job: Job, folder: Path, workers: in
 def _one(fault: Fault, job: Job, folder: Path) -> Outcome:
     try:
         return strike_with(fault, job, folder / f"place_{os.getpid()}")
-    except Exception:  # of the harness itself: no other fault may be lost with it, and the run ends badly
+    except Exception:  # noqa: BLE001 - a fault of the harness must not end the others; the run fails at the end
         return Outcome(Verdict.HARNESS, traceback.format_exc())
 
 
