@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from samunet.pretraining.draws import integer, normal, uniform
+from samunet.pretraining.random_numbers import integer, normal, uniform
 
 
 def test_uniform_fills_its_range_and_normal_has_unit_deviation() -> None:
@@ -17,7 +17,7 @@ def test_uniform_fills_its_range_and_normal_has_unit_deviation() -> None:
     assert abs(float(drawn.mean())) < 0.02 and abs(float(drawn.std()) - 1) < 0.02
 
 
-def test_integer_draws_both_ends() -> None:
+def test_integer_includes_both_ends() -> None:
     generator = torch.Generator().manual_seed(0)
     assert {integer(3, 5, generator) for _ in range(50)} == {3, 4, 5}
     assert integer(7, 7, generator) == 7

@@ -1,4 +1,4 @@
-"""Random numbers of the synthesis, drawn on the generator's device."""
+"""Random numbers of the synthesis, on the generator's device."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ def uniform(low: float, high: float, generator: torch.Generator, *shape: int) ->
 
 
 def normal(generator: torch.Generator, *shape: int) -> Tensor:
-    """Float `shape` of mean 0 and deviation 1."""
+    """Float `shape` with mean 0 and standard deviation 1."""
     return torch.randn(shape, generator=generator, device=generator.device)
 
 
 def integer(low: int, high: int, generator: torch.Generator) -> int:
-    """From `low` to `high`, both included."""
+    """An integer from `low` to `high`, both included."""
     return int(torch.randint(low, high + 1, (1,), generator=generator, device=generator.device))
