@@ -51,7 +51,7 @@ def add_support(model: Path, fold: str, file: Path, output: Path, paths: Paths, 
     finished = finished_runs(model)
     run = stored_run(model / f"fold_{fold}")
     if fold not in finished or run is None:
-        raise UserError("A model's folder must hold the finished fold that is asked for.", where=model,
+        raise UserError("A model's folder must hold the finished fold of that number.", where=model,
                         found=f"finished: {', '.join(finished) or 'none'}", mend="Choose another with -m or -f.")
     _require_new_folder(output)
     rule = chosen_rule(run, str(model / f"fold_{fold}" / RUN_FILE))
