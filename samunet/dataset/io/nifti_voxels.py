@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,12 +14,14 @@ from samunet.dataset.voxel_checks import cannot_read
 GZIP_MARK = b"\x1f\x8b"
 MOST_INFLATION = 1032  # of deflate: nothing unpacks to more bytes for each packed one
 GZIP = 16 + zlib.MAX_WBITS
+PIECE_BYTES = 2**20
 
 
-def unpacked(packed: bytes, length: int, path: Path) -> bytes:
+def unpacked(packed: bytes, length: int, path: Path, *, whole: bool = False) -> bytes:
     """The first `length` bytes of a file's content, gzipped or not, regardless of its name; fewer if it is shorter.
 
-    If the stream ends there, its checksum is compared.
+    If the stream ends there, its checksum is compared. With `whole`, the rest is unpacked as well, so that the checksum
+    is always compared: a changed bit can also make the content longer.
 
     Raises:
         UserError: a gzip stream that is damaged, or followed by anything but another one.
@@ -34,6 +37,8 @@ def unpacked(packed: bytes, length: int, path: Path) -> bytes:
             if not inflate.eof:
                 if missing >= 0:
                     raise EOFError("the compressed stream is cut off")
+                if whole:
+                    _check_rest(inflate)
                 break
             packed = inflate.unused_data.lstrip(b"\0")
             if packed and not packed.startswith(GZIP_MARK):
@@ -41,6 +46,13 @@ def unpacked(packed: bytes, length: int, path: Path) -> bytes:
     except (EOFError, zlib.error) as fault:
         raise cannot_read(path, fault) from fault
     return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _check_rest(inflate: Any) -> None:
+    """Unpack a stream to its end, in pieces that are dropped, which compares its checksum."""
+    while not inflate.eof:
+        if not inflate.decompress(inflate.unconsumed_tail, PIECE_BYTES) and not inflate.eof:
+            raise EOFError("the compressed stream is cut off")
 
 
 def read_voxels(packed: bytes, layout: NiftiLayout, path: Path) -> np.ndarray:
@@ -55,7 +67,7 @@ def read_voxels(packed: bytes, layout: NiftiLayout, path: Path) -> np.ndarray:
     possible = len(packed) * (MOST_INFLATION if packed.startswith(GZIP_MARK) else 1)
     if possible < layout.end:  # before it is unpacked
         raise cannot_read(path, ValueError(f"at most {possible} bytes (unpacked) of {layout.end}"))
-    content = unpacked(packed, layout.end, path)
+    content = unpacked(packed, layout.end, path, whole=True)
     if len(content) < layout.end:
         raise cannot_read(path, ValueError(f"{len(content)} bytes (unpacked) of {layout.end}"))
     channels, *space = layout.shape
