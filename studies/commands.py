@@ -33,7 +33,7 @@ def call(command: str, *arguments: str | Path) -> None:
 def plan(dataset: str, plans_name: str, *preprocess: str, **changes: Any) -> None:
     """Plan and preprocess under `plans_name`.
 
-    `changes` are of the encoder's section, edited as documentation/reference/plans.md says.
+    `changes` are of the encoder's section, edited as documentation/plans.md says.
     """
     call("plan_experiment", "-d", dataset, "-plans_name", plans_name, *ONE_WORKER)
     paths = resolve_paths()
