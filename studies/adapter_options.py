@@ -7,7 +7,7 @@ Compared one by one with `3d_adapter`: a decoder that does not see the image (th
 adapter outputs, a depthwise convolution over slices, and LoRA in place of FacT (adapter_forms.py). Validation cases of
 fold 1 (never fold 0), 16 cases of draw 0. A difference is significant if its interval, paired over patients, excludes
 zero; this does not cover other draws and longer runs. Paths come from samunet_raw, samunet_preprocessed and
-samunet_results; --plans names edited plans, see documentation/plans.md.
+samunet_results; --plans names edited plans, see documentation/reference/plans.md.
 """
 
 from __future__ import annotations

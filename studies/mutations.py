@@ -1,7 +1,7 @@
 """Faults put into the code, one at a time, and whether the tests notice.
 
 Each of `mutation_list.MUTATIONS` is written into a temporary copy of the tree, and the tests named there run on it. A
-fault is killed where a test fails, and survives where all pass. Prints the table of documentation/mutations.md; exit
+fault is killed where a test fails, and survives where all pass. Prints the table of studies/mutations.md; exit
 code 1 if any survives or no longer applies.
 
     python studies/mutations.py                      all, one after the other: minutes

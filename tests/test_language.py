@@ -49,25 +49,19 @@ def test_messages_of_a_module_are_found(tmp_path: Path) -> None:
     ]
 
 
-UNDER_WORK = pytest.mark.xfail(reason="the rooms' texts are being rewritten", strict=False)
-
-
 @pytest.mark.parametrize("path", PAGES, ids=name_of)
-def test_pages_use_the_field_s_words(path: Path, request: pytest.FixtureRequest) -> None:
-    if path.name == "commands.md":
-        request.applymarker(UNDER_WORK)  # it quotes the help texts
+def test_pages_use_the_field_s_words(path: Path) -> None:
     lines = [f"{word} -> {instead}" for word, instead in offenders(prose(path.read_text(encoding="utf-8")))]
     assert not lines, f"{path.relative_to(ROOT)}:\n" + "\n".join(lines)
 
 
-@UNDER_WORK
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_help_texts_use_the_field_s_words(name: str) -> None:
     text = " ".join(importlib.import_module(f"samunet.cli.{name}").parser().format_help().split())
     assert not offenders(text), f"samunet_{name} --help: " + "; ".join(f"{w} -> {i}" for w, i in offenders(text))
 
 
-@UNDER_WORK
+@pytest.mark.xfail(reason="planning, the registry and the settings of runs are being rewritten", strict=False)
 def test_messages_use_the_field_s_words() -> None:
     lines = [
         f"{path.relative_to(ROOT)}:{line}: {word} -> {instead}   ({' '.join(text.split())[:90]})"

@@ -26,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("-f", dest="fold", type=fold, default="0", metavar="FOLD",
                         help="fold of the model (default: %(default)s)")
     parser.add_argument("--support", type=Path, required=True, metavar="FILE",
-                        help="JSON file with the support slices to add (documentation/variants.md)")
+                        help="JSON file with the support slices to add (documentation/how-to/few-labels.md)")
     parser.add_argument("-o", dest="output", type=Path, required=True, metavar="FOLDER",
                         help="folder of the new model; pass it to samunet_predict -m")
     parser.add_argument("--encoder", metavar="NAME",

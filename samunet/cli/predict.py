@@ -64,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
                         help="part to predict, counted from 0 (default: 0)")
     parser.add_argument("--prompts", type=Path, metavar="FILE",
                         help="JSON file with points and boxes for every case (promptable variants; "
-                             "documentation/prompts.md)")
+                             "documentation/how-to/prompts.md)")
     parser.add_argument("-device", metavar="NAME", help="cpu, cuda or mps (default: cuda if available, else cpu)")
     add_paths(parser)
     return parser

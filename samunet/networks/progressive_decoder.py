@@ -30,7 +30,7 @@ class ProgressiveDecoder(nn.Module):
     - Several separately encoded channels are first combined by a 1x1 convolution; the paper has one channel, or RGB.
     - The encoder images join the finest features in two 3x3 convolutions: transposed convolutions of stride 2 treat
       each token's square separately. 3DSAM-adapter (Gong et al., arXiv 2306.13465, mask decoder) also has the image
-      in its decoder, at half resolution. The gain is in documentation/neighbours.md.
+      in its decoder, at half resolution. The gain is in studies/neighbours.md.
 
     Arguments:
         embedding_channels: D, 256 for each of the C / 3 separately encoded images of a slice. classes: K.

@@ -12,7 +12,7 @@ from samunet.planning.encoder_spec import EMBEDDING_CHANNELS, PATCH_SIZE
 # What a plan's `cache_dtype` may be, and the reason that is written beside it.
 CACHE_DTYPES = {
     "float16": "half the bytes of float32; 3 decimal digits are enough for normalised embeddings",
-    "int8": "given by --cache_dtype; half the bytes of float16, one scale for each channel of a picture",
+    "int8": "given by --cache_dtype; half the bytes of float16, one scale for each channel of an image",
 }
 DEFAULT_CACHE_DTYPE = "float16"
 SCALE_BYTES = 4
@@ -76,6 +76,6 @@ def view_pictures_for(size: str, input_size: int, cache_dtype: str) -> tuple[int
     in_time = VIEW_SECONDS * REFERENCE_GFLOPS * 1e9 / flops
     on_disk = VIEW_GB * 1e9 / bytes_per_picture(input_size, cache_dtype)
     return int(min(in_time, on_disk)) // ROUNDED_TO * ROUNDED_TO, (
-        f"{VIEW_SECONDS} s at {REFERENCE_GFLOPS} GFLOP/s (2 cores) encode {in_time:.0f} pictures of {flops / 1e9:.3g} GFLOP, "
+        f"{VIEW_SECONDS} s at {REFERENCE_GFLOPS} GFLOP/s (2 cores) encode {in_time:.0f} images of {flops / 1e9:.3g} GFLOP, "
         f"{VIEW_GB:g} GB holds {on_disk:.0f}; the smaller, in whole hundreds"
     )

@@ -115,7 +115,7 @@ def composition_for(
 ) -> tuple[str, str]:
     """How image channels and slices become the encoder's three input channels, and why."""
     if are_colours(channel_names):
-        return "rgb", f"the channels {', '.join(channel_names)} are the colours of one picture"
+        return "rgb", f"the channels {', '.join(channel_names)} are the colours of one image"
     if depth == 1:
         return "repeat", "2D images have no neighbouring slices"
     spacing = f"slice spacing {spacing_mm[0]:g} mm against {max(spacing_mm[1:]):g} mm in-plane"

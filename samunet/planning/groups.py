@@ -58,7 +58,7 @@ def find_groups(
     if pairs:
         say(
             f"warning: {' and '.join(pairs[0][:3])} look like files of one patient ({len(pairs)} such groups), but no "
-            f"groups are known: one patient may stand in training and in validation. Write {beside} (case,patient) or "
+            f"groups are known: one patient may be in training and in validation. Write {beside} (case,patient) or "
             f"give --groups."
         )
     return None

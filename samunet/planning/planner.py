@@ -103,7 +103,7 @@ def plan_dataset(
         use_mask_for_norm=masks_for(schemes, relative),
         foreground_intensity=tuple(statistics.get(str(index), {}) for index in range(len(schemes))),
         reasons={
-            "reader": f"dataset.json asks for {dataset.reader}"
+            "reader": f"dataset.json names {dataset.reader}"
             if dataset.reader
             else f"reads {dataset.file_ending} files",
             "transpose_forward": (

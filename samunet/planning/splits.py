@@ -188,4 +188,4 @@ def _warn_of_absent(splits: list[Split], names: Sequence[str], path: Path) -> No
         sorted(set(names) - {name for split in splits for side in split.values() for name in side}) if splits else []
     )
     if absent:
-        say(f"warning: labelled cases that stand in no fold of {path}: {some(absent)}.")
+        say(f"warning: labelled cases that are in no fold of {path}: {some(absent)}.")

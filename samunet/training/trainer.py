@@ -150,7 +150,7 @@ def training_dtype(device: torch.device) -> torch.dtype:
     """What matrix products and convolutions of training are computed in; weights, losses and sums stay float32.
 
     float16 on a CUDA card. bfloat16 on a processor that multiplies its matrices: there an iteration takes half to four
-    fifths of the time, and Dice after as many iterations was not lower (documentation/performance.md). float32
+    fifths of the time, and Dice after as many iterations was not lower (studies/speed.md). float32
     elsewhere.
     """
     return torch.float16 if device.type == "cuda" else fast_dtype(device)

@@ -131,7 +131,7 @@ def test_labelled_cases_in_no_fold_are_told(tmp_path, capsys):
     folder.mkdir()
     (folder / "splits_final.json").write_text(json.dumps([{"train": NAMES[:8], "val": NAMES[8:9]}]))
     ensure_splits(dataset_of(tmp_path), folder, None)
-    assert "stand in no fold" in capsys.readouterr().err
+    assert "are in no fold" in capsys.readouterr().err
 
 
 def test_kept_groups_must_cover_new_cases(tmp_path):

@@ -1,4 +1,4 @@
-"""Prompts of many cases in one JSON file, as a person or another program writes them (documentation/prompts.md)."""
+"""Prompts of many cases in one JSON file that a person or program writes (documentation/reference/prompts-file.md)."""
 
 from __future__ import annotations
 
