@@ -190,7 +190,7 @@ def load_model(folder: Path, folds: Sequence[str] | None, device: torch.device, 
     encoder = None
     if entry(first["variant"]).needs_encoder:
         encoder = _matching_encoder(folder, runs, section.input_size, device, encoder_name)
-    context = VariantContext(labels, plans.dataset, section, {}, encoder)
+    context = VariantContext(labels, plans.dataset, section, {}, encoder, unet_plan=plans.unet)
     variants = tuple(_loaded(folder / f"fold_{fold}", run["variant"], context, device) for fold, run in runs.items())
     return TrainedModel(folder, first["variant"], tuple(runs), variants, plans, encoder, labels, dataset)
 

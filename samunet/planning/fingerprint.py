@@ -22,7 +22,7 @@ from samunet.dataset.io.readers import ORIENTED_READERS, choose_reader, reader_n
 from samunet.errors import BadCases, UserError, joined
 from samunet.files import digest_of_json, read_json, write_json
 from samunet.planning.normalization_rules import schemes_of
-from samunet.planning.plans import Voxels
+from samunet.planning.sections import Voxels
 from samunet.schema import decode
 from samunet.workers import each_case
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from samunet.planning.plans import DatasetPlan
+from samunet.planning.sections import DatasetPlan, UnetPlan
 
 SHORTEST_MAP = 4  # voxels along an axis of the deepest feature map, at least
 FIRST_WIDTH = 32
@@ -23,20 +22,6 @@ REFERENCE_VALUES = {2: 85_000_000, 3: 560_000_000}
 REFERENCE_BATCH = {2: 12, 3: 2}
 REFERENCE_GB = 8.0
 SMALLEST_BATCH = 2
-
-
-@dataclass(frozen=True)
-class UnetPlan:
-    """A U-Net and its patches; axes as the patch's, (rows, columns) or (slices, rows, columns).
-
-    `strides` has one entry for each stage, the first all 1; `kernels` and `widths` as many.
-    """
-
-    patch: tuple[int, ...]
-    strides: tuple[tuple[int, ...], ...]
-    kernels: tuple[tuple[int, ...], ...]
-    widths: tuple[int, ...]
-    batch_size: int
 
 
 def plan_unet(plan: DatasetPlan, classes: int, dimensions: int, memory_target_gb: float = REFERENCE_GB) -> UnetPlan:
@@ -62,8 +47,22 @@ def plan_unet(plan: DatasetPlan, classes: int, dimensions: int, memory_target_gb
         patch = _less(patch, axis, _divisor(topology(spacing, smaller)[0], axis))
         strides, kernels, patch = topology(spacing, patch)
     batch = round(budget / values * REFERENCE_BATCH[dimensions])
-    return UnetPlan(patch, strides, kernels, _widths(len(strides), widest),
-                    max(min(batch, REFERENCE_BATCH[dimensions]), SMALLEST_BATCH))
+    size = max(min(batch, REFERENCE_BATCH[dimensions]), SMALLEST_BATCH)
+    reasons = _reasons(patch, median, batch, dimensions, memory_target_gb)
+    return UnetPlan(patch, strides, kernels, _widths(len(strides), widest), size, classes, reasons)
+
+
+def _reasons(patch: Sequence[int], median: Sequence[int], batch: int, dimensions: int, memory_target_gb: float) -> dict[str, str]:
+    shape = "x".join(map(str, median))
+    return {
+        "patch": f"nnU-Net's rule: the median {shape}, what {memory_target_gb:g} GB hold of it, in whole steps of the strides",
+        "strides": f"nnU-Net's rule: an axis is halved while it keeps {SHORTEST_MAP} voxels and is not twice as coarse as the finest",
+        "kernels": "nnU-Net's rule: 3, and 1 along axes that are over twice as coarse as the finest",
+        "widths": f"{FIRST_WIDTH}, doubled in each stage, at most {WIDEST[dimensions]}",
+        "batch_size": f"{batch} patches of {'x'.join(map(str, patch))} fit {memory_target_gb:g} GB; kept within {SMALLEST_BATCH} and "
+                      f"{REFERENCE_BATCH[dimensions]}",
+        "classes": "output channels of dataset.json's labels",
+    }
 
 
 def topology(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from samunet.planning.plans import DatasetPlan, EncoderPlan
+from samunet.planning.sections import HYBRID_STAGES, DatasetPlan, EmbeddingsPlan, EncoderPlan, HybridPlan
 from samunet.planning.unet_rules import topology
 
-STAGES = 4
 JOINING_STAGE = 2  # whose cells, four voxels wide where all axes are halved, are what embeddings are brought to
 VOLUME_VOXELS = 2**16
 
@@ -34,22 +34,36 @@ class VolumePlan:
         return self.shape[0]
 
 
-def plan_volume(dataset: DatasetPlan, encoder: EncoderPlan) -> VolumePlan:
+def plan_hybrid(dataset: DatasetPlan, encoder: EmbeddingsPlan) -> HybridPlan:
     """As many slices as VOLUME_VOXELS hold of the encoder's tile, at most the median depth; poolings by nnU-Net's rule."""
     rows, columns = encoder.tile_shape
-    depth = max(1, min(dataset.median_shape[0], VOLUME_VOXELS // (rows * columns)))
+    fitting = VOLUME_VOXELS // (rows * columns)
+    depth = most = max(1, min(dataset.median_shape[0], fitting))
     all_strides, all_kernels, _ = topology(dataset.spacing_mm, (depth, rows, columns))
-    strides, kernels = ([_triple(each) for each in of_stages[:STAGES]] for of_stages in (all_strides, all_kernels))
-    divisor = _product(strides)
-    depth -= depth % divisor[0] if depth > divisor[0] else 0  # slices of padding would be computed for nothing
-    shape = (depth, rows, columns)
-    padded = _triple([math.ceil(size / step) * step for size, step in zip(shape, divisor, strict=True)])
-    cell = _product(strides[: JOINING_STAGE + 1])
+    strides, kernels = ([_triple(each) for each in of_stages[:HYBRID_STAGES]] for of_stages in (all_strides, all_kernels))
+    step = _product(strides)[0]
+    depth -= depth % step if depth > step else 0  # slices of padding would be computed for nothing
+    unpadded = f"; of {most} as many as can be pooled without padding" if depth < most else ""
+    rule = f"nnU-Net's rule on {most} x {rows} x {columns} voxels of {' x '.join(f'{each:g}' for each in dataset.spacing_mm)} mm"
+    return HybridPlan(depth, tuple(strides), tuple(kernels), {
+        "depth": f"{VOLUME_VOXELS} voxels hold {fitting} slices of the tile {rows}x{columns}, at most the median depth "
+                 f"{dataset.median_shape[0]}{unpadded}",
+        "strides": f"{rule}, at most {HYBRID_STAGES} stages",
+        "kernels": f"{rule}: 1 along axes that are over twice as coarse as the finest",
+    })
+
+
+def plan_volume(dataset: DatasetPlan, encoder: EncoderPlan) -> VolumePlan:
+    """The volumes of the encoder's `hybrid` section, by the rule where there is none."""
+    plan = encoder.hybrid or plan_hybrid(dataset, encoder)
+    shape = (plan.depth, *encoder.tile_shape)
+    padded = _triple([math.ceil(size / step) * step for size, step in zip(shape, _product(plan.strides), strict=True)])
+    cell = _product(plan.strides[: JOINING_STAGE + 1])
     cells = _triple([size // step for size, step in zip(padded, cell, strict=True)])
-    return VolumePlan(shape, padded, tuple(strides), tuple(kernels), cell, cells)
+    return VolumePlan(shape, padded, plan.strides, plan.kernels, cell, cells)
 
 
-def _product(strides: list[tuple[int, int, int]]) -> tuple[int, int, int]:
+def _product(strides: Sequence[tuple[int, int, int]]) -> tuple[int, int, int]:
     return _triple([math.prod(stride[axis] for stride in strides) for axis in range(3)])
 
 

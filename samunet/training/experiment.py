@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -100,8 +100,7 @@ class Experiment:
 
         They are written in the run's own folder first, since other folds may end at the same moment.
         """
-        plans = Plans(self.plans.plans_name, self.plans.dataset_name, self.plans.dataset, {self.section.encoder: self.section})
-        plans.save(self.folder.work / "plans.json")
+        replace(self.plans, encoders={self.section.encoder: self.section}).save(self.folder.work / "plans.json")
         write_json(self.folder.work / "dataset.json", self.dataset.content)
         write_json(self.folder.work / "dataset_fingerprint.json", read_json(self.preprocessed / "dataset_fingerprint.json"))
         for name in ("plans.json", "dataset.json", "dataset_fingerprint.json"):
@@ -143,7 +142,7 @@ def open_experiment(request: Request, paths: Paths) -> Experiment:
     plans = Plans.load(preprocessed / f"{request.plans_name}.json")
     spec = encoder_spec(request.encoder)
     if entry(request.variant).needs == "picture_stacks":
-        plans = plans.of_stacks(spec.id)
+        plans = plans.of_adapters(spec.id)
     section = plans.for_encoder(spec.id)
     cases = cases_of(request, dataset, preprocessed)
     store = ArrayStore(preprocessed / request.plans_name / "arrays")
@@ -158,7 +157,7 @@ def open_experiment(request: Request, paths: Paths) -> Experiment:
     encoder = None
     if entry(request.variant).needs_encoder:
         encoder = load_encoder(request.encoder, section.input_size, device, fast=entry(request.variant).reads_embeddings)
-    context = VariantContext(dataset.labels, plans.dataset, section, encoder.sam_state if encoder else {}, encoder, paths.votes)
+    context = VariantContext(dataset.labels, plans.dataset, section, encoder.sam_state if encoder else {}, encoder, paths.votes, plans.unet)
     settings = _settings(request, raw.name, plans, context, arrays, cases)
     return Experiment(request, dataset, plans, section, encoder, context, arrays, cases.train, cases.unlabelled, cases.val,
                       cases.slices, settings, run_folder(request, paths), preprocessed, prompts, support)

@@ -50,7 +50,7 @@ class Adapter3dVariant(PartlyTrained, ImageStackVariant):
     @classmethod
     def batch_size(cls, context: VariantContext) -> int:
         """Stacks of one iteration: the plan's."""
-        return context.encoder_plan.stacks
+        return context.encoder_plan.adapters.batch_size
 
     @classmethod
     def iterations(cls, context: VariantContext) -> int:
@@ -63,13 +63,13 @@ class Adapter3dVariant(PartlyTrained, ImageStackVariant):
         context = self.context
         assert context.encoder is not None
         encoder = AdaptedEncoder(context.encoder.module, self.rank, self.dropped,
-                                 checkpointed=context.encoder_plan.checkpointed)
+                                 checkpointed=context.encoder_plan.adapters.checkpointed)
         return AdaptedSam(encoder, ProgressiveDecoder(context.embedding_channels, self.labels.channels, context.sam_state))
 
     @property
     def micro_batch(self) -> int:
         """The plan's."""
-        return self.context.encoder_plan.stacks_at_once
+        return self.context.encoder_plan.adapters.micro_batch
 
     def loss(self, outputs: Tensor | list[Tensor], segmentation: Tensor) -> Tensor:
         """Dice and cross entropy over all slices, weighted by `dice_share`."""

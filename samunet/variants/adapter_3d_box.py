@@ -49,7 +49,7 @@ class Adapter3dBoxVariant(Adapter3dVariant):
         context = self.context
         assert context.encoder is not None
         encoder = AdaptedEncoder(context.encoder.module, self.rank, self.dropped,
-                                 checkpointed=context.encoder_plan.checkpointed)
+                                 checkpointed=context.encoder_plan.adapters.checkpointed)
         ellipse = context.encoder.spec.size == "mini"  # whose decoder was trained so
         return BoxedSam(encoder, BoxDecoder(context.embedding_channels, context.sam_state, ellipse=ellipse), ABSENT)
 

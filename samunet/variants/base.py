@@ -17,7 +17,7 @@ from samunet.inputs.batches import Batches
 from samunet.inputs.protocols import CaseInputs
 from samunet.inputs.support import Support
 from samunet.networks.checkpoints.encoders import Encoder
-from samunet.planning.plans import DatasetPlan, EncoderPlan, Plans
+from samunet.planning.plans import DatasetPlan, EncoderPlan, Plans, UnetPlan
 from samunet.preprocessing.case import PreparedCase
 from samunet.variants.losses import dice_and_cross_entropy
 from samunet.variants.prediction import Reading, averaged, averaged_slabs
@@ -35,6 +35,7 @@ class VariantContext:
     `sam_state` is the encoder's whole SAM checkpoint (segment-anything's key names) to start a decoder from; it is
     empty when a trained model is loaded, whose own weights follow through `load_state`. `encoder` is there for variants
     that have it in the loop. `votes` is the folder of `Paths.votes`, for variants that register.
+    `unet_plan` is None in plans without that section.
     """
 
     labels: LabelSpace
@@ -43,6 +44,7 @@ class VariantContext:
     sam_state: Mapping[str, Tensor]
     encoder: Encoder | None = None
     votes: Path | None = None
+    unet_plan: UnetPlan | None = None
 
     @property
     def embedding_channels(self) -> int:

@@ -84,7 +84,7 @@ class ImageStackVariant(TrainedVariant):
 
     The network maps float32 (B, N, n, 3, H, W), N slices and n images of each that are encoded alone, to class logits
     (B, K, N, H, W). H and W are what the plan's tile covers of the encoder's square input, N is the plan's
-    `stack_depth`.
+    `adapters.slices`.
     """
 
     foreground_share: ClassVar[float] = FOREGROUND_SHARE  # of a batch, at least
@@ -92,7 +92,7 @@ class ImageStackVariant(TrainedVariant):
     @property
     def slices(self) -> int:
         """N."""
-        return self.context.encoder_plan.stack_depth
+        return self.context.encoder_plan.adapters.slices
 
     @property
     def uniform_weights(self) -> bool:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from samunet.networks.unet import build_unet
-from samunet.planning.unet_rules import UnetPlan, plan_unet
+from samunet.planning.sections import UnetPlan
+from samunet.planning.unet_rules import plan_unet
 from samunet.variants.base import VariantContext
 from samunet.variants.kinds import PatchVariant
 from samunet.variants.losses import deeply_supervised
@@ -29,7 +30,7 @@ class UnetVariant(PatchVariant):
 
     @property
     def plan(self) -> UnetPlan:
-        """Topology, patch and batch, by nnU-Net's rules."""
+        """Topology, patch and batch: the plan's, by nnU-Net's rules."""
         return _plan(self.context)
 
     @property
@@ -74,4 +75,4 @@ class UnetVariant(PatchVariant):
 
 
 def _plan(context: VariantContext) -> UnetPlan:
-    return plan_unet(context.dataset_plan, context.labels.channels, dimensions=2)
+    return context.unet_plan or plan_unet(context.dataset_plan, context.labels.channels, dimensions=2)

@@ -65,7 +65,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
         plans = json.loads(path.read_text())
         (section,) = plans["encoders"].values()
         assert section["composition"] == "rgb"  # the encoder sees colours, not three pictures
-        section.update(head_iterations=LENGTH, batch_size=4, view_pictures=0)
+        section["embeddings"].update(head_iterations=LENGTH, batch_size=4, view_pictures=0)
         path.write_text(json.dumps(plans))
 
     return shorten

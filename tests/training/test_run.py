@@ -59,7 +59,7 @@ def of_budget(pictures: int, paths: Paths, folder: Path) -> Paths:
     """The same, with a plan that has room for so many pictures of views."""
     shutil.copytree(paths.preprocessed, folder, ignore=shutil.ignore_patterns("embeddings"))
     plans = read_json(folder / "Dataset005_Made" / "tiny.json")
-    plans["encoders"]["untrained"]["view_pictures"] = pictures
+    plans["encoders"]["untrained"]["embeddings"]["view_pictures"] = pictures
     write_json(folder / "Dataset005_Made" / "tiny.json", plans)
     return dataclasses.replace(paths, preprocessed=folder)
 
@@ -253,7 +253,7 @@ def test_what_labels_mean_is_a_setting_and_their_names_are_not(paths, tmp_path) 
 def test_3d_adapters_have_an_input_of_their_own(paths) -> None:
     for variant in ("3d_adapter", "lora"):
         start(dataclasses.replace(REQUEST, variant=variant, iterations=1), paths)
-    sections = [read_json(model(paths, variant) / "plans.json")["encoders"]["untrained"] for variant in ("3d_adapter", "lora")]
+    sections = [read_json(model(paths, variant) / "plans.json")["encoders"]["untrained"]["embeddings"] for variant in ("3d_adapter", "lora")]
     assert [section["input_size"] for section in sections] == [16, 32]
     loaded = load_model(model(paths, "3d_adapter"), None, torch.device("cpu"))
     assert loaded.variants[0].context.encoder_plan.input_size == 16
@@ -372,7 +372,7 @@ def test_folds_of_other_plans_are_refused(paths) -> None:
     short = dataclasses.replace(REQUEST, iterations=2)
     start(short, paths)
     plans = read_json(model(paths) / "plans.json")
-    plans["encoders"]["untrained"]["batch_size"] = 3
+    plans["encoders"]["untrained"]["embeddings"]["batch_size"] = 3
     write_json(model(paths) / "plans.json", plans)
     with pytest.raises(UserError, match="(?s)same plans.*fold_0"):
         start(dataclasses.replace(short, fold="1"), paths)
