@@ -36,7 +36,8 @@ from samunet.cli.options import (
     workers_of,
 )
 from samunet.console import result, say
-from samunet.variants.registry import TRANSPORTS, VARIANTS, entry, transported
+from samunet.variants.registry import VARIANTS, entry, parsed_settings, variant_class
+from samunet.variants.settings import described
 
 EXAMPLES = """\
 samunet_train 4 cnn_head 0                       fold 0, length from the plans
@@ -46,16 +47,31 @@ samunet_train 4 hybrid 0 --transport off         without labels that registratio
 samunet_train 4 sam_zeroshot 0 --oracle_prompts  nothing is trained; a point for each slice and class, from the labels
 samunet_train 4 3d_adapter_box 0 --oracle_prompts box3d --box_relax 10
                                                  boxes around the labels, 10 % larger on each side
-samunet_train --list                             the variants"""
+samunet_train 4 lora 0 --set rank=8               a setting of the variant
+samunet_train --list                             the variants
+samunet_train --list lora                        its settings"""
 
 
 class _List(argparse.Action):
     """`--list` answers without the positional arguments, as --help does."""
 
     def __call__(self, parser, namespace, values, option_string=None):  # type: ignore[no-untyped-def]
+        if values is not None:
+            result(settings_of(values))
+            parser.exit()
         width = max(map(len, VARIANTS))
         result("\n".join(f"{name:<{width}}  {known.help}" for name, known in VARIANTS.items()))
         parser.exit()
+
+
+def settings_of(variant: str) -> str:
+    """A variant's help and its settings, one a line.
+
+    Raises:
+        UserError: unknown variant.
+    """
+    lines = list(described(variant_class(variant).settings_type))
+    return "\n".join([f"{variant}: {entry(variant).help}", *(f"  --set {line}" for line in lines or ["... it has no settings"])])
 
 
 def parser() -> argparse.ArgumentParser:
@@ -68,7 +84,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("dataset", metavar="DATASET", help="id or name, as 4 or Dataset004_Hippocampus")
     parser.add_argument("variant", metavar="VARIANT", help=f"one of {', '.join(VARIANTS)}")
     parser.add_argument("fold", type=fold, metavar="FOLD", help="0, 1, ... or all (every labelled case trains and validates)")
-    parser.add_argument("--list", action=_List, nargs=0, help="print the variants and what they are")
+    parser.add_argument("--list", action=_List, nargs="?", metavar="VARIANT",
+                        help="print the variants and what they are, or the settings of one")
     add_encoder(parser)
     parser.add_argument("-p", dest="plans_name", default=DEFAULT_PLANS_NAME, metavar="PLANS",
                         help="name of the plans (default: %(default)s)")
@@ -83,9 +100,10 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--support", type=Path, metavar="FILE",
                         help="labelled slices that ask, for variants that are asked by some, instead of those chosen "
                              "(documentation/variants.md)")
-    parser.add_argument("--transport", choices=tuple(TRANSPORTS), metavar="MODE",
-                        help="what hybrid makes of labels that registration carries from case to case: off, augment, prior, selftrain "
-                             "(default: prior; documentation/variants.md)")
+    parser.add_argument("--set", action="append", dest="settings", default=[], metavar="NAME=VALUE",
+                        help="a setting of the variant, may be repeated; --list VARIANT prints them")
+    parser.add_argument("--transport", metavar="MODE", help="for hybrid, the same as --set transport=MODE: off, augment, prior, selftrain "
+                                                            "(default: prior; documentation/variants.md)")
     parser.add_argument("--seed", type=whole(0, LARGEST_SEED), default=0, metavar="S", help="seed of weights and batches (default: 0)")
     parser.add_argument("-pretrained_weights", type=Path, metavar="FILE",
                         help="start from a checkpoint_final.safetensors of the same variant")
@@ -111,12 +129,13 @@ def parser() -> argparse.ArgumentParser:
 @command
 def main(arguments: Sequence[str] | None = None) -> None:
     options = parser().parse_args(arguments)
-    options.variant = transported(options.variant, options.transport)
     if entry(options.variant).needs_encoder:  # a wrong name is told before torch is loaded
         encoder_of(options)
     if options.num_gpus > 1 and not options.val and "RANK" not in os.environ:  # one process validates, as after training
         launch(options.num_gpus, sys.argv[1:] if arguments is None else arguments)
         return
+    given = options.settings + ([f"transport={options.transport}"] if options.transport else [])
+    settings = parsed_settings(options.variant, given)
     from samunet.processes import process_group
     from samunet.training.run import train_model, validate_model
     from samunet.training.settings import ITERATIONS_PER_EPOCH, Request
@@ -140,6 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         shot_slices=options.shot_slices,
         box_relax=options.box_relax,
         support=options.support,
+        settings=settings,
     )
     paths = paths_of(options)
     if options.val:

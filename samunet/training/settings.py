@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from samunet.errors import UserError, joined
 from samunet.planning.plans import require_plans_name
 from samunet.preprocessing.prompts.kinds import places_of
-from samunet.variants.registry import VARIANTS, check_kinds, check_prompts, check_support
+from samunet.variants.registry import check_kinds, check_prompts, check_support, is_known, stored_as
 
 ITERATIONS_PER_EPOCH = 50
 """The interval at which a run logs and saves its state; the unit of --epochs."""
@@ -23,7 +23,7 @@ class Request:
 
     Arguments:
         dataset: id or full name.
-        variant: a name of the registry.
+        variant: a name of the registry; becomes the name under which runs of its `settings` are stored.
         fold: a number of the splits file, or `all`.
         encoder: as given on the command line, so that it can be loaded again.
         plans_name: which plans file.
@@ -43,6 +43,7 @@ class Request:
         validate: False leaves the fold's validation cases alone; not even their digests are read.
         shot_slices: labelled slices to use over all of these cases, see `planning.shots.choose_slices`; None uses all.
         support: a file that names the labelled slices that ask, see `support_file`; None chooses them.
+        settings: of the variant, by name, in place of its defaults.
     """
 
     dataset: str
@@ -65,6 +66,7 @@ class Request:
     shot_slices: int | None = None
     box_relax: float | None = None
     support: Path | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         rules = [
@@ -89,15 +91,18 @@ class Request:
         if problems:
             raise joined(problems)
         require_plans_name(self.plans_name)
-        if self.variant in VARIANTS:  # nnU-Net's are jobs of the benchmark alone
+        if is_known(self.variant):  # nnU-Net's are jobs of the benchmark alone
+            name, settings = stored_as(self.variant, self.settings)
+            object.__setattr__(self, "variant", name)
+            object.__setattr__(self, "settings", settings)
             check_prompts(self.variant, self.prompts is not None or self.oracle_prompts is not None)
             if self.oracle_prompts is not None:
                 check_kinds(self.variant, [places_of(self.oracle_prompts)], "--oracle_prompts")
             check_support(self.variant, self.support is not None)
 
 
-# Settings that runs of before they were told are taken to agree with, so that those need not be made again.
-UNTOLD_BEFORE = ("labels", "unlabelled")
+# Settings added later; older runs are assumed to match, so that they need not be trained again.
+UNTOLD_BEFORE = ("labels", "unlabelled", "variant_settings")
 
 
 @dataclass(frozen=True)
@@ -121,6 +126,8 @@ class Settings:
         support: SHA-256 of the file that names the slices that ask, or None.
         labels: SHA-256 over what dataset.json makes of label values: classes or regions, the ignore label, the order of painting.
         unlabelled: SHA-256 over names and images of the unlabelled cases, where the variant learns from them, or None.
+        variant_settings: all settings of the variant.
+        changed_settings: those of them that are neither defaults nor implied by the variant's name; None: there are none.
     """
 
     dataset: str
@@ -149,6 +156,8 @@ class Settings:
     support: str | None = None
     labels: str | None = None
     unlabelled: str | None = None
+    variant_settings: dict[str, Any] | None = None
+    changed_settings: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -164,3 +173,8 @@ class Settings:
         names = [*(name for name in ours if name in stored or name not in UNTOLD_BEFORE), *(name for name in stored if name not in ours)]
         return [f"{name}: {stored.get(name)} there, {ours.get(name)} here"
                 for name in names if stored.get(name) != ours.get(name)]
+
+
+def settings_told(changed: Mapping[str, Any] | None) -> str:
+    """Settings of a variant as `--set` takes them."""
+    return ", ".join(f"{name}={value}" for name, value in changed.items()) if changed else "default settings"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from samunet.errors import UserError
+from samunet.variants.settings import VariantSettings, built, changed, parsed
 
 if TYPE_CHECKING:
     from samunet.variants.base import Variant
@@ -56,12 +58,6 @@ VARIANTS = {
                                  "AutoSAM with the encoder trained as well", "pictures"),
     "hybrid": VariantEntry("samunet.variants.hybrid:HybridVariant",
                            "a small 3D U-Net joined with cached embeddings, and with training labels registered to the case", "stacks"),
-    "hybrid_off": VariantEntry("samunet.variants.hybrid_off:HybridOffVariant", "hybrid --transport off: without those labels", "stacks"),
-    "hybrid_augment": VariantEntry("samunet.variants.hybrid_augment:HybridAugmentVariant",
-                                   "hybrid --transport augment: views take shapes between the training cases", "stacks"),
-    "hybrid_selftrain": VariantEntry("samunet.variants.hybrid_selftrain:HybridSelftrainVariant",
-                                     "hybrid --transport selftrain: also learns from unlabelled cases, to which labels are registered",
-                                     "stacks"),
     "lora": VariantEntry("samunet.variants.lora:LoraVariant",
                          "SAMed: low-rank increments in the frozen encoder, and AutoSAM's head", "pictures"),
     "3d_adapter": VariantEntry("samunet.variants.adapter_3d:Adapter3dVariant",
@@ -84,20 +80,86 @@ VARIANTS = {
 }
 
 
+@dataclass(frozen=True)
+class Alias:
+    """A second name of `variant` with some of its `settings`, under which runs of these settings are stored. `target` is its class."""
+
+    variant: str
+    settings: Mapping[str, str]
+    target: str
+
+
+ALIASES = {
+    "hybrid_off": Alias("hybrid", {"transport": "off"}, "samunet.variants.hybrid_off:HybridOffVariant"),
+    "hybrid_augment": Alias("hybrid", {"transport": "augment"}, "samunet.variants.hybrid_augment:HybridAugmentVariant"),
+    "hybrid_selftrain": Alias("hybrid", {"transport": "selftrain"}, "samunet.variants.hybrid_selftrain:HybridSelftrainVariant"),
+}
+"""Accepted wherever a variant is named, so that runs of each mode have folders of their own, and old ones are found."""
+
+
+def is_known(name: str) -> bool:
+    """Whether `name` is a variant or an alias of one."""
+    return name in VARIANTS or name in ALIASES
+
+
 def entry(name: str) -> VariantEntry:
-    """The registry's entry for `name`.
+    """The registry's entry for a variant, or for the variant that an alias stands for.
 
     Raises:
         UserError: unknown name; lists the known ones.
     """
-    if name not in VARIANTS:
+    known = ALIASES[name].variant if name in ALIASES else name
+    if known not in VARIANTS:
         raise UserError("The variant must be a known one.", where="VARIANT", found=name,
                         mend=f"Choose one of: {', '.join(VARIANTS)}.")
-    return VARIANTS[name]
+    return VARIANTS[known]
 
 
-TRANSPORTS = {"off": "hybrid_off", "augment": "hybrid_augment", "prior": "hybrid", "selftrain": "hybrid_selftrain"}
-"""What `--transport` makes of `hybrid`; each mode is a variant of its own, so that runs of all stand beside each other."""
+def stored_as(name: str, settings: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The name under which runs of a variant with `settings` are stored, and the settings that this name does not imply.
+
+    Raises:
+        UserError: an alias and a setting that contradicts it.
+    """
+    variant, implied = (ALIASES[name].variant, ALIASES[name].settings) if name in ALIASES else (name, {})
+    if clash := sorted(key for key, value in implied.items() if settings.get(key, value) != value):
+        raise UserError(f"{name} is {variant} with {_told(implied)}.", where="--set",
+                        found=", ".join(f"{key}={settings[key]}" for key in clash), mend=f"Name the variant {variant}.")
+    whole = {**settings, **implied}
+    for alias, known in ALIASES.items():
+        if known.variant == variant and all(whole.get(key) == value for key, value in known.settings.items()):
+            return alias, {key: value for key, value in whole.items() if key not in known.settings}
+    return variant, whole
+
+
+def parsed_settings(name: str, given: Sequence[str]) -> dict[str, Any]:
+    """The values of a variant's settings from texts `name=value`; imports the variant where any is given.
+
+    Raises:
+        UserError: see `settings.parsed`.
+    """
+    return parsed(variant_class(name).settings_type, name, given) if given else {}
+
+
+def built_settings(name: str, settings: Mapping[str, Any], where: str | Path = "--set") -> VariantSettings:
+    """All settings of the variant or alias `name`: `settings`, those that an alias implies, and defaults.
+
+    Raises:
+        UserError: see `settings.built`.
+    """
+    implied = ALIASES[name].settings if name in ALIASES else {}
+    return built(variant_class(name).settings_type, name, {**settings, **implied}, where)
+
+
+def changed_beside(name: str, settings: VariantSettings) -> dict[str, Any]:
+    """The settings that are neither defaults nor implied by an alias."""
+    implied = ALIASES[name].settings if name in ALIASES else {}
+    return {key: value for key, value in changed(settings).items() if key not in implied}
+
+
+def _told(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in settings.items())
+
 
 HOW_TO_PROMPT = ("Give a file with --prompts; or let samunet_train or samunet_benchmark take prompts from the ground truth "
                  "with --oracle_prompts, which marks the result as oracle.")
@@ -129,20 +191,6 @@ def check_kinds(name: str, kinds: Iterable[str], where: str) -> None:
                         mend="Leave the others out, or choose a variant that answers them: see samunet_train --list.")
 
 
-def transported(name: str, mode: str | None) -> str:
-    """The variant that `name` is with what `--transport` says; itself where it says nothing.
-
-    Raises:
-        UserError: a variant that has no modes, or is already another mode.
-    """
-    if mode is None:
-        return name
-    if name not in (TRANSPORTS["prior"], TRANSPORTS[mode]):
-        raise UserError("Labels are transported for a variant that has a use for them.", where=f"--transport {mode}", found=name,
-                        mend="Leave --transport out, or choose hybrid.")
-    return TRANSPORTS[mode]
-
-
 def check_support(name: str, given: bool) -> None:
     """Refuse named support slices where none ask.
 
@@ -157,5 +205,6 @@ def check_support(name: str, given: bool) -> None:
 
 def variant_class(name: str) -> type[Variant]:
     """Import and return the variant's class."""
-    module, _, attribute = entry(name).target.partition(":")
+    target = ALIASES[name].target if name in ALIASES else entry(name).target
+    module, _, attribute = target.partition(":")
     return getattr(import_module(module), attribute)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, cast
+from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +15,18 @@ from samunet.planning.unet_rules import plan_unet
 from samunet.variants.base import VariantContext
 from samunet.variants.kinds import PatchVariant
 from samunet.variants.losses import deeply_supervised
+from samunet.variants.settings import LearningRate, TrainingSettings, WeightDecay
 
 MOMENTUM = 0.99
 ITERATIONS = 1000
+
+
+@dataclass(frozen=True)
+class UnetSettings(TrainingSettings):
+    """Settings of `unet`."""
+
+    learning_rate: LearningRate = 1e-2
+    weight_decay: WeightDecay = 3e-5
 
 
 class UnetVariant(PatchVariant):
@@ -25,8 +35,8 @@ class UnetVariant(PatchVariant):
     The Dice term is taken over the batch, as nnU-Net does in 2D. Deviation: the batch, see `planning.unet_rules.plan_unet`.
     """
 
-    learning_rate: ClassVar[float] = 1e-2
-    weight_decay: ClassVar[float] = 3e-5
+    settings_type = UnetSettings
+    settings: UnetSettings
 
     @property
     def plan(self) -> UnetPlan:

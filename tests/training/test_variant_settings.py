@@ -1,0 +1,44 @@
+"""Runs with settings of their variant: recorded, validated, predicted with, and never mixed in one model."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+
+from samunet.dataset.paths import Paths
+from samunet.errors import UserError
+from samunet.files import read_json, write_json
+from samunet.inference.model_folder import load_model
+from samunet.training.run import train_model, validate_model
+from samunet.training.settings import Request
+
+REQUEST = Request("5", "lora", "0", "untrained", "tiny", iterations=1, settings={"rank": 2})
+
+
+def test_settings_decide_the_network_from_training_to_prediction(prepared: Path, tmp_path: Path) -> None:
+    paths = Paths(prepared / "raw", prepared / "preprocessed", tmp_path / "results")
+    train_model(REQUEST, paths, must_continue=False, workers=1)
+    model = paths.results / "Dataset005_Made" / "lora__tiny__untrained"
+    settings = read_json(model / "fold_0" / "run.json")["settings"]
+    assert settings["changed_settings"] == {"rank": 2}
+    assert settings["variant_settings"] == {"learning_rate": 1e-3, "weight_decay": 0.1, "rank": 2}
+
+    (loaded,) = load_model(model, None, torch.device("cpu")).variants
+    assert loaded.settings.rank == 2
+    validate_model(dataclasses.replace(REQUEST, settings={}), paths, workers=1)
+    with pytest.raises(UserError, match="changed_settings"):
+        validate_model(dataclasses.replace(REQUEST, settings={"learning_rate": 0.5}), paths, workers=1)
+
+    with pytest.raises(UserError, match=r"(?s)one set.*rank=2 there, default settings here"):
+        train_model(dataclasses.replace(REQUEST, settings={}), paths, must_continue=False, workers=1)
+    with pytest.raises(UserError, match=r"(?s)All folds.*fold_0 trained with rank=2, now asked for rank=3"):
+        train_model(dataclasses.replace(REQUEST, fold="1", settings={"rank": 3}), paths, must_continue=False, workers=1)
+
+    run = read_json(model / "fold_0" / "run.json")
+    run["settings"]["variant_settings"]["rank"] = "two"
+    write_json(model / "fold_0" / "run.json", run)
+    with pytest.raises(UserError, match=r"(?s)run\.json.*\$\.rank"):
+        load_model(model, None, torch.device("cpu"))
