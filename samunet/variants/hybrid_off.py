@@ -15,7 +15,6 @@ from samunet.variants.kinds import VolumeVariant
 from samunet.variants.losses import deeply_supervised
 from samunet.variants.settings import LearningRate, TrainingSettings, WeightDecay
 
-BATCH = 2
 ITERATIONS = 600
 
 
@@ -28,6 +27,7 @@ class HybridSettings(TrainingSettings):
     transport: Annotated[Literal["off", "augment", "prior", "selftrain"],
                          Meta(description="use of labels that registration transports from case to case")] = "prior"
     dropout: Annotated[float, Meta(ge=0, lt=1, description="chance with which all embeddings of a volume are dropped")] = 0.1
+    batch_size: Annotated[int, Meta(ge=1, le=64, description="volumes in a batch; memory grows with it")] = 2
 
 
 class HybridOffVariant(VolumeVariant):
@@ -42,7 +42,7 @@ class HybridOffVariant(VolumeVariant):
     @classmethod
     def batch_size(cls, context: VariantContext) -> int:
         """Volumes of one iteration."""
-        return BATCH
+        return cls.settings_in(context).batch_size
 
     @classmethod
     def iterations(cls, context: VariantContext) -> int:
