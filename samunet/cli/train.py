@@ -36,7 +36,7 @@ from samunet.cli.options import (
     workers_of,
 )
 from samunet.console import result, say
-from samunet.variants.registry import VARIANTS, entry, parsed_settings, variant_class
+from samunet.variants.registry import entry, listed, parsed_settings, variant_class
 from samunet.variants.settings import described
 
 EXAMPLES = """\
@@ -59,8 +59,9 @@ class _List(argparse.Action):
         if values is not None:
             result(settings_of(values))
             parser.exit()
-        width = max(map(len, VARIANTS))
-        result("\n".join(f"{name:<{width}}  {known.help}" for name, known in VARIANTS.items()))
+        variants = listed()
+        width = max(map(len, variants))
+        result("\n".join(f"{name:<{width}}  {told}" for name, told in variants.items()))
         parser.exit()
 
 
@@ -82,7 +83,7 @@ def parser() -> argparse.ArgumentParser:
         EXAMPLES,
     )
     parser.add_argument("dataset", metavar="DATASET", help="id or name, as 4 or Dataset004_Hippocampus")
-    parser.add_argument("variant", metavar="VARIANT", help=f"one of {', '.join(VARIANTS)}")
+    parser.add_argument("variant", metavar="VARIANT", help=f"one of {', '.join(listed())}")
     parser.add_argument("fold", type=fold, metavar="FOLD", help="0, 1, ... or all (every labelled case trains and validates)")
     parser.add_argument("--list", action=_List, nargs="?", metavar="VARIANT",
                         help="print the variants and what they are, or the settings of one")

@@ -38,6 +38,8 @@ class EmbeddingVariant(TrainedVariant):
     The network maps embeddings float32 (B, D, S/16, S/16) to class logits (B, K, s, s) over the encoder's square input.
     """
 
+    needs: ClassVar[str] = "embeddings"
+
     def batches(self, run: RunData) -> Batches[Any]:
         """Whole tiles of the training cases and their views."""
         return tile_batches(run, run.embeddings(run.cases_and_views()))
@@ -60,6 +62,8 @@ class ImageCropVariant(TrainedVariant):
     The network maps images float32 (B, n, 3, S, S), n those of a tile that are encoded alone, to class logits (B, K, s,
     s) over the encoder's square input.
     """
+
+    needs: ClassVar[str] = "pictures"
 
     def batches(self, run: RunData) -> Batches[Pick]:
         """Whole tiles of the training cases and their views."""
@@ -86,6 +90,8 @@ class ImageStackVariant(TrainedVariant):
     (B, K, N, H, W). H and W are what the plan's tile covers of the encoder's square input, N is the plan's
     `adapters.slices`.
     """
+
+    needs: ClassVar[str] = "picture_stacks"
 
     foreground_share: ClassVar[float] = FOREGROUND_SHARE  # of a batch, at least
 
@@ -136,6 +142,8 @@ class VolumeVariant(TrainedVariant):
     See `Volumes`.
     """
 
+    needs: ClassVar[str] = "stacks"
+
     @property
     def volume(self) -> VolumePlan:
         """Shape and poolings."""
@@ -179,6 +187,8 @@ class VolumeVariant(TrainedVariant):
 
 class PatchVariant(TrainedVariant):
     """A network without SAM, on in-plane patches of the normalised channels float32 (B, C, rows, columns)."""
+
+    needs: ClassVar[str] = "patches"
 
     @property
     @abstractmethod

@@ -9,9 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from samunet.errors import UserError
+from samunet.extensions import VARIANTS as OUTSIDE
+from samunet.extensions import extensions, loaded, package_of
 from samunet.variants.settings import VariantSettings, built, changed, parsed
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from samunet.variants.base import Variant
 
 
@@ -97,22 +101,48 @@ ALIASES = {
 """Accepted wherever a variant is named, so that runs of each mode have folders of their own, and old ones are found."""
 
 
+def listed() -> dict[str, str]:
+    """Every variant's name and line of help: samunet's own, then those of installed packages, none of which is imported.
+
+    Raises:
+        UserError: see `extensions.extensions`.
+    """
+    return {name: known.help for name, known in VARIANTS.items()} | {name: f"from {package_of(point)}" for name, point in _outside().items()}
+
+
 def is_known(name: str) -> bool:
     """Whether `name` is a variant or an alias of one."""
-    return name in VARIANTS or name in ALIASES
+    return name in VARIANTS or name in ALIASES or name in _outside()
 
 
 def entry(name: str) -> VariantEntry:
-    """The registry's entry for a variant, or for the variant that an alias stands for.
+    """The registry's entry for a variant, or for the variant that an alias stands for. Imports a variant of another package.
 
     Raises:
-        UserError: unknown name; lists the known ones.
+        UserError: unknown name; lists the known ones. A variant of another package that is none.
     """
-    known = ALIASES[name].variant if name in ALIASES else name
+    outside, known = _outside(), ALIASES[name].variant if name in ALIASES else name
+    if known in outside:
+        return _outside_entry(outside[known])
     if known not in VARIANTS:
         raise UserError("The variant must be a known one.", where="VARIANT", found=name,
-                        mend=f"Choose one of: {', '.join(VARIANTS)}.")
+                        mend=f"Choose one of: {', '.join(listed())}.")
     return VARIANTS[known]
+
+
+def _outside() -> dict[str, EntryPoint]:
+    return extensions(OUTSIDE, {*VARIANTS, *ALIASES})
+
+
+def _outside_entry(point: EntryPoint) -> VariantEntry:
+    from samunet.variants.base import Variant
+
+    kind = loaded(point)
+    if not (isinstance(kind, type) and issubclass(kind, Variant) and kind.needs):
+        raise UserError("A variant must be a class that derives from one in samunet.variants.kinds or base.",
+                        where=f"{point.name} = {point.value} of {package_of(point)}", found=repr(kind)[:80],
+                        mend="Repair or uninstall that package.")
+    return VariantEntry(point.value, f"from {package_of(point)}", kind.needs, kind.prompts)
 
 
 def stored_as(name: str, settings: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
