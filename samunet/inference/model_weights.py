@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
@@ -9,10 +10,16 @@ from torch import Tensor
 from samunet.errors import UserError
 from samunet.files import digest_of_file, read_json
 from samunet.networks.checkpoints.tensor_files import COPY_AGAIN, RULE, read_tensors
+from samunet.schema import decode
 from samunet.variants.base import Variant
 
 CHECKPOINT = "checkpoint_final.safetensors"
-DIGEST = "checkpoint_digest"  # in the run.json beside it; runs of before do not have it
+DIGEST = "checkpoint_digest"  # in the run.json beside it; older runs do not have it
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    checkpoint_digest: str | None = None
 
 
 def load_weights(path: Path, variant: Variant) -> None:
@@ -35,7 +42,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         UserError: it is missing, broken, not the file of which the run.json beside it holds the SHA-256, or not finite.
     """
     run = path.with_name("run.json")
-    recorded = read_json(run).get(DIGEST) if run.is_file() else None
+    recorded = decode(_Recorded, read_json(run), rule="A run.json must hold the digest of its checkpoint as text.", where=run,
+                      mend=COPY_AGAIN).checkpoint_digest if run.is_file() else None
     if recorded is not None and path.is_file() and digest_of_file(path) != recorded:
         raise UserError(RULE, where=path, found=f"other content than {run.name} recorded (SHA-256 {recorded[:12]}...)", mend=COPY_AGAIN)
     return read_tensors(path)[0]
