@@ -31,7 +31,7 @@ def extensions(group: str, taken: Collection[str] = ()) -> dict[str, EntryPoint]
     for point in _points(group):
         if not _NAME.fullmatch(point.name):
             raise UserError("The name of an extension must be letters, digits and single underscores.", where=f"entry points {group}",
-                            found=f"{point.name!r} of {package_of(point)}", mend="Uninstall that package, or ask its author to rename it.")
+                            found=f"{point.name!r} of {package_of(point)}", mend="Uninstall that package, or have it renamed by its author.")
         other = "samunet" if point.name in taken else package_of(found[point.name]) if point.name in found else None
         if other is not None:
             raise UserError("The name of an extension must be used by one package alone.", where=f"entry points {group}",

@@ -53,19 +53,19 @@ def _faults(kind: Any, content: Any, place: str, exact: bool) -> list[str]:
 
     if is_dataclass(kind) and isinstance(content, Mapping):
         hints = get_type_hints(kind, include_extras=True)
-        told = [fault for each in fields(kind) if each.name in content
+        found = [fault for each in fields(kind) if each.name in content
                 for fault in _faults(hints[each.name], content[each.name], f"{place}.{each.name}", exact)]
         if exact:
-            told += [f"unknown `{name}` - at `{place}`" for name in content if name not in hints]
-        return told + [f"no `{each.name}` - at `{place}`" for each in fields(kind) if each.name not in content
+            found += [f"unknown `{name}` - at `{place}`" for name in content if name not in hints]
+        return found + [f"no `{each.name}` - at `{place}`" for each in fields(kind) if each.name not in content
                        and each.default is MISSING and each.default_factory is MISSING]
     if get_origin(kind) is dict and isinstance(content, Mapping):
         return [fault for key, value in content.items() for fault in _faults(get_args(kind)[1], value, f"{place}.{key}", exact)]
     items = _items_of(kind)
-    told = [fault for index, value in enumerate(content) for fault in _faults(items, value, f"{place}[{index}]", exact)
+    found = [fault for index, value in enumerate(content) for fault in _faults(items, value, f"{place}[{index}]", exact)
             ] if items is not None and isinstance(content, list) else []
-    if told:
-        return told
+    if found:
+        return found
     try:
         msgspec.convert(content, kind)
     except msgspec.ValidationError as fault:

@@ -61,7 +61,7 @@ class _List(argparse.Action):
             parser.exit()
         variants = listed()
         width = max(map(len, variants))
-        result("\n".join(f"{name:<{width}}  {told}" for name, told in variants.items()))
+        result("\n".join(f"{name:<{width}}  {help_text}" for name, help_text in variants.items()))
         parser.exit()
 
 

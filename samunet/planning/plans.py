@@ -68,7 +68,7 @@ class Plans:
 
         Raises:
             UserError: missing file, unknown version, unknown or missing keys, wrong types, values out of range or that contradict each
-                other; all faults of a kind together.
+                other; all faults of a kind at once.
         """
         content = read_content(read_json(path), path)
         plans = cls(content.plans_name, content.dataset_name, content.dataset, content.sections(), content.unet)

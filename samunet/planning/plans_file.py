@@ -63,7 +63,7 @@ def read_content(content: Any, path: Path) -> PlansContent | FirstPlansContent:
     """The content of a plans file of any known version, its numbers as the file has them: digests distinguish 3 from 3.0.
 
     Raises:
-        UserError: another version, unknown or missing keys, wrong types or values out of range; all faults of a kind together.
+        UserError: another version, unknown or missing keys, wrong types or values out of range; all faults of a kind at once.
     """
     version = content.get("version") if isinstance(content, dict) else None
     kind = _VERSIONS.get(version) if type(version) is int else None

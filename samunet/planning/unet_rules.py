@@ -56,10 +56,10 @@ def _reasons(patch: Sequence[int], median: Sequence[int], batch: int, dimensions
     shape = "x".join(map(str, median))
     return {
         "patch": f"nnU-Net's rule: the median {shape}, what {memory_target_gb:g} GB hold of it, in whole steps of the strides",
-        "strides": f"nnU-Net's rule: an axis is halved while it keeps {SHORTEST_MAP} voxels and is not twice as coarse as the finest",
+        "strides": f"nnU-Net's rule: an axis is halved while it has {SHORTEST_MAP} voxels left and is not twice as coarse as the finest",
         "kernels": "nnU-Net's rule: 3, and 1 along axes that are over twice as coarse as the finest",
         "widths": f"{FIRST_WIDTH}, doubled in each stage, at most {WIDEST[dimensions]}",
-        "batch_size": f"{batch} patches of {'x'.join(map(str, patch))} fit {memory_target_gb:g} GB; kept within {SMALLEST_BATCH} and "
+        "batch_size": f"{batch} patches of {'x'.join(map(str, patch))} fit {memory_target_gb:g} GB; at least {SMALLEST_BATCH}, at most "
                       f"{REFERENCE_BATCH[dimensions]}",
         "classes": "output channels of dataset.json's labels",
     }

@@ -28,7 +28,7 @@ from samunet.preprocessing.views import ViewedArrays
 from samunet.training.cases import RunCases, cases_of
 from samunet.training.checkpoints import start_from
 from samunet.training.run_folder import RunFolder, stored_run
-from samunet.training.settings import Request, Settings, settings_told
+from samunet.training.settings import Request, Settings, settings_text
 from samunet.training.support_file import read_support
 from samunet.variants.base import Variant, VariantContext
 from samunet.variants.registry import built_settings, changed_beside, check_kinds, entry, variant_class
@@ -126,8 +126,8 @@ class Experiment:
         changed = {fold: run["settings"].get("changed_settings") for fold in others if (run := stored_run(self.folder.parent / fold))}
         if strange := sorted(fold for fold, settings in changed.items() if settings != self.settings.changed_settings):
             raise UserError("All folds of one model must be trained with the same settings.", where=self.folder.parent,
-                            found=f"{', '.join(strange)} trained with {settings_told(changed[strange[0]])}, "
-                                  f"now asked for {settings_told(self.settings.changed_settings)}",
+                            found=f"{', '.join(strange)} trained with {settings_text(changed[strange[0]])}, "
+                                  f"and now {settings_text(self.settings.changed_settings)}",
                             mend="Give the same --set, another folder with --results, or remove that model's folder.")
         there = Plans.load(path)
         if digest_of_plan(there, there.for_encoder(self.section.encoder)) != self.settings.plan:

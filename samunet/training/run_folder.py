@@ -14,7 +14,7 @@ from samunet.errors import UserError
 from samunet.files import make_folder, write_json, writing
 from samunet.inference.run_file import RunRecord, read_run
 from samunet.locks import lock_beside, owned
-from samunet.training.settings import Settings, settings_told
+from samunet.training.settings import Settings, settings_text
 
 RUN_FILE = "run.json"
 
@@ -125,7 +125,7 @@ class RunFolder:
             there = run["settings"].get("changed_settings") if run else settings.changed_settings
             if there != settings.changed_settings:
                 raise UserError("A run's folder holds one set of its variant's settings.", where=place,
-                                found=f"{settings_told(there)} there, {settings_told(settings.changed_settings)} here",
+                                found=f"{settings_text(there)} there, {settings_text(settings.changed_settings)} here",
                                 mend="Give another folder with --results, or remove that run.")
 
     def write(self, run: dict[str, Any]) -> None:

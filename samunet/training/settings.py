@@ -175,6 +175,6 @@ class Settings:
                 for name in names if stored.get(name) != ours.get(name)]
 
 
-def settings_told(changed: Mapping[str, Any] | None) -> str:
+def settings_text(changed: Mapping[str, Any] | None) -> str:
     """Settings of a variant as `--set` takes them."""
     return ", ".join(f"{name}={value}" for name, value in changed.items()) if changed else "default settings"

@@ -153,7 +153,7 @@ def stored_as(name: str, settings: Mapping[str, Any]) -> tuple[str, dict[str, An
     """
     variant, implied = (ALIASES[name].variant, ALIASES[name].settings) if name in ALIASES else (name, {})
     if clash := sorted(key for key, value in implied.items() if settings.get(key, value) != value):
-        raise UserError(f"{name} is {variant} with {_told(implied)}.", where="--set",
+        raise UserError(f"{name} is {variant} with {_listing(implied)}.", where="--set",
                         found=", ".join(f"{key}={settings[key]}" for key in clash), mend=f"Name the variant {variant}.")
     whole = {**settings, **implied}
     for alias, known in ALIASES.items():
@@ -187,7 +187,7 @@ def changed_beside(name: str, settings: VariantSettings) -> dict[str, Any]:
     return {key: value for key, value in changed(settings).items() if key not in implied}
 
 
-def _told(settings: Mapping[str, Any]) -> str:
+def _listing(settings: Mapping[str, Any]) -> str:
     return ", ".join(f"{key}={value}" for key, value in settings.items())
 
 

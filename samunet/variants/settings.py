@@ -83,11 +83,11 @@ def described(kind: type[VariantSettings]) -> Iterator[str]:
     for each in fields(kind):
         inner, *extras = get_args(hints[each.name]) if get_origin(hints[each.name]) is Annotated else (hints[each.name],)
         meta = next((extra for extra in extras if isinstance(extra, Meta)), Meta())
-        told = f" - {meta.description}" if meta.description else ""
-        yield f"{each.name}: {_type_told(inner, meta)}, default {each.default}{told}"
+        help_text = f" - {meta.description}" if meta.description else ""
+        yield f"{each.name}: {_type_text(inner, meta)}, default {each.default}{help_text}"
 
 
-def _type_told(kind: Any, meta: Meta) -> str:
+def _type_text(kind: Any, meta: Meta) -> str:
     if get_origin(kind) is Literal:
         return " | ".join(map(str, get_args(kind)))
     bounds = {"above": meta.gt, "at least": meta.ge, "below": meta.lt, "at most": meta.le}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,7 @@ def test_settings_decide_the_network_from_training_to_prediction(prepared: Path,
 
     with pytest.raises(UserError, match=r"(?s)one set.*rank=2 there, default settings here"):
         train_model(dataclasses.replace(REQUEST, settings={}), paths, must_continue=False, workers=1)
-    with pytest.raises(UserError, match=r"(?s)All folds.*fold_0 trained with rank=2, now asked for rank=3"):
+    with pytest.raises(UserError, match=r"(?s)All folds.*fold_0 trained with rank=2, and now rank=3"):
         train_model(dataclasses.replace(REQUEST, fold="1", settings={"rank": 3}), paths, must_continue=False, workers=1)
 
     run = read_json(model / "fold_0" / "run.json")
@@ -42,3 +43,30 @@ def test_settings_decide_the_network_from_training_to_prediction(prepared: Path,
     write_json(model / "fold_0" / "run.json", run)
     with pytest.raises(UserError, match=r"(?s)run\.json.*\$\.rank"):
         load_model(model, None, torch.device("cpu"))
+
+
+def test_a_run_under_version_1_of_the_plans_and_without_recorded_settings_is_the_same_run(prepared: Path, tmp_path: Path, capsys) -> None:
+    preprocessed = tmp_path / "preprocessed"
+    shutil.copytree(prepared / "preprocessed", preprocessed, ignore=shutil.ignore_patterns("embeddings"))
+    paths = Paths(prepared / "raw", preprocessed, tmp_path / "results")
+    request = dataclasses.replace(REQUEST, variant="unet", settings={})
+    plans_file = preprocessed / "Dataset005_Made" / "tiny.json"
+    plans = read_json(plans_file)
+    section = plans["encoders"]["untrained"]
+    adapters = {"stack_depth": "slices", "stack_input_size": "input_size", "stacks": "batch_size", "stacks_at_once": "micro_batch",
+                "checkpointed": "checkpointed", "stack_bytes": "training_bytes"}
+    old = {**section["embeddings"], **{then: section["adapters"][now] for then, now in adapters.items()}}
+    write_json(plans_file, {**plans, "version": 1, "encoders": {"untrained": old}})
+    train_model(request, paths, must_continue=False, workers=1)
+
+    record = paths.results / "Dataset005_Made" / "unet__tiny__untrained" / "fold_0" / "run.json"
+    run = read_json(record)
+    del run["settings"]["variant_settings"], run["settings"]["changed_settings"]
+    write_json(record, run)
+    write_json(plans_file, plans)  # version 2
+    capsys.readouterr()
+    train_model(request, paths, must_continue=True, workers=1)
+    assert "already finished" in capsys.readouterr().out
+    write_json(record.parents[1] / "plans.json", {**read_json(record.parents[1] / "plans.json"), "version": 1, "encoders": {"untrained": old}})
+    (loaded,) = load_model(record.parents[1], None, torch.device("cpu")).variants
+    assert (loaded.learning_rate, loaded.weight_decay) == (1e-2, 3e-5)

@@ -152,7 +152,7 @@ def read_prompts(path: Path, labels: LabelSpace) -> PromptsFile:
 
     Raises:
         UserError: no such file, no JSON; unknown keys, another space, places that are not three finite numbers, more prompts of a label
-            than can be used; then unknown labels and boxes whose `min` is above their `max`. All faults of a kind together.
+            than can be used; then unknown labels and boxes whose `min` is above their `max`. All faults of a kind at once.
     """
     if not path.is_file():
         raise UserError("--prompts must name a prompts file.", where=path, found="no such file")
@@ -166,8 +166,8 @@ def read_prompts(path: Path, labels: LabelSpace) -> PromptsFile:
         problems += [UserError("Prompts must be of labels of dataset.json.", where=where, found=label, mend=f"Use one of: {', '.join(known)}.")
                      for label in given if label not in known]
         for label, prompts in given.items():
-            problems += _listed(prompts.reversed(), lambda told, place=f"{where}, {label}": UserError(  # type: ignore[misc]
-                "A box must have no minimum above its maximum.", where=place, found=told))
+            problems += _listed(prompts.reversed(), lambda found, place=f"{where}, {label}": UserError(  # type: ignore[misc]
+                "A box must have no minimum above its maximum.", where=place, found=found))
     if problems:
         raise joined(problems)
     return PromptsFile(path, content.space, {name: {known[label]: prompts.arrays() for label, prompts in given.items()}
