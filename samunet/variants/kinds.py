@@ -21,14 +21,14 @@ from samunet.inputs.protocols import CaseInputs
 from samunet.inputs.recent import Recent, RecentImages
 from samunet.inputs.sampling import FOREGROUND_SHARE, LabelSlices, Pick
 from samunet.inputs.tiles import TileSamples
-from samunet.inputs.volumes import CaseVolumes, VolumeAugmentation, VolumeSamples
+from samunet.inputs.volumes import CaseVolumes, VolumeAugmentation, Volumes, VolumeSamples, WithoutEmbeddings
 from samunet.networks.checkpoints.encoders import Encoder
 from samunet.planning.encoder_rules import TILE_STEP, canvas_for
 from samunet.planning.plans import EncoderPlan, Plans
 from samunet.planning.tiles import TileFrame
 from samunet.planning.volume_rules import VolumePlan, plan_volume
 from samunet.preprocessing.case import PreparedCase
-from samunet.variants.base import TrainedVariant
+from samunet.variants.base import TrainedVariant, VariantContext
 from samunet.variants.run_data import RunData
 
 
@@ -183,6 +183,43 @@ class VolumeVariant(TrainedVariant):
         """See `TrainedVariant`."""
         embeddings = embeddings_of(case, plans, encoder, mirror, step, cached)
         return CaseVolumes(lambda: case.image, embeddings, self.volume, mirror)
+
+
+class VoxelVariant(VolumeVariant):
+    """A 3D network without SAM, on volumes of slices of the plan's tiles.
+
+    The network maps the normalised channels float32 (B, C, N, rows, columns) to class logits (B, K, N, rows, columns). N, rows and
+    columns are those of `volume.shape`, and need not be divisible by its strides.
+    """
+
+    needs: ClassVar[str] = "voxels"
+
+    @classmethod
+    def batch_size(cls, context: VariantContext) -> int:
+        """Volumes of one iteration."""
+        return 2
+
+    def batches(self, run: RunData) -> Batches[Any]:
+        """Volumes of the training cases, augmented as they are read."""
+        sources = {name: self._without_embeddings(run.arrays.properties(name).shape, None) for name in run.train_cases}
+        return self.volume_batches(run, sources, RecentImages(run.arrays), run.segmentation)
+
+    def inputs_of(
+        self, case: PreparedCase, plans: Plans, encoder: Encoder | None, mirror: Sequence[int] = (), step: float | None = None,
+        cached: CaseInputs | None = None,
+    ) -> CaseInputs:
+        """See `TrainedVariant`."""
+        source = self._without_embeddings(case.image.shape[1:], step)
+        return CaseVolumes(lambda: case.image, source, self.volume, mirror)
+
+    def logits(self, inputs: Volumes) -> Tensor:
+        """Volumes -> logits (B, K, N, rows, columns)."""
+        return self.network(inputs.image)
+
+    def _without_embeddings(self, shape: Sequence[int], step: float | None) -> WithoutEmbeddings:
+        plan = self.context.encoder_plan
+        depth, rows, columns = shape
+        return WithoutEmbeddings(TileFrame((rows, columns), plan.tile_shape, plan.tile_step if step is None else step), depth)
 
 
 class PatchVariant(TrainedVariant):

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class VariantEntry:
-    """`target` is "module:Class"; `needs` is what the variant reads: `embeddings`, `stacks`, `pictures`,
-    `picture_stacks`, `patches` or `arrays`.
+    """`target` is "module:Class"; `needs` is what the variant reads: `embeddings`, `stacks`, `voxels`,
+    `pictures`, `picture_stacks`, `patches` or `arrays`.
 
     `prompts` are the kinds of prompts that it answers, and does nothing without: `points`, `boxes`. `support` is whether
     labelled slices ask.
@@ -36,7 +36,7 @@ class VariantEntry:
 
     @property
     def needs_encoder(self) -> bool:
-        """Whether an encoder is loaded for it; patches and arrays are read without one."""
+        """Whether an encoder is loaded for it; voxels, patches and arrays are read without one."""
         return self.reads_embeddings or self.needs in ("pictures", "picture_stacks")
 
     @property

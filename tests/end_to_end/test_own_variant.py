@@ -79,6 +79,16 @@ def test_a_head_is_one_file_and_one_line(phantom: Path, checkout: Callable[..., 
     assert run["trainable_parameters"] == 147_520 + 260
 
 
+def test_a_3d_network_on_volumes_is_one_file_and_one_line(phantom: Path, checkout: Callable[..., Path]) -> None:
+    file = "samunet/variants/small_3d.py"
+    assert len(SNIPPETS[file].splitlines()) < LONGEST
+    source = checkout(file, SNIPPETS["samunet/variants/registry.py, volumes"])
+    run = trained_and_predicted(phantom, source, "small_3d", "--set", "width=4")
+    # Convolutions of 27 places: 1 to 4 channels, 4 to 8, each with a bias and two figures of its norm; the head from 12 to 4.
+    assert run["trainable_parameters"] == 27 * 4 + 3 * 4 + 27 * 4 * 8 + 3 * 8 + 12 * 4 + 4
+    assert run["encoder"]["digest"] is None
+
+
 def test_a_package_of_its_own_is_what_the_page_shows() -> None:
     for name in ("pyproject.toml", "samunet_two_convolutions.py"):
         assert (EXAMPLE / name).read_text() == SNIPPETS[name]
