@@ -1,4 +1,4 @@
-"""What other installed packages add by Python's entry points: variants, readers and loggers. Imports none of them before it is used."""
+"""Variants, readers and loggers of other packages, by Python's entry points; none is imported before it is used."""
 
 from __future__ import annotations
 
@@ -24,18 +24,26 @@ def extensions(group: str, taken: Collection[str] = ()) -> dict[str, EntryPoint]
         taken: samunet's own names, which no package may use.
 
     Raises:
-        UserError: a name that two packages use, or that is samunet's own, names both; or a name with other characters than letters,
-            digits and single underscores.
+        UserError: a name that two packages use, or that is samunet's own, names both; or a name with other characters
+            than letters, digits and single underscores.
     """
     found: dict[str, EntryPoint] = {}
     for point in _points(group):
         if not _NAME.fullmatch(point.name):
-            raise UserError("The name of an extension must be letters, digits and single underscores.", where=f"entry points {group}",
-                            found=f"{point.name!r} of {package_of(point)}", mend="Uninstall that package, or have it renamed by its author.")
+            raise UserError(
+                "The name of an extension must be letters, digits and single underscores.",
+                where=f"entry points {group}",
+                found=f"{point.name!r} of {package_of(point)}",
+                mend="Uninstall that package, or have it renamed by its author.",
+            )
         other = "samunet" if point.name in taken else package_of(found[point.name]) if point.name in found else None
         if other is not None:
-            raise UserError("The name of an extension must be used by one package alone.", where=f"entry points {group}",
-                            found=f"{point.name} of {other} and of {package_of(point)}", mend="Uninstall one of the packages.")
+            raise UserError(
+                "The name of an extension must be used by one package alone.",
+                where=f"entry points {group}",
+                found=f"{point.name} of {other} and of {package_of(point)}",
+                mend="Uninstall one of the packages.",
+            )
         found[point.name] = point
     return found
 
@@ -49,8 +57,12 @@ def loaded(point: EntryPoint) -> Any:
     try:
         return point.load()
     except Exception as fault:
-        raise UserError("An installed extension must be importable.", where=f"{point.name} = {point.value} of {package_of(point)}",
-                        found=f"{type(fault).__name__}: {fault}", mend="Repair or uninstall that package.") from fault
+        raise UserError(
+            "An installed extension must be importable.",
+            where=f"{point.name} = {point.value} of {package_of(point)}",
+            found=f"{type(fault).__name__}: {fault}",
+            mend="Repair or uninstall that package.",
+        ) from fault
 
 
 def package_of(point: EntryPoint) -> str:

@@ -1,4 +1,4 @@
-"""JSON from outside samunet, decoded into typed dataclasses: a wrong type, range or shape is one message with file and field."""
+"""JSON from outside samunet, decoded into typed dataclasses: what is wrong is one message with file and field."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ def decode(kind: type[T], content: Any, *, rule: str, where: str | Path, mend: s
     """Turn what `read_json` returned into `kind`, checking every type, bound and length that its annotations state.
 
     Arguments:
-        kind: a dataclass, TypedDict or builtin collection type; bounds are `Annotated[int, msgspec.Meta(ge=1)]`. Keys that a dataclass does not have are ignored;
-            callers that own the format refuse them. Integers are accepted where floats are expected, nothing else is converted.
+        kind: a dataclass, TypedDict or builtin collection type; bounds are `Annotated[int, msgspec.Meta(ge=1)]`. Keys
+            that a dataclass does not have are ignored; callers that own the format refuse them. Integers are accepted
+            where floats are expected, nothing else is converted.
         rule: the rule that the file breaks, for the message.
         finite: whether NaN and infinity are refused wherever they are, also in what `kind` does not name.
         exact: whether keys that a dataclass does not have are refused.
 
     Raises:
-        UserError: the content does not have that form, or holds NaN or infinity; names every wrong field of a dataclass or dict as a
-            path, as in `$.encoders.mini-3.input_size`.
+        UserError: the content does not have that form, or holds NaN or infinity; names every wrong field of a dataclass
+            or dict as a path, as in `$.encoders.mini-3.input_size`.
     """
     import msgspec
 
@@ -60,7 +61,11 @@ def _faults(kind: Any, content: Any, place: str, exact: bool) -> list[str]:
         return found + [f"no `{each.name}` - at `{place}`" for each in fields(kind) if each.name not in content
                        and each.default is MISSING and each.default_factory is MISSING]
     if get_origin(kind) is dict and isinstance(content, Mapping):
-        return [fault for key, value in content.items() for fault in _faults(get_args(kind)[1], value, f"{place}.{key}", exact)]
+        return [
+            fault
+            for key, value in content.items()
+            for fault in _faults(get_args(kind)[1], value, f"{place}.{key}", exact)
+        ]
     items = _items_of(kind)
     found = [fault for index, value in enumerate(content) for fault in _faults(items, value, f"{place}[{index}]", exact)
             ] if items is not None and isinstance(content, list) else []

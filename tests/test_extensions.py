@@ -1,4 +1,4 @@
-"""Variants, readers and loggers of other packages: found by entry points, imported when used, refused with both packages named."""
+"""Variants, readers and loggers of other packages: found by entry points, imported when used, refused by name."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ def install(site: Path, package: str, group: str, points: dict[str, str], code: 
     information = site / f"{package}-1.0.dist-info"
     information.mkdir()
     (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
-    (information / "entry_points.txt").write_text(f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in points.items()))
+    (information / "entry_points.txt").write_text(
+        f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in points.items())
+    )
     extensions._points.cache_clear()
 
 
@@ -95,11 +97,21 @@ def test_a_logger_gets_the_values_of_each_line(site: Path, tmp_path: Path) -> No
     code = "def make(folder): return lambda values: (folder / 'seen.txt').write_text(str(values))"
     install(site, "own_logger", extensions.LOGGERS, {"own": "own_logger:make"}, code)
     Logbook(tmp_path, 0).add(Entry(50, 0.5, 0.001, 2.0))
-    assert (tmp_path / "seen.txt").read_text() == "{'iteration': 50, 'loss': 0.5, 'learning_rate': 0.001, 'seconds': 2.0}"
+    assert (
+        tmp_path / "seen.txt"
+    ).read_text() == "{'iteration': 50, 'loss': 0.5, 'learning_rate': 0.001, 'seconds': 2.0}"
 
 
-def test_a_logger_that_fails_is_reported_once_and_ends_nothing(site: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    install(site, "own_logger", extensions.LOGGERS, {"own": "own_logger:make"}, "def make(folder): return lambda values: 1 / 0")
+def test_a_logger_that_fails_is_reported_once_and_ends_nothing(
+    site: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install(
+        site,
+        "own_logger",
+        extensions.LOGGERS,
+        {"own": "own_logger:make"},
+        "def make(folder): return lambda values: 1 / 0",
+    )
     logbook = Logbook(tmp_path, 0)
     for iteration in (50, 100):
         logbook.add(Entry(iteration, 0.5, 0.001, 2.0))

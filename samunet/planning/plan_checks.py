@@ -26,8 +26,16 @@ MEND = "Correct what was changed by hand, or run samunet_plan_experiment again."
 def name_problems(plans: Plans, path: Path) -> list[UserError]:
     """Names that folders are made of must be plain."""
     names = {"plans_name": plans.plans_name, "dataset_name": plans.dataset_name}
-    return [UserError("A name in a plans file must be one plain file name.", where=f"{path}, {key}", found=repr(name)[:80], mend=MEND)
-            for key, name in names.items() if not is_plain(name)]
+    return [
+        UserError(
+            "A name in a plans file must be one plain file name.",
+            where=f"{path}, {key}",
+            found=repr(name)[:80],
+            mend=MEND,
+        )
+        for key, name in names.items()
+        if not is_plain(name)
+    ]
 
 
 def is_plain(name: str) -> bool:
@@ -46,20 +54,45 @@ def dataset_problems(plan: DatasetPlan, where: str) -> list[UserError]:
     # The slice spacing of 2D data is no distance.
     largest = (MAX_SPACING_MM * (SLICE_SPACING_2D if plan.median_shape[0] == 1 else 1), MAX_SPACING_MM, MAX_SPACING_MM)
     rules = [
-        (plan.reader in reader_names(), "reader", f"The reader must be one of {', '.join(reader_names())}.", plan.reader),
+        (
+            plan.reader in reader_names(),
+            "reader",
+            f"The reader must be one of {', '.join(reader_names())}.",
+            plan.reader,
+        ),
         (is_order, "transpose_forward", "The transpose must name each of the axes 0, 1 and 2 once.", forward),
-        (not is_order or all(backward[axis] == place for place, axis in enumerate(forward)), "transpose_backward",
-         "transpose_backward must undo transpose_forward.", f"{list(backward)} after {list(forward)}"),
-        (all(MIN_SPACING_MM <= value <= most for value, most in zip(plan.spacing_mm, largest, strict=True)), "spacing_mm",
-         f"A spacing must be from {MIN_SPACING_MM:g} to {MAX_SPACING_MM:g} mm.", plan.spacing_mm),
+        (
+            not is_order or all(backward[axis] == place for place, axis in enumerate(forward)),
+            "transpose_backward",
+            "transpose_backward must undo transpose_forward.",
+            f"{list(backward)} after {list(forward)}",
+        ),
+        (
+            all(MIN_SPACING_MM <= value <= most for value, most in zip(plan.spacing_mm, largest, strict=True)),
+            "spacing_mm",
+            f"A spacing must be from {MIN_SPACING_MM:g} to {MAX_SPACING_MM:g} mm.",
+            plan.spacing_mm,
+        ),
         (channels > 0, "channel_names", "There must be a channel.", plan.channel_names),
-        (not wrong_lengths, "channel_names", f"Every channel must have its normalization, mask and intensities: {channels} of each.",
-         ", ".join(wrong_lengths)),
+        (
+            not wrong_lengths,
+            "channel_names",
+            f"Every channel must have its normalization, mask and intensities: {channels} of each.",
+            ", ".join(wrong_lengths),
+        ),
         (not unknown, "normalization", f"A normalization must be one of {', '.join(SCHEMES)}.", ", ".join(unknown)),
-        *((_knows_ct(figures), f"foreground_intensity, channel {channel}",
-           f"CT needs the figures {', '.join(CT_STATISTICS)}; the first percentile lies under the second, and std is not negative.",
-           dict(figures)) for channel, (scheme, figures) in enumerate(zip(plan.normalization, plan.foreground_intensity, strict=False))
-          if scheme == "ct"),
+        *(
+            (
+                _knows_ct(figures),
+                f"foreground_intensity, channel {channel}",
+                f"CT needs the figures {', '.join(CT_STATISTICS)}; percentiles in order, std not negative.",
+                dict(figures),
+            )
+            for channel, (scheme, figures) in enumerate(
+                zip(plan.normalization, plan.foreground_intensity, strict=False)
+            )
+            if scheme == "ct"
+        ),
     ]
     return _broken(rules, where)
 
@@ -69,10 +102,24 @@ def encoder_problems(plan: EncoderPlan, name: str, dataset: DatasetPlan, where: 
     adapters = plan.adapters
     embeddings = [
         (plan.encoder == name, "encoder", "A section must be of the encoder under whose id it stands.", plan.encoder),
-        (plan.composition in COMPOSITIONS, "composition", f"The composition must be one of {', '.join(COMPOSITIONS)}.", plan.composition),
-        (plan.composition != "rgb" or len(dataset.channel_names) == 3, "composition", "Composition `rgb` needs three channels.",
-         f"{len(dataset.channel_names)} channels"),
-        (plan.cache_dtype in CACHE_DTYPES, "cache_dtype", f"The number type must be one of {', '.join(CACHE_DTYPES)}.", plan.cache_dtype),
+        (
+            plan.composition in COMPOSITIONS,
+            "composition",
+            f"The composition must be one of {', '.join(COMPOSITIONS)}.",
+            plan.composition,
+        ),
+        (
+            plan.composition != "rgb" or len(dataset.channel_names) == 3,
+            "composition",
+            "Composition `rgb` needs three channels.",
+            f"{len(dataset.channel_names)} channels",
+        ),
+        (
+            plan.cache_dtype in CACHE_DTYPES,
+            "cache_dtype",
+            f"The number type must be one of {', '.join(CACHE_DTYPES)}.",
+            plan.cache_dtype,
+        ),
     ]
     of_adapters = [
         (adapters.slices % 2 == 1, "slices", "An image stack must have an odd number of slices.", adapters.slices),
@@ -109,12 +156,30 @@ def _stage_rules(
     strides: Sequence[Sequence[int]], kernels: Sequence[Sequence[int]], axes: int
 ) -> list[tuple[bool, str, str, object]]:
     return [
-        (all(len(each) == axes for each in (*strides, *kernels)), "strides", f"Strides and kernels must have {axes} axes.",
-         f"{strides}, {kernels}"),
-        (len(strides) == len(kernels), "kernels", "Every stage must have a stride and a kernel.",
-         f"{len(strides)} strides, {len(kernels)} kernels"),
-        (not strides or all(step == 1 for step in strides[0]), "strides", "The first stage must have strides of 1.", strides[:1]),
-        (all(size % 2 == 1 for kernel in kernels for size in kernel), "kernels", "A kernel must have odd sides.", kernels),
+        (
+            all(len(each) == axes for each in (*strides, *kernels)),
+            "strides",
+            f"Strides and kernels must have {axes} axes.",
+            f"{strides}, {kernels}",
+        ),
+        (
+            len(strides) == len(kernels),
+            "kernels",
+            "Every stage must have a stride and a kernel.",
+            f"{len(strides)} strides, {len(kernels)} kernels",
+        ),
+        (
+            not strides or all(step == 1 for step in strides[0]),
+            "strides",
+            "The first stage must have strides of 1.",
+            strides[:1],
+        ),
+        (
+            all(size % 2 == 1 for kernel in kernels for size in kernel),
+            "kernels",
+            "A kernel must have odd sides.",
+            kernels,
+        ),
     ]
 
 

@@ -67,7 +67,9 @@ def plan_experiment(
     section = plan_encoder(dataset_plan, fingerprint, spec, memory_target_gb, cache_dtype)
     old = _valid_still(path, dataset_plan)
     encoders = {**(old.encoders if old else {}), spec.id: section}
-    plans = Plans(plans_name, dataset.name, dataset_plan, encoders, _unet(old, dataset_plan, fingerprint.label_channels))
+    plans = Plans(
+        plans_name, dataset.name, dataset_plan, encoders, _unet(old, dataset_plan, fingerprint.label_channels)
+    )
     plans.save(path)
     return plans
 
@@ -197,12 +199,18 @@ def _plan_embeddings(
 
 
 def _plan_adapters(
-    embeddings: EncoderPlan, dataset_plan: DatasetPlan, fingerprint: Fingerprint, spec: EncoderSpec, memory_target_gb: float
+    embeddings: EncoderPlan,
+    dataset_plan: DatasetPlan,
+    fingerprint: Fingerprint,
+    spec: EncoderSpec,
+    memory_target_gb: float,
 ) -> AdapterPlan:
     tile, alone = embeddings.tile_shape, embeddings.channels_alone(dataset_plan)
     wanted_depth, depth_reason = rules.stack_depth_for(dataset_plan.median_shape[0])
     input_size, input_reason = rules.stack_input_size_for(embeddings.input_size, tile)
-    numbers = AdapterNumbers(spec.size, rules.canvas_for(tile, input_size), max(tile), alone, fingerprint.label_channels)
+    numbers = AdapterNumbers(
+        spec.size, rules.canvas_for(tile, input_size), max(tile), alone, fingerprint.label_channels
+    )
     training, training_reason = plan_stack_training(numbers, wanted_depth, memory_target_gb)
     return AdapterPlan(
         slices=training.slices,

@@ -14,8 +14,18 @@ from samunet.planning.sections import AdapterPlan, DatasetPlan, EncoderPlan, Hyb
 from samunet.planning.unet_rules import plan_unet
 from samunet.planning.volume_rules import plan_hybrid
 
-__all__ = ["PLANS_VERSION", "AdapterPlan", "DatasetPlan", "EncoderPlan", "HybridPlan", "Plans", "UnetPlan", "digest_of_plan",
-           "digest_of_section", "require_plans_name"]
+__all__ = [
+    "PLANS_VERSION",
+    "AdapterPlan",
+    "DatasetPlan",
+    "EncoderPlan",
+    "HybridPlan",
+    "Plans",
+    "UnetPlan",
+    "digest_of_plan",
+    "digest_of_section",
+    "require_plans_name",
+]
 
 # What is beside the plans in a dataset's preprocessed folder.
 TAKEN_NAMES = ("dataset", "dataset_fingerprint", "groups", "gt_segmentations", "splits_final")
@@ -56,7 +66,9 @@ class Plans:
             UserError: it was never planned for.
         """
         section = self.for_encoder(encoder)
-        return replace(self, encoders={**self.encoders, encoder: replace(section, input_size=section.adapters.input_size)})
+        return replace(
+            self, encoders={**self.encoders, encoder: replace(section, input_size=section.adapters.input_size)}
+        )
 
     def save(self, path: Path) -> None:
         """Write the plans file of the newest version."""
@@ -67,8 +79,8 @@ class Plans:
         """Read and validate a plans file of any version.
 
         Raises:
-            UserError: missing file, unknown version, unknown or missing keys, wrong types, values out of range or that contradict each
-                other; all faults of a kind at once.
+            UserError: missing file, unknown version, unknown or missing keys, wrong types, values out of range or that
+                contradict each other; all faults of a kind at once.
         """
         content = read_content(read_json(path), path)
         plans = cls(content.plans_name, content.dataset_name, content.dataset, content.sections(), content.unet)
@@ -92,13 +104,17 @@ def digest_of_section(section: DatasetPlan | EncoderPlan) -> str:
 def digest_of_plan(plans: Plans, section: EncoderPlan) -> str:
     """SHA-256 of the decisions that a run depends on; the run's settings hold it.
 
-    Version 1 had no sections for `hybrid` and `unet`: the rules were applied in each run. So a section counts only where it differs
-    from its rule: runs under version 1 stay valid when their dataset is planned again. A rule that changes must keep this.
+    Version 1 had no sections for `hybrid` and `unet`: the rules were applied in each run. So a section counts only
+    where it differs
+    from its rule: runs under version 1 stay valid when their dataset is planned again. A rule that changes must keep
+    this.
     """
     parts: list[object] = [digest_of_section(plans.dataset), digest_of_section(section)]
     if section.hybrid is not None and _decided(section.hybrid) != _decided(plan_hybrid(plans.dataset, section)):
         parts.append({"hybrid": _decided(section.hybrid)})
-    if plans.unet is not None and _decided(plans.unet) != _decided(plan_unet(plans.dataset, plans.unet.classes, dimensions=2)):
+    if plans.unet is not None and _decided(plans.unet) != _decided(
+        plan_unet(plans.dataset, plans.unet.classes, dimensions=2)
+    ):
         parts.append({"unet": _decided(plans.unet)})
     return digest_of_json(parts)
 
@@ -110,15 +126,22 @@ def _decided(section: HybridPlan | UnetPlan) -> dict[str, object]:
 
 
 def require_plans_name(name: str) -> None:
-    """Refuse what would overwrite the dataset's own files, leave its folder, or not be found again in a model folder's name.
+    """Refuse a name that would overwrite the dataset's own files, leave its folder, or be lost in a model folder's name.
 
     Raises:
         UserError: such a name.
     """
     if name.lower() in TAKEN_NAMES or not name or Path(name).name != name or name.startswith("."):
-        raise UserError("A plans name must be one file name that the dataset's folder does not use for other files.",
-                        where="-plans_name", found=repr(name),
-                        mend=f"Choose another, without slashes or a leading dot; these are taken: {', '.join(TAKEN_NAMES)}.")
+        raise UserError(
+            "A plans name must be one file name that the dataset's folder does not use for other files.",
+            where="-plans_name",
+            found=repr(name),
+            mend=f"Choose another, without slashes or a leading dot; these are taken: {', '.join(TAKEN_NAMES)}.",
+        )
     if "__" in f"{name}_":
-        raise UserError("A plans name must hold no `__` and end with no `_`: a model's folder is named <variant>__<plans>__<encoder>.",
-                        where="-plans_name", found=repr(name), mend="Name the plans otherwise.")
+        raise UserError(
+            "A plans name must hold no `__` and end with no `_`: a model's folder is <variant>__<plans>__<encoder>.",
+            where="-plans_name",
+            found=repr(name),
+            mend="Name the plans otherwise.",
+        )

@@ -1,4 +1,4 @@
-"""Plans as JSON: reading files of every version into sections, each key, type and bound checked, and writing the newest."""
+"""Plans as JSON: files of every version are read into sections and checked; the newest version is written."""
 
 from __future__ import annotations
 
@@ -60,10 +60,13 @@ _VERSIONS = {1: FirstPlansContent, PLANS_VERSION: PlansContent}
 
 
 def read_content(content: Any, path: Path) -> PlansContent | FirstPlansContent:
-    """The content of a plans file of any known version, its numbers as the file has them: digests distinguish 3 from 3.0.
+    """The content of a plans file of any known version.
+
+    Numbers are as the file has them, because digests distinguish 3 from 3.0.
 
     Raises:
-        UserError: another version, unknown or missing keys, wrong types or values out of range; all faults of a kind at once.
+        UserError: another version, unknown or missing keys, wrong types or values out of range; all faults of a kind at
+            once.
     """
     version = content.get("version") if isinstance(content, dict) else None
     kind = _VERSIONS.get(version) if type(version) is int else None
@@ -78,8 +81,9 @@ def read_content(content: Any, path: Path) -> PlansContent | FirstPlansContent:
     return built
 
 
-def content_of(plans_name: str, dataset_name: str, dataset: DatasetPlan, unet: UnetPlan | None, encoders: Mapping[str, EncoderPlan]
-               ) -> dict[str, Any]:
+def content_of(
+    plans_name: str, dataset_name: str, dataset: DatasetPlan, unet: UnetPlan | None, encoders: Mapping[str, EncoderPlan]
+) -> dict[str, Any]:
     """The JSON content of a plans file of this version."""
     parts = {"dataset": asdict(dataset), **({"unet": asdict(unet)} if unet else {})}
     return {"version": PLANS_VERSION, "plans_name": plans_name, "dataset_name": dataset_name, **parts,
@@ -98,7 +102,7 @@ def _inner(hint: Any) -> Any:
 
 
 def _built(kind: Any, content: Any) -> Any:
-    """`content`, which was decoded without fault, as the dataclass `kind`, with lists as tuples and all numbers unchanged."""
+    """`content`, decoded without fault, as the dataclass `kind`, with lists as tuples and all numbers unchanged."""
     hints = get_type_hints(kind)
 
     def built(hint: Any, value: Any) -> Any:
@@ -116,8 +120,14 @@ def _frozen(value: Any) -> Any:
 
 
 def _key_problems(kind: Any, content: Mapping[str, Any], where: str) -> list[UserError]:
-    """Unknown and missing keys of a dataclass and of those inside it. Sections that may be missing have None as default."""
-    expected, optional = {each.name for each in fields(kind)}, {each.name for each in fields(kind) if each.default is None}
+    """Unknown and missing keys of a dataclass and of those inside it.
+
+    Sections that may be missing have None as default.
+    """
+    expected, optional = (
+        {each.name for each in fields(kind)},
+        {each.name for each in fields(kind) if each.default is None},
+    )
     unknown, missing = sorted(set(content) - expected), sorted(expected - optional - set(content))
     problems = [UserError("A plans file must have exactly the known keys.", where=where,
                           found=f"unknown: {some(unknown) or 'none'}; missing: {some(missing) or 'none'}",

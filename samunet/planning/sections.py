@@ -44,12 +44,14 @@ class DatasetPlan:
 
 @dataclass(frozen=True)
 class EmbeddingsPlan:
-    """Decisions about one encoder's inputs, the cache of its embeddings, and the heads on them. Sizes in voxels of the plan's grid.
+    """Decisions about one encoder's inputs, the cache of its embeddings, and the heads on them.
+
+    Sizes are in voxels of the plan's grid.
 
     `tile_shape` (rows, columns) is the in-plane window that is encoded at once; its longer side is scaled to
     `input_size` pixels and the shorter is zero-padded. `composition` is `neighbours` (slices z-1, z, z+1 as the three
-    input channels), `repeat` (one slice three times) or `rgb` (the image's own three channels). `cache_dtype` is `float16`
-    or `int8`. `view_pictures` is how many encoder images of augmented views may be encoded for one run.
+    input channels), `repeat` (one slice three times) or `rgb` (the image's own three channels). `cache_dtype` is
+    `float16` or `int8`. `view_pictures` is how many encoder images of augmented views may be encoded for one run.
     """
 
     encoder: str
@@ -82,9 +84,9 @@ class HybridPlan:
 class AdapterPlan:
     """Decisions about 3D adapters inside the encoder.
 
-    `slices` are those of an image stack, `input_size` is the side in pixels of the adapters' own encoder input. A batch has
-    `batch_size` stacks, of which `micro_batch` go through the network at once; `checkpointed` is whether each block is computed
-    twice; `training_bytes` is the memory that training is expected to take.
+    `slices` are those of an image stack, `input_size` is the side in pixels of the adapters' own encoder input. A batch
+    has `batch_size` stacks, of which `micro_batch` go through the network at once; `checkpointed` is whether each block
+    is computed twice; `training_bytes` is the memory that training is expected to take.
     """
 
     slices: Slices
@@ -98,16 +100,17 @@ class AdapterPlan:
 
 @dataclass(frozen=True)
 class EncoderPlan(EmbeddingsPlan):
-    """All sections of one encoder: its embeddings' values are its own, `hybrid` and `adapters` are sections of their own.
+    """All sections of one encoder: the values of its embeddings, and the sections `hybrid` and `adapters`.
 
-    `hybrid` is None in plans that were written before it was a section; `volume_rules.plan_volume` then applies the rule.
+    `hybrid` is None in plans that were written before it was a section; `volume_rules.plan_volume` then applies the
+    rule.
     """
 
     hybrid: HybridPlan | None = None
     adapters: AdapterPlan = field(default_factory=lambda: AdapterPlan(1))
 
     def channels_alone(self, dataset_plan: DatasetPlan) -> int:
-        """How many encoder images a tile becomes: one, or one for each channel, whose embeddings are then concatenated."""
+        """How many encoder images a tile becomes: one, or one for each channel, whose embeddings are concatenated."""
         return 1 if self.composition == "rgb" else len(dataset_plan.channel_names)
 
 
@@ -115,8 +118,8 @@ class EncoderPlan(EmbeddingsPlan):
 class UnetPlan:
     """A plain U-Net and its patches; axes as the patch's, (rows, columns) or (slices, rows, columns).
 
-    `strides` has one entry for each stage, the first all 1; `kernels` and `widths` as many. `classes` is the number of output
-    channels that the batch was computed for.
+    `strides` has one entry for each stage, the first all 1; `kernels` and `widths` as many. `classes` is the number of
+    output channels that the batch was computed for.
     """
 
     patch: tuple[Voxels, ...]

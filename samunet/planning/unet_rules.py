@@ -27,8 +27,8 @@ SMALLEST_BATCH = 2
 def plan_unet(plan: DatasetPlan, classes: int, dimensions: int, memory_target_gb: float = REFERENCE_GB) -> UnetPlan:
     """The U-Net for a dataset's grid.
 
-    Deviation from nnU-Net: the batch is at most its reference batch (12 in 2D, 2 in 3D), where nnU-Net fills the memory (366 in
-    2D on hippocampus): budgets here are minutes, in which many small steps learn more than a few large ones.
+    Deviation from nnU-Net: the batch is at most its reference batch (12 in 2D, 2 in 3D), where nnU-Net fills the memory
+    (366 in 2D on hippocampus): budgets here are minutes, in which many small steps learn more than a few large ones.
 
     Arguments:
         plan: grid and channels.
@@ -52,15 +52,17 @@ def plan_unet(plan: DatasetPlan, classes: int, dimensions: int, memory_target_gb
     return UnetPlan(patch, strides, kernels, _widths(len(strides), widest), size, classes, reasons)
 
 
-def _reasons(patch: Sequence[int], median: Sequence[int], batch: int, dimensions: int, memory_target_gb: float) -> dict[str, str]:
+def _reasons(
+    patch: Sequence[int], median: Sequence[int], batch: int, dimensions: int, memory_target_gb: float
+) -> dict[str, str]:
     shape = "x".join(map(str, median))
     return {
-        "patch": f"nnU-Net's rule: the median {shape}, what {memory_target_gb:g} GB hold of it, in whole steps of the strides",
-        "strides": f"nnU-Net's rule: an axis is halved while it has {SHORTEST_MAP} voxels left and is not twice as coarse as the finest",
+        "patch": f"nnU-Net's rule: what {memory_target_gb:g} GB hold of the median {shape}, in whole steps of the strides",
+        "strides": f"nnU-Net's rule: halved while {SHORTEST_MAP} voxels are left, unless twice as coarse as the finest",
         "kernels": "nnU-Net's rule: 3, and 1 along axes that are over twice as coarse as the finest",
         "widths": f"{FIRST_WIDTH}, doubled in each stage, at most {WIDEST[dimensions]}",
-        "batch_size": f"{batch} patches of {'x'.join(map(str, patch))} fit {memory_target_gb:g} GB; at least {SMALLEST_BATCH}, at most "
-                      f"{REFERENCE_BATCH[dimensions]}",
+        "batch_size": f"{batch} patches of {'x'.join(map(str, patch))} fit {memory_target_gb:g} GB; from {SMALLEST_BATCH} to "
+        f"{REFERENCE_BATCH[dimensions]}",
         "classes": "output channels of dataset.json's labels",
     }
 
@@ -70,9 +72,9 @@ def topology(
 ) -> tuple[tuple[tuple[int, ...], ...], tuple[tuple[int, ...], ...], tuple[int, ...]]:
     """(strides, kernels, patch padded to what the strides divide) of each stage.
 
-    An axis is halved while it keeps SHORTEST_MAP voxels and is less than twice as coarse as the finest that can be halved;
-    a last axis alone only if it is three times as long. An axis' kernel is 1 until it is less than twice as coarse as
-    the finest, then 3; the deepest stage has 3 everywhere.
+    An axis is halved while it keeps SHORTEST_MAP voxels and is less than twice as coarse as the finest that can be
+    halved; a last axis alone only if it is three times as long. An axis' kernel is 1 until it is less than twice as
+    coarse as the finest, then 3; the deepest stage has 3 everywhere.
     """
     axes = range(len(patch))
     voxels, size, kernel = list(spacing), list(patch), [1] * len(patch)

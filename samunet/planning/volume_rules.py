@@ -1,4 +1,4 @@
-"""The stack of slices that a 3D network sees together, and its poolings, from the grid and the encoder's tile."""
+"""The volumes that a 3D network reads, and its poolings, from the grid and the encoder's tile."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ VOLUME_VOXELS = 2**16
 
 @dataclass(frozen=True)
 class VolumePlan:
-    """Axes (z, y, x). `shape` in voxels: the stack's slices and the encoder's tile; `padded` is what the strides divide.
+    """Axes (z, y, x). `shape` in voxels: `depth` slices of the encoder's tile; `padded` is what the strides divide.
 
-    `strides` and `kernels` have an entry for each stage of the network, the first stride all 1; `cell` is how many voxels a
-    cell of the stage holds at which embeddings join, and `cells` how many there are.
+    `strides` and `kernels` have an entry for each stage of the network, the first stride all 1; `cell` is how many
+    voxels a cell of the stage holds at which embeddings join, and `cells` how many there are.
     """
 
     shape: tuple[int, int, int]
@@ -30,21 +30,24 @@ class VolumePlan:
 
     @property
     def depth(self) -> int:
-        """Slices of a stack."""
+        """Slices of a volume."""
         return self.shape[0]
 
 
 def plan_hybrid(dataset: DatasetPlan, encoder: EmbeddingsPlan) -> HybridPlan:
-    """As many slices as VOLUME_VOXELS hold of the encoder's tile, at most the median depth; poolings by nnU-Net's rule."""
+    """As many slices of the tile as VOLUME_VOXELS hold, at most the median depth; poolings by nnU-Net's rule."""
     rows, columns = encoder.tile_shape
     fitting = VOLUME_VOXELS // (rows * columns)
     depth = most = max(1, min(dataset.median_shape[0], fitting))
     all_strides, all_kernels, _ = topology(dataset.spacing_mm, (depth, rows, columns))
-    strides, kernels = ([_triple(each) for each in of_stages[:HYBRID_STAGES]] for of_stages in (all_strides, all_kernels))
+    strides, kernels = (
+        [_triple(each) for each in of_stages[:HYBRID_STAGES]] for of_stages in (all_strides, all_kernels)
+    )
     step = _product(strides)[0]
     depth -= depth % step if depth > step else 0  # slices of padding would be computed for nothing
     unpadded = f"; of {most} as many as can be pooled without padding" if depth < most else ""
-    rule = f"nnU-Net's rule on {most} x {rows} x {columns} voxels of {' x '.join(f'{each:g}' for each in dataset.spacing_mm)} mm"
+    spacing = " x ".join(f"{each:g}" for each in dataset.spacing_mm)
+    rule = f"nnU-Net's rule on {most} x {rows} x {columns} voxels of {spacing} mm"
     return HybridPlan(depth, tuple(strides), tuple(kernels), {
         "depth": f"{VOLUME_VOXELS} voxels hold {fitting} slices of the tile {rows}x{columns}, at most the median depth "
                  f"{dataset.median_shape[0]}{unpadded}",

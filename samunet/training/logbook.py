@@ -31,8 +31,10 @@ class Entry:
 
 
 Logger = Callable[[Mapping[str, float]], None]
-"""What gets the values of each line (`iteration`, `loss`, `learning_rate`, `seconds`). An entry point of the group `samunet.loggers` is
-called with the run's folder (Path) when training begins, or goes on, and returns one."""
+"""What gets the values of each line (`iteration`, `loss`, `learning_rate`, `seconds`).
+
+An entry point of the group `samunet.loggers` is called with the run's folder (Path) when training begins, or goes on,
+and returns one."""
 
 
 def outside_loggers(folder: Path) -> dict[str, Logger]:

@@ -27,9 +27,13 @@ def read_support(path: Path, arrays: Arrays, cases: Collection[str], labels: Lab
         cases: that may be named.
 
     Raises:
-        UserError: all faults together: no JSON of that shape, other cases, slices without a label above 0 that may be used.
+        UserError: all faults together: no JSON of that shape, other cases, slices without a label above 0 that may be
+            used.
     """
-    rule, mend = "A support file must name a case, and for each a slice, each once.", f"Write {SHAPE}, slices as whole numbers from 0."
+    rule, mend = (
+        "A support file must name a case, and for each a slice, each once.",
+        f"Write {SHAPE}, slices as whole numbers from 0.",
+    )
     content = decode(dict[str, Slices], read_json(path), rule=rule, where=path, mend=mend)
     twice = sorted(name for name, slices in content.items() if len(set(slices)) < len(slices))
     if twice or not content:
@@ -41,9 +45,14 @@ def read_support(path: Path, arrays: Arrays, cases: Collection[str], labels: Lab
     for name in sorted(set(content) & set(cases)):
         shown = foreground_slices(labels_of(arrays, name), labels)
         if empty := sorted(set(content[name]) - set(shown)):
-            problems.append(UserError("A support slice must show a class whose label may be used.", where=f"{path}, {name}",
-                                      found=some([str(each) for each in empty]),
-                                      mend=f"Choose of its slices {', '.join(map(str, shown)) or '(it has none)'}."))
+            problems.append(
+                UserError(
+                    "A support slice must show a class whose label may be used.",
+                    where=f"{path}, {name}",
+                    found=some([str(each) for each in empty]),
+                    mend=f"Choose of its slices {', '.join(map(str, shown)) or '(it has none)'}.",
+                )
+            )
     if problems:
         raise joined(problems)
     return {name: tuple(sorted(content[name])) for name in sorted(content)}

@@ -24,8 +24,8 @@ class VariantEntry:
     """`target` is "module:Class"; `needs` is what the variant reads: `embeddings`, `stacks`, `voxels`,
     `pictures`, `picture_stacks`, `patches` or `arrays`.
 
-    `prompts` are the kinds of prompts that it answers, and does nothing without: `points`, `boxes`. `support` is whether
-    labelled slices ask.
+    `prompts` are the kinds of prompts that it answers, and does nothing without: `points`, `boxes`. `support` is
+    whether labelled slices ask.
     """
 
     target: str
@@ -46,47 +46,86 @@ class VariantEntry:
 
 
 VARIANTS = {
-    "probe": VariantEntry("samunet.variants.probe:ProbeVariant",
-                          "one 1x1 convolution on cached embeddings: what the encoder alone holds", "embeddings"),
-    "linear_head": VariantEntry("samunet.variants.linear_head:LinearHeadVariant",
-                                "AutoSAM's linear head on cached embeddings", "embeddings"),
-    "cnn_head": VariantEntry("samunet.variants.cnn_head:CnnHeadVariant",
-                             "AutoSAM's CNN head on cached embeddings", "embeddings"),
-    "autosam": VariantEntry("samunet.variants.autosam:AutoSamVariant",
-                            "AutoSAM: SAM's mask decoder, prompt-free, on cached embeddings", "embeddings"),
-    "fewshot": VariantEntry("samunet.variants.fewshot:FewshotVariant",
-                            "SAM's mask decoder asked by embeddings of labelled regions", "embeddings", support=True),
-    "in_context": VariantEntry("samunet.variants.fewshot:InContextVariant",
-                               "the same, with nothing trained", "embeddings", support=True),
-    "autosam_full": VariantEntry("samunet.variants.autosam_full:AutoSamFullVariant",
-                                 "AutoSAM with the encoder trained as well", "pictures"),
-    "hybrid": VariantEntry("samunet.variants.hybrid:HybridVariant",
-                           "a small 3D U-Net joined with cached embeddings, and with training labels registered to the case", "stacks"),
-    "lora": VariantEntry("samunet.variants.lora:LoraVariant",
-                         "SAMed: low-rank increments in the frozen encoder, and AutoSAM's head", "pictures"),
-    "3d_adapter": VariantEntry("samunet.variants.adapter_3d:Adapter3dVariant",
-                               "MA-SAM: adapters that see neighbouring slices in the frozen encoder, and SAM's decoder",
-                               "picture_stacks"),
-    "3d_adapter_box": VariantEntry("samunet.variants.adapter_3d_box:Adapter3dBoxVariant",
-                                   "3d_adapter asked by a 3D box for each class or object", "picture_stacks",
-                                   prompts=("boxes",)),
-    "unet": VariantEntry("samunet.variants.unet:UnetVariant",
-                         "nnU-Net's plain 2D U-Net from scratch, without SAM", "patches"),
-    "unet_simclr": VariantEntry("samunet.variants.unet_simclr:UnetSimclrVariant",
-                                "the same, its encoder first trained by SimCLR on unlabelled images", "patches"),
-    "sam_zeroshot": VariantEntry("samunet.variants.sam_zeroshot:SamZeroshotVariant",
-                                 "SAM's own decoder, nothing trained, asked by points or boxes", "embeddings",
-                                 prompts=("points", "boxes")),
-    "label_prior": VariantEntry("samunet.variants.label_prior:LabelPriorVariant",
-                                "mean of the training labels; never looks at the image", "arrays"),
-    "atlas": VariantEntry("samunet.variants.atlas:AtlasVariant",
-                          "registration of training cases to the target, labels fused", "arrays"),
+    "probe": VariantEntry(
+        "samunet.variants.probe:ProbeVariant",
+        "one 1x1 convolution on cached embeddings: what the encoder alone holds",
+        "embeddings",
+    ),
+    "linear_head": VariantEntry(
+        "samunet.variants.linear_head:LinearHeadVariant", "AutoSAM's linear head on cached embeddings", "embeddings"
+    ),
+    "cnn_head": VariantEntry(
+        "samunet.variants.cnn_head:CnnHeadVariant", "AutoSAM's CNN head on cached embeddings", "embeddings"
+    ),
+    "autosam": VariantEntry(
+        "samunet.variants.autosam:AutoSamVariant",
+        "AutoSAM: SAM's mask decoder, prompt-free, on cached embeddings",
+        "embeddings",
+    ),
+    "fewshot": VariantEntry(
+        "samunet.variants.fewshot:FewshotVariant",
+        "SAM's mask decoder asked by embeddings of labelled regions",
+        "embeddings",
+        support=True,
+    ),
+    "in_context": VariantEntry(
+        "samunet.variants.fewshot:InContextVariant", "the same, with nothing trained", "embeddings", support=True
+    ),
+    "autosam_full": VariantEntry(
+        "samunet.variants.autosam_full:AutoSamFullVariant", "AutoSAM with the encoder trained as well", "pictures"
+    ),
+    "hybrid": VariantEntry(
+        "samunet.variants.hybrid:HybridVariant",
+        "a small 3D U-Net joined with cached embeddings, and with training labels registered to the case",
+        "stacks",
+    ),
+    "lora": VariantEntry(
+        "samunet.variants.lora:LoraVariant",
+        "SAMed: low-rank increments in the frozen encoder, and AutoSAM's head",
+        "pictures",
+    ),
+    "3d_adapter": VariantEntry(
+        "samunet.variants.adapter_3d:Adapter3dVariant",
+        "MA-SAM: adapters that see neighbouring slices in the frozen encoder, and SAM's decoder",
+        "picture_stacks",
+    ),
+    "3d_adapter_box": VariantEntry(
+        "samunet.variants.adapter_3d_box:Adapter3dBoxVariant",
+        "3d_adapter asked by a 3D box for each class or object",
+        "picture_stacks",
+        prompts=("boxes",),
+    ),
+    "unet": VariantEntry(
+        "samunet.variants.unet:UnetVariant", "nnU-Net's plain 2D U-Net from scratch, without SAM", "patches"
+    ),
+    "unet_simclr": VariantEntry(
+        "samunet.variants.unet_simclr:UnetSimclrVariant",
+        "the same, its encoder first trained by SimCLR on unlabelled images",
+        "patches",
+    ),
+    "sam_zeroshot": VariantEntry(
+        "samunet.variants.sam_zeroshot:SamZeroshotVariant",
+        "SAM's own decoder, nothing trained, asked by points or boxes",
+        "embeddings",
+        prompts=("points", "boxes"),
+    ),
+    "label_prior": VariantEntry(
+        "samunet.variants.label_prior:LabelPriorVariant",
+        "mean of the training labels; never looks at the image",
+        "arrays",
+    ),
+    "atlas": VariantEntry(
+        "samunet.variants.atlas:AtlasVariant", "registration of training cases to the target, labels fused", "arrays"
+    ),
 }
 
 
 @dataclass(frozen=True)
 class Alias:
-    """A second name of `variant` with some of its `settings`, under which runs of these settings are stored. `target` is its class."""
+    """A second name of `variant` with some of its `settings`, under which runs of these settings are stored.
+
+    `target` is its class.
+    """
 
     variant: str
     settings: Mapping[str, str]
@@ -96,18 +135,22 @@ class Alias:
 ALIASES = {
     "hybrid_off": Alias("hybrid", {"transport": "off"}, "samunet.variants.hybrid_off:HybridOffVariant"),
     "hybrid_augment": Alias("hybrid", {"transport": "augment"}, "samunet.variants.hybrid_augment:HybridAugmentVariant"),
-    "hybrid_selftrain": Alias("hybrid", {"transport": "selftrain"}, "samunet.variants.hybrid_selftrain:HybridSelftrainVariant"),
+    "hybrid_selftrain": Alias(
+        "hybrid", {"transport": "selftrain"}, "samunet.variants.hybrid_selftrain:HybridSelftrainVariant"
+    ),
 }
 """Accepted wherever a variant is named, so that runs of each mode have folders of their own, and old ones are found."""
 
 
 def listed() -> dict[str, str]:
-    """Every variant's name and line of help: samunet's own, then those of installed packages, none of which is imported.
+    """Every variant's name and line of help: samunet's own, then those of installed packages, not imported.
 
     Raises:
         UserError: see `extensions.extensions`.
     """
-    return {name: known.help for name, known in VARIANTS.items()} | {name: f"from {package_of(point)}" for name, point in _outside().items()}
+    return {name: known.help for name, known in VARIANTS.items()} | {
+        name: f"from {package_of(point)}" for name, point in _outside().items()
+    }
 
 
 def is_known(name: str) -> bool:
@@ -116,7 +159,7 @@ def is_known(name: str) -> bool:
 
 
 def entry(name: str) -> VariantEntry:
-    """The registry's entry for a variant, or for the variant that an alias stands for. Imports a variant of another package.
+    """The registry's entry for a variant or an alias. A variant of another package is imported.
 
     Raises:
         UserError: unknown name; lists the known ones. A variant of another package that is none.
@@ -146,7 +189,7 @@ def _outside_entry(point: EntryPoint) -> VariantEntry:
 
 
 def stored_as(name: str, settings: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The name under which runs of a variant with `settings` are stored, and the settings that this name does not imply.
+    """The name under which runs of a variant with `settings` are stored, and the settings beside that name.
 
     Raises:
         UserError: an alias and a setting that contradicts it.
@@ -191,8 +234,10 @@ def _listing(settings: Mapping[str, Any]) -> str:
     return ", ".join(f"{key}={value}" for key, value in settings.items())
 
 
-HOW_TO_PROMPT = ("Give a file with --prompts; or let samunet_train or samunet_benchmark take prompts from the ground truth "
-                 "with --oracle_prompts, which marks the result as oracle.")
+HOW_TO_PROMPT = (
+    "Give a file with --prompts; or let samunet_train or samunet_benchmark take prompts from the ground truth "
+    "with --oracle_prompts, which marks the result as oracle."
+)
 
 
 def check_prompts(name: str, given: bool) -> None:
@@ -202,7 +247,9 @@ def check_prompts(name: str, given: bool) -> None:
         UserError: tells both ways to give prompts.
     """
     if entry(name).prompts and not given:
-        raise UserError(f"{name} answers prompts, and needs some.", where="command line", found="no prompts", mend=HOW_TO_PROMPT)
+        raise UserError(
+            f"{name} answers prompts, and needs some.", where="command line", found="no prompts", mend=HOW_TO_PROMPT
+        )
     if given and not entry(name).prompts:
         takers = ", ".join(known for known, each in VARIANTS.items() if each.prompts)
         raise UserError("Prompts must be given to a variant that answers them.", where="command line", found=name,
@@ -217,8 +264,12 @@ def check_kinds(name: str, kinds: Iterable[str], where: str) -> None:
     """
     others = sorted(set(kinds) - set(entry(name).prompts))
     if others:
-        raise UserError(f"{name} answers {' and '.join(entry(name).prompts)} alone.", where=where, found=", ".join(others),
-                        mend="Leave the others out, or choose a variant that answers them: see samunet_train --list.")
+        raise UserError(
+            f"{name} answers {' and '.join(entry(name).prompts)} alone.",
+            where=where,
+            found=", ".join(others),
+            mend="Leave the others out, or choose a variant that answers them: see samunet_train --list.",
+        )
 
 
 def check_support(name: str, given: bool) -> None:
@@ -229,8 +280,12 @@ def check_support(name: str, given: bool) -> None:
     """
     if given and not entry(name).support:
         takers = ", ".join(known for known, each in VARIANTS.items() if each.support)
-        raise UserError("Support slices must be given to a variant that is asked by them.", where="command line", found=name,
-                        mend=f"Leave --support out, or choose one of: {takers}.")
+        raise UserError(
+            "Support slices must be given to a variant that is asked by them.",
+            where="command line",
+            found=name,
+            mend=f"Leave --support out, or choose one of: {takers}.",
+        )
 
 
 def variant_class(name: str) -> type[Variant]:

@@ -21,13 +21,17 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 class VariantSettings:
     """What every variant's settings derive from; a variant that has none uses it as it is.
 
-    A field is `name: Annotated[type, Meta(bounds, description="one line of help")] = default`, and works with no other change.
+    A field is `name: Annotated[type, Meta(bounds, description="one line of help")] = default`, and works with no other
+    change.
     """
 
 
 @dataclass(frozen=True)
 class TrainingSettings(VariantSettings):
-    """The settings that every variant trained by gradient has. A subclass repeats a field to give it another default."""
+    """The settings that every variant trained by gradient has.
+
+    A subclass repeats a field to give it another default.
+    """
 
     learning_rate: LearningRate = 1e-3
     weight_decay: WeightDecay = 1e-2
@@ -37,7 +41,8 @@ def parsed(kind: type[VariantSettings], variant: str, given: Sequence[str]) -> d
     """The values of `name=value` texts, as the fields of `kind` type them.
 
     Raises:
-        UserError: no such setting, one that is given twice, a wrong type, or a value out of bounds; lists the variant's settings.
+        UserError: no such setting, one that is given twice, a wrong type, or a value out of bounds; lists the variant's
+            settings.
     """
     import msgspec
 
@@ -46,8 +51,12 @@ def parsed(kind: type[VariantSettings], variant: str, given: Sequence[str]) -> d
     wrong = [text for text, (_, equals, _) in zip(given, pairs, strict=True) if not equals]
     twice = sorted({name for name in names if names.count(name) > 1})
     if wrong or twice:
-        raise UserError("A setting must be given once, as name=value.", where="--set", found=", ".join([*wrong, *twice]),
-                        mend="Write it as in --set learning_rate=0.001.")
+        raise UserError(
+            "A setting must be given once, as name=value.",
+            where="--set",
+            found=", ".join([*wrong, *twice]),
+            mend="Write it as in --set learning_rate=0.001.",
+        )
     hints, values = get_type_hints(kind), {}
     for name, _, text in pairs:
         try:
@@ -65,7 +74,11 @@ def built(kind: type[VariantSettings], variant: str, values: Mapping[str, Any], 
         UserError: no such setting, a wrong type, or a value out of bounds; lists the variant's settings.
     """
     rule = f"A setting of {variant} must be one that it has, of its type and within its bounds."
-    mend = "Its settings are:\n" + "\n".join(f"  {line}" for line in described(kind)) if fields(kind) else f"{variant} has no settings."
+    mend = (
+        "Its settings are:\n" + "\n".join(f"  {line}" for line in described(kind))
+        if fields(kind)
+        else f"{variant} has no settings."
+    )
     if unknown := sorted(set(values) - {each.name for each in fields(kind)}):
         raise UserError(rule, where=where, found=f"no setting {', '.join(unknown)}", mend=mend)
     return decode(kind, dict(values), rule=rule, where=where, mend=mend)
@@ -81,7 +94,9 @@ def described(kind: type[VariantSettings]) -> Iterator[str]:
     """One line for each setting: name, type, bounds, default and help."""
     hints = get_type_hints(kind, include_extras=True)
     for each in fields(kind):
-        inner, *extras = get_args(hints[each.name]) if get_origin(hints[each.name]) is Annotated else (hints[each.name],)
+        inner, *extras = (
+            get_args(hints[each.name]) if get_origin(hints[each.name]) is Annotated else (hints[each.name],)
+        )
         meta = next((extra for extra in extras if isinstance(extra, Meta)), Meta())
         help_text = f" - {meta.description}" if meta.description else ""
         yield f"{each.name}: {_type_text(inner, meta)}, default {each.default}{help_text}"

@@ -1,4 +1,4 @@
-"""documentation/how-to/own-variant.md, followed literally: each of its variants trains and predicts on the phantom by the real commands."""
+"""documentation/how-to/own-variant.md, followed literally: each variant trains and predicts by the real commands."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from samunet.files import read_json, write_json
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "documentation" / "how-to" / "own-variant.md"
 EXAMPLE = ROOT / "documentation" / "examples" / "two_convolutions"
-SNIPPETS = dict(re.findall(r'^```\w+ title="([^"]+)"\n(.*?)^```$', PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL))
+SNIPPETS = dict(
+    re.findall(r'^```\w+ title="([^"]+)"\n(.*?)^```$', PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+)
 LONGEST_HEAD, LONGEST = 25, 60  # lines
 
 pytestmark = pytest.mark.slow
@@ -51,7 +53,19 @@ def trained_and_predicted(root: Path, source: Path, variant: str, *settings: str
     """Train fold 0 for some iterations, predict the test image; the content of run.json."""
     samunet(root, source, "train", "900", variant, "0", "--encoder", "pixels", "--iterations", "4", *settings)
     output = root / f"predicted_{variant}"
-    samunet(root, source, "predict", "-d", "900", "-v", variant, "-i", str(root / "raw" / NAME / "imagesTs"), "-o", str(output))
+    samunet(
+        root,
+        source,
+        "predict",
+        "-d",
+        "900",
+        "-v",
+        variant,
+        "-i",
+        str(root / "raw" / NAME / "imagesTs"),
+        "-o",
+        str(output),
+    )
     assert (output / "phantom_005.nii.gz").is_file()
     return read_json(root / "results" / NAME / f"{variant}__samunetPlans__pixels" / "fold_0" / "run.json")
 
@@ -84,7 +98,7 @@ def test_a_3d_network_on_volumes_is_one_file_and_one_line(phantom: Path, checkou
     assert len(SNIPPETS[file].splitlines()) < LONGEST
     source = checkout(file, SNIPPETS["samunet/variants/registry.py, volumes"])
     run = trained_and_predicted(phantom, source, "small_3d", "--set", "width=4")
-    # Convolutions of 27 places: 1 to 4 channels, 4 to 8, each with a bias and two figures of its norm; the head from 12 to 4.
+    # Convolutions of 27 places: 1 to 4 channels, 4 to 8, with a bias and two figures of a norm; the head from 12 to 4.
     assert run["trainable_parameters"] == 27 * 4 + 3 * 4 + 27 * 4 * 8 + 3 * 8 + 12 * 4 + 4
     assert run["encoder"]["digest"] is None
 
@@ -98,10 +112,30 @@ def test_a_package_of_its_own_is_what_the_page_shows() -> None:
 def test_an_installed_package_adds_its_variant(phantom: Path, tmp_path: Path) -> None:
     source, target = tmp_path / "source", tmp_path / "target"
     shutil.copytree(EXAMPLE, source)  # a build leaves files beside the source
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation",
-                    "--target", str(target), str(source)], check=True)
-    assert re.search(r"^two_convolutions +from samunet-two-convolutions 0\.1\.0$", samunet(phantom, target, "train", "--list"), re.MULTILINE)
-    assert "--set width: int at least 8 at most 1024, default 64" in samunet(phantom, target, "train", "--list", "two_convolutions")
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-index",
+            "--no-deps",
+            "--no-build-isolation",
+            "--target",
+            str(target),
+            str(source),
+        ],
+        check=True,
+    )
+    assert re.search(
+        r"^two_convolutions +from samunet-two-convolutions 0\.1\.0$",
+        samunet(phantom, target, "train", "--list"),
+        re.MULTILINE,
+    )
+    assert "--set width: int at least 8 at most 1024, default 64" in samunet(
+        phantom, target, "train", "--list", "two_convolutions"
+    )
     run = trained_and_predicted(phantom, target, "two_convolutions", "--set", "width=16")
     assert run["settings"]["changed_settings"] == {"width": 16}
     assert run["trainable_parameters"] == 256 * 9 * 16 + 16 + 16 * 4 + 4

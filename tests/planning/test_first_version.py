@@ -15,15 +15,17 @@ from samunet.planning.unet_rules import plan_unet
 from samunet.planning.volume_rules import plan_hybrid, plan_volume
 
 FIRST = """{"version": 1, "plans_name": "samunetPlans", "dataset_name": "Dataset004_Hippocampus",
-"dataset": {"reader": "SimpleITKIO", "transpose_forward": [0, 1, 2], "transpose_backward": [0, 1, 2], "spacing_mm": [1.0, 1.0, 1.0],
+"dataset": {"reader": "SimpleITKIO", "transpose_forward": [0, 1, 2], "transpose_backward": [0, 1, 2],
+"spacing_mm": [1.0, 1.0, 1.0],
 "median_shape": [36, 50, 35], "anisotropic": false, "channel_names": ["MRI"], "normalization": ["zscore"],
 "use_mask_for_norm": [false], "foreground_intensity": [{}], "reasons": {"spacing_mm": "median"}},
 "encoders": {"mini-3": {"encoder": "mini-3", "input_size": 256, "tile_shape": [59, 43], "tile_step": 0.5,
 "composition": "neighbours", "stack_depth": 5, "batch_size": 16, "cache_dtype": "float16", "cache_bytes": 943718400,
-"head_iterations": 400, "view_pictures": 800, "stack_input_size": 128, "stacks": 2, "stacks_at_once": 2, "checkpointed": false,
+"head_iterations": 400, "view_pictures": 800, "stack_input_size": 128, "stacks": 2, "stacks_at_once": 2,
+"checkpointed": false,
 "stack_bytes": 1234567890,
 "reasons": {"input_size": "native size of mini-3", "stack_depth": "5", "stack_bytes": "counted"}}}}"""
-# What the version before sections computed for this file: the digests that run.json of its runs hold, of heads and of 3D adapters.
+# What the version before sections computed for this file; run.json of its runs holds them.
 DATASET_DIGEST = "c43be0d5895d9458ea7dc7c588f0329b601086a6bb64b69e557e3444eeca6b3b"
 SECTION_DIGEST = "14fc82fb12d26a065ba36cbef199ba07eb3fb188fbfba63e014e3a9a78b5a4c0"
 PLAN_DIGEST = "7dd681e19bd7512943efc1053cce6621399921543716c687b731cbb90ebe2405"
@@ -51,7 +53,9 @@ def test_the_values_are_in_the_sections_that_they_serve(tmp_path: Path) -> None:
     plans = load(tmp_path)
     section = plans.for_encoder("mini-3")
     assert (section.input_size, section.tile_shape, section.batch_size) == (256, (59, 43), 16)
-    assert section.adapters == AdapterPlan(5, 128, 2, 2, False, 1234567890, {"slices": "5", "training_bytes": "counted"})
+    assert section.adapters == AdapterPlan(
+        5, 128, 2, 2, False, 1234567890, {"slices": "5", "training_bytes": "counted"}
+    )
     assert section.reasons == {"input_size": "native size of mini-3"}
     assert plans.unet is None and section.hybrid is None
 
@@ -89,10 +93,15 @@ def test_another_depth_or_patch_is_another_plan(tmp_path: Path) -> None:
     assert plan_volume(deeper.dataset, deeper.for_encoder("mini-3")).shape == (12, 59, 43)
 
 
-@pytest.mark.parametrize(("key", "value", "found"), [
-    ("stack_depth", 0, "$.encoders.mini-3.stack_depth"), ("stacks", "2", "$.encoders.mini-3.stacks"), ("more", 1, "unknown: more"),
-    ("stack_depth", 4, "odd number"),
-])
+@pytest.mark.parametrize(
+    ("key", "value", "found"),
+    [
+        ("stack_depth", 0, "$.encoders.mini-3.stack_depth"),
+        ("stacks", "2", "$.encoders.mini-3.stacks"),
+        ("more", 1, "unknown: more"),
+        ("stack_depth", 4, "odd number"),
+    ],
+)
 def test_a_wrong_value_is_named_by_its_place_in_the_file(tmp_path: Path, key: str, value: Any, found: str) -> None:
     content = json.loads(FIRST)
     content["encoders"]["mini-3"][key] = value

@@ -45,7 +45,9 @@ def test_settings_decide_the_network_from_training_to_prediction(prepared: Path,
         load_model(model, None, torch.device("cpu"))
 
 
-def test_a_run_under_version_1_of_the_plans_and_without_recorded_settings_is_the_same_run(prepared: Path, tmp_path: Path, capsys) -> None:
+def test_a_run_under_version_1_of_the_plans_and_without_recorded_settings_is_the_same_run(
+    prepared: Path, tmp_path: Path, capsys
+) -> None:
     preprocessed = tmp_path / "preprocessed"
     shutil.copytree(prepared / "preprocessed", preprocessed, ignore=shutil.ignore_patterns("embeddings"))
     paths = Paths(prepared / "raw", preprocessed, tmp_path / "results")
@@ -53,8 +55,14 @@ def test_a_run_under_version_1_of_the_plans_and_without_recorded_settings_is_the
     plans_file = preprocessed / "Dataset005_Made" / "tiny.json"
     plans = read_json(plans_file)
     section = plans["encoders"]["untrained"]
-    adapters = {"stack_depth": "slices", "stack_input_size": "input_size", "stacks": "batch_size", "stacks_at_once": "micro_batch",
-                "checkpointed": "checkpointed", "stack_bytes": "training_bytes"}
+    adapters = {
+        "stack_depth": "slices",
+        "stack_input_size": "input_size",
+        "stacks": "batch_size",
+        "stacks_at_once": "micro_batch",
+        "checkpointed": "checkpointed",
+        "stack_bytes": "training_bytes",
+    }
     old = {**section["embeddings"], **{then: section["adapters"][now] for then, now in adapters.items()}}
     write_json(plans_file, {**plans, "version": 1, "encoders": {"untrained": old}})
     train_model(request, paths, must_continue=False, workers=1)
@@ -67,6 +75,9 @@ def test_a_run_under_version_1_of_the_plans_and_without_recorded_settings_is_the
     capsys.readouterr()
     train_model(request, paths, must_continue=True, workers=1)
     assert "already finished" in capsys.readouterr().out
-    write_json(record.parents[1] / "plans.json", {**read_json(record.parents[1] / "plans.json"), "version": 1, "encoders": {"untrained": old}})
+    write_json(
+        record.parents[1] / "plans.json",
+        {**read_json(record.parents[1] / "plans.json"), "version": 1, "encoders": {"untrained": old}},
+    )
     (loaded,) = load_model(record.parents[1], None, torch.device("cpu")).variants
     assert (loaded.learning_rate, loaded.weight_decay) == (1e-2, 3e-5)

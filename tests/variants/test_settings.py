@@ -74,11 +74,18 @@ def test_modes_of_hybrid_are_one_variant_whose_runs_keep_their_names() -> None:
     assert entry("hybrid_augment") is entry("hybrid") and is_known("hybrid_selftrain") and not is_known("nnunet_2d")
     assert built_settings("hybrid_off", {}) == HybridSettings(transport="off")
     assert changed_beside("hybrid_off", built_settings("hybrid_off", {"dropout": 0.2})) == {"dropout": 0.2}
-    assert {variant_class(name).__name__ for name in ALIASES} == {"HybridOffVariant", "HybridAugmentVariant", "HybridSelftrainVariant"}
+    assert {variant_class(name).__name__ for name in ALIASES} == {
+        "HybridOffVariant",
+        "HybridAugmentVariant",
+        "HybridSelftrainVariant",
+    }
 
 
 def test_an_alias_and_a_setting_that_contradicts_it_are_refused() -> None:
-    with pytest.raises(UserError, match=r"(?s)hybrid_off is hybrid with transport=off.*found: transport=augment.*Name the variant hybrid\."):
+    with pytest.raises(
+        UserError,
+        match=r"(?s)hybrid_off is hybrid with transport=off.*found: transport=augment.*Name the variant hybrid\.",
+    ):
         stored_as("hybrid_off", {"transport": "augment"})
 
 

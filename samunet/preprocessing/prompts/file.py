@@ -99,12 +99,16 @@ class PromptsFile:
         """The prompts of one case on the plan's grid; boxes are cut to the case.
 
         Raises:
-            UserError: every point that lies outside the case and every box that does not meet it, or world positions of a
-                file that does not know where it lies.
+            UserError: every point that lies outside the case and every box that does not meet it, or world positions of
+                a file that does not know where it lies.
         """
         if self.space == "world_mm" and not properties.geometry.origin:
-            raise UserError("World positions need images that know where they lie, such as NIfTI; TIFF and PNG do not.",
-                            where=self.path, found=f'"space": "world_mm", case {properties.name}', mend='Use "space": "voxel".')
+            raise UserError(
+                "World positions need images that know where they lie, such as NIfTI; TIFF and PNG do not.",
+                where=self.path,
+                found=f'"space": "world_mm", case {properties.name}',
+                mend='Use "space": "voxel".',
+            )
         made, problems = {}, []
         for label, given in self.cases[properties.name].items():
             points = plan_positions(self._voxels(given.points, properties), properties, dataset_plan)
@@ -112,23 +116,33 @@ class PromptsFile:
             inside = ((points >= 0) & (points < properties.shape)).all(1)
             cut = np.clip(boxes, 0, properties.shape)
             # A box may be flat along the slice axis: it then belongs to one slice.
-            meets = (cut[:, 1, 1:] > cut[:, 0, 1:]).all(1) & (boxes[:, 1, 0] > 0) & (boxes[:, 0, 0] < properties.shape[0])
+            meets = (
+                (cut[:, 1, 1:] > cut[:, 0, 1:]).all(1) & (boxes[:, 1, 0] > 0) & (boxes[:, 0, 0] < properties.shape[0])
+            )
             outside = [place.tolist() for place in (*given.points[~inside], *given.boxes[~meets])]
             problems += _listed(outside, partial(self._outside, properties))
             if len(points) and (most := max(Counter(np.floor(points[:, 0]).tolist()).values())) > MOST_POINTS_OF_SLICE:
-                problems.append(UserError(f"A label must have at most {MOST_POINTS_OF_SLICE} points on one slice.",
-                                          where=f"{self.path}, case {properties.name}", found=f"{most} points", mend=FEWER))
+                problems.append(
+                    UserError(
+                        f"A label must have at most {MOST_POINTS_OF_SLICE} points on one slice.",
+                        where=f"{self.path}, case {properties.name}",
+                        found=f"{most} points",
+                        mend=FEWER,
+                    )
+                )
             made[label] = LabelPrompts(points, cut)
         if problems:
             raise joined(problems)
         return made
 
-    def _outside(self, properties: CaseProperties, told: str) -> UserError:
+    def _outside(self, properties: CaseProperties, found: str) -> UserError:
+        image = properties.geometry.file or properties.geometry
         return UserError(
             "A point must lie inside its image and a box must meet it; zeros around the image do not count.",
             where=f"{self.path}, case {properties.name}",
-            found=f"{told} ({self.space}), image of {'x'.join(map(str, (properties.geometry.file or properties.geometry).shape[::-1]))} voxels (x, y, z)",
-            mend='Check the order x, y, z, and that "space" says what the numbers are.')
+            found=f"{found} ({self.space}), image of {'x'.join(map(str, image.shape[::-1]))} voxels (x, y, z)",
+            mend='Check the order x, y, z, and that "space" says what the numbers are.',
+        )
 
     def _voxels(self, places: np.ndarray, properties: CaseProperties) -> np.ndarray:
         """Places (N, 3) in the file's space -> indices of voxels (x, y, z)."""
@@ -137,8 +151,8 @@ class PromptsFile:
     def _boxes_on_grid(self, boxes: np.ndarray, properties: CaseProperties, dataset_plan: DatasetPlan) -> np.ndarray:
         """Boxes (M, 2, 3) in the file's space -> (M, 2, 3) on the plan's grid, not yet cut to the case.
 
-        Of voxels, the first and the last belong to the box whole. A box in mm that stands oblique to the image becomes the
-        smallest one along the image's axes that holds it.
+        Of voxels, the first and the last belong to the box whole. A box in mm that stands oblique to the image becomes
+        the smallest one along the image's axes that holds it.
         """
         corners = boxes[:, CORNERS, np.arange(3)].reshape(-1, 3)
         voxels = self._voxels(corners, properties).reshape(-1, len(CORNERS), 3)
@@ -151,23 +165,45 @@ def read_prompts(path: Path, labels: LabelSpace) -> PromptsFile:
     """Read and check a prompts file.
 
     Raises:
-        UserError: no such file, no JSON; unknown keys, another space, places that are not three finite numbers, more prompts of a label
-            than can be used; then unknown labels and boxes whose `min` is above their `max`. All faults of a kind at once.
+        UserError: no such file, no JSON; unknown keys, another space, places that are not three finite numbers, more
+            prompts of a label than can be used; then unknown labels and boxes whose `min` is above their `max`. All
+            faults of a kind at once.
     """
     if not path.is_file():
         raise UserError("--prompts must name a prompts file.", where=path, found="no such file")
-    content = decode(_Content, read_json(path), where=path, mend=MEND, exact=True, rule=(
-        f'A prompts file must hold {{"space": "{SPACES[0]}" or "{SPACES[1]}", "cases": {{"<case>": {{"<label>": {{"points": [[x, y, z]], '
-        '"boxes": [{"min": [x, y, z], "max": [x, y, z]}]}}}}, all of them finite numbers.'))
+    content = decode(
+        _Content,
+        read_json(path),
+        where=path,
+        mend=MEND,
+        exact=True,
+        rule=(
+            f'A prompts file must hold {{"space": "{SPACES[0]}" or "{SPACES[1]}", '
+            '"cases": {"<case>": {"<label>": {"points": [[x, y, z]], '
+            '"boxes": [{"min": [x, y, z], "max": [x, y, z]}]}}}}, all of them finite numbers.'
+        ),
+    )
     known: dict[str, Label] = {labels.name_of(label): label for label in labels.foreground}
     problems: list[UserError] = []
     for name, given in content.cases.items():
         where = f"{path}, case {name}"
-        problems += [UserError("Prompts must be of labels of dataset.json.", where=where, found=label, mend=f"Use one of: {', '.join(known)}.")
-                     for label in given if label not in known]
+        problems += [
+            UserError(
+                "Prompts must be of labels of dataset.json.",
+                where=where,
+                found=label,
+                mend=f"Use one of: {', '.join(known)}.",
+            )
+            for label in given
+            if label not in known
+        ]
         for label, prompts in given.items():
-            problems += _listed(prompts.reversed(), lambda found, place=f"{where}, {label}": UserError(  # type: ignore[misc]
-                "A box must have no minimum above its maximum.", where=place, found=found))
+            problems += _listed(
+                prompts.reversed(),
+                lambda found, place=f"{where}, {label}": UserError(  # type: ignore[misc]
+                    "A box must have no minimum above its maximum.", where=place, found=found
+                ),
+            )
     if problems:
         raise joined(problems)
     return PromptsFile(path, content.space, {name: {known[label]: prompts.arrays() for label, prompts in given.items()}
