@@ -13,7 +13,7 @@ from samunet.dataset.labels import LabelSpace
 from samunet.networks.checkpoints.encoders import Encoder, load_encoder
 from samunet.planning.plans import AdapterPlan, DatasetPlan, EncoderPlan
 from samunet.training.trainer import Optimization
-from samunet.variants.adapter_3d import Adapter3dVariant
+from samunet.variants.adapter_3d import Adapter3dSettings, Adapter3dVariant
 from samunet.variants.base import VariantContext
 from samunet.variants.kinds import tile_logits
 from samunet.variants.losses import dice_and_cross_entropy
@@ -33,12 +33,6 @@ def adapter(encoder: Encoder, seed: int = 0, trained: bool = True) -> Adapter3dV
     """A variant to train, or, as where a trained model is loaded, one that does not know SAM's decoder."""
     torch.manual_seed(seed)
     return Adapter3dVariant(VariantContext(LABELS, DATASET, SECTION, encoder.sam_state if trained else {}, encoder))
-
-
-class WithoutDropout(Adapter3dVariant):
-    """Draws of parts are others than those of a whole batch."""
-
-    dropped = 0.0
 
 
 def made() -> tuple[Tensor, Tensor]:
@@ -157,8 +151,11 @@ def test_one_stack_after_the_other_gives_the_update_of_both_together(encoder: En
     after = []
     for micro_batch in (2, 1):
         torch.manual_seed(0)
-        section = replace(SECTION, adapters=AdapterPlan(3, micro_batch=micro_batch, checkpointed=checkpointed and micro_batch == 1))
-        variant = WithoutDropout(VariantContext(LABELS, DATASET, section, encoder.sam_state, encoder))
+        adapters = AdapterPlan(3, micro_batch=micro_batch, checkpointed=checkpointed and micro_batch == 1)
+        section = replace(SECTION, adapters=adapters)
+        # Parts of a batch would drop other values than the whole batch.
+        settings = Adapter3dSettings(dropout=0.0)
+        variant = Adapter3dVariant(VariantContext(LABELS, DATASET, section, encoder.sam_state, encoder, settings=settings))
         torch.nn.init.normal_(variant.network.encoder.factors.up.weight, std=0.1)
         optimization = Optimization(variant, torch.device("cpu"))
         loss = optimization.step(pictures, segmentation, 1e-3)
