@@ -1,7 +1,9 @@
-# Two targets do everything on a machine with Python and make:
-#   make demo                    install, then the main job on a made-up dataset (minutes)
+# Four targets do everything on a machine with Python and make:
+#   make demo                    install, then the main job on a synthetic dataset (minutes)
 #   make demo DATASET=folder     the same on a folder DatasetXXX_Name in nnU-Net's raw format
+#   make docs                    install with the extra docs, build the documentation's site into build/site
 #   make test                    install with the extras test, nnunet, cluster and video, lint, type check, all tests
+#   make quick                   lint, type check, and the tests of rooms that train nothing (2 minutes)
 # Another interpreter: make demo PYTHON=python3.12
 
 PYTHON ?= python3
@@ -15,29 +17,42 @@ else
 BIN := $(VENV)/bin
 endif
 
-# Stamps: written after success only, so that a stopped install is done again and a whole one is not.
+# Stamps: written after success only, so that an interrupted install is repeated and a complete one is not.
 CREATED := $(VENV)/created.stamp
 INSTALLED := $(VENV)/installed.stamp
 INSTALLED_TEST := $(VENV)/installed-test.stamp
+INSTALLED_DOCS := $(VENV)/installed-docs.stamp
 INPUTS := setup.py pyproject.toml constraints.txt
 
-.PHONY: demo test lint unit help
+# What `quick` runs: rooms whose tests need no training, and the rules of the code itself.
+QUICK := tests/dataset tests/planning tests/registration tests/evaluation \
+	tests/test_architecture.py tests/test_array_files.py tests/test_code_limits.py tests/test_console.py \
+	tests/test_errors.py tests/test_files.py tests/test_schema.py tests/test_temporaries.py
+
+.PHONY: demo test quick docs lint unit help
 
 help:
-	@sed -n '1,5s/^# \{0,1\}//p' Makefile
+	@sed -n '1,7s/^# \{0,1\}//p' Makefile
 
 demo: $(INSTALLED)
 	$(BIN)/samunet_demo $(if $(DATASET),--dataset "$(DATASET)")
 
 test: lint unit
 
+# The site has every page, and fails on a link or an anchor that leads nowhere.
+docs: $(INSTALLED_DOCS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 lint: $(INSTALLED_TEST)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# Processes are run side by side, each on one thread; files are dealt out in the order that tests/conftest.py gives them.
+# Processes run in parallel, each on one thread; tests/conftest.py gives the order of the files.
 unit: $(INSTALLED_TEST)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+
+quick: lint
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m "not slow" $(QUICK)
 
 $(CREATED):
 	@command -v "$(PYTHON)" >/dev/null 2>&1 || { \
@@ -47,7 +62,7 @@ $(CREATED):
 	  echo "error: samunet needs Python 3.11, 3.12 or 3.13, and '$(PYTHON)' is $$($(PYTHON) --version 2>&1)."; \
 	  echo "  mend: install one of them and name it: make PYTHON=python3.12"; exit 2; }
 	@"$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null || { \
-	  echo "error: '$(PYTHON)' has no venv module, which makes the environment in $(VENV)."; \
+	  echo "error: '$(PYTHON)' has no venv module, which creates the environment in $(VENV)."; \
 	  echo "  mend: install it; on Debian and Ubuntu: apt install python3-venv"; exit 2; }
 	"$(PYTHON)" -m venv "$(VENV)"
 	@touch $@
@@ -58,4 +73,8 @@ $(INSTALLED): $(CREATED) $(INPUTS)
 
 $(INSTALLED_TEST): $(CREATED) $(INPUTS)
 	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[test,nnunet,cluster,video]"
+	@touch $(INSTALLED) $@
+
+$(INSTALLED_DOCS): $(CREATED) $(INPUTS)
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[docs]"
 	@touch $(INSTALLED) $@

@@ -1,4 +1,4 @@
-"""Package metadata, console scripts and what samunet needs. Known-good versions stand in constraints.txt."""
+"""Package metadata, console scripts and what samunet needs. Known-good versions are in constraints.txt."""
 
 import re
 from pathlib import Path
@@ -51,12 +51,11 @@ EXTRAS = {
     # nnunetv2 2.8.1 imports distutils, which Python 3.12 and later have from setuptools only.
     "nnunet": ["nnunetv2==2.8.1", "setuptools; python_version >= '3.12'"],
     "cluster": ["dask[distributed]>=2024.1", "dask-jobqueue>=0.8"],
-    "dicom": ["pydicom>=2.4", "highdicom>=0.22"],
     "report": ["jinja2>=3.1"],
     "video": ["av>=14.0"],  # PyAV: wheels with FFmpeg's libraries, under licences of their own, so never in the base
     "test": ["pytest>=8.0", "pytest-xdist>=3.8", "pytest-timeout>=2.3",  # a test that hangs must not hold up the others
              "hypothesis>=6.100", "surface-distance>=0.1", "MedPy>=0.5.2", "ruff>=0.5", "mypy>=1.10"],
-    "docs": ["mkdocs>=1.5"],
+    "docs": ["mkdocs-material>=9.5"],
 }
 
 setup(
@@ -68,7 +67,9 @@ setup(
     license="Apache-2.0",
     license_files=["LICENSE"],
     packages=find_packages(include=["samunet", "samunet.*"]),
-    package_data={"samunet": ["py.typed", "**/*.json", "**/*.safetensors", "**/*.j2", "benchmark/nnunet_trainers/*.py"]},
+    package_data={
+        "samunet": ["py.typed", "**/*.json", "**/*.safetensors", "**/*.j2", "benchmark/nnunet_trainers/*.py"],
+    },
     python_requires=">=3.11,<3.14",
     install_requires=BASE,
     extras_require=EXTRAS,

@@ -1,4 +1,4 @@
-"""NumPy files with a checksum behind the array, where `numpy.load` does not look."""
+"""NumPy files with a checksum after the array, which `numpy.load` ignores."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from samunet.files import whole_file
 
 MARK = b"samunet CRC-32: "
 TRAILER_BYTES = len(MARK) + 4
-# What NumPy raises of a damaged header.
+# NumPy's exceptions for a damaged header.
 NUMPY_FAULTS = (EOFError, MemoryError, OverflowError, SyntaxError, TokenError, TypeError, ValueError)
 
 
 def write_array(path: Path, array: np.ndarray) -> None:
-    """Write a .npy file, and behind it the CRC-32 of its bytes."""
+    """Write a .npy file, followed by the CRC-32 of its bytes."""
     stream = io.BytesIO()
     np.save(stream, array)
     content = stream.getvalue()
@@ -27,7 +27,10 @@ def write_array(path: Path, array: np.ndarray) -> None:
 
 
 def read_array(path: Path) -> np.ndarray | None:
-    """The array of a file; None where there is no file, or a damaged one. A whole .npy file without a checksum is read as it is."""
+    """The array of a file; None if there is no file, or a damaged one.
+
+    A complete .npy file without a checksum is read as it is.
+    """
     try:
         content = path.read_bytes()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What commands tell the user: short lines on stderr, one progress bar on long work, one last line on stdout."""
+"""Output of commands: short lines on stderr, one progress bar for long work, one last line on stdout."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _held: list[str] | None = None
 
 
 def say(message: str) -> None:
-    """Print one line of progress news to stderr; where nobody can read it, the work goes on without."""
+    """Print one line to stderr; if stderr cannot be written, the work continues without it."""
     with suppress(OSError):
         print(message, file=sys.stderr, flush=True)
 
@@ -23,7 +23,7 @@ def say(message: str) -> None:
 def say_once(message: str) -> None:
     """Print one line to stderr, such as a warning about a file, unless this process has printed it before.
 
-    A command reads a file in several steps, and in several processes; its user reads the warning once.
+    A command reads a file in several steps and processes; the warning is printed once.
     """
     if _held is not None:
         _held.append(message)
@@ -34,7 +34,7 @@ def say_once(message: str) -> None:
 
 @contextmanager
 def lines_held() -> Iterator[list[str]]:
-    """Within it `say_once` adds to the list instead of printing: a worker process hands its lines to the command."""
+    """Within it `say_once` adds to the list instead of printing: a worker process passes its lines to the command."""
     global _held
     before, _held = _held, []
     try:
@@ -44,9 +44,9 @@ def lines_held() -> Iterator[list[str]]:
 
 
 def result(message: str) -> None:
-    """Print a command's last line, which says where the result lies, to stdout; a reader that has gone, as `head`, misses it.
+    """Print a command's last line, the path of the result, to stdout.
 
-    Letters that stdout cannot show are escaped.
+    A closed pipe (as by `head`) is ignored. Letters that stdout cannot show are escaped.
 
     Raises:
         UserError: stdout is a file that cannot be written.
@@ -58,11 +58,11 @@ def result(message: str) -> None:
         pass
     except OSError as fault:
         raise UserError("Standard output must be writable.", where="stdout", found=fault.strerror or str(fault),
-                        mend="Redirect it elsewhere, or free the disk.") from fault
+                        mend="Redirect it elsewhere, or free some disk space.") from fault
 
 
 def progress(items: Iterable[T], label: str, total: int) -> Iterator[T]:
-    """Yield `items` behind one progress bar; where stderr is no terminal, a plain line at every tenth."""
+    """Yield `items` with one progress bar; if stderr is no terminal, print a plain line at every tenth."""
     if not sys.stderr.isatty():
         yield from _plain_progress(items, label, total)
         return

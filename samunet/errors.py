@@ -1,18 +1,19 @@
-"""The one exception that a user is meant to read."""
+"""The exception whose message is for users."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 SHOWN_NAMES = 5
 
 
 class UserError(Exception):
-    """Bad input: says the rule, where it is broken, what was found and how to mend it.
+    """Bad input: the rule, where it is broken, what was found and how to fix it.
 
-    Commands print it as one message and exit with code 2. `problems` are the errors that it consists of: itself alone,
-    but for `SeveralErrors`.
+    Commands print it as one message and exit with code 2. `problems` are the errors that it consists of: itself, except
+    for `SeveralErrors`.
     """
 
     problems: tuple[UserError, ...]
@@ -29,8 +30,8 @@ class UserError(Exception):
             lines.append(f"  mend:  {mend}")
         super().__init__("\n".join(lines))
 
-    def __reduce__(self):
-        # Exceptions travel from worker processes as pickles; keyword-only arguments need help.
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Worker processes pickle exceptions, which fails for keyword-only arguments.
         return _rebuild, (self.rule, self.where, self.found, self.mend)
 
 
@@ -39,7 +40,7 @@ def _rebuild(rule: str, where: str, found: str, mend: str) -> UserError:
 
 
 class SeveralErrors(UserError):
-    """Several errors as one message, numbered where there is more than one."""
+    """Several errors as one message, numbered if there is more than one."""
 
     def __init__(self, errors: Sequence[UserError]) -> None:
         problems = tuple(problem for error in errors for problem in error.problems)
@@ -51,12 +52,12 @@ class SeveralErrors(UserError):
             super().__init__(f"{len(problems)} problems were found:\n{text}")
         self.problems = problems
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.problems,)
 
 
 class BadCases(SeveralErrors):
-    """What is wrong with some cases of a folder; the work on all other cases is done."""
+    """Problems of some cases of a folder; the work on all other cases is done."""
 
 
 def joined(problems: Sequence[UserError]) -> UserError:
@@ -65,6 +66,6 @@ def joined(problems: Sequence[UserError]) -> UserError:
 
 
 def some(names: Sequence[str], shown: int = SHOWN_NAMES) -> str:
-    """The first names, and how many more there are. What cannot be printed, a control character say, is escaped."""
+    """The first names, and how many more there are. Unprintable names (with control characters) are escaped."""
     more = f" and {len(names) - shown} more" if len(names) > shown else ""
     return ", ".join(name if name.isprintable() else repr(name) for name in names[:shown]) + more

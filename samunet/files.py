@@ -1,4 +1,4 @@
-"""Whole files only: everything is written to a temporary name in the same folder, flushed, checked, then renamed."""
+"""Complete files only: everything is written to a temporary name in the same folder, flushed, checked, renamed."""
 
 from __future__ import annotations
 
@@ -12,39 +12,41 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-# Digests have always been imported from here.
+# Re-exported: the modules that write files also import digests from here.
 from samunet.digests import digest_of_array, digest_of_file, digest_of_json, digest_of_path, files_in
 from samunet.errors import UserError, some
 from samunet.temporaries import REPLACED_PREFIX, TEMPORARY_PREFIX, clear_abandoned_once, temporary_beside
 
 __all__ = [
-    "TEMPORARY_PREFIX", "cannot_write", "copy_whole", "digest_of_array", "digest_of_file", "digest_of_json", "digest_of_path",
-    "make_folder", "read_json", "read_json_lines", "remove_path", "require_writable", "whole_file", "whole_folder", "write_json", "write_text", "writing",
+    "TEMPORARY_PREFIX", "cannot_write", "copy_whole", "digest_of_array", "digest_of_file", "digest_of_json",
+    "digest_of_path", "make_folder", "read_json", "read_json_lines", "remove_path", "require_writable", "whole_file",
+    "whole_folder", "write_json", "write_text", "writing",
 ]
 
 MOST_JSON_BYTES = 256 * 2**20  # far above a summary.json of 100,000 cases
 MOST_JSON_DEPTH = 64  # of brackets; our own files have at most 7
-# What a place, its disk or its permissions may answer to a writer; anything else is a fault of ours.
+# Errors of a writer that the folder, its disk or its permissions cause; all others are bugs.
 WRITE_FAULTS = frozenset({
-    errno.EACCES, errno.EBUSY, errno.EDQUOT, errno.EEXIST, errno.EFBIG, errno.EIO, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG,
-    errno.ENOENT, errno.ENOSPC, errno.ENOTDIR, errno.ENXIO, errno.EPERM, errno.EROFS, errno.ESTALE,
+    errno.EACCES, errno.EBUSY, errno.EDQUOT, errno.EEXIST, errno.EFBIG, errno.EIO, errno.EISDIR, errno.ELOOP,
+    errno.ENAMETOOLONG, errno.ENOENT, errno.ENOSPC, errno.ENOTDIR, errno.ENXIO, errno.EPERM, errno.EROFS,
+    errno.ESTALE,
 })
 PROBE_BYTES = 2**20
-_UMASK = os.umask(0)  # it cannot be asked for without being set
+_UMASK = os.umask(0)  # it can only be read by setting it
 os.umask(_UMASK)
 
 
 @contextmanager
 def whole_file(path: Path, check: Callable[[Path], object] | None = None) -> Iterator[Path]:
-    """Yield a temporary path beside `path` with the same ending; rename it to `path` when the block succeeds.
+    """Yield a temporary path next to `path` with the same ending; rename it to `path` when the block succeeds.
 
-    The ending is kept because image writers choose the format by it. If the block raises, nothing stays behind. What killed
-    processes left in the folder is removed before the first file is written there. The file may be read by whom the process's umask
-    says: safetensors lets nobody but the owner, and results are shared.
+    The ending stays because image writers choose the format by it. If the block raises, the temporary file is removed.
+    Temporary files of killed processes are removed before the first file is written to a folder. The file gets the
+    permissions of the process's umask: safetensors permits only the owner, but results are shared.
 
     Arguments:
-        check: reads the temporary file, for writers that do not report a full disk; it raises any exception where the file is
-            not whole.
+        check: reads the temporary file, for writers that do not report a full disk; it raises any exception if the
+            file is incomplete.
 
     Raises:
         UserError: the file cannot be written: no permission, a full disk, a file that blocks the way.
@@ -58,23 +60,23 @@ def whole_file(path: Path, check: Callable[[Path], object] | None = None) -> Ite
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
             clear_abandoned_once(path.parent)
             yield temporary
-            with suppress(OSError):  # a mount that knows no modes
+            with suppress(OSError):  # a mount without file modes
                 temporary.chmod(0o666 & ~_UMASK)
             _flush(temporary)
             if check is not None:
                 _check(temporary, check)
             os.replace(temporary, path)
     finally:
-        with suppress(OSError):  # already renamed, never made, or on a read-only mount
+        with suppress(OSError):  # already renamed, never created, or on a read-only mount
             temporary.unlink()
 
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Yield an empty temporary folder beside `path`; when the block succeeds, it takes the place of `path`.
+    """Yield an empty temporary folder next to `path`; when the block succeeds, it replaces `path`.
 
-    As `whole_file`: a folder that exists is whole. An older one is renamed before it is removed, so that a command which
-    is killed in between leaves none rather than a part of one.
+    As for `whole_file`, a folder that exists is complete. An older one is renamed before it is removed, so that a
+    command which is killed in between leaves no folder rather than a part of one.
 
     Raises:
         UserError: the place cannot be written: no permission, a full disk, a file that blocks the way.
@@ -101,34 +103,35 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def writing(path: Path, temporary: Path | None = None) -> Iterator[None]:
-    """Report what keeps `path` from being written within the block as a UserError.
+    """Report errors of writing `path` within the block as a UserError.
 
     Arguments:
-        temporary: where the block writes. Writers have exceptions of their own for a full disk (NumPy, safetensors, blosc2, ITK);
-            whether the disk is the reason is found out by writing more there.
+        temporary: the path that the block writes. Some writers (NumPy, safetensors, blosc2, ITK) raise their own
+            exceptions on a full disk; writing more there shows whether the disk is the reason.
     """
     try:
         yield
     except UserError:
         raise
     except Exception as fault:
-        told = isinstance(fault, OSError) and fault.errno in WRITE_FAULTS
-        reason = fault if told else temporary and _disk_fault(temporary)
+        known = isinstance(fault, OSError) and fault.errno in WRITE_FAULTS
+        reason = fault if known else temporary and _disk_fault(temporary)
         if isinstance(reason, OSError):
             raise cannot_write(path, reason) from fault
         raise
 
 
 def _check(temporary: Path, check: Callable[[Path], object]) -> None:
-    """Raise the disk's fault, or EIO where there is none by now, if `check` finds that the file is not whole."""
+    """Raise the disk's error, or EIO if it has none now, if `check` finds the file incomplete."""
     try:
         check(temporary)
     except Exception as fault:
-        raise _disk_fault(temporary) or OSError(errno.EIO, f"the file is not whole after it was written ({fault})") from fault
+        raise _disk_fault(temporary) or OSError(errno.EIO,
+                                                f"the file is incomplete after it was written ({fault})") from fault
 
 
 def _disk_fault(temporary: Path) -> OSError | None:
-    """What keeps more from being written behind the end of the file, or into the folder, `temporary`; None where nothing does."""
+    """The error of writing more to the end of the file, or into the folder, `temporary`; None if there is none."""
     try:
         with open(temporary / "probe" if temporary.is_dir() else temporary, "ab") as stream:
             stream.write(bytes(PROBE_BYTES))
@@ -140,7 +143,7 @@ def _disk_fault(temporary: Path) -> OSError | None:
 
 
 def copy_whole(source: Path, target: Path) -> None:
-    """Copy a file, or a folder of files (hidden ones left out), unless the same bytes are there already."""
+    """Copy a file, or a folder of files (hidden ones left out), unless the target has the same bytes."""
     if source.is_dir():
         if not target.is_dir() or digest_of_path(source) != digest_of_path(target):
             with whole_folder(target) as temporary:
@@ -152,7 +155,7 @@ def copy_whole(source: Path, target: Path) -> None:
 
 
 def remove_path(path: Path) -> None:
-    """Remove a file, a link or a folder with all that is in it."""
+    """Remove a file, a link or a folder with its content."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -165,7 +168,7 @@ def cannot_write(path: Path, fault: OSError) -> UserError:
         "The output place must be writable.",
         where=path,
         found=fault.strerror or str(fault),
-        mend="Choose another folder, remove what is in the way, or free the disk.",
+        mend="Choose another folder, remove the file that blocks it, or free some disk space.",
     )
 
 
@@ -179,7 +182,7 @@ def make_folder(path: Path) -> Path:
 
 
 def require_writable(path: Path) -> Path:
-    """Create folder `path` and prove that a file can be written in it, before hours of work. Returns `path`."""
+    """Create folder `path` and check that a file can be written in it, before hours of work. Returns `path`."""
     path = make_folder(path)
     proof = temporary_beside(path / "proof")
     try:
@@ -208,8 +211,8 @@ def read_json(path: Path) -> Any:
     """Read a JSON file of at most `MOST_JSON_BYTES`.
 
     Raises:
-        UserError: the file is missing, cannot be read (a folder, or no permission), is too large or too deep, is not UTF-8, is
-            not JSON, gives one key twice, or escapes half a character (a lone surrogate).
+        UserError: the file is missing, cannot be read (a folder, or no permission), is too large or too deep, is not
+            UTF-8, is not JSON, gives one key twice, or escapes half a character (a lone surrogate).
     """
     try:
         with open(path, "rb") as stream:
@@ -219,10 +222,11 @@ def read_json(path: Path) -> Any:
         text = content.decode("utf-8")
         return _sound(json.loads(text, object_pairs_hook=_unique), text)
     except FileNotFoundError as fault:
-        raise UserError("A needed file is missing.", where=path, mend="Run the command that writes it first.") from fault
+        raise UserError("A required file is missing.", where=path,
+                        mend="Run the command that writes it first.") from fault
     except OSError as fault:
-        raise UserError("A needed file must be readable.", where=path, found=fault.strerror or str(fault),
-                        mend="Name a file, not a folder, and allow to read it.") from fault
+        raise UserError("A required file must be readable.", where=path, found=fault.strerror or str(fault),
+                        mend="Name a file, not a folder, and make it readable.") from fault
     except RecursionError as fault:
         raise UserError("A .json file must hold valid JSON.", where=path, found="brackets nested too deeply") from fault
     except ValueError as fault:  # not JSON, not UTF-8, half a character, too deep, or an integer of thousands of digits
@@ -230,7 +234,8 @@ def read_json(path: Path) -> Any:
 
 
 def read_json_lines(path: Path) -> list[Any]:
-    """The lines of a log of JSON lines up to the first that cannot be read: the half line of a killed process is always the last."""
+    """The lines of a JSON-lines log up to the first unreadable one: a killed process leaves a half line at the end.
+    """
     lines: list[Any] = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
         try:
@@ -245,19 +250,20 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(content) < len(pairs):
         names = [name for name, _ in pairs]
         twice = sorted({name for name in names if names.count(name) > 1})
-        raise ValueError(f"keys that are given twice: {some(twice)}")
+        raise ValueError(f"duplicate keys: {some(twice)}")
     return content
 
 
 def _sound(content: Any, text: str) -> Any:
-    """`content`, unless it is too deep for what walks through it, or holds text that no file could be written with."""
+    """`content`, unless it is nested too deeply, or holds text that cannot be written to a file."""
     level = [content] if isinstance(content, dict | list) else []
     for _ in range(MOST_JSON_DEPTH):
         level = [child for each in level for child in (each.values() if isinstance(each, dict) else each)
                  if isinstance(child, dict | list)]
     if level:
         raise ValueError(f"brackets nested more than {MOST_JSON_DEPTH} deep")
-    if "\\ud" in text or "\\uD" in text:  # half of a pair; those by which Python names undecodable bytes of paths may stay
+    # half of a pair; those that Python uses for undecodable bytes of paths are allowed
+    if "\\ud" in text or "\\uD" in text:
         json.dumps(content, ensure_ascii=False).encode("utf-8", "surrogateescape")
     return content
 

@@ -1,4 +1,4 @@
-"""Lock files: commands that work in one place at once wait for each other, or learn who works there."""
+"""Lock files: commands that use one folder at the same time wait for each other, or report who uses it."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def lock_beside(path: Path) -> Path:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file `path` within the block, after whoever holds it now; it is free at once when its holder dies.
+    """Hold the lock file `path` within the block, after waiting for its holder; it is free as soon as the holder dies.
 
-    Whoever may write in the folder may hold it, whatever the first one's umask says: results are shared.
+    Everyone who may write in the folder may hold it, regardless of the first holder's umask: results are shared.
 
     Raises:
         UserError: the file cannot be created or opened.
@@ -43,10 +43,10 @@ def locked(path: Path) -> Iterator[None]:
 
 @contextmanager
 def owned(path: Path, place: Path, *, wait: bool = False) -> Iterator[None]:
-    """Own `place` within the block, by the lock file `path`, which goes with its owner: results hold no lock files.
+    """Own `place` within the block, by the lock file `path`, which is removed afterwards: results hold no lock files.
 
     Arguments:
-        wait: for another owner to end, instead of refusing.
+        wait: wait for another owner to end, instead of raising.
 
     Raises:
         UserError: another process owns it; or the lock file cannot be created or opened.
@@ -54,14 +54,14 @@ def owned(path: Path, place: Path, *, wait: bool = False) -> Iterator[None]:
     lock = _lock(path)
     if not _acquired(lock, path):
         if not wait:
-            raise UserError("Only one command at a time may work in a place.", where=place, found=_holder(path),
+            raise UserError("Only one command at a time may use a folder.", where=place, found=_holder(path),
                             mend="Wait until that command has ended, or end it; then run this command again.")
         _wait(lock, path)
     with _held(lock, path):
         try:
             yield
         finally:
-            with suppress(OSError):  # whoever has it open and gets it now finds it gone, and creates it again
+            with suppress(OSError):  # a waiting process that gets it now finds it removed, and creates it again
                 path.unlink()
 
 
@@ -73,7 +73,7 @@ def _lock(path: Path) -> BaseFileLock:
 
 
 def _wait(lock: BaseFileLock, path: Path) -> None:
-    say(f"waiting for {_holder(path)}, which works in {path.parent}")
+    say(f"waiting for {_holder(path)}, which uses {path.parent}")
     with writing(path):
         lock.acquire()
 
@@ -91,12 +91,13 @@ def _acquired(lock: BaseFileLock, path: Path) -> bool:
 
 @contextmanager
 def _held(lock: BaseFileLock, path: Path) -> Iterator[None]:
-    """Say in a file beside `path` who holds it, for the messages of others; the lock itself is the operating system's."""
+    """Record the holder in a file next to `path`, for messages of others; the lock itself is the operating system's.
+    """
     record = _record(path)
     content = {"command": Path(sys.argv[0]).name, "process": os.getpid(), "host": platform.node(),
                "since": datetime.now(UTC).isoformat(timespec="seconds")}
     try:
-        with suppress(OSError):  # a message without a name, no more
+        with suppress(OSError):  # then messages lack the holder's name
             record.write_text(json.dumps(content), encoding="utf-8")
         yield
     finally:
@@ -106,7 +107,7 @@ def _held(lock: BaseFileLock, path: Path) -> Iterator[None]:
 
 
 def _holder(path: Path) -> str:
-    """Who holds the lock file `path`, as far as it says."""
+    """The holder of the lock file `path`, if it is recorded."""
     try:
         content = json.loads(_record(path).read_text(encoding="utf-8"))
         return f"{content['command']}, process {content['process']} on {content['host']}, since {content['since']}"

@@ -14,12 +14,12 @@ from types import FrameType
 from typing import Any
 
 MESSAGE = "interrupted; run the same command again to continue"
-# How long a command may take to put away what it works on; then it is ended as by a kill, after which the next call goes on.
+# How long a command may take to clean up; then it ends as if killed, and the next call continues its work.
 SECONDS_TO_END = 5.0
 
 
 class _State:
-    """What has come in; one process has one state."""
+    """The signals received; one state a process."""
 
     process: int | None = None  # that installed the handler
     announce = True
@@ -28,10 +28,10 @@ class _State:
 
 
 def install(*, announce: bool = True) -> None:
-    """Handle SIGINT and SIGTERM as this module says; before anything heavy is imported.
+    """Install the handlers of SIGINT and SIGTERM; called before any heavy import.
 
     Arguments:
-        announce: print the line; not where the parent prints it, as of torchrun's processes.
+        announce: print the line; False if the parent prints it, as for torchrun's processes.
     """
     _State.process, _State.received, _State.announce = os.getpid(), None, announce
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -39,12 +39,12 @@ def install(*, announce: bool = True) -> None:
 
 
 def received() -> int | None:
-    """The exit code of the signal that ends this process; None where none came."""
+    """The exit code of the signal that ends this process; None if none was received."""
     return None if _State.received is None else 128 + _State.received
 
 
 def ignore() -> None:
-    """Ignore further signals: the command's work and message are done, and its exit code stands."""
+    """Ignore further signals: the command's work and message are done, and its exit code is final."""
     if _State.process == os.getpid():
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
@@ -52,7 +52,8 @@ def ignore() -> None:
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Within the block a signal waits; processes that are started in it never get Ctrl-C, which their parent answers for them."""
+    """Defer signals within the block; processes started in it never get Ctrl-C, which their parent handles.
+    """
     mask = hasattr(signal, "pthread_sigmask")  # POSIX
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if mask else set()
     _State.deferred += 1
@@ -67,16 +68,16 @@ def deferred() -> Iterator[None]:
 
 
 def _handle(number: int, frame: FrameType | None) -> None:
-    if os.getpid() != _State.process:  # a forked worker: its parent says what is to be said
+    if os.getpid() != _State.process:  # a forked worker: its parent prints the message
         os._exit(128 + number)
-    if _State.received is None:  # a second one changes nothing: the command ends already
+    if _State.received is None:  # a second one changes nothing: the command is already ending
         _State.received = number
         if not _State.deferred:
             _end(frame)
 
 
 def _end(frame: FrameType | None) -> None:
-    """Say so, end the workers, and leave by an exception where that is safe."""
+    """Print the message, end the workers, and raise an exception if that is safe."""
     number = _State.received
     assert number is not None
     if _State.announce:
@@ -88,9 +89,10 @@ def _end(frame: FrameType | None) -> None:
     if workers := sys.modules.get("multiprocessing"):
         for worker in workers.active_children():
             worker.kill()
-    if _is_importing(frame):  # half an import may turn the exception into any other, and has nothing to put away
+    if _is_importing(frame):  # an import may turn the exception into any other, and needs no cleanup
         os._exit(128 + number)
-    _thread.start_new_thread(_end_later, (128 + number,))  # threading's own start could wait for a lock that this thread holds
+    # threading's own start could wait for a lock that this thread holds
+    _thread.start_new_thread(_end_later, (128 + number,))
     raise KeyboardInterrupt
 
 
@@ -108,4 +110,4 @@ def _is_importing(frame: FrameType | None) -> bool:
 
 
 def _silent(*_: Any) -> None:
-    """Say nothing of exceptions that nobody catches: they come of the interruption."""
+    """Print no uncaught exceptions: the interruption causes them."""

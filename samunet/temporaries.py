@@ -1,4 +1,4 @@
-"""Names of files that are being written, and the removal of those whose writer has died."""
+"""Names of unfinished files, and the removal of those whose writer has died."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 TEMPORARY_PREFIX = ".unfinished-"
 REPLACED_PREFIX = ".replaced-"
-# Of another host's processes only the age of their files can be known.
+# For processes of other hosts, only the age of their files is known.
 ABANDONED_SECONDS = 3600
 MOST_TAIL = 30  # characters of the final name: its ending, by which writers choose the format, within 255 bytes in all
 _OWNER = re.compile(r"\.(?:unfinished|replaced)-(?P<host>[^-]+)-(?P<process>\d+)(?:\.(?P<start>\d+))?-\d+-")
@@ -22,7 +22,7 @@ _cleared: set[Path] = set()
 
 
 def temporary_beside(path: Path, prefix: str = TEMPORARY_PREFIX) -> Path:
-    """A hidden name in the folder of `path`, with the same ending, that no other writer uses: it carries host, process and its start."""
+    """A hidden name in the folder of `path`, with the same ending, unique by host, process and process start."""
     process = os.getpid()
     state = _state_and_start(process)
     owner = f"{process}.{state[1]}" if state else str(process)
@@ -35,8 +35,10 @@ def is_temporary(path: Path) -> bool:
 
 
 def is_abandoned(path: Path) -> bool:
-    """Whether nobody writes to an unfinished file or folder any more: its process has ended, or, where its name carries no process of
-    this host, it has not changed for an hour."""
+    """Whether the writer of an unfinished file or folder is dead: its process has ended.
+
+    If its name has no process of this host, it counts as abandoned after an hour without changes.
+    """
     owner = _OWNER.match(path.name)
     if owner and owner["host"] == HOST:
         return not _is_alive(int(owner["process"]), owner["start"])
@@ -47,7 +49,7 @@ def is_abandoned(path: Path) -> bool:
 
 
 def clear_abandoned(folder: Path) -> None:
-    """Remove from `folder` what writers that died have left there; files of living writers stay."""
+    """Remove unfinished files of dead writers from `folder`; files of living writers stay."""
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if is_temporary(path) and is_abandoned(path):
             if path.is_dir() and not path.is_symlink():
@@ -65,7 +67,9 @@ def clear_abandoned_once(folder: Path) -> None:
 
 
 def _host() -> str:
-    """This host's name; on Linux also its namespace of process ids, since containers with equal names do not see each other's processes."""
+    """This host's name; on Linux also its namespace of process ids, since containers with equal names do not see each
+    other's processes.
+    """
     name = re.sub(r"[^A-Za-z0-9_.]", "_", platform.node())[:32] or "unknown"
     with suppress(OSError):
         name += f".{os.stat('/proc/self/ns/pid').st_ino}"
@@ -73,7 +77,9 @@ def _host() -> str:
 
 
 def _state_and_start(process: int) -> tuple[str, str] | None:
-    """State (Z: ended, but not yet collected by its parent) and start, in ticks since boot; None without Linux's /proc/PID/stat."""
+    """State (Z: ended, but not yet collected by its parent) and start, in ticks since boot; None without Linux's
+    /proc/PID/stat.
+    """
     try:
         with open(f"/proc/{process}/stat", encoding="utf-8", errors="replace") as stream:
             fields = stream.read().rpartition(")")[2].split()
@@ -83,9 +89,9 @@ def _state_and_start(process: int) -> tuple[str, str] | None:
 
 
 def _is_alive(process: int, start: str | None) -> bool:
-    """Whether process `process` of this host runs; True where that cannot be found out.
+    """Whether process `process` of this host runs; True if that is unknown.
 
-    A number is used again after a process has ended, so `start`, where the name carries it, must be that of the process.
+    Numbers of ended processes are reused, so `start`, if the name has it, must be that of the process.
     """
     if found := _state_and_start(process):
         return found[0] not in "ZX" and start in (None, found[1])

@@ -1,4 +1,4 @@
-"""Cases worked on side by side, in fresh processes; faults name the case, and a bad case does not stop the others."""
+"""Work on cases in parallel, in fresh processes; errors name the case, and a bad case does not stop the others."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Result = TypeVar("Result")
 
 
 def default_workers() -> int:
-    """Processes used where `-np` is not given: the processors that this process may use, at most 8."""
+    """Default of `-np`: the number of processors that this process may use, at most 8."""
     return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1), 8)
 
 
@@ -32,18 +32,18 @@ def each_case(
     """Run `work` on every item and yield (name, result) as they finish. A bad case does not stop the others.
 
     `work` must be importable by name (spawned processes). With `workers` <= 1 everything runs here, in order.
-    At most 2 * `workers` items are under way, so that memory stays bounded. Where a worker is killed, the cases that were under
-    way run again, one by one, so that the error names the case that cannot be done.
+    At most 2 * `workers` items are in progress, which bounds memory. If a worker is killed, the cases in progress run
+    again, one by one, so that the error names the failing case.
 
     Raises:
-        BadCases: after all others are done, what is wrong with cases, in the order of `names`: bad input, too little memory, a
-            worker that was killed.
+        BadCases: after all others are done, the problems of cases in the order of `names`: bad input, too little
+            memory, a killed worker.
         RuntimeError: at once, an internal fault, with the case's name and the worker's own traceback.
     """
     faults: dict[str, UserError] = {}
     for name, call in _calls(work, items, names, workers):
         try:
-            finished = _told(name, call)
+            finished = _outcome(name, call)
         except UserError as fault:
             faults[name] = fault
         else:
@@ -55,7 +55,7 @@ def each_case(
 def _calls(
     work: Callable[[Item], Result], items: Sequence[Item], names: Sequence[str], workers: int
 ) -> Iterator[tuple[str, Callable[[], Result]]]:
-    """(name, what returns or raises the outcome) of every item; where work is done here, calling it does it."""
+    """(name, call that returns or raises the outcome) of every item; without workers the call does the work."""
     if workers <= 1 or len(items) <= 1:
         for name, item in zip(names, items, strict=True):
             yield name, partial(work, item)
@@ -64,16 +64,16 @@ def _calls(
     while waiting:
         under_way: dict[str, Item] = {}
         yield from _in_pool(work, waiting, workers, under_way)
-        for name, item in under_way.items():  # left by a worker that was killed
+        for name, item in under_way.items():  # after a killed worker
             yield name, partial(_in_own_process, work, item)
 
 
 def _in_pool(
     work: Callable[[Item], Result], waiting: list[tuple[str, Item]], workers: int, under_way: dict[str, Item]
 ) -> Iterator[tuple[str, Callable[[], Result]]]:
-    """As `_calls`, for what is `waiting`, last first, until all is done or a worker is killed, which ends the pool.
+    """As `_calls`, for the items `waiting`, last first, until all are done or a killed worker ends the pool.
 
-    `under_way` holds the items that were begun and have no outcome.
+    `under_way` holds the items that have started and have no outcome.
     """
     with Workers(min(workers, len(waiting))) as pool:
         running: dict[Future[tuple[Result, list[str]]], str] = {}
@@ -98,17 +98,19 @@ def _in_pool(
 
 def _in_own_process(work: Callable[[Item], Result], item: Item) -> Result:
     with alone() as pool:
-        return _heard(pool.submit(_with_lines, work, item))
+        result: Result = _heard(pool.submit(_with_lines, work, item))
+    return result
 
 
 class Workers(ProcessPoolExecutor):
-    """Fresh processes that end with this one, and to which Ctrl-C does not come: this one answers it and ends them."""
+    """Fresh processes that end with this one. They do not get Ctrl-C: this process handles it and ends them."""
 
     def __init__(self, workers: int) -> None:
         super().__init__(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent)
 
     def submit(self, work: Callable[..., Result], /, *arguments: Any, **named: Any) -> Future[Result]:
-        with deferred():  # it may start a process
+        """As the pool's own, with signals deferred while a process may start."""
+        with deferred():
             return super().submit(work, *arguments, **named)
 
 
@@ -131,7 +133,7 @@ def _heard(future: Future[tuple[Result, list[str]]]) -> Result:
 
 
 def _end_with_parent() -> None:
-    """End this worker when the command is killed; else it would work on, beside the command that is started again."""
+    """End this worker when the command is killed; otherwise it would run in parallel with a restarted command."""
     parent = multiprocessing.parent_process()
 
     def watch() -> None:
@@ -156,7 +158,7 @@ def end_group_with_parent() -> None:
 
 
 def out_of_memory(name: str, fault: BaseException) -> UserError:
-    """The error for a case that needs more memory than there is."""
+    """The error for a case that needs more memory than available."""
     return UserError(
         "A case must fit into memory.",
         where=f"case {name}",
@@ -165,7 +167,7 @@ def out_of_memory(name: str, fault: BaseException) -> UserError:
     )
 
 
-def _told(name: str, call: Callable[[], Result]) -> Result:
+def _outcome(name: str, call: Callable[[], Result]) -> Result:
     try:
         return call()
     except UserError:
@@ -176,8 +178,8 @@ def _told(name: str, call: Callable[[], Result]) -> Result:
         raise UserError(
             "A worker process must live until its case is done.",
             where=f"case {name}",
-            found="it was killed from outside, twice, most often because memory ran out",
-            mend="Run again with fewer processes (-np 1), or crop the images; finished cases are kept.",
+            found="it was killed from outside, twice, probably because memory ran out",
+            mend="Run again with fewer processes (-np 1), or crop the images; finished cases stay.",
         ) from fault
     except Exception as fault:
         raise RuntimeError(f"case {name}: {type(fault).__name__}: {fault}") from fault

@@ -1,4 +1,4 @@
-"""Forms of `3d_adapter` that are compared with samunet's, and nothing that samunet offers.
+"""Forms of `3d_adapter` for comparison only; samunet does not offer them.
 
 `register` makes them variants of the process that calls it, for samunet_train and samunet_predict.
 """
@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from samunet.networks.adapter_3d import Adapter3d
-from samunet.networks.lora import IncrementedProjection
+from samunet.networks.lora import LoraProjection
 from samunet.variants.adapter_3d import Adapter3dVariant
 from samunet.variants.registry import VARIANTS, VariantEntry
 
 
 class OwnSlice(nn.Module):
-    """An adapter's convolution with kernel (1, 1, 1): of (slice before, slice, slice after) side by side, the slice alone."""
+    """An adapter's convolution with kernel (1, 1, 1): uses only the slice of (slice before, slice, slice after)."""
 
     def __init__(self, bottleneck: int) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class OwnSlice(nn.Module):
 
 
 class SlicesAloneVariant(Adapter3dVariant):
-    """Volumes, votes, batches and decoder of `3d_adapter`, with kernel (1, 1, 1): no slice sees another."""
+    """`3d_adapter` with kernel (1, 1, 1): no slice sees another."""
 
     def build_network(self) -> nn.Module:
         network = super().build_network()
@@ -46,7 +46,7 @@ class Nothing(nn.Module):
 
 
 class PublishedDecoderVariant(Adapter3dVariant):
-    """`3d_adapter` whose decoder sees embeddings alone, as MA-SAM's does, and not the picture."""
+    """`3d_adapter` whose decoder sees only embeddings, as in MA-SAM, and not the image."""
 
     def build_network(self) -> nn.Module:
         network: Any = super().build_network()
@@ -55,7 +55,7 @@ class PublishedDecoderVariant(Adapter3dVariant):
 
 
 class ZeroStartVariant(Adapter3dVariant):
-    """Adapters that say nothing at the start: W_up is zero, so that training begins at the plain encoder."""
+    """Adapters whose output is 0 at the start: W_up is zero, so that training begins at the plain encoder."""
 
     def build_network(self) -> nn.Module:
         network = super().build_network()
@@ -65,7 +65,10 @@ class ZeroStartVariant(Adapter3dVariant):
 
 
 class Depthwise(nn.Module):
-    """An adapter's convolution with kernel (3, 1, 1), each channel for itself, in place of the dense one; started as PyTorch does."""
+    """An adapter's convolution with kernel (3, 1, 1), each channel for itself, in place of the dense one.
+
+    Started as PyTorch does.
+    """
 
     def __init__(self, bottleneck: int) -> None:
         super().__init__()
@@ -88,9 +91,9 @@ class DepthwiseVariant(Adapter3dVariant):
 
 
 class LoraAdapterVariant(Adapter3dVariant):
-    """`3d_adapter` with LoRA's increments, two matrices of their own for each block, in place of FacT's shared ones.
+    """`3d_adapter` with LoRA, two matrices for each block, in place of FacT's shared low-rank updates.
 
-    Of rank 4, as `lora` has them and not dropped out.
+    Of rank 4 as in `lora`, without dropout.
     """
 
     lora_rank = 4
@@ -101,7 +104,7 @@ class LoraAdapterVariant(Adapter3dVariant):
             frozen = block.attn.qkv
             plain = nn.Linear(*frozen.weight.shape[::-1])
             plain.weight, plain.bias = frozen.weight, frozen.bias  # SAM's own
-            block.attn.qkv = IncrementedProjection(plain, self.lora_rank)
+            block.attn.qkv = LoraProjection(plain, self.lora_rank)
         del network.encoder.factors  # all of FacT's that would be left
         return network
 
@@ -111,13 +114,13 @@ def adapters(network: nn.Module) -> list[Adapter3d]:
     return [module for module in network.modules() if isinstance(module, Adapter3d)]
 
 
-def _entry(name: str, told: str) -> VariantEntry:
-    return VariantEntry(f"adapter_forms:{name}", f"3d_adapter {told}", "picture_stacks")
+def _entry(name: str, description: str) -> VariantEntry:
+    return VariantEntry(f"adapter_forms:{name}", f"3d_adapter {description}", "picture_stacks")
 
 
 FORMS = {
     "3d_adapter_alone": _entry("SlicesAloneVariant", "with kernel (1, 1, 1)"),
-    "3d_adapter_published": _entry("PublishedDecoderVariant", "whose decoder does not see the picture"),
+    "3d_adapter_published": _entry("PublishedDecoderVariant", "whose decoder does not see the image"),
     "3d_adapter_zero": _entry("ZeroStartVariant", "whose adapters begin at zero"),
     "3d_adapter_depthwise": _entry("DepthwiseVariant", "with a depthwise convolution over slices"),
     "3d_adapter_lora": _entry("LoraAdapterVariant", "with LoRA in place of FacT"),

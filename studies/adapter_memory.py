@@ -3,9 +3,10 @@
     python studies/adapter_memory.py --output studies/results/adapter_memory.jsonl
     python studies/adapter_memory.py --settings mini:256:5:1:0
 
-A setting is encoder:input size:slices:stacks at once:checkpointed (0 or 1). Each has a process of its own, one after the other: a
-checkpoint file of random weights is loaded as any encoder, and one step is made on stacks of noise with three classes, on the CPU in
-float32. Measured is the largest resident memory of that process. Appends one JSON line to --output.
+A setting is encoder:input size:slices:stacks at once:checkpointed (0 or 1). Each has a process of its own, one after
+the other: a checkpoint file of random weights is loaded as any encoder, and one step is made on stacks of noise with
+three classes, on the CPU in float32. Measured is the largest resident memory of that process. Appends one JSON line to
+--output.
 """
 
 from __future__ import annotations
@@ -51,8 +52,8 @@ def main() -> None:
     rows = []
     for setting in options.settings:
         command = [sys.executable, __file__, "--one", setting, "--threads", str(options.threads)]
-        told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        row = json.loads(told.strip().splitlines()[-1])
+        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        row = json.loads(output.strip().splitlines()[-1])
         rows.append(row)
         print(f"{setting:20} measured {row['measured_gb']:6.2f} GB  expected {row['expected_gb']:6.2f} GB  "
               f"{row['expected_gb'] / row['measured_gb'] - 1:+.1%}  {row['seconds']:.0f} s", flush=True)
@@ -66,7 +67,8 @@ def step(setting: str) -> dict[str, Any]:
     tile = (input_size, input_size)
     plan = EncoderPlan(size, input_size, tile, 0.5, "repeat", 1, "float16", 0, 1,
                        adapters=AdapterPlan(slices, input_size, stacks, stacks, bool(checkpointed)))
-    dataset = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), (40, *tile), False, ("MRI",), ("zscore",), (False,),
+    dataset = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), (40, *tile), False, ("MRI",),
+                          ("zscore",), (False,),
                           ({},))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{size}.pth"
@@ -75,7 +77,8 @@ def step(setting: str) -> dict[str, Any]:
     loaded = largest_resident_bytes()
     variant = Adapter3dVariant(VariantContext(LABELS, dataset, plan, encoder.sam_state, encoder))
     optimization, random = Optimization(variant, torch.device("cpu")), torch.Generator().manual_seed(0)
-    optimization.dtype = torch.float32  # which the plan counts with; a processor that multiplies bfloat16 would need less
+    # which the plan counts with; a processor that multiplies bfloat16 would need less
+    optimization.dtype = torch.float32
     pictures = torch.randn(stacks, slices, 1, 3, input_size, input_size, generator=random)
     segmentation = torch.randint(0, 3, (stacks, slices, *tile), generator=random)
     started = time.perf_counter()

@@ -3,11 +3,11 @@
     samunet_plan_and_preprocess -d 4 --no_embeddings
     python studies/adapter_options.py -d 4 --output studies/results/adapter_options.jsonl
 
-A decoder that does not see the picture, which is the published form, zero-initialised adapter outputs, a depthwise convolution over
-slices and LoRA in place of FacT (adapter_forms.py), each alone, against `3d_adapter`, on the validation cases of fold 1 (never fold 0),
-16 cases of draw 0. A difference tells something where its interval, paired over patients, leaves zero out; it says nothing of other
-draws and longer runs. Paths come from samunet_raw, samunet_preprocessed and samunet_results; --plans names edited plans, see
-documentation/plans.md.
+Compared one by one with `3d_adapter`: a decoder that does not see the image (the published form), zero-initialised
+adapter outputs, a depthwise convolution over slices, and LoRA in place of FacT (adapter_forms.py). Validation cases of
+fold 1 (never fold 0), 16 cases of draw 0. A difference is significant if its interval, paired over patients, excludes
+zero; this does not cover other draws and longer runs. Paths come from samunet_raw, samunet_preprocessed and
+samunet_results; --plans names edited plans, see documentation/plans.md.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ def main() -> None:
     register()
     paths = resolve_paths()
     groups = kept_groups(paths.preprocessed / find_dataset(paths.raw, options.dataset).name)
-    folders = {form: trained(options.dataset, form, options.fold, options.plans, "--iterations", str(options.iterations),
+    folders = {form: trained(options.dataset, form, options.fold, options.plans, "--iterations",
+                             str(options.iterations),
                              shots=options.shots) for form in (OURS, *options.options)}
     dice = {form: case_dice(read_json(folder / "validation" / "summary.json")) for form, folder in folders.items()}
     rows: dict[str, dict[str, Any]] = {}

@@ -1,11 +1,12 @@
-"""Whether what the AutoSAM paper found holds here, direction by direction, from the cases.csv of a benchmark.
+"""Whether the findings of the AutoSAM paper hold here, one by one, from the cases.csv of a benchmark.
 
-    samunet_benchmark -d 4 --variants label_prior atlas linear_head cnn_head autosam autosam_full unet unet_simclr --shots 1 5 --folds 0 \\
-        --minutes_head 2 --minutes_network 5
+    samunet_benchmark -d 4 --variants label_prior atlas linear_head cnn_head autosam autosam_full unet unet_simclr \\
+        --shots 1 5 --folds 0 --minutes_head 2 --minutes_network 5
     python studies/autosam_directions.py -d 4 --output studies/results/autosam_directions.jsonl
 
-Hu et al., arXiv 2306.06370, on ACDC with 1 and 5 volumes: the CNN head about equals AutoSAM, both are above the linear head; AutoSAM
-on the frozen encoder is above AutoSAM with all fine-tuned; SimCLR is at least the U-Net from scratch; AutoSAM has the best ASSD.
+Hu et al., arXiv 2306.06370, on ACDC with 1 and 5 volumes: the CNN head about equals AutoSAM, both are above the linear
+head; AutoSAM on the frozen encoder is above AutoSAM with all fine-tuned; SimCLR is at least the U-Net from scratch;
+AutoSAM has the best ASSD.
 """
 
 from __future__ import annotations
@@ -78,11 +79,13 @@ def main() -> None:
 
 def read(path: Path) -> dict[tuple[str, str, str], dict[int, Scores]]:
     """(method, shots, metric) -> draw -> case -> the mean over classes; infinite where one class is."""
-    values: dict[tuple[str, str, str], dict[int, dict[str, list[float]]]] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
+    values: dict[tuple[str, str, str], dict[int, dict[str, list[float]]]]
+    values = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
     with path.open(encoding="utf-8") as stream:
         for line in csv.DictReader(stream):
             for metric in ("Dice", "ASSD_mm"):
-                values[line["method"], line["shots"], metric][int(line["draw"])][line["case"]].append(float(line[metric] or "nan"))
+                values[line["method"], line["shots"],
+                       metric][int(line["draw"])][line["case"]].append(float(line[metric] or "nan"))
     return {key: {draw: {case: float(np.mean(each)) for case, each in cases.items()} for draw, cases in draws.items()}
             for key, draws in values.items()}
 
@@ -93,31 +96,33 @@ def compared(
 ) -> Row:
     """One direction: the paired difference over draws and patients, and what it says."""
     first, second = scores[better, shots, metric], scores[worse, shots, metric]
-    pairs, left_out, kept = [], 0, []
+    pairs, left_out, means_of_draws = [], 0, []
     for draw in sorted(first.keys() & second.keys()):
         both = [case for case in first[draw] if math.isfinite(first[draw][case]) and math.isfinite(second[draw][case])]
         left_out += len(first[draw]) - len(both)
         one, other = ({case: each[draw][case] for case in both} for each in (first, second))
         pairs.append(paired_differences(one, other, groups))
-        kept.append((np.mean(list(one.values())), np.mean(list(other.values()))))
+        means_of_draws.append((np.mean(list(one.values())), np.mean(list(other.values()))))
     interval = paired_interval(pairs)
-    means = np.mean(kept, axis=0)
-    told = equal(interval) if (better, worse) == EQUAL and metric == "Dice" else verdict(interval, smaller=metric == "ASSD_mm")
-    return Row(shots, metric, better, worse, float(means[0]), float(means[1]), interval.mean, interval.low, interval.high,
-               left_out, told)
+    means = np.mean(means_of_draws, axis=0)
+    is_equality = (better, worse) == EQUAL and metric == "Dice"
+    outcome = equal(interval) if is_equality else verdict(interval, smaller=metric == "ASSD_mm")
+    return Row(shots, metric, better, worse, float(means[0]), float(means[1]), interval.mean, interval.low,
+               interval.high,
+               left_out, outcome)
 
 
 def verdict(interval: Interval, *, smaller: bool) -> str:
-    """Whether the direction holds: told by the interval alone."""
+    """Whether the direction holds, by the interval."""
     low, high = (-interval.high, -interval.low) if smaller else (interval.low, interval.high)
-    return "holds" if low > 0 else "the other way round" if high < 0 else "not told from equal"
+    return "holds" if low > 0 else "the other way round" if high < 0 else "not significant"
 
 
 def equal(interval: Interval) -> str:
     """Whether two are about equal: the whole interval within MARGIN, or beyond it on one side."""
-    if -MARGIN <= interval.low and interval.high <= MARGIN:
+    if interval.low >= -MARGIN and interval.high <= MARGIN:
         return "about equal"
-    return "not equal" if interval.low > MARGIN or interval.high < -MARGIN else "not told"
+    return "not equal" if interval.low > MARGIN or interval.high < -MARGIN else "not decided"
 
 
 if __name__ == "__main__":

@@ -3,9 +3,9 @@
     python studies/cache_speed.py --encoders mini --output studies/results/cache_speed.jsonl
     python studies/cache_speed.py --encoders vit_b --heads linear_head --rounds 1 --iterations 2
 
-Made volumes and encoders with random weights: speed depends on neither. `mini` reads hippocampus-like volumes in batches of 16
-at 256 pixels, `vit_b` heart-like ones in batches of 2 at 1024. Both ways train through the trainer's own loop, with the next
-batch read ahead, one way after the other in every round; medians over rounds, and their ratio.
+Made volumes and encoders with random weights: speed depends on neither. `mini` reads hippocampus-like volumes in
+batches of 16 at 256 pixels, `vit_b` heart-like ones in batches of 2 at 1024. Both ways train through the trainer's own
+loop, with the next batch read ahead, one way after the other in every round; medians over rounds, and their ratio.
 """
 
 from __future__ import annotations
@@ -121,9 +121,11 @@ def random_encoder(name: str, setting: Setting, folder: Path, device: torch.devi
 
 def made_dataset(encoder: Encoder, setting: Setting, cache_dtype: str, folder: Path) -> tuple[Plans, ArrayStore]:
     """Noise with two boxes, planned for one tile a slice."""
-    dataset = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), setting.shape, False, ("MRI",), ("zscore",),
+    dataset = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), setting.shape, False, ("MRI",),
+                          ("zscore",),
                           (False,), ({},))
-    section = EncoderPlan(encoder.spec.id, setting.input_size, setting.shape[1:], 0.5, "neighbours", setting.batch_size,
+    section = EncoderPlan(encoder.spec.id, setting.input_size, setting.shape[1:], 0.5, "neighbours",
+                          setting.batch_size,
                           cache_dtype, 0, 400)
     arrays = ArrayStore(folder / "arrays")
     _, rows, columns = setting.shape

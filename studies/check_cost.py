@@ -2,10 +2,11 @@
 
     python studies/check_cost.py --before old/.venv/bin --after .venv/bin --dataset raw/Dataset004_Hippocampus
 
-In every round both installations run the same step at the same time, each with one worker and one thread on a core of its own;
-cores are swapped from round to round. Figures are processor seconds (user and system, child processes included) and wall
-seconds; ratios are after to before, round by round, and their median. Embeddings are encoded in the first round alone.
-Prediction is that of `label_prior`, which costs next to nothing itself: what is read, checked and written weighs most there.
+In every round both installations run the same step at the same time, each with one worker and one thread on a core of
+its own; cores are swapped from round to round. Figures are processor seconds (user and system, child processes
+included) and wall seconds; ratios are after to before, round by round, and their median. Embeddings are encoded in the
+first round alone. Prediction is that of `label_prior`, which costs next to nothing itself: what is read, checked and
+written weighs most there.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ SHOTS = 16  # of cnn_head: their embeddings and the validation cases' are encode
 
 @dataclass(frozen=True)
 class Step:
-    """A command that is timed. `clears` are removed below the side's folder first, `once` steps run in the first round alone."""
+    """A command that is timed.
+
+    `clears` are removed below the side's folder first, `once` steps run in the first round alone.
+    """
 
     name: str
     command: tuple[str, ...]
@@ -47,7 +51,8 @@ def steps(dataset: str, iterations: int, images: str) -> list[Step]:
         Step("plan and preprocess", ("plan_and_preprocess", "-d", dataset, "--no_embeddings", *workers),
              ("preprocessed/*/dataset_fingerprint.json", "preprocessed/*/samunetPlans/arrays")),
         Step("preprocess, nothing to do", ("preprocess", "-d", dataset, "--no_embeddings", *workers)),
-        Step("train label_prior", ("train", dataset, "label_prior", "0", *workers), ("results/" + dataset + "/label_prior*",)),
+        Step("train label_prior", ("train", dataset, "label_prior", "0", *workers),
+             ("results/" + dataset + "/label_prior*",)),
         Step("encode, train cnn_head", head, once=True),
         Step("train cnn_head", head, ("results/" + dataset + "/cnn_head*",)),
         Step("predict label_prior", ("predict", "-i", images, "-o", "{work}/label_prior", "-m",
@@ -73,14 +78,16 @@ def main() -> None:
         for step in steps(options.dataset.name, options.iterations, images):
             if number and step.once:
                 continue
-            running = {side: Run(step, options.work.resolve() / side, options.dataset.resolve().parent, folder.resolve(),
+            running = {side: Run(step, options.work.resolve() / side, options.dataset.resolve().parent,
+                                 folder.resolve(),
                                  (number + core) % CORES) for core, (side, folder) in enumerate(sides.items())}
             rows.setdefault(step.name, []).append({side: run.figures() for side, run in running.items()})
             print(step.name, rows[step.name][-1], flush=True)
     table = {name: summary(measured) for name, measured in rows.items()}
     print(f"{'step':28} {'before, s':>10} {'after, s':>10} {'ratio':>7} {'of wall':>8}")
     for name, row in table.items():
-        print(f"{name:28} {row['before_seconds']:10.2f} {row['after_seconds']:10.2f} {row['ratio']:7.3f} {row['wall_ratio']:8.3f}")
+        print(f"{name:28} {row['before_seconds']:10.2f} {row['after_seconds']:10.2f} {row['ratio']:7.3f} "
+              f"{row['wall_ratio']:8.3f}")
     append(options.output, facts() | {"rounds": options.rounds, "steps": table, "runs": rows})
 
 
@@ -92,7 +99,8 @@ def summary(measured: list[dict[str, Any]]) -> dict[str, float]:
     def ratio(key: str) -> float:
         return median(after / before for before, after in zip(of(key, "before"), of(key, "after"), strict=True))
 
-    return {"before_seconds": median(of("cpu", "before")), "after_seconds": median(of("cpu", "after")), "ratio": ratio("cpu"),
+    return {"before_seconds": median(of("cpu", "before")), "after_seconds": median(of("cpu", "after")),
+            "ratio": ratio("cpu"),
             "wall_ratio": ratio("wall")}
 
 
@@ -105,7 +113,8 @@ class Run:
                 remove_path(path)
         work.mkdir(parents=True, exist_ok=True)
         name, *arguments = step.command
-        folders = {"samunet_raw": str(raw), **{f"samunet_{part}": str(work / part) for part in ("preprocessed", "results")}}
+        folders = {"samunet_raw": str(raw),
+                   **{f"samunet_{part}": str(work / part) for part in ("preprocessed", "results")}}
         self.log = work / "log.txt"
         self.started = time.monotonic()
         with self.log.open("a") as log:

@@ -31,7 +31,10 @@ def call(command: str, *arguments: str | Path) -> None:
 
 
 def plan(dataset: str, plans_name: str, *preprocess: str, **changes: dict[str, Any]) -> None:
-    """Plan and preprocess under `plans_name`; `changes` are of sections of the encoder, edited as documentation/plans.md says."""
+    """Plan and preprocess under `plans_name`.
+
+    `changes` are of sections of the encoder, edited as documentation/reference/plans.md says.
+    """
     call("plan_experiment", "-d", dataset, "-plans_name", plans_name, *ONE_WORKER)
     paths = resolve_paths()
     path = paths.preprocessed / find_dataset(paths.raw, dataset).name / f"{plans_name}.json"
@@ -44,14 +47,19 @@ def plan(dataset: str, plans_name: str, *preprocess: str, **changes: dict[str, A
 
 def trained(dataset: str, variant: str, fold: str, plans_name: str, *flags: str, shots: int | None = None,
             encoder: str = DEFAULT_ENCODER) -> Path:
-    """`samunet_train`, unless a finished run of the same settings is there; the folder of its fold. Of `shots`, draw 0."""
+    """`samunet_train`, unless a finished run of the same settings is there; the folder of its fold.
+
+    Of `shots`, draw 0.
+    """
     paths = resolve_paths()
     model = f"{variant}__{plans_name}__{encoder_spec(encoder).id}"
-    folder = paths.results / find_dataset(paths.raw, dataset).name / model / draw_folder(shots, 0, None) / f"fold_{fold}"
-    asked = [dataset, variant, fold, "-p", plans_name, "--encoder", encoder, *ONE_WORKER, *flags, *([] if shots is None else ["--shots", str(shots)])]
+    folder = paths.results / find_dataset(paths.raw, dataset).name / model
+    folder = folder / draw_folder(shots, 0, None) / f"fold_{fold}"
+    arguments = [dataset, variant, fold, "-p", plans_name, "--encoder", encoder, *ONE_WORKER, *flags,
+             *([] if shots is None else ["--shots", str(shots)])]
     # --c keeps a finished run of the same settings; where there is none, train.
-    if not folder.exists() or train([*asked, "--c"]):
-        call("train", *asked)
+    if not folder.exists() or train([*arguments, "--c"]):
+        call("train", *arguments)
     return folder
 
 

@@ -1,11 +1,13 @@
 """What a shift of the images costs, and what one and five labelled target cases win back; split by patient.
 
-    python studies/domain_shift.py --source raw/Dataset004_Hippocampus -o work --output studies/results/domain_shift.jsonl
+    python studies/domain_shift.py --source raw/Dataset004_Hippocampus -o work \\
+        --output studies/results/domain_shift.jsonl
 
-Each method trains on float32 patients of the hippocampus data and is tested, untouched, on uint8 patients and on other float32 patients
-as they are, with inverted contrast, 3 mm slices, a bias field and noise; then it is tuned with 1 and with 5 target cases of each
-(`samunet_train -pretrained_weights`). nnU-Net cannot be tuned from another plan, so that its rows of 1 and 5 cases start from
-nothing. Iterations are fixed beforehand, minutes are told, nothing is chosen by a test case. See shifted_cases.py for cases and shifts.
+Each method trains on float32 patients of the hippocampus data and is tested without tuning on uint8 patients and on
+other float32 patients: unchanged, with inverted contrast, 3 mm slices, a bias field and noise. Then it is fine-tuned
+with 1 and with 5 target cases of each (`samunet_train -pretrained_weights`). nnU-Net cannot be fine-tuned with another
+plan, so its rows of 1 and 5 cases are trained from scratch. Iterations are fixed beforehand, minutes are reported, and
+no test case decides anything. See shifted_cases.py for cases and shifts.
 """
 
 from __future__ import annotations
@@ -37,12 +39,15 @@ METHODS = ("3d_adapter", "unet", NNUNET)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", type=Path, required=True, help="the hippocampus dataset's folder")
-    parser.add_argument("-o", dest="work", type=Path, required=True, help="the dataset of all shifts, its arrays and all runs")
-    parser.add_argument("--methods", nargs="+", default=METHODS, help=f"variants, or {NNUNET} (default: {' '.join(METHODS)})")
+    parser.add_argument("-o", dest="work", type=Path, required=True,
+                        help="the dataset of all shifts, its arrays and all runs")
+    parser.add_argument("--methods", nargs="+", default=METHODS,
+                        help=f"variants, or {NNUNET} (default: {' '.join(METHODS)})")
     parser.add_argument("--shifts", nargs="+", choices=SHIFTS, default=SHIFTS, help="to tune to (default: all)")
     parser.add_argument("--test", type=int, default=10, help="test patients of each target (default: 10)")
     parser.add_argument("--iterations", type=int, default=600, help="on the source; a multiple of 10 (default: 600)")
-    parser.add_argument("--tuning", type=int, default=200, help="iterations on target cases; a multiple of 10 (default: 200)")
+    parser.add_argument("--tuning", type=int, default=200,
+                        help="iterations on target cases; a multiple of 10 (default: 200)")
     parser.add_argument("--output", type=Path, help="a JSON line is appended")
     options = parser.parse_args()
     work_in(options.work)
@@ -54,20 +59,22 @@ def main() -> None:
     print(f"| method | target | {' | '.join(columns)} |\n|---|---|{'---|' * len(columns)}")
     for method in options.methods:
         for shift in SHIFTS:
-            dice = {row["labelled"]: f"{row['dice'][shift]:.3f}" for row in rows if row["method"] == method and shift in row["dice"]}
+            dice = {row["labelled"]: f"{row['dice'][shift]:.3f}" for row in rows if row["method"] == method
+                    and shift in row["dice"]}
             print(f"| `{method}` | {shift} | {' | '.join(dice.get(labelled, '') for labelled in TUNING)} |")
-    append(options.output, facts() | {"encoder": DEFAULT_ENCODER, "test_patients": options.test, "iterations": options.iterations,
+    append(options.output, facts() | {"encoder": DEFAULT_ENCODER, "test_patients": options.test,
+                                      "iterations": options.iterations,
                                       "tuning_iterations": options.tuning, "rows": rows})
 
 
 def measured(method: str, options: argparse.Namespace) -> list[dict[str, Any]]:
     """The untouched model on all targets, then each tuned one on its own."""
     untouched = run(method, "0", options.iterations, None)
-    rows = [told(method, 0, untouched)]
+    rows = [row_of(method, 0, untouched)]
     for shift in options.shifts:
         for labelled in TUNING[1:]:
             start = untouched / "checkpoint_final.safetensors"
-            rows.append(told(method, labelled, run(method, fold_of(shift, labelled), options.tuning, start)))
+            rows.append(row_of(method, labelled, run(method, fold_of(shift, labelled), options.tuning, start)))
     return rows
 
 
@@ -89,15 +96,17 @@ def nnunet(fold: str, iterations: int) -> Path:
     return folder
 
 
-def told(method: str, labelled: int, folder: Path) -> dict[str, Any]:
+def row_of(method: str, labelled: int, folder: Path) -> dict[str, Any]:
     """What is recorded of one run: mean Dice on the test cases of each target, and what it took."""
     dice = defaultdict(list)
     for case, value in case_dice(read_json(folder / "validation" / "summary.json")).items():
         dice[shift_of(case)].append(value)
     record = read_json(folder / "run.json")
-    return {"method": method, "labelled": labelled, "dice": {shift: float(np.mean(each)) for shift, each in dice.items()},
+    return {"method": method, "labelled": labelled,
+            "dice": {shift: float(np.mean(each)) for shift, each in dice.items()},
             "cases": {shift: len(each) for shift, each in dice.items()}, "train_cases": len(record["train_cases"]),
-            "iterations": record["settings"]["iterations"], "minutes": record["seconds"]["training"] / 60, "threads": record["threads"]}
+            "iterations": record["settings"]["iterations"], "minutes": record["seconds"]["training"] / 60,
+            "threads": record["threads"]}
 
 
 if __name__ == "__main__":

@@ -23,6 +23,6 @@ def fold_of(draw: int, final: bool) -> str:
     return "0" if final else str(draw + 1)
 
 
-def told(draws: Sequence[int], final: bool) -> str:
+def rule_text(draws: Sequence[int], final: bool) -> str:
     """The rule in words, for a table."""
     return "draw 0 on fold 0, looked at once" if final else "draw d on fold d + 1, d = " + ", ".join(map(str, draws))

@@ -1,17 +1,18 @@
-"""What training the encoder bought: heads on several frozen encoders, few labelled cases, paired over draws and patients.
+"""The gain of training the encoder: heads on frozen encoders, few labelled cases, paired over draws and patients.
 
     samunet_plan_and_preprocess -d 4 --no_embeddings
     python studies/encoder_gain.py -d 4 --output studies/results/encoder_gain.jsonl --markdown gain.md
 
-Draw d is trained and validated on fold d + 1, for d = 0 to 3; `--final` takes draw 0 on fold 0 instead, which is looked at
-once, at the end. Every job is `samunet_train` with the same number of iterations for each encoder, at most a minute of
-one thread for each head; a finished job of the same settings is kept and read, so a call that is repeated only reads. Dice
-is nnU-Net's, the mean over foreground classes of each case; a gain is the mean difference of two encoders (or of an
-encoder and label_prior) on the same cases, with the 95 % interval of `samunet.evaluation.statistics`.
+Draw d is trained and validated on fold d + 1, for d = 0 to 3; `--final` takes draw 0 on fold 0 instead, which is looked
+at once, at the end. Every job is `samunet_train` with the same number of iterations for each encoder, at most a minute
+of one thread for each head; a finished job of the same settings is kept and read, so a call that is repeated only
+reads. Dice is nnU-Net's, the mean over foreground classes of each case; a gain is the mean difference of two encoders
+(or of an encoder and label_prior) on the same cases, with the 95 % interval of `samunet.evaluation.statistics`.
 
 The first of `--encoders` is compared with the others, which are planned for if they have not been. Validation reads the
-embeddings that the first head's job cached, so only that job encodes. Several processes may share the work if each takes
-draws of its own (`--draws 0 1`, `--draws 2 3`) and has a samunet_preprocessed of its own, with one samunet_results.
+embeddings that the first head's job cached, so only that job encodes. Several processes may share the work if each
+takes draws of its own (`--draws 0 1`, `--draws 2 3`) and has a samunet_preprocessed of its own, with one
+samunet_results.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from statistics import mean
 from typing import Any
 
 import numpy as np
-from draws import add_draws, draws_of, fold_of, told
+from draws import add_draws, draws_of, fold_of, rule_text
 from record import append, facts
 
 from samunet.cli.plan_experiment import main as plan
@@ -135,7 +136,8 @@ def head_iterations(text: str) -> tuple[str, int]:
 
 def ensure_planned(dataset: str, encoder: str, plans: Path) -> None:
     """A section for `encoder`; planning for another encoder touches nothing else, and all of them share the arrays."""
-    if encoder_spec(encoder).id not in Plans.load(plans).encoders and (code := plan(["-d", dataset, "--encoder", encoder])):
+    planned = encoder_spec(encoder).id in Plans.load(plans).encoders
+    if not planned and (code := plan(["-d", dataset, "--encoder", encoder])):
         sys.exit(code)
 
 
@@ -156,7 +158,8 @@ def figures(options: argparse.Namespace, paths: Paths, encoder: str, head: str, 
     for draw in options.draws:
         fold = fold_of(draw, options.final)
         folder = model / f"shots{shots}_draw{draw}" / f"fold_{fold}"
-        request = [options.dataset, head, fold, "--encoder", encoder, "--shots", str(shots), "--draw", str(draw), "-np", "1"]
+        request = [options.dataset, head, fold, "--encoder", encoder, "--shots", str(shots), "--draw", str(draw), "-np",
+                   "1"]
         if head != PRIOR:
             request += ["--iterations", str(options.iterations[head])]
         # --c keeps a finished run of the same settings; where there is none, train.
@@ -168,7 +171,10 @@ def figures(options: argparse.Namespace, paths: Paths, encoder: str, head: str, 
 
 
 def case_dice(summary: dict[str, Any]) -> dict[str, float]:
-    """Case file -> mean Dice of its foreground classes; a class that neither label nor prediction has does not count."""
+    """Case file -> mean Dice of its foreground classes.
+
+    A class that neither label nor prediction has does not count.
+    """
     return {
         Path(case["reference_file"]).name.partition(".")[0]: float(np.nanmean([
             metrics["Dice"] for label, metrics in case["metrics"].items() if label != "0"
@@ -191,7 +197,7 @@ def gains_of(first: str, rows: list[Row], groups: dict[str, str] | None) -> Iter
 def markdown(options: argparse.Namespace, rows: list[Row], gains: list[Gain], made: dict[str, Any]) -> str:
     """Two tables for each number of shots, Dice and gains, and what they were made with."""
     first, others = options.encoders[0], [*options.encoders[1:], PRIOR]
-    where = told(options.draws, options.final)
+    where = rule_text(options.draws, options.final)
     lines = []
     for shots in options.shots:
         mine = {(row.encoder, row.head): row for row in rows if row.shots == shots}
@@ -204,15 +210,18 @@ def markdown(options: argparse.Namespace, rows: list[Row], gains: list[Gain], ma
                   f"Gain of `{first}`, paired, with 95 % interval", "",
                   "| head | " + " | ".join(f"over {other}" for other in others) + " |", "|---|" + "---|" * len(others)]
         found = {(gain.head, gain.against): str(gain.interval) for gain in gains if gain.shots == shots}
-        lines += [f"| `{head}` | " + " | ".join(found[head, other] for other in others) + " |" for head in options.heads]
+        lines += [f"| `{head}` | " + " | ".join(found[head, other] for other in others) + " |"
+                  for head in options.heads]
         lines += [""]
     heads = [row.content() for row in rows if row.head != PRIOR]
-    seconds = {head: max(row["most_training_seconds"] for row in heads if row["head"] == head) for head in options.heads}
+    seconds = {head: max(row["most_training_seconds"] for row in heads if row["head"] == head)
+               for head in options.heads}
     lines += ["Iterations, and the most seconds of training: "
               + ", ".join(f"`{head}` {options.iterations[head]}, {seconds[head]:.0f} s" for head in options.heads)
-              + f"; {_together(heads, 'threads')} thread(s), device {_together(heads, 'device')}; augmented views a case: "
+              + f"; {_distinct(heads, 'threads')} thread(s), device {_distinct(heads, 'device')}; views a case: "
               + "; ".join(f"{shots} shot{'s' if shots > 1 else ''}: " + ", ".join(
-                  f"{encoder} {_together([row for row in heads if (row['encoder'], row['shots']) == (encoder, shots)], 'views')}"
+                  f"{encoder} "
+                  + _distinct([row for row in heads if (row['encoder'], row['shots']) == (encoder, shots)], 'views')
                   for encoder in options.encoders) for shots in options.shots) + ".",
               f"`{made['command']}` at commit {made['commit'][:7]}."]
     return "\n".join(lines)
@@ -222,7 +231,7 @@ def _cell(row: Row) -> str:
     return f"{row.mean:.3f} ({', '.join(f'{dice:.3f}' for dice in row.draws.values())})"
 
 
-def _together(rows: list[dict[str, Any]], key: str) -> str:
+def _distinct(rows: list[dict[str, Any]], key: str) -> str:
     return " and ".join(map(str, sorted({value for row in rows for value in row[key]})))
 
 

@@ -1,14 +1,15 @@
-"""Pictures a second of our image encoder and of segment-anything's, with the same weights, in one run.
+"""Images per second of our image encoder and of segment-anything's, with the same weights, in one run.
 
     python studies/encoder_speed.py --threads 2 --rounds 5 --output studies/results/encoder_speed.jsonl
-    python studies/encoder_speed.py --encoders vit_b vit_h --input-sizes 1024 1024 --dtypes bfloat16 --batch 8 --device cuda
+    python studies/encoder_speed.py --encoders vit_b vit_h --input-sizes 1024 1024 --dtypes bfloat16 --batch 8 \\
+        --device cuda
 
-All take turns, round by round, so that what else the machine does meets them alike; rates are of median rounds. `theirs` runs in the
-same number type as `ours`; `theirs_float32` is the plain encoder, at batch 1 on a GPU. The share of the peak is the rate of the
-multiplications that the architecture needs (padding of windows is not among them) over that of a large matrix product
-of the same type, the best of one after each round. A number type that the hardware only emulates is left out, and the record says
-which and why. Appends one JSON line to --output, with the machine's load before and after: rates of a busy machine are low, and
-only ratios of one line compare.
+All take turns, round by round, so that what else the machine does meets them alike; rates are of median rounds.
+`theirs` runs in the same number type as `ours`; `theirs_float32` is the plain encoder, at batch 1 on a GPU. The share
+of the peak is the rate of the multiplications that the architecture needs (padding of windows is not among them) over
+that of a large matrix product of the same type, the best of one after each round. A number type that the hardware only
+emulates is left out, and the record says which and why. Appends one JSON line to --output, with the machine's load
+before and after: rates of a busy machine are low, and only ratios of one line compare.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def main() -> None:
     parser.add_argument("--encoders", nargs="+", default=["vit_b", "mini"], choices=ENCODER_SIZES)
     parser.add_argument("--input-sizes", type=int, nargs="+", default=[512, 256], help="one for each encoder")
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"], choices=["float32", "bfloat16"])
-    parser.add_argument("--batch", type=int, default=1, help="pictures at once")
+    parser.add_argument("--batch", type=int, default=1, help="images at once")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
@@ -57,11 +58,12 @@ def main() -> None:
     dtypes = [getattr(torch, name) for name in options.dtypes if name not in left_out]
     rows = [measure(encoder, size, dtype, options)
             for encoder, size in zip(options.encoders, options.input_sizes, strict=True) for dtype in dtypes]
-    append(options.output, facts() | content(options, rows) | {"left_out": left_out, "load": [load, os.getloadavg()[0]]})
+    append(options.output, facts() | content(options, rows)
+           | {"left_out": left_out, "load": [load, os.getloadavg()[0]]})
 
 
 def emulated(dtypes: Sequence[str], device: str) -> dict[str, str]:
-    """Number type -> why it cannot be measured on `device`, for those of `dtypes` that are not multiplied in hardware."""
+    """Number type -> why it cannot be measured on `device`, for those of `dtypes` without hardware multiplication."""
     fast = fast_dtype(device)
     if device == "cuda":
         known = f"compute capability {torch.cuda.get_device_capability()}"
@@ -94,7 +96,8 @@ def measure(name: str, input_size: int, dtype: torch.dtype, options: argparse.Na
         runs["theirs"] = (batch, lambda: cast(pictures.to(dtype)).float())
     left, right = torch.randn(2, PEAK_SIDE[device.type], PEAK_SIDE[device.type], device=device).to(dtype)
     with torch.inference_mode():
-        alike = float(cosine_similarity(runs["ours"][1]()[:1].flatten(1).double(), plain(alone)[:1].flatten(1).double()))
+        alike = float(cosine_similarity(runs["ours"][1]()[:1].flatten(1).double(),
+                                        plain(alone)[:1].flatten(1).double()))
         seconds: dict[str, list[float]] = {run: [] for run in (*runs, "peak")}
         for _ in range(options.rounds):
             for run, (_, encode) in runs.items():
@@ -136,7 +139,7 @@ def reference(size: EncoderSize, input_size: int) -> ImageEncoderViT:
 
 
 def operations(size: EncoderSize, input_size: int) -> float:
-    """Floating-point operations of the matrix products of one picture, two for each multiplication."""
+    """Floating-point operations of the matrix products of one image, two for each multiplication."""
     grid, width = input_size // 16, size.embed_dim
     tokens = grid**2
     total = 2.0 * tokens * (768 * width + 256 * width + 9 * 256**2)
@@ -163,7 +166,8 @@ def timed(run: Callable[[], Any], device: torch.device) -> float:
 def content(options: argparse.Namespace, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """What is recorded."""
     return {
-        "device": torch.cuda.get_device_name() if options.device == "cuda" else torch.cpu.get_capabilities()["cpu_name"],
+        "device": torch.cuda.get_device_name() if options.device == "cuda"
+        else torch.cpu.get_capabilities()["cpu_name"],
         "fast_dtype": str(fast_dtype(options.device)),
         "torch": torch.__version__,
         "threads": options.threads,

@@ -3,9 +3,9 @@
     python studies/export_memory.py --mode streamed
     python studies/export_memory.py --mode full
 
-Both draw the same random logits, class by class smooth in-plane, on a plan grid of 150 x 256 x 256 for a file of 300 x 512 x 512
-voxels and 15 classes (--shape, --plan_shape, --classes), and print one line of JSON: seconds, the process's largest
-resident memory, and the SHA-256 of the label map, which must be the same.
+Both draw the same random logits, class by class smooth in-plane, on a plan grid of 150 x 256 x 256 for a file of 300 x
+512 x 512 voxels and 15 classes (--shape, --plan_shape, --classes), and print one line of JSON: seconds, the process's
+largest resident memory, and the SHA-256 of the label map, which must be the same.
 """
 
 from __future__ import annotations
@@ -70,21 +70,23 @@ def largest_resident_bytes() -> int:
 def described(plan_shape: tuple[int, int, int], shape: tuple[int, int, int]) -> tuple[DatasetPlan, CaseProperties]:
     """A plan whose grid of `plan_shape` covers a file of `shape` voxels of 1 mm, without crop or transpose."""
     spacing_mm = tuple(new / old for old, new in zip(plan_shape, shape, strict=True))
-    plan = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), spacing_mm, plan_shape, False, ("CT",), ("ct",), (False,), ({},))
+    plan = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), spacing_mm, plan_shape, False, ("CT",), ("ct",), (False,),
+                       ({},))
     bbox = tuple((0, size) for size in shape)
     geometry = Geometry("SimpleITKIO", shape, (1.0, 1.0, 1.0))
     return plan, CaseProperties("made", geometry, shape, bbox, shape, plan_shape, ((0.0, 1.0),), "", None, {})
 
 
 def made_slabs(classes: int, shape: tuple[int, int, int], size: int = 4) -> Iterator[Slab]:
-    """Random logits in slabs of `size` slices: coarse noise enlarged in-plane, plus fine noise, each slice of its own seed."""
+    """Random logits in slabs of `size` slices: coarse noise enlarged in-plane, plus fine noise, one seed a slice."""
     coarse = (classes, -(-shape[1] // COARSE), -(-shape[2] // COARSE))
     for first in range(0, shape[0], size):
         planes = []
         for slice_ in range(first, min(first + size, shape[0])):
             rng = np.random.default_rng([0, slice_])
             large = rng.standard_normal(coarse, np.float32).repeat(COARSE, 1).repeat(COARSE, 2)
-            planes.append(large[:, : shape[1], : shape[2]] + 0.1 * rng.standard_normal((classes, *shape[1:]), np.float32))
+            planes.append(large[:, : shape[1], : shape[2]] + 0.1
+                          * rng.standard_normal((classes, *shape[1:]), np.float32))
         yield first, np.stack(planes, axis=1)
 
 

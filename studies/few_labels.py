@@ -1,9 +1,9 @@
-"""Heads and comparators on a few labelled cases of a planned dataset, draw by draw, in one table.
+"""Heads and baselines on a few labelled cases of a planned dataset, draw by draw, in one table.
 
     samunet_plan_and_preprocess -d 4
     python studies/few_labels.py -d 4 --fold 1 --shots 5 --draws 0 1 2 --output studies/results/few_labels.jsonl
 
-Runs `samunet_train` for every variant and draw (a finished run of the same settings is kept and read), then appends one
+Runs `samunet_train` for every variant and draw (a finished run with the same settings is reused), then appends one
 JSON line: mean Dice of all foreground classes over the fold's validation cases, HD95 and ASSD in mm, training seconds,
 of each draw and as means. Paths come from samunet_raw, samunet_preprocessed and samunet_results.
 """

@@ -1,20 +1,24 @@
-"""What `fewshot` claims at 5 labelled cases: against one oracle point, against constant tokens, and what its tokens carry.
+"""Claims of `fewshot` with 5 labelled cases: against an oracle point, against constant tokens, and with altered tokens.
 
     samunet_plan_and_preprocess -d 4
     python studies/fewshot_claims.py -d 4 --output studies/results/fewshot_claims.jsonl
 
-Draw 0 on folds 1 and 2; `--final` takes fold 0 instead, which is looked at once, at the end. Both trainings of a fold have the
-same fixed iterations (the plan's, or `--iterations`), batches and seed. A case's score is the mean over its foreground classes;
+Draw 0 on folds 1 and 2; `--final` uses fold 0 instead, once, at the end. Both trainings of a fold have the same fixed
+iterations (the plan's, or `--iterations`), batches and seed. A case's score is the mean over its foreground classes;
 intervals are paired, over folds and patients (`samunet.evaluation.statistics`). Five claims:
 
-in context    nothing trained on real data, IoU above that of `sam_zeroshot` with one point for each slice and class. ORACLE:
+in context    nothing trained on real data, IoU above that of `sam_zeroshot` with one point for each slice and class.
+ORACLE:
               the points are taken from the labels.
 tuned         `fewshot`, IoU at least 1.5 times that of the same points.
-support       `fewshot`, Dice above that of the same decoder tuned with as many constant learned tokens in place of the support.
-swapped       tokens of one class asked for as the next: Dice against the labels that changed places likewise, above Dice
-              against the true ones. The guess stays where it was. (With the guess they change places exactly, by construction.)
-random        tokens, and in a second row tokens and guess, of random numbers with their mean and deviation: at least 0.2 Dice
-              are lost.
+support       `fewshot`, Dice above that of the same decoder tuned with as many constant learned tokens in place of the
+support. swapped       each class is queried with the tokens of the next one: Dice against labels permuted likewise is
+above Dice
+              against the true labels. The guess is unchanged. (With the guess, classes are swapped exactly, by
+              construction.)
+random        tokens, and in a second row tokens and guess, are random numbers with the same mean and standard
+deviation: at
+              least 0.2 Dice are lost.
 """
 
 from __future__ import annotations
@@ -58,39 +62,41 @@ Scores = dict[str, float]  # case -> score
 
 
 class ConstantTokens(Fewshot):
-    """The same decoder and types, asked by learned tokens that are the same for every picture, and by no guess.
+    """The same decoder and token types with learned tokens that are the same for every image, and without a guess.
 
-    `asked`, int64 (K, T), are the tokens' kinds: those of the support in whose place they stand, so that as many ask for each class.
+    `kinds`, int64 (K, T), are the kinds of the support tokens that they replace, so that each class has as many.
     """
 
-    asked: Tensor
+    constant_kinds: Tensor
 
     def __init__(
-        self, prompted: int, background: bool, input_size: int, sam_state: Mapping[str, Tensor], *, asked: Tensor
+        self, prompted: int, background: bool, input_size: int, sam_state: Mapping[str, Tensor], *, kinds: Tensor
     ) -> None:
         super().__init__(prompted, background, input_size, sam_state, dropped=0.0, unmasked=1.0)
-        self.register_buffer("asked", asked)
-        self.tokens = nn.Parameter(torch.randn(*asked.shape, EMBEDDING_CHANNELS))  # drawn like SAM's own learned tokens
+        self.register_buffer("constant_kinds", kinds)
+        # sampled like SAM's own learned tokens
+        self.tokens = nn.Parameter(torch.randn(*kinds.shape, EMBEDDING_CHANNELS))
 
     def _asked(self, units: Tensor, guesses: Tensor) -> Prompts:
-        pictures, classes, side = len(units), len(self.tokens), 4 * guesses.shape[-1]
-        masks = torch.zeros(pictures * classes, 1, side, side, device=units.device)
-        masked = torch.zeros(pictures * classes, dtype=torch.bool, device=units.device)
-        content = self.tokens * (self.asked != NO_POINT)[..., None]
-        return Prompts(content.repeat(pictures, 1, 1), self.asked.repeat(pictures, 1), masks, masked)
+        images, classes, side = len(units), len(self.tokens), 4 * guesses.shape[-1]
+        masks = torch.zeros(images * classes, 1, side, side, device=units.device)
+        masked = torch.zeros(images * classes, dtype=torch.bool, device=units.device)
+        content = self.tokens * (self.constant_kinds != NO_POINT)[..., None]
+        return Prompts(content.repeat(images, 1, 1), self.constant_kinds.repeat(images, 1), masks, masked)
 
 
 class ConstantVariant(FewshotVariant):
-    """`fewshot` with constant tokens of the kinds `asked`."""
+    """`fewshot` with constant tokens of these kinds."""
 
-    def __init__(self, context: VariantContext, *, asked: Tensor) -> None:
-        self.asked = asked
+    def __init__(self, context: VariantContext, *, kinds: Tensor) -> None:
+        self.kinds = kinds
         super().__init__(context)
 
     def build_network(self) -> nn.Module:
         context, background = self.context, not self.labels.has_regions
-        return ConstantTokens(self.labels.channels - background, background, context.encoder_plan.input_size, context.sam_state,
-                              asked=self.asked)
+        return ConstantTokens(self.labels.channels - background, background, context.encoder_plan.input_size,
+                              context.sam_state,
+                              kinds=self.kinds)
 
 
 @dataclass(frozen=True)
@@ -106,12 +112,13 @@ class FoldScores:
 def scores_of_fold(options: argparse.Namespace, paths: Paths, fold: str, work: Path) -> FoldScores:
     """Train and score all methods on one fold; `work` holds what is written meanwhile."""
     def opened(variant: str, **more: Any) -> Experiment:
-        return open_experiment(Request(options.dataset, variant, fold, options.encoder, "samunetPlans", options.iterations,
+        return open_experiment(Request(options.dataset, variant, fold, options.encoder, "samunetPlans",
+                                       options.iterations,
                                        shots=SHOTS, draw=DRAW, device=options.device, **more), paths)
 
     points, in_context, tuned = opened("sam_zeroshot", oracle_prompts="point"), opened("in_context"), opened("fewshot")
     fewshot = trained(tuned, FewshotVariant, work / "fewshot")
-    constant = partial(ConstantVariant, asked=kinds_asking(fewshot.fewshot))
+    constant = partial(ConstantVariant, kinds=kinds_asking(fewshot.fewshot))
     variants: dict[str, tuple[Experiment, Variant]] = {
         "oracle point": (points, points.build_variant()),
         "in_context": (in_context, trained(in_context, FewshotVariant, work / "in_context")),
@@ -126,7 +133,8 @@ def scores_of_fold(options: argparse.Namespace, paths: Paths, fold: str, work: P
         say(f"fold {fold}: scoring {method}")
         summary = validate(experiment, variant, work / "scored" / method, workers=1)
         iou[method], dice[method] = (case_scores(summary, metric) for metric in ("IoU", "Dice"))
-    return FoldScores(iou, dice, swapped_dice(tuned, work / "scored" / "swapped tokens"), kept_groups(tuned.preprocessed))
+    return FoldScores(iou, dice, swapped_dice(tuned, work / "scored" / "swapped tokens"),
+                      kept_groups(tuned.preprocessed))
 
 
 def trained(experiment: Experiment, kind: Callable[..., FewshotVariant], folder: Path) -> FewshotVariant:
@@ -148,17 +156,17 @@ def altered(variant: FewshotVariant, change: Callable[[Fewshot], None]) -> Fewsh
 
 
 def kinds_asking(network: Fewshot) -> Tensor:
-    """The kinds of the tokens by which each class is asked for, int64 (K, T): those of all slices, by the rule that was chosen."""
+    """The kinds of the tokens of each class, int64 (K, T): those of all slices, by the chosen rule."""
     return network.kinds.transpose(0, 1).flatten(1).cpu()
 
 
 def swap_tokens(network: Fewshot) -> None:
-    """Each class is asked for by the tokens of the next, the last by those of the first."""
+    """Each class is queried with the tokens of the next one, the last with those of the first."""
     network.content, network.kinds = network.content.roll(-1, 1), network.kinds.roll(-1, 1)
 
 
 def randomize_tokens(network: Fewshot) -> None:
-    """Tokens of normal numbers with the mean and deviation of those that ask; places without a token stay so."""
+    """Normal random tokens with the mean and standard deviation of the real ones; empty places stay empty."""
     network.content = random_like(network.content, network.content[network.kinds != NO_POINT])
 
 
@@ -169,19 +177,20 @@ def randomize_all(network: Fewshot) -> None:
 
 
 def random_like(values: Tensor, like: Tensor) -> Tensor:
-    """Normal float32 numbers of the shape of `values`, of the mean and deviation of `like`, the same in every call."""
-    drawn = np.random.default_rng(RANDOM_SEED).standard_normal(tuple(values.shape), np.float32)
-    return torch.from_numpy(drawn).to(values) * like.std() + like.mean()
+    """Normal float32 numbers of the shape of `values`, with mean and standard deviation of `like`, reproducible."""
+    numbers = np.random.default_rng(RANDOM_SEED).standard_normal(tuple(values.shape), np.float32)
+    return torch.from_numpy(numbers).to(values) * like.std() + like.mean()
 
 
 def case_scores(summary: Mapping[str, Any], metric: str) -> Scores:
     """Case -> mean of its foreground classes; a class that neither label nor prediction has does not count."""
-    return {Path(case["reference_file"]).name.partition(".")[0]: float(np.nanmean([scores[metric] for label, scores in case["metrics"].items()
-                                                                 if label != "0"])) for case in summary["metric_per_case"]}
+    return {Path(case["reference_file"]).name.partition(".")[0]: float(np.nanmean(
+                [scores[metric] for label, scores in case["metrics"].items() if label != "0"]))
+            for case in summary["metric_per_case"]}
 
 
 def swapped_dice(experiment: Experiment, predicted: Path) -> Scores:
-    """Case -> mean Dice of each class in `predicted` with the label of the next, whose tokens asked for it."""
+    """Case -> mean Dice of each class in `predicted` with the label of the next, whose tokens it was queried with."""
     reader, ending = reader_named(experiment.plans.dataset.reader), experiment.dataset.label_ending
     space, found = experiment.dataset.labels, {}
     classes = space.foreground
@@ -200,10 +209,11 @@ def dice(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def claims(folds: Sequence[FoldScores]) -> list[dict[str, Any]]:
-    """A row for each claim, with what was asked and whether it holds."""
+    """A row for each claim, with its criterion and whether it holds."""
     def row(claim: str, metric: str, first: Sequence[Scores], second: Sequence[Scores], asked: str,
             holds: Callable[[float, float, float, float], bool]) -> dict[str, Any]:
-        pairs = [paired_differences(one, other, fold.groups) for one, other, fold in zip(first, second, folds, strict=True)]
+        pairs = [paired_differences(one, other, fold.groups) for one, other,
+                 fold in zip(first, second, folds, strict=True)]
         means = [mean(mean(scores.values()) for scores in side) for side in (first, second)]
         interval = paired_interval(pairs)
         return {"claim": claim, "metric": metric, "means": means, "difference": vars(interval), "asked": asked,
@@ -245,10 +255,11 @@ def main() -> None:
         first, second = row["means"]
         print(f"{'holds ' if row['holds'] else 'MISSED'} {row['claim']}: {row['metric']} {first:.3f} and {second:.3f}, "
               f"{row['difference']['mean']:+.3f} [{row['difference']['low']:+.3f}, {row['difference']['high']:+.3f}]; "
-              f"asked: {row['asked']}")
+              f"criterion: {row['asked']}")
     methods = {method: {"IoU": [mean(fold.iou[method].values()) for fold in folds],
                         "Dice": [mean(fold.dice[method].values()) for fold in folds]} for method in folds[0].iou}
-    append(options.output, made | {"encoder": options.encoder, "iterations": options.iterations, "folds": names, "shots": SHOTS,
+    append(options.output, made | {"encoder": options.encoder, "iterations": options.iterations, "folds": names,
+                                   "shots": SHOTS,
                                    "draw": DRAW, "threads": torch.get_num_threads(), "methods": methods, "rows": rows})
 
 

@@ -4,11 +4,12 @@
     samunet_benchmark -d 4 --folds 0 --shots 16 --minutes_head 1.5 --minutes_network 3 ...
     python studies/headline.py -d 4 --fold 0 --variants hybrid unet --shots 16 --output studies/results/headline.jsonl
 
-The full model is the best in mean Dice of the fold's validation cases among all runs from all cases in the results folder but those
-that were told of the labels (oracle prompts), by which it is a little too good. A run from few labels, of draw 0, holds where the whole paired interval of its Dice less 0.98 of the full model's lies above 0.
-That is decided only where the full model reaches 0.87; otherwise it had not converged and the answer is "undecided", with the figures.
-`--shot_slices` looks at runs from so many labelled slices, of as many cases as `--shots` says. The record keeps the full model's Dice
-of each case, so that its run need not outlive it: `--full` takes them from there. Paths come from samunet_raw, samunet_preprocessed and
+The full model is the best in mean Dice on the fold's validation cases among all runs from all cases in the results
+folder, except those with oracle prompts; this selection makes it slightly too good. A run from few labels, of draw 0,
+holds if the whole paired interval of its Dice minus 0.98 of the full model's is above 0. That is decided only if the
+full model reaches 0.87; otherwise it has not converged and the verdict is "undecided". `--shot_slices` selects runs
+from so many labelled slices of `--shots` cases. The record stores the full model's Dice of each case, and `--full`
+reads them from there when the run no longer exists. Paths come from samunet_raw, samunet_preprocessed and
 samunet_results.
 """
 
@@ -60,11 +61,14 @@ def main() -> None:
         for slices in options.shot_slices:
             few = scores(paths.results / name / f"{variant}{ending}" / draw_folder(options.shots, 0, slices) / fold)
             margin, dice = above_share(few, whole, groups), mean(few.values())
-            rows.append({"variant": variant, "shots": options.shots, "slices": slices, "dice": dice, "share": dice / converged,
+            rows.append({"variant": variant, "shots": options.shots, "slices": slices, "dice": dice,
+                         "share": dice / converged,
                          "margin": vars(margin), "verdict": verdict(margin, converged)})
-            print(f"{variant}, {options.shots} case(s){'' if slices is None else f', {slices} slices'}: Dice {rows[-1]['dice']:.4f}, "
-                  f"{rows[-1]['share']:.3f} of it, over {SHARE} of it {margin}: {rows[-1]['verdict']}")
-    append(options.output, facts() | {"fold": options.fold, "full": best, "full_dice": converged, "full_cases": whole, "rows": rows})
+            print(f"{variant}, {options.shots} case(s){'' if slices is None else f', {slices} slices'}: Dice "
+                  f"{rows[-1]['dice']:.4f}, {rows[-1]['share']:.3f} of it, over {SHARE} of it {margin}: "
+                  f"{rows[-1]['verdict']}")
+    append(options.output, facts() | {"fold": options.fold, "full": best, "full_dice": converged, "full_cases": whole,
+                                      "rows": rows})
 
 
 def best_of(results: Path, ending: str, fold: str) -> tuple[str, Scores]:
@@ -77,8 +81,9 @@ def best_of(results: Path, ending: str, fold: str) -> tuple[str, Scores]:
 
 def full_model(records: Path) -> tuple[str, Scores]:
     """The best full model that any line was held against."""
-    kept = max(map(json.loads, records.read_text(encoding="utf-8").splitlines()), key=lambda record: record["full_dice"])
-    return kept["full"], kept["full_cases"]
+    best = max(map(json.loads, records.read_text(encoding="utf-8").splitlines()),
+               key=lambda record: record["full_dice"])
+    return best["full"], best["full_cases"]
 
 
 def scores(fold: Path) -> dict[str, float]:

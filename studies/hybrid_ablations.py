@@ -1,13 +1,13 @@
-"""What the parts of `hybrid` are worth: without embeddings, with those of an untrained encoder, without the image, other transports.
+"""Ablations of `hybrid`: without embeddings, with those of an untrained encoder, without the image, other transports.
 
     samunet_plan_and_preprocess -d 4
     samunet_plan_experiment -d 4 --encoder untrained
     python studies/hybrid_ablations.py -d 4 --output studies/results/hybrid_ablations.jsonl
 
-Fold 1 (never fold 0), 5 cases of draw 0, all of the same iterations and seed, the variants of `--transport` whole, and
-`hybrid_off` robbed of one input: embeddings of zeros; embeddings of the encoder with random weights; an image of zeros, so that
-the embeddings alone are left. Intervals are paired over patients, against `--reference`. Paths come from samunet_raw,
-samunet_preprocessed and samunet_results.
+Fold 1 (never fold 0), 5 cases of draw 0, all with the same iterations and seed: the modes of `--transport`, and
+`hybrid_off` without one input: embeddings of zeros; embeddings of the encoder with random weights; an image of zeros,
+so that only the embeddings remain. Intervals are paired over patients, against `--reference`. Paths come from
+samunet_raw, samunet_preprocessed and samunet_results.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ from samunet.variants.hybrid_off import HybridOffVariant
 from samunet.variants.registry import VARIANTS, VariantEntry
 
 UNTRAINED = "hybrid_off, untrained encoder"
-COMPARATORS = ("label_prior", "atlas", "unet")
-ROWS = (*COMPARATORS, "hybrid", "hybrid_selftrain", "hybrid_augment", "hybrid_off", "hybrid_no_embeddings", UNTRAINED,
+BASELINES = ("label_prior", "atlas", "unet")
+ROWS = (*BASELINES, "hybrid", "hybrid_selftrain", "hybrid_augment", "hybrid_off", "hybrid_no_embeddings", UNTRAINED,
         "hybrid_no_image")
 
 
 class NoEmbeddingsVariant(HybridOffVariant):
-    """`hybrid_off` to which every embedding is zero."""
+    """`hybrid_off` with embeddings of zeros."""
 
     def logits(self, inputs: Volumes) -> torch.Tensor:
         return super().logits(Volumes(inputs.image, torch.zeros_like(inputs.embeddings)))
@@ -47,7 +47,7 @@ class NoEmbeddingsVariant(HybridOffVariant):
 
 
 class NoImageVariant(HybridOffVariant):
-    """`hybrid_off` to which every voxel is zero."""
+    """`hybrid_off` with an image of zeros."""
 
     def logits(self, inputs: Volumes) -> torch.Tensor:
         return super().logits(Volumes(torch.zeros_like(inputs.image), inputs.embeddings))
@@ -72,7 +72,8 @@ def main() -> None:
     paths = resolve_paths()
     groups = kept_groups(paths.preprocessed / find_dataset(paths.raw, options.dataset).name)
     folders = {row: trained(options.dataset, row.partition(",")[0], options.fold, options.plans, "--iterations",
-                            str(options.iterations), shots=options.shots, **({"encoder": "untrained"} if row == UNTRAINED else {}))
+                            str(options.iterations), shots=options.shots,
+                            **({"encoder": "untrained"} if row == UNTRAINED else {}))
                for row in options.rows}
     dice = {row: case_dice(read_json(folder / "validation" / "summary.json")) for row, folder in folders.items()}
     rows: dict[str, dict[str, Any]] = {}
@@ -80,8 +81,10 @@ def main() -> None:
     for row, folder in folders.items():
         gain = paired_interval([paired_differences(dice[row], dice[options.reference], groups)])
         rows[row] = figures(folder) | {"gain": [gain.mean, gain.low, gain.high]}
-        print(f"| `{row}` | {rows[row]['dice']:.3f} | {gain if row != options.reference else ''} | {rows[row]['train_seconds']:.0f} |")
-    append(options.output, facts() | {"fold": options.fold, "shots": options.shots, "draw": 0, "reference": options.reference, "rows": rows})
+        print(f"| `{row}` | {rows[row]['dice']:.3f} | {gain if row != options.reference else ''} | "
+              f"{rows[row]['train_seconds']:.0f} |")
+    append(options.output, facts() | {"fold": options.fold, "shots": options.shots, "draw": 0,
+                                      "reference": options.reference, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -1,15 +1,16 @@
-"""Instruments in made colour videos: whether stacks of frames tell what single frames cannot.
+"""Instruments in synthetic colour videos: whether stacks of frames contain what single frames do not.
 
     python studies/instruments.py -o work --output studies/results/instruments.jsonl
 
-Two instruments of eight classes enter each video from its edge, swing, slide, open and close their jaws and pass over each other, and
-a fold of tissue drifts over both. They are of grey steel, and show the colour of their class in every third frame alone, each in its
-own: a class has to be carried over from a frame beside. Labels are of what is seen; what is covered is the label of what covers it.
+Two instruments of eight classes enter each video from its edge, swing, slide, open and close their jaws and pass over
+each other, and a fold of tissue drifts over both. They are grey, and show the colour of their class only in every third
+frame: the class must be taken from a neighbouring frame. Labels are of what is visible; a covered part has the label of
+what covers it.
 
-Each method trains for the same iterations on the same videos (folders of frames, samunet_train, fold 0), then predicts videos that
-nobody has seen (samunet_predict, samunet_evaluate_folder): `3d_adapter` on stacks of five frames, the same with kernel (1, 1, 1),
-which cannot look beside a frame, and `lora` on frames. The plan is the planner's, which gives 3D adapters 128 pixels for the 64 of a
-frame, except that `lora` has as many, not 256.
+Each method trains for the same iterations on the same videos (folders of frames, samunet_train, fold 0), then predicts
+unseen videos (samunet_predict, samunet_evaluate_folder): `3d_adapter` on stacks of five frames, the same with kernel
+(1, 1, 1), which does not see other frames, and `lora` on frames. The plan is the planner's, which gives 3D adapters 128
+pixels for the 64 of a frame, except that `lora` has as many, not 256.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ METHODS = ("3d_adapter", "3d_adapter_alone", "lora")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-o", dest="work", type=Path, required=True, help="the dataset, its arrays, all runs and predictions")
+    parser.add_argument("-o", dest="work", type=Path, required=True,
+                        help="the dataset, its arrays, all runs and predictions")
     parser.add_argument("--iterations", type=int, default=300, help="of every method (default: 300)")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--output", type=Path, help="a JSON line is appended")
@@ -52,7 +54,8 @@ def main() -> None:
     plan(NUMBER, PLANS, "--no_embeddings", embeddings={"input_size": INPUT_SIZE}, adapters={"input_size": INPUT_SIZE})
     rows = {method: measured(method, dataset, options) for method in options.methods}
     first = rows[options.methods[0]]["test_dice_of_videos"]
-    print(f"| variant | Dice, unseen videos | less than `{options.methods[0]}` by | validation videos | seconds of training |\n|---|---|---|---|---|")
+    print(f"| variant | Dice, unseen videos | less than `{options.methods[0]}` by | validation videos | seconds of "
+          "training |\n|---|---|---|---|---|")
     for method, row in rows.items():
         less = paired_interval([paired_differences(first, row["test_dice_of_videos"], None)])
         row["behind_the_first"] = [less.mean, less.low, less.high]
@@ -67,22 +70,28 @@ def measured(method: str, dataset: Path, options: argparse.Namespace) -> dict[st
     call("predict", "-m", folder.parent, "-f", "0", "-i", dataset / "imagesTs", "-o", predicted)
     call("evaluate_folder", dataset / "labelsTs", predicted, "-djfile", dataset / "dataset.json")
     summary = read_json(predicted / "summary.json")
-    return figures(folder) | {"test_dice": summary["foreground_mean"]["Dice"], "test_dice_of_videos": case_dice(summary),
+    return figures(folder) | {"test_dice": summary["foreground_mean"]["Dice"],
+                              "test_dice_of_videos": case_dice(summary),
                               "test_dice_of_labels": {label: each["Dice"] for label, each in summary["mean"].items()}}
 
 
 def make_dataset(folder: Path) -> Path:
-    """Write all videos as folders of frames in samunet's format; the same ones whenever it is called. Returns the dataset's folder."""
+    """Write all videos as folders of frames in samunet's format; the same ones whenever it is called.
+
+    Returns the dataset's folder.
+    """
     target = make_folder(folder / NAME)
     for index in range(TRAINING + TEST):
         kind, name = "Tr" if index < TRAINING else "Ts", f"video_{index:03d}"
         frames, labels = made(np.random.default_rng([3, index]))
-        for array, place in ((frames, target / f"images{kind}" / f"{name}_0000"), (labels, target / f"labels{kind}" / name)):
+        for array, place in ((frames, target / f"images{kind}" / f"{name}_0000"),
+                             (labels, target / f"labels{kind}" / name)):
             make_folder(place)
             for number, frame in enumerate(array):
                 io.imsave(place / f"frame_{number}.png", frame, check_contrast=False)
     classes = {f"instrument_{number}": number for number in range(1, len(COLOURS) + 1)}
-    write_json(target / "dataset.json", {"channel_names": {"0": "R", "1": "G", "2": "B"}, "labels": {"background": 0, **classes},
+    write_json(target / "dataset.json", {"channel_names": {"0": "R", "1": "G", "2": "B"},
+                                         "labels": {"background": 0, **classes},
                                          "numTraining": TRAINING, "file_ending": "/"})
     return target
 

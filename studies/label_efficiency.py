@@ -1,9 +1,9 @@
-"""Dice over the number of labelled cases, drawn from the rows of `samunet_benchmark` that some commits left in the records.
+"""Plot of Dice over the number of labelled cases, from the rows of `samunet_benchmark` in the records of some commits.
 
     python studies/label_efficiency.py studies/results/benchmark_hippocampus.jsonl --commits 8cac5c9 5316a79 \\
         --output documentation/label_efficiency.png
 
-Where several have a row of the same method and number of cases, that of the commit that is named last is drawn.
+If several commits have a row of the same method and number of cases, the one named last is plotted.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Point = tuple[float, float, float]  # mean, low, high
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("records", type=Path)
-    parser.add_argument("--commits", nargs="+", required=True, help="beginnings of the commits whose rows are drawn")
+    parser.add_argument("--commits", nargs="+", required=True, help="beginnings of the commits whose rows are plotted")
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
     records = [json.loads(line) for line in options.records.read_text(encoding="utf-8").splitlines()]
@@ -39,7 +39,10 @@ def chosen(records: Sequence[Mapping[str, Any]], commits: Sequence[str]) -> list
 
 
 def points(records: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Point]]:
-    """Method -> labelled cases -> Dice with its interval, the last there is; rows of labelled slices and those without a figure are left out."""
+    """Method -> labelled cases -> Dice with its interval, the last one.
+
+    Without rows of labelled slices or without Dice.
+    """
     found: dict[str, dict[str, Point]] = {}
     for record in records:
         for row in record["rows"]:
@@ -52,13 +55,15 @@ def points(records: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Point]]:
 
 def draw(methods: Mapping[str, Mapping[str, Point]], output: Path) -> None:
     """A line for each method, labelled cases evenly spaced in ascending order, `all` last."""
-    shots = sorted({count for of_method in methods.values() for count in of_method}, key=lambda count: (count == ALL, count.zfill(9)))
+    shots = sorted({count for of_method in methods.values() for count in of_method},
+                   key=lambda count: (count == ALL, count.zfill(9)))
     figure = Figure(figsize=(7.0, 4.2), layout="constrained")
     axes = figure.subplots()
     for method, of_method in methods.items():
         known = [count for count in shots if count in of_method]
         means, lows, highs = zip(*(of_method[count] for count in known), strict=True)
-        errors = [[mean - low for mean, low in zip(means, lows, strict=True)], [high - mean for mean, high in zip(means, highs, strict=True)]]
+        errors = [[mean - low for mean, low in zip(means, lows, strict=True)],
+                  [high - mean for mean, high in zip(means, highs, strict=True)]]
         axes.errorbar([shots.index(count) for count in known], means, errors, marker="o", capsize=3, label=method)
     axes.set(xlabel="labelled cases", ylabel="Dice")
     axes.set_xticks(range(len(shots)), shots)

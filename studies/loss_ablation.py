@@ -1,10 +1,10 @@
-"""Each pretraining loss left out in turn, one short budget for all, judged on made families and by a probe on real cases.
+"""Each pretraining loss left out in turn, with one short budget, on synthetic families and by a probe on real cases.
 
     samunet_plan_and_preprocess -d 4 --no_embeddings
     python studies/loss_ablation.py -d 4 --work ablation --output studies/results/loss_ablation.jsonl
 
-Trains `samunet_pretrain_encoder` with all losses and without each (a run that is done is kept), then `probe` at 5 shots, draw 0 on
-fold 1, through `studies/encoder_gain.py`, on each of them and on `untrained`. Nothing is chosen by the real cases.
+Trains `samunet_pretrain_encoder` with all losses and without each (finished runs are reused), then `probe` at 5 shots,
+draw 0 on fold 1, by `studies/encoder_gain.py`, on each of them and on `untrained`. The real cases decide nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ def main() -> None:
     parser.add_argument("-d", dest="dataset", required=True)
     parser.add_argument("--work", type=Path, required=True, help="folder of the trained encoders")
     parser.add_argument("--phases", nargs="+", default=["128:600:2"],
-                        help="one budget for all, in which the decoder's losses have their whole share at the end (default: 128:600:2)")
+                        help="one budget for all, in which the decoder's losses have their whole share at the end "
+                             "(default: 128:600:2)")
     parser.add_argument("--output", type=Path, help="a JSON line is appended")
     options = parser.parse_args()
     encoders = {name: trained(options, name) for name in ("", *LOSSES)}
@@ -39,7 +40,7 @@ def main() -> None:
                     "--draws", "0", "--output", str(scores)], check=True)
     dice = {row["encoder"]: row["dice"] for row in json.loads(scores.read_text(encoding="utf-8"))["rows"]}
     rows = [row(name, path, dice) for name, path in encoders.items()]
-    print("| left out | probe, 5 shots | made families | phantoms | in context |\n|---|---|---|---|---|")
+    print("| left out | probe, 5 shots | synthetic families | phantoms | in context |\n|---|---|---|---|---|")
     for each in rows:
         print(f"| {each['left_out'] or 'nothing'} | {each['dice']:.3f} | {each['probe_made']:.3f} | "
               f"{each['probe_phantom']:.3f} | {each['in_context']:.3f} |")
@@ -53,12 +54,12 @@ def trained(options: argparse.Namespace, left_out: str) -> Path:
     without = ["--without", left_out] if left_out else []
     if code := pretrain(["-o", str(folder), "--phases", *options.phases, *without]):
         sys.exit(code)
-    # Files of one name are told apart by their folders here, and by a hash in caches and results.
+    # Files of one name differ by their folders here, and by a hash in caches and results.
     return folder / "mini.safetensors"
 
 
 def row(left_out: str, weights: Path, dice: dict[str, float]) -> dict[str, Any]:
-    """What one run reached."""
+    """The metrics of one run."""
     card = read_json(weights.with_suffix(".json"))
     return {"left_out": left_out, "dice": dice[str(weights)], **card["validation"][-1],
             "steps": card["steps"], "hours": card["hours"], "recipe": card["recipe"]}

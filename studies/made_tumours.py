@@ -1,4 +1,4 @@
-"""Made tumours among lookalikes, in nnU-Net's raw format, with boxes around them."""
+"""Synthetic tumours among lookalikes, in nnU-Net's raw format, with boxes around them."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ RELAXED = (0, 5, 10)  # percent
 
 
 def make_datasets(raw: Path, training: int, test: int, seed: int, core: float = CORE) -> None:
-    """Write both datasets; a second channel of BOXED shows the box, in training moved at random as `3d_adapter_box` moves its own.
+    """Write both datasets.
 
-    What is told of the test cases lies beside them for each percent of RELAXED: `boxes<percent>.json`, a prompts file;
+    A second channel of BOXED shows the box, in training moved at random as `3d_adapter_box` moves its own.
+
+    In the same folder, for the test cases and each percent of RELAXED: `boxes<percent>.json`, a prompts file;
     `ellipsoids<percent>`, inscribed in those boxes; and imagesTs<percent> of BOXED.
     """
     boxes: dict[int, dict[str, Any]] = {percent: {} for percent in RELAXED}
@@ -52,7 +54,8 @@ def make_datasets(raw: Path, training: int, test: int, seed: int, core: float = 
         write_json(raw / f"boxes{percent}.json", {"space": "voxel", "cases": cases})
     for dataset, channels in ((PLAIN, ("MRI",)), (BOXED, ("MRI", "noNorm"))):
         write_json(raw / dataset / "dataset.json", {
-            "channel_names": dict(enumerate(channels)), "labels": LABELS, "numTraining": training, "file_ending": ".nii.gz"})
+            "channel_names": dict(enumerate(channels)), "labels": LABELS, "numTraining": training,
+            "file_ending": ".nii.gz"})
 
 
 def made_case(random: np.random.Generator, core: float = CORE) -> tuple[np.ndarray, np.ndarray]:
@@ -73,7 +76,8 @@ def made_case(random: np.random.Generator, core: float = CORE) -> tuple[np.ndarr
 def blob(random: np.random.Generator) -> np.ndarray:
     """Above 0 inside, 1 in the middle: an oblique ellipsoid with a bent surface."""
     radii = np.array([random.uniform(2.5, 4), random.uniform(3, 4.5), random.uniform(6, 9)])
-    centre = [random.uniform(radius + 1, size - radius - 1) for radius, size in zip((radii[0], 6, 6), SHAPE, strict=True)]
+    centre = [random.uniform(radius + 1, size - radius - 1)
+              for radius, size in zip((radii[0], 6, 6), SHAPE, strict=True)]
     grid = np.indices(SHAPE, float) - np.reshape(centre, (3, 1, 1, 1))
     angle = random.uniform(0, np.pi)
     turned = np.array([[1, 0, 0], [0, np.cos(angle), -np.sin(angle)], [0, np.sin(angle), np.cos(angle)]])
@@ -89,14 +93,14 @@ def tight(segmentation: np.ndarray) -> np.ndarray:
 
 
 def box_image(box: np.ndarray) -> np.ndarray:
-    """1 where a voxel's middle lies in the box, float32."""
+    """1 where a voxel's centre is in the box, float32."""
     middles = np.indices(SHAPE) + 0.5
     low, high = (end.reshape(3, 1, 1, 1) for end in box)
     return ((middles >= low) & (middles < high)).all(0).astype(np.float32)
 
 
 def ellipsoid(box: np.ndarray) -> np.ndarray:
-    """1 where a voxel's middle lies in the ellipsoid inscribed in the box, uint8."""
+    """1 where a voxel's centre is in the ellipsoid inscribed in the box, uint8."""
     middle, radii = (box.mean(0).reshape(3, 1, 1, 1), ((box[1] - box[0]) / 2).reshape(3, 1, 1, 1))
     return ((((np.indices(SHAPE) + 0.5 - middle) / radii) ** 2).sum(0) <= 1).astype(np.uint8)
 

@@ -1,9 +1,9 @@
-"""Seconds to predict a case with 3d_adapter, FacT's increments merged into the weights and computed for every token, side by side.
+"""Seconds to predict a case with 3d_adapter, with FacT's updates merged into the weights and computed for every token.
 
     python studies/merged_inference.py --output studies/results/merged_inference.jsonl
 
-The network is untrained but for increments of random size, the case is noise; both ways take turns, round by round, and what is told is the
-median round. The largest difference of logits must be at most 1e-4. Appends one JSON line to --output.
+The network is untrained except for updates of random size, the case is noise. Both ways take turns, round by round, and
+the median round is reported. The largest difference of logits must be at most 1e-4. Appends one JSON line to --output.
 """
 
 from __future__ import annotations
@@ -52,12 +52,14 @@ def main() -> None:
             logits[name], spent = predicted(variant, encoder, shape)
             seconds[name].append(spent)
     difference = float(np.abs(logits["merged"] - logits["unmerged"]).max())
-    told = {name: median(rounds) for name, rounds in seconds.items()}
-    print(f"merged {told['merged']:.2f} s  unmerged {told['unmerged']:.2f} s  ratio {told['unmerged'] / told['merged']:.2f}  "
-          f"largest difference {difference:.1e} ({'met' if difference <= MOST else 'MISSED'}), logits to {np.abs(logits['merged']).max():.1f}")
+    medians = {name: median(rounds) for name, rounds in seconds.items()}
+    print(f"merged {medians['merged']:.2f} s  unmerged {medians['unmerged']:.2f} s  ratio "
+          f"{medians['unmerged'] / medians['merged']:.2f}  largest difference {difference:.1e} "
+          f"({'met' if difference <= MOST else 'MISSED'}), logits to {np.abs(logits['merged']).max():.1f}")
     append(options.output, facts() | {
-        "encoder": encoder.spec.id, "input_size": options.input_size, "shape": options.shape, "threads": options.threads,
-        "seconds": seconds, "median_seconds": told, "largest_difference": difference, "met": difference <= MOST})
+        "encoder": encoder.spec.id, "input_size": options.input_size, "shape": options.shape,
+        "threads": options.threads,
+        "seconds": seconds, "median_seconds": medians, "largest_difference": difference, "met": difference <= MOST})
 
 
 def built(encoder: Encoder, input_size: int, shape: tuple[int, int, int], *, merged: bool) -> Adapter3dVariant:
@@ -75,14 +77,16 @@ def built(encoder: Encoder, input_size: int, shape: tuple[int, int, int], *, mer
 
 def dataset(shape: tuple[int, int, int]) -> DatasetPlan:
     """A plan whose grid is the case's."""
-    return DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), shape, False, ("MRI",), ("zscore",), (False,), ({},))
+    return DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), shape, False, ("MRI",), ("zscore",),
+                       (False,), ({},))
 
 
 def predicted(variant: Adapter3dVariant, encoder: Encoder, shape: tuple[int, int, int]) -> tuple[np.ndarray, float]:
     """Logits of a case of noise, and the seconds that they took."""
     image = np.random.default_rng(0).standard_normal((1, *shape)).astype(np.float32)
     whole = tuple((0, size) for size in shape)
-    properties = CaseProperties("made", Geometry("SimpleITKIO", shape, (1.0, 1.0, 1.0)), shape, whole, shape, shape, ((-2.0, 2.0),),
+    properties = CaseProperties("made", Geometry("SimpleITKIO", shape, (1.0, 1.0, 1.0)), shape, whole, shape, shape,
+                                ((-2.0, 2.0),),
                                 "", None, {})
     plans = Plans("made", "made", dataset(shape), {encoder.spec.id: variant.context.encoder_plan})
     started = time.perf_counter()

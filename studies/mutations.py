@@ -1,7 +1,8 @@
 """Faults put into the code, one at a time, and whether the tests notice.
 
-Each of `mutation_list.MUTATIONS` is written into a temporary copy of the tree, and the tests named there run on it. A fault is killed where a
-test fails, and survives where all pass. Prints the table of documentation/mutations.md; exit code 1 if any survives or no longer applies.
+Each of `mutation_list.MUTATIONS` is written into a temporary copy of the tree, and the tests named there run on it. A
+fault is killed where a test fails, and survives where all pass. Prints the table of documentation/mutations.md; exit
+code 1 if any survives or no longer applies.
 
     python studies/mutations.py                      all, one after the other: minutes
     python studies/mutations.py --only registration  those whose file's path holds a word
@@ -16,7 +17,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -54,7 +55,7 @@ def copy_of_tree(source: Path, target: Path) -> None:
 
 
 def run_tests(tree: Path, tests: Sequence[str]) -> tuple[int, str]:
-    """pytest's exit code and the name of the first test that failed, with the package of `tree`, not an installed one."""
+    """pytest's exit code and the name of the first failed test, with the package of `tree`, not the installed one."""
     environment = os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests], check=False,
                           cwd=tree, env=environment, capture_output=True, text=True)
@@ -80,7 +81,8 @@ def table(outcomes: Sequence[Outcome]) -> str:
     """The outcomes as Markdown."""
     rows = ["| file | fault | when first tried | now | by |", "|---|---|---|---|---|"]
     rows += [f"| `{each.mutation.file.removeprefix('samunet/')}` | {each.mutation.note} | "
-             f"{'survived' if each.mutation.survived_first else 'killed'} | {each.state} | {f'`{each.by}`' if each.by else ''} |"
+             f"{'survived' if each.mutation.survived_first else 'killed'} | {each.state} | "
+             f"{f'`{each.by}`' if each.by else ''} |"
              for each in outcomes]
     return "\n".join(rows)
 
@@ -101,7 +103,7 @@ def main() -> None:
             print(f"{outcomes[-1].state}: {mutation.file}: {mutation.note}", file=sys.stderr, flush=True)
     print(table(outcomes))
     append(options.record, facts() | {"outcomes": [
-        {key: value for key, value in asdict(each.mutation).items() if key in ("file", "note")} | {"state": each.state, "by": each.by}
+        {"file": each.mutation.file, "note": each.mutation.note, "state": each.state, "by": each.by}
         for each in outcomes]})
     sys.exit(any(each.state != "killed" for each in outcomes))
 

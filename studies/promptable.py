@@ -3,17 +3,19 @@
     samunet_plan_and_preprocess -d 4 --no_embeddings --encoder mini
     python studies/promptable.py -d 4 --encoder mini --output studies/results/promptable.jsonl --markdown prompts.md
 
-Nothing is trained on the data. Draw d is looked at on fold d + 1, for d = 0 to 3; `--final` takes draw 0 on fold 0 instead, which
-is looked at once, at the end. Three figures, each beside what it must beat, with paired 95 % intervals over draws
-and patients (`samunet.evaluation.statistics`):
+Nothing is trained on the data. Draw d is looked at on fold d + 1, for d = 0 to 3; `--final` takes draw 0 on fold 0
+instead, which is looked at once, at the end. Three figures, each beside what it must beat, with paired 95 % intervals
+over draws and patients (`samunet.evaluation.statistics`):
 
-box         ORACLE: the tight box of a class on a slice, taken from the label (`networks.prompts`: its corners, and the ellipse
-            inscribed in it as a mask prompt; the answer mended by `networks.box_answer`), against that ellipse. IoU, paired over
-            slices and classes.
-in context  regions of 5 labelled cases (`networks.in_context`: tokens, and a ridge regression's guess as a mask prompt) ask
+box         ORACLE: the tight box of a class on a slice, taken from the label (`networks.prompts`: its corners, and the
+ellipse
+            inscribed in it as a mask prompt; the answer mended by `networks.box_answer`), against that ellipse. IoU,
+            paired over slices and classes.
+in context  regions of 5 labelled cases (`networks.in_context`: tokens, and a ridge regression's guess as a mask prompt)
+ask
             for each class on every slice. Beside it, for comparison, that guess alone.
 point       ORACLE: one point for each slice and class, the voxel of the label farthest from its edge; a class without a
-            label on a slice is not asked for. Dice of a case, paired with the tokens', which are told neither.
+            label on a slice is not prompted. Dice of a case, paired with the tokens', which get neither.
 
 Mask 0 of the decoder is used (SAM's single mask). Classes compete by their logits; a voxel where all are below 0 is
 background. Dice and IoU are taken on the voxels of the plan's grid.
@@ -32,7 +34,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from draws import add_draws, draws_of, fold_of, told
+from draws import add_draws, draws_of, fold_of, rule_text
 from record import append, facts
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
@@ -61,7 +63,7 @@ BATCH = 32
 
 
 class Prompted:
-    """A SAM's decoder and prompt encoder on the tiles of a plan. Pictures are addressed in voxels of the tile."""
+    """A SAM's decoder and prompt encoder on the tiles of a plan. Coordinates are voxels of the tile."""
 
     def __init__(self, experiment: Experiment) -> None:
         assert experiment.encoder is not None
@@ -73,7 +75,7 @@ class Prompted:
         load_part(self.decoder, "mask_decoder.", experiment.encoder.sam_state)
 
     def boxed(self, embeddings: Tensor, masks: np.ndarray) -> Tensor:
-        """Logits (N, rows, columns) of the tight boxes of masks bool (N, rows, columns) on N pictures."""
+        """Logits (N, rows, columns) of the tight boxes of masks bool (N, rows, columns) on N images."""
         return answer_in_box(self.logits(embeddings, self.box(masks)), self.boxes(masks), self.pixels)
 
     def box(self, masks: np.ndarray) -> Prompts:
@@ -104,7 +106,7 @@ class Prompted:
         return avg_pool2d(interpolate(square, (self.size, self.size), mode="bilinear"), PATCH_SIZE)
 
     def logits(self, embeddings: Tensor, prompts: Prompts) -> Tensor:
-        """Logits (B, rows, columns) of B prompts on B pictures (B, 256, g, g)."""
+        """Logits (B, rows, columns) of B prompts on B image embeddings (B, 256, g, g)."""
         found = []
         for start in range(0, len(embeddings), BATCH):
             part = slice(start, start + BATCH)
@@ -121,7 +123,10 @@ class Prompted:
 
 @dataclass(frozen=True)
 class CaseFigures:
-    """IoU of every (slice, class) by box and by ellipse; the case's mean Dice in context, by the guess alone and by points."""
+    """IoU of every (slice, class) by box and by ellipse.
+
+    The case's mean Dice in context, by the guess alone and by points.
+    """
 
     box: list[float]
     ellipse: list[float]
@@ -137,7 +142,7 @@ def extent(mask: np.ndarray) -> list[tuple[int, int]]:
 
 
 def ellipse(mask: np.ndarray) -> np.ndarray:
-    """Voxels whose middle lies in the ellipse inscribed in the tight box of `mask` bool (rows, columns)."""
+    """Voxels whose centre is in the ellipse inscribed in the tight box of `mask` bool (rows, columns)."""
     distance = np.zeros(mask.shape)
     for axis, (first, stop) in enumerate(extent(mask)):
         along = (np.arange(mask.shape[axis]) + 0.5 - (first + stop) / 2) / ((stop - first) / 2)
@@ -161,13 +166,14 @@ def tiled(experiment: Experiment, name: str, source: CaseInputs) -> tuple[Tensor
 
 
 def support(experiment: Experiment, prompted: Prompted) -> tuple[Tensor, Tensor]:
-    """Embeddings (B, 256, g, g) of slices of the labelled cases, spread evenly over those that hold a class, and their coverage."""
+    """Embeddings (B, 256, g, g) and coverage of slices of the labelled cases, evenly spaced over those with a class."""
     pictures, regions = [], []
     for name, source in experiment.embeddings(experiment.train_cases).items():
         embeddings, masks = tiled(experiment, name, source)
         held = np.flatnonzero(masks.any((1, 2, 3)))
         # The middles of equal parts, so that the ends, where little of the classes is left, are passed over.
-        places = held[((np.arange(SUPPORT_SLICES) + 0.5) / SUPPORT_SLICES * len(held)).astype(int)] if len(held) else held
+        places = held[((np.arange(SUPPORT_SLICES) + 0.5) / SUPPORT_SLICES
+                       * len(held)).astype(int)] if len(held) else held
         pictures.append(embeddings[places])
         regions.append(masks[places])
     return torch.cat(pictures), prompted.coverage(np.concatenate(regions))
@@ -177,11 +183,11 @@ def looked_at(
     prompted: Prompted, embeddings: Tensor, masks: np.ndarray, pictures: Tensor, coverage: Tensor
 ) -> CaseFigures:
     """One validation case: embeddings (Z, 256, g, g), true class masks bool (Z, F, rows, columns), and the support."""
-    asked = np.argwhere(masks.any((2, 3)))
-    shown, true = embeddings[asked[:, 0]], masks[asked[:, 0], asked[:, 1]]
+    present = np.argwhere(masks.any((2, 3)))
+    shown, true = embeddings[present[:, 0]], masks[present[:, 0], present[:, 1]]
     boxed = prompted.boxed(shown, true).numpy() > 0
     points = torch.full(masks.shape, -torch.inf)
-    points[asked[:, 0], asked[:, 1]] = prompted.logits(shown, prompted.point(true))
+    points[present[:, 0], present[:, 1]] = prompted.logits(shown, prompted.point(true))
     classes = region_prompts(pictures, coverage, embeddings)
     return CaseFigures(
         [iou(found, mask) for found, mask in zip(boxed, true, strict=True)],
@@ -205,7 +211,9 @@ def mean_dice(logits: Tensor, masks: np.ndarray) -> float:
 
 
 @torch.inference_mode()
-def figures(options: argparse.Namespace, paths: Paths, draw: int) -> tuple[dict[str, CaseFigures], dict[str, str] | None]:
+def figures(
+    options: argparse.Namespace, paths: Paths, draw: int
+) -> tuple[dict[str, CaseFigures], dict[str, str] | None]:
     """Each validation case of the draw's fold, and the patients."""
     fold = fold_of(draw, options.final)
     request = Request(dataset=options.dataset, variant="probe", fold=fold, encoder=options.encoder,
@@ -221,7 +229,7 @@ def figures(options: argparse.Namespace, paths: Paths, draw: int) -> tuple[dict[
 
 
 def compared(draws: Sequence[dict[str, CaseFigures]], groups: dict[str, str] | None) -> list[dict[str, Any]]:
-    """Box against ellipse, regions against their guess and against points: means, means of each draw, paired interval."""
+    """Box against ellipse, regions against their guess and points: means, means of each draw, paired interval."""
     rows = []
     boxes = []
     for cases in draws:
@@ -234,7 +242,8 @@ def compared(draws: Sequence[dict[str, CaseFigures]], groups: dict[str, str] | N
     rows.append({"figure": "IoU of a slice and class", "prompt": "oracle box", "against": "ellipse in the box",
                  "means": [mean(values) for values in each], "draws": each, **vars(paired_interval(boxes))})
     for key, what in (("guess", "the guess alone"), ("point", "oracle point for each slice and class")):
-        scores = [[{name: getattr(case, kind) for name, case in cases.items()} for cases in draws] for kind in ("in_context", key)]
+        scores = [[{name: getattr(case, kind) for name, case in cases.items()} for cases in draws]
+                  for kind in ("in_context", key)]
         pairs = [paired_differences(one, other, groups) for one, other in zip(*scores, strict=True)]
         each = [[mean(cases.values()) for cases in kind] for kind in scores]
         rows.append({"figure": "Dice of a case", "prompt": f"regions of {SHOTS} labelled cases", "against": what,
@@ -245,10 +254,11 @@ def compared(draws: Sequence[dict[str, CaseFigures]], groups: dict[str, str] | N
 def markdown(rows: Sequence[dict[str, Any]], made: dict[str, Any]) -> str:
     """One table."""
     lines = ["| figure | prompt | | against | | difference, paired, 95 % interval |", "|---|---|---|---|---|---|"]
-    lines += [f"| {row['figure']} | {row['prompt']} | {row['means'][0]:.3f} | {row['against']} | {row['means'][1]:.3f} | "
-              f"{row['mean']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}] |" for row in rows]
-    where = told(made["draws"], made["final"])
-    return "\n".join([*lines, "", f"Encoder `{made['encoder']}`, {where}; `{made['command']}` at commit {made['commit'][:7]}."])
+    lines += [f"| {row['figure']} | {row['prompt']} | {row['means'][0]:.3f} | {row['against']} | {row['means'][1]:.3f} "
+              f"| {row['mean']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}] |" for row in rows]
+    where = rule_text(made["draws"], made["final"])
+    return "\n".join([*lines, "", (f"Encoder `{made['encoder']}`, {where}; `{made['command']}` at commit "
+                                  f"{made['commit'][:7]}.")])
 
 
 def main() -> None:

@@ -1,10 +1,11 @@
-"""Whether two installations of samunet give the same bytes on the phantom: weights, predictions and summary.json of every variant.
+"""Whether two installations of samunet give the same weights, predictions and summary.json on the phantom.
 
     python studies/same_results.py --before old/.venv/bin --after .venv/bin --work scratch
 
-Each installation plans and preprocesses the phantom, then trains every variant for a few iterations from two labelled cases, validates it,
-predicts the two test cases and evaluates them. Weights are compared tensor by tensor, images byte by byte, `summary.json` without the
-paths that it names. Variants that answer prompts get oracle boxes, and predict no test case.
+Each installation plans and preprocesses the phantom, then trains every variant for a few iterations from two labelled
+cases, validates it, predicts the two test cases and evaluates them. Weights are compared tensor by tensor, images byte
+by byte, `summary.json` without the paths that it names. Variants that answer prompts get oracle boxes, and predict no
+test case.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from samunet.files import read_json
 
 SHOTS = 2
 ONE_WORKER = ("-np", "1")
-VARIANTS = ("probe", "linear_head", "cnn_head", "autosam", "fewshot", "in_context", "autosam_full", "hybrid", "hybrid_off", "hybrid_augment",
+VARIANTS = ("probe", "linear_head", "cnn_head", "autosam", "fewshot", "in_context", "autosam_full", "hybrid",
+            "hybrid_off", "hybrid_augment",
             "hybrid_selftrain", "lora", "3d_adapter", "unet", "unet_simclr", "label_prior", "atlas")
 PROMPTED = ("3d_adapter_box", "sam_zeroshot")
 
@@ -52,15 +54,18 @@ class Side:
     def digests(self, variant: str) -> dict[str, str]:
         """File -> digest, of what the variant's run, prediction and evaluation wrote."""
         prompts = ("--oracle_prompts", "box3d") if variant in PROMPTED else ()
-        self.call("train", NAME, variant, "0", "--shots", str(SHOTS), "--iterations", str(self.iterations), *prompts, *ONE_WORKER)
+        self.call("train", NAME, variant, "0", "--shots", str(SHOTS), "--iterations", str(self.iterations), *prompts,
+                  *ONE_WORKER)
         (run,) = self.work.glob(f"results/{NAME}/{variant}__*/*/fold_0")
         found = _digests_below(run / "validation", "validation")
         if (weights := run / "checkpoint_final.safetensors").exists():
-            found["weights"] = digest_of_json({name: digest_of_array(tensor) for name, tensor in load_file(weights).items()})
+            found["weights"] = digest_of_json({name: digest_of_array(tensor)
+                                               for name, tensor in load_file(weights).items()})
         if not prompts:
             predicted, raw = self.work / "predicted" / variant, self.work / "raw" / NAME
             self.call("predict", "-i", raw / "imagesTs", "-o", predicted, "-m", run.parent, "-f", "0")
-            self.call("evaluate_folder", raw / "labelsTs", predicted, "-djfile", raw / "dataset.json", "-pfile", run.parent / "plans.json")
+            self.call("evaluate_folder", raw / "labelsTs", predicted, "-djfile", raw / "dataset.json", "-pfile",
+                      run.parent / "plans.json")
             found |= _digests_below(predicted, "test")
         return found
 
@@ -95,7 +100,8 @@ def main() -> None:
         old, new = before.digests(variant), after.digests(variant)
         differing = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
         rows[variant] = {"files": len(old), "differing": differing}
-        print(f"{variant:18} {len(old):3} files, {'the same' if not differing else 'DIFFERING: ' + ', '.join(differing)}", flush=True)
+        print(f"{variant:18} {len(old):3} files, "
+              f"{'the same' if not differing else 'DIFFERING: ' + ', '.join(differing)}", flush=True)
     append(options.output, facts() | {"iterations": options.iterations, "variants": rows})
     sys.exit(any(row["differing"] for row in rows.values()))
 

@@ -1,4 +1,4 @@
-"""The hippocampus data as one dataset of a source and shifted targets, split by patient: what domain_shift.py measures on."""
+"""The hippocampus data as one dataset of a source and shifted targets, split by patient, for domain_shift.py."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def inverted(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def biased(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Times the exponential of a smooth field of deviation BIAS."""
+    """Times the exponential of a smooth field with standard deviation BIAS."""
     field = gaussian_filter(random.standard_normal(image.shape), BIAS_VOXELS, mode="nearest")
     return image * np.exp(BIAS * field / field.std())
 
 
 def noisy(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """With noise of half the image's own deviation."""
+    """With noise of half the image's standard deviation."""
     return image + NOISE * image.std() * random.standard_normal(image.shape)
 
 
@@ -47,31 +47,35 @@ def unchanged(image: np.ndarray, random: np.random.Generator) -> np.ndarray:
     return image
 
 
-# Of float32 patients that nobody trains on; `thick` is told apart by its slices, `uint8` are other patients.
-MADE: dict[str, Shift] = {"unchanged": unchanged, "inverted": inverted, "thick": unchanged, "bias": biased, "noise": noisy}
+# Of float32 patients that are not in the source; `thick` differs by its slices, `uint8` are other patients.
+MADE: dict[str, Shift] = {"unchanged": unchanged, "inverted": inverted, "thick": unchanged, "bias": biased,
+                          "noise": noisy}
 SHIFTS = ("uint8", *MADE)
 
 
 def fold_of(shift: str, labelled: int) -> str:
-    """The fold that trains on `labelled` target cases of `shift`; fold 0 trains on the source and validates all shifts."""
+    """The fold that trains on `labelled` target cases of `shift`.
+
+    Fold 0 trains on the source and validates all shifts.
+    """
     return "0" if labelled == 0 else str(1 + SHIFTS.index(shift) * (len(TUNING) - 1) + TUNING.index(labelled) - 1)
 
 
 def shift_of(case: str) -> str:
-    """The shift that a target case's name tells."""
+    """The shift in a target case's name."""
     return case.rpartition("__")[2]
 
 
 def make_dataset(source: Path, folder: Path, test: int) -> Path:
     """Write the dataset and its splits in `folder`; the same ones whenever it is called. Returns its folder.
 
-    Patients whom the source's own fold 0 validates are left out, so that what is developed here has not seen them. Of the others
-    the uint8 patients are one target; the last max(TUNING) + `test` float32 patients, after a seeded shuffle, are the made ones,
-    and all other float32 patients are the source. A target has one case of each patient.
+    Patients whom the source's own fold 0 validates are left out, so that what is developed here has not seen them. Of
+    the others the uint8 patients are one target; the last max(TUNING) + `test` float32 patients, after a seeded
+    shuffle, are the made ones, and all other float32 patients are the source. A target has one case of each patient.
     """
     dataset = load_dataset(source)
     groups = find_groups(dataset, None)
-    assert groups is not None, "the dataset must tell its patients"
+    assert groups is not None, "the dataset must have known patients"
     left_out = set(make_splits([case.name for case in dataset.cases], groups)[0]["val"])
     patients: dict[str, list[RawCase]] = defaultdict(list)
     for case in sorted(dataset.cases, key=lambda case: case.name):
@@ -82,22 +86,28 @@ def make_dataset(source: Path, folder: Path, test: int) -> Path:
     others = [patient for patient in order if patient not in eight]
     count = max(TUNING) + test
     target = make_folder(folder / NAME)
-    names = {shift: [copied(patients[patient][0], target, shift) for patient in (eight if shift == "uint8" else others)[-count:]]
+    names = {shift: [copied(patients[patient][0], target, shift)
+                     for patient in (eight if shift == "uint8" else others)[-count:]]
              for shift in SHIFTS}
     training = [copied(case, target, None) for patient in others[:-count] for case in patients[patient]]
     write_splits(target, training, names)
     everyone = [*training, *(name for each in names.values() for name in each)]
     with (target / "groups.csv").open("w", encoding="utf-8", newline="") as stream:
-        csv.writer(stream).writerows([("case", "patient"), *((name, groups[name.partition("__")[0]]) for name in everyone)])
+        csv.writer(stream).writerows([("case", "patient"),
+                                      *((name, groups[name.partition("__")[0]]) for name in everyone)])
     write_json(target / "dataset.json", {**dataset.content, "numTraining": len(everyone), "file_ending": ENDING})
     return target
 
 
 def write_splits(target: Path, training: list[str], names: dict[str, list[str]]) -> None:
-    """Fold 0 from the source to the test cases of all shifts; then, for each shift, 1 and 5 of its other cases to its test cases."""
+    """Fold 0 from the source to the test cases of all shifts.
+
+    Then, for each shift, 1 and 5 of its other cases to its test cases.
+    """
     test = {shift: sorted(each[max(TUNING):]) for shift, each in names.items()}
     splits = [{"train": sorted(training), "val": sorted(name for each in test.values() for name in each)}]
-    splits += [{"train": sorted(names[shift][:labelled]), "val": test[shift]} for shift in SHIFTS for labelled in TUNING[1:]]
+    splits += [{"train": sorted(names[shift][:labelled]), "val": test[shift]} for shift in SHIFTS
+               for labelled in TUNING[1:]]
     write_json(target / "splits_final.json", splits)
 
 
@@ -110,9 +120,10 @@ def is_uint8(case: RawCase) -> bool:
 
 
 def copied(case: RawCase, target: Path, shift: str | None) -> str:
-    """Write a case, shifted where a made shift is named, and return its name, which tells the shift."""
+    """Write a case, with the named synthetic shift if there is one, and return its name, which contains the shift."""
     name = case.name if shift is None else f"{case.name}__{shift}"
-    places = [make_folder(target / folder) / file for folder, file in (("imagesTr", f"{name}_0000{ENDING}"), ("labelsTr", f"{name}{ENDING}"))]
+    places = [make_folder(target / folder) / file
+              for folder, file in (("imagesTr", f"{name}_0000{ENDING}"), ("labelsTr", f"{name}{ENDING}"))]
     assert case.label is not None
     for path, place in zip((case.images[0], case.label), places, strict=True):
         if shift not in MADE:
@@ -128,7 +139,10 @@ def copied(case: RawCase, target: Path, shift: str | None) -> str:
 
 
 def thick(image: sitk.Image, is_label: bool) -> sitk.Image:
-    """THICK slices become one: the mean of an image, the middle one of labels. Slices that are left over at the end go."""
+    """THICK slices become one: the mean of an image, the middle one of labels.
+
+    Slices that are left over at the end go.
+    """
     array = sitk.GetArrayFromImage(image)
     slabs = array[: len(array) // THICK * THICK].reshape(-1, THICK, *array.shape[1:])
     thicker = sitk.GetImageFromArray(slabs[:, THICK // 2] if is_label else slabs.mean(1))

@@ -1,15 +1,15 @@
-"""Whether variants use slice context: a made dataset whose labels depend only on slices exactly two away.
+"""Whether variants use slice context: a synthetic dataset whose labels depend only on slices exactly two away.
 
     python studies/slice_context.py -o work --output studies/results/slice_context.jsonl
 
-Discs stand on grey noise, at the same places on every slice, bright or dark. A disc on slice z is label 1 where the disc of its
-place on slices z - 2 and z + 2 is bright, label 2 where it is dark: brightness repeats itself after four slices, and its four
-values of a place are drawn independently. So slice z and those beside it tell where discs are and nothing of their labels, every
-slice of a stack of five has an answer in it, and whoever guesses has Dice 0.5.
+Bright or dark discs are on grey noise, at the same places on every slice. A disc on slice z has label 1 if the disc at
+its place on slices z - 2 and z + 2 is bright, label 2 if it is dark: brightness has a period of four slices, and its
+four values at a place are sampled independently. So slice z and its neighbours show where discs are but not their
+labels, every slice of a stack of five has its answer in the stack, and guessing gives Dice 0.5.
 
-All variants see the same cases: `cnn_head` one slice three times, `lora` the slice and its neighbours as three channels, and
-`3d_adapter` stacks of that, with its own kernel and with kernel (1, 1, 1). Nothing is chosen by the validation cases. The plan is the
-planner's, except that pictures have 64 pixels a side, which is what makes minutes of it on one core.
+All variants see the same cases: `cnn_head` one slice three times, `lora` the slice and its neighbours as three
+channels, and `3d_adapter` stacks of that, with its own kernel and with kernel (1, 1, 1). Nothing is chosen by the
+validation cases. The plan is the planner's, except for images of 64 x 64 pixels, so that it takes minutes on one core.
 """
 
 from __future__ import annotations
@@ -71,10 +71,12 @@ def make_dataset(folder: Path, cases: int) -> None:
     target = make_folder(folder / NAME)
     for index in range(cases):
         image, labels = made(np.random.default_rng([2, index]))
-        for array, path in ((image, f"imagesTr/case_{index:03d}_0000.nii.gz"), (labels, f"labelsTr/case_{index:03d}.nii.gz")):
+        for array, path in ((image, f"imagesTr/case_{index:03d}_0000.nii.gz"),
+                            (labels, f"labelsTr/case_{index:03d}.nii.gz")):
             make_folder((target / path).parent)
             sitk.WriteImage(sitk.GetImageFromArray(array), str(target / path))
-    write_json(target / "dataset.json", {"channel_names": {"0": "MRI"}, "labels": {"background": 0, "bright": 1, "dark": 2},
+    write_json(target / "dataset.json", {"channel_names": {"0": "MRI"},
+                                         "labels": {"background": 0, "bright": 1, "dark": 2},
                                          "numTraining": cases, "file_ending": ".nii.gz"})
 
 

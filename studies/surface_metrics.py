@@ -2,9 +2,9 @@
 
     python studies/surface_metrics.py --output studies/results/surface_metrics.jsonl
 
-Pairs of overlapping ellipsoids with rough surfaces, from the size of a hippocampus to that of a liver. Ours is one call of
-`surface_metrics` (HD95, NSD and ASSD). Theirs is surface-distance for HD95 and NSD, then MedPy for ASSD. All are given the
-whole image. Prints seconds, the ratio and the largest difference between the values; appends one JSON line.
+Pairs of overlapping ellipsoids with rough surfaces, from the size of a hippocampus to that of a liver. Ours is one call
+of `surface_metrics` (HD95, NSD and ASSD). Theirs is surface-distance for HD95 and NSD, then MedPy for ASSD. All are
+given the whole image. Prints seconds, the ratio and the largest difference between the values; appends one JSON line.
 """
 
 from __future__ import annotations

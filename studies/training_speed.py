@@ -1,11 +1,11 @@
-"""Seconds that an iteration of training takes in float32 and in the type that this machine's training uses, side by side.
+"""Seconds of a training iteration in float32 and in the number type that training uses on this machine.
 
     samunet_plan_and_preprocess -d 4
     python studies/training_speed.py -d 4 --output studies/results/training_speed.jsonl
 
-Iterations of both types alternate in one process, on the same batches of fold 1, 5 cases of draw 0, read before; the fastest of each counts.
-Where the processor does not multiply bfloat16 both are the same. Paths come from samunet_raw, samunet_preprocessed and
-samunet_results.
+Iterations of both types alternate in one process, on the same batches of fold 1, 5 cases of draw 0, read before; the
+fastest of each counts. Where the processor does not multiply bfloat16 both are the same. Paths come from samunet_raw,
+samunet_preprocessed and samunet_results.
 """
 
 from __future__ import annotations
@@ -38,17 +38,21 @@ def main() -> None:
     options = parser.parse_args()
     fast = training_dtype(torch.device(options.device))
     rows = {variant: seconds(options, variant, resolve_paths(), (torch.float32, fast)) for variant in options.variants}
-    print(f"| variant | float32 s | {told(fast)} s | ratio |\n|---|---|---|---|")
+    print(f"| variant | float32 s | {type_name(fast)} s | ratio |\n|---|---|---|---|")
     for variant, (full, half) in rows.items():
         print(f"| `{variant}` | {full:.3f} | {half:.3f} | {full / half:.2f} |")
-    append(options.output, facts() | {"dtype": told(fast), "threads": torch.get_num_threads(), "device": options.device,
-                                      "rows": {variant: {"seconds": pair, "ratio": pair[0] / pair[1]} for variant, pair in rows.items()}})
+    append(options.output, facts() | {"dtype": type_name(fast), "threads": torch.get_num_threads(),
+                                      "device": options.device,
+                                      "rows": {variant: {"seconds": pair, "ratio": pair[0] / pair[1]}
+                                               for variant, pair in rows.items()}})
 
 
-def seconds(options: argparse.Namespace, variant: str, paths: Paths, dtypes: tuple[torch.dtype, torch.dtype]) -> list[float]:
+def seconds(options: argparse.Namespace, variant: str, paths: Paths,
+            dtypes: tuple[torch.dtype, torch.dtype]) -> list[float]:
     """The fastest iteration in each type."""
     experiment = open_experiment(
-        Request(options.dataset, variant, "1", DEFAULT_ENCODER, DEFAULT_PLANS_NAME, shots=5, device=options.device), paths)
+        Request(options.dataset, variant, "1", DEFAULT_ENCODER, DEFAULT_PLANS_NAME, shots=5, device=options.device),
+        paths)
     built = experiment.build_variant()
     assert isinstance(built, TrainedVariant)
     batches = built.batches(experiment.data({"seconds": {}}))
@@ -63,7 +67,7 @@ def seconds(options: argparse.Namespace, variant: str, paths: Paths, dtypes: tup
     return [min(taken[dtype][-options.repeats:]) for dtype in dtypes]
 
 
-def told(dtype: torch.dtype) -> str:
+def type_name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 

@@ -9,9 +9,8 @@ batch of `unet` is 12 by rule; a run in which the two differ is refused. Both pr
 mirroring, nnU-Net's default, by their ordinary commands, and are scored on the cases' own grids by one evaluator.
 
 The two of a run go side by side, one thread of torch each; nnU-Net makes its batches in that thread, ours in one beside
-it. Seconds of an iteration include its batch, and neither validation nor progress pictures. Processor seconds are what
-the machine worked for it, whatever else it had to do. Finished parts are kept and read, so that a call that was stopped
-is given again.
+it. Seconds of an iteration include its batch, but neither validation nor progress plots. Processor seconds are
+independent of the other load of the machine. Finished parts are reused: run the same command again to continue.
 
 The rule, fixed beforehand: decided only if nnU-Net's mean Dice is 0.5 or more; then the means agree if they differ by
 at most 0.02 or twice the pooled standard error of the difference, whichever is larger.
@@ -102,7 +101,7 @@ def paths_of(options: argparse.Namespace, run: int | None) -> Paths:
     return resolve_paths(None, options.work / "preprocessed", options.work / results)
 
 
-def asked(options: argparse.Namespace, variant: str, run: int) -> tuple[Benchmark, Job]:
+def job_of(options: argparse.Namespace, variant: str, run: int) -> tuple[Benchmark, Job]:
     """One training, as samunet_benchmark would ask for it: so both get the same cases."""
     benchmark = Benchmark(
         dataset=options.dataset, variants=(OURS, THEIRS), folds=(options.fold,), shots=(options.shots,),
@@ -126,7 +125,7 @@ def side_by_side(
 
 def train_ours(options: argparse.Namespace, run: int) -> None:
     """Train `unet`, then predict the validation cases once more with mirroring, which validation leaves out."""
-    (benchmark, job), paths = asked(options, OURS, run), paths_of(options, run)
+    (benchmark, job), paths = job_of(options, OURS, run), paths_of(options, run)
     ensure_trained(benchmark.request(job), paths, trained_by="samunet_benchmark", workers=1)
     folder, dataset = benchmark.folder(job, paths), load_dataset(find_dataset(paths.raw, options.dataset))
     if not (folder / TIMING).is_file():
@@ -157,12 +156,12 @@ def processor_seconds(request: Request, paths: Paths) -> float:
 
 def train_theirs(options: argparse.Namespace, run: int) -> None:
     """Train nnU-Net and predict the validation cases, all by its own commands."""
-    run_nnunet(*asked(options, THEIRS, run), paths_of(options, run))
+    run_nnunet(*job_of(options, THEIRS, run), paths_of(options, run))
 
 
 def figures(options: argparse.Namespace, variant: str, run: int) -> dict[str, Any]:
-    """What is told of one training."""
-    benchmark, job = asked(options, variant, run)
+    """The record of one training."""
+    benchmark, job = job_of(options, variant, run)
     folder = benchmark.folder(job, paths_of(options, run))
     content = read_json(folder / "run.json")
     settings = content["settings"]

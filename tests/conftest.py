@@ -19,7 +19,7 @@ def threads() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that hold slow tests go first, so that processes end together; skip, and say so, what needs a GPU where there is none."""
+    """Files with slow tests go first, so that processes end together; tests that need a GPU are skipped without one."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
     marked = [item for item in items if item.get_closest_marker("gpu")]

@@ -1,4 +1,6 @@
-"""NumPy files with a checksum: every flip and every truncation is noticed; files without one are read while they are whole."""
+"""NumPy files with a checksum: every flip and every truncation is noticed; files without one are read while they are
+whole.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files are whole or absent, and a place that cannot be written is told in one message."""
+"""Files are whole or absent, and a place that cannot be written is reported in one message."""
 
 from __future__ import annotations
 
@@ -222,7 +222,7 @@ def test_a_file_in_the_way_of_a_whole_folder_is_a_user_error(tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows knows no such modes")
-def test_a_lock_may_be_held_by_whoever_may_write_the_folder_and_one_that_cannot_be_made_is_told(tmp_path):
+def test_a_lock_may_be_held_by_whoever_may_write_the_folder_and_one_that_cannot_be_made_is_reported(tmp_path):
     with locked(tmp_path / "a.lock"), pytest.raises(Timeout):
         FileLock(tmp_path / "a.lock", timeout=0).acquire()
     assert (tmp_path / "a.lock").stat().st_mode & 0o777 == 0o666

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 from samunet.dataset.geometry import Geometry
 from samunet.dataset.io.frame_folder_io import write_frames
-from samunet.dataset.io.natural_image_io import write_picture
+from samunet.dataset.io.natural_image_io import write_plane
 from samunet.dataset.io.readers import reader_named
 from samunet.dataset.io.sitk_io import write_image
 from samunet.digests import digest_of_array
@@ -30,7 +30,8 @@ from samunet.training.logbook import Entry, Logbook
 
 resource = pytest.importorskip("resource", reason="limits are POSIX")
 ROOM = 16384  # bytes
-NOISE = np.random.default_rng(0).integers(0, 2**15, (4, 128, 128)).astype(np.int16)  # 131072 bytes that no writer makes small
+# 131072 bytes that no writer makes small
+NOISE = np.random.default_rng(0).integers(0, 2**15, (4, 128, 128)).astype(np.int16)
 
 
 def numpy_file(path: Path) -> None:
@@ -48,9 +49,9 @@ def pickled(path: Path) -> None:
         pickle.dump(NOISE, stream)
 
 
-def picture(path: Path) -> None:
+def image(path: Path) -> None:
     with whole_file(path) as temporary:
-        write_picture(NOISE.reshape(256, 256).astype(np.uint16), temporary)
+        write_plane(NOISE.reshape(256, 256).astype(np.uint16), temporary)
 
 
 def tiff(path: Path) -> None:
@@ -76,7 +77,7 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "a.npz": zipped,
     "a.pkl": pickled,
     "a.safetensors": lambda path: save_weights(path, {"a": torch.from_numpy(NOISE)}),
-    "a.png": picture,
+    "a.png": image,
     "a.tif": tiff,
     "plot.png": plot,
     "a.bin": copied,
@@ -103,7 +104,8 @@ def full_disk(tmp_path: Path, tmp_path_factory, monkeypatch) -> Iterator[Path]:
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     (elsewhere / "source").write_bytes(NOISE.tobytes())
     monkeypatch.setenv("SAMUNET_TEST_ROOM", str(elsewhere))
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={4 * ROOM}", "tmpfs", tmp_path], capture_output=True, check=False)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={4 * ROOM}", "tmpfs", tmp_path], capture_output=True,
+                             check=False)
     if mounted.returncode:
         pytest.skip("mounting a small disk needs root")
     yield tmp_path
@@ -141,7 +143,8 @@ def test_frames_are_all_there_or_none(no_room: Path) -> None:
 def test_an_array_that_does_not_fit_is_no_case_of_the_store(no_room: Path) -> None:
     noise = np.random.default_rng(0).normal(size=(1, 20, 64, 64)).astype(np.float32)
     box = ((0, 20), (0, 64), (0, 64))
-    properties = CaseProperties("a", Geometry("SimpleITKIO", noise.shape[1:], (1.0, 1.0, 1.0)), noise.shape[1:], box, noise.shape[1:],
+    properties = CaseProperties("a", Geometry("SimpleITKIO", noise.shape[1:], (1.0, 1.0, 1.0)), noise.shape[1:], box,
+                                noise.shape[1:],
                                 noise.shape[1:], ((-2.0, 2.0),), digest_of_array(noise), None, {}, None)
     refused(lambda: ArrayStore(no_room).write(PreparedCase(noise, None, properties)), "File too large")
     assert ArrayStore(no_room).names() == [] and list(no_room.iterdir()) == []
@@ -177,7 +180,7 @@ def test_a_folder_on_a_disk_without_any_room_is_no_output_folder(monkeypatch, tm
 
 
 def test_a_file_that_its_own_check_finds_cut_gets_no_name(tmp_path: Path) -> None:
-    """Where the disk has room again when it is asked, the check alone knows."""
+    """If the disk has space again when it is checked, only the check of the file fails."""
     def check(written: Path) -> None:
         if written.read_text() != "whole":
             raise ValueError("cut")
@@ -187,7 +190,7 @@ def test_a_file_that_its_own_check_finds_cut_gets_no_name(tmp_path: Path) -> Non
             temporary.write_text(text)
 
     write("whole")
-    refused(lambda: write("who"), "the file is not whole after it was written (cut)")
+    refused(lambda: write("who"), "the file is incomplete after it was written (cut)")
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a", "whole")]
 
 

@@ -28,9 +28,10 @@ def holder(path: Path) -> subprocess.Popen:
     return process
 
 
-def test_a_second_owner_is_told_who_the_first_is(tmp_path: Path) -> None:
+def test_a_second_owner_sees_who_the_first_is(tmp_path: Path) -> None:
     first = holder(tmp_path / "a.lock")
-    with pytest.raises(UserError, match="Only one command at a time") as caught, owned(tmp_path / "a.lock", tmp_path / "a"):
+    with pytest.raises(UserError, match="Only one command at a time") as caught, owned(tmp_path / "a.lock",
+                                                                                       tmp_path / "a"):
         pytest.fail("both own it")
     assert caught.value.where == str(tmp_path / "a")
     assert f"process {first.pid} on {platform.node()}" in caught.value.found
@@ -60,8 +61,8 @@ def test_who_waits_says_for_whom_and_goes_on_when_it_is_free(tmp_path: Path, cap
 
     waiting = threading.Thread(target=wait)
     waiting.start()
-    while f"process {first.pid} on" not in (told := capsys.readouterr().err):
-        assert not done.wait(0.05) and not told
+    while f"process {first.pid} on" not in (printed := capsys.readouterr().err):
+        assert not done.wait(0.05) and not printed
     first.communicate()
     waiting.join()
     assert done.is_set()

@@ -54,8 +54,9 @@ def test_all_wrong_fields_are_named_with_what_they_hold():
     with pytest.raises(UserError) as caught:
         decode(Grid, {"tiles": {"a": {"shape": [3, 4], "step": 2}, "b": {"shape": "34"}}, "origin": [1, None]},
                rule="A grid must be right.", where="grid.json")
-    assert caught.value.found == ("Expected `float` <= 1.0 - at `$.tiles.a.step`, of 2; Expected `array`, got `str` - at `$.tiles.b.shape`, of '34'; "
-                                  "no `step` - at `$.tiles.b`; Expected `float`, got `null` - at `$.origin[1]`, of [1, None]")
+    assert caught.value.found == ("Expected `float` <= 1.0 - at `$.tiles.a.step`, of 2; Expected `array`, got `str` - "
+                                  "at `$.tiles.b.shape`, of '34'; no `step` - at `$.tiles.b`; Expected `float`, got "
+                                  "`null` - at `$.origin[1]`, of [1, None]")
 
 
 def test_nan_is_read_where_it_is_allowed():
@@ -78,7 +79,8 @@ class _Listing:
 def test_every_faulty_item_of_a_list_is_named() -> None:
     with pytest.raises(UserError) as caught:
         decode(_Listing, {"items": [{"number": "1"}, {"number": 2}, {}]}, rule="R.", where="f")
-    assert caught.value.found == "Expected `int`, got `str` - at `$.items[0].number`, of '1'; no `number` - at `$.items[2]`"
+    assert caught.value.found == (
+        "Expected `int`, got `str` - at `$.items[0].number`, of '1'; no `number` - at `$.items[2]`")
     with pytest.raises(UserError, match=r"length <= 3 - at `\$\.items`"):
         decode(_Listing, {"items": [{"number": 1}] * 4}, rule="R.", where="f")
 

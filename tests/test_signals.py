@@ -39,7 +39,8 @@ class Command:
 
     def __init__(self, folder: Path, body: str) -> None:
         (folder / "script.py").write_text(HEAD + body + TAIL)
-        self.process = subprocess.Popen([sys.executable, folder / "script.py"], cwd=ROOT, text=True, start_new_session=True,
+        self.process = subprocess.Popen([sys.executable, folder / "script.py"], cwd=ROOT, text=True,
+                                        start_new_session=True,
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         assert self.process.stdout is not None
         self.said = self.process.stdout.readline()
@@ -81,7 +82,9 @@ def main(arguments):
     "importing": """
 from pathlib import Path
 def main(arguments):
-    Path(__file__).with_name("slow_import.py").write_text("import time\\ntry:\\n    print('ready', flush=True); time.sleep(60)\\nexcept BaseException:\\n    raise ImportError('half')")
+    lines = ["import time", "try:", "    print('ready', flush=True); time.sleep(60)",
+             "except BaseException:", "    raise ImportError('half')"]
+    Path(__file__).with_name("slow_import.py").write_text("\\n".join(lines))
     import slow_import
 """,
     "a thread fails of it": """

@@ -46,7 +46,9 @@ def test_the_longest_name_that_a_disk_takes_has_a_temporary_name_too(tmp_path: P
     assert path.read_text() == "content"
 
 
-def test_what_a_dead_process_left_is_abandoned_at_once_and_what_a_living_one_writes_never(tmp_path: Path, dead: int) -> None:
+def test_what_a_dead_process_left_is_abandoned_at_once_and_what_a_living_one_writes_never(
+    tmp_path: Path, dead: int
+) -> None:
     assert is_abandoned(left_by(tmp_path, dead))
     assert not is_abandoned(left_by(tmp_path, os.getpid()))
     assert not is_abandoned(left_by(tmp_path, os.getpid(), age_s=10 * ABANDONED_SECONDS))
@@ -130,9 +132,9 @@ def test_two_writers_of_one_file_do_not_share_a_temporary_file(tmp_path: Path) -
     assert [entry.name for entry in tmp_path.iterdir()] == ["result"]
 
 
-def test_on_windows_no_process_is_asked_whether_it_lives(monkeypatch) -> None:
+def test_on_windows_no_process_is_queried(monkeypatch) -> None:
     """There the question would end it."""
     monkeypatch.setattr(temporaries.os, "name", "nt")
-    monkeypatch.setattr(temporaries.os, "kill", lambda *_: pytest.fail("asked"))
+    monkeypatch.setattr(temporaries.os, "kill", lambda *_: pytest.fail("called"))
     monkeypatch.setattr(temporaries, "_state_and_start", lambda process: None)
     assert temporaries._is_alive(1, None)

@@ -1,4 +1,4 @@
-"""Faults of worker processes are told with the case's name; a dead worker is told in words."""
+"""Faults of worker processes are reported with the case's name; a dead worker has a clear message."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def refuse_even(value: int) -> int:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_bad_cases_do_not_stop_the_others_and_are_told_in_order(workers):
+def test_bad_cases_do_not_stop_the_others_and_are_reported_in_order(workers):
     seen = []
     with pytest.raises(BadCases) as caught:
         for name, value in each_case(refuse_even, [4, 1, 2, 3], ["four", "one", "two", "three"], workers):
@@ -110,7 +110,7 @@ def test_any_other_fault_names_the_case_and_keeps_its_traceback(workers):
 
 
 @pytest.mark.parametrize("work", [exit_at_once, kill_itself])
-def test_a_dead_worker_is_told_in_words(work):
+def test_a_dead_worker_is_reported_in_words(work):
     seen = {}
     with pytest.raises(BadCases, match="memory") as caught:
         for name, value in each_case(work, [1, 2, 3, 4, 5, 6], [*NAMES, "four", "five", "six"], 2):
@@ -160,7 +160,7 @@ def test_workers_end_when_the_command_is_killed(tmp_path):
 
 def _lives(process: int) -> bool:
     stat = Path(f"/proc/{process}/stat")
-    if Path("/proc/self").exists():  # a zombie that nobody reaps has ended
+    if Path("/proc/self").exists():  # a zombie that was not reaped has ended
         return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
     try:
         os.kill(process, 0)

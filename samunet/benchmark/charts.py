@@ -1,4 +1,4 @@
-"""The report's charts, as SVG texts that stand in the page."""
+"""The report's charts, as SVG elements embedded in the page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from samunet.benchmark.comparison import summarise
-from samunet.benchmark.results import Result, shots_told
+from samunet.benchmark.results import Result, shots_text
 
 INCHES = (7.0, 4.2)
 PALETTE = "tab20"
@@ -21,7 +21,7 @@ Groups = Mapping[str, str] | None
 
 
 def label_efficiency(results: Sequence[Result], groups: Groups) -> str | None:
-    """Mean Dice over the number of labelled cases, with intervals; None where there is one number of shots alone."""
+    """Mean Dice over the number of labelled cases, with intervals; None if there is only one number of shots."""
     shots = sorted({result.shots for result in results if result.cases}, key=lambda count: (count is None, count))
     if len(shots) < 2:
         return None
@@ -35,14 +35,14 @@ def label_efficiency(results: Sequence[Result], groups: Groups) -> str | None:
         means = np.array([interval.mean for interval in intervals])
         errors = [means - [interval.low for interval in intervals], [interval.high for interval in intervals] - means]
         axes.errorbar(places, means, np.maximum(errors, 0), marker="o", capsize=3, color=colour, label=method)
-    axes.set_xticks(range(len(shots)), [shots_told(count, results[0].slices) for count in shots])
+    axes.set_xticks(range(len(shots)), [shots_text(count, results[0].slices) for count in shots])
     return _svg(figure, axes)
 
 
 def dice_over_time(results: Sequence[Result], groups: Groups) -> str:
-    """Mean Dice over the seconds that training took, a point for each result with its number of labelled cases.
+    """Mean Dice over the training time in seconds; one point for each result, labelled with its number of cases.
 
-    Imported models have none: what their training took is not known.
+    Imported models are left out because their training time is unknown.
     """
     figure, axes = _figure("training seconds, embeddings and pretraining included", "Dice")
     for method, colour in _colours(results).items():
@@ -58,14 +58,15 @@ def dice_over_time(results: Sequence[Result], groups: Groups) -> str:
 
 
 def boxes(results: Sequence[Result], label: str) -> str:
-    """Dice of every case and draw for one class, a box for each result."""
+    """Dice of every case and draw for one class; one box for each result."""
     shown = [result for result in results if result.cases]
     figure, axes = _figure("", f"Dice of class {label}")
     colours = _colours(results)
-    values = [[value for draw in result.cases for value in result.scores(draw, "Dice", label).values() if not np.isnan(value)]
+    values = [[value for draw in result.cases for value in result.scores(draw, "Dice", label).values()
+               if not np.isnan(value)]
               for result in shown]
-    drawn = axes.boxplot(values, patch_artist=True, medianprops={"color": "black"}, flierprops={"markersize": 3})
-    for box, result in zip(drawn["boxes"], shown, strict=True):
+    artists = axes.boxplot(values, patch_artist=True, medianprops={"color": "black"}, flierprops={"markersize": 3})
+    for box, result in zip(artists["boxes"], shown, strict=True):
         box.set_facecolor(colours[result.method])
     axes.set_xticks(range(1, len(shown) + 1), [f"{result.method}\n{result.labelled}" for result in shown], rotation=60,
                     ha="right", fontsize=7)
@@ -73,7 +74,7 @@ def boxes(results: Sequence[Result], label: str) -> str:
 
 
 def paired(result: Result, reference: Result) -> str:
-    """Each case's Dice against the reference's, a point for each draw that both have."""
+    """Each case's Dice against the reference's; one point for each draw that both have."""
     figure, axes = _figure(f"Dice of {reference.method}", f"Dice of {result.method}")
     for draw in sorted(result.cases.keys() & reference.cases.keys()):
         ours, theirs = result.scores(draw, "Dice"), reference.scores(draw, "Dice")
@@ -85,12 +86,12 @@ def paired(result: Result, reference: Result) -> str:
 
 
 def training_curves(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
-    """Loss over the share of training that was done, a line for each method.
+    """Loss over the fraction of training; one line for each method.
 
     Arguments:
         curves: method -> the lines of a run's log.jsonl.
     """
-    figure, axes = _figure("share of the iterations", "loss")
+    figure, axes = _figure("fraction of the iterations", "loss")
     palette = matplotlib.colormaps[PALETTE]
     for index, (method, lines) in enumerate(curves.items()):
         last = lines[-1]["iteration"]
@@ -101,7 +102,8 @@ def training_curves(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
 
 def _colours(results: Sequence[Result]) -> dict[str, tuple[float, ...]]:
     palette = matplotlib.colormaps[PALETTE]
-    return {method: palette(index % palette.N) for index, method in enumerate(dict.fromkeys(each.method for each in results))}
+    return {method: palette(index % palette.N)
+            for index, method in enumerate(dict.fromkeys(each.method for each in results))}
 
 
 def _figure(x: str, y: str) -> tuple[Figure, Axes]:
@@ -122,5 +124,5 @@ def _svg(figure: Figure, axes: Axes, *, legend: bool = True) -> str:
     with matplotlib.rc_context({"svg.hashsalt": "samunet", "svg.fonttype": "none"}):
         figure.savefig(text, format="svg", metadata={"Date": None})
     svg = text.getvalue()
-    # Without a width and height of its own it takes those of its place; viewBox keeps its proportions.
+    # Without a width and height it scales with the page; viewBox preserves its proportions.
     return re.sub(r' (width|height)="[^"]*pt"', "", svg[svg.index("<svg") :], count=2)

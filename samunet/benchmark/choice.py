@@ -1,4 +1,4 @@
-"""The choice of `samunet_find_best_configuration`: candidates cross-validated on the labelled cases, halved round by round."""
+"""The choice of `samunet_find_best_configuration`: cross-validation on the labelled cases by successive halving."""
 
 from __future__ import annotations
 
@@ -46,15 +46,15 @@ from samunet.workers import default_workers
 
 @dataclass(frozen=True)
 class Search:
-    """What was asked for.
+    """The settings of a search.
 
     Arguments:
         dataset: id or full name.
-        fold: whose training cases are the labelled ones; `all` for every labelled case.
-        variants: candidates; of equal ones the first wins.
-        shots, draw: how many of the labelled cases, and which; None takes all.
-        minutes: that all runs of all rounds train together; excludes `iterations`.
-        iterations: of every run in the first round, doubled in each that follows.
+        fold: the fold whose training cases are the labelled ones; `all` for every labelled case.
+        variants: candidates; ties are won by the first.
+        shots, draw: how many of the labelled cases to use, and which draw; None uses all.
+        minutes: total training time of all runs of all rounds; excludes `iterations`.
+        iterations: of every run in the first round; each round doubles them.
     """
 
     dataset: str
@@ -72,34 +72,34 @@ class Search:
     def __post_init__(self) -> None:
         for variant in self.variants:
             check_prompts(variant, given=False)
-        self.request(FIXED, Length(self.iterations, self.minutes))  # refuses numbers that make no sense
+        self.request(FIXED, Length(self.iterations, self.minutes))  # refuses invalid numbers
 
     def request(self, variant: str, length: Length, inner: int | None = None) -> Request:
-        """`variant` trained on the labelled cases without those of inner fold `inner`, on which it is validated.
+        """`variant` trained on the labelled cases except those of inner fold `inner`, on which it is validated.
 
-        Without `inner` it is trained on all of them. The fold's validation cases are left alone either way.
+        Without `inner` it is trained on all of them. The fold's validation cases are never used.
         """
-        return Request(self.dataset, variant, self.fold, self.encoder, self.plans_name, length.iterations, length.minutes,
+        return Request(self.dataset, variant, self.fold, self.encoder, self.plans_name, length.iterations,
+                       length.minutes,
                        self.shots, self.draw, self.seed, device=self.device, inner=inner, validate=inner is not None)
 
     def length(self, number: int, share: float, folds: int) -> Length:
-        """Of each run in round `number` (from 1), where a candidate gets `share` of the minutes for all its folds."""
+        """Length of each run in round `number` (from 1); `share` of the minutes is for all folds of one candidate."""
         if self.iterations is not None:
             return Length(iterations=self.iterations * 2 ** (number - 1))
-        assert self.minutes is not None
-        return Length(minutes=self.minutes * share / folds)
+        return Length(minutes=None if self.minutes is None else self.minutes * share / folds)
 
 
 @dataclass(frozen=True)
 class _TrialRecord:
-    """What a verdict reads of a run."""
+    """The part of run.json that a verdict needs."""
 
     seconds: dict[str, float]
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What was chosen, and on what grounds: the labelled cases, their inner folds and every trial; no folds where none could be."""
+    """The chosen variant and its evidence: labelled cases, inner folds (empty if too few cases) and every trial."""
 
     verdict: Verdict
     labelled: tuple[str, ...]
@@ -109,25 +109,25 @@ class Choice:
 
 
 def find_best(search: Search, paths: Paths, command: str) -> str:
-    """Choose, train what was chosen on all the labelled cases, write the record; returns the choice in a line.
+    """Choose a variant, train it on all the labelled cases and write the record; returns the choice in one line.
 
-    The fold's validation cases are never opened. Finished runs of the same settings are kept, unfinished ones go on.
+    Never opens the fold's validation cases. Reuses finished runs with the same settings and continues unfinished ones.
 
     Arguments:
-        command: that repeats this, for the record.
+        command: the command line that repeats the search, for the record.
 
     Raises:
-        UserError: unknown dataset, fold or encoder, no plans, more shots than cases; another process makes the same choice; see
-            `choose`.
+        UserError: unknown dataset, fold or encoder, no plans, more shots than cases; another process makes the same
+            choice; see `choose`.
     """
-    record, grounds = _record(search, paths), _grounds(search, paths)  # both refuse bad input before anything is written
+    record, evidence = _record(search, paths), _evidence(search, paths)  # both refuse bad input before writing anything
     with owned(lock_beside(record), record):
-        choice = _chosen_on(grounds, search, paths)
+        choice = _chosen_on(evidence, search, paths)
         return _train_chosen(search, choice, record, paths, command)
 
 
 def _train_chosen(search: Search, choice: Choice, record: Path, paths: Paths, command: str) -> str:
-    """Train what was chosen and write the record."""
+    """Train the chosen variant and write the record."""
     verdict, votes = choice.verdict, _votes(search, paths)
     say(f"training {verdict.variant} on {', '.join(choice.labelled)}")
     final = search.request(verdict.variant, Length())
@@ -150,20 +150,21 @@ def _train_chosen(search: Search, choice: Choice, record: Path, paths: Paths, co
 
 
 def choose(search: Search, paths: Paths) -> Choice:
-    """Cross-validate the candidates on the labelled cases, and say which is best; nothing is trained on all of them.
+    """Choose the best candidate by cross-validation on the labelled cases, without training it on all of them.
 
-    Votes of registered pairs stay in a folder beside the record's place, for the training that follows.
+    The vote cache of registered pairs stays in the folder of the record, for the training that follows.
 
     Raises:
-        UserError: as `find_best`; results that cannot be written; no candidate could be scored; or fewer than three patients
-            where the fixed variant is no candidate.
+        UserError: as `find_best`; a results folder that is not writable; no candidate could be scored; or fewer than
+        three
+            patients where the fixed variant is not a candidate.
     """
-    return _chosen_on(_grounds(search, paths), search, paths)
+    return _chosen_on(_evidence(search, paths), search, paths)
 
 
 @dataclass(frozen=True)
-class _Grounds:
-    """The dataset, its labelled cases that the search may use, and their patients where they are known."""
+class _Evidence:
+    """The dataset, the labelled cases that the search may use, and their patients where known."""
 
     dataset: RawDataset
     labelled: tuple[str, ...]
@@ -171,7 +172,7 @@ class _Grounds:
     patients: int
 
 
-def _grounds(search: Search, paths: Paths) -> _Grounds:
+def _evidence(search: Search, paths: Paths) -> _Evidence:
     dataset = load_dataset(find_dataset(paths.raw, search.dataset))
     preprocessed = paths.preprocessed / dataset.name
     Plans.load(preprocessed / f"{search.plans_name}.json").for_encoder(encoder_spec(search.encoder).id)
@@ -179,26 +180,28 @@ def _grounds(search: Search, paths: Paths) -> _Grounds:
     groups = known_groups(dataset, preprocessed)
     patients = len({name if groups is None else groups[name] for name in labelled})
     if patients < FEWEST_PATIENTS and FIXED not in search.variants:
-        raise UserError(f"Below {FEWEST_PATIENTS} labelled patients nothing can be cross-validated, and {FIXED} is taken.",
-                        where="--variants", found=f"{patients} labelled, and candidates without {FIXED}",
-                        mend="Leave --variants out, give more --shots, or train the variant that you want with samunet_train.")
-    return _Grounds(dataset, labelled, groups, patients)
+        raise UserError(f"With fewer than {FEWEST_PATIENTS} labelled patients, {FIXED} is used without "
+                        "cross-validation, so it must be a candidate.", where="--variants",
+                        found=f"{patients} labelled, and candidates without {FIXED}",
+                        mend="Leave out --variants, use more --shots, or train the variant you want with "
+                             "samunet_train.")
+    return _Evidence(dataset, labelled, groups, patients)
 
 
-def _chosen_on(grounds: _Grounds, search: Search, paths: Paths) -> Choice:
-    labelled, groups, patients = grounds.labelled, grounds.groups, grounds.patients
+def _chosen_on(evidence: _Evidence, search: Search, paths: Paths) -> Choice:
+    labelled, groups, patients = evidence.labelled, evidence.groups, evidence.patients
     if patients < FEWEST_PATIENTS:
         return Choice(Verdict(FIXED, patients), labelled, [], [], groups)
     folds = make_splits(labelled, groups)
-    require_writable(paths.results / grounds.dataset.name / CHOICES)
-    trials = climb(search, replace(paths, votes=_votes(search, paths)), folds, grounds.dataset)
+    require_writable(paths.results / evidence.dataset.name / CHOICES)
+    trials = climb(search, replace(paths, votes=_votes(search, paths)), folds, evidence.dataset)
     verdict = _judged(search, trials, patients, groups)
     say(markdown(list(rows(trials, verdict, groups)), COLUMNS))
     return Choice(verdict, labelled, folds, trials, groups)
 
 
 def climb(search: Search, paths: Paths, folds: Sequence[Split], dataset: RawDataset) -> list[Trial]:
-    """Every trial of the search: first those that train nothing, then round by round the better half of the round before."""
+    """Run every trial: the candidates without training first, then in each round the better half of the last one."""
     named = list(dict.fromkeys(search.variants))
     trials = [_trial(search, name, 0, Length(), paths, folds, dataset) for name in named if name in TRAIN_NOTHING]
     standing = [name for name in named if name not in TRAIN_NOTHING]
@@ -216,8 +219,8 @@ def climb(search: Search, paths: Paths, folds: Sequence[Split], dataset: RawData
 def _trial(
     search: Search, variant: str, number: int, length: Length, paths: Paths, folds: Sequence[Split], dataset: RawDataset
 ) -> Trial:
-    """Train and score one candidate on each inner fold, in one process of its own; the first fault ends it."""
-    # Rounds have results folders of their own, so that a command that was stopped finds what its first rounds reached.
+    """Train and score one candidate on each inner fold, in a process of its own; the first error ends it."""
+    # Each round has its own results folder, so that a resumed command finds the results of earlier rounds.
     place = replace(paths, results=paths.results / dataset.name / CHOICES / f"round{number}")
     requests = [search.request(variant, length, inner) for inner in range(len(folds))]
     cases: Cases = {}
@@ -238,15 +241,17 @@ def _judged(search: Search, trials: Sequence[Trial], patients: int, groups: Mapp
     if verdict is None:
         faults = "\n".join(f"{trial.variant}: {fault}" for trial in trials for fault in trial.result.missing)
         raise UserError("At least one candidate must be trained and scored.", where=", ".join(search.variants),
-                        found=faults or "no held-out case in which Dice is defined", mend="Mend what is told, or name others.")
+                        found=faults or "no held-out case in which Dice is defined",
+                        mend="Fix the errors above, or give other --variants.")
     return verdict
 
 
 def _record(search: Search, paths: Paths) -> Path:
     dataset_results = paths.results / find_dataset(paths.raw, search.dataset).name
-    return choice_path(dataset_results, search.plans_name, encoder_spec(search.encoder).id, search.fold, search.shots, search.draw)
+    return choice_path(dataset_results, search.plans_name, encoder_spec(search.encoder).id, search.fold, search.shots,
+                       search.draw)
 
 
 def _votes(search: Search, paths: Paths) -> Path:
-    """Where votes of registered pairs lie: inner folds, rounds and the last training meet the same pairs over and over."""
+    """The vote cache's folder: inner folds, rounds and the final training register the same pairs."""
     return _record(search, paths).with_suffix(".votes")

@@ -13,7 +13,7 @@ from samunet.benchmark.results import Result
 from samunet.evaluation.significance import holm, non_inferior, signed_rank
 from samunet.evaluation.statistics import Differences, Interval, paired_differences, paired_interval
 
-MARGIN = 0.02  # of Dice, stated before anything was looked at: about what two readers differ by
+MARGIN = 0.02  # in Dice, fixed before any result was seen: about the difference between two readers
 WORST = 3
 
 
@@ -22,10 +22,10 @@ class Summary:
     """One metric of one method.
 
     Arguments:
-        interval: mean, each draw weighing the same, and its 95 % interval over draws and patients; over finite values.
-        spread: standard deviation over cases, the mean of the draws'.
+        interval: mean of the finite values, all draws weighted equally, with its 95 % interval over draws and patients.
+        spread: standard deviation over cases, averaged over draws.
         draws: mean of each draw.
-        infinite, undefined: case-draws that the mean leaves out.
+        infinite, undefined: number of values, over cases and draws, that the mean leaves out.
     """
 
     interval: Interval
@@ -39,7 +39,7 @@ class Summary:
 class Comparison:
     """Dice of one method minus the reference's, on the same cases and draws.
 
-    `p` is Wilcoxon's, `adjusted` Holm's over all methods that were compared at the same number of shots.
+    `p` is of Wilcoxon's signed-rank test, `adjusted` is Holm's correction over all methods at the same number of shots.
     """
 
     method: str
@@ -51,15 +51,16 @@ class Comparison:
     non_inferior: bool
 
 
-def summarise(result: Result, metric: str, groups: Mapping[str, str] | None, label: str | None = None) -> Summary | None:
-    """The method's figures for `metric`, of class key `label` or the mean over classes; None where nothing is finite."""
+def summarise(result: Result, metric: str, groups: Mapping[str, str] | None,
+              label: str | None = None) -> Summary | None:
+    """The method's summary of `metric`, for class key `label` or the mean over classes; None if no value is finite."""
     finite, infinite, undefined = {}, 0, 0
     for draw in result.cases:
         scores = result.scores(draw, metric, label)
         infinite += sum(map(math.isinf, scores.values()))
         undefined += sum(map(math.isnan, scores.values()))
-        if kept := {case: value for case, value in scores.items() if math.isfinite(value)}:
-            finite[draw] = kept
+        if of_draw := {case: value for case, value in scores.items() if math.isfinite(value)}:
+            finite[draw] = of_draw
     if not finite:
         return None
     zero = [paired_differences(scores, dict.fromkeys(scores, 0.0), groups) for scores in finite.values()]
@@ -71,13 +72,13 @@ def summarise(result: Result, metric: str, groups: Mapping[str, str] | None, lab
 def compare(
     results: Sequence[Result], reference: str, groups: Mapping[str, str] | None, margin: float = MARGIN
 ) -> list[Comparison]:
-    """Every other method's Dice against `reference`'s at the same shots, on the draws that both have whole.
+    """Compare every method's Dice with `reference`'s at the same shots, on the draws that both have completely.
 
-    A draw in which no case has a Dice of both counts for nothing; nor does a method that is left with no draw.
+    Leaves out draws in which no case has a Dice of both, and methods without a remaining draw.
 
     Arguments:
-        reference: a method's or a variant's name; where it has no result for a number of shots, nothing is compared there.
-        margin: the loss of Dice that would not matter.
+        reference: a method's or a variant's name; there is no comparison at shots where it has no result.
+        margin: the loss of Dice that is considered irrelevant.
     """
     found = []
     for base in results:
@@ -94,7 +95,7 @@ def compare(
 
 
 def worst_cases(result: Result) -> list[tuple[str, float]]:
-    """The cases with the lowest Dice, the mean over the draws that have them."""
+    """The cases with the lowest Dice, averaged over the draws that have them."""
     values: dict[str, list[float]] = {}
     for draw in result.cases:
         for case, value in result.scores(draw, "Dice").items():
@@ -104,11 +105,12 @@ def worst_cases(result: Result) -> list[tuple[str, float]]:
 
 
 def _pairs(first: Result, second: Result, groups: Mapping[str, str] | None) -> list[Differences]:
-    """Paired differences of each draw that both have; a case that is undefined in either is left out, and so is an empty draw."""
+    """Paired differences of each draw that both have, without undefined cases and empty draws."""
     pairs: list[Differences] = []
     for draw in sorted(first.cases.keys() & second.cases.keys()):
         one, other = first.scores(draw, "Dice"), second.scores(draw, "Dice")
         both = [case for case in one if case in other and not math.isnan(one[case]) and not math.isnan(other[case])]
         if both:
-            pairs.append(paired_differences({case: one[case] for case in both}, {case: other[case] for case in both}, groups))
+            pairs.append(paired_differences({case: one[case] for case in both}, {case: other[case] for case in both},
+                                            groups))
     return pairs

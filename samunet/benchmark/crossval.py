@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from samunet.dataset.folder_listing import list_folder
 from samunet.dataset.io.tiff3d_io import label_spacing_file
@@ -25,8 +26,8 @@ FILES_BESIDE = ("plans.json", "dataset.json")
 def accumulate(model: Path, folds: Sequence[str], file_ending: str) -> Path:
     """Copy the folds' validation segmentations into one folder and merge their scores; returns the folder.
 
-    Its name and summary.json are nnU-Net's (accumulate_cv_results.py, 2.8.1): all cases, and means over all of them, not means
-    of the folds' means.
+    Its name and summary.json are nnU-Net's (accumulate_cv_results.py, 2.8.1): all cases, and means over all of them,
+    not means of the folds' means.
 
     Arguments:
         model: the folder that holds fold_0, ...; for few shots that of one draw.
@@ -43,13 +44,13 @@ def accumulate(model: Path, folds: Sequence[str], file_ending: str) -> Path:
     names = [Path(row["reference_file"]).name for row in rows]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise UserError("A case must be validated in one fold alone.", where=model, found=", ".join(twice),
+        raise UserError("A case must be validated in one fold only.", where=model, found=", ".join(twice),
                         mend="Accumulate folds of one splits file, without `all`.")
     surface = [read_metrics(metrics_path(folder / "summary.json")) for folder in validations]
     by_reference = {row["reference_file"]: row for content in surface for row in content["metric_per_case"]}
     if strange := sorted(by_reference.keys() ^ {row["reference_file"] for row in rows}):
         raise UserError("summary.json and metrics.json must be of the same cases.", where=model, found=some(strange),
-                        mend="Validate its folds again with samunet_train --val.")
+                        mend="Repeat the validation of its folds with samunet_train --val.")
     make_folder(output)
     for folder in validations:
         for path in list_folder(folder, file_ending).paths:
@@ -67,11 +68,11 @@ def accumulate(model: Path, folds: Sequence[str], file_ending: str) -> Path:
 
 
 def _first(model: Path, name: str) -> Path | None:
-    """A model's file, which lies above the folders of its draws."""
+    """A model's file, in its folder or the one above (for draws)."""
     return next((folder / name for folder in (model, model.parent) if (folder / name).is_file()), None)
 
 
-def _numbers(rows: Sequence[dict]) -> list[dict]:
-    """Rows of metrics.json with null and "Infinity" as the numbers that they stand for."""
+def _numbers(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of metrics.json with null and "Infinity" as numbers."""
     return [{**row, "metrics": {key: {name: number_of(value) for name, value in each.items()}
                                 for key, each in row["metrics"].items()}} for row in rows]

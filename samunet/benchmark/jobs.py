@@ -18,8 +18,9 @@ NNUNET = "nnunet_"  # before a configuration's name
 
 @dataclass(frozen=True)
 class Job:
-    """One variant, trained on one fold's cases or on `shots` of them (draw `draw`), on `slices` of their slices; None is all.
+    """One variant, trained on the cases of one fold.
 
+    `shots` is how many of the cases are used (draw `draw`) and `slices` how many of their slices; None is all.
     `variant` is a name of the registry, or `nnunet_<configuration>` for nnU-Net itself.
     """
 
@@ -37,19 +38,19 @@ class Job:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """What was asked for.
+    """The settings of a benchmark.
 
     Arguments:
         dataset: id or full name.
         variants: names of the registry, and `nnunet_<configuration>`.
         folds: numbers of the splits file.
         shots: numbers of labelled cases; None is all of them.
-        draws: how many draws of each number of shots; of all slices of all cases there is one.
-        minutes_head, minutes_network: of training a head, and a network; None takes the variant's own length.
-        iterations: the same count for every job, which excludes minutes.
-        oracle_prompts: kind of the prompts from the ground truth, for those variants that answer prompts.
-        shot_slices: labelled slices in all of every job; None is all of its cases.
-        box_relax: percent by which the ground truth's boxes are enlarged on each side, None: not at all.
+        draws: number of draws for each number of shots; one for all slices of all cases.
+        minutes_head, minutes_network: training time of a head and of a network; None is the variant's own length.
+        iterations: number of iterations for every job; excludes minutes.
+        oracle_prompts: kind of the prompts from the reference labels, for promptable variants.
+        shot_slices: total number of labelled slices of each job; None is all.
+        box_relax: percent by which the oracle's boxes are enlarged on each side; None is tight boxes.
     """
 
     dataset: str
@@ -69,7 +70,7 @@ class Benchmark:
     box_relax: float | None = None
 
     def jobs(self) -> Iterator[Job]:
-        """All jobs; those of few shots first, and every variant of a setting beside the others."""
+        """All jobs, few shots first; the variants of a setting follow each other."""
         for shots in sorted(self.shots, key=lambda count: (count is None, count)):
             for draw in range(1 if shots is None and self.shot_slices is None else self.draws):
                 for fold in self.folds:
@@ -77,15 +78,17 @@ class Benchmark:
                         yield Job(variant, fold, shots, draw, self.shot_slices)
 
     def request(self, job: Job) -> Request:
-        """The job as `samunet_train` would be asked for it."""
+        """The job as the request of `samunet_train`."""
         minutes = None if self.iterations else self._minutes(job.variant)
         prompted = not job.variant.startswith(NNUNET) and entry(job.variant).prompts
-        return Request(self.dataset, job.variant, job.fold, self.encoder, self.plans_name, self.iterations, minutes, job.shots,
-                       job.draw, self.seed, device=self.device, oracle_prompts=self.oracle_prompts if prompted else None,
+        return Request(self.dataset, job.variant, job.fold, self.encoder, self.plans_name, self.iterations, minutes,
+                       job.shots,
+                       job.draw, self.seed, device=self.device,
+                       oracle_prompts=self.oracle_prompts if prompted else None,
                        shot_slices=job.slices, box_relax=self.box_relax if prompted else None)
 
     def folder(self, job: Job, paths: Paths) -> Path:
-        """Where the job's finished fold lies."""
+        """The folder of the job's finished fold."""
         name = find_dataset(paths.raw, self.dataset).name
         model = paths.results / name / f"{job.variant}__{self.plans_name}__{encoder_spec(self.encoder).id}"
         if job.variant.startswith(NNUNET):

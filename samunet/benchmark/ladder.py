@@ -1,29 +1,29 @@
-"""The ladder of `samunet_find_best_configuration`, and how its rungs share a budget by successive halving. Imports no torch."""
+"""Candidates of `samunet_find_best_configuration` and their shares of the budget (successive halving); no torch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 LADDER = ("linear_head", "cnn_head", "autosam", "fewshot", "hybrid_off", "lora", "hybrid")
-"""From the cheapest to the dearest. A new rung is added here, and nowhere else."""
+"""Trained candidates, from the cheapest to the most expensive. Add new ones here only."""
 
-COMPARATORS = ("label_prior", "atlas")
-"""What a rung must beat, and what is chosen where none does."""
+BASELINES = ("label_prior", "atlas")
+"""Baselines that a trained candidate must beat; the better one is chosen if none does."""
 
-TRAIN_NOTHING = (*COMPARATORS, "in_context")
-"""Scored once, in no round: more time would change nothing."""
+TRAIN_NOTHING = (*BASELINES, "in_context")
+"""Scored once, in round 0: more training time changes nothing."""
 
 FEWEST_PATIENTS = 3
-"""Of two patients each would be judged by the other alone, and the bootstrap would draw from two numbers."""
+"""With two patients, each would be scored by a model of the other one, and the bootstrap would have two values."""
 
-# For fewer patients: what registration carries is worth most there. From one hippocampus case it was ahead of `atlas` in development
-# (see `HybridVariant`). Whether one dataset speaks for others is not known.
+# For fewer patients: registered labels help most there. With one hippocampus case it was better than `atlas` in
+# development (see `HybridVariant`). It is not known whether this holds for other datasets.
 FIXED = "hybrid"
 
 
 @dataclass(frozen=True)
 class Length:
-    """How long a run trains; neither is the variant's own length."""
+    """How long a run trains; with neither, for the variant's own length."""
 
     iterations: int | None = None
     minutes: float | None = None
@@ -33,9 +33,9 @@ class Length:
 
 
 def sizes(candidates: int) -> list[int]:
-    """How many take part in each round: all, then always the better half, rounded up; two in the last, which leaves one.
+    """Number of candidates in each round: all, then the better half, rounded up, down to two in the last round.
 
-    One candidate has a round too, to be scored; none has none.
+    A single candidate has one round, to be scored.
     """
     rounds = [candidates] if candidates else []
     while rounds and rounds[-1] > 2:
@@ -44,9 +44,9 @@ def sizes(candidates: int) -> list[int]:
 
 
 def shares(candidates: int) -> list[float]:
-    """Which part of the budget one candidate gets in each round: twice that of the round before, over all together 1.
+    """Fraction of the budget that one candidate gets in each round: doubles each round, and sums to 1 over all runs.
 
-    Where halves are even each round gets the same, as Jamieson and Talwalkar have it (AISTATS 2016, successive halving).
+    If the halves are even, each round gets the same (successive halving, Jamieson and Talwalkar, AISTATS 2016).
     """
     parts = [2**number for number in range(len(sizes(candidates)))]
     total = sum(count * part for count, part in zip(sizes(candidates), parts, strict=True))

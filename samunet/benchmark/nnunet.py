@@ -1,4 +1,4 @@
-"""Real nnU-Net v2 as a job of the benchmark: its own commands, on the draw's cases alone, cut to the same budget."""
+"""nnU-Net v2 as a job of the benchmark: its own commands, on the cases of the draw, with the same budget."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from samunet.benchmark.jobs import NNUNET, Benchmark, Job
-from samunet.benchmark.nnunet_files import asked_of, plans_with_batch, read_budget, read_seconds
+from samunet.benchmark.nnunet_files import finished_request, plans_with_batch, read_budget, read_seconds
 from samunet.dataset.case_files import digests_of_case, image_files, label_files
 from samunet.dataset.case_paths import SEQUENCE_READERS
 from samunet.dataset.dataset import RawCase, RawDataset, load_dataset
@@ -31,10 +31,10 @@ from samunet.locks import lock_beside, owned
 from samunet.training.cases import cases_of
 
 TRAINER, PLANS = "nnUNetTrainerBudget", "nnUNetPlansBudget"
-# The batch with which nnU-Net's rules count memory. Its own, filled up to the card's memory, leaves no iterations to a
-# small budget.
+# The reference batch of nnU-Net's memory rules. Its planned batch fills the GPU's memory, which leaves too few
+# iterations for a small budget.
 LARGEST_BATCH = {"2d": 12, "3d_fullres": 2, "3d_lowres": 2}
-# What of dataset.json decides a run beside its channels' names.
+# The keys of dataset.json that a run depends on, apart from the channel names.
 DATA_KEYS = ("labels", "regions_class_order", "file_ending", "overwrite_image_reader_writer")
 COMMANDS = {"nnUNetv2_plan_and_preprocess":
                 "nnunetv2.experiment_planning.plan_and_preprocess_entrypoints:plan_and_preprocess_entry",
@@ -49,7 +49,7 @@ class NnunetRun:
     Arguments:
         configuration: `2d` or `3d_fullres`.
         train, val: names of cases.
-        iterations, minutes: of training; one of them.
+        iterations, minutes: training length; exactly one of them.
         device: torch's name.
     """
 
@@ -61,14 +61,14 @@ class NnunetRun:
     minutes: float | None
     device: str
 
-    @cached_property  # which may open a file
+    @cached_property  # may open a file
     def reader(self) -> str:
         """Name of the dataset's reader."""
         return choose_reader(self.dataset)
 
-    @cached_property  # every file of the cases is read for it
-    def asked(self) -> dict[str, Any]:
-        """What decides the run; `data` is a SHA-256 over the cases' raw files and over what of dataset.json nnU-Net goes by."""
+    @cached_property  # reads every file of the cases
+    def request(self) -> dict[str, Any]:
+        """Settings and data of the run; `data` is a SHA-256 over the raw files and nnU-Net's keys of dataset.json."""
         cases, reader = {case.name: case for case in self.dataset.cases}, self.reader
         digests = {name: digests_of_case(cases[name], reader) for name in (*self.train, *self.val)}
         spacings = any(any(each.get("spacings", ())) for each in digests.values())
@@ -76,25 +76,27 @@ class NnunetRun:
             "dataset": {key: self.dataset.content.get(key) for key in DATA_KEYS},
             "channel_names": self.dataset.channel_names,
             "cases": digests,
-            **({"spacings": "handed over"} if spacings else {}),  # which those of 3D TIFFs were not at first
+            **({"spacings": "handed over"} if spacings else {}),
+            # earlier versions did not link spacing files of 3D TIFFs
         })
-        return {"train": list(self.train), "val": list(self.val), "iterations": self.iterations, "minutes": self.minutes,
+        return {"train": list(self.train), "val": list(self.val), "iterations": self.iterations,
+                "minutes": self.minutes,
                 "device": self.device, "data": data}
 
     def __call__(self, folder: Path) -> None:
         """Plan, preprocess, train, predict, evaluate. Leaves `folder` as a finished fold.
 
-        What is finished is kept, and so is a step of an unfinished run, where all that decides it was the same. A finished run of
-        other settings or data stays until the new one is whole.
+        Reuses a finished run and finished steps of an unfinished one if settings and data are the same. A finished run
+        with other settings or data stays until the new one is complete.
 
-        nnU-Net gets a raw dataset of the training cases alone, so that its fingerprint and plans know no others, and trains on
-        `all` of them. It predicts the validation cases with its defaults, mirroring included.
+        nnU-Net gets a raw dataset with only the training cases, so that its fingerprint and plans depend on no others,
+        and trains on fold `all` of it. It predicts the validation cases with its defaults, mirroring included.
 
         Raises:
-            UserError: nnU-Net is not installed, or one of its commands failed (its last lines are told).
+            UserError: nnU-Net is not installed, or one of its commands failed (with its last lines of output).
         """
         with owned(lock_beside(folder), folder, wait=True):
-            if asked_of(folder / "run.json") != self.asked:
+            if finished_request(folder / "run.json") != self.request:
                 self._run(folder)
 
     def _run(self, folder: Path) -> None:
@@ -120,26 +122,29 @@ class NnunetRun:
             work.rename(folder)
 
     def _work_folder(self, folder: Path) -> Path:
-        """Where the run lives until it is finished; what an earlier try of other settings or data left there goes."""
+        """The folder of the unfinished run; removes what an attempt with other settings or data left there."""
         work = folder.with_name(f"{folder.name}.unfinished")
         asked = work / "asked.json"
-        if not asked.is_file() or read_json(asked) != self.asked:
+        if not asked.is_file() or read_json(asked) != self.request:
             shutil.rmtree(work, ignore_errors=True)
-            write_json(make_folder(work) / asked.name, self.asked)
+            write_json(make_folder(work) / asked.name, self.request)
         return work
 
     def _steps(self, work: Path) -> list[tuple[str, list[str]]]:
         name, model = self.dataset.name.partition("_")[0].removeprefix("Dataset"), ["-device", self.device]
         return [
-            ("preprocessing", ["nnUNetv2_plan_and_preprocess", "-d", name, "-c", self.configuration, "-np", "1", "-npfp", "1"]),
+            ("preprocessing", ["nnUNetv2_plan_and_preprocess", "-d", name, "-c", self.configuration,
+                               "-np", "1", "-npfp", "1"]),
             ("training", ["nnUNetv2_train", name, self.configuration, "all", "-tr", TRAINER, "-p", PLANS, *model,
                           *(["--c"] if (_output(work, self) / "checkpoint_latest.pth").is_file() else [])]),
-            ("validation", ["nnUNetv2_predict", "-i", str(work / "images"), "-o", str(work / "validation"), "-d", name, "-c",
-                            self.configuration, "-f", "all", "-tr", TRAINER, "-p", PLANS, "-npp", "1", "-nps", "1", *model]),
+            ("validation", ["nnUNetv2_predict", "-i", str(work / "images"), "-o", str(work / "validation"), "-d", name,
+                            "-c", self.configuration, "-f", "all", "-tr", TRAINER, "-p", PLANS, "-npp", "1", "-nps",
+                            "1",
+                            *model]),
         ]
 
     def _hand_over(self, work: Path) -> None:
-        """The raw folder of the training cases, and the validation cases' images, as links where that can be."""
+        """Write the raw dataset of the training cases and the folder of validation images, as links where possible."""
         raw = work / "raw" / self.dataset.name
         if (raw / "dataset.json").is_file():
             return
@@ -153,17 +158,17 @@ class NnunetRun:
         write_json(raw / "dataset.json", {**content, "numTraining": len(self.train)})
 
     def _labels_of(self, work: Path, names: Sequence[str]) -> Path:
-        """A folder with the labels of `names`, which a dataset may keep anywhere."""
+        """A folder with links to the labels of `names`, which may be anywhere in a dataset."""
         cases = {case.name: case for case in self.dataset.cases}
         for name in names:
             _link_label(cases[name], work / "labels", self.dataset.file_ending, self.reader)
         return work / "labels"
 
     def _limit_batch(self, work: Path) -> None:
-        """A copy of nnU-Net's plans whose batch is at most its reference batch.
+        """Write a copy of nnU-Net's plans with a batch of at most the reference batch.
 
         Raises:
-            UserError: nnU-Net's rules give this dataset no such configuration.
+            UserError: nnU-Net plans no such configuration for this dataset.
         """
         folder = work / "preprocessed" / self.dataset.name
         plans = plans_with_batch(folder / "nnUNetPlans.json", self.configuration, LARGEST_BATCH[self.configuration])
@@ -171,36 +176,38 @@ class NnunetRun:
 
     def _call(self, arguments: Sequence[str], work: Path) -> None:
         module, _, function = COMMANDS[arguments[0]].partition(":")
-        # In a group of its own, with the processes that nnU-Net starts, and ending when this process is killed.
+        # In its own process group, with the processes that nnU-Net starts; it ends when this process is killed.
         code = ("import sys; from samunet.workers import end_group_with_parent; end_group_with_parent(); "
                 f"from {module} import {function}; sys.argv = {list(arguments)!r}; {function}()")
         environment = self._environment(work)
         if arguments[0] == "nnUNetv2_plan_and_preprocess" and environment["nnUNet_n_proc_DA"] == "0":
-            environment["nnUNet_n_proc_DA"] = "1"  # 0 is valid for training; planning would ask torch for 0 threads
+            environment["nnUNet_n_proc_DA"] = "1"  # 0 is valid for training; planning would set 0 torch threads
         done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True,
                               check=False, start_new_session=True)
         with writing(work / "commands.log"), open(work / "commands.log", "a", encoding="utf-8") as log:
             log.write(" ".join(arguments) + "\n" + done.stdout + done.stderr)
         if done.returncode:
-            raise UserError(f"nnU-Net's command must end well: {' '.join(arguments[:3])} ...", where=work / "commands.log",
+            raise UserError(f"nnU-Net's command must succeed: {' '.join(arguments[:3])} ...",
+                            where=work / "commands.log",
                             found="\n".join((done.stdout + done.stderr).splitlines()[-8:]))
 
     def _environment(self, work: Path) -> dict[str, str]:
         folders = {f"nnUNet_{part}": str(make_folder(work / part)) for part in ("raw", "preprocessed", "results")}
-        budget = ({"SAMUNET_ITERATIONS": str(self.iterations)} if self.iterations else {"SAMUNET_MINUTES": str(self.minutes)})
-        # nnU-Net itself takes all processors, whoever else works on them; in prediction its waiting threads spin on them.
+        length = ("ITERATIONS", self.iterations) if self.iterations else ("MINUTES", self.minutes)
+        budget = {f"SAMUNET_{length[0]}": str(length[1])}
+        # By default nnU-Net uses all cores, whatever else runs there, and its idle threads in prediction spin on them.
         budget["SAMUNET_THREADS"] = str(torch.get_num_threads())
-        return {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, **folders, **budget,
-                "nnUNet_extTrainer": str(files("samunet.benchmark") / "nnunet_trainers"),
-                "nnUNet_n_proc_DA": os.environ.get("nnUNet_n_proc_DA", "1"), "nnUNet_compile": "f"}
+        defaults = {"OMP_WAIT_POLICY": "PASSIVE", "nnUNet_n_proc_DA": "1"}
+        return {**defaults, **os.environ, **folders, **budget, "nnUNet_compile": "f",
+                "nnUNet_extTrainer": str(files("samunet.benchmark") / "nnunet_trainers")}
 
     def _record(self, work: Path, seconds: Mapping[str, float]) -> dict[str, Any]:
-        """What run.json of a job has, as far as nnU-Net tells it."""
+        """The content of run.json, as far as nnU-Net reports it."""
         from importlib import metadata
 
         budget = read_budget(_output(work, self) / "budget.json")
         return {
-            "variant": f"{NNUNET}{self.configuration}", "asked": self.asked,
+            "variant": f"{NNUNET}{self.configuration}", "asked": self.request,
             "train_cases": list(self.train), "val_cases": list(self.val),
             "seconds": {"training": budget["seconds"], "validation": seconds["validation"]}, "budget": budget,
             "trainable_parameters": budget["parameters"], "threads": budget["threads"],
@@ -213,22 +220,24 @@ class NnunetRun:
 def run_nnunet(benchmark: Benchmark, job: Job, paths: Paths) -> None:
     """Train and validate nnU-Net's configuration of a job, on the cases that a variant of the same job would have.
 
-    A finished run of other settings or data is made anew.
+    Replaces a finished run with other settings or data.
 
     Raises:
-        UserError: nnU-Net is not installed, no such configuration, a dataset of sequences, or one of its commands failed.
+        UserError: nnU-Net is not installed, no such configuration, a dataset of sequences, or one of its commands
+        failed.
     """
     configuration = job.variant.removeprefix(NNUNET)
     if importlib.util.find_spec("nnunetv2") is None:
-        raise UserError("nnU-Net must be installed to be compared with.", where="--nnunet", found="no package nnunetv2",
+        raise UserError("--nnunet needs an installed nnU-Net.", where="--nnunet", found="no package nnunetv2",
                         mend="Install the extra: pip install 'samunet[nnunet]'.")
     raw = find_dataset(paths.raw, benchmark.dataset)
     dataset, request = load_dataset(raw), benchmark.request(job)
     if choose_reader(dataset) in SEQUENCE_READERS:
-        raise UserError("nnU-Net reads no sequences of frames, so it cannot be compared with on them.", where="--nnunet",
-                        found=f"{dataset.name} is read by {choose_reader(dataset)}", mend="Leave --nnunet out.")
+        raise UserError("nnU-Net does not support sequences of frames.", where="--nnunet",
+                        found=f"{dataset.name} is read by {choose_reader(dataset)}", mend="Leave out --nnunet.")
     cases = cases_of(request, dataset, paths.preprocessed / raw.name)
-    run = NnunetRun(dataset, configuration, cases.train, cases.val, request.iterations, request.minutes, benchmark.device)
+    run = NnunetRun(dataset, configuration, cases.train, cases.val, request.iterations, request.minutes,
+                    benchmark.device)
     run(benchmark.folder(job, paths))
 
 
@@ -237,24 +246,28 @@ def _output(work: Path, run: NnunetRun) -> Path:
 
 
 def link_images(case: RawCase, folder: Path, ending: str, reader: str) -> None:
-    """Links to a case's images in `folder`, named as nnU-Net has them, a 3D TIFF's spacing with them; copies where a system grants no links."""
+    """Link a case's images, and the spacing file of a 3D TIFF, into `folder` under nnU-Net's names.
+
+    Copies the files where the system does not allow links.
+    """
     places = [folder / f"{case.name}_{channel:04d}{ending}" for channel in range(len(case.images))]
     for source, place in zip(image_files(case.images, reader), image_files(places, reader), strict=True):
         _link(source, place)
 
 
 def _link_label(case: RawCase, folder: Path, ending: str, reader: str) -> None:
-    assert case.label is not None
+    if case.label is None:
+        raise ValueError(f"{case.name} has no label")
     place = folder / f"{case.name}{ending}"
     for source, linked in zip(label_files(case.label, reader), label_files(place, reader), strict=True):
         _link(source, linked)
 
 
 def _link(source: Path, place: Path) -> None:
-    """A 3D TIFF may lack the file with its spacing; all else was found before."""
+    """Link one file if it exists: the spacing file of a 3D TIFF is optional, all others were checked before."""
     make_folder(place.parent)
     if source.exists() and not place.exists():
         try:
             place.symlink_to(source.resolve())
-        except OSError:  # Windows without the right to make links
+        except OSError:  # Windows without the permission to create links
             copy_whole(source, place)

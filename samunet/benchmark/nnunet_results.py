@@ -1,4 +1,4 @@
-"""Results of nnU-Net that somebody already has, as rows beside the others: read or measured, never trained."""
+"""Import of finished nnU-Net results as additional rows: read or measured, never trained."""
 
 from __future__ import annotations
 
@@ -20,25 +20,26 @@ SHOWN_NAMES = 5
 
 
 def import_results(models: Sequence[Path], benchmark: Benchmark, dataset: RawDataset, paths: Paths) -> list[Result]:
-    """One result for each trained model's folder, over the benchmark's folds, named as the folder: `<trainer>__<plans>__2d`.
+    """One result for each model folder, over the benchmark's folds, named as the folder: `<trainer>__<plans>__2d`.
 
-    A fold counts only if its validation cases are those of the benchmark's fold of the same number. More cannot be told of a
-    leak: nnU-Net trains no fold on its validation cases, but its folder does not name those that it did train on.
+    A fold must have the validation cases of the benchmark's fold with the same number. A leak cannot be excluded
+    further: nnU-Net trains no fold on its validation cases, but its folder does not list the training cases.
 
-    Where the validation segmentations of all folds are there, they are measured as every variant's are, by which nnU-Net's
-    HD95, ASSD and NSD become known; the scores go to the benchmark's folder `imported`. Otherwise Dice and IoU are
-    nnU-Net's own, of its summary.json. The models' folders are only read.
+    If all folds have validation segmentations, they are measured like those of every variant, which gives HD95, ASSD
+    and NSD; the scores go to the benchmark's folder `imported`. Otherwise Dice and IoU are taken from nnU-Net's
+    summary.json. The model folders are not modified.
 
     Arguments:
         models: folders with fold_<F>/validation/summary.json.
 
     Raises:
-        UserError: two of one name, a fold that is not there, other cases or classes than the benchmark's; all of a model's
-            faults at once.
+        UserError: two models of one name, a missing fold, other cases or classes than the benchmark's; lists all faults
+            of
+            a model.
     """
     names = [*benchmark.variants, *(model.resolve().name for model in models)]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise UserError("Imported results must have names of their own.", where="--nnunet_results", found=", ".join(twice),
+        raise UserError("Imported results must have unique names.", where="--nnunet_results", found=", ".join(twice),
                         mend="Give each folder once, or rename one of them.")
     return [_import(model, benchmark, dataset, paths) for model in models]
 
@@ -49,15 +50,17 @@ def _import(model: Path, benchmark: Benchmark, dataset: RawDataset, paths: Paths
     splits = ensure_splits(dataset, preprocessed, None)
     val_cases = {fold: fold_cases(splits, fold, dataset)[1] for fold in benchmark.folds}
     validations = {fold: model / f"fold_{fold}" / "validation" for fold in benchmark.folds}
-    problems = [problem for fold, names in val_cases.items() for problem in _problems(validations[fold], names, dataset)]
+    problems = [problem for fold, names in val_cases.items()
+                for problem in _problems(validations[fold], names, dataset)]
     if problems:
         raise joined(problems)
-    missing = [f"time, memory and parameters of its training are not known: imported from {model}"]
+    missing = [f"training time, memory and parameters are unknown: imported from {model}"]
     absent = [name for fold, names in val_cases.items() for name in names
               if not (validations[fold] / f"{name}{dataset.file_ending}").is_file()]
     scores = validations
     if absent:
-        missing.append(f"Dice and IoU are its summary.json's, the others not known: no segmentations of {_some(absent)}")
+        missing.append("Dice and IoU are from its summary.json, other metrics are unknown: no segmentations of "
+                       f"{_some(absent)}")
     else:
         folder = paths.results / dataset.name / "benchmark" / "imported" / model.resolve().name
         scores = {fold: make_folder(folder / f"fold_{fold}") for fold in benchmark.folds}
@@ -72,12 +75,12 @@ def _import(model: Path, benchmark: Benchmark, dataset: RawDataset, paths: Paths
 
 
 def _problems(validation: Path, names: Sequence[str], dataset: RawDataset) -> list[UserError]:
-    """What keeps a fold's validation from being compared on the cases `names`."""
+    """The reasons why a fold's validation cannot be compared on the cases `names`."""
     path = validation / "summary.json"
     if not path.is_file():
-        return [UserError("A trained model's folder must hold fold_<F>/validation/summary.json for every fold of the benchmark.",
-                          where=path, found="no such file",
-                          mend="Give the folder <trainer>__<plans>__<configuration>, and with --folds the folds that it has.")]
+        return [UserError("The folder of an nnU-Net model must have fold_<F>/validation/summary.json for every fold of "
+                          "the benchmark.", where=path, found="no such file",
+                          mend="Give the folder <trainer>__<plans>__<configuration>, and its folds with --folds.")]
     try:
         cases = read_cases(validation, dataset.file_ending)
     except UserError as fault:
@@ -85,12 +88,15 @@ def _problems(validation: Path, names: Sequence[str], dataset: RawDataset) -> li
     problems = []
     others, lacking = sorted(cases.keys() - set(names)), sorted(set(names) - cases.keys())
     if others or lacking:
-        found = [f"{told} {_some(some)}" for told, some in (("also validated:", others), ("not validated:", lacking)) if some]
+        lists = (("also validated:", others), ("not validated:", lacking))
+        found = [f"{title} {_some(some)}" for title, some in lists if some]
         problems.append(UserError(
             "An imported fold must have been validated on the cases of the benchmark's fold.", where=path,
             found="; ".join(found),
-            mend="Use one splits_final.json for both: put nnU-Net's beside dataset.json before planning."))
-    expected, classes = {str(label) for label in dataset.labels.foreground}, {key for row in cases.values() for key in row}
+            mend="Use the same splits_final.json for both: put nnU-Net's into the folder of dataset.json before "
+                 "planning."))
+    expected = {str(label) for label in dataset.labels.foreground}
+    classes = {key for row in cases.values() for key in row}
     if cases and classes != expected:
         problems.append(UserError("Imported scores must be of the dataset's classes.", where=path,
                                   found=f"{', '.join(sorted(classes))}; the dataset has {', '.join(sorted(expected))}"))

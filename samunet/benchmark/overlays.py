@@ -1,4 +1,4 @@
-"""Slices of a case with its prediction and reference, as pictures that stand in the page."""
+"""Slices of a case with its prediction and reference, as images embedded in the page."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ CONTRAST_PERCENTILES = (0.5, 99.5)
 
 
 @dataclass(frozen=True)
-class CaseImageCrops:
-    """A case's slices as data addresses, and which of them is shown first."""
+class CaseOverlay:
+    """A case's slices as data URLs, and the index of the one that is shown first."""
 
     title: str
     slices: tuple[str, ...]
@@ -33,7 +33,7 @@ class CaseImageCrops:
 
 
 def chosen_cases(result: Result, draw: int) -> list[tuple[str, str, float]]:
-    """(which, case, Dice) of the best, the median and the worst case of a draw; fewer where there are fewer cases."""
+    """(rank, case, Dice) of the best, the median and the worst case of a draw; fewer if there are fewer cases."""
     scores = {case: value for case, value in result.scores(draw, "Dice").items() if not np.isnan(value)}
     order = sorted(scores, key=lambda case: (-scores[case], case))
     if not order:
@@ -43,8 +43,8 @@ def chosen_cases(result: Result, draw: int) -> list[tuple[str, str, float]]:
             if list(places.values()).index(place) == list(places).index(which)]
 
 
-def case_pictures(title: str, images: Sequence[Path], prediction: Path, reference: Path, reader: str) -> CaseImageCrops:
-    """At most 24 slices, evenly spread over those that hold foreground, of the first channel.
+def case_overlay(title: str, images: Sequence[Path], prediction: Path, reference: Path, reader: str) -> CaseOverlay:
+    """At most 24 slices of the first channel, evenly spaced over the slices with foreground.
 
     Raises:
         UserError: a file that cannot be read, or a segmentation on another grid than the image.
@@ -64,19 +64,19 @@ def case_pictures(title: str, images: Sequence[Path], prediction: Path, referenc
     planes = np.unique(np.linspace(first, last, MOST_SLICES).round().astype(int))
     low, high = np.percentile(image, CONTRAST_PERCENTILES)
     grey = np.clip((image[planes] - low) / max(high - low, 1e-8), 0, 1)
-    slices = tuple(_picture(*each) for each in zip(grey, predicted[planes], labelled[planes], strict=True))
-    return CaseImageCrops(title, slices, len(slices) // 2)
+    slices = tuple(_data_url(*each) for each in zip(grey, predicted[planes], labelled[planes], strict=True))
+    return CaseOverlay(title, slices, len(slices) // 2)
 
 
-def _picture(grey: np.ndarray, predicted: np.ndarray, labelled: np.ndarray) -> str:
-    """One slice as a data address: grey, the prediction filled, the reference's inner edges white."""
+def _data_url(grey: np.ndarray, predicted: np.ndarray, labelled: np.ndarray) -> str:
+    """One slice as a data URL: grey, the prediction filled, the reference's inner boundary white."""
     step = max(1, -(-max(grey.shape) // LONGEST_SIDE))
     grey, predicted, labelled = (each[::step, ::step] for each in (grey, predicted, labelled))
     colours = matplotlib.colormaps["tab10"](np.arange(10))[:, :3]
-    picture = np.repeat(grey[..., None], 3, axis=2)
+    image = np.repeat(grey[..., None], 3, axis=2)
     inside = predicted > 0
-    picture[inside] = (1 - FILL) * picture[inside] + FILL * colours[(predicted[inside].astype(int) - 1) % len(colours)]
-    picture[find_boundaries(labelled, mode="inner")] = 1.0
+    image[inside] = (1 - FILL) * image[inside] + FILL * colours[(predicted[inside].astype(int) - 1) % len(colours)]
+    image[find_boundaries(labelled, mode="inner")] = 1.0
     file = io.BytesIO()
-    imageio.imwrite(file, (picture * 255).round().astype(np.uint8), extension=".png")
+    imageio.imwrite(file, (image * 255).round().astype(np.uint8), extension=".png")
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")

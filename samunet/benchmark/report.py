@@ -1,4 +1,4 @@
-"""One self-contained page: tables, charts, pictures of cases, and how to repeat it."""
+"""A self-contained HTML page: tables, charts, overlays of cases, and the command that reproduces it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 from samunet.benchmark import charts
 from samunet.benchmark.comparison import MARGIN
 from samunet.benchmark.jobs import Benchmark, Job
-from samunet.benchmark.overlays import CaseImageCrops, case_pictures, chosen_cases
-from samunet.benchmark.results import Result, shots_told
+from samunet.benchmark.overlays import CaseOverlay, case_overlay, chosen_cases
+from samunet.benchmark.results import Result, shots_text
 from samunet.dataset.dataset import RawDataset
 from samunet.dataset.io.readers import choose_reader
 from samunet.dataset.paths import Paths
@@ -26,12 +26,12 @@ def write_report(
     path: Path, benchmark: Benchmark, results: Sequence[Result], rows: Sequence[Mapping[str, Any]], reference: str,
     groups: Mapping[str, str] | None, dataset: RawDataset, paths: Paths, command: str,
 ) -> None:
-    """Write the page; nothing in it is fetched from anywhere when it is opened.
+    """Write the page. It loads nothing from other files or servers.
 
     Arguments:
         rows: of `tables.summary_rows`.
-        reference: the method that the others were compared with.
-        command: that repeats the benchmark.
+        reference: the method that all others were compared with.
+        command: the command line that repeats the benchmark.
     """
     from jinja2 import Environment, StrictUndefined
 
@@ -39,19 +39,19 @@ def write_report(
 
     template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True).from_string(
         files("samunet.benchmark").joinpath("report.html.j2").read_text(encoding="utf-8"))
-    whole = [result for result in results if result.cases]
+    complete = [result for result in results if result.cases]
+    shots = ", ".join(shots_text(count, benchmark.shot_slices) for count in benchmark.shots)
     write_text(path, template.render(
         title=f"Benchmark of {dataset.name}",
-        introduction=f"{len(whole)} of {len(results)} settings are whole: folds {', '.join(benchmark.folds)}; labelled cases "
-        f"{', '.join(shots_told(count, benchmark.shot_slices) for count in benchmark.shots)}; {benchmark.draws} draw(s); "
-        f"encoder {benchmark.encoder}.",
-        rows=rows, columns=[*dict.fromkeys(name for row in rows for name in row)], reference=_shown(reference, results), margin=MARGIN,
-        sections=_sections(benchmark, whole, reference, groups, paths), overlays=_overlays(whole, dataset),
-        commands=command, facts=_facts(whole)))
+        introduction=f"{len(complete)} of {len(results)} settings are complete. Folds: {', '.join(benchmark.folds)}. "
+        f"Labelled cases: {shots}. Draws: {benchmark.draws}. Encoder: {benchmark.encoder}.",
+        rows=rows, columns=[*dict.fromkeys(name for row in rows for name in row)], reference=_shown(reference, results),
+        margin=MARGIN, sections=_sections(benchmark, complete, reference, groups, paths),
+        overlays=_overlays(complete, dataset), commands=command, facts=_facts(complete)))
 
 
 def _shown(reference: str, results: Sequence[Result]) -> str:
-    """The name that tables have for it: an oracle is called so everywhere."""
+    """The method's name in tables, where an oracle is marked as such."""
     return next((result.method for result in results if result.named(reference)), reference)
 
 
@@ -60,13 +60,14 @@ def _sections(
 ) -> list[Section]:
     sections: list[Section] = []
     if curve := charts.label_efficiency(results, groups):
-        sections.append(("Label efficiency", [("Mean Dice over labelled cases, with 95 % intervals.", curve)]))
+        sections.append(("Label efficiency", [("Mean Dice against labelled cases, with 95 % intervals.", curve)]))
     if not results:
         return sections
-    sections.append(("Dice against time", [("One point for each setting.", charts.dice_over_time(results, groups))]))
+    sections.append(("Dice against training time",
+                     [("One point for each setting.", charts.dice_over_time(results, groups))]))
     base = {result.shots: result for result in results if result.named(reference)}
-    pairs = [(f"{result.method}, {result.labelled} labelled cases. Above the line it is better than {base[result.shots].method}.",
-              charts.paired(result, base[result.shots]))
+    pairs = [((f"{result.method}, {result.labelled} labelled cases. Points above the line are better than "
+               f"{base[result.shots].method}."), charts.paired(result, base[result.shots]))
              for result in results if not result.named(reference) and result.shots in base]
     if pairs:
         sections.append((f"Case by case against {_shown(reference, results)}", pairs))
@@ -74,7 +75,7 @@ def _sections(
                                             for label in results[0].labels()]))
     for shots in dict.fromkeys(result.shots for result in results):
         if curves := _curves(benchmark, [result for result in results if result.shots == shots], paths):
-            caption = f"{shots_told(shots, benchmark.shot_slices)} labelled cases, draw 0, fold {benchmark.folds[0]}."
+            caption = f"{shots_text(shots, benchmark.shot_slices)} labelled cases, draw 0, fold {benchmark.folds[0]}."
             sections.append(("Training", [(caption, charts.training_curves(curves))]))
     return sections
 
@@ -82,47 +83,49 @@ def _sections(
 def _curves(benchmark: Benchmark, results: Sequence[Result], paths: Paths) -> dict[str, list[dict[str, float]]]:
     found = {}
     for result in results:
-        log = benchmark.folder(Job(result.variant, benchmark.folds[0], result.shots, 0, result.slices), paths) / "log.jsonl"
-        if entries := read_log(log):  # a variant that trains nothing may have an empty log
+        job = Job(result.variant, benchmark.folds[0], result.shots, 0, result.slices)
+        if entries := read_log(benchmark.folder(job, paths) / "log.jsonl"):  # empty for some variants without training
             found[result.method] = [asdict(entry) for entry in entries]
     return found
 
 
-def _overlays(results: Sequence[Result], dataset: RawDataset) -> list[tuple[str, list[CaseImageCrops]]]:
+def _overlays(results: Sequence[Result], dataset: RawDataset) -> list[tuple[str, list[CaseOverlay]]]:
     cases, reader = {case.name: case for case in dataset.cases}, choose_reader(dataset)
     found = []
     for result in results:
         draw = min(result.cases)
         if not result.segmentations[draw]:
             continue
-        pictures = []
+        overlays = []
         for which, name, dice in chosen_cases(result, draw):
             folder = result.segmentations[draw][name]
             label = cases[name].label
-            assert label is not None
-            pictures.append(case_pictures(f"{which}: {name}, Dice {dice:.3f}", cases[name].images,
-                                          folder / f"{name}{dataset.label_ending}", label, reader))
-        found.append((f"{result.method}, {result.labelled} labelled cases", pictures))
+            if label is None:
+                raise ValueError(f"{name} has no label")
+            overlays.append(case_overlay(f"{which}: {name}, Dice {dice:.3f}", cases[name].images,
+                                         folder / f"{name}{dataset.label_ending}", label, reader))
+        found.append((f"{result.method}, {result.labelled} labelled cases", overlays))
     return found
 
 
 def _facts(results: Sequence[Result]) -> dict[str, str]:
-    """Versions, seeds, machines and encoders, joined where runs differ."""
+    """Versions, seeds, machines and encoders, comma-separated where runs differ."""
     runs = [run for result in results for run in result.runs.values()]
 
-    def told(values: Sequence[Any]) -> str:
+    def distinct(values: Sequence[Any]) -> str:
         return ", ".join(dict.fromkeys(map(str, values)))
 
     return {
-        **{name: told([run["versions"].get(name) for run in runs]) for name in (runs[0]["versions"] if runs else ())},
-        "seed": told([run["settings"]["seed"] for run in runs]),
-        "device": told([run["hardware"]["device"] for run in runs]),
-        "threads": told([run["threads"] for run in runs]),
-        "encoder": told([f"{run['encoder']['id']} ({str(run['encoder']['digest'])[:12]})" for run in runs
-                         if run["encoder"]["digest"]]),
+        **{name: distinct([run["versions"].get(name) for run in runs])
+           for name in (runs[0]["versions"] if runs else ())},
+        "seed": distinct([run["settings"]["seed"] for run in runs]),
+        "device": distinct([run["hardware"]["device"] for run in runs]),
+        "threads": distinct([run["threads"] for run in runs]),
+        "encoder": distinct([f"{run['encoder']['id']} ({str(run['encoder']['digest'])[:12]})" for run in runs
+                             if run["encoder"]["digest"]]),
     }
 
 
 def command_of(arguments: Sequence[str]) -> str:
-    """The command line as a person would type it."""
+    """The command line, quoted for a shell."""
     return shlex.join(["samunet_benchmark", *arguments])

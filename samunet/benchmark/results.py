@@ -1,4 +1,4 @@
-"""What finished jobs reached: every metric of every class of every case, by draw, and the runs' own records."""
+"""The results of finished jobs: every metric of every class of every case, by draw, and the records of the runs."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from samunet.inference.run_file import RecordedEncoder, read_run
 from samunet.preprocessing.prompts.kinds import oracle_told
 
 Cases = dict[str, dict[str, dict[str, float]]]
-"""Case -> class key -> metric -> value; NaN undefined, infinity where one of the masks is empty."""
+"""Case -> class key -> metric -> value; NaN if undefined, infinity if one of the masks is empty."""
 
 METRICS = ("Dice", "IoU", "HD95_mm", "ASSD_mm", "NSD", "absolute_volume_error_ml")
 
 
 @dataclass(frozen=True)
 class _JobSettings:
-    seed: int | str  # nnU-Net has none, in a word
+    seed: int | str  # "none" for nnU-Net
     oracle_prompts: str | None = None
     box_relax: float | None = None
 
@@ -36,7 +36,7 @@ class _JobHardware:
 
 @dataclass(frozen=True)
 class JobRecord:
-    """What a benchmark reads of a finished run, samunet's or nnU-Net's."""
+    """The part of run.json that a benchmark needs, of samunet's runs and nnU-Net's."""
 
     settings: _JobSettings
     seconds: dict[str, float]
@@ -55,15 +55,16 @@ class Result:
     """One method at one number of shots.
 
     Arguments:
-        method: what tables call it: a variant's name, with `(oracle <kind>)` behind it where it was told of the ground truth;
-            nnU-Net's configuration as `nnunet_2d`; or the name of an imported model's folder.
+        method: its name in tables: a variant's name, followed by `(oracle <kind>)` if its prompts came from the
+            reference
+            labels; nnU-Net's configuration as `nnunet_2d`; or the name of an imported model's folder.
         shots: None for all cases.
         cases: draw -> the cases of all its finished folds.
-        runs: (draw, fold) -> the content of run.json; none of an imported model.
-        missing: what was asked for and is not there, in words.
-        segmentations: draw -> case -> the folder that holds its predicted segmentation, for cases that have one.
-        variant: the name that its jobs have; empty of an imported model, which has none.
-        slices: labelled slices in all; None for all of the cases. One number for all results of a benchmark.
+        runs: (draw, fold) -> the content of run.json; empty for an imported model.
+        missing: the missing results, in words.
+        segmentations: draw -> case -> the folder of its predicted segmentation, for cases that have one.
+        variant: the variant's name; empty for an imported model.
+        slices: total number of labelled slices; None for all. The same for all results of a benchmark.
     """
 
     method: str
@@ -77,15 +78,15 @@ class Result:
 
     @property
     def labelled(self) -> str:
-        """What it learned from, as tables tell it."""
-        return shots_told(self.shots, self.slices)
+        """The amount of training data, as shown in tables."""
+        return shots_text(self.shots, self.slices)
 
     def named(self, name: str) -> bool:
-        """Whether it is what a user calls `name`: tables may add to a variant's name, at some numbers of shots alone."""
+        """Whether `name` is its name in tables or its variant's; tables may extend a variant's name, at some shots."""
         return name in (self.method, self.variant)
 
     def scores(self, draw: int, metric: str, label: str | None = None) -> dict[str, float]:
-        """Case -> value of `metric` for class key `label`, or the mean over classes where it is defined; NaN where in none."""
+        """Case -> value of `metric` for class key `label`, or the mean over classes; NaN if it is undefined in all."""
         return {case: _mean([values.get(metric, math.nan) for key, values in classes.items() if label in (None, key)])
                 for case, classes in self.cases[draw].items()}
 
@@ -94,19 +95,19 @@ class Result:
         return list(next(iter(next(iter(self.cases.values())).values()))) if self.cases else []
 
 
-def shots_told(shots: int | None, slices: int | None) -> str:
-    """`all`, or the number; behind it, where labelled slices were counted, `(10 slices)`."""
-    told = "all" if shots is None else str(shots)
-    return told if slices is None else f"{told} ({slices} slice{'' if slices == 1 else 's'})"
+def shots_text(shots: int | None, slices: int | None) -> str:
+    """`all`, or the number; followed by `(10 slices)` if the number of labelled slices is limited."""
+    text = "all" if shots is None else str(shots)
+    return text if slices is None else f"{text} ({slices} slice{'' if slices == 1 else 's'})"
 
 
 def gather(benchmark: Benchmark, paths: Paths, faults: Mapping[Job, str], file_ending: str) -> list[Result]:
-    """One result for each variant and number of shots that was asked for, in the order of the jobs.
+    """One result for each variant and number of shots, in the order of the jobs.
 
-    A draw counts only if all its folds are finished: means over other cases could not be compared.
+    A draw counts only if all its folds are finished, because means over different cases cannot be compared.
 
     Arguments:
-        faults: why jobs have no finished run, where that is known.
+        faults: the errors of jobs without a finished run, where known.
         file_ending: of segmentations, as in dataset.json.
     """
     settings: dict[tuple[str, int | None], list[Job]] = {}
@@ -143,20 +144,23 @@ def _result(
 
 
 def marked(variant: str, runs: Iterable[Mapping[str, Any]]) -> str:
-    """The variant's name as tables show it: `sam_zeroshot (oracle point)` where a run was told of the ground truth,
-    `hybrid_selftrain (unlabelled data)` where one learned from unlabelled cases as if they were labelled."""
+    """The variant's name in tables.
+
+    `sam_zeroshot (oracle point)` if the prompts of a run came from the reference labels, `hybrid_selftrain (unlabelled
+    data)` if a run also trained on pseudo-labelled cases.
+    """
     runs = list(runs)
-    told = [run["settings"] for run in runs if run["settings"].get("oracle_prompts")]
-    kinds = sorted({oracle_told(settings["oracle_prompts"], settings.get("box_relax")) for settings in told})
+    oracles = [run["settings"] for run in runs if run["settings"].get("oracle_prompts")]
+    kinds = sorted({oracle_told(settings["oracle_prompts"], settings.get("box_relax")) for settings in oracles})
     unlabelled = " (unlabelled data)" if any(run.get("pseudo_labelled_cases") for run in runs) else ""
     return variant + (f" (oracle {', '.join(kinds)})" if kinds else "") + unlabelled
 
 
 def read_cases(validation: Path, file_ending: str) -> Cases:
-    """The cases of a folder's summary.json, with metrics.json's where that is there, as nnU-Net has none.
+    """The cases of a folder's summary.json, with the metrics of metrics.json if it exists (nnU-Net writes none).
 
     Raises:
-        UserError: a file that does not hold the scores of cases.
+        UserError: a file without the scores of cases.
     """
     surface: Cases = {}
     if (validation / "metrics.json").is_file():
@@ -171,7 +175,7 @@ def read_cases(validation: Path, file_ending: str) -> Cases:
 
 
 def _name(row: Mapping[str, Any], file_ending: str) -> str:
-    # The path may be of another machine; Windows' rule knows both separators.
+    # The path may be of another machine; the Windows path class accepts both separators.
     return PureWindowsPath(row["reference_file"]).name.removesuffix(file_ending)
 
 

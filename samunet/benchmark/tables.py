@@ -1,4 +1,4 @@
-"""The benchmark's figures as tables: a CSV with every value, and Markdown for people."""
+"""The benchmark's results as tables: a CSV file with every value, and a Markdown summary."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def cases_csv(results: Sequence[Result]) -> str:
 def summary_rows(
     results: Sequence[Result], comparisons: Sequence[Comparison], groups: Mapping[str, str] | None
 ) -> Iterator[dict[str, Any]]:
-    """One row for each result: column name -> text. A result without a whole draw says why."""
+    """One row for each result: column name -> text. A result without a complete draw gives the reason."""
     against = {(each.method, each.shots): each for each in comparisons}
     for result in results:
         row: dict[str, Any] = {"method": result.method, "shots": result.labelled}
@@ -57,7 +57,7 @@ def summary_rows(
 
 
 def markdown(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
-    """A Markdown table of the columns that at least one row has."""
+    """A Markdown table with the columns that at least one row has."""
     shown = [column for column in columns if any(row.get(column) for row in rows)]
     lines = ["| " + " | ".join(shown) + " |", "|" + "---|" * len(shown)]
     lines += ["| " + " | ".join(str(row.get(column, "")) for column in shown) + " |" for row in rows]
@@ -65,9 +65,9 @@ def markdown(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
 
 
 def _costs(result: Result) -> dict[str, str]:
-    """Means over the runs: seconds of training (pretraining and embeddings with it) and of validation, memory, parameters.
+    """Training time (with pretraining and embeddings) and validation time, averaged over runs; memory and parameters.
 
-    Nothing for an imported model, which has no runs here.
+    Empty for an imported model, which has no runs.
     """
     runs = list(result.runs.values())
     if not runs:

@@ -1,4 +1,4 @@
-"""From the trials of a search to its verdict: who is chosen, by how much, how sure."""
+"""From the trials of a search to its verdict: the chosen variant, its margin and the margin's interval."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ COLUMNS = ("variant", "round", "minutes", "Dice", "difference", "why")
 
 @dataclass(frozen=True)
 class Trial:
-    """One candidate in one round, its inner folds together: `result` has one draw, 0, and is empty where a run failed.
+    """One candidate in one round, over all inner folds: `result` has one draw, 0, and is empty if a run failed.
 
-    Round 0 is that of candidates that train nothing. `length` is what each of its runs was given.
+    Round 0 is for candidates without training. `length` is the training length of each of its runs.
     """
 
     round: int
@@ -29,21 +29,22 @@ class Trial:
 
     @property
     def variant(self) -> str:
+        """Name of the candidate."""
         return self.result.variant
 
     @property
     def scores(self) -> dict[str, float]:
-        """Case -> mean foreground Dice; of cases where it is defined."""
+        """Case -> mean foreground Dice, for cases where it is defined."""
         found = self.result.scores(0, "Dice") if self.result.cases else {}
         return {case: value for case, value in sorted(found.items()) if not math.isnan(value)}
 
     @property
     def dice(self) -> float:
-        """Mean over cases; -infinity where there is none."""
+        """Mean over cases; -infinity if there are none."""
         return mean(self.scores.values()) if self.scores else -math.inf
 
     def seconds(self) -> dict[str, float]:
-        """What its runs took, by part."""
+        """Total time of its runs in seconds, by part."""
         each = [run["seconds"] for run in self.result.runs.values()]
         parts = sorted({part for of_run in each for part in of_run})
         return {part: sum(of_run.get(part, 0.0) for of_run in each) for part in parts}
@@ -51,9 +52,9 @@ class Trial:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The chosen `variant`; `trial` is the one that it was chosen by, None where it is fixed.
+    """The chosen `variant`; `trial` is the deciding one, None if the variant is fixed.
 
-    `margin` is its Dice minus the runner-up's on the same cases; both are None where there was nobody to compare with, or no
+    `margin` is its Dice minus the runner-up's on the same cases; both are None if there is no other candidate, or no
     case in which the Dice of both is defined.
     """
 
@@ -65,23 +66,23 @@ class Verdict:
 
     def __str__(self) -> str:
         if self.trial is None:
-            patients = "1 patient does" if self.patients == 1 else f"{self.patients} patients do"
-            return f"fixed, not chosen: {self.variant}, since labelled cases of {patients} not allow cross-validation"
-        told = f"chosen: {self.variant}" + (", which trains nothing" if self.variant in TRAIN_NOTHING else "")
-        told += f", Dice {self.trial.dice:.3f} on {len(self.trial.scores)} held-out cases"
+            patients = "1 patient is" if self.patients == 1 else f"{self.patients} patients are"
+            return f"not cross-validated: {self.variant} is fixed, since {patients} too few"
+        text = f"chosen: {self.variant}" + (" (no training)" if self.variant in TRAIN_NOTHING else "")
+        text += f", Dice {self.trial.dice:.3f} on {len(self.trial.scores)} held-out cases"
         if self.margin is None:
-            return f"{told}, with no other to compare with"
-        sure = "above 0" if self.margin.low > 0 else "which holds 0, so the order may be chance"
-        return f"{told}, {self.margin} against {self.runner_up} (95 % interval over {self.patients} patients, {sure})"
+            return f"{text}, without another candidate to compare with"
+        sure = "above 0" if self.margin.low > 0 else "which contains 0: the difference is not significant"
+        return f"{text}, {self.margin} against {self.runner_up} (95 % interval over {self.patients} patients, {sure})"
 
 
 def better_half(trials: Sequence[Trial]) -> list[str]:
-    """The variants of the better half, rounded up, best first; of equals the one that was named first. Failed ones never."""
+    """The variants of the better half, rounded up, best first; ties in the order of naming. Never failed ones."""
     return [trial.variant for trial in _ranked(trials)[: (len(trials) + 1) // 2]]
 
 
 def decide(trials: Sequence[Trial], patients: int, groups: Mapping[str, str] | None) -> Verdict | None:
-    """The best of the last round and of those that train nothing; of equals the one that stands first. None if all failed."""
+    """The best of the last round and of the candidates without training; ties go to the first. None if all failed."""
     last = max((trial.round for trial in trials if trial.scores), default=0)
     ranked = _ranked([trial for trial in trials if trial.round in (0, last)])
     if not ranked:
@@ -93,10 +94,11 @@ def decide(trials: Sequence[Trial], patients: int, groups: Mapping[str, str] | N
     return Verdict(best.variant, patients, best, None if margin is None else second.variant, margin)
 
 
-def differences(trials: Sequence[Trial], chosen: str, groups: Mapping[str, str] | None) -> dict[tuple[int, str], Interval]:
-    """(round, variant) -> its Dice minus the chosen's: in the same round, or in the chosen's last where one trains nothing.
+def differences(trials: Sequence[Trial], chosen: str, groups: Mapping[str, str] | None) -> dict[tuple[int, str],
+                                                                                                Interval]:
+    """(round, variant) -> its Dice minus the chosen variant's in the same round, or in its last if one has no training.
 
-    Without those that share no case with it in which the Dice of both is defined.
+    Leaves out trials without a case in which the Dice of both is defined.
     """
     found = {}
     own = {trial.round: trial for trial in trials if trial.variant == chosen and trial.scores}
@@ -108,7 +110,7 @@ def differences(trials: Sequence[Trial], chosen: str, groups: Mapping[str, str] 
 
 
 def rows(trials: Sequence[Trial], verdict: Verdict, groups: Mapping[str, str] | None) -> Iterator[dict[str, Any]]:
-    """The table's rows: column name -> text. `difference` is against the chosen one."""
+    """The table's rows: column name -> text. `difference` is against the chosen variant."""
     against = differences(trials, verdict.variant, groups)
     for trial in trials:
         trained = sum(seconds for part, seconds in trial.seconds().items() if part in ("training", "pretraining"))
@@ -123,7 +125,7 @@ def rows(trials: Sequence[Trial], verdict: Verdict, groups: Mapping[str, str] | 
 
 
 def trials_content(trials: Sequence[Trial], verdict: Verdict, groups: Mapping[str, str] | None) -> list[dict[str, Any]]:
-    """The trials for the record, as strict JSON has them."""
+    """The trials as strict JSON, for the record."""
     against = differences(trials, verdict.variant, groups)
     return [{
         "variant": trial.variant,
@@ -138,7 +140,7 @@ def trials_content(trials: Sequence[Trial], verdict: Verdict, groups: Mapping[st
 
 
 def verdict_content(verdict: Verdict) -> dict[str, Any]:
-    """The verdict for the record."""
+    """The verdict as strict JSON, for the record."""
     return {
         "variant": verdict.variant,
         "fixed": verdict.trial is None,
@@ -150,7 +152,7 @@ def verdict_content(verdict: Verdict) -> dict[str, Any]:
 
 
 def _difference(trial: Trial, base: Trial, groups: Mapping[str, str] | None) -> Interval | None:
-    """Dice of `trial` minus that of `base`; None where no case has both."""
+    """Dice of `trial` minus that of `base`; None if no case has both."""
     found = compare([base.result, trial.result], base.result.method, groups)
     return found[0].interval if found else None
 

@@ -42,45 +42,57 @@ samunet_benchmark -d 4 --scheduler tcp://10.0.0.1:8786        on a running dask 
 
 
 def parser() -> argparse.ArgumentParser:
+    """The parser of the command's arguments."""
     parser = command_parser(
         "samunet_benchmark",
         "Train and validate every variant on every fold, number of shots and draw, then compare them.\n"
-        "Finished jobs of the same settings are kept: the same command goes on where it was stopped.",
+        "Run the same command again to continue: finished jobs with the same settings are not repeated.",
         EXAMPLES,
     )
     parser.add_argument("-d", dest="dataset", required=True, metavar="ID", help="id or name of a planned dataset")
     parser.add_argument("--variants", nargs="+", action=Distinct, metavar="NAME",
-                        help="default: every variant; those that answer prompts only with --oracle_prompts")
-    parser.add_argument("--nnunet", nargs="+", action=Distinct, metavar="CONFIGURATION", default=[], choices=("2d", "3d_fullres"),
-                        help="also real nnU-Net, cut to the same budget: 2d, 3d_fullres (extra [nnunet])")
+                        help="variants to run (default: all; promptable ones only with --oracle_prompts)")
+    parser.add_argument("--nnunet", nargs="+", action=Distinct, metavar="CONFIGURATION", default=[],
+                        choices=("2d", "3d_fullres"),
+                        help="also train nnU-Net with the same budget: 2d, 3d_fullres (needs the extra [nnunet])")
     parser.add_argument("--nnunet_results", nargs="+", type=Path, metavar="FOLDER", default=[],
-                        help="also what nnU-Net has reached already: folders <trainer>__<plans>__<configuration> of models "
-                             "that were trained on the same folds of all cases")
+                        help="also import finished nnU-Net results: folders <trainer>__<plans>__<configuration> of "
+                             "models that were trained on all cases of the same folds")
     add_oracle_prompts(parser)
     add_box_relax(parser)
-    parser.add_argument("--folds", nargs="+", type=fold, action=Distinct, metavar="N", default=["0", "1", "2", "3", "4"], help="default: 0 1 2 3 4")
+    parser.add_argument("--folds", nargs="+", type=fold, action=Distinct, metavar="N",
+                        default=["0", "1", "2", "3", "4"], help="folds to run (default: 0 1 2 3 4)")
     parser.add_argument("--shots", nargs="+", type=shots, action=Distinct, metavar="K", default=[None],
                         help="numbers of labelled training cases, or all (default: all)")
     add_shot_slices(parser)
-    parser.add_argument("--draws", type=whole(1, 1000), metavar="N", default=1, help="draws of each number of shots (default: 1)")
+    parser.add_argument("--draws", type=whole(1, 1000), metavar="N", default=1,
+                        help="number of draws for each number of shots (default: 1)")
     add_encoder(parser)
     parser.add_argument("-p", dest="plans_name", default=DEFAULT_PLANS_NAME, metavar="PLANS",
                         help="name of the plans (default: %(default)s)")
-    parser.add_argument("--minutes_head", type=real(0, MOST_MINUTES, above=True), metavar="M", help="minutes to train a head (default: the plan's count)")
-    parser.add_argument("--minutes_network", type=real(0, MOST_MINUTES, above=True), metavar="M", help="minutes to train a network (default: its own count)")
-    parser.add_argument("--iterations", type=whole(1, MOST_ITERATIONS), metavar="N", help="the same count of iterations for every job instead")
-    parser.add_argument("--seed", type=whole(0, LARGEST_SEED), default=0, metavar="S", help="of weights and batches (default: 0)")
-    parser.add_argument("--reference", metavar="NAME", help="method that the others are compared with (default: label_prior)")
+    parser.add_argument("--minutes_head", type=real(0, MOST_MINUTES, above=True), metavar="M",
+                        help="training time of a head in minutes (default: the number of iterations in the plans)")
+    parser.add_argument("--minutes_network", type=real(0, MOST_MINUTES, above=True), metavar="M",
+                        help="training time of a network in minutes (default: the variant's number of iterations)")
+    parser.add_argument("--iterations", type=whole(1, MOST_ITERATIONS), metavar="N",
+                        help="train every job for this number of iterations instead")
+    parser.add_argument("--seed", type=whole(0, LARGEST_SEED), default=0, metavar="S",
+                        help="seed of weights and batches (default: 0)")
+    parser.add_argument("--reference", metavar="NAME",
+                        help="method that all others are compared with (default: label_prior)")
     parser.add_argument("--workers", type=whole(1, MOST_PROCESSES), metavar="N",
-                        help="jobs side by side on this machine, each with its share of the processors (default: 1)")
-    parser.add_argument("--scheduler", metavar="ADDRESS", help="of a running dask cluster, as tcp://HOST:8786")
-    parser.add_argument("-device", default=None, metavar="NAME", help="cpu, cuda or mps (default: cuda if there is one)")
+                        help="number of jobs that run in parallel on this machine and share its cores (default: 1)")
+    parser.add_argument("--scheduler", metavar="ADDRESS",
+                        help="address of a running dask scheduler, such as tcp://HOST:8786")
+    parser.add_argument("-device", default=None, metavar="NAME",
+                        help="cpu, cuda or mps (default: cuda if available, else cpu)")
     add_paths(parser)
     return parser
 
 
 @command
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command with `arguments`, by default those of the process."""
     options = parser().parse_args(arguments)
     encoder_of(options)
     from samunet.benchmark.benchmark import run_benchmark
@@ -88,8 +100,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from samunet.benchmark.report import command_of
     from samunet.cli.train import default_device
 
-    told = places_of(options.oracle_prompts) if options.oracle_prompts else None
-    variants = options.variants or [name for name in listed() if not entry(name).prompts or told in entry(name).prompts]
+    prompt_type = places_of(options.oracle_prompts) if options.oracle_prompts else None
+    variants = options.variants or [name for name in listed()
+                                    if not entry(name).prompts or prompt_type in entry(name).prompts]
     benchmark = Benchmark(
         dataset=options.dataset, variants=(*variants, *(f"nnunet_{name}" for name in options.nnunet)),
         folds=tuple(options.folds), shots=tuple(options.shots), draws=options.draws, encoder=options.encoder,

@@ -20,24 +20,29 @@ if TYPE_CHECKING:
 
 
 def parser() -> argparse.ArgumentParser:
+    """The parser of the command's arguments."""
     parser = command_parser(
         "samunet_cache",
-        "List the cached embeddings, verify them, or prune what no command can use any more.\n"
-        "verify reads every byte of them and of the preprocessed arrays, and compares the encoders' weights where they are available; exit "
-        "code 2 if anything is wrong.",
+        "List or verify the cached embeddings, or remove the ones that no command can use any more.\n"
+        "`verify` reads every byte of the embeddings and of the preprocessed arrays, and compares the weights of\n"
+        "the encoders that are available. It exits with code 2 if it finds a fault.",
         "samunet_cache prune -d 4 --dry_run",
     )
-    parser.add_argument("action", choices=("list", "verify", "prune"), help="what to do")
-    parser.add_argument("-d", dest="datasets", nargs="+", action=Distinct, metavar="ID", help="datasets, by number or name (default: all)")
-    parser.add_argument("--encoder", metavar="NAME", help="caches of this encoder: its id, its name or its file (default: all)")
-    parser.add_argument("--all", action="store_true", help="prune: remove all that -d and --encoder select, useful or not")
-    parser.add_argument("--dry_run", action="store_true", help="prune: say what would be removed, and remove nothing")
+    parser.add_argument("action", choices=("list", "verify", "prune"), help="action to take")
+    parser.add_argument("-d", dest="datasets", nargs="+", action=Distinct, metavar="ID",
+                        help="dataset ids or names (default: all)")
+    parser.add_argument("--encoder", metavar="NAME",
+                        help="only caches of this encoder: its id, its name or its file (default: all)")
+    parser.add_argument("--all", action="store_true",
+                        help="prune: remove all embeddings that -d and --encoder select, usable or not")
+    parser.add_argument("--dry_run", action="store_true", help="prune: only report what would be removed")
     add_paths(parser)
     return parser
 
 
 @command
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command with `arguments`, by default those of the process."""
     options = parser().parse_args(arguments)
     if options.action != "prune" and (options.all or options.dry_run):
         raise UserError("--all and --dry_run belong to prune.", where="command line", found=options.action)
@@ -56,7 +61,8 @@ def selected(options: argparse.Namespace) -> list[Cache]:
     from samunet.inputs.cache_inventory import find_caches
 
     encoder = encoder_id(options.encoder) if options.encoder else None
-    return [cache for dataset in datasets_of(options) for cache in find_caches(paths_of(options).preprocessed, dataset, encoder)]
+    return [cache for dataset in datasets_of(options)
+            for cache in find_caches(paths_of(options).preprocessed, dataset, encoder)]
 
 
 def damaged_arrays(options: argparse.Namespace) -> list[str]:
@@ -77,22 +83,27 @@ def datasets_of(options: argparse.Namespace) -> list[str | None]:
 
 
 def list_caches(caches: Sequence[Cache]) -> None:
-    """One line for each cache, and their sum."""
+    """Print one line for each cache, and the total."""
     from samunet.inputs.embedding_cache import told_size
 
     for cache in caches:
         views = sum(entry.is_view for entry in cache.entries)
-        result(f"{cache.dataset} {cache.plans_name} {cache.encoder}: {len(cache.entries) - views} cases, {views} views, "
-               f"{' and '.join(cache.number_types) or 'nothing'}, {told_size(cache.size)}; {cache.state()}")
+        result(f"{cache.dataset} {cache.plans_name} {cache.encoder}: "
+               f"{len(cache.entries) - views} cases, {views} views, {' and '.join(cache.number_types) or 'nothing'}, "
+               f"{told_size(cache.size)}; {cache.state()}")
     result(f"{len(caches)} caches, {told_size(sum(cache.size for cache in caches))}")
 
 
 def verify_caches(caches: Sequence[Cache], encoder: str | None, faults_of_arrays: Sequence[str]) -> None:
-    """Say each fault, those of arrays included; raise if there is one."""
+    """Print each fault, those of arrays included.
+
+    Raises:
+        UserError: there is a fault.
+    """
     from samunet.inputs.cache_encoders import weights_of
     from samunet.inputs.cache_inventory import damaged_entries, differing_weights
 
-    told = list(faults_of_arrays)
+    lines = list(faults_of_arrays)
     for cache in caches:
         faults = [cache.fault] if cache.fault else [entry.fault for entry in cache.entries if entry.fault]
         faults += [f"{name}: {found}" for name, found in damaged_entries(cache).items()]
@@ -101,31 +112,31 @@ def verify_caches(caches: Sequence[Cache], encoder: str | None, faults_of_arrays
         if weights:
             faults += [f"{name}: {found}" for name, found in differing_weights(cache, *weights).items()]
         else:
-            say(f"encoder '{cache.encoder}' is not at hand, so its weights are not compared")
-        told += [f"{cache.folder}: {fault}" for fault in faults]
-    for line in told:
+            say(f"encoder '{cache.encoder}' is not available: its weights are not compared")
+        lines += [f"{cache.folder}: {fault}" for fault in faults]
+    for line in lines:
         say(line)
-    if told:
-        raise UserError("Preprocessed arrays and cached embeddings must be whole, and match the plans, the arrays and the encoder.",
-                        where="samunet_cache verify", found=f"{len(told)} faults, listed above",
-                        mend="Run samunet_preprocess, which rebuilds what is damaged or does not match; samunet_cache prune removes what no "
-                        "command uses.")
-    result(f"{len(caches)} caches are whole and match")
+    if lines:
+        raise UserError("Preprocessed arrays and cached embeddings must be intact, and match the plans, the arrays and "
+                        "the encoder.", where="samunet_cache verify", found=f"{len(lines)} faults, listed above",
+                        mend="Run samunet_preprocess, which rebuilds damaged and outdated files. samunet_cache prune "
+                        "removes the files that no command uses.")
+    result(f"{len(caches)} caches are intact and match")
 
 
 def prune_caches(caches: Sequence[Cache], encoder: str | None, *, everything: bool, dry_run: bool) -> None:
-    """Remove what nothing can use, or everything; say what was freed."""
+    """Remove the files that no command can use, or everything, and print the freed size."""
     from samunet.inputs.embedding_cache import cache_lock, told_size
 
     total = 0
     for cache in caches:
-        with nullcontext() if dry_run else locked(cache_lock(cache.folder)):  # no command writes there meanwhile
+        with nullcontext() if dry_run else locked(cache_lock(cache.folder)):  # no other command writes there meanwhile
             total += _prune(cache.folder, encoder, everything=everything, dry_run=dry_run)
     result(f"{told_size(total)} {'would be freed' if dry_run else 'freed'}")
 
 
 def _prune(folder: Path, encoder: str | None, *, everything: bool, dry_run: bool) -> int:
-    """Remove one cache, or what of it nothing can use; returns the bytes that are free then."""
+    """Remove one cache, or the files of it that no command can use; returns the freed bytes."""
     from samunet.inputs.cache_encoders import weights_of
     from samunet.inputs.cache_inventory import differing_weights, read_cache, remove, useless_files
     from samunet.inputs.embedding_cache import told_size

@@ -1,4 +1,4 @@
-"""samunet_demo: the main job from raw images to scores, each step a command that can be repeated by hand."""
+"""samunet_demo: the whole pipeline from raw images to scores; each step is a command that you can repeat by hand."""
 
 from __future__ import annotations
 
@@ -26,29 +26,30 @@ if TYPE_CHECKING:
 VARIANT = "cnn_head"
 PHANTOM = "Dataset900_Phantom"
 PHANTOM_ITERATIONS = 100
-# With five folds the first is left alone: final figures are taken on fold 0 and must not have been looked at before.
+# Not fold 0: final results are measured there, and a demo must not look at its validation cases before.
 REAL_FOLD = 1
 REAL_SHOTS = 5
 REAL_CASES = 5
 
 
 def parser() -> argparse.ArgumentParser:
+    """The parser of the command's arguments."""
     parser = command_parser(
         "samunet_demo",
-        "Run the main job: plan, preprocess and embed, train, predict, evaluate, draw an overlay picture.\n"
-        "Without --dataset on a made-up dataset of small volumes (a few minutes on 2 cores).",
+        "Run the whole pipeline: plan, preprocess and encode, train, predict, evaluate, plot overlays.\n"
+        "Without --dataset, it runs on a synthetic dataset of small volumes (a few minutes on 2 cores).",
         "samunet_demo\nsamunet_demo --dataset data/Dataset004_Hippocampus --output /tmp/demo",
     )
     parser.add_argument("--dataset", type=Path, metavar="FOLDER",
-                        help="a folder DatasetXXX_Name in nnU-Net's raw format; it is only read")
+                        help="folder DatasetXXX_Name in nnU-Net's raw format; it is not modified")
     parser.add_argument("--output", type=Path, default=Path("demo_output"), metavar="FOLDER",
-                        help="everything is written below this folder (default: demo_output)")
+                        help="folder that receives all output (default: demo_output)")
     return parser
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is trained (`samunet_train`'s fold and flags), which images are predicted, their reference labels if known."""
+    """What to train (`samunet_train`'s fold and flags) and which images to predict, with reference labels if known."""
 
     fold: str
     training: tuple[str, ...]
@@ -58,6 +59,7 @@ class Job:
 
 @command
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command with `arguments`, by default those of the process."""
     options = parser().parse_args(arguments)
     began = time.perf_counter()
     name = _dataset_name(options.dataset)
@@ -81,8 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _print_scores(predictions / "summary.json", dataset)
     references = ("-r", str(job.labels)) if job.labels else ()
     _step("plot_overlay_pngs", "-i", str(job.images), "-s", str(predictions), *references, "-o", str(overlays))
-    say(f"\nThe whole job took {time.perf_counter() - began:.0f} seconds.")
-    result(f"segmentations: {predictions}\npictures:      {overlays}\nmodel:         {work / 'results'}")
+    say(f"\nThe whole pipeline took {time.perf_counter() - began:.0f} seconds.")
+    result(f"segmentations: {predictions}\noverlays:      {overlays}\nmodel:         {work / 'results'}")
 
 
 def _dataset_name(dataset: Path | None) -> str:
@@ -104,15 +106,15 @@ def _digits(name: str) -> str:
 
 
 def _set_paths(raw: Path, work: Path) -> None:
-    """Set the three folders for this process, and tell the lines that do so in a shell."""
-    say("Each step is a command that you can repeat by hand, after these lines:\n")
+    """Set the three folders for this process, and print the lines that set them in a shell."""
+    say("Each step is a command. To repeat one by hand, first run these lines:\n")
     for name, folder in (("raw", raw), ("preprocessed", work / "preprocessed"), ("results", work / "results")):
         os.environ[f"samunet_{name}"] = str(folder)
         say(f"  {'set' if os.name == 'nt' else 'export'} samunet_{name}={shlex.quote(str(folder))}")
 
 
 def _step(name: str, *arguments: str) -> None:
-    """Print a samunet command, then run it here; the demo ends where a step ends badly."""
+    """Print a samunet command, then run it in this process; exit if it fails."""
     say(f"\n$ samunet_{name} {shlex.join(arguments)}")
     code = import_module(f"samunet.cli.{name}").main(list(arguments))
     if code != 0:
@@ -124,7 +126,7 @@ def _phantom_job(dataset: Path) -> Job:
 
 
 def _real_job(dataset: Path, work: Path) -> Job:
-    """Few shots of one fold; `imagesTs` is predicted, or else some of the fold's validation cases."""
+    """Few shots of one fold; predicts `imagesTs`, or else some of the fold's validation cases."""
     from samunet.dataset.dataset import load_dataset
 
     raw = load_dataset(dataset)
@@ -143,7 +145,7 @@ def _real_job(dataset: Path, work: Path) -> Job:
 
 
 def _copy_cases(dataset: RawDataset, cases: Sequence[RawCase], images: Path, labels: Path) -> None:
-    """Make the folders hold copies of exactly these labelled cases, named as in a raw dataset, whatever `dataset` lists."""
+    """Replace both folders by copies of these labelled cases, named as in a raw dataset whatever `dataset` lists."""
     from samunet.dataset.case_files import image_files, label_files
     from samunet.dataset.io.readers import choose_reader
 
@@ -152,12 +154,13 @@ def _copy_cases(dataset: RawDataset, cases: Sequence[RawCase], images: Path, lab
         shutil.rmtree(folder, ignore_errors=True)
         make_folder(folder)
     for case in cases:
-        assert case.label is not None
+        if case.label is None:
+            raise ValueError(f"{case.name} has no label")
         named = [images / f"{case.name}_{channel:04d}{dataset.file_ending}" for channel in range(len(case.images))]
         sources = image_files(case.images, reader) + label_files(case.label, reader)
         targets = image_files(named, reader) + label_files(labels / f"{case.name}{dataset.label_ending}", reader)
         for source, target in zip(sources, targets, strict=True):
-            if source.exists():  # a 3D TIFF need not have a spacing file
+            if source.exists():  # the spacing file of a 3D TIFF is optional
                 copy_whole(source, target)
 
 

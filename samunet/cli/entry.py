@@ -1,4 +1,4 @@
-"""Where the console scripts begin: signals are handled before the command, and what it needs, is imported."""
+"""Entry point of the console scripts: installs the signal handlers before the command and its imports are loaded."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def run(name: str) -> int:
     signals.install(announce="TORCHELASTIC_RUN_ID" not in os.environ)
     try:
         code: int = import_module(f"samunet.cli.{name}").main()
-    except BaseException as fault:  # before or after the command's own handling; an import may make another exception of a signal
+    # outside the command's own handling; an import may turn a signal into another exception
+    except BaseException as fault:
         if signals.received() is None and not isinstance(fault, KeyboardInterrupt):
             raise
         code = signals.received() or 130
@@ -36,7 +37,7 @@ def run(name: str) -> int:
 
 
 def _flush(stream: Any) -> None:
-    """Flush now: at exit, a reader that has gone would cost a traceback."""
+    """Flush now: at exit, a closed pipe would print a traceback."""
     try:
         stream.flush()
     except OSError:

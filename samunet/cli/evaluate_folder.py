@@ -10,26 +10,29 @@ from samunet.cli.main import command
 from samunet.cli.options import add_workers, command_parser, workers_of
 from samunet.console import result, say
 
-DESCRIPTION = """Write nnU-Net's summary.json, and beside it metrics.json with HD95, ASSD, NSD and volume error in mm and ml,
-for every case and class. A missing prediction is an error; predictions without a reference are passed over."""
+DESCRIPTION = """Evaluate every case and class. Writes nnU-Net's summary.json and, in the same folder, metrics.json
+with HD95, ASSD, NSD and volume error in mm and ml.
+A missing prediction is an error. Predictions without a reference are ignored."""
 
 
 def parser() -> argparse.ArgumentParser:
+    """The parser of the command's arguments."""
     parser = command_parser("samunet_evaluate_folder", DESCRIPTION,
                             "samunet_evaluate_folder labelsTs predictions -djfile Dataset004_Hippocampus/dataset.json")
     parser.add_argument("reference", type=Path, metavar="GT_FOLDER", help="folder with the reference segmentations")
     parser.add_argument("prediction", type=Path, metavar="PRED_FOLDER", help="folder with the predicted segmentations")
     parser.add_argument("-djfile", type=Path, required=True, metavar="FILE", help="the dataset's dataset.json")
     parser.add_argument("-pfile", type=Path, metavar="FILE",
-                        help="plans.json, taken as nnU-Net's command does; dataset.json says all that is needed")
+                        help="accepted for compatibility with nnU-Net and not used: dataset.json is sufficient")
     parser.add_argument("-o", dest="output", type=Path, metavar="FILE",
-                        help="where to write the summary, ending in .json (default: PRED_FOLDER/summary.json)")
+                        help="summary file, ending in .json (default: PRED_FOLDER/summary.json)")
     add_workers(parser)
     return parser
 
 
 @command
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command with `arguments`, by default those of the process."""
     options = parser().parse_args(arguments)
     from samunet.dataset.case_paths import label_ending
     from samunet.dataset.dataset import read_dataset_json

@@ -21,6 +21,7 @@ from samunet.console import result
 
 
 def parser() -> argparse.ArgumentParser:
+    """The parser of the command's arguments."""
     parser = command_parser(
         "samunet_extract_fingerprint",
         "Read every case of a dataset and write its dataset_fingerprint.json.",
@@ -35,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
 
 @command
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command with `arguments`, by default those of the process."""
     options = parser().parse_args(arguments)
     paths = paths_of(options)
     for dataset in options.datasets:

@@ -1,4 +1,4 @@
-"""What a flag may hold: numbers within bounds, folds, and lists that name each thing once. Imports nothing heavy."""
+"""Types of command-line flags: bounded numbers, folds, and lists without duplicates. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def whole(low: int, high: int) -> Callable[[str], int]:
     """An argparse type: a whole number from `low` to `high`."""
 
     def parse(text: str) -> int:
-        # Python converts no number of thousands of digits.
+        # Python refuses to convert numbers with thousands of digits.
         if not re.fullmatch(r"[+-]?[0-9]{1,20}", text) or not low <= int(text) <= high:
             raise argparse.ArgumentTypeError(f"must be a whole number from {low} to {high}, not {text[:SHOWN]}")
         return int(text)
@@ -28,7 +28,7 @@ def whole(low: int, high: int) -> Callable[[str], int]:
 
 
 def real(low: float, high: float, *, above: bool = False) -> Callable[[str], float]:
-    """An argparse type: a number from `low`, or where `above` from what is more than that, to `high`."""
+    """An argparse type: a number from `low` (excluded if `above`) to `high`."""
 
     def parse(text: str) -> float:
         try:
@@ -56,11 +56,11 @@ def shots(text: str) -> int | None:
 
 
 class Distinct(argparse.Action):
-    """Stores a list in which nothing is named twice."""
+    """Stores a list without duplicates."""
 
-    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: str | Sequence[Any] | None,
-                 option_string: str | None = None) -> None:
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace,
+                 values: str | Sequence[Any] | None, option_string: str | None = None) -> None:
         given = list(values or ())
         if twice := sorted({str(value) for value in given if given.count(value) > 1}):
-            raise argparse.ArgumentError(self, f"must name each once, not twice: {', '.join(twice)}")
+            raise argparse.ArgumentError(self, f"must not contain duplicates: {', '.join(twice)}")
         setattr(namespace, self.dest, values)

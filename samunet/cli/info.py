@@ -1,4 +1,4 @@
-"""samunet_info: what is installed, where data are looked for, which encoders and variants there are."""
+"""samunet_info: installed versions, data folders, hardware, encoders and variants."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ PACKAGES = ("torch", "torchvision", "segment-anything", "numpy", "scipy", "sciki
 
 
 def parser() -> argparse.ArgumentParser:
+    """The parser of the command's arguments."""
     parser = command_parser(
         "samunet_info",
-        "Print versions, paths, encoders, hardware and variants on one screen.",
+        "Print the installed versions, data folders, hardware, encoders and variants.",
         "samunet_info --json",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
@@ -40,13 +41,14 @@ def parser() -> argparse.ArgumentParser:
 
 @command
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command with `arguments`, by default those of the process."""
     options = parser().parse_args(arguments)
     content = gather()
     result(json.dumps(content, indent=2) if options.json else as_text(content))
 
 
 def gather() -> dict[str, Any]:
-    """All that the command prints, as built-in types."""
+    """Everything the command prints, as built-in types."""
     return {
         "samunet": samunet.__version__,
         "python": platform.python_version(),
@@ -59,7 +61,7 @@ def gather() -> dict[str, Any]:
 
 
 def as_text(content: dict[str, Any]) -> str:
-    """The content of `gather` as one screen of text."""
+    """The content of `gather` as text."""
     lines = [f"samunet {content['samunet']}, Python {content['python']}"]
     installed = [f"{name} {version}" for name, version in content["packages"].items() if version]
     missing = [name for name, version in content["packages"].items() if not version]
@@ -82,24 +84,24 @@ def _version(package: str) -> str | None:
 
 
 def _paths() -> dict[str, str]:
-    """Where data and checkpoints are looked for."""
+    """The folders of data and checkpoints."""
     from samunet.dataset.paths import resolve_paths
 
     found = resolve_paths()
     paths = {"samunet_raw": found.raw, "samunet_preprocessed": found.preprocessed, "samunet_results": found.results,
              "samunet_checkpoints": checkpoints_folder()}
-    return {name: f"{folder}{'' if folder.is_dir() else ' (not there yet)'}" for name, folder in paths.items()}
+    return {name: f"{folder}{'' if folder.is_dir() else ' (does not exist yet)'}" for name, folder in paths.items()}
 
 
 def _encoders() -> dict[str, str]:
-    """What has a name, and the files that are found; whether a file is a SAM is seen when it is used."""
+    """The named encoders and the checkpoint files found; a file is checked only when it is used."""
     card, folder = shipped_card(), checkpoints_folder()
     encoders = {
         "mini": f"{SHIPPED_ENCODER}, trained on {card['trained_on']}" if card
         else f"{SHIPPED_ENCODER}, not shipped with this installation",
-        "untrained": "mini SAM with random weights, a floor to measure from",
-        "pixels": "no encoder, the picture's own values; what an encoder must beat",
-        ", ".join(RELEASED_FILES): "Meta's SAM; samunet_download_checkpoint fetches them",
+        "untrained": "mini SAM with random weights, as a lower bound",
+        "pixels": "no encoder: the pixel values themselves, as a baseline",
+        ", ".join(RELEASED_FILES): "Meta's SAM; download with samunet_download_checkpoint",
     }
     encoders[DEFAULT_ENCODER] += " (default)"
     for path in checkpoint_files(folder):
@@ -108,14 +110,15 @@ def _encoders() -> dict[str, str]:
 
 
 def _hardware() -> dict[str, str]:
-    """Processors, memory and what PyTorch can compute on."""
+    """Processors, memory and PyTorch's devices."""
     import torch
 
     from samunet.workers import default_workers
 
     hardware = {
         "system": f"{platform.system()} {platform.machine()}",
-        "processors": f"{os.cpu_count()} ({default_workers()} used by default, {torch.get_num_threads()} torch threads)",
+        "processors": f"{os.cpu_count()} ({default_workers()} used by default, {torch.get_num_threads()} torch "
+                      "threads)",
     }
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         hardware["memory"] = f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.1f} GiB"

@@ -1,4 +1,4 @@
-"""What all commands share: exit codes and how faults are told."""
+"""What all commands share: exit codes and the reporting of errors."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ Main = Callable[[Sequence[str] | None], None]
 
 
 def command(main: Main) -> Callable[..., int]:
-    """Wrap a command's body: 0 when it returns, 2 with one message on bad input, 1 with a traceback on an internal fault.
+    """Wrap a command's body so that it returns an exit code.
 
-    argparse's own usage errors exit with 2 as well. Where a signal came, its exit code counts, whatever exception that became on its way.
+    The code is 0 on success, 2 with one message on bad input (argparse's usage errors too), and 1 with a traceback on
+    an internal error. After a signal it is the signal's code, whatever exception a library made of the interruption.
     """
 
     @functools.wraps(main)
     def run(arguments: Sequence[str] | None = None) -> int:
         try:
             main(arguments)
-        except BaseException as fault:  # noqa: BLE001 - the one place that turns any fault into an exit code
+        except BaseException as fault:  # noqa: BLE001 - the one place that turns any exception into an exit code
             return _exit_code(fault)
         return 0
 
@@ -31,9 +32,9 @@ def command(main: Main) -> Callable[..., int]:
 
 
 def _exit_code(fault: BaseException) -> int:
-    """Say what there is to say of `fault`; returns the exit code."""
+    """Report `fault`; returns the exit code."""
     if (interrupted := signals.received()) is not None:
-        return interrupted  # the handler has said so
+        return interrupted  # the handler has printed a line
     if isinstance(fault, SystemExit):
         raise fault
     if isinstance(fault, UserError):

@@ -1,4 +1,4 @@
-"""Options that several commands share, so that they are named, explained and read the same everywhere."""
+"""Options that several commands share, with the same name, help text and meaning everywhere."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def add_datasets(parser: argparse.ArgumentParser) -> None:
         action=Distinct,
         required=True,
         metavar="ID",
-        help="dataset ids (4, 004) or names (Dataset004_Hippocampus), one or several",
+        help="one or more dataset ids (4, 004) or names (Dataset004_Hippocampus)",
     )
 
 
 def add_paths(parser: argparse.ArgumentParser) -> None:
     """`--raw --preprocessed --results`; read them with `paths_of`."""
-    group = parser.add_argument_group("folders (each wins over the environment variable of its name)")
+    group = parser.add_argument_group("folders (default: the environment variables in parentheses)")
     group.add_argument("--raw", type=Path, metavar="FOLDER", help="raw datasets (samunet_raw, else nnUNet_raw)")
     group.add_argument(
         "--preprocessed",
@@ -59,7 +59,7 @@ def add_paths(parser: argparse.ArgumentParser) -> None:
 
 
 def paths_of(options: argparse.Namespace) -> Paths:
-    """The three folders, after flags, environment and default."""
+    """The three folders from the flags, else the environment, else the default."""
     from samunet.dataset.paths import resolve_paths
 
     return resolve_paths(options.raw, options.preprocessed, options.results)
@@ -72,7 +72,7 @@ def add_workers(parser: argparse.ArgumentParser) -> None:
         dest="workers",
         type=whole(1, MOST_PROCESSES),
         metavar="N",
-        help="cases worked on side by side (default: the processors, at most 8)",
+        help="number of cases processed in parallel (default: number of CPU cores, at most 8)",
     )
 
 
@@ -89,13 +89,13 @@ def add_encoder(parser: argparse.ArgumentParser) -> None:
         "--encoder",
         default=DEFAULT_ENCODER,
         metavar="NAME",
-        help="mini, untrained, pixels, vit_b, vit_l, vit_h, or a checkpoint file with SAM's key names; @sam, @medsam or @mini "
-        "after it overrides how its input is normalised, as in vit_b@medsam (default: %(default)s)",
+        help="mini, untrained, pixels, vit_b, vit_l, vit_h, or a checkpoint file with SAM's key names. Append @sam, "
+        "@medsam or @mini to override how the input is normalised, as in vit_b@medsam (default: %(default)s)",
     )
 
 
 def encoder_of(options: argparse.Namespace) -> EncoderSpec:
-    """What planning must know of the encoder; says in one line if its weights are random or somebody's."""
+    """What planning must know of the encoder; prints a line if its weights are random or from a user's file."""
     from samunet.networks.checkpoints.encoders import announce, encoder_spec
 
     spec = encoder_spec(options.encoder)
@@ -111,22 +111,24 @@ def add_oracle_prompts(parser: argparse._ActionsContainer) -> None:
         nargs="?",
         const=DEFAULT_KIND,
         choices=list(PROMPT_KINDS),
-        help=f"take prompts from the ground truth, and mark the result as oracle (KIND if none is named: {DEFAULT_KIND}): "
-        + "; ".join(f"{kind}, {told}" for kind, told in PROMPT_KINDS.items()),
+        help="derive the prompts from the reference labels and mark the results as oracle "
+        f"(default kind: {DEFAULT_KIND}). Kinds: "
+        + "; ".join(f"{kind}: {description}" for kind, description in PROMPT_KINDS.items()),
     )
 
 
 def add_box_relax(parser: argparse.ArgumentParser) -> None:
     """`--box_relax PERCENT`, as `options.box_relax`."""
     parser.add_argument("--box_relax", type=real(0, 1000), metavar="PERCENT",
-                        help="move each side of an oracle's boxes outwards by so much of the box's extent (default: they are tight)")
+                        help="enlarge the oracle's boxes on each side by this percentage of their extent "
+                             "(default: tight boxes)")
 
 
 def add_shot_slices(parser: argparse.ArgumentParser) -> None:
     """`--shot_slices M`, as `options.shot_slices`."""
     parser.add_argument("--shot_slices", type=whole(1, MOST_CASES), metavar="M",
-                        help="labelled slices to use in all, spread over the training cases and over what they show "
-                             "(default: every slice)")
+                        help="total number of labelled slices to use, spread over the training cases and over the "
+                             "classes they show (default: every slice)")
 
 
 def add_plans_name(parser: argparse.ArgumentParser) -> None:
@@ -144,10 +146,10 @@ def add_fingerprint(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--verify_dataset_integrity",
         action="store_true",
-        help="first check every file of every case, and tell all problems together",
+        help="check every file of every case first and report all problems",
     )
     parser.add_argument(
-        "--clean", action="store_true", help="make the fingerprint anew even if the data have not changed"
+        "--clean", action="store_true", help="recompute the fingerprint even if the data have not changed"
     )
 
 
@@ -156,27 +158,27 @@ def add_planning(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--groups",
         metavar="CSV_OR_PATTERN",
-        help="which cases are one patient's: a file with the columns case,patient, or a regular expression for "
+        help="groups cases by patient: a CSV file with the columns case,patient, or a regular expression for "
         "case ids whose first group is the patient, as in '(patient\\d+)_frame' "
-        "(default: groups.csv beside dataset.json, if there is one)",
+        "(default: groups.csv in the folder of dataset.json, if it exists)",
     )
     parser.add_argument(
         "-gpu_memory_target",
         type=real(0, 10_000, above=True),
         default=DEFAULT_MEMORY_TARGET_GB,
         metavar="GB",
-        help="memory that training may take; the machine's own is never asked (default: %(default)g)",
+        help="GPU memory that training may use, in GB; the installed memory is not queried (default: %(default)g)",
     )
     parser.add_argument(
         "-overwrite_target_spacing",
         type=real(1e-3, 1e4),
         nargs=3,
         metavar=("Z", "Y", "X"),
-        help="target spacing in mm, in array order, instead of the planned one",
+        help="target spacing in mm, in array order (default: planned)",
     )
     parser.add_argument(
         "--cache_dtype",
         choices=list(CACHE_DTYPES),
         default=DEFAULT_CACHE_DTYPE,
-        help="number type of cached embeddings; int8 takes half the disk (default: %(default)s)",
+        help="number type of the cached embeddings; int8 needs half the disk space (default: %(default)s)",
     )

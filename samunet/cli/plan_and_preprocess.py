@@ -1,4 +1,4 @@
-"""samunet_plan_and_preprocess: all that comes before training, in one command."""
+"""samunet_plan_and_preprocess: everything before training, in one command."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ from samunet.console import result
 
 
 def parser() -> argparse.ArgumentParser:
+    """The parser of the command's arguments."""
     parser = command_parser(
         "samunet_plan_and_preprocess",
-        "Fingerprint, plans, splits, arrays and cached embeddings of raw datasets.\n"
-        "What is there and matches is kept; give the command again to continue.",
+        "Extract the fingerprint, plan, split, preprocess and encode raw datasets.\n"
+        "Existing files that match are reused: run the same command again to continue.",
         "samunet_plan_and_preprocess -d 4 --verify_dataset_integrity",
     )
     add_datasets(parser)
@@ -43,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
 
 @command
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command with `arguments`, by default those of the process."""
     options = parser().parse_args(arguments)
     paths, spec = paths_of(options), encoder_of(options)
     all_steps = [

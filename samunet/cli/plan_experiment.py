@@ -23,10 +23,11 @@ from samunet.console import result
 
 
 def parser() -> argparse.ArgumentParser:
+    """The parser of the command's arguments."""
     parser = command_parser(
         "samunet_plan_experiment",
-        "Write a dataset's plans (each decision with its reason) and splits_final.json.\n"
-        "Makes the fingerprint first if there is none or the data have changed.",
+        "Write the plans of a dataset, each decision with its reason, and splits_final.json.\n"
+        "Extracts the fingerprint first if it does not exist or the data have changed.",
         "samunet_plan_experiment -d 4 --encoder untrained",
     )
     add_datasets(parser)
@@ -40,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
 
 @command
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command with `arguments`, by default those of the process."""
     options = parser().parse_args(arguments)
     paths, spec = paths_of(options), encoder_of(options)
     for dataset in options.datasets:

@@ -1,4 +1,4 @@
-"""samunet_plot_overlay_pngs: pictures of segmentations over their images."""
+"""samunet_plot_overlay_pngs: overlays of segmentations on their images."""
 
 from __future__ import annotations
 
@@ -13,27 +13,32 @@ from samunet.console import result
 from samunet.errors import UserError
 
 EXAMPLES = """\
-samunet_plot_overlay_pngs -d 4 -o pictures                               labels of a raw dataset
-samunet_plot_overlay_pngs -i images -s segmentations -o pictures         predictions
-samunet_plot_overlay_pngs -i images -s segmentations -r labels -o pictures   with the reference outlined"""
+samunet_plot_overlay_pngs -d 4 -o overlays                                   labels of a raw dataset
+samunet_plot_overlay_pngs -i images -s segmentations -o overlays             predictions
+samunet_plot_overlay_pngs -i images -s segmentations -r labels -o overlays   with the reference outlined"""
 
 
 def parser() -> argparse.ArgumentParser:
+    """The parser of the command's arguments."""
     parser = command_parser(
         "samunet_plot_overlay_pngs",
-        "Draw segmentations over their images: one PNG for each case, cut through the middle of the foreground,\n"
-        "or for a sequence of frames a contact sheet of 12 of them.",
+        "Plot segmentations over their images: one PNG for each case, at the middle slice of the foreground,\n"
+        "or a contact sheet of 12 frames for a sequence.",
         EXAMPLES,
     )
-    parser.add_argument("-d", dest="dataset", metavar="DATASET", help="id or name of a raw dataset whose labels are drawn")
-    parser.add_argument("-i", dest="images", type=Path, metavar="FOLDER", help="images, instead of -d")
-    parser.add_argument("-s", dest="segmentations", type=Path, metavar="FOLDER", help="segmentations of these images, filled")
-    parser.add_argument("-r", dest="references", type=Path, metavar="FOLDER", help="reference labels, outlined")
-    parser.add_argument("-o", dest="output", type=Path, required=True, metavar="FOLDER", help="pictures go here")
+    parser.add_argument("-d", dest="dataset", metavar="DATASET", help="id or name of a raw dataset: plot its labels")
+    parser.add_argument("-i", dest="images", type=Path, metavar="FOLDER", help="folder of images, instead of -d")
+    parser.add_argument("-s", dest="segmentations", type=Path, metavar="FOLDER",
+                        help="folder of segmentations of these images, plotted filled")
+    parser.add_argument("-r", dest="references", type=Path, metavar="FOLDER",
+                        help="folder of reference labels, plotted as outlines")
+    parser.add_argument("-o", dest="output", type=Path, required=True, metavar="FOLDER",
+                        help="folder that receives the overlays")
     parser.add_argument("-djfile", type=Path, metavar="FILE",
-                        help="dataset.json with the labels' names (default: the one beside the segmentations)")
+                        help="dataset.json with the names of the labels (default: the one in the segmentations' "
+                             "folder)")
     parser.add_argument("-channel_idx", type=whole(0, 9999), default=0, metavar="N",
-                        help="image channel to show (default: 0); sequences in colour show all")
+                        help="image channel to show (default: 0); colour sequences show all channels")
     add_workers(parser)
     add_paths(parser)
     return parser
@@ -41,9 +46,11 @@ def parser() -> argparse.ArgumentParser:
 
 @command
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command with `arguments`, by default those of the process."""
     options = parser().parse_args(arguments)
-    if (options.dataset is None) == (options.images is None) or (options.images is None) != (options.segmentations is None):
-        raise UserError("Either -d, or -i and -s, must say what is drawn.")
+    has_images, has_segmentations = options.images is not None, options.segmentations is not None
+    if (options.dataset is None) != has_images or has_images != has_segmentations:
+        raise UserError("Either -d, or both -i and -s, must be given.")
     from samunet.inference.overlay_files import draw_all, jobs_of_dataset, jobs_of_folder
 
     if options.dataset is not None:
@@ -57,4 +64,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
         jobs = jobs_of_folder(options.images, options.segmentations, options.references, dataset_file, options.output,
                               options.channel_idx)
     draw_all(jobs, options.output, workers_of(options))
-    result(f"{len(jobs)} picture{'' if len(jobs) == 1 else 's'}: {options.output}")
+    result(f"{len(jobs)} overlay{'' if len(jobs) == 1 else 's'}: {options.output}")

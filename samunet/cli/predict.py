@@ -14,61 +14,74 @@ from samunet.planning.encoder_spec import SMALLEST_STEP
 from samunet.variants.registry import entry
 
 EXAMPLES = """\
-samunet_predict -i images -o segmentations                            the chosen model, or the one trained last
+samunet_predict -i images -o segmentations                            the chosen model, else the last one trained
 samunet_predict -i images -o segmentations -d 4 -v cnn_head -f 0 1 2
 samunet_predict -i images -o segmentations -m results/Dataset004_Hippocampus/cnn_head__samunetPlans__mini-3"""
 
 
 def parser() -> argparse.ArgumentParser:
+    """The parser of the command's arguments."""
     parser = command_parser(
         "samunet_predict",
-        "Segment every case of a folder (CASE_0000.nii.gz, ...), each onto its own grid.\n"
-        "Without a model named, the choice of samunet_find_best_configuration is used if there is one,\n"
-        "else the one that samunet_train trained last, with all the folds that it finished.",
+        "Segment every case of a folder (CASE_0000.nii.gz, ...). Each segmentation is on the grid of its image.\n"
+        "By default it uses the model that samunet_find_best_configuration chose, else the one that samunet_train\n"
+        "trained last, with all its finished folds.",
         EXAMPLES,
     )
-    parser.add_argument("-i", dest="input", type=Path, required=True, metavar="FOLDER", help="images")
-    parser.add_argument("-o", dest="output", type=Path, required=True, metavar="FOLDER", help="segmentations go here")
-    model = parser.add_argument_group("model (the chosen one, or the last trained, that fits)")
-    model.add_argument("-m", dest="model", type=Path, metavar="FOLDER", help="its folder, instead of all that follows but --encoder and -f")
-    model.add_argument("-d", dest="dataset", metavar="DATASET", help="id or name, as 4 or Dataset004_Hippocampus")
-    model.add_argument("-v", dest="variant", metavar="VARIANT", help="the variant, as cnn_head")
+    parser.add_argument("-i", dest="input", type=Path, required=True, metavar="FOLDER", help="folder of images")
+    parser.add_argument("-o", dest="output", type=Path, required=True, metavar="FOLDER",
+                        help="folder that receives the segmentations")
+    model = parser.add_argument_group("model (default: the chosen one, else the last one trained, that matches)")
+    model.add_argument("-m", dest="model", type=Path, metavar="FOLDER",
+                       help="folder of the model; of the flags below, only --encoder and -f apply then")
+    model.add_argument("-d", dest="dataset", metavar="DATASET",
+                       help="dataset id or name, e.g. 4 or Dataset004_Hippocampus")
+    model.add_argument("-v", dest="variant", metavar="VARIANT", help="variant, e.g. cnn_head")
     model.add_argument("-p", dest="plans_name", metavar="PLANS", help="name of the plans")
     model.add_argument("--encoder", metavar="NAME",
-                       help="the encoder that it was trained with: its id, its name, or its file where that lies now")
-    model.add_argument("--shots", type=whole(1, MOST_CASES), metavar="K", help="labelled cases that it was trained with")
-    model.add_argument("--draw", type=whole(0, MOST_CASES), metavar="N", help="which draw of K cases")
-    model.add_argument("--shot_slices", type=whole(1, MOST_CASES), metavar="M", help="labelled slices that it was trained with")
+                       help="encoder that the model was trained with: its id, its name, or the current path of its "
+                            "file")
+    model.add_argument("--shots", type=whole(1, MOST_CASES), metavar="K",
+                       help="number of labelled cases it was trained with")
+    model.add_argument("--draw", type=whole(0, MOST_CASES), metavar="N",
+                       help="which draw of K cases it was trained with")
+    model.add_argument("--shot_slices", type=whole(1, MOST_CASES), metavar="M",
+                       help="number of labelled slices it was trained with")
     model.add_argument("-f", dest="folds", nargs="+", type=fold, action=Distinct, metavar="FOLD",
-                       help="folds to average (default: all finished ones; without -v and -m none of a benchmark)")
+                       help="folds to average (default: all finished ones; runs of a benchmark only with -v or -m)")
     parser.add_argument("--save_probabilities", action="store_true",
-                        help="also write <case>.npz, .pkl and .properties.json; nnUNetv2_ensemble reads them")
-    parser.add_argument("--continue_prediction", action="store_true", help="leave cases that are predicted already")
+                        help="also write <case>.npz, .pkl and .properties.json for nnUNetv2_ensemble")
+    parser.add_argument("--continue_prediction", action="store_true", help="skip cases that are already predicted")
     mirroring = parser.add_mutually_exclusive_group()
-    mirroring.add_argument("--tta", action="store_true", help="average over mirrored images (four times as long)")
-    mirroring.add_argument("--disable_tta", action="store_true", help="no mirroring; this is the default here")
+    mirroring.add_argument("--tta", action="store_true", help="average over mirrored images (takes four times as long)")
+    mirroring.add_argument("--disable_tta", action="store_true", help="do not mirror (default)")
     parser.add_argument("-step_size", type=real(SMALLEST_STEP, 1), metavar="S",
-                        help="distance of neighbouring tiles as a fraction of the tile (default: the plans', 0.5)")
-    parser.add_argument("-num_parts", type=whole(1, MOST_CASES), default=1, metavar="N", help="split the cases into N parts")
-    parser.add_argument("-part_id", type=whole(0, MOST_CASES), default=0, metavar="K", help="which part to predict, from 0")
+                        help="step between neighbouring tiles as a fraction of the tile size (default: from the plans, "
+                             "0.5)")
+    parser.add_argument("-num_parts", type=whole(1, MOST_CASES), default=1, metavar="N",
+                        help="split the cases into N parts (default: 1)")
+    parser.add_argument("-part_id", type=whole(0, MOST_CASES), default=0, metavar="K",
+                        help="part to predict, counted from 0 (default: 0)")
     parser.add_argument("--prompts", type=Path, metavar="FILE",
-                        help="points and boxes of every case, for variants that answer prompts (documentation/prompts.md)")
-    parser.add_argument("-device", metavar="NAME", help="cpu, cuda or mps (default: cuda if there is one)")
+                        help="JSON file with points and boxes for every case (promptable variants; "
+                             "documentation/prompts.md)")
+    parser.add_argument("-device", metavar="NAME", help="cpu, cuda or mps (default: cuda if available, else cpu)")
     add_paths(parser)
     return parser
 
 
 @command
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command with `arguments`, by default those of the process."""
     options = parser().parse_args(arguments)
     if options.variant is not None:
-        entry(options.variant)  # a wrong name is told with the known ones
+        entry(options.variant)  # reports a wrong name with the known ones
     from samunet.inference.model_folder import FoundModel, chosen_device, find_model, load_model
     from samunet.inference.predict_folder import PredictionSettings, predict_folder
     from samunet.networks.checkpoints.encoders import announce
 
-    settings = PredictionSettings(options.save_probabilities, options.continue_prediction, options.tta, options.step_size,
-                                  options.num_parts, options.part_id, options.prompts)
+    settings = PredictionSettings(options.save_probabilities, options.continue_prediction, options.tta,
+                                  options.step_size, options.num_parts, options.part_id, options.prompts)
     found = FoundModel(options.model, None, "named with -m") if options.model else find_model(
         paths_of(options).results, dataset=options.dataset, variant=options.variant, plans_name=options.plans_name,
         encoder=options.encoder, shots=options.shots, draw=options.draw, shot_slices=options.shot_slices,

@@ -1,4 +1,4 @@
-"""samunet_preprocess: arrays and embeddings of a dataset that was planned."""
+"""samunet_preprocess: arrays and embeddings of a planned dataset."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ from samunet.console import result
 
 
 def parser() -> argparse.ArgumentParser:
+    """The parser of the command's arguments."""
     parser = command_parser(
         "samunet_preprocess",
-        "Make a planned dataset's arrays and cached embeddings.\n"
-        "What is there and matches its raw files and the plans is kept; give the command again to continue.",
+        "Write the preprocessed arrays and the cached embeddings of a planned dataset.\n"
+        "Files that match the raw files and the plans are reused: run the same command again to continue.",
         "samunet_preprocess -d 4 -np 2",
     )
     add_datasets(parser)
@@ -39,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
 
 @command
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command with `arguments`, by default those of the process."""
     options = parser().parse_args(arguments)
     paths, spec = paths_of(options), None if options.no_embeddings else encoder_of(options)
     for steps in [Steps.of(name, paths, options.plans_name, workers_of(options)) for name in options.datasets]:

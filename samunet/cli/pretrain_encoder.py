@@ -1,4 +1,4 @@
-"""samunet_pretrain_encoder: train a mini SAM on made images."""
+"""samunet_pretrain_encoder: train a mini SAM on synthetic images."""
 
 from __future__ import annotations
 
@@ -19,27 +19,34 @@ DEFAULT_PHASES = ("128:2400:2", "256:500:1", "128:500:2:decoder", "256:1250:1:de
 
 
 def parser() -> argparse.ArgumentParser:
+    """The parser of the command's arguments."""
     parser = command_parser(
         "samunet_pretrain_encoder",
-        "Train a complete mini SAM (image encoder, prompt encoder, mask decoder) on made anatomies; no data are needed. "
-        "A run that was stopped goes on when the same command is given again.",
+        "Train a complete mini SAM (image encoder, prompt encoder, mask decoder) on synthetic anatomies.\n"
+        "It needs no data. Run the same command again to continue an interrupted run.",
         "samunet_pretrain_encoder -o my_encoder",
     )
     parser.add_argument("-o", dest="output", type=Path, required=True, metavar="FOLDER",
-                        help="where state, log.jsonl, mini.safetensors and its card mini.json go")
+                        help="folder that receives the state, log.jsonl, mini.safetensors and its card mini.json")
     parser.add_argument("--phases", nargs="+", default=DEFAULT_PHASES, metavar="SIZE:STEPS:FAMILIES[:PART]",
-                        help="side of the pictures, steps, families of 4 patients x 2 slices a step, and what is trained: all "
-                        "(default), encoder (by the losses that need no mask decoder) or decoder (the encoder stands still) "
-                        f"(default: {' '.join(DEFAULT_PHASES)}, hours on a CPU); a run that goes on may have other steps")
+                        help="for each phase: image size in pixels, number of steps, families per step (a family is "
+                        "4 patients x 2 slices), and the part to train: all (default), encoder (only losses without "
+                        "the "
+                        "mask decoder) or decoder (frozen encoder). The number of steps may change when a run "
+                        "continues "
+                        f"(default: {' '.join(DEFAULT_PHASES)}, which takes hours on a CPU)")
     parser.add_argument("--without", nargs="+", action=Distinct, default=(), choices=LOSSES, metavar="LOSS",
-                        help=f"losses to leave out, of {', '.join(LOSSES)}")
-    parser.add_argument("--seed", type=whole(0, LARGEST_SEED), default=0, help="of weights beside the SAM and of all pictures (default: 0)")
-    parser.add_argument("-device", default=None, choices=("cpu", "cuda"), help="default: cuda where there is one")
+                        help=f"losses to leave out; choose from {', '.join(LOSSES)}")
+    parser.add_argument("--seed", type=whole(0, LARGEST_SEED), default=0,
+                        help="seed of the auxiliary weights and of all synthetic images (default: 0)")
+    parser.add_argument("-device", default=None, choices=("cpu", "cuda"),
+                        help="cpu or cuda (default: cuda if available, else cpu)")
     return parser
 
 
 @command
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command with `arguments`, by default those of the process."""
     options = parser().parse_args(arguments)
     import torch
 
@@ -51,8 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     losses = tuple(loss for loss in LOSSES if loss not in options.without)
     if not losses:
-        raise UserError("At least one loss must train.", where="--without", found=" ".join(options.without),
-                        mend="Leave one out of the list.")
+        raise UserError("At least one loss must be used.", where="--without", found=" ".join(options.without),
+                        mend="Remove at least one loss from the list.")
     recipe = Recipe(tuple(Phase.parse(phase) for phase in options.phases), options.seed, losses)
     device = torch.device(chosen_device(options.device))
     given = sys.argv[1:] if arguments is None else arguments
@@ -60,4 +67,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
         pretrainer = Pretrainer(recipe, options.output, device)
         pretrainer.run()
         weights = export(pretrainer, shlex.join(["samunet_pretrain_encoder", *given]))
-    result(f"{weights}: use it with --encoder {weights}")
+    result(f"{weights}: select it with --encoder {weights}")

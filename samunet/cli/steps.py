@@ -22,24 +22,23 @@ if TYPE_CHECKING:
     from samunet.planning.plans import Plans
 
 
-
 def add_no_embeddings(parser: argparse.ArgumentParser) -> None:
     """`--no_embeddings`."""
     parser.add_argument("--no_embeddings", action="store_true",
-                        help="leave out the embedding cache; training makes what it needs")
+                        help="skip the embedding cache; training then computes the embeddings it needs")
 
 
 @dataclass(frozen=True)
 class Steps:
-    """The steps of one dataset, in the order in which they are run. Each continues where it was interrupted.
+    """The steps of one dataset, in the order in which they run. Each continues where it was interrupted.
 
-    Commands side by side wait for each other, step by step, and the second finds what the first has made.
+    Parallel commands wait for each other, step by step, and the second reuses the files of the first.
 
     Arguments:
         dataset: the raw dataset.
-        folder: <preprocessed>/<Dataset>, where all but the model goes.
-        plans_name: which plans file is written and read.
-        workers: processes that work on cases side by side.
+        folder: <preprocessed>/<Dataset>, which receives everything but the model.
+        plans_name: name of the plans file that is written and read.
+        workers: number of processes that work on cases in parallel.
     """
 
     dataset: RawDataset
@@ -49,14 +48,14 @@ class Steps:
 
     @classmethod
     def of(cls, dataset: str, paths: Paths, plans_name: str, workers: int, *, verify: bool = False) -> Steps:
-        """The steps of the dataset with id or name `dataset`, its output folder proven writable.
+        """The steps of the dataset with id or name `dataset`, after checking that its output folder is writable.
 
         Arguments:
-            verify: open and check every file of every case first, and tell all problems together.
+            verify: open and check every file of every case first, and report all problems.
 
         Raises:
-            UserError: unknown dataset, broken dataset.json or case files, a plans name that cannot be used, output that cannot be
-                written.
+            UserError: unknown dataset, broken dataset.json or case files, invalid plans name, output folder that is not
+                writable.
         """
         from samunet.dataset.dataset import load_dataset
         from samunet.dataset.integrity import verify_folder
@@ -71,10 +70,12 @@ class Steps:
 
     @property
     def plans_file(self) -> Path:
+        """The plans file."""
         return self.folder / f"{self.plans_name}.json"
 
     @property
     def plans_folder(self) -> Path:
+        """The folder of arrays and embeddings that belong to the plans."""
         return self.folder / self.plans_name
 
     @property
@@ -82,7 +83,7 @@ class Steps:
         return self.plans_folder / "arrays"
 
     def fingerprint(self, clean: bool) -> Fingerprint:
-        """dataset.json and dataset_fingerprint.json, in the dataset's preprocessed folder."""
+        """Write dataset.json and dataset_fingerprint.json into the dataset's preprocessed folder."""
         from samunet.planning.fingerprint import extract_fingerprint
 
         with self._alone():
@@ -97,7 +98,7 @@ class Steps:
         overwrite_spacing_mm: Sequence[float] | None,
         cache_dtype: str,
     ) -> Plans:
-        """The plans file, with a section for the encoder."""
+        """Write the plans file, with a section for the encoder."""
         from samunet.planning.planner import plan_experiment
 
         with self._alone():
@@ -107,10 +108,10 @@ class Steps:
             )
 
     def load_plans(self) -> Plans:
-        """The plans that were written before.
+        """Read the existing plans.
 
         Raises:
-            UserError: there are none.
+            UserError: the plans file does not exist.
         """
         from samunet.planning.plans import Plans
 
@@ -120,7 +121,7 @@ class Steps:
         return Plans.load(self.plans_file)
 
     def splits(self, groups: str | None) -> None:
-        """splits_final.json, grouped by patient where groups are known."""
+        """Write splits_final.json, grouped by patient where groups are known."""
         from samunet.planning.groups import find_groups
         from samunet.planning.splits import ensure_splits
 
@@ -128,10 +129,10 @@ class Steps:
             ensure_splits(self.dataset, self.folder, find_groups(self.dataset, groups, self.folder))
 
     def preprocess(self, plans: Plans, encoder_name: str, spec: EncoderSpec | None) -> None:
-        """The arrays and, unless `spec` is None, the embeddings of every case.
+        """Write the arrays and, unless `spec` is None, the embeddings of every case.
 
         Raises:
-            BadCases: when both are there for all other cases.
+            BadCases: some cases failed; all others are finished.
         """
         problems: list[UserError] = []
         try:
@@ -147,10 +148,10 @@ class Steps:
             raise BadCases(problems)
 
     def arrays(self, plans: Plans) -> None:
-        """The preprocessed arrays, and copies of the labels by which a fold is evaluated without the raw folder.
+        """Write the preprocessed arrays, and copies of the labels so that validation does not need the raw folder.
 
         Raises:
-            BadCases: when both are there for all other cases.
+            BadCases: some cases failed; all others are finished.
         """
         from samunet.preprocessing.preprocess import preprocess_dataset
 
@@ -165,10 +166,12 @@ class Steps:
             raise bad
 
     def embeddings(self, plans: Plans, encoder_name: str, spec: EncoderSpec) -> None:
-        """The cached embeddings of the clean slices of every case with arrays; where the disk has no room, a line says so.
+        """Write the cached embeddings, without augmentation, of every case with arrays.
+
+        Prints a line if the disk is full.
 
         Raises:
-            BadCases: when those of all other cases are there.
+            BadCases: some cases failed; all others are finished.
         """
         from samunet.inputs.embedding_cache import ensure_embeddings
         from samunet.networks.checkpoints.encoders import load_encoder
@@ -179,15 +182,18 @@ class Steps:
         ensure_embeddings(store.names(), store, plans, encoder, self.plans_folder / "embeddings" / spec.id)
 
     def _alone(self) -> AbstractContextManager[None]:
-        """To be held while files of the dataset's folder are written: commands side by side write the same ones."""
+        """The lock to hold while writing into the dataset's folder: parallel commands write the same files."""
         return locked(self.folder / "preprocessing.lock")
 
     def _copy_labels(self, reader: str) -> None:
-        """Copy the label files or folders (with a 3D TIFF's spacing file) to gt_segmentations, named by case; remove others."""
+        """Copy the label files or folders (with a 3D TIFF's spacing file) to gt_segmentations, named by case.
+
+        Removes all other files there.
+        """
         from samunet.dataset.case_files import label_files
 
         target = make_folder(self.folder / "gt_segmentations")
-        kept = set()
+        copied = set()
         for case in self.dataset.cases:
             if case.label is None:
                 continue
@@ -195,9 +201,9 @@ class Steps:
             for source, place in zip(label_files(case.label, reader), label_files(copy, reader), strict=True):
                 if source.exists():
                     copy_whole(source, place)
-                    kept.add(place.name)
+                    copied.add(place.name)
         for path in target.iterdir():
-            if path.name not in kept and not is_temporary(path):
+            if path.name not in copied and not is_temporary(path):
                 remove_path(path)
         clear_abandoned(target)
 

@@ -40,20 +40,20 @@ from samunet.variants.registry import entry, listed, parsed_settings, variant_cl
 from samunet.variants.settings import described
 
 EXAMPLES = """\
-samunet_train 4 cnn_head 0                       fold 0, length from the plans
+samunet_train 4 cnn_head 0                       fold 0, planned number of iterations
 samunet_train 4 autosam 0 --shots 5 --draw 1     five labelled cases
 samunet_train 4 cnn_head all --minutes 3         all cases, three minutes
-samunet_train 4 hybrid 0 --transport off         without labels that registration carries
-samunet_train 4 sam_zeroshot 0 --oracle_prompts  nothing is trained; a point for each slice and class, from the labels
+samunet_train 4 hybrid 0 --transport off         without registered labels
+samunet_train 4 sam_zeroshot 0 --oracle_prompts  no training; one point for each slice and class, from the labels
 samunet_train 4 3d_adapter_box 0 --oracle_prompts box3d --box_relax 10
                                                  boxes around the labels, 10 % larger on each side
-samunet_train 4 lora 0 --set rank=8               a setting of the variant
-samunet_train --list                             the variants
-samunet_train --list lora                        its settings"""
+samunet_train 4 lora 0 --set rank=8              a setting of the variant
+samunet_train --list                             list the variants
+samunet_train --list lora                        list its settings"""
 
 
 class _List(argparse.Action):
-    """`--list` answers without the positional arguments, as --help does."""
+    """`--list` needs no positional arguments, like --help."""
 
     def __call__(self, parser, namespace, values, option_string=None):  # type: ignore[no-untyped-def]
         if values is not None:
@@ -76,52 +76,61 @@ def settings_of(variant: str) -> str:
 
 
 def parser() -> argparse.ArgumentParser:
+    """The parser of the command's arguments."""
     parser = command_parser(
         "samunet_train",
         "Train one fold of a variant, then predict and evaluate its validation cases.\n"
-        "A killed run goes on when the same command is given again.",
+        "Run the same command again to continue an interrupted run.",
         EXAMPLES,
     )
-    parser.add_argument("dataset", metavar="DATASET", help="id or name, as 4 or Dataset004_Hippocampus")
+    parser.add_argument("dataset", metavar="DATASET", help="dataset id or name, e.g. 4 or Dataset004_Hippocampus")
     parser.add_argument("variant", metavar="VARIANT", help=f"one of {', '.join(listed())}")
-    parser.add_argument("fold", type=fold, metavar="FOLD", help="0, 1, ... or all (every labelled case trains and validates)")
+    parser.add_argument("fold", type=fold, metavar="FOLD",
+                        help="0, 1, ... or all (train and validate on every labelled case)")
     parser.add_argument("--list", action=_List, nargs="?", metavar="VARIANT",
-                        help="print the variants and what they are, or the settings of one")
+                        help="list the variants with a description, or the settings of one")
     add_encoder(parser)
     parser.add_argument("-p", dest="plans_name", default=DEFAULT_PLANS_NAME, metavar="PLANS",
                         help="name of the plans (default: %(default)s)")
     length = parser.add_mutually_exclusive_group()
-    length.add_argument("--epochs", type=whole(1, MOST_ITERATIONS // 50), metavar="N", help="length in epochs of 50 iterations")
-    length.add_argument("--iterations", type=whole(1, MOST_ITERATIONS), metavar="N", help="length in iterations (default: the plans')")
+    length.add_argument("--epochs", type=whole(1, MOST_ITERATIONS // 50), metavar="N",
+                        help="training length in epochs of 50 iterations")
+    length.add_argument("--iterations", type=whole(1, MOST_ITERATIONS), metavar="N",
+                        help="training length in iterations (default: from the plans)")
     length.add_argument("--minutes", type=real(0, MOST_MINUTES, above=True), metavar="M",
-                        help="length in minutes on this machine, measured once and kept as a count")
-    parser.add_argument("--shots", type=whole(1, MOST_CASES), metavar="K", help="labelled training cases to use (default: all)")
-    parser.add_argument("--draw", type=whole(0, MOST_CASES), default=0, metavar="N", help="which draw of K cases (default: 0)")
+                        help="training length in minutes; converted to iterations once, by the speed of this machine")
+    parser.add_argument("--shots", type=whole(1, MOST_CASES), metavar="K",
+                        help="number of labelled training cases to use (default: all)")
+    parser.add_argument("--draw", type=whole(0, MOST_CASES), default=0, metavar="N",
+                        help="which draw of K cases to use (default: 0)")
     add_shot_slices(parser)
     parser.add_argument("--support", type=Path, metavar="FILE",
-                        help="labelled slices that ask, for variants that are asked by some, instead of those chosen "
-                             "(documentation/variants.md)")
+                        help="JSON file with the support slices (fewshot, in_context; documentation/variants.md) "
+                             "(default: chosen automatically)")
     parser.add_argument("--set", action="append", dest="settings", default=[], metavar="NAME=VALUE",
-                        help="a setting of the variant, may be repeated; --list VARIANT prints them")
-    parser.add_argument("--transport", metavar="MODE", help="for hybrid, the same as --set transport=MODE: off, augment, prior, selftrain "
-                                                            "(default: prior; documentation/variants.md)")
-    parser.add_argument("--seed", type=whole(0, LARGEST_SEED), default=0, metavar="S", help="seed of weights and batches (default: 0)")
+                        help="a setting of the variant, repeatable; --list VARIANT lists them")
+    parser.add_argument("--transport", metavar="MODE",
+                        help="how hybrid uses labels registered from case to case, as --set transport=MODE: off, augment, "
+                             "prior, selftrain (documentation/variants.md) (default: prior)")
+    parser.add_argument("--seed", type=whole(0, LARGEST_SEED), default=0, metavar="S",
+                        help="seed of weights and batches (default: 0)")
     parser.add_argument("-pretrained_weights", type=Path, metavar="FILE",
-                        help="start from a checkpoint_final.safetensors of the same variant")
+                        help="checkpoint_final.safetensors of the same variant to start from")
     prompts = parser.add_mutually_exclusive_group()
     prompts.add_argument("--prompts", type=Path, metavar="FILE",
-                         help="points and boxes of the validation cases, for variants that answer prompts "
-                              "(documentation/prompts.md)")
+                         help="JSON file with points and boxes for the validation cases (promptable variants; "
+                              "documentation/prompts.md)")
     add_oracle_prompts(prompts)
     add_box_relax(parser)
     sitting = parser.add_mutually_exclusive_group()
     sitting.add_argument("--c", action="store_true", dest="must_continue",
-                         help="continue a run; refuse if there is none of the same settings")
-    sitting.add_argument("--val", action="store_true", help="only validate a finished run once more")
+                         help="continue a run; fail if no run with the same settings exists")
+    sitting.add_argument("--val", action="store_true", help="only repeat the validation of a finished run")
     parser.add_argument("--npz", action="store_true", help="also save the probabilities of the validation cases")
-    parser.add_argument("-device", default=None, metavar="NAME", help="cpu, cuda or mps (default: cuda if there is one)")
+    parser.add_argument("-device", default=None, metavar="NAME",
+                        help="cpu, cuda or mps (default: cuda if available, else cpu)")
     parser.add_argument("-num_gpus", type=whole(1, MOST_PROCESSES), default=1, metavar="N",
-                        help="cards that share each batch (on a CPU: processes), through torchrun (default: 1)")
+                        help="number of GPUs (on a CPU: processes) that share each batch, by torchrun (default: 1)")
     add_workers(parser)
     add_paths(parser)
     return parser
@@ -129,10 +138,12 @@ def parser() -> argparse.ArgumentParser:
 
 @command
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command with `arguments`, by default those of the process."""
     options = parser().parse_args(arguments)
-    if entry(options.variant).needs_encoder:  # a wrong name is told before torch is loaded
+    if entry(options.variant).needs_encoder:  # reports a wrong name before torch is loaded
         encoder_of(options)
-    if options.num_gpus > 1 and not options.val and "RANK" not in os.environ:  # one process validates, as after training
+    # one process validates, as after training
+    if options.num_gpus > 1 and not options.val and "RANK" not in os.environ:
         launch(options.num_gpus, sys.argv[1:] if arguments is None else arguments)
         return
     given = options.settings + ([f"transport={options.transport}"] if options.transport else [])
@@ -167,11 +178,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         validate_model(request, paths, workers=workers_of(options))
         return
     with process_group(request.device) as device:
-        train_model(replace(request, device=device), paths, must_continue=options.must_continue, workers=workers_of(options))
+        train_model(replace(request, device=device), paths, must_continue=options.must_continue,
+                    workers=workers_of(options))
 
 
 def launch(processes: int, arguments: Sequence[str]) -> None:
-    """Run this command in several processes of this machine; ends with the exit code of the first that failed."""
+    """Run this command in several processes of this machine; exits with the code of the first that failed."""
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main as torchrun

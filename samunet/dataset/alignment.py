@@ -1,4 +1,4 @@
-"""An array brought onto the grid of another file: used as it is, permuted and flipped, used with a warning, or refused."""
+"""Bring an array onto the grid of another file: unchanged, permuted and flipped, with a warning, or refused."""
 
 from __future__ import annotations
 
@@ -31,20 +31,22 @@ def on_grid(
 ) -> tuple[np.ndarray, list[UserError]]:
     """`array` (..., Z, Y, X) of the file `path`, whose grid is `found`, on the grid `wanted` of the file `other`.
 
-    Grids that agree to a hundredth of a voxel are the same. Where only the order or the direction of the axes differs, voxels
-    are permuted and flipped, without interpolation. Where only the origin differs, or the direction by less than half a voxel at
-    every corner, voxels are matched by their index, as in nnU-Net, with a warning. Every other grid is a problem.
+    Grids that agree to a hundredth of a voxel are the same. Where only the order or the direction of the axes differs,
+    voxels are permuted and flipped, without interpolation. Where only the origin differs, or the direction by less than
+    half a voxel at every corner, voxels are matched by their index, as in nnU-Net, with a warning. Every other grid is
+    a problem.
 
     Arguments:
         rule: LABEL, SEGMENTATION, PREDICTION or CHANNEL.
 
     Returns:
-        a permuted or flipped view, in all other cases the given array itself; and the problems.
+        A permuted or flipped view, or the array itself; and the problems.
     """
     if same_grid(wanted, found):
         return array, []
     if turn := turn_between(found, wanted):
-        say_once(f"{path} is stored in another direction than {other}: its axes are permuted or flipped, voxel by voxel.")
+        say_once(f"{path} is stored in another direction than {other}: its axes are permuted or "
+                 "flipped, without interpolation.")
         return turn.apply(array), []
     if found.shape != wanted.shape:
         return array, _other_shape(found, wanted, path, other, rule)
@@ -58,9 +60,9 @@ def on_grid(
 def on_first_grid(
     arrays: Sequence[np.ndarray], geometries: Sequence[Geometry], paths: Sequence[Path]
 ) -> tuple[list[np.ndarray], list[UserError]]:
-    """The files of a case, each (c, Z, Y, X), on the grid of the first; and the problems of those that cannot be brought there.
+    """The files of a case, each (c, Z, Y, X), on the grid of the first, and the problems of the others.
 
-    Other shapes are no problem here: `as_image` reports them with what else is wrong.
+    Another shape is no problem here: `as_image` reports it with the case's other problems.
     """
     placed, problems = [], []
     for array, geometry, path in zip(arrays, geometries, paths, strict=True):
@@ -71,8 +73,10 @@ def on_first_grid(
 
 
 def _other_shape(found: Geometry, wanted: Geometry, path: Path, other: Path, rule: str) -> list[UserError]:
-    mend = "Give a label frame of its size for each of its frames." if wanted.reader in SEQUENCE_READERS else "Resample it onto that grid."
-    problems = [UserError(rule.format("shape"), where=path, found=f"{found.shape}; {other} has {wanted.shape} (z, y, x)", mend=mend)]
+    mend = ("Give a label frame of its size for each of its frames." if wanted.reader in SEQUENCE_READERS
+            else "Resample it onto that grid.")
+    problems = [UserError(rule.format("shape"), where=path,
+                          found=f"{found.shape}; {other} has {wanted.shape} (z, y, x)", mend=mend)]
     if not same_spacing(found, wanted):
         problems.append(UserError(rule.format("spacing"), where=path, found=_spacings(found, wanted, other), mend=mend))
     return problems
@@ -93,7 +97,7 @@ def _spacings(found: Geometry, wanted: Geometry, other: Path) -> str:
 
 def _apart(found: Geometry, wanted: Geometry) -> str:
     voxels = corner_distance_voxels(wanted, found)
-    return f"corners lie up to {corner_distance_mm(wanted, found):.3g} mm ({voxels:.3g} voxels) apart"
+    return f"corners are up to {corner_distance_mm(wanted, found):.3g} mm ({voxels:.3g} voxels) apart"
 
 
 def _numbers(values: Sequence[float]) -> str:

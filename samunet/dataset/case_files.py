@@ -1,4 +1,4 @@
-"""The files that are read of a case, those with a 3D TIFF's spacing among them, and their digests."""
+"""The files that belong to a case, including the spacing files of 3D TIFFs, and their digests."""
 
 from __future__ import annotations
 
@@ -13,20 +13,19 @@ from samunet.files import digest_of_path
 
 
 def image_files(images: Sequence[Path], reader: str) -> list[Path]:
-    """A case's `images`, in channel order; after those of 3D TIFFs the file with their spacing, there or not."""
+    """A case's `images`, in channel order; for 3D TIFFs also their spacing file, whether it exists or not."""
     return [*images, *([tiff3d_io.image_spacing_file(images[0])] if reader == tiff3d_io.NAME else [])]
 
 
 def label_files(label: Path, reader: str) -> list[Path]:
-    """A case's `label`; after that of a 3D TIFF the file with its spacing, there or not."""
+    """A case's `label`; for a 3D TIFF also its spacing file, whether it exists or not."""
     return [label, *([tiff3d_io.label_spacing_file(label)] if reader == tiff3d_io.NAME else [])]
 
 
 def digests_of_case(case: RawCase, reader: str) -> dict[str, Any]:
     """SHA-256 (hex) of what `reader` reads of a case: `images` in channel order, and `label`, None without one.
 
-    For 3D TIFFs `spacings` as well: of the files with the image's and, where there is one, the label's; None for one that is
-    not there.
+    For 3D TIFFs also `spacings`: of the image's and, if there is one, the label's spacing file; None if it is missing.
 
     Raises:
         UserError: a file that cannot be read.
@@ -43,7 +42,8 @@ def _digests(case: RawCase, reader: str) -> dict[str, Any]:
         "images": [digest_of_path(path) for path in case.images],
         "label": digest_of_path(case.label) if case.label else None,
     }
-    beside = image_files(case.images, reader)[len(case.images) :] + (label_files(case.label, reader)[1:] if case.label else [])
+    beside = (image_files(case.images, reader)[len(case.images) :]
+              + (label_files(case.label, reader)[1:] if case.label else []))
     if beside:
         digests["spacings"] = [digest_of_path(path) if path.is_file() else None for path in beside]
     return digests

@@ -11,13 +11,13 @@ from samunet.errors import UserError, some
 
 # File systems hold names of 255 bytes; ours add an ending, and a prefix while they are unfinished.
 MOST_BYTES = 180
-# A prediction <case>.tif has its spacing in <case>.json, and these .json files stand beside predictions.
+# A prediction <case>.tif has its spacing in <case>.json, and these .json files are in the same folder as predictions.
 RESERVED = ("dataset", "plans", "predict_from_raw_data_args", "summary", "metrics")
 _TIFF = (".tif", ".tiff")
 
 
 def case_name_problems(names: Iterable[str], file_ending: str, where: Path) -> tuple[list[UserError], set[str]]:
-    """What is wrong with the names of cases whose files have this ending, one error for each rule; and the bad names."""
+    """One error for each rule that names of cases with this file ending break; and the names that break one."""
     broken: dict[tuple[str, str], list[str]] = {}
     for name in names:
         if rule := _broken_rule(name, file_ending):
@@ -46,7 +46,7 @@ def _broken_rule(name: str, file_ending: str) -> tuple[str, str] | None:
     if len(name.encode()) > MOST_BYTES:
         return f"A case's name must have at most {MOST_BYTES} bytes.", "Shorten the names of its files."
     if file_ending.lower() in _TIFF and (name in RESERVED or name.endswith(".properties")):
-        return ("A case of TIFF files must not have the name of a .json file that is written beside predictions.",
+        return ("A case of TIFF files must not have the name of a .json file that is written next to predictions.",
                 f"Rename its files; {', '.join(RESERVED)} and names that end with .properties are taken.")
     return None
 

@@ -19,7 +19,7 @@ from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError, joined, some
 from samunet.files import read_json
 
-# Endings of labels that can be read under the dataset's: ITK looks whether a .nii.gz is compressed, and the two of TIFFs say the same.
+# Label endings that can stand for the dataset's: ITK detects whether a .nii.gz is compressed, and .tif is .tiff.
 ALSO_READ = {".nii.gz": (".nii.gz", ".nii"), ".tif": (".tif", ".tiff"), ".tiff": (".tif", ".tiff")}
 
 
@@ -40,7 +40,7 @@ class RawDataset:
     """What dataset.json says, and the training cases, sorted by name.
 
     `reader` is `overwrite_image_reader_writer` (None where it is unset or "None"). Cases in `unlabelled` have no label,
-    also where a label file lies there. `content` is dataset.json as it was read.
+    even if a label file exists. `content` is dataset.json as it was read.
     """
 
     folder: Path
@@ -63,8 +63,8 @@ def load_dataset(folder: Path) -> RawDataset:
     """Read dataset.json of `folder` and list its training cases; no image is opened.
 
     Raises:
-        UserError: every broken rule at once: missing or wrong keys, no images, missing channels, labels or label frames, a
-            listed label with another ending, a number of cases that is not numTraining.
+        UserError: every broken rule at once: missing or wrong keys, no images, missing channels, labels or label
+            frames, a listed label with another ending, a number of cases that is not numTraining.
     """
     dataset, problems = scan_dataset(folder)
     if problems:
@@ -97,7 +97,8 @@ def scan_dataset(folder: Path) -> tuple[RawDataset, list[UserError]]:
                                   found=some(strangers), mend="Remove these names, or add their images."))
     if cases and len(cases) != described.training_cases:
         problems.append(UserError(
-            "`numTraining` in dataset.json must be the number of training cases, unlabelled ones included.", where=where,
+            "`numTraining` in dataset.json must be the number of training cases, unlabelled ones included.",
+            where=where,
             found=f"numTraining is {described.training_cases}; there are {len(cases)} cases",
             mend=f"Set it to {len(cases)}, or restore the missing cases.",
         ))
@@ -116,7 +117,7 @@ def scan_dataset(folder: Path) -> tuple[RawDataset, list[UserError]]:
 
 
 def read_dataset_json(path: Path) -> tuple[dict[str, Any], LabelSpace]:
-    """Content and labels of a dataset.json that need not lie in a raw dataset: checked is what segmentations need.
+    """Content and labels of a dataset.json, of a raw dataset or not; only what segmentations need is checked.
 
     Raises:
         UserError: missing file, no object, no `file_ending` that can be read, broken labels; all together.
@@ -136,10 +137,10 @@ def read_dataset_json(path: Path) -> tuple[dict[str, Any], LabelSpace]:
 
 
 def channel_count(content: Mapping[str, Any], where: Path) -> int:
-    """How many channels the content of a dataset.json names; 0 where it says nothing of them, as a copy beside segmentations may.
+    """Number of channels in the content of a dataset.json; 0 if it names none, as a copy next to segmentations may.
 
     Raises:
-        UserError: they are no mapping.
+        UserError: `channel_names` is no mapping.
     """
     names = content.get("channel_names", content.get("modality", {}))
     if not isinstance(names, Mapping):
@@ -149,8 +150,9 @@ def channel_count(content: Mapping[str, Any], where: Path) -> int:
 
 
 def scan_images(folder: Path, file_ending: str, channels: int) -> tuple[tuple[RawCase, ...], list[UserError]]:
-    """The cases of a folder of images to predict (CASE_0000.ending, ...), sorted by name, without labels; and what is wrong
-    with those that are left out.
+    """The cases of a folder of images to predict (CASE_0000.ending, ...), sorted by name, without labels.
+
+    Bad cases are left out; the second value says what is wrong with them.
 
     Raises:
         UserError: the folder is wrong as a whole, see `images_of`.
@@ -177,7 +179,7 @@ def collect_cases(folder: Path, file_ending: str, channels: int) -> tuple[RawCas
 def _labelled_cases(
     images: Mapping[str, tuple[Path, ...]], folder: Path, described: dataset_json.Description, problems: list[UserError]
 ) -> list[RawCase]:
-    """The cases with their labels in `folder`, which is listed once; what it holds besides is named."""
+    """The cases with their labels in `folder`, which is listed once; other files in it are named in a warning."""
     ending = label_ending(described.file_ending)
     file_names = {name: name + ending.removesuffix(FRAME_FOLDER) for name in images if name not in described.unlabelled}
     cases = [RawCase(name, paths, folder / file_names[name] if name in file_names else None)
@@ -192,14 +194,14 @@ def _labelled_cases(
         say_passed_over_frames(listing.paths)
     there, read = {path.name for path in listing.paths}, set(file_names.values())
     if strangers := sorted(there - read):
-        say_once(f"warning: passed over in {folder}: {some(strangers)} (no labelled case of the dataset)")
+        say_once(f"Warning: ignored in {folder}: {some(strangers)} (no labelled case of the dataset)")
     problems += listing.link_problems()
     problems += [_missing_label(case) for case in wanted if file_names[case.name] not in there]
     return cases
 
 
 def _listed_cases(described: dataset_json.Description, folder: Path, problems: list[UserError]) -> list[RawCase]:
-    """The cases of dataset.json's `dataset` listing; paths may hold environment variables or be relative to `folder`."""
+    """Cases of dataset.json's `dataset` listing; paths may contain environment variables or be relative to `folder`."""
     where, listing = folder / "dataset.json", described.listing or {}
     if not listing:
         problems.append(UserError("`dataset` in dataset.json must list at least one case.", where=where, found="none"))
@@ -249,8 +251,9 @@ def _listed_label_problems(cases: list[RawCase], ending: str) -> list[UserError]
             problems.append(_missing_label(case))
         elif ending != FRAME_FOLDER and not case.label.name.endswith(ALSO_READ.get(ending, ending)):
             problems.append(UserError(
-                "Every label must have the dataset's ending.", where=case.label, found=f"no {ending} file (case {case.name})",
-                mend=f"Convert it to {ending}; to rename it is not enough.",
+                "Every label must have the dataset's ending.", where=case.label,
+                found=f"no {ending} file (case {case.name})",
+                mend=f"Convert it to {ending}; renaming it is not enough.",
             ))
     return problems
 

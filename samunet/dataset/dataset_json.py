@@ -21,7 +21,7 @@ SHOWN_LETTERS = 300
 
 @dataclass(frozen=True)
 class Description:
-    """What a raw dataset's dataset.json says. `listing` is its `dataset`; None: cases are looked for in the folders."""
+    """What a raw dataset's dataset.json says. `listing` is its `dataset`; None: cases are found in the folders."""
 
     channel_names: tuple[str, ...]
     labels: LabelSpace
@@ -121,6 +121,6 @@ def _missing(content: Mapping[str, Any], key: str, where: Path, mend: str) -> Us
 
 
 def _shown(value: Any) -> str:
-    """A value as it stands in the file, cut where it is long."""
+    """A value as it is written in the file, shortened if it is long."""
     text = json.dumps(value)
     return text if len(text) <= SHOWN_LETTERS else f"{text[:SHOWN_LETTERS]} ..."

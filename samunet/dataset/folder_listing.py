@@ -1,4 +1,4 @@
-"""What a folder of images or segmentations holds: what is read, links to nothing, and what is passed over."""
+"""What a folder of images or segmentations holds: files to read, broken links, and files that are ignored."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from samunet.dataset.case_paths import FRAME_FOLDER
 from samunet.errors import UserError, some
 from samunet.temporaries import REPLACED_PREFIX, TEMPORARY_PREFIX
 
-# Endings that say "image" to a person. A file with one of them that is not read is most often a mistake.
+# Common image endings. A file with one of them that is not read is usually a mistake.
 IMAGE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".gipl", ".hdr", ".img", ".dcm", ".png", ".bmp", ".jpg",
                  ".jpeg", ".tif", ".tiff", ".mp4", ".avi")
 MOST_LINKS = 20  # named in one message
-# What stands beside images and segmentations and is no case: spacings of 3D TIFFs, plans, scores, probabilities.
+# Files next to images and segmentations that are no cases: spacings of 3D TIFFs, plans, scores, probabilities.
 COMPANIONS = (".json", ".npz", ".pkl", ".lock")
 GET_LINKED = ("Fetch the files (`datalad get` or `git annex get` where this is such a dataset), correct the links, or "
-              "take their cases out.")
+              "remove their cases.")
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class Listing:
     def say_passed_over(self) -> None:
         """Name in one line what is not read, once in a process."""
         if self.passed_over:
-            told = "; ".join(f"{some(names)} ({why})" for why, names in self.passed_over.items())
-            say_once(f"warning: passed over in {self.folder}: {told}")
+            listing = "; ".join(f"{some(names)} ({why})" for why, names in self.passed_over.items())
+            say_once(f"Warning: ignored in {self.folder}: {listing}")
 
     def link_problems(self) -> list[UserError]:
         """One error that names all links to nothing."""
@@ -64,7 +64,7 @@ def list_folder(folder: Path, ending: str) -> Listing:
     except OSError as fault:
         raise UserError("A folder of images or segmentations must exist and be readable.", where=folder,
                         found=fault.strerror or str(fault),
-                        mend="Correct the path, or allow to read the folder.") from fault
+                        mend="Correct the path, or make the folder readable.") from fault
     names, passed_over = [], {}
     for name in sorted(kinds):
         if reason := _reason(name, kinds[name], ending):

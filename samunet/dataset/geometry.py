@@ -1,4 +1,4 @@
-"""Where an array lies in space: spacing, origin and direction, kept exactly from reading to writing."""
+"""Position of an array in space: spacing, origin and direction, preserved exactly from reading to writing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from samunet.dataset.io.nifti_forms import NiftiForms
 
-# nnU-Net gives a 2D file a slice spacing so large that no rule takes the slice axis for a fine one: so many times its pixels'.
+# nnU-Net's slice spacing of a 2D file, in pixel spacings: so large that no rule takes the slice axis for a fine one.
 SLICE_SPACING_2D = 999
 
 
@@ -17,7 +17,7 @@ def axis_not_in_file(shape: Sequence[int], spacing_mm: Sequence[float]) -> int |
     """The slice axis of a 2D file's grid, None for a volume: one voxel, 999 times as far as the coarser pixel spacing.
 
     Arguments:
-        shape, spacing_mm: three numbers each, in the same axis order, whichever it is.
+        shape, spacing_mm: three numbers each, in the same axis order.
     """
     for axis in range(3):
         pixel_mm = max(*spacing_mm[:axis], *spacing_mm[axis + 1 :])
@@ -34,9 +34,9 @@ class Geometry:
     order, row-major direction); they have 2 and 4 entries for a 2D file read by SimpleITKIO, none for TIFF and natural
     images. The arrays of 2D files have Z = 1, and a `spacing_mm[0]` of 999 times the coarser pixel spacing (nnU-Net's
     convention; natural images have pixels of 1 mm). `reader` is the name of the reader-writer that made it.
-    `frames` are the names, without ending, of the files in a folder of frames, in order of time; other formats have none.
-    `nifti` is what a NIfTI header says, for results; None for other formats and in cases stored by earlier versions.
-    `file` is the grid of the file where the arrays were turned from it; None where they have the file's axes.
+    `frames` are the names, without ending, of the files in a folder of frames, in order of time; other formats have
+    none. `nifti` is what a NIfTI header says, for results; None for other formats and in cases stored by earlier
+    versions. `file` is the grid of the file if the arrays were reoriented; None if they have the file's axes.
     """
 
     reader: str
@@ -54,11 +54,13 @@ class Geometry:
         return axis_not_in_file(self.shape, self.spacing_mm) is not None
 
     def to_json(self) -> dict[str, Any]:
-        """JSON types; what the file's format does not have is left out."""
-        return _json_of(asdict(self))
+        """JSON types; fields that the file's format does not have are left out."""
+        content: dict[str, Any] = _json_of(asdict(self))
+        return content
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Geometry:
+        """The geometry of which `content` is the `to_json`."""
         values: dict[str, Any] = _tuples(content)
         if nifti := content.get("nifti"):
             values["nifti"] = NiftiForms(**_tuples(nifti))

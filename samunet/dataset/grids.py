@@ -1,4 +1,4 @@
-"""Voxel grids compared in space: whether two grids are the same, or the same after its axes are permuted and flipped."""
+"""Compare voxel grids in space: are they the same, or the same after permuting and flipping axes?"""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 
 from samunet.dataset.geometry import Geometry
 
-# Grids agree where no corner lies further apart than this, along any axis of the first grid.
+# Grids agree if no corner is further off than this, along any axis of the first grid.
 TOLERANCE_VOXELS = 0.01
-# Directions differ in name alone where, centre on centre, no corner is off by this much: nearest neighbours then move no voxel.
+# Directions count as equal if, with centres aligned, no corner is off by this much: nearest neighbours move no voxel.
 SHIFT_TOLERANCE_VOXELS = 0.5
 # Files store float32, so coordinates far from the origin are only known to a few units in their last place.
 ROUNDING = 4 * 2.0**-24
@@ -40,9 +40,9 @@ class Turn:
 
 
 def affine_mm(geometry: Geometry) -> np.ndarray:
-    """Float64 (4, 4) from voxel indices (z, y, x, 1) to (x, y, z, 1) in mm, axes pointing to left, posterior and superior as in ITK.
+    """Float64 (4, 4) from voxel indices (z, y, x, 1) to (x, y, z, 1) in mm (left, posterior, superior as in ITK).
 
-    Files without origin and direction (pictures, TIFF) lie at the origin; 2D files lie in the plane z = 0.
+    Files without origin and direction (PNG, TIFF) are placed at the origin, 2D files in the plane z = 0.
     """
     space = len(geometry.origin)
     direction, origin = np.eye(3), np.zeros(3)
@@ -56,7 +56,7 @@ def affine_mm(geometry: Geometry) -> np.ndarray:
 
 
 def corner_distance_voxels(first: Geometry, second: Geometry) -> float:
-    """Largest distance between equal corners of two grids, along the axes of `first` in its voxels; infinity for other shapes.
+    """Largest distance between equal corners, in voxels along the axes of `first`; infinity for other shapes.
 
     Corners are the outer ones of the corner voxels, so that spacing counts along axes of one voxel too. Distances that
     float32 storage of the coordinates explains count as 0.
@@ -79,25 +79,25 @@ def same_grid(first: Geometry, second: Geometry) -> bool:
 
 
 def turn_between(source: Geometry, target: Geometry) -> Turn | None:
-    """The turn that puts an array on the grid `source` onto the grid `target`; None where interpolation would be needed."""
+    """The turn from the grid `source` to the grid `target`; None if interpolation would be needed."""
     to_source = np.linalg.solve(affine_mm(source), affine_mm(target))[:3, :3]
     axes = np.abs(to_source).argmax(axis=0)
     if sorted(axes.tolist()) != [0, 1, 2] or tuple(source.shape[axis] for axis in axes) != target.shape:
         return None
-    turn = Turn(tuple(axes.tolist()), tuple((to_source[axes, range(3)] < 0).tolist()))  # type: ignore[arg-type]
+    turn = Turn(tuple(axes.tolist()), tuple((to_source[axes, range(3)] < 0).tolist()))
     turned = turned_affine(affine_mm(source), source.shape, turn)
     return turn if _distance(affine_mm(target), turned, target.shape) <= TOLERANCE_VOXELS else None
 
 
 def same_spacing(first: Geometry, second: Geometry) -> bool:
-    """Whether the spacings of two grids put their ends within a hundredth of a voxel, centre on centre."""
+    """Whether the spacings of two grids put their ends within a hundredth of a voxel, with centres aligned."""
     one, other = np.array(first.spacing_mm), np.array(second.spacing_mm)
     reach = np.maximum(first.shape, second.shape) / 2
     return bool((np.abs(one - other) * reach <= TOLERANCE_VOXELS * np.minimum(one, other)).all())
 
 
 def only_shifted(first: Geometry, second: Geometry) -> bool:
-    """Whether two grids of one shape and spacing have equal voxels, centre on centre: no rotation or flip that moves one."""
+    """Whether two grids of one shape and spacing agree once their centres are aligned: none is rotated or flipped."""
     one, other = (_centred(affine_mm(geometry), geometry.shape) for geometry in (first, second))
     return same_spacing(first, second) and _distance(one, other, first.shape) < SHIFT_TOLERANCE_VOXELS
 
@@ -129,7 +129,7 @@ def _corners(shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _centred(affine: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """`affine` shifted so that the middle of a grid of `shape` lies at 0."""
+    """`affine` shifted so that the middle of a grid of `shape` is at 0."""
     centred = affine.copy()
     centred[:3, 3] = -affine[:3, :3] @ ((np.array(shape) - 1) / 2)
     return centred

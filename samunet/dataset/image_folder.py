@@ -33,13 +33,13 @@ class ImageFolder:
 
 
 def images_of(folder: Path, file_ending: str, channels: int) -> ImageFolder:
-    """The images CASE_XXXX + `file_ending` in `folder`; what is passed over is named in one line.
+    """The images CASE_XXXX + `file_ending` in `folder`; ignored files are named in one warning.
 
-    The folder is wrong as a whole where it is missing, holds no image, or holds one without channel number. A case is bad
-    where a channel is missing, surplus or a link to nothing, or where its name cannot be used.
+    The folder is wrong as a whole if it is missing, holds no image, or holds one without channel number. A case is
+    bad if a channel is missing, surplus or a link to nothing, or if its name cannot be used.
 
     Arguments:
-        channels: how many dataset.json names.
+        channels: number of channels in dataset.json.
     """
     if not folder.is_dir():
         missing = UserError("The folder of images must exist.", where=folder, found="no such folder")
@@ -98,7 +98,7 @@ def _channel_problems(name: str, found: set[int], expected: int, folder: Path, f
         problems.append(UserError(
             "Every case must have a file for each channel.", where=folder,
             found=f"case {name} lacks " + ", ".join(f"{name}_{channel:04d}{file_ending}" for channel in missing),
-            mend="Add the missing files, or take the case out.",
+            mend="Add the missing files, or remove the case.",
         ))
     if extra := sorted(found - set(range(expected))):
         problems.append(UserError(

@@ -1,4 +1,4 @@
-"""Every problem of every case of a raw dataset, found before hours of work and told together."""
+"""Find every problem of every case of a raw dataset before the work starts, and report them together."""
 
 from __future__ import annotations
 
@@ -19,26 +19,18 @@ from samunet.workers import each_case
 
 
 def verify_folder(folder: Path, workers: int) -> RawDataset:
-    """Read the dataset in `folder` and check all of it: what `load_dataset` raises and what `verify_dataset` raises, in
-    one error.
+    """Read the dataset in `folder` and open every file of every training case.
+
+    Raises:
+        UserError: all problems together: those of `load_dataset`, unreadable files, NaN or Inf, another number of
+            channels, channels or labels on another grid than their image (see `alignment.on_grid`), labels that are 4D,
+            fractional or not in dataset.json.
     """
     dataset, problems = scan_dataset(folder)
     problems += _case_problems(dataset, workers)
     if problems:
         raise joined(problems)
     return dataset
-
-
-def verify_dataset(dataset: RawDataset, workers: int) -> None:
-    """Open every file of every training case.
-
-    Raises:
-        UserError: all problems together: unreadable files, NaN or Inf, another number of channels, channels or labels on
-            another grid than their image (see `alignment.on_grid`), labels that are 4D, fractional or not in dataset.json.
-    """
-    problems = _case_problems(dataset, workers)
-    if problems:
-        raise joined(problems)
 
 
 def channel_problems(image: np.ndarray, path: Path, channel_names: tuple[str, ...]) -> list[UserError]:
@@ -74,7 +66,10 @@ def _case_problems(dataset: RawDataset, workers: int) -> list[UserError]:
 
 
 def _check(job: _Job) -> list[UserError]:
-    """The problems of one case. What `scan_dataset` reports, files that are missing or frames of other names, is left out."""
+    """The problems of one case.
+
+    Missing files and frames with other names are left out: `scan_dataset` reports them.
+    """
     case, reader = job.case, reader_named(job.reader)
     problems: list[UserError] = []
     image_geometry = None
@@ -91,6 +86,7 @@ def _check(job: _Job) -> list[UserError]:
     except UserError as fault:
         return [*problems, fault]
     problems += value_problems(segmentation, job.labels, case.label)
-    if image_geometry is None or (geometry.frames != image_geometry.frames and geometry.shape[1:] == image_geometry.shape[1:]):
+    if (image_geometry is None
+        or (geometry.frames != image_geometry.frames and geometry.shape[1:] == image_geometry.shape[1:])):
         return problems
     return problems + on_grid(segmentation, geometry, image_geometry, case.label, case.images[0], LABEL)[1]

@@ -18,9 +18,9 @@ Label = int | tuple[int, ...]
 OUTSIDE = -1
 """Label value of background outside the image's non-zero part, and of padding."""
 UNANNOTATED = -2
-"""Label value, in memory alone, of voxels whose label is not used: of no class, not background either, and never counted.
+"""Label value, only in memory, of voxels whose label is not used: no class, not background, and never counted.
 
-Slices that a run must not learn from have it, and in evaluation what the reference ignores."""
+Slices that a run must not learn from have it; in evaluation the voxels that the reference ignores."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,7 @@ class LabelSpace:
 
     @property
     def has_regions(self) -> bool:
+        """Whether any label is a region, so that channels are sigmoids."""
         return any(isinstance(value, tuple) and len(value) > 1 for value in self.names.values())
 
     @property
@@ -90,7 +91,7 @@ class LabelSpace:
 
     @property
     def foreground(self) -> tuple[Label, ...]:
-        """What is evaluated, in dataset.json's order of values: labels above 0, or regions (tuples) without background."""
+        """The labels above 0, or regions (tuples) without background, in dataset.json's order: what is evaluated."""
         if self.has_regions:
             return tuple(value for name, value in self.names.items() if name != "ignore" and not _is_background(value))
         return tuple(value for value in self.values if value != 0)
@@ -106,7 +107,7 @@ class LabelSpace:
         return np.dtype(np.uint8 if max(self.values) < 255 else np.uint16)
 
     def name_of(self, label: Label) -> str:
-        """The name under which `label` stands in dataset.json."""
+        """The name of `label` in dataset.json."""
         return next(name for name, value in self.names.items() if value == label or value == (label,))
 
     def mask(self, segmentation: Any, label: Label) -> Any:
@@ -145,7 +146,8 @@ class LabelSpace:
         """
         if not self.has_regions:
             # Channel i is value i: labels are consecutive from 0 (checked when the dataset is read).
-            return np.argmax(scores, axis=0).astype(self.dtype)
+            highest: np.ndarray = np.argmax(scores, axis=0)
+            return highest.astype(self.dtype)
         segmentation = np.zeros(scores.shape[1:], self.dtype)
         assert self.regions_class_order is not None
         for channel, value in enumerate(self.regions_class_order):
@@ -156,7 +158,7 @@ class LabelSpace:
 def in_slices_alone(segmentation: np.ndarray, slices: Sequence[int]) -> np.ndarray:
     """A copy of `segmentation` int16 (..., Z, Y, X) that is UNANNOTATED in all slices but `slices`.
 
-    OUTSIDE stays what it is everywhere: that nothing lies there is known from the image.
+    OUTSIDE stays everywhere: the image itself shows that nothing is there.
     """
     others = np.ones(segmentation.shape[-3], bool)
     others[list(slices)] = False
@@ -168,20 +170,22 @@ def _is_background(label: Label) -> bool:
 
 
 def _problems(space: LabelSpace, where: str, given_order: Any) -> list[UserError]:
-    problems: list[UserError] = []
+    """Every broken rule; values that are no whole numbers alone, since the other rules compare values."""
+    bad = {name: value for name, value in space.names.items()
+           if not all(isinstance(v, int) and not isinstance(v, bool) and v >= 0 for v in _values_of(value))
+           or value == ()}
+    if bad:
+        return [UserError("Label values must be integers of 0 or more, or lists of them.", where=where,
+                          found=repr(bad), mend="Write whole numbers.")]
+    return _value_problems(space, where) + (_region_problems(space, where, given_order) if space.has_regions else [])
+
+
+def _value_problems(space: LabelSpace, where: str) -> list[UserError]:
+    problems = []
 
     def problem(rule: str, found: str, mend: str) -> None:
         problems.append(UserError(rule, where=where, found=found, mend=mend))
 
-    bad = {
-        name: value
-        for name, value in space.names.items()
-        if not all(isinstance(v, int) and not isinstance(v, bool) and v >= 0
-                   for v in (value if isinstance(value, tuple) else (value,))) or value == ()
-    }
-    if bad:
-        problem("Label values must be integers of 0 or more, or lists of them.", repr(bad), "Write whole numbers.")
-        return problems
     if space.names.get("background") != 0:
         problem("Label `background` must be 0.", repr(space.names.get("background")), 'Add "background": 0.')
     values = space.values
@@ -193,28 +197,33 @@ def _problems(space: LabelSpace, where: str, given_order: Any) -> list[UserError
         )
     ignore = space.names.get("ignore")
     if ignore is not None and values and ignore != max(values) + 1:
-        problem("Label `ignore` must be one integer, the highest label + 1.", repr(ignore), f"Set it to {max(values) + 1}.")
+        problem("Label `ignore` must be one integer, the highest label + 1.", repr(ignore),
+                f"Set it to {max(values) + 1}.")
     if twice := _names_of_one_value(space):
         problem("Every label must have a value of its own.", "; ".join(twice),
                 "Remove all names but one, or correct the values.")
     if not space.foreground:
         problem("`labels` must name a label besides the background.", repr(dict(space.names)),
                 'Write for example {"background": 0, "liver": 1}.')
-    if space.has_regions:
-        order = space.regions_class_order
-        if (order is None or len(order) != len(space.foreground)
-                or any(type(value) is not int or value not in values for value in order)):
-            problem(
-                "A dataset with regions needs `regions_class_order`, one value for each foreground region.",
-                repr(given_order),
-                f"List {len(space.foreground)} label values, in the order in which they are painted.",
-            )
-        elif others := [f"{space.name_of(region)} {list(_values_of(region))} is painted as {value}"
-                        for region, value in zip(space.foreground, order, strict=True)
-                        if value not in _values_of(region)]:
-            problem("`regions_class_order` must give each region one of its own values, in the order of the regions.",
-                    "; ".join(others), "Reorder it; later regions are painted over earlier ones.")
     return problems
+
+
+def _region_problems(space: LabelSpace, where: str, given_order: Any) -> list[UserError]:
+    order, values = space.regions_class_order, space.values
+    if (order is None or len(order) != len(space.foreground)
+            or any(type(value) is not int or value not in values for value in order)):
+        return [UserError(
+            "A dataset with regions needs `regions_class_order`, one value for each foreground region.", where=where,
+            found=repr(given_order),
+            mend=f"List {len(space.foreground)} label values, in the order in which they are painted.",
+        )]
+    others = [f"{space.name_of(region)} {list(_values_of(region))} is painted as {value}"
+              for region, value in zip(space.foreground, order, strict=True) if value not in _values_of(region)]
+    if not others:
+        return []
+    return [UserError("`regions_class_order` must give each region one of its own values, in the order of the regions.",
+                      where=where, found="; ".join(others),
+                      mend="Reorder it; later regions are painted over earlier ones.")]
 
 
 def _values_of(label: Label) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Whether memory can hold an array, checked before allocation: a process that takes too much is killed in silence."""
+"""Check before allocation whether memory can hold an array: Linux kills a process that takes too much, silently."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def require_memory(shape: Sequence[int], voxel_bytes: int, *, where: Path, why: 
 
     Arguments:
         shape: (z, y, x).
-        voxel_bytes: what each voxel takes, all arrays of that shape that are held at once together.
+        voxel_bytes: bytes per voxel, summed over all arrays of that shape that exist at once.
         where: the file that the array comes from.
         why: what gives the array this shape, for the message.
 
@@ -34,9 +34,9 @@ def require_memory(shape: Sequence[int], voxel_bytes: int, *, where: Path, why: 
 
 
 def free_bytes() -> int:
-    """Memory that this process may still take: what the machine has available, or its container's limit if that is less.
+    """Bytes that this process may still take: the machine's available memory, or its container's limit if less.
 
-    Where the machine does not say (not Linux), all that is installed.
+    Where the system does not report it (not Linux), all installed memory.
     """
     free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 2**63
     for line in _text(_MEMINFO).splitlines():

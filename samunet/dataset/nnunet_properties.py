@@ -1,4 +1,4 @@
-"""What nnU-Net's reader-writers want to know about a file when they write a segmentation for it."""
+"""The properties of a file that nnU-Net's reader-writers need to write a segmentation for it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from samunet.dataset.grids import affine_mm
 
 
 def ras_affine_mm(geometry: Geometry) -> np.ndarray:
-    """Float64 (4, 4) from voxel indices (x, y, z, 1) to mm, axes pointing right, anterior and superior as in NIfTI and nibabel."""
-    return np.diag((-1.0, -1.0, 1.0, 1.0)) @ affine_mm(geometry)[:, [2, 1, 0, 3]]
+    """Float64 (4, 4) from voxel indices (x, y, z, 1) to mm (right, anterior, superior as in NIfTI)."""
+    affine: np.ndarray = np.diag((-1.0, -1.0, 1.0, 1.0)) @ affine_mm(geometry)[:, [2, 1, 0, 3]]
+    return affine
 
 
 def reader_properties(geometry: Geometry) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Where raw data, preprocessed data and results lie, and which folder a dataset's number or name means."""
+"""The folders of raw data, preprocessed data and results, and the folder that a dataset's number or name means."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _said: set[str] = set()
 class Paths:
     """The three roots, absolute; each holds one folder DatasetXXX_Name per dataset. They need not exist.
 
-    `votes` is a folder in which runs leave the votes of the pairs of cases that they register, for each other; None: nowhere.
+    `votes` is the vote cache: labels carried between registered pairs of cases, shared by runs; None: no cache.
     """
 
     raw: Path
@@ -37,7 +37,7 @@ def resolve_paths(
     """The roots by flag (the arguments), else by environment variable, else under ./samunet_data.
 
     The variables are samunet_raw (then nnUNet_raw), samunet_preprocessed and samunet_results. Quotes and blanks around
-    a value, as Windows shells leave them, are taken off. A default that is used is said once.
+    a value, which Windows shells leave, are removed. A default is reported once.
     """
     return Paths(
         _root("raw", raw, ("samunet_raw", "nnUNet_raw")),
@@ -50,7 +50,7 @@ def find_dataset(root: Path, dataset: str) -> Path:
     """The folder in `root` for a dataset given by number ("4", "004") or by full name ("Dataset004_Hippocampus").
 
     Raises:
-        UserError: no such dataset, or two folders that claim the number; both list what there is.
+        UserError: no such dataset, or two folders with this number; both messages list the datasets.
     """
     known = {folder.name: folder for folder in _folders(Path(root), _FOLDER_NAME)}
     if dataset in known:
@@ -67,20 +67,20 @@ def find_dataset(root: Path, dataset: str) -> Path:
         raise UserError(
             "A dataset's number must belong to one folder only.",
             where=root,
-            found=f"{number} is claimed by {' and '.join(matching)}",
+            found=f"{number} is the number of {' and '.join(matching)}",
             mend="Give the full name, or rename one of the folders.",
         )
     return known[matching[0]]
 
 
 def _unknown(rule: str, root: Path, found: str, known: Iterable[str]) -> UserError:
-    """The error for a dataset that is not in `root`; says how a folder of nnU-Net v1 becomes one."""
-    listing = f"{found}; there is: {', '.join(sorted(known)) or 'no dataset'}"
+    """The error for a dataset that is not in `root`; explains how to convert a folder of nnU-Net v1."""
+    listing = f"{found}; available: {', '.join(sorted(known)) or 'no dataset'}"
     mend = "Use one of these, or set samunet_raw to the folder that holds the dataset."
     if old := sorted(folder.name for folder in _folders(Path(root), _OLD_FOLDER_NAME)):
         listing += f"; folders of nnU-Net v1, which are not read: {some(old)}"
-        mend += (f" To convert a folder of nnU-Net v1, rename {old[0]} to {old[0].replace('Task', 'Dataset', 1)} and its "
-                 "images to CASE_0000.nii.gz, and write dataset.json in the format of version 2.")
+        mend += (f" To convert a folder of nnU-Net v1, rename {old[0]} to {old[0].replace('Task', 'Dataset', 1)} and "
+                 "its images to CASE_0000.nii.gz, and write dataset.json in the format of version 2.")
     return UserError(rule, where=root, found=listing, mend=mend)
 
 

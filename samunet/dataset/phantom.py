@@ -1,4 +1,4 @@
-"""A small made dataset, learnable in a minute, for the demo and for tests."""
+"""A small synthetic dataset, learnable in a minute, for the demo and for tests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from samunet.files import make_folder, write_json
 NAME = "Dataset900_Phantom"
 LABELS = {"background": 0, "shell": 1, "core": 2, "tube": 3}
 SHAPE = (24, 48, 44)
-# Mean intensity of each label, and the noise on it: neighbours in value overlap, so that place matters as well.
+# Mean intensity of each label, and the noise on it: neighbouring values overlap, so that position matters as well.
 INTENSITIES = (100.0, 190.0, 280.0, 370.0)
 NOISE = 25.0
 ENDING = ".nii.gz"
@@ -23,9 +23,10 @@ ENDING = ".nii.gz"
 def make_phantom_dataset(folder: Path, cases: int = 8, test_cases: int = 2, seed: int = 0) -> Path:
     """Write an nnU-Net raw dataset `Dataset900_Phantom` in `folder` and return its folder.
 
-    One channel, about 24 x 48 x 44 voxels of about 1.3 x 1 x 1 mm, on an oblique grid with a shifted origin. An ellipsoid `shell`
-    around a `core`, and a `tube` through the slices, at random places and sizes; a smooth bias field and noise.
-    Training cases in imagesTr and labelsTr, test cases in imagesTs and labelsTs. The same arguments give the same bytes.
+    One channel, about 24 x 48 x 44 voxels of about 1.3 x 1 x 1 mm, on an oblique grid with a shifted origin. An
+    ellipsoid `shell` around a `core`, and a `tube` through the slices, at random places and sizes; a smooth bias field
+    and noise. Training cases in imagesTr and labelsTr, test cases in imagesTs and labelsTs. The same arguments give the
+    same bytes.
     """
     target = make_folder(Path(folder) / NAME)
     for index in range(cases + test_cases):
@@ -37,7 +38,7 @@ def make_phantom_dataset(folder: Path, cases: int = 8, test_cases: int = 2, seed
         grid = _grid(rng)
         _write(image, target / f"images{kind}" / f"{name}_0000{ENDING}", grid)
         _write(segmentation, target / f"labels{kind}" / f"{name}{ENDING}", grid)
-    # Last, so that a dataset.json vouches for all files.
+    # Last, so that dataset.json exists only if all files do.
     write_json(target / "dataset.json", {
         "channel_names": {"0": "MRI"},
         "labels": LABELS,
@@ -72,7 +73,8 @@ def _image(segmentation: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     clean = gaussian_filter(np.array(INTENSITIES)[segmentation], 0.6)
     bias = gaussian_filter(rng.standard_normal(segmentation.shape), 12, mode="nearest")
     bias = 1 + 0.2 * bias / np.abs(bias).max()
-    return np.clip(clean * bias + NOISE * rng.standard_normal(clean.shape), 1, None).astype(np.int16)
+    image: np.ndarray = np.clip(clean * bias + NOISE * rng.standard_normal(clean.shape), 1, None)
+    return image.astype(np.int16)
 
 
 def _grid(rng: np.random.Generator) -> sitk.Image:

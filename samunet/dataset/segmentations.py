@@ -1,4 +1,4 @@
-"""A segmentation read to be used with another file: its frames and values checked, its voxels on the other file's grid."""
+"""Read a segmentation for use with another file: check its frames and values, bring it onto that file's grid."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from samunet.dataset.io.readers import reader_named
 from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError
 
-MOST_VALUES = 10  # that a message lists
+MOST_VALUES = 10  # listed in one message
 
 
 def read_on_grid(
@@ -39,12 +39,14 @@ def value_problems(segmentation: np.ndarray, labels: LabelSpace, path: Path) -> 
     """Whether the file `path` holds only values (ignore included) that dataset.json lists."""
     known = labels.known
     if known.issuperset(range(segmentation.min(initial=0), segmentation.max(initial=0) + 1)):
-        return []  # as of nearly every file, and a hundred times as fast as counting each value
+        return []  # nearly every file; a hundred times as fast as counting each value
     values, counts = np.unique(segmentation, return_counts=True)
-    unknown = [f"{value} ({count} voxels)" for value, count in zip(values.tolist(), counts, strict=True) if value not in known]
+    unknown = [f"{value} ({count} voxels)" for value, count in zip(values.tolist(), counts, strict=True)
+               if value not in known]
     if not unknown:
         return []
     return [UserError(
-        "A label file or prediction must hold only values that dataset.json lists.", where=path, found=", ".join(unknown[:MOST_VALUES]),
+        "A label file or prediction must hold only values that dataset.json lists.", where=path,
+        found=", ".join(unknown[:MOST_VALUES]),
         mend="Renumber the values in the file (a mask of 0 and 255 to 0 and 1), or add the label to dataset.json.",
     )]

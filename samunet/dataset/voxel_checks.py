@@ -15,8 +15,8 @@ LABEL_DTYPE = np.dtype(np.int16)
 def require_file(path: Path) -> None:
     """Raise a UserError where `path` is no file."""
     if not Path(path).is_file():
-        raise UserError("An image or label file that is named must exist.", where=path, found="no such file",
-                        mend="Restore it, or take its case out of the dataset.")
+        raise UserError("Every listed image or label file must exist.", where=path, found="no such file",
+                        mend="Restore it, or remove its case from the dataset.")
 
 
 def cannot_read(path: Path, fault: Exception) -> UserError:
@@ -31,12 +31,14 @@ def cannot_read(path: Path, fault: Exception) -> UserError:
 
 
 def as_image(
-    arrays: Sequence[np.ndarray], paths: Sequence[Path], spacings_mm: Sequence[Sequence[float]], others: Sequence[UserError] = ()
+    arrays: Sequence[np.ndarray], paths: Sequence[Path], spacings_mm: Sequence[Sequence[float]],
+    others: Sequence[UserError] = ()
 ) -> np.ndarray:
     """Stack one case's files, each (c, Z, Y, X) of any real type, to float32 (C, Z, Y, X).
 
     Raises:
-        UserError: NaN or Inf in a file, another shape or spacing than the first file's, and `others`; all of them together.
+        UserError: NaN or Inf in a file, another shape or spacing than the first file's, and `others`; all of them
+            together.
     """
     problems = [*others]
     stacked: list[np.ndarray] = []
@@ -55,7 +57,7 @@ def as_image(
             ))
         if fault := _not_real(array, path):
             raise fault
-        with np.errstate(over="ignore"):  # what float32 cannot hold becomes Inf and is told below
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes Inf and is reported below
             stacked.append(array.astype(np.float32, copy=False))
         problems.extend(_not_finite(stacked[-1], path))
     if problems:
@@ -89,7 +91,7 @@ def as_segmentation(array: np.ndarray, path: Path) -> np.ndarray:
     low, high = (array.min(), array.max()) if array.size else (0, 0)
     if low < limits.min or high > limits.max:
         raise UserError(
-            f"Label values must lie between 0 and {limits.max}.", where=path, found=f"values from {low} to {high}",
+            f"Label values must be between 0 and {limits.max}.", where=path, found=f"values from {low} to {high}",
             mend="Renumber the labels to consecutive integers from 0.",
         )
     return np.ascontiguousarray(array.astype(LABEL_DTYPE))
@@ -104,7 +106,7 @@ def for_writing(segmentation: np.ndarray) -> np.ndarray:
 
 
 def _not_real(array: np.ndarray, path: Path) -> UserError | None:
-    """The error for voxels that are no real numbers, of which a conversion would take a part."""
+    """The error for voxels that are not real numbers, which a conversion would truncate."""
     if array.dtype.kind in "biuf":
         return None
     return UserError("Voxels must be real numbers.", where=path, found=f"type {array.dtype}",
@@ -118,7 +120,7 @@ def _not_finite(array: np.ndarray, path: Path) -> list[UserError]:
     return [
         UserError(
             f"Images must not hold {name}.", where=path, found=f"{count} voxels are {name}",
-            mend="Replace them by a value that means something, for example the image's minimum.",
+            mend="Replace them by a meaningful value, for example the image's minimum.",
         )
         for name, count in counts.items() if count
     ]

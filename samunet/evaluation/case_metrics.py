@@ -32,7 +32,7 @@ def case_metrics(
 ) -> CaseMetrics:
     """Compare two segmentations on the same grid.
 
-    Voxels that the reference gives to the ignore label belong to nothing on either side.
+    Voxels with the reference's ignore label count on neither side.
 
     Arguments:
         reference, prediction: integer (Z, Y, X) label values.
@@ -108,10 +108,10 @@ def volume_errors(n_ref: int, n_pred: int, geometry: Geometry) -> tuple[float, f
     return (n_pred - n_ref) * voxel_ml, (n_pred - n_ref) / n_ref if n_ref else math.inf
 
 
-def _box_around(label: Label, boxes: tuple[list, list], shape: tuple[int, ...]) -> tuple[slice, ...]:
-    """The smallest box that holds every voxel of `label` in both segmentations; one voxel where there is none.
+def _box_around(label: Label, boxes: tuple[list[Any], list[Any]], shape: tuple[int, ...]) -> tuple[slice, ...]:
+    """The smallest box that holds every voxel of `label` in both segmentations; one voxel if there is none.
 
-    Of a volume it has two slices or more: one alone would be measured as a 2D contour.
+    In a volume it has at least two slices: a single one would be measured as a 2D contour.
     """
     values = label if isinstance(label, tuple) else (label,)
     if 0 in values:

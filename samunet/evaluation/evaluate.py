@@ -35,7 +35,7 @@ def evaluate_folder(
     names: Sequence[str] | None = None,
     shown_prediction_folder: Path | None = None,
 ) -> dict[str, Any]:
-    """Write nnU-Net's summary.json and, beside it, metrics.json (see `samunet.evaluation.report`).
+    """Write nnU-Net's summary.json and, next to it, metrics.json (see `samunet.evaluation.report`).
 
     Whole volumes are compared, empty slices and empty cases included. Millimetres are those of the reference file.
 
@@ -44,16 +44,16 @@ def evaluate_folder(
         reader: a reader-writer's name.
         output: the summary's path, ending in .json; default <prediction>/summary.json.
         tolerance_mm: of NSD.
-        names: evaluate these cases alone; default: every file of `reference`.
-        shown_prediction_folder: named in the files in place of `prediction`, where that is a temporary place.
+        names: evaluate only these cases; default: every file of `reference`.
+        shown_prediction_folder: written into the files instead of `prediction`, if that is temporary.
 
     Returns:
         The content of summary.json: `foreground_mean`, `mean` by class key and `metric_per_case`, sorted by file name.
 
     Raises:
-        UserError: a folder or files are missing (all are named, nothing is written), a file cannot be read, a prediction is on
-            another grid than its reference (see `alignment.on_grid`), either holds values that are not in `labels`, the output
-            place is not writable, or another process evaluates into it.
+        UserError: a folder or files are missing (all are named, nothing is written), a file cannot be read, a
+            prediction is on another grid than its reference (see `alignment.on_grid`), either holds values that are not
+            in `labels`, the output place is not writable, or another process evaluates into it.
     """
     output = Path(output) if output is not None else Path(prediction) / "summary.json"
     if output.suffix != ".json":
@@ -67,8 +67,8 @@ def evaluate_folder(
 
 
 def _evaluated(
-    pairs: Sequence[tuple[Path, Path]], reader: str, labels: LabelSpace, tolerance_mm: float, output: Path, workers: int,
-    shown_prediction_folder: Path | None,
+    pairs: Sequence[tuple[Path, Path]], reader: str, labels: LabelSpace, tolerance_mm: float, output: Path,
+    workers: int, shown_prediction_folder: Path | None,
 ) -> dict[str, Any]:
     """Measure every pair and write both files."""
     jobs = [_Job(*pair, reader, labels, tolerance_mm) for pair in pairs]
@@ -106,7 +106,7 @@ class _Job:
 
 
 def _evaluate_case(job: _Job) -> CaseMetrics | UserError:
-    """The case's metrics, or what is wrong with its files, so that the faults of all cases are told together."""
+    """The case's metrics, or the problems of its files, so that the problems of all cases are reported together."""
     try:
         reference, geometry = reader_named(job.reader).read_segmentation(job.reference)
         prediction, problems = read_on_grid(job.reader, job.prediction, geometry, job.reference, job.labels, PREDICTION)
@@ -120,7 +120,7 @@ def _evaluate_case(job: _Job) -> CaseMetrics | UserError:
 def _find_pairs(
     reference: Path, prediction: Path, file_ending: str, names: Sequence[str] | None
 ) -> list[tuple[Path, Path]]:
-    """The files to compare, sorted by name. Predictions without a reference and what is no segmentation are named."""
+    """The files to compare, sorted by name. Predictions without a reference and other files are reported."""
     (references, broken_references), (predictions, broken_predictions) = (
         _files_of(folder, file_ending) for folder in (reference, prediction))
     wanted = sorted(Path(name + file_ending).name for name in names) if names is not None else sorted(references)
@@ -129,7 +129,7 @@ def _find_pairs(
             "The reference folder must hold segmentations.",
             where=reference,
             found=f"no file that ends with {file_ending}",
-            mend="Give the folder with the labels, as in labelsTr.",
+            mend="Name the folder with the labels, such as labelsTr.",
         )
     problems = []
     for rule, folder, present, broken in (
@@ -145,12 +145,12 @@ def _find_pairs(
         raise joined(problems)
     extra = sorted(predictions - set(wanted))
     if names is None and extra:
-        say(f"passed over, for want of a reference: {', '.join(extra)}")
+        say(f"Warning: ignored, since they have no reference: {', '.join(extra)}")
     return [(reference / name, prediction / name) for name in wanted]
 
 
 def _files_of(folder: Path, file_ending: str) -> tuple[set[str], set[str]]:
-    """The names of the segmentations in `folder`, and of those among them that are links to nothing."""
+    """The names of the segmentations in `folder`, and of those among them that are broken links."""
     if not folder.is_dir():
         raise UserError("A folder to evaluate must exist.", where=folder)
     listing = list_folder(folder, file_ending)

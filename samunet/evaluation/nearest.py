@@ -1,4 +1,4 @@
-"""Exact distances from many points of a grid to the nearest of many others, fast where most lie close."""
+"""Exact distances from many points of a grid to the nearest of many others, fast if most are close."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from scipy import ndimage
 from scipy.spatial import KDTree
 
 REACH = 4  # how far the first search looks, in voxels of the finest axis
-VOXELS_PER_POINT = 50  # a tree's answer for one point costs about as much as a distance transform of so many voxels
+VOXELS_PER_POINT = 50  # a tree query for one point costs about as much as a distance transform of this many voxels
 
 
 def nearest_distances_mm(points: np.ndarray, targets: np.ndarray, spacing_mm: tuple[float, ...]) -> np.ndarray:
     """For each true voxel of `points`, in C order, the distance to the nearest true voxel of `targets`.
 
-    Most points of two surfaces that nearly agree find their target within a few steps outwards. Those that do not are few
-    as a rule, and ask a tree of the targets; where they are many, a distance transform of the whole grid is faster.
+    Most points of two similar surfaces find their target within a few steps. The others query a tree of the targets;
+    if they are many, a distance transform of the whole grid is faster.
 
     Arguments:
         points, targets: boolean, same shape; `targets` has at least one true voxel.
@@ -35,7 +35,7 @@ def nearest_distances_mm(points: np.ndarray, targets: np.ndarray, spacing_mm: tu
         _, nearest = tree.query(places[far] * np.array(spacing_mm))
         steps = target_places[nearest] - places[far]
     else:
-        # Asking for the nearest voxels alone spares the distances of all the voxels that are no point.
+        # Computing only indices saves the distances of all voxels that are no points.
         nearest = ndimage.distance_transform_edt(
             ~targets, sampling=spacing_mm, return_distances=False, return_indices=True
         )
@@ -47,7 +47,7 @@ def nearest_distances_mm(points: np.ndarray, targets: np.ndarray, spacing_mm: tu
 def _search_near(
     places: np.ndarray, targets: np.ndarray, spacing_mm: tuple[float, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Walk outwards from all points at once. Returns the distances, and the indices of points that met no target."""
+    """Search outwards from all points at once. Returns distances, and the indices of points that found no target."""
     steps, step_lengths_mm = _steps_outwards(spacing_mm)
     margin = np.abs(steps).max(axis=0)
     padded = np.pad(targets, [(width, width) for width in margin])

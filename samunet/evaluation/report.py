@@ -1,7 +1,7 @@
 """The two result files: nnU-Net's summary.json, and metrics.json with what nnU-Net does not measure.
 
-summary.json has nnU-Net 2.8's layout, sorted keys and bare NaN. metrics.json is strict JSON: null stands for a value that
-is undefined (both masks empty), the string "Infinity" for an infinite one (one of the masks empty).
+summary.json has nnU-Net 2.8's layout, sorted keys and bare NaN. metrics.json is strict JSON: null is an undefined
+value (both masks empty), the string "Infinity" an infinite one (one of the masks empty).
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ def read_summary(path: Path) -> dict[str, Any]:
     Raises:
         UserError: no JSON, or not the scores of cases.
     """
-    content = files.read_json(path)
-    decode(_Summary, content, rule="summary.json must be one of nnU-Net v2.", where=path, mend=MEND, finite=False)
+    content: dict[str, Any] = files.read_json(path)
+    decode(_Summary, content, rule="summary.json must have nnU-Net v2's layout.", where=path, mend=MEND, finite=False)
     _require_alike(content["metric_per_case"], path)
     return content
 
@@ -64,8 +64,8 @@ def read_metrics(path: Path) -> dict[str, Any]:
     Raises:
         UserError: no JSON, or not the scores of cases.
     """
-    content = files.read_json(path)
-    decode(_Metrics, content, rule="metrics.json must be one of samunet_evaluate_folder.", where=path, mend=MEND)
+    content: dict[str, Any] = files.read_json(path)
+    decode(_Metrics, content, rule="metrics.json must be from samunet_evaluate_folder.", where=path, mend=MEND)
     _require_alike(content["metric_per_case"], path)
     return content
 
@@ -91,8 +91,8 @@ def summary_content(rows: Rows) -> dict[str, Any]:
 def metrics_content(rows: Rows, tolerance_mm: float) -> dict[str, Any]:
     """The content of metrics.json.
 
-    tolerance_mm: of NSD. mean: per class, over finite values alone. infinite, undefined: how many cases each mean leaves
-    out. foreground_mean: over the classes that have a mean.
+    Keys: `tolerance_mm` of NSD; `mean` per class, over finite values; `infinite` and `undefined`, the numbers of cases
+    that each mean leaves out; `foreground_mean`, over the classes that have a mean.
     """
     keys, names = list(rows[0]["metrics"]), list(next(iter(rows[0]["metrics"].values())))
     columns = {key: {m: _column(rows, key, m) for m in names} for key in keys}
@@ -116,12 +116,12 @@ def write_summary(path: Path, content: dict[str, Any]) -> None:
 
 
 def metrics_path(summary: Path) -> Path:
-    """Where the second file goes: metrics.json beside summary.json, NAME_metrics.json beside NAME.json."""
+    """The path of the second file: metrics.json for summary.json, NAME_metrics.json for NAME.json."""
     return summary.with_name("metrics.json" if summary.name == "summary.json" else f"{summary.stem}_metrics.json")
 
 
 def number_of(value: float | str | None) -> float:
-    """What a value of metrics.json stands for: null is NaN, "Infinity" infinite."""
+    """A value of metrics.json as a number: null is NaN, "Infinity" infinity."""
     return math.nan if value is None else float(value)
 
 
@@ -130,7 +130,7 @@ def _column(rows: Rows, key: str, metric: str) -> np.ndarray:
 
 
 def _mean(values: np.ndarray) -> float:
-    """Mean of what is not NaN; NaN where nothing is left."""
+    """Mean of the values that are not NaN; NaN if there are none."""
     defined = values[~np.isnan(values)]
     return float(defined.mean()) if defined.size else math.nan
 

@@ -33,10 +33,10 @@ def paired_differences(
 
     Arguments:
         first, second: a score of each case, by name; of the same cases.
-        groups: case -> patient; None where each case is its own patient.
+        groups: case -> patient; None if each case is its own patient.
 
     Raises:
-        ValueError: the two have other cases.
+        ValueError: the two have different cases.
     """
     if first.keys() != second.keys():
         raise ValueError(f"scores of different cases cannot be paired: {sorted(first.keys() ^ second.keys())}")
@@ -50,7 +50,7 @@ def paired_interval(draws: Sequence[Differences], seed: int = 0) -> Interval:
     """The mean difference, each draw weighing the same and within a draw each case, with its 95 % interval.
 
     The percentile interval (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13) of
-    `resampled_means`. It covers which cases were drawn to learn from and which patients were there to be tested.
+    `resampled_means`. It includes the choice of training cases and the choice of test patients.
 
     Arguments:
         draws: for each draw, patient -> the paired differences of its cases.
@@ -65,11 +65,12 @@ def paired_interval(draws: Sequence[Differences], seed: int = 0) -> Interval:
 def resampled_means(draws: Sequence[Differences], resamples: int, seed: int) -> np.ndarray:
     """Mean differences float64 (resamples,) of a bootstrap over draws and patients.
 
-    Each resample takes as many draws as there are, with replacement, and as many patients as there are, with replacement; a
-    patient brings all of its cases. Draws that are tested on the same patients have the same ones taken (Owen, The pigeonhole
-    bootstrap, Annals of Applied Statistics 1, 2007): a patient who is hard for one model is hard for the next. Draws that have no
-    patient in common get theirs each time anew. Davison and Hinkley (Bootstrap Methods and their Application, 1997, section 3.8)
-    compare this with resampling the top level alone; both levels is the more cautious choice.
+    Each resample takes as many draws as there are, with replacement, and as many patients as there are, with
+    replacement; a patient brings all of its cases. Draws that are tested on the same patients have the same ones taken
+    (Owen, The pigeonhole bootstrap, Annals of Applied Statistics 1, 2007): a patient who is hard for one model is hard
+    for the next. Draws without common patients are resampled independently. Davison and Hinkley (Bootstrap Methods
+    and their Application, 1997, section 3.8) compare this with resampling only the top level; both levels is the more
+    cautious choice.
 
     Raises:
         ValueError: no draw, or a draw without a case.
@@ -87,24 +88,27 @@ def resampled_means(draws: Sequence[Differences], resamples: int, seed: int) -> 
         places = chosen == index
         taken = random.integers(len(draw), size=(int(places.sum()), len(draw)))
         means[places] = sums[taken].sum(axis=1) / counts[taken].sum(axis=1)
-    return means.mean(axis=1)
+    averaged: np.ndarray = means.mean(axis=1)
+    return averaged
 
 
 def _of_common_patients(
     draws: Sequence[Differences], patients: Sequence[str], chosen: np.ndarray, random: np.random.Generator
 ) -> np.ndarray:
-    """Mean differences (resamples,) of the draws `chosen` (resamples, draws), all on the patients that a resample takes."""
+    """Mean differences (resamples,) of the draws `chosen` (resamples, draws), all on a resample's patients."""
     taken = random.multinomial(len(patients), np.full(len(patients), 1 / len(patients)), size=len(chosen))
     means = np.empty(chosen.shape)
     for index, draw in enumerate(draws):
         sums, counts = _sums_and_counts(draw)
         times = taken[:, [patients.index(patient) for patient in draw]]
         cases = times @ counts
-        # A draw may lack patients; one of whose own none was taken stays as it is.
+        # A draw may lack patients; if none of its own was resampled, its mean stays as it is.
         means[:, index] = np.where(cases > 0, times @ sums / np.maximum(cases, 1), sums.sum() / counts.sum())
-    return np.take_along_axis(means, chosen, axis=1).mean(axis=1)
+    averaged: np.ndarray = np.take_along_axis(means, chosen, axis=1).mean(axis=1)
+    return averaged
 
 
 def _sums_and_counts(draw: Differences) -> tuple[np.ndarray, np.ndarray]:
-    """Of each patient: the sum of its cases' differences, and how many cases there are."""
-    return np.array([np.sum(cases) for cases in draw.values()], float), np.array([len(cases) for cases in draw.values()], float)
+    """Of each patient: the sum of its cases' differences, and its number of cases."""
+    return np.array([np.sum(cases) for cases in draw.values()],
+                    float), np.array([len(cases) for cases in draw.values()], float)

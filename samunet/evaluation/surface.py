@@ -1,8 +1,8 @@
 """Distances between the surfaces of two masks: HD95, ASSD and NSD from one pass.
 
-HD95 and NSD follow surface-distance (Nikolov et al., arXiv 1809.04430): surface elements lie at voxel corners and are
-weighted by their area. ASSD follows MedPy: unweighted, between the centres of border voxels (those with a face neighbour
-outside the mask). Beyond the edge of the image everything is background.
+HD95 and NSD follow surface-distance (Nikolov et al., arXiv 1809.04430): surface elements are at voxel corners and are
+weighted by their area. ASSD follows MedPy: unweighted, between the centres of border voxels (those with a face
+neighbour outside the mask). Beyond the edge of the image everything is background.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class SurfaceDistances:
         return max(reference_mm, prediction_mm)
 
     def surface_dice(self, tolerance_mm: float) -> float:
-        """Share of both surfaces, 0 to 1, that lies within `tolerance_mm` of the other (NSD)."""
+        """Share of both surfaces, 0 to 1, within `tolerance_mm` of the other (NSD)."""
         near = self.reference_sizes[self.reference_mm <= tolerance_mm].sum()
         near += self.prediction_sizes[self.prediction_mm <= tolerance_mm].sum()
         return float(near / (self.reference_sizes.sum() + self.prediction_sizes.sum()))
@@ -61,7 +61,7 @@ def surface_metrics(
         reference, prediction: boolean, same shape, (Z, Y, X) or (Y, X). With Z = 1 the metrics are those of the 2D
             contour, and the slice spacing plays no part.
         spacing_mm: one number an axis.
-        tolerance_mm: how far surfaces may lie apart and still count as equal in NSD.
+        tolerance_mm: distance up to which surfaces count as equal in NSD.
     """
     if reference.ndim == 3 and reference.shape[0] == 1:
         reference, prediction, spacing_mm = reference[0], prediction[0], spacing_mm[1:]
@@ -124,7 +124,8 @@ def _border(mask: np.ndarray) -> np.ndarray:
             window = [slice(1, -1)] * mask.ndim
             window[axis] = slice(first, first + mask.shape[axis])
             inner &= padded[tuple(window)]
-    return mask & ~inner
+    border: np.ndarray = mask & ~inner
+    return border
 
 
 def _sorted(distances_mm: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

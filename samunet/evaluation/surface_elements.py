@@ -1,7 +1,7 @@
-"""Surface elements: how much surface (3D, mm2) or contour (2D, mm) passes between 2x2(x2) neighbouring voxels.
+"""Surface elements: size of the surface (3D, mm2) or contour (2D, mm) between 2x2(x2) neighbouring voxels.
 
-The points of the surface grid lie at the corners where voxels meet. Each point looks at the voxels around it, whose
-pattern is its neighbour code: one bit a voxel, the first voxel (lowest index along every axis) the highest bit.
+The points of the surface grid are the corners where voxels meet. The pattern of the voxels around a point is its
+neighbour code: one bit a voxel, the first voxel (lowest index along every axis) the highest bit.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ def neighbour_codes(mask: np.ndarray) -> np.ndarray:
     """The code of every corner of a mask's voxels.
 
     Arguments:
-        mask: boolean (Z, Y, X) or (Y, X); what lies outside counts as background.
+        mask: boolean (Z, Y, X) or (Y, X); voxels outside the image count as background.
 
     Returns:
         uint8, one longer than `mask` along every axis: 0 (all outside) to 255, or to 15 in 2D (all inside).
@@ -55,8 +55,8 @@ def _areas_mm2(spacing_mm: tuple[float, ...]) -> np.ndarray:
 def _triangle_normals() -> tuple[np.ndarray, ...]:
     """For each of the 256 codes, float64 (triangles, 3): normals as long as the triangle's area at unit spacing.
 
-    The classic marching cubes surface (Lorensen and Cline 1987) around the minority of the eight voxels. Codes and
-    their complements so have equal areas, and voxels that touch at an edge or a corner only are kept apart.
+    The classic marching cubes surface (Lorensen and Cline 1987) around the minority of the eight voxels. So codes
+    and their complements have equal areas, and voxels that touch only at an edge or a corner are separate.
     """
     return tuple(_normals_of_code(min(code, 255 - code, key=int.bit_count)) for code in range(256))
 

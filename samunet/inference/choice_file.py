@@ -1,4 +1,4 @@
-"""What `samunet_find_best_configuration` chose: where its records lie, and what prediction reads of them."""
+"""Records of what `samunet_find_best_configuration` chose: their paths, and what prediction reads from them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ CHOICES = "choice"
 
 @dataclass(frozen=True)
 class Choice:
-    """A record: `model` is the chosen model's folder, `fold` the one trained, `finished` an ISO time, `told` the verdict."""
+    """A record: `model` is the chosen model's folder, `fold` the trained one, `finished` an ISO time."""
 
     path: Path
     model: Path
     fold: str
     finished: str
-    told: str
+    verdict: str
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class _Record:
     model: str
     fold: str
     finished: str
-    told: str
+    told: str  # the verdict; files use this key
 
 
 def choice_path(
@@ -53,6 +53,7 @@ def list_choices(results: Path) -> Iterator[Choice]:
         UserError: one is not JSON, or no record of a choice.
     """
     for path in sorted(results.glob(f"Dataset*/{CHOICES}/[!.]*.json")):
-        record = decode(_Record, read_json(path), rule="The record of a choice must hold what samunet_find_best_configuration writes.",
+        record = decode(_Record, read_json(path),
+                        rule="The record of a choice must hold what samunet_find_best_configuration writes.",
                         where=path, mend="Remove the file, or run samunet_find_best_configuration again.")
         yield Choice(path, results / record.model, record.fold, record.finished, record.told)

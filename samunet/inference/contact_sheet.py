@@ -20,7 +20,7 @@ PANEL_INCHES = 3.0
 
 @dataclass(frozen=True)
 class Sheet:
-    """What is drawn: `frames` (T, Y, X) grey or (T, Y, X, 3) in colour, label values (T, Y, X), and the frames' names."""
+    """The content: `frames` (T, Y, X) grey or (T, Y, X, 3) in colour, label values (T, Y, X), and the frames' names."""
 
     frames: np.ndarray
     prediction: np.ndarray
@@ -29,7 +29,7 @@ class Sheet:
 
 
 def draw_contact_sheet(sheet: Sheet, labels: LabelSpace, title: str, path: Path) -> None:
-    """Write a PNG with one panel for each of at most 12 frames, named; the title says how many of how many are shown."""
+    """Write a PNG with one named panel for each of at most 12 frames; the title states how many of all are shown."""
     places = shown_frames(len(sheet.frames))
     columns = min(COLUMNS, len(places))
     rows = math.ceil(len(places) / columns)
@@ -50,11 +50,13 @@ def draw_contact_sheet(sheet: Sheet, labels: LabelSpace, title: str, path: Path)
 
 
 def shown_frames(count: int) -> list[int]:
-    """Which of `count` frames are shown: all of few, else 12 from the first to the last, evenly spread."""
-    return np.linspace(0, count - 1, min(count, MOST_FRAMES)).round().astype(int).tolist()
+    """Indices of the shown frames out of `count`: all if there are few, else 12 evenly spaced from first to last."""
+    places: list[int] = np.linspace(0, count - 1, min(count, MOST_FRAMES)).round().astype(int).tolist()
+    return places
 
 
 def _unit_range(frames: np.ndarray) -> np.ndarray:
-    """Grey or colours in [0, 1]; the same limits for all colours, so that hues stay."""
+    """Grey or colours in [0, 1]; the same limits for all colours, which preserves hues."""
     low, high = np.percentile(frames, CONTRAST_PERCENTILES)
-    return np.clip((frames - low) / max(high - low, 1e-8), 0, 1)
+    scaled: np.ndarray = np.clip((frames - low) / max(high - low, 1e-8), 0, 1)
+    return scaled

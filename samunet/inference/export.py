@@ -1,8 +1,8 @@
 """From logits on the plan's grid to labels on the file's own grid, slice by slice.
 
-Each slice of the plan's grid is interpolated in-plane once, at most two of them are held, and each slice of the file's grid is
-blended from them and decoded at once. So memory is that of the label map and a few slices, whatever the number of classes, and
-the result cannot depend on how the logits are cut into slabs.
+Each slice of the plan's grid is interpolated in-plane once, at most two of them are in memory, and each slice of the
+file's grid is blended from them and decoded immediately. So memory is that of the label map and a few slices, for any
+number of classes, and the result does not depend on how the logits are cut into slabs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from samunet.variants.sliding_window import Slab
 
 @dataclass(frozen=True)
 class Exported:
-    """`segmentation` (Z, Y, X) of the label space's integer type and `probabilities` float32 (K, Z, Y, X), file axes."""
+    """`segmentation` (Z, Y, X), the label space's integer type; `probabilities` float32 (K, Z, Y, X); the file's axes.
+    """
 
     segmentation: np.ndarray
     probabilities: np.ndarray | None
@@ -40,18 +41,18 @@ def export_case(
 ) -> Exported:
     """Bring a case's logits back to the grid of its files: resample, decode, undo the crop, undo the transpose.
 
-    The rule is nnU-Net's (export_prediction.py, 2.8.1): logits are interpolated linearly; where spacings are anisotropic, the
-    coarse axis takes the nearest slice. Outside the crop everything is background. Labels are decoded from the logits,
-    with probabilities or without, so that the segmentation is the same.
+    The rule is nnU-Net's (export_prediction.py, 2.8.1): logits are interpolated linearly; where spacings are
+    anisotropic, the coarse axis takes the nearest slice. Outside the crop everything is background. Labels are decoded
+    from the logits, with probabilities or without, so that the segmentation is the same.
 
     Arguments:
         slabs: (first slice, finite logits float32 (K, dz, Y, X)) on the plan's grid, every slice once, in order.
         properties: of the prepared case.
-        with_probabilities: also hold and return all probabilities, the only part that needs K volumes.
+        with_probabilities: also return all probabilities, the only part that needs K volumes in memory.
 
     Raises:
         ValueError: slabs that are out of order, end early or have another shape than the case.
-        UserError: slabs that are not finite: since weights are, the image makes the network overflow.
+        UserError: slabs that are not finite. Weights are finite, so the image makes the network overflow.
     """
     maps = axis_maps(properties, dataset_plan)
     planes = _Planes(slabs, (labels.channels, *properties.shape[1:]), maps[1], maps[2], properties.name)
@@ -76,7 +77,7 @@ def export_case(
 
 
 def axis_maps(properties: CaseProperties, dataset_plan: DatasetPlan) -> list[AxisMap]:
-    """How each axis (z, y, x after the plan's transpose) goes from the plan's grid to the cropped grid of the file."""
+    """Maps of each axis (z, y, x after the plan's transpose) from the plan's grid to the cropped grid of the file."""
     spacing_mm = [properties.geometry.spacing_mm[axis] for axis in dataset_plan.transpose_forward]
     separate = separate_axis(dataset_plan.spacing_mm, spacing_mm)
     sizes = zip(properties.shape, properties.shape_after_cropping, strict=True)
@@ -87,9 +88,11 @@ def axis_maps(properties: CaseProperties, dataset_plan: DatasetPlan) -> list[Axi
 
 
 class _Planes:
-    """The slices of a slab stream, interpolated in-plane when asked for; the two last asked for are kept."""
+    """The slices of a slab stream, interpolated in-plane on request; the last two are cached."""
 
-    def __init__(self, slabs: Iterable[Slab], shape: tuple[int, ...], rows: AxisMap, columns: AxisMap, case: str) -> None:
+    def __init__(
+        self, slabs: Iterable[Slab], shape: tuple[int, ...], rows: AxisMap, columns: AxisMap, case: str
+    ) -> None:
         self.stream = _slices(slabs, shape)
         self.rows, self.columns, self.case = rows, columns, case
         self.kept: dict[int, np.ndarray] = {}
@@ -108,8 +111,10 @@ class _Planes:
             if plane is None:
                 raise ValueError(f"the logits end before slice {index}")
             if not np.isfinite(plane).all():
-                raise UserError("A case's logits must be finite.", where=self.case, found=f"NaN or infinity in slice {index}",
-                                mend="Compare the image's intensities with those of the training images, and repair the image.")
+                raise UserError("A case's logits must be finite.", where=self.case,
+                                found=f"NaN or infinity in slice {index}",
+                                mend="Compare the image's intensities with those of the training images, and repair "
+                                     "the image.")
             self.kept[index] = self.columns.apply(self.rows.apply(plane, 1), 2)
             self.kept = {number: self.kept[number] for number in sorted(self.kept)[-2:]}
         return self.kept[index]

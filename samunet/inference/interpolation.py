@@ -1,4 +1,4 @@
-"""Linear and nearest interpolation along one axis, spelled out, so that a slice alone and a whole volume agree bit by bit."""
+"""Linear and nearest interpolation along one axis, explicit, so that slices and whole volumes agree bit by bit."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from samunet.preprocessing.resample import nearest_indices
 
 @dataclass(frozen=True)
 class AxisMap:
-    """Where each voxel of a new axis comes from: voxel `lower[i]` with weight 1 - `weight[i]`, `upper[i]` with `weight[i]`.
+    """Sources of each voxel of a new axis: `lower[i]` with weight 1 - `weight[i]`, `upper[i]` with `weight[i]`.
 
-    Indices int64, weights float32. Edges of the two axes are aligned: voxel i lies at (i + 0.5) * old / new - 0.5 of the
-    old axis, clamped to its ends (skimage's `resize` with mode "edge"; nnU-Net's rule for logits).
+    Indices int64, weights float32. Edges of the two axes are aligned: voxel i is at (i + 0.5) * old / new - 0.5 of
+    the old axis, clamped to its ends (skimage's `resize` with mode "edge"; nnU-Net's rule for logits).
     """
 
     size: int
@@ -24,6 +24,7 @@ class AxisMap:
 
     @classmethod
     def linear(cls, size: int, new_size: int) -> AxisMap:
+        """Linear interpolation from `size` to `new_size` voxels."""
         place = np.clip((np.arange(new_size) + 0.5) * (size / new_size) - 0.5, 0, size - 1)
         lower = np.floor(place).astype(np.int64)
         weight = (place - lower).astype(np.float32)
@@ -31,16 +32,18 @@ class AxisMap:
 
     @classmethod
     def nearest(cls, size: int, new_size: int) -> AxisMap:
-        """Each voxel from one alone: the nearest, as preprocessing picks it."""
+        """Each voxel from the nearest one, by the rule of preprocessing."""
         index = nearest_indices(size, new_size)
         return cls(size, index, index, np.zeros(new_size, np.float32))
 
     @property
     def is_identity(self) -> bool:
-        return len(self.lower) == self.size and not self.weight.any() and bool((self.lower == np.arange(self.size)).all())
+        """Whether every voxel of the new axis is the same voxel of the old one."""
+        return (len(self.lower) == self.size and not self.weight.any()
+                and bool((self.lower == np.arange(self.size)).all()))
 
     def apply(self, array: np.ndarray, axis: int) -> np.ndarray:
-        """Interpolate float32 `array` along `axis`. Returns the array itself where nothing changes."""
+        """Interpolate float32 `array` along `axis`. Returns the array itself if nothing changes."""
         if self.is_identity:
             return array
         low = np.take(array, self.lower, axis)
@@ -55,4 +58,5 @@ def blend(low: np.ndarray, high: np.ndarray, weight: np.ndarray | np.float32) ->
     """low * (1 - weight) + high * weight, in float32; overwrites both arrays and returns the first."""
     np.multiply(low, np.float32(1) - weight, out=low)
     np.multiply(high, weight, out=high)
-    return np.add(low, high, out=low)
+    np.add(low, high, out=low)
+    return low

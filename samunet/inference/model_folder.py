@@ -1,11 +1,11 @@
-"""Trained models on disk: which ones there are, which one is meant, and how one is loaded."""
+"""Trained models on disk: list them, find the requested one, and load it."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,17 +17,16 @@ from samunet.errors import UserError
 from samunet.files import digest_of_json
 from samunet.inference.choice_file import Choice, list_choices
 from samunet.inference.model_weights import CHECKPOINT, load_weights
+from samunet.inference.recorded_encoder import matching_encoder
 from samunet.inference.run_file import read_run
 from samunet.inputs.cache_encoders import encoder_id
-from samunet.networks.checkpoints.encoders import Encoder, encoder_file, load_encoder
-from samunet.networks.checkpoints.released import checkpoints_folder
-from samunet.planning.encoder_spec import NAMED_ENCODERS
+from samunet.networks.checkpoints.encoders import Encoder
 from samunet.planning.plans import Plans, digest_of_plan
 from samunet.variants.base import Variant, VariantContext
 from samunet.variants.registry import built_settings, entry, variant_class
 
 TRAINED_BY, CHOSEN_BY = "samunet_train", "samunet_find_best_configuration"
-# What `planning.shots.draw_folder` makes, and where such folders are looked for.
+# Folder names of `planning.shots.draw_folder`, as a pattern and as a glob.
 _DRAW, _DRAWS = re.compile(r"shots([0-9]+|all)_draw([0-9]+)(?:_slices([0-9]+))?"), "shots*_draw*"
 
 
@@ -35,7 +34,7 @@ _DRAW, _DRAWS = re.compile(r"shots([0-9]+|all)_draw([0-9]+)(?:_slices([0-9]+))?"
 class ModelEntry:
     """A folder with at least one finished fold.
 
-    `shots` is None where all training cases were used, `shot_slices` where all of their slices were, `draw` where both.
+    `shots` is None if all training cases were used, `shot_slices` if all of their slices were, `draw` if both.
     """
 
     folder: Path
@@ -50,13 +49,13 @@ class ModelEntry:
 
     @property
     def last_finished(self) -> str:
-        """ISO time of its youngest run."""
-        return max(run["finished"] for run in self.runs.values())
+        """ISO time of its latest run."""
+        return max(str(run["finished"]) for run in self.runs.values())
 
 
 @dataclass(frozen=True)
 class FoundModel:
-    """`folds` is None where all finished ones are meant; `why` says why it is this model."""
+    """`folds` is None for all finished ones; `why` states the reason for this model."""
 
     folder: Path
     folds: tuple[str, ...] | None
@@ -67,7 +66,7 @@ class FoundModel:
 class TrainedModel:
     """What prediction needs: `variants` has one entry for each of `folds`, on the chosen device.
 
-    `variant` is its name; `encoder` is None where it needs none; `dataset` is the content of dataset.json.
+    `variant` is its name; `encoder` is None if it needs none; `dataset` is the content of dataset.json.
     """
 
     folder: Path
@@ -81,10 +80,12 @@ class TrainedModel:
 
     @property
     def file_ending(self) -> str:
-        return self.dataset["file_ending"]
+        """The ending of image files, "/" for folders of frames."""
+        return str(self.dataset["file_ending"])
 
     @property
     def label_ending(self) -> str:
+        """The ending of predictions."""
         return label_ending(self.file_ending)
 
 
@@ -126,18 +127,18 @@ def find_model(
     draw: int | None = None,
     shot_slices: int | None = None,
 ) -> FoundModel:
-    """The model that was last trained among those that fit what is given.
+    """The model that was trained last among those that match the arguments.
 
-    Without `variant`, the last choice of samunet_find_best_configuration that fits, with the fold that it trained alone: others
-    may have learned from the cases that it left alone. Where there is none, runs of a benchmark are not looked at, and are not
-    among the model's folds.
+    Without `variant`, the last matching choice of samunet_find_best_configuration, with only the fold that it trained:
+    other folds may have learned from the cases that it held out. Without such a choice, runs of a benchmark are
+    ignored, also as folds of the model.
 
     Arguments:
         dataset: number or full name.
-        encoder: its id, its name or its file; or a file that is gone, as it was named in training.
+        encoder: its id, its name or its file, also a file that was named in training and no longer exists.
 
     Raises:
-        UserError: no model fits (lists what there is), or they belong to several datasets.
+        UserError: no model matches (the message lists all), or several datasets have matching models.
     """
     models = list(list_models(results))
     choices = _choices(results, models) if variant is None else {}
@@ -157,29 +158,32 @@ def find_model(
     if not fitting:
         listing = "; ".join(str(model.folder.relative_to(results)) for model in models) or "no finished model"
         raise UserError("A trained model is needed.", where=results, found=listing,
-                        mend="Train one with samunet_train, or name another with -d and -v, or a folder with -m.")
+                        mend="Train one with samunet_train, or choose another with -d and -v, or a folder with -m.")
     datasets = sorted({model.dataset for model in fitting})
     if len(datasets) > 1:
-        raise UserError("Where models of several datasets are trained, the dataset must be named.", where=results,
-                        found=", ".join(datasets), mend="Give one of them with -d.")
+        raise UserError("With models of several datasets, the dataset must be named.", where=results,
+                        found=", ".join(datasets), mend="Name one of them with -d.")
     chosen = [choices[model.folder] for model in fitting if model.folder in choices]
     if chosen:
         last = max(chosen, key=lambda choice: choice.finished)
-        return FoundModel(last.model, (last.fold,), f"{last.told} ({last.path})")
-    latest, why = max(fitting, key=lambda model: model.last_finished), "the last one trained that fits"
+        return FoundModel(last.model, (last.fold,), f"{last.verdict} ({last.path})")
+    latest, why = max(fitting, key=lambda model: model.last_finished), "the last matching model that was trained"
     if variant is not None:
         return FoundModel(latest.folder, None, why)
-    return FoundModel(latest.folder, tuple(latest.runs), f"{why}, since nothing was chosen by samunet_find_best_configuration")
+    return FoundModel(latest.folder, tuple(latest.runs),
+                      f"{why}, since nothing was chosen by samunet_find_best_configuration")
 
 
-def load_model(folder: Path, folds: Sequence[str] | None, device: torch.device, encoder_name: str | None = None) -> TrainedModel:
+def load_model(
+    folder: Path, folds: Sequence[str] | None, device: torch.device, encoder_name: str | None = None
+) -> TrainedModel:
     """Load the folds of a model, all finished ones if `folds` is None, and the encoder that they were trained with.
 
     Arguments:
-        encoder_name: of that encoder, or its file, wherever that lies now; None takes what was named in training.
+        encoder_name: that encoder's name, or the present path of its file; None takes the name recorded in training.
 
     Raises:
-        UserError: no such model or fold, a file of it that is missing or broken, or an encoder that is not that of training.
+        UserError: no such model or fold, a missing or broken file, or another encoder than in training.
     """
     runs = _chosen_runs(folder, folds)
     plans = Plans.load(folder / "plans.json")
@@ -189,54 +193,44 @@ def load_model(folder: Path, folds: Sequence[str] | None, device: torch.device, 
     _require_as_trained(folder, runs, {"plan": digest_of_plan(plans, section), "labels": digest_of_labels(labels)})
     encoder = None
     if entry(first["variant"]).needs_encoder:
-        encoder = _matching_encoder(folder, runs, section.input_size, device, encoder_name)
+        encoder = matching_encoder(folder, runs, section.input_size, device, encoder_name)
     context = VariantContext(labels, plans.dataset, section, {}, encoder, unet_plan=plans.unet)
     variants = tuple(_loaded(folder / f"fold_{fold}", run, context, device) for fold, run in runs.items())
     return TrainedModel(folder, first["variant"], tuple(runs), variants, plans, encoder, labels, dataset)
-
-
-def recorded_name(recorded: Mapping[str, Any]) -> str:
-    """The name under which the encoder of a run.json is loaded; a file that has moved may lie in the checkpoints folder by now."""
-    # `mini` may come to mean a later version; its id stays that of the weights.
-    if recorded["id"] in NAMED_ENCODERS:
-        return str(recorded["id"])
-    # The path may be of another machine; Windows' rule knows both separators.
-    moved = str(checkpoints_folder() / PureWindowsPath(recorded["name"]).name)
-    return moved if encoder_file(recorded["name"]) is None and encoder_file(moved) is not None else str(recorded["name"])
 
 
 def chosen_device(name: str | None) -> torch.device:
     """The device of PyTorch's name `name`; None takes CUDA where there is one, else the CPU.
 
     Raises:
-        UserError: unknown, or not there.
+        UserError: unknown, or not available.
     """
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name is None:
         return torch.device("cuda" if available["cuda"] else "cpu")
     if not available.get(name.split(":")[0], False):
         raise UserError("-device must be one that PyTorch can use here.", where="-device", found=name,
-                        mend=f"Choose one of: {', '.join(kind for kind, there in available.items() if there)}.")
+                        mend=f"Choose one of: {', '.join(kind for kind, usable in available.items() if usable)}.")
     return torch.device(name)
 
 
 def _number(text: str | None) -> int | None:
-    """None for what is not said, and for `all`."""
+    """None for a missing number, and for `all`."""
     return None if text in (None, "all") else int(text)
 
 
 def _for_use(run: dict[str, Any]) -> bool:
-    """Whether the run was made to be used, and not for a benchmark."""
+    """Whether the run was trained for use, not for a benchmark."""
     return run["trained_by"] in (TRAINED_BY, CHOSEN_BY)
 
 
 def _of_use(model: ModelEntry) -> ModelEntry:
-    """The model with those of its runs that were made to be used; there may be none."""
+    """The model with only those of its runs that were trained for use, possibly none."""
     return replace(model, runs={fold: run for fold, run in model.runs.items() if _for_use(run)})
 
 
 def _choices(results: Path, models: Sequence[ModelEntry]) -> dict[Path, Choice]:
-    """Model folder -> the last choice of it, while its fold is there and no benchmark has replaced it."""
+    """Model folder -> the last choice of it, if its fold exists and no benchmark has replaced it."""
     runs = {(model.folder, fold): run for model in models for fold, run in model.runs.items()}
     return {choice.model: choice for choice in sorted(list_choices(results), key=lambda choice: choice.finished)
             if (choice.model, choice.fold) in runs and _for_use(runs[choice.model, choice.fold])}
@@ -248,7 +242,7 @@ def _chosen_runs(folder: Path, folds: Sequence[str] | None) -> dict[str, dict[st
     if not runs or missing:
         below = ", ".join(path.name for path in sorted(folder.glob(_DRAWS)))
         raise UserError(
-            "A model's folder must hold the finished folds that are asked for.",
+            "A model's folder must hold the requested folds, finished.",
             where=folder,
             found=f"finished: {', '.join(runs) or 'none'}" + (f"; missing: {', '.join(missing)}" if missing else "")
             + (f"; folders below: {below}" if below else ""),
@@ -258,57 +252,33 @@ def _chosen_runs(folder: Path, folds: Sequence[str] | None) -> dict[str, dict[st
 
 
 def digest_of_labels(labels: LabelSpace) -> str:
-    """SHA-256 over what dataset.json makes of label values; a run's settings hold it."""
+    """SHA-256 of the meaning of label values in dataset.json; stored in a run's settings."""
     return digest_of_json([labels.foreground, labels.ignore, labels.regions_class_order])
 
 
 def _require_as_trained(folder: Path, runs: Mapping[str, Mapping[str, Any]], found: Mapping[str, str]) -> None:
-    """Compare the plans and the labels of a model's folder with what its folds were trained with, where they recorded it.
+    """Compare the plans and the labels of a model's folder with those that its folds recorded.
 
     Raises:
-        UserError: they differ, since a file was damaged or changed.
+        UserError: they differ: a file was damaged or changed.
     """
     for name, file in (("plan", "plans.json"), ("labels", "dataset.json")):
-        others = [f"fold_{fold}" for fold, run in runs.items() if run.get("settings", {}).get(name) not in (None, found[name])]
+        others = [f"fold_{fold}" for fold, run in runs.items()
+                  if run.get("settings", {}).get(name) not in (None, found[name])]
         if others:
             raise UserError(f"A model must be used with the {file} that it was trained with.", where=folder / file,
-                            found=f"other content than {', '.join(others)} recorded", mend="Copy the model's folder again, or train it again.")
+                            found=f"other content than {', '.join(others)} recorded",
+                            mend="Copy the model's folder again, or train it again.")
 
 
 def _loaded(fold: Path, run: Mapping[str, Any], context: VariantContext, device: torch.device) -> Variant:
-    name, recorded = run["variant"], run.get("settings", {}).get("variant_settings") or {}  # older runs have the defaults
+    name = run["variant"]
+    recorded = run.get("settings", {}).get("variant_settings") or {}  # older runs have the defaults
     settings = built_settings(name, recorded, fold / "run.json")
     variant = variant_class(name)(replace(context, settings=settings))
     load_weights(fold / CHECKPOINT, variant)
     variant.to(device)
     return variant
-
-
-def _matching_encoder(
-    folder: Path, runs: dict[str, dict[str, Any]], input_size: int, device: torch.device, given: str | None
-) -> Encoder:
-    """The encoder `given`, or else named in training, proven to have the weights that every fold was trained with."""
-    recorded = next(iter(runs.values()))["encoder"]
-    told = {run["encoder"][key] for run in runs.values() for key in ("id", "name")}
-    name = recorded_name(recorded) if given is None or given in told else given
-    encoder = load_encoder(name, input_size, device, fast=entry(next(iter(runs.values()))["variant"]).reads_embeddings)
-    for fold, run in runs.items():
-        trained_with = run["encoder"]
-        # A name that is given may say another family: the same weights, which would see another input. The id tells.
-        renamed = given is not None and trained_with["id"] != encoder.spec.id
-        if renamed or trained_with["digest"] != encoder.digest:
-            raise UserError(
-                "A model must be used with the encoder that it was trained with.",
-                where=folder / f"fold_{fold}",
-                found=f"trained with '{trained_with['id']}' (weights {_short(trained_with['digest'])}), "
-                f"but '{name}' is now '{encoder.spec.id}' (weights {_short(encoder.digest)})",
-                mend="Restore that encoder's file, give it with --encoder, or train the model again.",
-            )
-    return encoder
-
-
-def _short(digest: str | None) -> str:
-    return f"{digest[:12]}..." if digest else "unknown"
 
 
 def _is_dataset(folder_name: str, dataset: str) -> bool:

@@ -1,4 +1,4 @@
-"""Predictions as files, and what nnU-Net's own tools (nnUNetv2_ensemble and others) want to find beside them."""
+"""Predictions as files, and the files that nnU-Net's tools (nnUNetv2_ensemble and others) need next to them."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ PICKLE_PROTOCOL = 4
 def write_prediction(exported: Exported, folder: Path, properties: CaseProperties, label_ending: str) -> None:
     """Write one case's segmentation and, if `exported` has them, its probabilities.
 
-    <case><ending>, a folder of frames where that is "/", lies on the grid of the image files. With
-    probabilities: <case>.npz (`probabilities` float32 (K, Z, Y, X), axes of the file), <case>.pkl (nnU-Net's properties,
-    built-in types only) and <case>.properties.json (ours; <case>.json is where 3D tiffs keep their spacing). The segmentation comes last, so that it vouches for the others.
+    <case><ending>, or a folder of frames if the ending is "/", has the grid of the image files. Probabilities go to
+    <case>.npz (`probabilities` float32 (K, Z, Y, X), axes of the file), with <case>.pkl (nnU-Net's properties, built-in
+    types only) and <case>.properties.json (samunet's; <case>.json is the spacing file of 3D TIFFs). The segmentation
+    is written last, so if it exists, all files do.
 
     Raises:
         UserError: the folder cannot be written.
@@ -42,13 +43,14 @@ def write_prediction(exported: Exported, folder: Path, properties: CasePropertie
 
 
 def prediction_is_whole(folder: Path, name: str, label_ending: str, with_probabilities: bool) -> bool:
-    """Whether everything that `write_prediction` writes for case `name` is there; files and folders that exist are whole."""
+    """Whether all files of `write_prediction` for case `name` exist; existing files and folders are complete."""
     endings = (label_ending, ".npz", ".pkl", ".properties.json") if with_probabilities else (label_ending,)
     return all(is_there(folder / f"{name}{ending}", ending) for ending in endings)
 
 
 def nnunet_properties(properties: CaseProperties) -> dict[str, Any]:
-    """The case's properties under nnU-Net's keys: lists, tuples, numbers and strings alone, so that loading runs nothing.
+    """The case's properties under nnU-Net's keys: only lists, tuples, numbers and strings, so that loading runs no
+    code.
 
     Shapes and the half-open box are (z, y, x) after the transpose; `spacing` has the file's axes.
     """
@@ -61,13 +63,13 @@ def nnunet_properties(properties: CaseProperties) -> dict[str, Any]:
 
 
 def nnunet_plans(plans: Plans) -> dict[str, Any]:
-    """What nnU-Net's PlansManager is asked for when predictions are ensembled or postprocessed; no configuration."""
+    """The keys of nnU-Net's PlansManager that ensembling and postprocessing read; no configuration."""
     return {
         "dataset_name": plans.dataset_name,
         "plans_name": plans.plans_name,
         "original_median_spacing_after_transp": list(plans.dataset.spacing_mm),
         "original_median_shape_after_transp": list(plans.dataset.median_shape),
-        # SimpleITKIO where a dataset names NibabelIO; the .pkl holds what either writes.
+        # SimpleITKIO if a dataset names NibabelIO; the .pkl has the properties of either.
         "image_reader_writer": reader_named(plans.dataset.reader).name,
         "transpose_forward": list(plans.dataset.transpose_forward),
         "transpose_backward": list(plans.dataset.transpose_backward),
@@ -81,11 +83,11 @@ def nnunet_plans(plans: Plans) -> dict[str, Any]:
 
 
 def write_companions(folder: Path, plans: Plans, dataset: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
-    """Write dataset.json, plans.json and predict_from_raw_data_args.json beside predictions, as nnU-Net does.
+    """Write dataset.json, plans.json and predict_from_raw_data_args.json to the predictions' folder, as nnU-Net does.
 
     Arguments:
         dataset: the content of dataset.json.
-        arguments: what the prediction was asked for, JSON types.
+        arguments: the settings of the prediction, JSON types.
     """
     write_json(folder / "dataset.json", dict(dataset))
     write_json(folder / "plans.json", nnunet_plans(plans))

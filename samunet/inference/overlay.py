@@ -1,4 +1,4 @@
-"""Pictures of a segmentation over its image, for the eye: filled prediction, outlined reference, a legend."""
+"""Overlays of a segmentation on its image: filled prediction, outlined reference, a legend."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -19,11 +21,12 @@ CONTRAST_PERCENTILES = (0.5, 99.5)
 AXIS_NAMES = ("slice", "row", "column")
 PANEL_INCHES = 4.0
 DOTS_PER_INCH = 100
+Colour = tuple[float, float, float, float]  # red, green, blue, opacity, 0 to 1
 
 
 @dataclass(frozen=True)
 class Overlay:
-    """What is drawn: `image` (Z, Y, X), label values (Z, Y, X) of the prediction and, if there is one, the reference."""
+    """The content: `image` (Z, Y, X), label values (Z, Y, X) of the prediction and, if there is one, the reference."""
 
     image: np.ndarray
     prediction: np.ndarray
@@ -40,7 +43,8 @@ def draw_overlay(overlay: Overlay, labels: LabelSpace, title: str, path: Path) -
     colours = colours_of(labels)
     figure = Figure(figsize=(PANEL_INCHES * len(views), PANEL_INCHES + 0.8), dpi=DOTS_PER_INCH, layout="constrained")
     low, high = np.percentile(overlay.image, CONTRAST_PERCENTILES)
-    for axes, axis, place in zip(np.ravel(figure.subplots(1, len(views))), views, middle_of_foreground(overlay), strict=False):
+    for axes, axis, place in zip(np.ravel(figure.subplots(1, len(views))), views, middle_of_foreground(overlay),
+                                 strict=False):
         _draw_panel(axes, overlay, axis, place, colours, (float(low), float(high)))
     figure.suptitle(title)
     figure.legend(handles=legend(labels, colours, overlay.reference is not None), loc="outside lower center", ncols=4)
@@ -60,17 +64,17 @@ def middle_of_foreground(overlay: Overlay) -> tuple[int, int, int]:
     return z, y, x
 
 
-def colours_of(labels: LabelSpace) -> dict[int, tuple]:
-    """Each foreground value's colour (red, green, blue, opacity), 0 to 1."""
+def colours_of(labels: LabelSpace) -> dict[int, Colour]:
+    """Each foreground value's colour."""
     values = [value for value in labels.values if value > 0]
     palette = matplotlib.colormaps["tab20" if len(values) > 10 else "tab10"]
     return {value: palette((value - 1) % palette.N) for value in values}
 
 
 def draw_maps(
-    axes, prediction: np.ndarray, reference: np.ndarray | None, colours: dict[int, tuple], aspect: float = 1.0
+    axes: Axes, prediction: np.ndarray, reference: np.ndarray | None, colours: dict[int, Colour], aspect: float = 1.0
 ) -> None:
-    """Fill what `prediction` (rows, columns) says and outline what `reference` says, in each value's colour."""
+    """Fill the labels of `prediction` (rows, columns) and outline those of `reference`, in each value's colour."""
     fill = np.zeros((*prediction.shape, 4))
     for value, colour in colours.items():
         fill[prediction == value] = (*colour[:3], FILL)
@@ -81,15 +85,18 @@ def draw_maps(
                 axes.contour(reference == value, levels=[0.5], colors=[colour], linewidths=1.2)
 
 
-def legend(labels: LabelSpace, colours: dict[int, tuple], with_reference: bool) -> list:
-    """The legend's handles: every value's colour, and what an outline means."""
-    handles: list = [Patch(facecolor=colour, alpha=0.7, label=_names_of(labels, value)) for value, colour in colours.items()]
+def legend(labels: LabelSpace, colours: dict[int, Colour], with_reference: bool) -> list[Artist]:
+    """The legend's handles: every value's colour, and the meaning of an outline."""
+    handles: list[Artist] = [Patch(facecolor=colour, alpha=0.7, label=_names_of(labels, value))
+                     for value, colour in colours.items()]
     if with_reference:
         handles.append(Line2D([], [], color="black", linewidth=1.2, label="outline: reference"))
     return handles
 
 
-def _draw_panel(axes, overlay: Overlay, axis: int, place: int, colours: dict[int, tuple], limits: tuple[float, float]) -> None:
+def _draw_panel(
+    axes: Axes, overlay: Overlay, axis: int, place: int, colours: dict[int, Colour], limits: tuple[float, float]
+) -> None:
     height_mm, width_mm = (spacing for other, spacing in enumerate(overlay.spacing_mm) if other != axis)
     aspect = height_mm / width_mm
     axes.imshow(np.take(overlay.image, place, axis), cmap="gray", vmin=limits[0], vmax=limits[1], aspect=aspect,
@@ -101,7 +108,7 @@ def _draw_panel(axes, overlay: Overlay, axis: int, place: int, colours: dict[int
 
 
 def _names_of(labels: LabelSpace, value: int) -> str:
-    """The label's name, or with regions those of all that hold it."""
+    """The label's name, or the names of all regions that contain it."""
     names = [name for name, held in labels.names.items()
              if name != "ignore" and (value in held if isinstance(held, tuple) else held == value)]
     return ", ".join(names) or str(value)

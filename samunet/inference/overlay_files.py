@@ -1,4 +1,4 @@
-"""Which files are drawn over which, for a raw dataset or for a folder of predictions; one picture a case."""
+"""The files of each overlay, for a raw dataset or for a folder of predictions; one image a case."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from samunet.workers import each_case
 
 @dataclass(frozen=True)
 class OverlayJob:
-    """One picture: files in, PNG out. `channel` is the image channel that is shown; sequences in colour show all."""
+    """One overlay: files in, PNG out. `channel` is the image channel that is shown; colour sequences show all."""
 
     name: str
     images: tuple[Path, ...]
@@ -42,7 +42,8 @@ def jobs_of_dataset(dataset: RawDataset, output: Path, channel: int) -> list[Ove
     """The labels of a raw dataset's training cases over their images."""
     reader = choose_reader(dataset)
     return [
-        OverlayJob(case.name, case.images, case.label, None, reader, dataset.labels, channel, output / f"{case.name}.png")
+        OverlayJob(case.name, case.images, case.label, None, reader, dataset.labels, channel,
+                   output / f"{case.name}.png")
         for case in dataset.cases
         if case.label is not None
     ]
@@ -51,7 +52,7 @@ def jobs_of_dataset(dataset: RawDataset, output: Path, channel: int) -> list[Ove
 def jobs_of_folder(
     images: Path, segmentations: Path, references: Path | None, dataset_file: Path, output: Path, channel: int
 ) -> list[OverlayJob]:
-    """Segmentations, and references where there are some, over the images of the same name.
+    """Segmentations, and references if they exist, over the images of the same name.
 
     Raises:
         UserError: a dataset.json by which no case can be found, no images, or none of them has a segmentation.
@@ -65,9 +66,10 @@ def jobs_of_folder(
     drawn = [case for case in cases if is_there(segmentations / f"{case.name}{of_labels}", of_labels)]
     if not drawn:
         raise UserError("The folder of segmentations must hold some of the images' cases.", where=segmentations,
-                        found=f"no {cases[0].name}{of_labels}", mend="Name the folder that samunet_predict wrote, with -s.")
+                        found=f"no {cases[0].name}{of_labels}",
+                        mend="Name the folder that samunet_predict wrote with -s.")
     if len(drawn) < len(cases):
-        say(f"{len(cases) - len(drawn)} of {len(cases)} images have no segmentation and are left out.")
+        say(f"{len(cases) - len(drawn)} of {len(cases)} images have no segmentation and are skipped.")
 
     def reference_of(case: RawCase) -> Path | None:
         path = references / f"{case.name}{of_labels}" if references else None
@@ -76,17 +78,18 @@ def jobs_of_folder(
     if references and (without := [case.name for case in drawn if reference_of(case) is None]):
         say(f"without a reference in {references}: {some(without)}")
     return [
-        OverlayJob(case.name, case.images, segmentations / f"{case.name}{of_labels}", reference_of(case), reader, labels,
+        OverlayJob(case.name, case.images, segmentations / f"{case.name}{of_labels}", reference_of(case), reader,
+                   labels,
                    channel, output / f"{case.name}.png")
         for case in drawn
     ]
 
 
 def _check_folders(folders: Sequence[Path], ending: str) -> None:
-    """Name what is passed over in folders of segmentations.
+    """Report the ignored files in folders of segmentations.
 
     Raises:
-        UserError: a folder that is missing, or holds links to nothing.
+        UserError: a folder that is missing, or holds broken links.
     """
     listings = [list_folder(folder, ending) for folder in folders]
     for listing in listings:
@@ -96,14 +99,15 @@ def _check_folders(folders: Sequence[Path], ending: str) -> None:
 
 
 def draw_all(jobs: Sequence[OverlayJob], output: Path, workers: int) -> None:
-    """Draw every job, side by side.
+    """Draw all jobs in parallel.
 
     Raises:
-        UserError: a folder that cannot be written to, or pictures that would replace what they are drawn from; before anything is.
+        UserError: a folder that cannot be written to, or overlays that would replace their own input. Nothing is
+            written then.
     """
     read = {path.resolve() for job in jobs for path in (*job.images, job.prediction, job.reference) if path is not None}
     if lost := [job.output.name for job in jobs if job.output.resolve() in read]:
-        raise UserError("Pictures must not replace the files that they are drawn from.", where=output, found=some(lost),
+        raise UserError("Overlays must not replace the files that they show.", where=output, found=some(lost),
                         mend="Name another folder with -o.")
     require_writable(output)
     for _ in progress(each_case(draw, jobs, [job.name for job in jobs], workers), "drawing", len(jobs)):
@@ -111,14 +115,14 @@ def draw_all(jobs: Sequence[OverlayJob], output: Path, workers: int) -> None:
 
 
 def draw(job: OverlayJob) -> None:
-    """Read one case's files and write its picture.
+    """Read one case's files and write its overlay.
 
     Raises:
-        UserError: unreadable files, no such channel, a segmentation on another grid than the image (see `alignment.on_grid`) or
-            with values that dataset.json does not list.
+        UserError: unreadable files, no such channel, a segmentation on another grid than the image (see
+            `alignment.on_grid`) or with values that dataset.json does not list.
     """
     reader = reader_named(job.reader)
-    # Only the channel's own file is read where channels have files of their own.
+    # If channels have files of their own, only the channel's file is read.
     alone = len(job.images) > 1 and job.channel < len(job.images)
     paths = job.images[job.channel : job.channel + 1] if alone else job.images
     image, geometry = reader.read_images(paths)
@@ -133,11 +137,12 @@ def draw(job: OverlayJob) -> None:
         names = geometry.frames or tuple(map(str, range(len(frames))))
         draw_contact_sheet(Sheet(frames, prediction, reference, names), job.labels, job.name, job.output)
     else:
-        draw_overlay(Overlay(image[channel], prediction, reference, geometry.spacing_mm), job.labels, job.name, job.output)
+        draw_overlay(Overlay(image[channel], prediction, reference, geometry.spacing_mm), job.labels, job.name,
+                     job.output)
 
 
 def _maps(job: OverlayJob, geometry: Geometry, image: Path) -> list[np.ndarray]:
-    """Label values (Z, Y, X) of the prediction and, where there is one, the reference, on the image's grid."""
+    """Label values (Z, Y, X) of the prediction and, if there is one, the reference, on the image's grid."""
     maps, problems = [], []
     for path in (job.prediction, job.reference):
         if path is not None:

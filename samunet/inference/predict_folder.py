@@ -31,7 +31,7 @@ class PredictionSettings:
 
     Arguments:
         save_probabilities: also write each case's probabilities.
-        continue_prediction: leave cases whose files are there; without it they are written again.
+        continue_prediction: skip cases whose files exist; without it they are written again.
         tta: average over mirrored tiles.
         step: fraction of a tile between neighbours; None takes the plan's.
         prompts: a prompts file, for a variant that answers prompts.
@@ -60,12 +60,12 @@ class PredictionSettings:
 def predict_folder(model: TrainedModel, images: Path, output: Path, settings: PredictionSettings) -> int:
     """Predict the cases in `images` into `output`; returns how many were predicted now.
 
-    A bad case does not keep the others from being predicted.
+    A bad case does not stop the others.
 
     Raises:
         UserError: no images or images without channel number, an output that cannot be written or that another process
-            writes, prompts that are missing, bad or not used by the variant; all before any work.
-        BadCases: when all others are predicted, cases that lack a channel, cannot be read, or do not fit into memory.
+            writes, prompts that are missing, bad or not used by the variant. Nothing is predicted then.
+        BadCases: after all others are predicted: cases that lack a channel, cannot be read, or do not fit into memory.
     """
     check_prompts(model.variant, settings.prompts is not None)
     prompts = read_prompts(settings.prompts, model.labels) if settings.prompts else None
@@ -81,14 +81,14 @@ def predict_folder(model: TrainedModel, images: Path, output: Path, settings: Pr
 
 @contextmanager
 def _owned_part(output: Path, parts: int, part: int) -> Iterator[None]:
-    """Own one of `parts` parts of the output folder within the block. Its other parts may be predicted side by side.
+    """Own one of `parts` parts of the output folder within the block. Other processes may predict its other parts.
 
     Raises:
         UserError: another process predicts the same cases, or divides them in another way.
     """
     ending = f"-of-{parts}.lock"
     with ExitStack() as held:
-        with owned(output / ".parts.lock", output, wait=True):  # for the moment in which the parts are looked at
+        with owned(output / ".parts.lock", output, wait=True):  # while the parts are compared
             for other in output.glob(".predicting-*.lock"):
                 if not other.name.endswith(ending):
                     with owned(other, output):
@@ -101,11 +101,12 @@ def _predict_cases(
     model: TrainedModel, images: Path, output: Path, settings: PredictionSettings, cases: Sequence[RawCase],
     prompts: PromptsFile | None, problems: list[UserError],
 ) -> None:
-    """Predict `cases`; `problems` is what is wrong with others, and is added to."""
-    if settings.part == 0:  # parts run side by side, and would write the same files at the same time
-        arguments = {"input": str(images), "output": str(output), "model": str(model.folder), "folds": list(model.folds)}
-        told = asdict(settings) | {"prompts": str(settings.prompts) if settings.prompts else None}
-        write_companions(output, model.plans, model.dataset, {**arguments, **told})
+    """Predict `cases`; `problems` has the problems of other cases, and gets those of these."""
+    if settings.part == 0:  # parallel parts would write the same files at the same time
+        arguments = {"input": str(images), "output": str(output), "model": str(model.folder),
+                     "folds": list(model.folds)}
+        given = asdict(settings) | {"prompts": str(settings.prompts) if settings.prompts else None}
+        write_companions(output, model.plans, model.dataset, {**arguments, **given})
     for case in progress(cases, "predicting", len(cases)):
         try:
             predict_to_file(model, case, output, settings, prompts)
@@ -120,31 +121,31 @@ def _predict_cases(
 def find_cases(
     model: TrainedModel, images: Path, output: Path, settings: PredictionSettings
 ) -> tuple[list[RawCase], list[UserError]]:
-    """The cases that this call has to predict, and what is wrong with those that it cannot; no image is read.
+    """The cases that this call predicts, and the problems of those that it cannot; no image is read.
 
     Raises:
-        UserError: what keeps every case from being predicted.
+        UserError: a problem of all cases.
     """
     cases, problems = scan_images(images, model.file_ending, len(model.plans.dataset.channel_names))
     if images.resolve() == output.resolve():
         raise UserError("The output folder must not be the input folder.", where=output,
-                        mend="Choose another folder for -o; segmentations there would be taken for images next time.")
+                        mend="Choose another folder for -o; segmentations there would be read as images next time.")
     require_text(output.absolute())
     require_writable(output)
-    mine = cases[settings.part :: settings.parts]
+    own = cases[settings.part :: settings.parts]
     if not settings.continue_prediction:
-        return list(mine), problems
-    missing = [case for case in mine if not prediction_is_whole(output, case.name, model.label_ending,
+        return list(own), problems
+    missing = [case for case in own if not prediction_is_whole(output, case.name, model.label_ending,
                                                                 settings.save_probabilities)]
-    if len(missing) < len(mine):
-        say(f"{len(mine) - len(missing)} of {len(mine)} cases were predicted already.")
+    if len(missing) < len(own):
+        say(f"{len(own) - len(missing)} of {len(own)} cases were predicted already.")
     return missing, problems
 
 
 def predict_to_file(
     model: TrainedModel, case: RawCase, output: Path, settings: PredictionSettings, prompts: PromptsFile | None
 ) -> None:
-    """Read, predict and write one case; only one case's arrays are held."""
+    """Read, predict and write one case; only one case is in memory."""
     dataset_plan = model.plans.dataset
     prepared = prepare_case(case, dataset_plan.reader, dataset_plan, model.labels)
     if prompts:

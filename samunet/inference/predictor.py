@@ -34,9 +34,9 @@ def predict_case(
         plans, encoder, embeddings, tta, step: see `Reading`.
 
     Yields:
-        (first slice, finite logits float32 (K, dz, Y, X)), together every slice once, in order; baselines yield one slab.
+        (first slice, finite logits float32 (K, dz, Y, X)), every slice once, in order; baselines yield one slab.
 
     Raises:
-        UserError: an encoder or prompts are needed and there are none.
+        UserError: a needed encoder or prompts are missing.
     """
     yield from variants[0].predict_slabs(variants, case, Reading(plans, encoder, embeddings, tta, step))

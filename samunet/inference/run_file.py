@@ -1,4 +1,4 @@
-"""run.json, the record of a run: what the commands that read one rely on."""
+"""run.json, the record of a run: the fields that other commands read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from samunet.schema import decode
 
 @dataclass(frozen=True)
 class RecordedEncoder:
-    """The encoder of a run; `name` is what was given to --encoder. nnU-Net's runs have neither a name nor a digest."""
+    """The encoder of a run; `name` is the value of --encoder. nnU-Net's runs have neither a name nor a digest."""
 
     id: str
     digest: str | None
@@ -21,7 +21,7 @@ class RecordedEncoder:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What every reader relies on; `finished` is an ISO time, None while the run goes on."""
+    """The fields that every command reads; `finished` is an ISO time, None during the run."""
 
     variant: str
     encoder: RecordedEncoder
@@ -31,18 +31,18 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class ModelRecord(RunRecord):
-    """What prediction reads. nnU-Net's runs have no settings."""
+    """The fields that prediction reads. nnU-Net's runs have no settings."""
 
     settings: dict[str, Any] = field(default_factory=dict)
 
 
 def read_run(path: Path, kind: type[Any] = ModelRecord) -> dict[str, Any]:
-    """The content of a run.json, which may hold more than the fields of `kind`.
+    """The content of a run.json, which may have more fields than `kind`.
 
     Raises:
-        UserError: no JSON, or one in which a field of the dataclass `kind` is missing or has another form.
+        UserError: no JSON, or a field of the dataclass `kind` is missing or has another type.
     """
-    content = read_json(path)
-    decode(kind, content, rule="A run.json must hold what the command of its run writes.", where=path,
-           mend="Restore the file, or remove the folder that it is in and run that command again.")
+    content: dict[str, Any] = read_json(path)
+    decode(kind, content, rule="A run.json must be as the command of its run wrote it.", where=path,
+           mend="Restore the file, or remove its folder and run that command again.")
     return content

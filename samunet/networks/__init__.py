@@ -1,1 +1,1 @@
-"""Plain nn.Modules: SAM encoders and checkpoints, heads."""
+"""Plain nn.Modules: SAM's encoders and decoders, adapters, heads, the U-Net."""

@@ -1,8 +1,9 @@
 """Self-attention with decomposed relative positions, over a whole grid of tokens or in windows, fused.
 
 A query adds to its score of the key at row k and column l two terms, q . T_h[its row - k] and q . T_w[its column - l],
-with learned tables T and the query before it is scaled (MViTv2, arXiv 2112.01526, section 4.1). Windows that hang over the
-grid's edge are filled with zero tokens, which still serve as keys (ViTDet, arXiv 2203.16527, as Segment Anything has it).
+with learned tables T and the query before it is scaled (MViTv2, arXiv 2112.01526, section 4.1). Windows that hang over
+the grid's edge are filled with zero tokens, which still serve as keys (ViTDet, arXiv 2203.16527, as Segment Anything
+has it).
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-SCORES_AT_ONCE = 2**20  # positions' terms that a CPU makes at a time: 4 MB, which its caches hold until they are used
-LANES = 8  # fused kernels of a GPU want heads whose width is a multiple of this
+SCORES_AT_ONCE = 2**20  # positional terms that a CPU computes at a time: 4 MB, which fit into its caches
+LANES = 8  # fused kernels of a GPU need heads whose width is a multiple of this
 
 
 class Attention(nn.Module):
@@ -24,8 +25,8 @@ class Attention(nn.Module):
         width: channels of a token.
         heads: number of heads; divides `width`.
         window: side of the windows in tokens; 0 attends over the whole grid.
-        grid: rows and columns of the grid. Without windows, the tables of relative positions are made for it; another grid
-            interpolates them, to its longer side.
+        grid: rows and columns of the grid. Without windows, the tables of relative positions fit it; for another grid
+            they are interpolated to its longer side.
     """
 
     def __init__(self, width: int, heads: int, window: int, grid: tuple[int, int]) -> None:
@@ -42,19 +43,20 @@ class Attention(nn.Module):
         _, rows, columns, _ = tokens.shape
         side = (self.window, self.window) if self.window else (rows, columns)
         qkv = self.qkv(tokens.to(self.qkv.weight.dtype))
-        # A grid that is not square is the upper left of one that is: a step along either axis means the same.
+        # An oblong grid is the upper left part of a square one: a step along either axis means the same.
         square = self.window or max(rows, columns)
         tables = (relative_positions(self.rel_pos_h, square)[: side[0], :, : side[0]].to(qkv.dtype),
                   relative_positions(self.rel_pos_w, square)[: side[1], :, : side[1]].to(qkv.dtype))
-        # Windows over the edge are taken apart from the others: their blank queries need not be computed.
+        # Windows over the edge are treated separately: their blank queries need not be computed.
         mixed = [
-            _joined([self._mix(qkv[:, down, across], (height, length), tables) for across, length in spans(columns, side[1])], 2)
+            _joined([self._mix(qkv[:, down, across], (height, length), tables)
+                     for across, length in spans(columns, side[1])], 2)
             for down, height in spans(rows, side[0])
         ]
         return self.proj(_joined(mixed, 1))
 
     def _mix(self, qkv: Tensor, shape: tuple[int, int], tables: tuple[Tensor, Tensor]) -> Tensor:
-        """Attention inside windows of which `shape` lies on the grid; qkv (B, H, W, 3 D) -> (B, H, W, D)."""
+        """Attention inside windows of which the part `shape` is on the grid; qkv (B, H, W, 3 D) -> (B, H, W, D)."""
         batch, down, across = qkv.shape[0], qkv.shape[1] // shape[0], qkv.shape[2] // shape[1]
         parts = qkv.view(batch, down, shape[0], across, shape[1], 3, self.heads, -1).permute(5, 0, 1, 3, 6, 2, 4, 7)
         query, key, value = parts.flatten(1, 3).unbind()  # each (windows, heads, h, w, d)
@@ -76,8 +78,8 @@ class Attention(nn.Module):
 def relative_positions(table: Tensor, length: int) -> Tensor:
     """Entries of `table` (2 n - 1, d) for each query and key on an axis of `length` tokens: (query, d, key).
 
-    The entry of query i and key j is number i - j + length - 1. A table made for another length is interpolated linearly,
-    without aligned corners.
+    The entry of query i and key j is number i - j + length - 1. A table of another length is interpolated
+    linearly, without aligned corners.
     """
     if len(table) != 2 * length - 1:
         table = functional.interpolate(table.T[None], 2 * length - 1, mode="linear")[0].T
@@ -85,7 +87,8 @@ def relative_positions(table: Tensor, length: int) -> Tensor:
 
 
 def spans(length: int, side: int) -> Iterator[tuple[slice, int]]:
-    """Windows of `side` along an axis of `length` tokens: the whole ones, then the one over the edge, each with its extent."""
+    """Windows of `side` along an axis of `length` tokens, with their extents: full ones, then the one over the edge.
+    """
     whole = length - length % side
     if whole:
         yield slice(0, whole), side
@@ -94,11 +97,11 @@ def spans(length: int, side: int) -> Iterator[tuple[slice, int]]:
 
 
 def blank_score(by_row: Tensor, by_column: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Positions' terms of all blank keys of a window together, of which `shape` = (h, w) lies on the grid.
+    """Sum of the positional terms of a window's blank keys; the window's part `shape` = (h, w) is on the grid.
 
     Blank tokens are zero, so all have the same key and value. Weights exp(q . k + r) of equal k and value sum up to
-    exp(q . k + log sum exp r), so one key with the term log sum exp r stands for all: those right of column w, then those
-    below row h and left of column w.
+    exp(q . k + log sum exp r), so one key with the term log sum exp r stands for all: those right of column w, then
+    those below row h and left of column w.
 
     Arguments:
         by_row: (windows, heads, queries, window's height), terms of each key row.
@@ -116,7 +119,7 @@ def blank_score(by_row: Tensor, by_column: Tensor, shape: tuple[int, int]) -> Te
 def attend(
     query: Tensor, key: Tensor, value: Tensor, by_row: Tensor, by_column: Tensor, blank: Tensor | None = None
 ) -> Tensor:
-    """softmax(q . k / sqrt(d) + positions' terms) v.
+    """softmax(q . k / sqrt(d) + positional terms) v.
 
     Arguments:
         query: (N, heads, queries, d).
@@ -139,9 +142,10 @@ def attend(
 def attend_widened(
     query: Tensor, key: Tensor, value: Tensor, by_row: Tensor, by_column: Tensor, blank: Tensor | None = None
 ) -> Tensor:
-    """`attend` with the terms as further channels of the queries, which the keys pick with ones; no N x N array is made."""
+    """`attend` with the terms as further channels of the queries, which the keys select with ones; no N x N array.
+    """
     query, key = _widened(query, key, by_row, by_column, blank)
-    # Kernels want one width for all three.
+    # Kernels need one width for all three.
     wide = functional.pad(value, (0, query.shape[-1] - value.shape[-1]))
     return functional.scaled_dot_product_attention(query, key, wide, scale=1.0)[..., : value.shape[-1]]
 
@@ -151,7 +155,7 @@ def attend_by_products(
 ) -> Tensor:
     """`attend_widened` as two matrix products with softmax between them, some heads at a time.
 
-    For bfloat16 on a CPU, whose fused kernel takes twice as long as these; in float32 it is the other way round.
+    For bfloat16 on a CPU, whose fused kernel takes twice as long as these; in float32 the fused kernel is faster.
     """
     windows, heads, queries, depth = value.shape[0], value.shape[1], query.shape[2], value.shape[3]
     query, key = (part.flatten(0, 1) for part in _widened(query, key, by_row, by_column, blank))
@@ -167,7 +171,7 @@ def attend_by_products(
 def _widened(
     query: Tensor, key: Tensor, by_row: Tensor, by_column: Tensor, blank: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """Queries and keys (N, heads, n, d + terms), whose products are the scores with the positions' terms in them."""
+    """Queries and keys (N, heads, n, d + terms), whose products are the scores including the positional terms."""
     height, width = by_row.shape[-1], by_column.shape[-1]
     extra = height + width + (blank is not None)
     padding = -(query.shape[-1] + extra) % LANES
@@ -190,7 +194,7 @@ def _attend_in_parts(
     each = heads * queries * key.shape[2]
     some = max(1, SCORES_AT_ONCE // each)
     few = queries if some > 1 else max(1, SCORES_AT_ONCE * queries // each)
-    # Token by token, all heads beside each other: as the projection that follows reads them.
+    # Token by token with all heads in sequence: the layout that the following projection reads.
     mixed = query.new_empty(windows, queries, heads, depth).transpose(1, 2)
     for first in range(0, windows, some):
         among = slice(first, first + some)
@@ -202,7 +206,7 @@ def _attend_in_parts(
 
 
 def _terms(by_row: Tensor, by_column: Tensor, blank: Tensor | None) -> Tensor:
-    """Positions' terms of every key: (N, heads, queries, keys)."""
+    """Positional terms of every key: (N, heads, queries, keys)."""
     terms = (by_row[..., :, None] + by_column[..., None, :]).flatten(3)
     return terms if blank is None else torch.cat([terms, blank], -1)
 

@@ -1,4 +1,4 @@
-"""SAM's image encoder and AutoSAM's head in one network, all of it trained where nothing is frozen afterwards."""
+"""SAM's image encoder and AutoSAM's head in one network, all trained unless frozen afterwards."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from samunet.networks.autosam_head import AutoSamHead
 
 
 class EncoderAndHead(nn.Module):
-    """Pictures (B, n, 3, S, S) -> logits (B, K, S/4, S/4); embeddings of a tile's n pictures stand side by side.
+    """Images (B, n, 3, S, S) -> logits (B, K, S/4, S/4); embeddings of a tile's n images are concatenated.
 
     Arguments:
-        encoder: copied, so that the frozen one stays what it is; to float32, as small steps are lost in half of it.
+        encoder: copied, so that the frozen one does not change; to float32, because bfloat16 loses small steps.
     """
 
     def __init__(self, encoder: nn.Module, head: AutoSamHead) -> None:
         super().__init__()
         self.encoder, self.head = copy.deepcopy(encoder).float().requires_grad_(True), head
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        embeddings = self.encoder(pictures.flatten(0, 1))
-        return self.head(embeddings.reshape(len(pictures), -1, *embeddings.shape[2:]))
+    def forward(self, images: Tensor) -> Tensor:
+        """Encoder images (B, n, 3, S, S) -> logits (B, K, S/4, S/4)."""
+        embeddings = self.encoder(images.flatten(0, 1))
+        return self.head(embeddings.reshape(len(images), -1, *embeddings.shape[2:]))

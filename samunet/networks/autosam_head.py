@@ -18,10 +18,10 @@ class AutoSamHead(nn.Module):
     prompts; a hypernetwork turns the class' output token into weights for the upscaled embedding. Transformer,
     upscaling and hypernetwork start from SAM's own weights where the encoder's checkpoint has them.
 
-    Deviations: the image's positional encoding is SAM's (the authors' code draws a new random one by a key mismatch)
+    Differences: the image's positional encoding is SAM's (the authors' code has a new random one, by a key mismatch)
     and SAM's no-mask embedding is added, as SAM was trained; the tokens of all classes share one sequence, where the
     authors decode each class alone at K times the cost; no second mask token and no IoU token per class, whose outputs
-    the authors discard. Several separately encoded channels are first joined by a 1x1 convolution.
+    the authors discard. Several separately encoded channels are first combined by a 1x1 convolution.
     """
 
     positions: Tensor
@@ -46,6 +46,7 @@ class AutoSamHead(nn.Module):
         self.register_buffer("no_mask", prompts.no_mask_embed.weight.detach().reshape(1, -1, 1, 1).clone())
 
     def forward(self, embeddings: Tensor) -> Tensor:
+        """Embeddings (B, D, g, g) -> logits (B, K, 4g, 4g)."""
         image = self.join(embeddings) + self.no_mask
         batch, channels, rows, columns = image.shape
         tokens = self.class_tokens.expand(batch, -1, -1)

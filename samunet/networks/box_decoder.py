@@ -1,4 +1,4 @@
-"""The progressive decoder asked by a box: SAM's two corner tokens, and where wanted an ellipse as its mask prompt."""
+"""The progressive decoder prompted by a box: SAM's two corner tokens, and optionally an ellipse as mask prompt."""
 
 from __future__ import annotations
 
@@ -18,16 +18,18 @@ BACKGROUND, FOREGROUND = 0, 1  # masks
 
 
 class BoxDecoder(ProgressiveDecoder):
-    """Embeddings (B, D, h, w), a box for each (B, 4) and pictures (B, C, 16 h, 16 w) -> logit (B, 16 h, 16 w) of what the box asks for.
+    """Embeddings (B, D, h, w), one box each (B, 4) and images (B, C, 16 h, 16 w) -> logits (B, 16 h, 16 w) of the
+    object in the box.
 
-    MA-SAM's box variant (Chen et al., arXiv 2309.08842): SAM's stock box path, two corner tokens, in front of the progressive
-    decoder with a mask for the object and one for the rest; the logit is their difference, so that its sigmoid is their
-    softmax. All that a box needs of SAM's prompt encoder is trained and starts as SAM's. Deviation: with `ellipse` the ellipse in the
-    box is the mask prompt, as samunet's own decoders are asked (`networks.prompts`); the paper has none.
+    MA-SAM's box variant (Chen et al., arXiv 2309.08842): SAM's stock box path, two corner tokens, in front of the
+    progressive decoder with a mask for the object and one for the rest; the logit is their difference, so that its
+    sigmoid is their softmax. The parts of SAM's prompt encoder that boxes use are trained, from SAM's weights.
+    Difference: with `ellipse` the ellipse in the box is the mask prompt, as for samunet's own decoders
+    (`networks.prompts`); the paper has none.
 
     Arguments:
         embedding_channels: D.
-        sam_state: SAM's checkpoint to start from; without weights of its own the start is random.
+        sam_state: SAM's checkpoint to start from; missing weights start at random.
         ellipse: whether the mask prompt is the ellipse; else it is SAM's embedding of no mask.
     """
 
@@ -37,17 +39,18 @@ class BoxDecoder(ProgressiveDecoder):
         self.corners = nn.Embedding(2, EMBEDDING_CHANNELS)
         self.ellipse = ellipse
         if ellipse:
-            del self.no_mask_embed  # nothing would train it
+            del self.no_mask_embed  # it would get no gradient
             self.mask_downscaling = sams.mask_downscaling
         own = {name: sam_state[PROMPTS + name] for name in self.state_dict() if PROMPTS + name in sam_state}
         if all(name in sam_state for name in CORNERS):
             own["corners.weight"] = torch.cat([sam_state[name] for name in CORNERS])
         load_sams(self, own, strict=False)
 
-    def forward(self, embeddings: Tensor, boxes: Tensor, pictures: Tensor) -> Tensor:  # type: ignore[override]
-        """Boxes are float, x0, y0, x1, y1 in pixels of the encoder's input."""
-        image = self.join(embeddings)
-        masks = self.masks(image + self._dense(boxes, image.shape[2:]), self._corners(boxes, image.shape[2:]), pictures)
+    def forward(self, embeddings: Tensor, boxes: Tensor, images: Tensor) -> Tensor:  # type: ignore[override]
+        """Logits (B, 16 h, 16 w); boxes are float, x0, y0, x1, y1 in pixels of the encoder's input."""
+        features = self.join(embeddings)
+        grid = features.shape[2:]
+        masks = self.masks(features + self._dense(boxes, grid), self._corners(boxes, grid), images)
         return masks[:, FOREGROUND] - masks[:, BACKGROUND]
 
     def _corners(self, boxes: Tensor, grid: torch.Size) -> Tensor:

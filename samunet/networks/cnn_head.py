@@ -12,7 +12,7 @@ def build_cnn_head(embedding_channels: int, classes: int, depth: int) -> nn.Sequ
 
     After Hu et al., AutoSAM (arXiv 2306.06370), the CNN prediction head, with the widths of the authors' code: two 1x1
     convolutions to 64 * 2^depth channels, `depth` blocks that halve the width, of which the last two double the
-    resolution, then 3x3 and 1x1. No normalisation and no skips, as published. Deviation: weights start with He's
+    resolution, then 3x3 and 1x1. No normalisation and no skips, as published. Difference: weights start with He's
     variance (He et al. 2015, section 2.2); with PyTorch's default the signal shrinks at each of the unnormalised layers
     and the first hundreds of iterations learn nothing.
 
@@ -20,7 +20,8 @@ def build_cnn_head(embedding_channels: int, classes: int, depth: int) -> nn.Sequ
         depth: 4 is the published form (20.7 M parameters), 2 the small one (1.8 M), both at D = 256.
     """
     width = TOP_WIDTH * 2**depth
-    layers: list[nn.Module] = [nn.Conv2d(embedding_channels, width, 1), nn.ReLU(), nn.Conv2d(width, width, 1), nn.ReLU()]
+    layers: list[nn.Module] = [nn.Conv2d(embedding_channels, width, 1), nn.ReLU(), nn.Conv2d(width, width, 1),
+                               nn.ReLU()]
     for block in range(depth):
         doubles = block >= depth - 2
         half = width // 2

@@ -1,4 +1,4 @@
-"""FacT in SAM's image encoder: trained increments of the frozen projections to queries and values, with factors that all share."""
+"""FacT in SAM's image encoder: low-rank updates of the frozen query and value projections with shared factors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from samunet.networks.image_encoder import ImageEncoder
 
 
 class SharedFactors(nn.Module):
-    """The outer factors of every increment: U (rank, D) in PyTorch's own start, and V (D, rank), zero at the start."""
+    """The outer factors of every update: U (rank, D), initialised as by PyTorch, and V (D, rank), initially zero."""
 
     def __init__(self, width: int, rank: int) -> None:
         super().__init__()
@@ -23,12 +23,12 @@ class SharedFactors(nn.Module):
 
 
 class FactProjection(nn.Module):
-    """Tokens (..., D) -> queries, keys and values (..., 3 D): W x + b, with increments V S U x of queries and values.
+    """Tokens (..., D) -> queries, keys and values (..., 3 D): W x + b, plus updates V S U x of queries and values.
 
-    `weight` and `bias` are the projection's own tensors and keep SAM's names; `query` and `value` are S (rank, rank), this
-    block's own. A zero token has no increment, so the blank keys of windows over the edge stay the bias, as
-    `networks.attention` takes them. In training S U x is dropped out; in evaluation the increments are merged into the weight,
-    which takes one product of D x rank x D a block instead of three for every token.
+    `weight` and `bias` are the projection's own tensors and have SAM's names; `query` and `value` are this block's
+    S (rank, rank). A zero token has no update, so the blank keys of windows over the edge are still the bias, as
+    `networks.attention` assumes. In training S U x is dropped out; in evaluation the updates are merged into the
+    weight, which takes one product of D x rank x D a block instead of three for every token.
 
     Arguments:
         projection: SAM's.
@@ -45,12 +45,13 @@ class FactProjection(nn.Module):
         self.dropout = nn.Dropout(dropped)
 
     def forward(self, tokens: Tensor) -> Tensor:
+        """(..., D) -> (..., 3 D)."""
         if not self.training:
             return functional.linear(tokens, self.merged_weight(), self.bias)
         return self.unmerged(tokens)
 
     def unmerged(self, tokens: Tensor) -> Tensor:
-        """The same, increments computed for every token."""
+        """The same, with updates computed for every token."""
         query, key, value = functional.linear(tokens, self.weight, self.bias).chunk(3, -1)
         low = self.factors.down(tokens)
         query = query + self.factors.up(self.dropout(self.query(low)))
@@ -58,17 +59,17 @@ class FactProjection(nn.Module):
         return torch.cat([query, key, value], -1)
 
     def merged_weight(self) -> Tensor:
-        """W + (V S_q U | 0 | V S_v U), float (3 D, D); W itself stays as it is."""
+        """W + (V S_q U | 0 | V S_v U), float (3 D, D); W itself does not change."""
         query, key, value = self.weight.chunk(3)
         up, down = self.factors.up.weight, self.factors.down.weight
         return torch.cat([query + up @ self.query.weight @ down, key, value + up @ self.value.weight @ down])
 
 
 def add_fact(encoder: nn.Module, rank: int, dropped: float) -> SharedFactors:
-    """Freeze `encoder`, in place, and give each of its blocks increments, which alone are trained. Its output stays as it is.
+    """Freeze `encoder`, in place, and add trainable updates to each of its blocks. Its output does not change yet.
 
-    Factor-tuning (Jie and Deng, arXiv 2212.03145), tensor-train form, as MA-SAM has it (Chen et al., arXiv 2309.08842): on
-    queries and values of every block, one U and one V for all of them, the scale being 1.
+    Factor-tuning (Jie and Deng, arXiv 2212.03145), tensor-train form, as MA-SAM has it (Chen et al., arXiv 2309.08842):
+    on queries and values of every block, one U and one V for all of them, the scale being 1.
 
     Returns:
         U and V, which are part of every block.
@@ -77,7 +78,8 @@ def add_fact(encoder: nn.Module, rank: int, dropped: float) -> SharedFactors:
         UserError: an encoder without attention.
     """
     if not isinstance(encoder, ImageEncoder):
-        raise UserError("FacT's increments need an encoder with attention.", where="--encoder", found=type(encoder).__name__,
+        raise UserError("FacT needs an encoder with attention.", where="--encoder",
+                        found=type(encoder).__name__,
                         mend="Name a SAM encoder, or choose a variant on cached embeddings.")
     encoder.requires_grad_(False)
     factors = SharedFactors(encoder.pos_embed.shape[-1], rank)

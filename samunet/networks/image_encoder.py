@@ -1,7 +1,7 @@
-"""Segment Anything's image encoder, written for speed: its architecture, parameter names and initial values, nothing else.
+"""Segment Anything's image encoder, written for speed, with its architecture, parameter names and initial values.
 
-A plain vision transformer with windowed and global attention and decomposed relative positions (ViTDet, arXiv 2203.16527;
-Segment Anything, arXiv 2304.02643, appendix A).
+A plain vision transformer with windowed and global attention and decomposed relative positions (ViTDet, arXiv
+2203.16527; Segment Anything, arXiv 2304.02643, appendix A).
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ from samunet.networks.attention import Attention
 
 NORM_EPSILON = 1e-6
 MLP_RATIO = 4
-TOKENS_AT_ONCE = 1024  # that a CPU takes through all blocks, so that what a small encoder makes of them stays in its caches
+# that a CPU passes through all blocks at once, so that a small encoder's activations fit into its caches
+TOKENS_AT_ONCE = 1024
 
 
 class ImageEncoder(nn.Module):
-    """Pictures (B, 3, H, W) -> embeddings (B, out_channels, H / patch, W / patch) float32.
+    """Images (B, 3, H, W) -> embeddings (B, out_channels, H / patch, W / patch) float32.
 
-    Pictures of another size than `input_size` interpolate the positions: absolute ones bilinearly, the tables of relative ones
-    linearly. Sides must be multiples of `patch`. Pictures that are not square have the positions of a square one's upper left,
-    where Segment Anything has them, too; its zeros below or on the right are not computed here.
+    For images of another size than `input_size` the positions are interpolated: absolute ones bilinearly, tables of
+    relative ones linearly. Sides must be multiples of `patch`. An oblong image has the positions of a square one's
+    upper left part, as in Segment Anything, whose zero padding is not computed here.
 
     Arguments:
-        input_size: side in pixels of the pictures that the positions are made for.
+        input_size: side in pixels of the images that the positions fit.
         patch: side of a token in pixels.
         width, depth, heads: channels of a token, blocks, heads of each block.
         window: side in tokens of the windows of blocks that are not in `global_blocks`; 0: all blocks attend globally.
@@ -36,8 +37,8 @@ class ImageEncoder(nn.Module):
     """
 
     def __init__(
-        self, input_size: int, patch: int, width: int, depth: int, heads: int, window: int, global_blocks: tuple[int, ...],
-        out_channels: int,
+        self, input_size: int, patch: int, width: int, depth: int, heads: int, window: int,
+        global_blocks: tuple[int, ...], out_channels: int,
     ) -> None:
         super().__init__()
         grid = (input_size // patch, input_size // patch)
@@ -53,21 +54,22 @@ class ImageEncoder(nn.Module):
             ChannelNorm(out_channels),
         )
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        if torch.is_grad_enabled() or pictures.is_cuda:
-            return self._encode(pictures)
-        few = max(1, TOKENS_AT_ONCE * self.patch_embed.proj.weight[0, 0].numel() // pictures[0, 0].numel())
-        return torch.cat([self._encode(part) for part in pictures.split(few)])
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalised images (B, 3, H, W) -> embeddings float32 (B, out_channels, H / patch, W / patch)."""
+        if torch.is_grad_enabled() or images.is_cuda:
+            return self._encode(images)
+        few = max(1, TOKENS_AT_ONCE * self.patch_embed.proj.weight[0, 0].numel() // images[0, 0].numel())
+        return torch.cat([self._encode(part) for part in images.split(few)])
 
-    def _encode(self, pictures: Tensor) -> Tensor:
-        tokens = self.patch_embed(pictures)
+    def _encode(self, images: Tensor) -> Tensor:
+        tokens = self.patch_embed(images)
         tokens = tokens + resized_positions(self.pos_embed, (tokens.shape[1], tokens.shape[2]))
         for block in self.blocks:
             tokens = block(tokens)
         return self.neck(tokens.permute(0, 3, 1, 2)).float().contiguous()
 
     def compute_in(self, dtype: torch.dtype) -> ImageEncoder:
-        """Cast the weights of matrix products to `dtype`, in place; norms, positions and the sum of all branches stay float32."""
+        """Cast the weights of matrix products to `dtype`, in place; norms, positions and residual sums stay float32."""
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Conv2d):
                 module.to(dtype)
@@ -75,17 +77,18 @@ class ImageEncoder(nn.Module):
 
 
 class PatchEmbedding(nn.Module):
-    """Pictures (B, 3, H, W) -> one token for each patch, (B, H / patch, W / patch, D)."""
+    """Images (B, 3, H, W) -> one token for each patch, (B, H / patch, W / patch, D)."""
 
     def __init__(self, patch: int, width: int) -> None:
         super().__init__()
         self.proj = nn.Conv2d(3, width, patch, stride=patch)
 
-    def forward(self, pictures: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor:
+        """Images (B, 3, H, W) -> tokens (B, H / patch, W / patch, D) float32."""
         weight, bias = self.proj.weight, self.proj.bias
         # Patches do not overlap, so the convolution is one matrix product of (patches, 3 * patch * patch).
         side = weight.shape[-1]
-        patches = pictures.to(weight.dtype).unflatten(3, (-1, side)).unflatten(2, (-1, side)).permute(0, 2, 4, 1, 3, 5)
+        patches = images.to(weight.dtype).unflatten(3, (-1, side)).unflatten(2, (-1, side)).permute(0, 2, 4, 1, 3, 5)
         return functional.linear(patches.flatten(3), weight.flatten(1), bias)
 
 
@@ -101,6 +104,7 @@ class Block(nn.Module):
         self.window_size = window
 
     def forward(self, tokens: Tensor) -> Tensor:
+        """(B, H, W, D) -> (B, H, W, D) float32."""
         tokens = tokens + self.attn(self.norm1(tokens))
         return tokens + self.mlp(self.norm2(tokens))
 
@@ -114,13 +118,15 @@ class Perceptron(nn.Module):
         self.lin2 = nn.Linear(hidden, width)
 
     def forward(self, tokens: Tensor) -> Tensor:
+        """(..., D) -> (..., D)."""
         return self.lin2(functional.gelu(self.lin1(tokens.to(self.lin1.weight.dtype))))
 
 
 class Convolution(nn.Conv2d):
-    """A convolution that takes maps of any number type."""
+    """A convolution that accepts maps of any number type."""
 
     def forward(self, maps: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, out, H', W') in the number type of the weights."""
         return super().forward(maps.to(self.weight.dtype))
 
 
@@ -133,18 +139,20 @@ class ChannelNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, maps: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
         normed = functional.layer_norm(
             maps.permute(0, 2, 3, 1).float(), self.weight.shape, self.weight, self.bias, NORM_EPSILON)
         return normed.permute(0, 3, 1, 2)
 
 
 def resized_positions(positions: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Absolute positions (1, S, S, D) for another grid, interpolated bilinearly without aligned corners to its longer side."""
+    """Absolute positions (1, S, S, D), interpolated bilinearly without aligned corners to the longer side of `grid`."""
     rows, columns = grid
     side = max(grid)
     if positions.shape[1] != side:
         channels_first = positions.permute(0, 3, 1, 2)
-        positions = functional.interpolate(channels_first, (side, side), mode="bilinear", align_corners=False).permute(0, 2, 3, 1)
+        positions = functional.interpolate(channels_first, (side, side), mode="bilinear",
+                                           align_corners=False).permute(0, 2, 3, 1)
     return positions[:, :rows, :columns]
 
 
@@ -153,6 +161,6 @@ def fast_dtype(device: torch.device | str) -> torch.dtype:
     device = torch.device(device)
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float32
-    # An older torch does not tell; oneDNN's own answer would do for processors, too, that only emulate bfloat16.
+    # An older torch does not report it; oneDNN also answers yes for processors that only emulate bfloat16.
     able: Mapping[str, Any] = getattr(torch.cpu, "get_capabilities", dict)() if device.type == "cpu" else {}
     return torch.bfloat16 if able.get("avx512_bf16") or able.get("amx_bf16") else torch.float32

@@ -10,7 +10,7 @@ def build_linear_head(embedding_channels: int, classes: int) -> nn.Sequential:
     """Embeddings (B, D, g, g) -> logits (B, K, 4g, 4g); about 75 thousand parameters at D = 256.
 
     After Hu et al., AutoSAM (arXiv 2306.06370), the linear prediction head: 256 -> 64 -> 32 by transposed convolutions
-    with LayerNorm2d and GELU, 1x1 32 -> 32, ReLU, 1x1 32 -> K. Deviation: the authors' code ends in a ReLU on the
+    with LayerNorm2d and GELU, 1x1 32 -> 32, ReLU, 1x1 32 -> K. Difference: the authors' code ends in a ReLU on the
     logits, which is left out.
     """
     return nn.Sequential(

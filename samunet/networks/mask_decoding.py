@@ -1,4 +1,4 @@
-"""SAM's mask decoder with one prompt an image: B prompts on B images, where segment-anything's own call would give B x B."""
+"""SAM's mask decoder with one prompt an image: B prompts on B images, not B x B as in segment-anything."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def decode_masks(
 ) -> tuple[Tensor, Tensor]:
     """Masks of B prompts on B images.
 
-    segment-anything's `predict_masks` repeats every image embedding for every prompt; here prompt b meets image b alone. All
-    masks are returned, SAM's choice between one and three is the caller's.
+    segment-anything's `predict_masks` repeats every image embedding for every prompt; here prompt b is for
+    image b only. All masks are returned; the caller chooses between SAM's one and three.
 
     Arguments:
         decoder: SAM's mask decoder with M mask tokens.

@@ -1,4 +1,4 @@
-"""SAM's mask decoder with a mask for each class and upsampling, step by step, to the resolution of the encoder's input."""
+"""SAM's mask decoder with a mask for each class and stepwise upsampling to the encoder's input resolution."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ from samunet.networks.sam import build_mask_decoder, build_prompt_encoder, load_
 from samunet.planning.encoder_spec import EMBEDDING_CHANNELS, PATCH_SIZE
 
 WIDTHS = (64, 32, 16, 8)  # after each doubling; SAM's own decoder ends with the second
-DETAIL = 16  # channels in which the finest features meet the picture
-# What begins as SAM's: all but mask tokens, hypernetworks and the new half of the upsampling.
+DETAIL = 16  # channels in which the finest features and the image are combined
+# Parts that start from SAM's weights: all but mask tokens, hypernetworks and the new half of the upsampling.
 INHERITED = ("iou_token.", "transformer.", "output_upscaling.0.", "output_upscaling.1.", "output_upscaling.3.")
 
 
 class ProgressiveDecoder(nn.Module):
-    """Embeddings (B, D, h, w) and pictures (B, C, 16 h, 16 w) -> logits (B, K, 16 h, 16 w), square or not, without prompts.
+    """Embeddings (B, D, h, w) and images (B, C, 16 h, 16 w) -> logits (B, K, 16 h, 16 w), square or not, without
+    prompts.
 
-    MA-SAM's decoder (Chen et al., arXiv 2309.08842), all of it trained: SAM's two-way transformer over its IoU token and K mask
-    tokens, four transposed convolutions to a sixteenfold grid of 8 channels, and a hypernetwork of three layers for each class.
-    Names are those of SAM's decoder. The no-mask embedding is trained as well. Deviations:
+    MA-SAM's decoder (Chen et al., arXiv 2309.08842), all of it trained: SAM's two-way transformer over its IoU token
+    and K mask tokens, four transposed convolutions to a sixteenfold grid of 8 channels, and a hypernetwork of three
+    layers for each class. Names are those of SAM's decoder. The no-mask embedding is trained as well. Differences:
 
     - There is no IoU head, which has no loss there; its token stays, as the transformer was trained with it.
-    - Several separately encoded channels are first joined by a 1x1 convolution; the paper has one channel, or RGB.
-    - The pictures that were encoded join the finest features, and two 3x3 convolutions add what both say to them: transposed convolutions
-      of stride 2 draw each token's square for itself. 3DSAM-adapter (Gong et al., arXiv 2306.13465, mask decoder) has the image in its
-      decoder, too, at half resolution. What it gained stands in documentation/neighbours.md.
+    - Several separately encoded channels are first combined by a 1x1 convolution; the paper has one channel, or RGB.
+    - The encoder images join the finest features in two 3x3 convolutions: transposed convolutions of stride 2 treat
+      each token's square separately. 3DSAM-adapter (Gong et al., arXiv 2306.13465, mask decoder) also has the image
+      in its decoder, at half resolution. The gain is in documentation/neighbours.md.
 
     Arguments:
-        embedding_channels: D, 256 for each of the C / 3 pictures of a slice that were encoded alone. classes: K.
+        embedding_channels: D, 256 for each of the C / 3 separately encoded images of a slice. classes: K.
         sam_state: SAM's checkpoint to start from; without decoder weights the start is random.
     """
 
@@ -40,7 +41,7 @@ class ProgressiveDecoder(nn.Module):
         super().__init__()
         self.join = (nn.Identity() if embedding_channels == EMBEDDING_CHANNELS
                      else nn.Conv2d(embedding_channels, EMBEDDING_CHANNELS, 1))
-        prompts = build_prompt_encoder(PATCH_SIZE)  # whatever the size: positions are told for the grid at hand
+        prompts = build_prompt_encoder(PATCH_SIZE)  # any size: positions are computed for each grid
         self.positions, self.no_mask_embed = prompts.pe_layer, prompts.no_mask_embed
         sams = build_mask_decoder()
         self.iou_token, self.transformer = sams.iou_token, sams.transformer
@@ -55,36 +56,48 @@ class ProgressiveDecoder(nn.Module):
             nn.init.zeros_(parameter)  # training begins with the published decoder
         self._start_from(sam_state)
 
-    def forward(self, embeddings: Tensor, pictures: Tensor) -> Tensor:
-        image = self.join(embeddings) + self.no_mask_embed.weight.view(1, -1, 1, 1)
-        return self.masks(image, image.new_zeros(len(image), 0, EMBEDDING_CHANNELS), pictures)
+    def forward(self, embeddings: Tensor, images: Tensor) -> Tensor:
+        """Embeddings (B, D, h, w) and images (B, C, 16 h, 16 w) -> logits (B, K, 16 h, 16 w)."""
+        features = self.join(embeddings) + self.no_mask_embed.weight.view(1, -1, 1, 1)
+        return self.masks(features, features.new_zeros(len(features), 0, EMBEDDING_CHANNELS), images)
 
-    def masks(self, image: Tensor, prompts: Tensor, pictures: Tensor) -> Tensor:
-        """Logits (B, K, 16 h, 16 w) of joined embeddings with their dense prompt (B, 256, h, w), T prompt tokens (B, T, 256), and pictures.
+    def masks(self, features: Tensor, prompts: Tensor, images: Tensor) -> Tensor:
+        """Logits (B, K, 16 h, 16 w).
 
-        Picture b meets the tokens of b alone; segment-anything's own call would repeat every picture for every prompt.
+        Image b is combined with the tokens of b only; segment-anything would repeat every image for every prompt.
+
+        Arguments:
+            features: (B, 256, h, w), combined embeddings plus their dense prompt.
+            prompts: (B, T, 256), prompt tokens.
+            images: (B, C, 16 h, 16 w).
         """
-        batch, channels, rows, columns = image.shape
-        with torch.autocast(image.device.type, enabled=False):  # half of float32 cannot tell fine positions apart
-            side = max(rows, columns)  # the grid is the upper left of a square one, as the encoder has it
+        batch, channels, rows, columns = features.shape
+        with torch.autocast(features.device.type, enabled=False):  # bfloat16 cannot distinguish close positions
+            side = max(rows, columns)  # the grid is the upper left part of a square one, as in the encoder
             positions = self.positions((side, side))[:, :rows, :columns]
         tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight]).expand(batch, -1, -1)
-        tokens, image = self.transformer(image, positions.expand(batch, -1, -1, -1), torch.cat([tokens, prompts], 1))
-        image = self.output_upscaling(image.transpose(1, 2).reshape(batch, channels, rows, columns))
-        image = image + self.detail(torch.cat([image, pictures.to(image.dtype)], 1))
+        tokens = torch.cat([tokens, prompts], 1)
+        tokens, features = self.transformer(features, positions.expand(batch, -1, -1, -1), tokens)
+        features = self.output_upscaling(features.transpose(1, 2).reshape(batch, channels, rows, columns))
+        features = features + self.detail(torch.cat([features, images.to(features.dtype)], 1))
         weights = [mlp(tokens[:, 1 + index]) for index, mlp in enumerate(self.output_hypernetworks_mlps)]
-        return torch.einsum("bkc,bcyx->bkyx", torch.stack(weights, 1), image)
+        return torch.einsum("bkc,bcyx->bkyx", torch.stack(weights, 1), features)
 
     def _start_from(self, sam_state: Mapping[str, Tensor]) -> None:
-        """Load what is SAM's; a checkpoint without decoder (encoder only) changes nothing."""
+        """Load SAM's weights; a checkpoint without decoder (encoder only) changes nothing."""
         names = {f"mask_decoder.{name}": name for name in self.state_dict() if name.startswith(INHERITED)}
+        frequencies = "positional_encoding_gaussian_matrix"
         names |= {"prompt_encoder.no_mask_embed.weight": "no_mask_embed.weight",
-                  "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix": "positions.positional_encoding_gaussian_matrix"}
-        load_sams(self, {name: sam_state[theirs] for theirs, name in names.items() if theirs in sam_state}, strict=False)
+                  f"prompt_encoder.pe_layer.{frequencies}": f"positions.{frequencies}"}
+        load_sams(self, {name: sam_state[theirs] for theirs, name in names.items() if theirs in sam_state},
+                  strict=False)
 
 
 def _upsampling() -> nn.Sequential:
-    """(B, 256, h, w) -> (B, 8, 16 h, 16 w), the norm left out after the last doubling. SAM's modules have SAM's numbers."""
+    """(B, 256, h, w) -> (B, 8, 16 h, 16 w), the norm left out after the last doubling.
+
+    SAM's modules have SAM's numbers.
+    """
     modules: list[nn.Module] = []
     width = EMBEDDING_CHANNELS
     for narrower in WIDTHS:

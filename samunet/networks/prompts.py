@@ -1,4 +1,4 @@
-"""What asks SAM's decoder for a mask: points, boxes and regions, in one form, up to where trained weights begin."""
+"""Prompts of SAM's decoder (points, boxes and regions) in one form, before trained embeddings are added."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:  # segment_anything imports torchvision, for seconds
 
 # Kinds of token, as segment-anything numbers them.
 NO_POINT, BACKGROUND, FOREGROUND, FIRST_CORNER, LAST_CORNER = -1, 0, 1, 2, 3
-SURE = 4.0  # logit of a mask prompt that is made, not decoded: a chance of 0.98
+SURE = 4.0  # logit of a mask prompt that is computed, not decoded: a probability of 0.98
 MASK_SCALE = PATCH_SIZE // 4  # input pixels across one pixel of a mask prompt, and of the decoder's masks
 
 
 @dataclass(frozen=True)
 class Prompts:
-    """N prompts, of one picture each, of T tokens.
+    """N prompts, of one image each, of T tokens.
 
     Arguments:
-        content: float (N, T, 256): where a point or a corner lies in SAM's encoding of positions, or what a region's token
-            holds; 0 where there is NO_POINT.
+        content: float (N, T, 256): SAM's positional encoding of a point or a corner, or a region's token; 0 for
+            NO_POINT.
         kinds: int64 (N, T).
         masks: float (N, 1, 4g, 4g), logits of a mask prompt.
         masked: bool (N,): whether that mask is part of the prompt.
@@ -45,18 +45,20 @@ class Prompts:
 
     @classmethod
     def joined(cls, several: list[Prompts]) -> Prompts:
-        """All of them one after the other; those of fewer tokens are filled up with NO_POINT."""
+        """All of them in sequence; those with fewer tokens are padded with NO_POINT."""
         most = max(each.kinds.shape[1] for each in several)
         filled = [each.filled(most) for each in several]
-        return cls(*(torch.cat([getattr(each, name) for each in filled]) for name in ("content", "kinds", "masks", "masked")))
+        return cls(*(torch.cat([getattr(each, name) for each in filled])
+                     for name in ("content", "kinds", "masks", "masked")))
 
     def filled(self, tokens: int) -> Prompts:
         """With `tokens` tokens each, the new ones of kind NO_POINT."""
         missing = tokens - self.kinds.shape[1]
-        return Prompts(pad(self.content, (0, 0, 0, missing)), pad(self.kinds, (0, missing), value=NO_POINT), self.masks, self.masked)
+        return Prompts(pad(self.content, (0, 0, 0, missing)), pad(self.kinds, (0, missing), value=NO_POINT), self.masks,
+                       self.masked)
 
     def unmasked(self, which: Tensor) -> Prompts:
-        """The same prompts, those of `which` (bool (N,)) asking by their tokens alone."""
+        """The same prompts, without mask prompt for those of `which` (bool (N,))."""
         return Prompts(self.content, self.kinds, self.masks, self.masked & ~which)
 
     def encode(self, encoder: PromptEncoder) -> tuple[Tensor, Tensor]:
@@ -71,18 +73,19 @@ class Prompts:
 
 
 def point_prompts(points: Tensor, encoder: PromptEncoder) -> Prompts:
-    """T foreground points each, float (N, T, 2): (x, y) in input pixels, whole numbers in their middles."""
+    """T foreground points each, float (N, T, 2): (x, y) in input pixels; whole numbers are pixel centres."""
     places = _places(points, encoder)
     kinds = torch.tensor([FOREGROUND] * points.shape[1] + [NO_POINT], device=points.device).expand(len(points), -1)
     masks = torch.zeros(len(points), 1, *(4 * side for side in encoder.image_embedding_size), device=points.device)
-    return Prompts(pad(places, (0, 0, 0, 1)), kinds, masks, torch.zeros(len(points), dtype=torch.bool, device=points.device))
+    return Prompts(pad(places, (0, 0, 0, 1)), kinds, masks,
+                   torch.zeros(len(points), dtype=torch.bool, device=points.device))
 
 
 def box_prompts(boxes: Tensor, encoder: PromptEncoder) -> Prompts:
     """A box each, float (N, 4): x0, y0, x1, y1 in input pixels.
 
-    SAM tells a box by its corners alone. Beside them stands the ellipse inscribed in it as a mask prompt: a decoder learns
-    in some hundred steps to answer with the mask prompt, and to mend it from there; what two corners mean takes far longer.
+    SAM encodes a box by its corners only. Here the inscribed ellipse is added as a mask prompt: a decoder learns in a
+    few hundred steps to return the mask prompt, and to refine it; the meaning of two corners takes far longer.
     """
     kinds = torch.tensor([FIRST_CORNER, LAST_CORNER], device=boxes.device).expand(len(boxes), -1)
     ellipses = inscribed_ellipses(boxes, 4 * encoder.image_embedding_size[0], MASK_SCALE)
@@ -91,19 +94,19 @@ def box_prompts(boxes: Tensor, encoder: PromptEncoder) -> Prompts:
 
 
 def with_click(prompts: Prompts, click: Tensor, kind: Tensor, masks: Tensor, encoder: PromptEncoder) -> Prompts:
-    """The prompts after a correction: a click (N, 2) of `kind` (N,), and the mask it corrects as logits (N, 1, 4g, 4g)."""
+    """The prompts plus a correction: a click (N, 2) of `kind` (N,) on the mask `masks`, logits (N, 1, 4g, 4g)."""
     return Prompts(torch.cat([prompts.content, _places(click[:, None], encoder)], 1),
                    torch.cat([prompts.kinds, kind[:, None]], 1), masks, torch.ones_like(prompts.masked))
 
 
 def inscribed_ellipses(boxes: Tensor, side: int, scale: float) -> Tensor:
-    """Which of side x side pixels, `scale` input pixels wide, have their middle in the ellipse: bool (N, side, side)."""
+    """Mask of side x side pixels, `scale` input pixels wide, with centres in the ellipse: bool (N, side, side)."""
     across, down = from_middle(boxes, (side, side), scale)
     return across**2 + down**2 <= 1
 
 
 def from_middle(boxes: Tensor, shape: tuple[int, int], scale: float) -> tuple[Tensor, Tensor]:
-    """How far from their box's middle the middles of pixels lie, 1 at the box's sides.
+    """Distance of pixel centres from their box's centre, 1 at the box's sides.
 
     Arguments:
         boxes: float (N, 4), x0, y0, x1, y1 in input pixels.

@@ -1,4 +1,4 @@
-"""Tokens of labelled regions: what a region's cells hold, told to SAM's decoder by one mean, by several means, or by some cells."""
+"""Tokens of labelled regions for SAM's decoder: the mean of a region's cells, several means, or some of the cells."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from samunet.networks.prompts import BACKGROUND, FOREGROUND, NO_POINT
 RULES = MEAN, CLUSTERS, FARTHEST = "mean", "clusters", "farthest"  # the simplest first
 TOKENS = 4  # of a region, and of the rest, by the rules that give several
 ROUNDS = 10  # of k-means
-SMALLEST_COVERAGE = 0.25  # of one cell, summed over the picture: less is no region to learn from
+SMALLEST_COVERAGE = 0.25  # of one cell, summed over the image: less is no region to learn from
 
 
 def region_tokens(embeddings: Tensor, coverage: Tensor, rule: str = MEAN) -> tuple[Tensor, Tensor]:
-    """Tokens of one region in B support pictures, as `Prompts` has them.
+    """Tokens of one region in B support images, as `Prompts` has them.
 
     Arguments:
         embeddings: float (B, 256, g, g).
         coverage: float (B, g, g) in [0, 1], the share of each cell that the region covers.
-        rule: `mean`: the mean of all cells, each as far as it is covered. `clusters`: the means of k-means. `farthest`: cells
-            that lie far from each other, as embeddings. The latter two look at cells that are covered at least half as much
-            as the most covered one, and give TOKENS tokens, fewer where fewer cells differ.
+        rule: `mean`: the mean of all cells, each as far as it is covered. `clusters`: the means of k-means. `farthest`:
+            cells whose embeddings are far from each other. The latter two look at cells that are covered at least
+            half as much as the most covered one, and give TOKENS tokens, fewer where fewer cells differ.
 
     Returns:
         M tokens of the region and then M of the rest, float (B, 2 M, 256), and their kinds, int64 (B, 2 M); M is 1 for
-        `mean`, else TOKENS. What covers less than SMALLEST_COVERAGE of a cell is NO_POINT, and so are tokens that are missing.
+        `mean`, else TOKENS. What covers less than SMALLEST_COVERAGE of a cell is NO_POINT, and so are tokens that are
+        missing.
     """
     shares = torch.stack([coverage, 1 - coverage], 1)
     total = shares.sum((2, 3))
@@ -38,15 +39,16 @@ def region_tokens(embeddings: Tensor, coverage: Tensor, rule: str = MEAN) -> tup
     points_of = {CLUSTERS: cluster_means, FARTHEST: farthest_cells}[rule]
     content = embeddings.new_zeros(*known.shape, TOKENS, embeddings.shape[1])
     several = torch.full((*known.shape, TOKENS), NO_POINT, device=embeddings.device)
-    for picture, side in known.nonzero().tolist():
-        points = points_of(*_held(embeddings[picture].flatten(1).T, shares[picture, side].flatten()))
-        content[picture, side, : len(points)] = points
-        several[picture, side, : len(points)] = kinds[picture, side]
+    for image, side in known.nonzero().tolist():
+        points = points_of(*_held(embeddings[image].flatten(1).T, shares[image, side].flatten()))
+        content[image, side, : len(points)] = points
+        several[image, side, : len(points)] = kinds[image, side]
     return content.flatten(1, 2), several.flatten(1, 2)
 
 
 def farthest_cells(cells: Tensor, weights: Tensor) -> Tensor:
-    """At most TOKENS of `cells`, float (N, C) with `weights` (N,), as (M, C): the one nearest to the mean, then always the farthest.
+    """At most TOKENS of `cells`, float (N, C) with `weights` (N,), as (M, C): first the nearest to the mean, then the
+    farthest.
 
     The farthest is the one whose nearest chosen cell is farthest away. Equal cells are chosen once.
     """
@@ -59,9 +61,10 @@ def farthest_cells(cells: Tensor, weights: Tensor) -> Tensor:
 
 
 def cluster_means(cells: Tensor, weights: Tensor) -> Tensor:
-    """Weighted k-means (Lloyd) of `cells`, float (N, C) with `weights` (N,), begun at the farthest cells: at most TOKENS means (M, C).
+    """Weighted k-means (Lloyd) of `cells`, float (N, C) with `weights` (N,), from the farthest cells: at most TOKENS
+    means (M, C).
 
-    Nothing is drawn at random. A cluster that loses all its cells is no more.
+    Nothing is random. A cluster without cells is dropped.
     """
     means = farthest_cells(cells, weights)
     for _ in range(ROUNDS):
@@ -79,5 +82,5 @@ def _held(cells: Tensor, shares: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _distances(cells: Tensor, point: Tensor) -> Tensor:
-    """Exactly 0 for equal ones, which `torch.cdist` does not promise."""
+    """Distances, exactly 0 for equal cells, which `torch.cdist` does not guarantee."""
     return (cells - point).norm(dim=1)

@@ -7,9 +7,9 @@ from torch import Tensor
 
 
 def ridge(seen: Tensor, target: Tensor, unseen: Tensor, penalty: Tensor | float) -> Tensor:
-    """Answers (B, m, K) for `unseen` (B, m, D), of the ridge regression from `seen` (B, n, D) to `target` (B, n, K).
+    """Predictions (B, m, K) for `unseen` (B, m, D) of the ridge regression from `seen` (B, n, D) to `target` (B, n, K).
 
-    The penalty is on the constant, too, so the answers of few cells shrink towards 0.
+    The penalty includes the constant, so predictions from few cells shrink towards 0.
     """
     middle = seen.mean(1, keepdim=True)
     seen, unseen = (torch.cat([each - middle, torch.ones_like(each[..., :1])], -1) for each in (seen, unseen))

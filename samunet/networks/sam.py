@@ -28,7 +28,8 @@ class EncoderSize:
     native_input_size: int
 
 
-# vit_b, vit_l, vit_h: segment-anything's build_sam. mini: 16 x 16 tokens need no windows (14 would pad them to 28 x 28).
+# vit_b, vit_l, vit_h: segment-anything's build_sam. mini: 16 x 16 tokens need no windows (14 would pad them to 28 x
+# 28).
 ENCODER_SIZES = {
     "mini": EncoderSize(192, 12, 3, 0, (), 256),
     "vit_b": EncoderSize(768, 12, 12, 14, (2, 5, 8, 11), 1024),
@@ -38,7 +39,7 @@ ENCODER_SIZES = {
 
 
 def build_image_encoder(size: str | EncoderSize, input_size: int) -> ImageEncoder:
-    """SAM's image encoder: (B, 3, S, S) normalised float -> (B, 256, S/16, S/16), with segment-anything's initial weights."""
+    """SAM's image encoder: (B, 3, S, S) normalised float -> (B, 256, S/16, S/16), initialised as there."""
     numbers = ENCODER_SIZES[size] if isinstance(size, str) else size
     return ImageEncoder(
         input_size=input_size,
@@ -79,19 +80,19 @@ def build_mask_decoder(mask_tokens: int = 4) -> MaskDecoder:
 
 
 def load_part(part: nn.Module, prefix: str, sam_state: Mapping[str, Tensor]) -> None:
-    """Give `part` the weights that a checkpoint has under `prefix` ("mask_decoder.", "prompt_encoder."), frozen, in evaluation mode.
+    """Load a checkpoint's weights under `prefix` ("mask_decoder.", "prompt_encoder.") into `part`; freeze it.
 
     Raises:
-        RuntimeError: torch's, where the checkpoint has none, or others.
+        RuntimeError: torch's, if the checkpoint has no or other weights.
     """
     part.load_state_dict(_part_of(sam_state, prefix, part))
     part.requires_grad_(False).eval()
 
 
 def start_from(part: nn.Module, prefix: str, sam_state: Mapping[str, Tensor]) -> None:
-    """Let `part` start from what a checkpoint has of it under `prefix`; a checkpoint without that part (encoder only) changes nothing.
+    """Load a checkpoint's weights under `prefix` into `part`; a checkpoint without that part changes nothing.
 
-    What others have added to theirs (HQ-SAM's token) is left out.
+    Additions of other projects (HQ-SAM's token) are left out.
 
     Raises:
         UserError: see `load_sams`; or some of the weights are missing.
@@ -101,7 +102,7 @@ def start_from(part: nn.Module, prefix: str, sam_state: Mapping[str, Tensor]) ->
 
 
 def load_sams(module: nn.Module, weights: Mapping[str, Tensor], *, strict: bool = True) -> None:
-    """`load_state_dict` of weights that stand in a SAM checkpoint beside the image encoder.
+    """`load_state_dict` of a SAM checkpoint's weights other than the image encoder's.
 
     Raises:
         UserError: they have other shapes.
@@ -109,9 +110,11 @@ def load_sams(module: nn.Module, weights: Mapping[str, Tensor], *, strict: bool 
     try:
         module.load_state_dict(dict(weights), strict=strict)
     except RuntimeError as fault:
-        raise UserError("A checkpoint's mask decoder and prompt encoder must be SAM's, or be left out.", where="--encoder",
+        raise UserError("A checkpoint's mask decoder and prompt encoder must be SAM's, or be left out.",
+                        where="--encoder",
                         found="; ".join(line.strip() for line in str(fault).splitlines()[1:])[:300],
-                        mend="Choose another encoder, or a variant that reads the image encoder alone, such as cnn_head.") from fault
+                        mend="Choose another encoder, or a variant that reads only the image encoder, such as "
+                             "cnn_head.") from fault
 
 
 def _part_of(sam_state: Mapping[str, Tensor], prefix: str, part: nn.Module) -> dict[str, Tensor]:
@@ -134,6 +137,6 @@ def build_sam(size: str, input_size: int) -> Sam:
 
 
 def set_input_size(sam: Sam, size: int) -> None:
-    """Tell the prompt encoder the side of the pictures; its weights do not depend on it."""
+    """Set the image side in pixels of the prompt encoder; its weights do not depend on it."""
     sam.prompt_encoder.input_image_size = (size, size)
     sam.prompt_encoder.image_embedding_size = (size // PATCH_SIZE, size // PATCH_SIZE)

@@ -1,4 +1,4 @@
-"""SimCLR: what is alike of two augmentations of one picture, told from all other pictures."""
+"""SimCLR: match two augmentations of one image among all other images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TEMPERATURE = 0.5
 
 
 class Projected(nn.Module):
-    """An encoder's deepest feature map, averaged over the picture, through two linear layers to (B, 256).
+    """An encoder's deepest feature map, averaged over the image, through two linear layers to (B, 256).
 
     After Hu et al., AutoSAM (arXiv 2306.06370), whose SimCLR baseline has no nonlinearity between the layers.
 
@@ -30,6 +30,7 @@ class Projected(nn.Module):
         self.projection = nn.Sequential(nn.Linear(width, width), nn.Linear(width, PROJECTION))
 
     def forward(self, patches: Tensor) -> Tensor:
+        """Patches (B, C, ...) -> projections (B, 256)."""
         deepest = self.encoder(patches)[-1]
         return self.projection(deepest.flatten(2).mean(2))
 
@@ -38,8 +39,8 @@ def contrastive_loss(projections: Tensor) -> Tensor:
     """NT-Xent (Chen et al., A Simple Framework for Contrastive Learning, ICML 2020, equation 1), temperature 0.5.
 
     Arguments:
-        projections: (2B, D); entries i and i + B are two augmentations of one picture. With several processes each has its
-            rows of them, and gets the loss of all.
+        projections: (2B, D); entries i and i + B are two augmentations of one image. With several processes each has
+            its rows, and gets the loss over all rows.
 
     Returns:
         Mean cross entropy over all 2B entries of finding the other one among 2B - 1.

@@ -15,7 +15,7 @@ SLOPE = 1e-2  # of the leaky ReLUs below 0
 def build_unet(plan: UnetPlan, channels: int, classes: int) -> PlainConvUNet:
     """Patches (B, channels, *patch) -> logits (B, classes, *patch); He's initial weights, instance norm, leaky ReLU.
 
-    With `decoder.deep_supervision` it gives a list instead, the logits of each decoder stage, finest first.
+    With `decoder.deep_supervision` it returns a list, the logits of each decoder stage, finest first.
     """
     flat = len(plan.patch) == 2
     stages = len(plan.strides)

@@ -1,1 +1,1 @@
-"""Pretraining of the shipped encoder on made images: synthesis, objectives, the loop, and made validation families."""
+"""Pretraining of the shipped encoder on synthetic images: synthesis, objectives, training loop and validation."""

@@ -1,7 +1,8 @@
 """Random anatomies: smooth scalar fields in a cube whose ordering labels every point.
 
-An anatomy is never held as voxels. Its fields live on a coarse grid and are sampled, linearly, at the deformed coordinates of
-just the slices that a batch needs, so a new anatomy costs milliseconds and boundaries stay smooth at any resolution.
+An anatomy is never stored as voxels. Its fields are on a coarse grid and are interpolated linearly at the deformed
+coordinates of the slices that a batch needs. So a new anatomy takes milliseconds, and boundaries are smooth at any
+resolution.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import grid_sample, interpolate
 
-from samunet.pretraining.draws import integer, normal, uniform
+from samunet.pretraining.random_numbers import integer, normal, uniform
 
 GRID = 40  # samples along each side of the cube [-1, 1]^3
 PARTITION = 4  # fields of the background partition
 OBJECTS = 10  # painted over it, later over earlier
 LABELS = PARTITION + OBJECTS
-FAR = 9.0  # value of a field that is nowhere the winner (partition) or nowhere inside (objects)
+FAR = 9.0  # value of a field that is nowhere the largest (partition) or nowhere inside (objects)
 NEVER_EMPTY = 2  # objects that every anatomy has
 # Distances are in half-sides of the cube; an image shows about one to two half-sides.
 RADIUS = (0.08, 0.45)
@@ -29,7 +30,7 @@ ROUGHNESS = (0.0, 0.08)
 
 @dataclass(frozen=True)
 class Anatomies:
-    """F anatomies, one a family of patients.
+    """F anatomies, one for each family of patients.
 
     Arguments:
         fields: float (F, LABELS, G, G, G); first PARTITION fields whose largest is the background's label, then signed
@@ -61,19 +62,21 @@ class Anatomies:
 
 
 def random_anatomies(families: int, generator: torch.Generator) -> Anatomies:
-    """Draw anatomies on the generator's device.
+    """Sample anatomies on the generator's device.
 
-    Each has a partition of 1 to 4 regions of smoothed noise, and 2 to 10 objects: deformed ellipsoids and tubes, and made
-    from the object before: its shell, a nested core, or the half of it on one side of a rough plane, which touches the rest.
+    Each has a partition of 1 to 4 regions of smoothed noise, and 2 to 10 objects: deformed ellipsoids, tubes, and
+    objects derived from the previous one: its shell, a nested core, or the half of it on one side of a rough plane,
+    which touches the rest.
     """
     device = generator.device
     axis = torch.linspace(-1, 1, GRID, device=device)
     points = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij")[::-1], -1)  # (G, G, G, 3) as (x, y, z)
-    return Anatomies(torch.stack([torch.cat([_partition(generator), _objects(points, generator)]) for _ in range(families)]))
+    return Anatomies(torch.stack([torch.cat([_partition(generator), _objects(points, generator)])
+                                  for _ in range(families)]))
 
 
 def smooth_noise(count: int, cells: int, generator: torch.Generator) -> Tensor:
-    """(count, G, G, G) of about unit deviation, varying over 2 / cells half-sides."""
+    """(count, G, G, G) with a standard deviation of about 1, varying over 2 / cells half-sides."""
     coarse = normal(generator, 1, count, cells, cells, cells)
     return interpolate(coarse, (GRID, GRID, GRID), mode="trilinear", align_corners=True)[0] * 1.5
 
@@ -93,7 +96,7 @@ def _objects(points: Tensor, generator: torch.Generator) -> Tensor:
         derived = before is not None and bool(uniform(0, 1, generator, 1) < 0.5)
         if derived and before is not None:
             fields[index] = _derived(before, points, rough, generator)
-            before = None  # at most one object is made from another
+            before = None  # at most one object is derived from another
         elif integer(0, 2, generator) == 0:
             fields[index] = _tube(points, generator) + 0.3 * rough
         else:
@@ -107,8 +110,9 @@ def _ellipsoid(points: Tensor, generator: torch.Generator) -> Tensor:
     radii = uniform(*RADIUS, generator, 1) * torch.exp(uniform(-0.7, 0.7, generator, 3))
     centre = uniform(-0.7, 0.7, generator, 3)
     local = (points - centre) @ random_rotation(generator)
-    scaled = (local / radii).norm(dim=-1)
-    return (scaled - 1) * scaled / (local / radii**2).norm(dim=-1).clamp_min(1e-3)
+    scaled: Tensor = (local / radii).norm(dim=-1)
+    gradient: Tensor = (local / radii**2).norm(dim=-1)
+    return (scaled - 1) * scaled / gradient.clamp_min(1e-3)
 
 
 def _tube(points: Tensor, generator: torch.Generator) -> Tensor:
@@ -135,6 +139,6 @@ def _derived(before: Tensor, points: Tensor, rough: Tensor, generator: torch.Gen
 def random_rotation(generator: torch.Generator, count: int | None = None) -> Tensor:
     """(3, 3), or (count, 3, 3): uniform rotations or reflections, by QR of a normal matrix (Stewart 1980)."""
     matrix = normal(generator, count or 1, 3, 3)
-    rotation, triangular = torch.linalg.qr(matrix)
-    rotation = rotation * torch.diagonal(triangular, dim1=-2, dim2=-1).sign()[:, None, :]
+    orthogonal, triangular = torch.linalg.qr(matrix)
+    rotation: Tensor = orthogonal * torch.diagonal(triangular, dim1=-2, dim2=-1).sign()[:, None, :]
     return rotation if count else rotation[0]

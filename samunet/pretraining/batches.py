@@ -1,4 +1,4 @@
-"""Batches of made patients: families of one anatomy, deformed into patients, sliced and rendered."""
+"""Batches of synthetic patients: families of one anatomy, deformed into patients, sliced and rendered."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torch.nn.functional import interpolate, normalize
 
 from samunet.inputs.encoder_input import INPUT_STATISTICS
 from samunet.pretraining.anatomy import LABELS, OBJECTS, Anatomies, random_anatomies, random_rotation
-from samunet.pretraining.draws import normal, uniform
+from samunet.pretraining.random_numbers import normal, uniform
 from samunet.pretraining.rendering import render
 
-COARSER = 2  # pixels across which one label of a neighbouring slice holds: it is seen in the picture, never asked for
+COARSER = 2  # neighbouring slices are sampled every so many pixels: they are visible in the image but never a target
 ZOOM = (0.5, 1.2)  # half-sides of the cube that a half-side of the image covers
-# How much the patients of a family differ in pose and shape, of the most that follows. Cropped organs lie alike in all patients of a
-# dataset, and there the place tells most; whole bodies do not.
+# How much the patients of a family differ in pose and shape, as a fraction of the maxima below. Cropped organs have the
+# same position in all patients of a dataset, and position is then informative; whole bodies do not.
 SPREAD = (0.1, 1.0)
 TILT_DEGREES = 20.0
 SCALE = 0.15
@@ -28,7 +28,7 @@ SLICE_STEP = (0.01, 0.08)
 SLICE_JITTER = 0.04
 PADDED_SHARE = 0.5
 SMALLEST_SIDE = 0.6
-MERGED_SHARE = 0.2  # of labels that are asked for as a part of another: regions have structures in them that no label names
+MERGED_SHARE = 0.2  # of labels that are merged into another one: real regions contain structures without a label
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,13 @@ class Batch:
     """F families x P patients x S slices.
 
     Arguments:
-        pictures: float (F, P, S, 3, H, H), normalised as family `mini` is, 0 outside the tile.
+        images: float (F, P, S, 3, H, H), normalised as family `mini` is, 0 outside the tile.
         labels: uint8 (F, P, S, H, H) of the slice itself.
         clean: float (F, P, S, H, H), the slice before degradation, in [0, 1].
-        inside: bool (F, P, H, H), False where the picture is padding.
+        inside: bool (F, P, H, H), False where the image is padding.
     """
 
-    pictures: Tensor
+    images: Tensor
     labels: Tensor
     clean: Tensor
     inside: Tensor
@@ -50,7 +50,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class BatchShape:
-    """How many of each, and the pictures' side in pixels (a multiple of 16)."""
+    """How many of each, and the images' side in pixels (a multiple of 16)."""
 
     families: int
     patients: int
@@ -58,12 +58,13 @@ class BatchShape:
     size: int
 
     @property
-    def pictures(self) -> int:
+    def images(self) -> int:
+        """Number of images."""
         return self.families * self.patients * self.slices
 
 
 def make_batch(shape: BatchShape, seed: int, step: int, device: torch.device | str = "cpu") -> Batch:
-    """The batch of (seed, step): always the same on one kind of device.
+    """The batch of (seed, step), reproducible on one kind of device.
 
     Arguments:
         seed: non-negative; other seeds give other families.
@@ -77,15 +78,15 @@ def make_batch(shape: BatchShape, seed: int, step: int, device: torch.device | s
     labels = _labels(anatomies, coordinates, growth)
     rendering = render(labels, LABELS, shape.patients, generator)
     inside = _inside(shape, generator)
-    mean, deviation = INPUT_STATISTICS["mini"]
-    pictures = (rendering.pictures - mean[0]) / deviation[0] * inside[:, None, None]
+    mean, std = INPUT_STATISTICS["mini"]
+    images = (rendering.images - mean[0]) / std[0] * inside[:, None, None]
     lead = (shape.families, shape.patients)
-    return Batch(pictures.unflatten(0, lead), _merged(labels[:, :, 1].unflatten(0, lead), generator),
+    return Batch(images.unflatten(0, lead), _merged(labels[:, :, 1].unflatten(0, lead), generator),
                  rendering.clean.unflatten(0, lead), inside.unflatten(0, lead))
 
 
 def _merged(labels: Tensor, generator: torch.Generator) -> Tensor:
-    """Labels uint8 (F, P, S, H, H), some of a family's named as others of it."""
+    """Labels uint8 (F, P, S, H, H) in which some labels of a family are merged into others."""
     families = len(labels)
     others = torch.randint(LABELS, (families, LABELS), generator=generator, device=labels.device)
     merged = uniform(0, 1, generator, families, LABELS) < MERGED_SHARE
@@ -105,10 +106,10 @@ def _labels(anatomies: Anatomies, coordinates: Tensor, growth: Tensor) -> Tensor
 
 
 def _coordinates(shape: BatchShape, spread: Tensor, generator: torch.Generator) -> Tensor:
-    """Where in its anatomy each point of each slice lies: float (F, P, S, 3, H, H, 3), last axis (x, y, z).
+    """Position in its anatomy of each point of each slice: float (F, P, S, 3, H, H, 3), last axis (x, y, z).
 
-    A family has one viewing direction, zoom and set of slice positions; a patient adds a small affine map and a smooth bend,
-    all times the family's `spread` float (F, 1, 1).
+    A family has one viewing direction, zoom and set of slice positions; a patient adds a small affine map and a smooth
+    bend, all times the family's `spread` float (F, 1, 1).
     """
     families, patients, slices = shape.families, shape.patients, shape.slices
     side = shape.size
@@ -157,7 +158,7 @@ def _tilt(spread: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _inside(shape: BatchShape, generator: torch.Generator) -> Tensor:
-    """bool (F * P, H, H): the tile stands in the upper left corner, as the encoder's input is padded."""
+    """bool (F * P, H, H): the tile is in the upper left corner, as the encoder's input is padded."""
     volumes, device = shape.families * shape.patients, generator.device
     sides = uniform(SMALLEST_SIDE, 1, generator, volumes, 2)
     # The longer side always fills the square.

@@ -1,4 +1,4 @@
-"""From a pretraining folder to what ships: half-precision weights with SAM's key names, and the facts of their making."""
+"""From a pretraining folder to the shipped files: half-precision weights with SAM's key names, and a card."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ WEIGHTS, CARD = "mini.safetensors", "mini.json"
 
 
 def export(pretrainer: Pretrainer, command: str) -> Path:
-    """Write the averaged weights as float16 and a card beside them; return the weights' path.
+    """Write the averaged weights as float16, and their card; returns the path of the weights.
 
     Arguments:
-        command: the command line that made them.
+        command: the command line that trained them.
     """
     folder = pretrainer.folder
     weights = {name: tensor.detach().cpu().half().contiguous() for name, tensor in sorted(pretrainer.average.items())}
@@ -32,9 +32,9 @@ def export(pretrainer: Pretrainer, command: str) -> Path:
 def _card(pretrainer: Pretrainer, command: str) -> dict[str, Any]:
     recipe = pretrainer.recipe
     lines = read_lines(pretrainer.folder / LOG)
-    pictures = sum(phase.steps * batch_shape(phase).pictures for phase in recipe.phases)
+    images = sum(phase.steps * batch_shape(phase).images for phase in recipe.phases)
     return {
-        "trained_on": f"{pictures} pictures of made anatomies; no collected image",
+        "trained_on": f"{images} images of synthetic anatomies; no collected image",
         "command": command,
         "recipe": recipe.to_json(),
         "seed": recipe.seed,

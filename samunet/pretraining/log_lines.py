@@ -10,5 +10,6 @@ from samunet.files import read_json_lines
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The lines up to the first that is none of a run's: each is an object with its step. A log decides nothing."""
-    return list(takewhile(lambda line: isinstance(line, dict) and isinstance(line.get("step"), int), read_json_lines(path)))
+    """The lines up to the first invalid one; a valid line is an object with its step. Nothing depends on a log."""
+    return list(takewhile(lambda line: isinstance(line, dict) and isinstance(line.get("step"), int),
+                          read_json_lines(path)))

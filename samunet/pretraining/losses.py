@@ -9,7 +9,7 @@ from samunet.networks.sam import Sam
 from samunet.pretraining import objectives
 from samunet.pretraining.mask_objectives import answered, corrected
 from samunet.pretraining.objectives import Encoded, Objectives
-from samunet.pretraining.questions import Questions, ask_by_place, ask_in_context
+from samunet.pretraining.queries import Queries, queries_by_place, queries_in_context
 
 
 def loss_of(
@@ -26,16 +26,18 @@ def loss_of(
         case "position":
             return objectives.position(encoded, extra, generator)
         case _:
-            return loss_of_answers(questions_of(encoded, sam, name, generator), sam, name, generator, first_lesson)
+            return loss_of_answers(queries_of(encoded, sam, name, generator), sam, name, generator, first_lesson)
 
 
-def questions_of(encoded: Encoded, sam: Sam, name: str, generator: torch.Generator) -> Questions:
-    """What the named loss of THROUGH_DECODER asks about a batch."""
-    return ask_by_place(encoded, sam.prompt_encoder, generator) if name == "promptable" else ask_in_context(encoded, generator)
+def queries_of(encoded: Encoded, sam: Sam, name: str, generator: torch.Generator) -> Queries:
+    """The queries of a batch for the named loss of THROUGH_DECODER."""
+    if name == "promptable":
+        return queries_by_place(encoded, sam.prompt_encoder, generator)
+    return queries_in_context(encoded, generator)
 
 
-def loss_of_answers(questions: Questions, sam: Sam, name: str, generator: torch.Generator, first_lesson: bool) -> Tensor:
-    """The named loss of THROUGH_DECODER; in the decoder's first lesson, the mask prompts are the answers."""
+def loss_of_answers(queries: Queries, sam: Sam, name: str, generator: torch.Generator, first_lesson: bool) -> Tensor:
+    """The named loss of THROUGH_DECODER; in the decoder's first lesson, the mask prompts are the targets."""
     if first_lesson:
-        return answered(questions.first_lesson(), sam)
-    return corrected(questions, sam, generator) if name == "promptable" else answered(questions, sam)
+        return answered(queries.first_lesson(), sam)
+    return corrected(queries, sam, generator) if name == "promptable" else answered(queries, sam)

@@ -1,4 +1,4 @@
-"""How the mask decoder is judged, and the encoder through it: masks asked for by points, boxes and other pictures."""
+"""Losses of the mask decoder, and through it of the encoder: masks prompted by points, boxes and other images."""
 
 from __future__ import annotations
 
@@ -9,52 +9,53 @@ from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss
 from samunet.networks.mask_decoding import decode_masks
 from samunet.networks.prompts import BACKGROUND, FOREGROUND, MASK_SCALE, with_click
 from samunet.networks.sam import Sam
-from samunet.pretraining.questions import Questions, random_pixels
+from samunet.pretraining.queries import Queries, random_pixels
 
 PIXEL_WEIGHT = 0.05  # of the cross entropy against the Dice loss
-SMALLEST_SHARE = 1 / 64  # of the picture: masks smaller than that are weighed in the cross entropy as if they were so large
+SMALLEST_SHARE = 1 / 64  # of the image: in the cross entropy, smaller masks are weighted like masks of this size
 
 
-def answered(questions: Questions, sam: Sam) -> Tensor:
-    """Loss of the decoder's first mask and of what it says the mask is worth."""
-    logits, rating = _decoded(questions, sam)
-    return _judged(logits, rating, questions)
+def answered(queries: Queries, sam: Sam) -> Tensor:
+    """Loss of the decoder's first mask and of its predicted IoU."""
+    logits, rating = _decoded(queries, sam)
+    return _judged(logits, rating, queries)
 
 
-def corrected(questions: Questions, sam: Sam, generator: torch.Generator) -> Tensor:
-    """Points and boxes, and for every second one a corrective click; after SAM's own training (Kirillov et al., appendix A).
+def corrected(queries: Queries, sam: Sam, generator: torch.Generator) -> Tensor:
+    """Loss of point and box prompts, every second one with a corrective click, after Kirillov et al. 2023, appendix A.
 
-    A point may be answered by any of the three masks for ambiguous prompts; mask 0 is trained on all.
+    For a point, the best of the three masks for ambiguous prompts counts; mask 0 is trained on all prompts.
     """
-    logits, rating = _decoded(questions, sam)
-    loss = _judged(logits, rating, questions)
-    if bool((points := questions.prompts.kinds[:, 0] == FOREGROUND).any()):
-        target, known = questions.target[points], questions.known[points]
-        ambiguous = torch.stack([mask_loss(logits[points, index], target, known) for index in range(1, logits.shape[1])])
+    logits, rating = _decoded(queries, sam)
+    loss = _judged(logits, rating, queries)
+    if bool((points := queries.prompts.kinds[:, 0] == FOREGROUND).any()):
+        target, known = queries.target[points], queries.known[points]
+        ambiguous = torch.stack([mask_loss(logits[points, index], target, known)
+                                 for index in range(1, logits.shape[1])])
         loss = loss + 0.5 * ambiguous.amin(0).mean()
-    second, masks = questions[::2], logits[::2, :1].detach()
+    second, masks = queries[::2], logits[::2, :1].detach()
     click, kind = _correction(masks[:, 0], second.target, second.known, generator)
     clicked = with_click(second.prompts, click, kind, masks, sam.prompt_encoder)
-    return loss + answered(Questions(second.embeddings, clicked, second.target, second.known), sam)
+    return loss + answered(Queries(second.embeddings, clicked, second.target, second.known), sam)
 
 
-def _decoded(questions: Questions, sam: Sam) -> tuple[Tensor, Tensor]:
-    sparse, dense = questions.prompts.encode(sam.prompt_encoder)
-    return decode_masks(sam.mask_decoder, questions.embeddings, sam.prompt_encoder.get_dense_pe(), sparse, dense)
+def _decoded(queries: Queries, sam: Sam) -> tuple[Tensor, Tensor]:
+    sparse, dense = queries.prompts.encode(sam.prompt_encoder)
+    return decode_masks(sam.mask_decoder, queries.embeddings, sam.prompt_encoder.get_dense_pe(), sparse, dense)
 
 
-def _judged(logits: Tensor, rating: Tensor, questions: Questions) -> Tensor:
-    loss = mask_loss(logits[:, 0], questions.target, questions.known).mean()
-    return loss + rating_loss(logits, rating, questions.target, questions.known)
+def _judged(logits: Tensor, rating: Tensor, queries: Queries) -> Tensor:
+    loss = mask_loss(logits[:, 0], queries.target, queries.known).mean()
+    return loss + rating_loss(logits, rating, queries.target, queries.known)
 
 
 def mask_loss(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
-    """Dice loss of each mask and a little cross entropy: logits, target in [0, 1], known in [0, 1], all (N, h, w) -> (N,).
+    """Dice loss of each mask and a little cross entropy: logits, target and known in [0, 1], all (N, h, w) -> (N,).
 
-    Deviation from SAM's 20 parts of focal loss to one of Dice: a focal loss that weighs a mask as much as the rest makes masks
-    twice too large, and one that is a mean over all pixels teaches a decoder that starts from nothing that no mask is the
-    safest answer. The cross entropy is a sum over the pixels for each pixel of the mask; it tells empty masks, which Dice
-    hardly does, and much of it makes masks too small.
+    SAM uses 20 parts of focal loss to one of Dice. We differ because a focal loss with equal weight for mask and
+    background makes masks twice too large, and one averaged over all pixels teaches an untrained decoder to predict
+    empty masks. The cross entropy here is summed over pixels and divided by the area of the mask. It penalises empty
+    masks, which Dice hardly does; a larger weight makes masks too small.
     """
     chance = logits.sigmoid()
     overlap = (2 * (chance * target * known).sum((1, 2)) + 1) / (((chance + target) * known).sum((1, 2)) + 1)

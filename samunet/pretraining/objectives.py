@@ -1,4 +1,4 @@
-"""What the embeddings are trained to be, as losses of a batch and its embeddings."""
+"""Losses of a batch and its embeddings that need no mask decoder."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from samunet.pretraining.batches import Batch
 from samunet.pretraining.regions import SMALLEST_REGION, cell_coverage, majority
 
 PURE = 0.7  # share of a cell that one label must cover for the contrastive loss
-CELLS = 256  # drawn from each family for the contrastive loss
+CELLS = 256  # sampled from each family for the contrastive loss
 TEMPERATURE = 0.2
 CONTRAST_CHANNELS = 128
 FIRST_RIDGE, FIRST_SHARPNESS = 50.0, 3.0  # penalty in cells, and what the probe's answers in [0, 1] are multiplied by
-CLEAN_SCALE = 4.0  # clean blocks in [0, 1], of deviation about 1/4
-WAVES = 8  # along each side of the picture, that tell a place
-PLACE_ERROR = 0.3  # of the waves' mean square, that is good enough: what the place does not fill is free for the picture
+CLEAN_SCALE = 4.0  # clean blocks are in [0, 1] with a standard deviation of about 1/4
+WAVES = 8  # cosine waves along each side of the image that encode a position
+PLACE_ERROR = 0.3  # of the waves' mean square; a smaller error has no gradient, which leaves capacity for the content
 
 
 class Objectives(nn.Module):
-    """What is trained beside SAM and thrown away: the contrastive loss's projection, the probes' penalties."""
+    """Auxiliary parameters that are trained with SAM and discarded: a projection, and the probes' penalties."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,8 +47,9 @@ class Encoded:
 
     @classmethod
     def of(cls, batch: Batch, encode: Callable[[Tensor], Tensor]) -> Encoded:
-        lead = batch.pictures.shape[:3]
-        embeddings = encode(batch.pictures.flatten(0, 2))
+        """The batch, its images (N, 3, H, H) embedded by `encode` as (N, 256, g, g)."""
+        lead = batch.images.shape[:3]
+        embeddings = encode(batch.images.flatten(0, 2))
         return cls(batch, embeddings.unflatten(0, lead), cell_coverage(batch))
 
     def inside_of_slices(self) -> Tensor:
@@ -57,25 +58,25 @@ class Encoded:
 
 
 def contrastive(encoded: Encoded, extra: Objectives, generator: torch.Generator) -> Tensor:
-    """Supervised contrast (Khosla et al. 2020, eq. 2) between cells: of one label in different pictures of a family.
+    """Supervised contrastive loss (Khosla et al. 2020, eq. 2); positives are cells of one label in different images.
 
-    Cells of the same picture are no positives: a neighbour is alike for other reasons than its label.
+    Cells of the same image are excluded, because neighbours are similar for other reasons than their label.
     """
     families = len(encoded.embeddings)
     features = extra.projection(encoded.embeddings.flatten(0, 2))
     features = features.movedim(1, -1).reshape(families, -1, CONTRAST_CHANNELS)
-    # Centred, or the features fall together in the first steps and stay there.
+    # Without centring, the features collapse in the first steps.
     features = normalize(features - features.mean(1, keepdim=True), dim=-1)
     label, share = majority(encoded.coverage)
-    pictures = encoded.coverage.shape[1] * encoded.coverage.shape[2]
+    images = encoded.coverage.shape[1] * encoded.coverage.shape[2]
     label, share = label.reshape(families, -1), share.reshape(families, -1)
-    cells_each = label.shape[1] // pictures
+    cells_each = label.shape[1] // images
     chances = (share >= PURE).float() + 1e-6
     chosen = torch.multinomial(chances, min(CELLS, label.shape[1]), generator=generator)
     features = features.gather(1, chosen[..., None].expand(-1, -1, CONTRAST_CHANNELS))
     label, pure = label.gather(1, chosen), share.gather(1, chosen) >= PURE
-    picture = chosen // cells_each
-    usable = pure[:, :, None] & pure[:, None, :] & (picture[:, :, None] != picture[:, None, :])
+    image = chosen // cells_each
+    usable = pure[:, :, None] & pure[:, None, :] & (image[:, :, None] != image[:, None, :])
     same = usable & (label[:, :, None] == label[:, None, :])
     similar = features @ features.transpose(1, 2) / TEMPERATURE
     log_sum = similar.masked_fill(~usable, -1e4).logsumexp(2, keepdim=True)
@@ -85,10 +86,10 @@ def contrastive(encoded: Encoded, extra: Objectives, generator: torch.Generator)
 
 
 def probe(encoded: Encoded, extra: Objectives, generator: torch.Generator) -> Tensor:
-    """A linear probe fitted in closed form on half of a family's patients must label the cells of the other half.
+    """Cross entropy of a linear probe that is fitted in closed form on half of a family's patients, on the other half.
 
-    Ridge regression from cells to label shares, differentiated through (R2-D2, Bertinetto et al. 2019, section 3.1), penalty and
-    sharpness learned: the encoder is trained for what its users do with it. Labels that the fitted half lacks do not count.
+    The probe is a differentiable ridge regression from cells to label shares (R2-D2, Bertinetto et al. 2019, section
+    3.1) with learned penalty and sharpness. Labels that are missing in the fitted half are ignored.
     """
     fitted, read = _halves(encoded.embeddings.shape[1], generator)
     features, shares = _cells(encoded.embeddings), _cells(encoded.coverage)
@@ -101,10 +102,10 @@ def probe(encoded: Encoded, extra: Objectives, generator: torch.Generator) -> Te
 
 
 def reconstruction(encoded: Encoded, extra: Objectives, generator: torch.Generator) -> Tensor:
-    """The clean 16 x 16 block under each token, told from that token alone (smooth L1 in deviations of a picture).
+    """Smooth L1 error of predicting the clean 16 x 16 block under each token from that token, in standard deviations.
 
-    Read out by ridge regression as the probe is, fitted on half of the patients of all families: a learned head finds the few
-    directions in which blocks differ most, and the embeddings shrink to these.
+    The prediction is a ridge regression as in `probe`, fitted on half of the patients of all families. A learned head
+    would find the few directions in which blocks differ most, and the embeddings would collapse to these.
     """
     fitted, read = _halves(encoded.embeddings.shape[1], generator)
     slices = encoded.batch.clean.shape[2]
@@ -121,10 +122,10 @@ def reconstruction(encoded: Encoded, extra: Objectives, generator: torch.Generat
 
 
 def position(encoded: Encoded, extra: Objectives, generator: torch.Generator) -> Tensor:
-    """Where in the picture each token stands, told from that token alone (mean squared error of `places` beyond PLACE_ERROR).
+    """Mean squared error, beyond PLACE_ERROR, of predicting each token's position (`places`) from that token.
 
-    Read out by ridge regression, as `reconstruction`. In datasets whose images are cropped alike, place tells a linear head
-    more than brightness does. The other losses let its finer waves go.
+    The prediction is a ridge regression as in `reconstruction`. In datasets with consistent crops, position helps a
+    linear head more than brightness. The other losses do not preserve its finer waves.
     """
     fitted, read = _halves(encoded.embeddings.shape[1], generator)
     features = _cells(encoded.embeddings)
@@ -136,9 +137,10 @@ def position(encoded: Encoded, extra: Objectives, generator: torch.Generator) ->
 
 
 def places(grid: int, device: torch.device) -> Tensor:
-    """Cosine waves at the cells of a grid x grid picture, float (grid * grid, K), each of mean 0 and mean square 1.
+    """Cosine waves at the cells of a grid x grid image, float (grid * grid, K), each with mean 0 and mean square 1.
 
-    All products of a wave along the rows and one along the columns, of 0 to WAVES - 1 half periods, but for the constant.
+    All products of a wave along the rows and one along the columns, with 0 to WAVES - 1 half periods, except the
+    constant.
     """
     count = min(WAVES, grid)
     along = (torch.arange(grid, device=device) + 0.5) * math.pi / grid

@@ -1,1 +1,1 @@
-"""Registration of volumes to each other, and the fusion of the labels that it carries."""
+"""Registration of volumes to each other, and fusion of the transferred labels."""

@@ -1,4 +1,4 @@
-"""ITK on one thread while its results must not depend on how an image is cut among threads."""
+"""Run ITK on one thread, so that results do not depend on how an image is divided among threads."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from contextlib import contextmanager
 import SimpleITK as sitk
 
 _lock = threading.Lock()
-_inside = 0  # blocks entered and not yet left, over all threads of this process
+_inside = 0  # number of active blocks, over all threads of this process
 _default = 0  # ITK's number of threads before the first of them
 
 
 @contextmanager
 def one_itk_thread() -> Iterator[None]:
-    """Set ITK's global number of threads to 1; the last of several blocks, nested or side by side, restores what was set before.
+    """Set ITK's global number of threads to 1; the last of several nested or parallel blocks restores the old number.
 
-    A filter's own number does not reach the filters that it creates: those of `ImageRegistrationMethod` take the global number, and
-    its metric is a sum over threads. Blocks may run side by side in threads, one pair of images each.
+    A filter's own number does not reach the filters that it creates: those of `ImageRegistrationMethod` take the global
+    number, and its metric is a sum over threads. Blocks may run in parallel threads, one pair of images each.
     """
     global _inside, _default
     with _lock:

@@ -1,9 +1,9 @@
 """Registration of one image to another with SimpleITK: an affine transform, then symmetric-forces demons.
 
 ITK runs on one thread and no voxel is sampled at random, so the same pair gives the same transform, bit by bit.
-Steps and tolerances of the optimizer are lengths, so registration measures in the shortest voxel side of the fixed image: a
-pair in micrometres and the same pair in metres give the same displacements in voxels. Transforms carry mm to mm.
-Images are SimpleITK float32 images of 2 or 3 dimensions, not rotated, intensities about 0 to 1.
+Steps and tolerances of the optimizer are lengths, so registration uses the shortest voxel side of the fixed image as
+unit: a pair in micrometres and the same pair in metres give the same displacements in voxels. Transforms map mm to mm.
+    Images are SimpleITK float32 images of 2 or 3 dimensions, not rotated, intensities about 0 to 1.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import SimpleITK as sitk
 
 from samunet.registration.itk_threads import one_itk_thread
 
-# Found on the hippocampus data, folds 1 and 2 (see AtlasVariant for the figures).
+# Tuned on the hippocampus data, folds 1 and 2 (see AtlasVariant for the figures).
 AFFINE_VOXELS = 20_000
 AFFINE_ITERATIONS = 60
 DEMONS_LEVELS = ((2, 30), (1, 30))
@@ -23,16 +23,16 @@ RECURSIVE_GAUSSIAN_SIDE = 4
 
 
 def register(fixed: sitk.Image, moving: sitk.Image) -> sitk.Transform:
-    """The transform that carries points of `fixed` to points of `moving`, whose histograms should match.
+    """The transform from points of `fixed` to points of `moving`; their histograms should match.
 
     Raises:
-        RuntimeError: ITK found nothing to go by (a flat image, no overlap).
+        RuntimeError: ITK could not register them (a constant image, no overlap).
     """
     return register_demons(fixed, moving, register_affine(fixed, moving))
 
 
 def centred(fixed: sitk.Image, moving: sitk.Image) -> sitk.AffineTransform:
-    """The affine transform that lays the box of `moving` over the box of `fixed`: centre on centre, side on side."""
+    """The affine transform that maps the box of `fixed` to the box of `moving`, without rotation."""
     transform = sitk.AffineTransform(fixed.GetDimension())
     fixed_mm, moving_mm = _extent_mm(fixed), _extent_mm(moving)
     transform.SetMatrix(np.diag(moving_mm / fixed_mm).ravel().tolist())
@@ -52,7 +52,7 @@ def register_affine(fixed: sitk.Image, moving: sitk.Image) -> sitk.AffineTransfo
     method.SetMetricAsMattesMutualInformation(32)
     method.SetMetricSamplingStrategy(method.NONE)
     if min(*fixed.GetSize(), *moving.GetSize()) < RECURSIVE_GAUSSIAN_SIDE:
-        # ITK's default gradient is a recursive Gaussian's, which refuses such images; take plain differences.
+        # ITK's default gradient is a recursive Gaussian's, which fails for such images; plain differences are used.
         method.MetricUseFixedImageGradientFilterOff()
         method.MetricUseMovingImageGradientFilterOff()
     method.SetInterpolator(sitk.sitkLinear)
@@ -83,14 +83,18 @@ def register_demons(fixed: sitk.Image, moving: sitk.Image, affine: sitk.Transfor
         return affine
     field_mm = sitk.GetImageFromArray(sitk.GetArrayFromImage(resampled(field, grid)) * unit_mm, isVector=True)
     field_mm.CopyInformation(fixed)
-    # The transform added last is applied first: a point of `fixed` is displaced, then carried by the affine part.
+    # The transform added last is applied first: a point of `fixed` is displaced, then mapped by the affine part.
     return sitk.CompositeTransform([affine, sitk.DisplacementFieldTransform(field_mm)])
 
 
 def displacements(transform: sitk.Transform, grid: sitk.Image) -> np.ndarray:
-    """How far `transform` takes each voxel of `grid`: float64 (d, ...), in voxels, axes as in the array, so x last."""
-    field = sitk.TransformToDisplacementField(transform, sitk.sitkVectorFloat64, grid.GetSize(), grid.GetOrigin(), grid.GetSpacing())
-    return np.moveaxis(sitk.GetArrayFromImage(field) / np.array(grid.GetSpacing()), -1, 0)[::-1].copy()
+    """Displacement of each voxel of `grid` by `transform`: float64 (d, ...), in voxels, axes as in the array, so x
+    last.
+    """
+    field = sitk.TransformToDisplacementField(transform, sitk.sitkVectorFloat64, grid.GetSize(), grid.GetOrigin(),
+                                              grid.GetSpacing())
+    in_voxels: np.ndarray = sitk.GetArrayFromImage(field) / np.array(grid.GetSpacing())
+    return np.moveaxis(in_voxels, -1, 0)[::-1].copy()
 
 
 @one_itk_thread()
@@ -100,31 +104,34 @@ def histogram_matched(image: sitk.Image, reference: sitk.Image) -> sitk.Image:
     matcher.SetNumberOfHistogramLevels(256)
     matcher.SetNumberOfMatchPoints(15)
     matcher.ThresholdAtMeanIntensityOff()
-    return matcher.Execute(image, reference)
+    matched: sitk.Image = matcher.Execute(image, reference)
+    return matched
 
 
 @one_itk_thread()
 def resampled(image: sitk.Image, grid: sitk.Image, transform: sitk.Transform | None = None) -> sitk.Image:
-    """`image` on the grid of `grid`, linear; beyond its border its nearest voxel continues."""
+    """`image` on the grid of `grid`, linear; beyond the border the nearest voxel is used."""
     resample = sitk.ResampleImageFilter()
     resample.SetReferenceImage(grid)
     resample.SetInterpolator(sitk.sitkLinear)
     resample.SetUseNearestNeighborExtrapolator(True)
     if transform is not None:
         resample.SetTransform(transform)
-    return resample.Execute(image)
+    placed: sitk.Image = resample.Execute(image)
+    return placed
 
 
 @one_itk_thread()
 def coarser(image: sitk.Image, factor: float) -> sitk.Image:
-    """`image` smoothed and resampled to voxels `factor` times as long, over the same box; short axes stay as they are."""
+    """`image` smoothed and resampled to voxels `factor` times as long, over the same box; short axes are unchanged."""
     old = np.array(image.GetSize())
-    new = np.where(old >= SMALLEST_COARSENED_SIDE, np.maximum(np.round(old / factor), RECURSIVE_GAUSSIAN_SIDE), old).astype(int)
+    new = np.where(old >= SMALLEST_COARSENED_SIDE, np.maximum(np.round(old / factor), RECURSIVE_GAUSSIAN_SIDE),
+                   old).astype(int)
     if (new == old).all():
         return image
     spacing = np.array(image.GetSpacing()) * old / new
     smooth = sitk.DiscreteGaussianImageFilter()
-    # Half a new voxel, in old voxels, where the axis is coarsened.
+    # Half a new voxel, in old voxels, for axes that are coarsened.
     smooth.SetVariance(np.where(new < old, (0.5 * old / new) ** 2, 1e-6).tolist())
     smooth.SetUseImageSpacing(False)
     grid = sitk.Image(new.tolist(), sitk.sitkUInt8)
@@ -134,15 +141,18 @@ def coarser(image: sitk.Image, factor: float) -> sitk.Image:
 
 
 def _extent_mm(image: sitk.Image) -> np.ndarray:
-    return np.array(image.GetSize()) * np.array(image.GetSpacing())
+    extent: np.ndarray = np.array(image.GetSize()) * np.array(image.GetSpacing())
+    return extent
 
 
 def _centre(image: sitk.Image) -> np.ndarray:
-    return np.array(image.GetOrigin()) + (np.array(image.GetSize()) - 1) / 2 * np.array(image.GetSpacing())
+    middle: np.ndarray = (np.array(image.GetOrigin())
+                          + (np.array(image.GetSize()) - 1) / 2 * np.array(image.GetSpacing()))
+    return middle
 
 
 def _shortest_side_mm(image: sitk.Image) -> float:
-    return min(image.GetSpacing())
+    return float(min(image.GetSpacing()))
 
 
 def _measured_in(image: sitk.Image, unit_mm: float) -> sitk.Image:

@@ -1,4 +1,4 @@
-"""Votes of registered pairs, kept on the disk for other runs that register the same pairs."""
+"""The vote cache: votes of registered pairs on the disk, for other runs that register the same pairs."""
 
 from __future__ import annotations
 
@@ -11,23 +11,24 @@ import numpy as np
 from samunet.array_files import read_array, write_array
 
 MOST_BYTES = 4_000_000_000
-_lock = threading.Lock()  # supports are registered side by side, and two may be the same
+_lock = threading.Lock()  # supports are registered in parallel, and two may be the same
 
 
 @dataclass(frozen=True)
 class VoteCache:
-    """Arrays in `folder`, which need not exist yet, each under the digest of all that it was made from; beyond 4 GB no more are kept.
+    """Arrays in `folder`, which need not exist yet, each under the digest of all its inputs; at most about 4 GB.
 
-    Whether an array is found or recomputed changes no byte of what follows; one that is damaged is not found.
+    Results are the same bytes whether an array is found or recomputed; a damaged one is not found.
     """
 
     folder: Path
 
     def find(self, digest: str) -> np.ndarray | None:
+        """The array stored under `digest`; None if there is none, or a damaged one."""
         return read_array(self._path(digest))
 
     def keep(self, digest: str, votes: np.ndarray) -> None:
-        """Keep them where there is room."""
+        """Store the array unless the cache is full."""
         with _lock:
             if sum(path.stat().st_size for path in self.folder.glob("*.npy")) + votes.nbytes > MOST_BYTES:
                 return

@@ -10,8 +10,9 @@ from typing import Any
 from samunet.dataset.paths import Paths
 from samunet.errors import UserError, some
 from samunet.files import copy_whole, digest_of_file, whole_folder, write_json
-from samunet.inference.model_folder import finished_runs, recorded_name
+from samunet.inference.model_folder import finished_runs
 from samunet.inference.model_weights import CHECKPOINT, DIGEST, load_weights
+from samunet.inference.recorded_encoder import recorded_name
 from samunet.inputs.sampling import LabelSlices
 from samunet.inputs.support import MOST_CASES, Support, gather_support, joined_support
 from samunet.locks import lock_beside, owned
@@ -50,7 +51,7 @@ def add_support(model: Path, fold: str, file: Path, output: Path, paths: Paths, 
     finished = finished_runs(model)
     run = stored_run(model / f"fold_{fold}")
     if fold not in finished or run is None:
-        raise UserError("A model's folder must hold the finished fold that is asked for.", where=model,
+        raise UserError("A model's folder must hold the finished fold of that number.", where=model,
                         found=f"finished: {', '.join(finished) or 'none'}", mend="Choose another with -m or -f.")
     _require_new_folder(output)
     rule = chosen_rule(run, str(model / f"fold_{fold}" / RUN_FILE))

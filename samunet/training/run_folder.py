@@ -166,4 +166,4 @@ def stored_run(folder: Path) -> dict[str, Any] | None:
 
 def _refused(folder: Path, differing: list[str]) -> UserError:
     return UserError("--c continues only a run of the same settings.", where=folder, found="; ".join(differing),
-                     mend="Give the flags of that run, or leave --c out to train anew.")
+                     mend="Give the flags of that run, or leave --c out to train again.")

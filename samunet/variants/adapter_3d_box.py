@@ -67,7 +67,7 @@ class Adapter3dBoxVariant(Adapter3dVariant):
             UserError: the case has no prompts.
         """
         if case.prompts is None:
-            raise UserError("A variant that answers prompts needs some.", where=case.properties.name, mend=HOW_TO_PROMPT)
+            raise UserError("A prompted variant needs prompts.", where=case.properties.name, mend=HOW_TO_PROMPT)
         stacks = super().inputs_of(case, plans, encoder, mirror, step, cached)
         assert isinstance(stacks, CaseImageStacks)
         return CaseBoxStacks(stacks, case.prompts, self.labels, self.context.encoder_plan, mirror)

@@ -10,7 +10,7 @@ from torch import nn
 
 from samunet.networks.autosam_full import EncoderAndHead
 from samunet.networks.autosam_head import AutoSamHead
-from samunet.networks.lora import add_increments
+from samunet.networks.lora import add_lora
 from samunet.variants.kinds import ImageCropVariant
 from samunet.variants.partly_trained import PartlyTrained
 from samunet.variants.settings import TrainingSettings, WeightDecay
@@ -47,5 +47,5 @@ class LoraVariant(PartlyTrained, ImageCropVariant):
         assert context.encoder is not None
         head = AutoSamHead(context.embedding_channels, self.labels.channels, context.encoder_plan.input_size, context.sam_state)
         network = EncoderAndHead(context.encoder.module, head)
-        add_increments(network.encoder, self.settings.rank)
+        add_lora(network.encoder, self.settings.rank)
         return network

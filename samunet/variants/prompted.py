@@ -48,7 +48,7 @@ class PromptedVariant(Variant):
         """
         embeddings, prompts, channels = reading.embeddings, case.prompts, self.labels.channels
         if prompts is None:
-            raise UserError("A variant that answers prompts needs some.", where=case.properties.name,
+            raise UserError("A prompted variant needs prompts.", where=case.properties.name,
                             mend=HOW_TO_PROMPT)
         if embeddings is None:
             assert reading.encoder is not None

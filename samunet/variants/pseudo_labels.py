@@ -81,8 +81,5 @@ def decided_labels(shares: np.ndarray, labels: LabelSpace) -> np.ndarray:
     Arguments:
         shares: of the votes, float (K, Z, Y, X), a channel each.
     """
-    if labels.has_regions:
-        decided = (np.maximum(shares, 1 - shares) >= AGREED).all(0)
-    else:
-        decided = shares.max(0) >= AGREED
+    decided = (np.maximum(shares, 1 - shares) >= AGREED).all(0) if labels.has_regions else shares.max(0) >= AGREED
     return np.where(decided, labels.decode(shares, threshold=0.5).astype(np.int16), np.int16(UNANNOTATED))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -69,7 +69,7 @@ class UnetVariant(PatchVariant):
 
     def logits(self, inputs: Tensor) -> Tensor:
         """Patches float32 (B, C, rows, columns) -> logits (B, K, rows, columns)."""
-        return cast(list[Tensor], self.outputs(inputs))[0]
+        return self.outputs(inputs)[0]
 
     def outputs(self, inputs: Tensor) -> list[Tensor]:
         """The logits of each decoder stage, finest first; one while the network is in evaluation mode."""

@@ -1,13 +1,16 @@
-"""A dataset of six made cases in two folds, planned and preprocessed for the untrained encoder at 32 pixels."""
+"""A dataset of six synthetic cases in two folds, planned and preprocessed for the untrained encoder at 32 pixels."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 
+from samunet.benchmark import choice, machines
 from samunet.dataset.dataset import load_dataset
 from samunet.dataset.paths import Paths
 from samunet.files import make_folder, write_json
@@ -27,13 +30,15 @@ def prepared(tmp_path_factory) -> Path:
         labels[1:, 4 + index : 18, 5:15] = 1
         labels[2, 20:24, 7 : 11 + index] = 2
         image = (labels * 40.0 + random.normal(100, 5, labels.shape)).astype(np.float32)
-        for path, volume in ((raw / "imagesTr" / f"{name}_0000.nii.gz", image), (raw / "labelsTr" / f"{name}.nii.gz", labels),
+        for path, volume in ((raw / "imagesTr" / f"{name}_0000.nii.gz", image),
+                             (raw / "labelsTr" / f"{name}.nii.gz", labels),
                              (preprocessed / "gt_segmentations" / f"{name}.nii.gz", labels)):
             make_folder(path.parent)
             sitk.WriteImage(sitk.GetImageFromArray(volume), str(path))
     write_json(raw / "dataset.json", {"channel_names": {"0": "MRI"}, "labels": {"background": 0, "a": 1, "b": 2},
                                       "numTraining": len(NAMES), "file_ending": ".nii.gz"})
-    dataset_plan = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), (3, 30, 28), False, ("MRI",), ("zscore",),
+    dataset_plan = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), (3, 30, 28), False, ("MRI",),
+                               ("zscore",),
                                (False,), ({},))
     section = EncoderPlan("untrained", 32, (32, 32), 0.5, "repeat", 4, "float16", 0, 20, 0)
     plans = Plans("tiny", "Dataset005_Made", dataset_plan, {"untrained": section})
@@ -48,3 +53,13 @@ def prepared(tmp_path_factory) -> Path:
 @pytest.fixture
 def paths(prepared: Path, tmp_path: Path) -> Paths:
     return Paths(prepared / "raw", prepared / "preprocessed", tmp_path / "results")
+
+
+@pytest.fixture
+def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Jobs run in this process, which has torch loaded, instead of one of their own."""
+    threads = torch.get_num_threads()
+    for module in (choice, machines):
+        monkeypatch.setattr(module, "in_own_process", lambda work, *arguments: work(*arguments))
+    yield
+    torch.set_num_threads(threads)

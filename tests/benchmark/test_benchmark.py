@@ -1,4 +1,4 @@
-"""Whole benchmarks on a tiny dataset: what is written, going on, faults told, processes killed."""
+"""Whole benchmarks on a tiny dataset: what is written, continued runs, reported faults, killed processes."""
 
 from __future__ import annotations
 
@@ -25,15 +25,18 @@ from samunet.errors import UserError
 from samunet.files import read_json, write_json
 from samunet.locks import owned
 
-HEADS = Benchmark("5", ("label_prior", "linear_head"), ("0", "1"), (None, 2), 1, "untrained", "tiny", "cpu", iterations=3)
+HEADS = Benchmark("5", ("label_prior", "linear_head"), ("0", "1"), (None, 2), 1, "untrained", "tiny", "cpu",
+                  iterations=3)
 
 
 def run(benchmark: Benchmark, paths: Paths, **options) -> Path:
-    return run_benchmark(benchmark, paths, **{"workers": None, "scheduler": None, "reference": None, "command": "", **options})
+    return run_benchmark(benchmark, paths,
+                         **{"workers": None, "scheduler": None, "reference": None, "command": "", **options})
 
 
 def weights(benchmark: Benchmark, paths: Paths) -> dict[str, bytes]:
-    return {str(job): (benchmark.folder(job, paths) / "checkpoint_final.safetensors").read_bytes() for job in benchmark.jobs()}
+    return {str(job): (benchmark.folder(job, paths) / "checkpoint_final.safetensors").read_bytes()
+            for job in benchmark.jobs()}
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +83,7 @@ def test_an_unknown_variant_is_refused_before_anything_runs(paths: Paths) -> Non
     assert not paths.results.exists()
 
 
-def test_a_job_that_fails_is_told_and_the_others_go_on(paths: Paths, capsys) -> None:
+def test_a_job_that_fails_is_reported_and_the_others_continue(paths: Paths, here: None, capsys) -> None:
     asked = Benchmark("5", ("label_prior",), ("0",), (2, 50), 1, "untrained", "tiny", "cpu")
     folder = run(asked, paths)
     rows = read_json(folder / "summary.json")
@@ -91,7 +94,7 @@ def test_a_job_that_fails_is_told_and_the_others_go_on(paths: Paths, capsys) -> 
 
 
 @pytest.mark.slow
-def test_a_job_whose_process_is_killed_goes_on_to_the_same_bytes(paths: Paths, tmp_path: Path) -> None:
+def test_a_job_whose_process_is_killed_continues_to_the_same_bytes(paths: Paths, tmp_path: Path) -> None:
     asked = Benchmark("5", ("linear_head",), ("0",), (2,), 1, "untrained", "tiny", "cpu", iterations=400)
     job = Job("linear_head", "0", 2, 0)
     latest = asked.folder(job, paths).with_name("fold_0.unfinished") / "checkpoint_latest.safetensors"
@@ -121,7 +124,8 @@ def test_a_job_whose_process_is_killed_goes_on_to_the_same_bytes(paths: Paths, t
 def test_workers_side_by_side_give_the_same_numbers(finished: Paths, paths: Paths) -> None:
     priors = dataclasses.replace(HEADS, variants=("label_prior",))
     run(priors, paths, workers=2)
-    one, other = ((each.results / "Dataset005_Made" / "benchmark" / "cases.csv").read_text().splitlines() for each in (finished, paths))
+    one, other = ((each.results / "Dataset005_Made" / "benchmark" / "cases.csv").read_text().splitlines()
+                  for each in (finished, paths))
     assert [line for line in one if "label_prior" in line] == other[1:]
 
 
@@ -143,16 +147,18 @@ def test_two_benchmarks_on_one_scheduler_share_no_job(paths: Paths, tmp_path: Pa
 
 def test_a_reference_that_is_not_among_the_methods_is_refused_before_anything_runs(paths: Paths) -> None:
     with pytest.raises(UserError) as caught:
-        run(Benchmark("5", ("atlas", "probe"), ("0",), (None,), 1, "untrained", "tiny", "cpu"), paths, reference="label_prior")
-    assert (caught.value.where, caught.value.found) == ("--reference", "label_prior") and "atlas, probe" in caught.value.mend
+        run(Benchmark("5", ("atlas", "probe"), ("0",), (None,), 1, "untrained", "tiny", "cpu"), paths,
+            reference="label_prior")
+    assert (caught.value.where, caught.value.found) == ("--reference",
+                                                        "label_prior") and "atlas, probe" in caught.value.mend
     assert not paths.results.exists()
 
 
 @pytest.mark.parametrize(("variants", "told"), [(("atlas",), True), (("atlas", "label_prior"), False)])
-def test_that_nothing_is_compared_is_told(paths: Paths, capsys, variants: tuple[str, ...], told: bool) -> None:
+def test_a_line_says_that_nothing_is_compared(paths: Paths, capsys, variants: tuple[str, ...], told: bool) -> None:
     with pytest.raises(UserError):  # there is no such dataset
         run(Benchmark("9", variants, ("0",), (None,), 1, "untrained", "tiny", "cpu"), paths)
-    assert ("nothing is compared, since label_prior" in capsys.readouterr().err) == told
+    assert ("no comparison: label_prior" in capsys.readouterr().err) == told
 
 
 def test_the_examples_compare_something() -> None:
@@ -172,7 +178,7 @@ def test_folds_that_share_cases_or_hold_none_out_are_refused_before_anything_run
         return caught.value
 
     assert (refused("0", "1").where, refused("0", "1").found) == ("--folds 0 1", "e, f")
-    assert "hold cases out" in str(refused("all"))
+    assert "held-out validation cases" in str(refused("all"))
     assert (refused("0", "2").where, refused("0", "2").found) == ("--folds", "2") and "0, 1." in refused("2").mend
     (here.preprocessed / "Dataset005_Made" / "tiny.json").unlink()
     (here.preprocessed / "Dataset005_Made" / "splits_final.json").unlink()
@@ -181,12 +187,13 @@ def test_folds_that_share_cases_or_hold_none_out_are_refused_before_anything_run
 
 
 def test_nnunet_without_a_length_is_refused_before_anything_runs(paths: Paths) -> None:
-    with pytest.raises(UserError, match="how long to train"):
+    with pytest.raises(UserError, match="needs a training length"):
         run(Benchmark("5", ("label_prior", "nnunet_2d"), ("0",), (None,), 1, "untrained", "tiny", "cpu"), paths)
     assert not paths.results.exists()
 
 
-@pytest.mark.parametrize(("variants", "imported"), [(("label_prior", "nnunet_2d"), []), (("label_prior",), [Path("model")])])
+@pytest.mark.parametrize(("variants", "imported"),
+                         [(("label_prior", "nnunet_2d"), []), (("label_prior",), [Path("model")])])
 def test_nnunet_is_refused_where_slices_are_counted(paths: Paths, variants, imported) -> None:
     asked = Benchmark("5", variants, ("0",), (None,), 1, "untrained", "tiny", "cpu", iterations=3, shot_slices=2)
     with pytest.raises(UserError, match="(?s)whole cases.*--shot_slices"):
@@ -194,15 +201,17 @@ def test_nnunet_is_refused_where_slices_are_counted(paths: Paths, variants, impo
     assert not paths.results.exists()
 
 
-def test_labelled_slices_are_told_in_the_tables(paths: Paths) -> None:
-    folder = run(Benchmark("5", ("label_prior",), ("0",), (2, None), 1, "untrained", "tiny", "cpu", shot_slices=3), paths)
+def test_labelled_slices_are_reported_in_the_tables(paths: Paths, here: None) -> None:
+    folder = run(Benchmark("5", ("label_prior",), ("0",), (2, None), 1, "untrained", "tiny", "cpu", shot_slices=3),
+                 paths)
     assert [(row["shots"], row["labels"]) for row in read_json(folder / "summary.json")] == [
         ("2 (3 slices)", "2"), ("all (3 slices)", "3")]
 
 
 def test_a_second_benchmark_of_a_dataset_is_refused_before_any_job(prepared: Path, tmp_path: Path) -> None:
     paths = Paths(prepared / "raw", prepared / "preprocessed", tmp_path)
-    with owned(tmp_path / "Dataset005_Made" / ".benchmark.lock", tmp_path), pytest.raises(UserError, match="Only one command") as caught:
+    with owned(tmp_path / "Dataset005_Made" / ".benchmark.lock",
+               tmp_path), pytest.raises(UserError, match="Only one command") as caught:
         run(HEADS, paths)
     assert caught.value.where == str(tmp_path / "Dataset005_Made" / "benchmark")
     assert list((tmp_path / "Dataset005_Made").iterdir()) == []

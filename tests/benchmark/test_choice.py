@@ -42,7 +42,10 @@ def name_of(request: Request) -> str:
 
 @pytest.fixture
 def faked(monkeypatch, paths: Paths) -> Callable[[dict[str, tuple[float, ...]]], list[Request]]:
-    """Give each variant its Dice in each round, -1 a fault; returns the requests of all runs, the chosen one's own last."""
+    """Give each variant its Dice in each round, -1 a fault.
+
+    Returns the requests of all runs, the chosen one's own last.
+    """
 
     def give(table: dict[str, tuple[float, ...]]) -> list[Request]:
         asked: list[Request] = []
@@ -72,7 +75,8 @@ def faked(monkeypatch, paths: Paths) -> Callable[[dict[str, tuple[float, ...]]],
 
 def test_three_candidates_are_halved_within_the_budget(faked, paths: Paths, capsys) -> None:
     asked = faked({"label_prior": (0.2,), "cnn_head": (0.5,), "linear_head": (0.6, 0.7), "probe": (0.7, 0.6)})
-    search = replace(SEARCH, variants=("label_prior", "cnn_head", "linear_head", "probe"), iterations=None, minutes=21.0)
+    search = replace(SEARCH, variants=("label_prior", "cnn_head", "linear_head", "probe"), iterations=None,
+                     minutes=21.0)
     told = find_best(search, paths, "the command")
     # Three cases: each left out once. 3 candidates and 2 with twice the time are 7 parts of 3 minutes, 1 minute a run.
     runs = [(request.variant, request.minutes, request.inner) for request in asked]
@@ -104,10 +108,10 @@ def test_iterations_are_doubled_from_round_to_round(faked, paths: Paths) -> None
     assert [request.iterations for request in asked] == [5] * 9 + [10] * 6 + [None]
 
 
-def test_one_that_fails_is_told_and_drops_out(faked, paths: Paths, capsys) -> None:
+def test_one_that_fails_is_reported_and_drops_out(faked, paths: Paths, capsys) -> None:
     asked = faked({"label_prior": (0.5,), "linear_head": (-1,), "probe": (0.3,)})
     told = find_best(SEARCH, paths, "")
-    assert "chosen: label_prior, which trains nothing, Dice 0.500" in told and "against probe" in told
+    assert "chosen: label_prior (no training), Dice 0.500" in told and "against probe" in told
     assert [request.variant for request in asked].count("linear_head") == 1
     assert record(paths)["trials"][1]["faults"] == ["killed"]
     assert "| linear_head | 1 | 0.0 | failed |" in capsys.readouterr().err
@@ -124,7 +128,7 @@ def test_where_all_fail_nothing_is_written(faked, paths: Paths) -> None:
 def test_below_three_labelled_cases_hybrid_is_fixed(faked, paths: Paths, shots: int) -> None:
     asked = faked({})
     search = replace(SEARCH, variants=("linear_head", "hybrid"), shots=shots, draw=1)
-    assert find_best(search, paths, "").startswith("fixed, not chosen: hybrid")
+    assert find_best(search, paths, "").startswith("not cross-validated: hybrid")
     [final] = asked
     assert (final.variant, final.iterations, final.minutes, final.shots) == ("hybrid", None, None, shots)
     content = record(paths, f"tiny__untrained__shots{shots}_draw1__fold_0.json")
@@ -138,11 +142,11 @@ def test_cases_of_two_patients_cannot_be_cross_validated_either(faked, paths: Pa
     groups = {name: "one" if name in "ab" else name for name in "abcdef"}
     write_json(copied.preprocessed / "Dataset005_Made" / "groups.json", groups)
     faked({})
-    assert "labelled cases of 2 patients do not" in find_best(replace(SEARCH, variants=("hybrid",)), copied, "")
+    assert "2 patients are too few" in find_best(replace(SEARCH, variants=("hybrid",)), copied, "")
 
 
 def test_the_fixed_one_must_be_a_candidate(paths: Paths) -> None:
-    with pytest.raises(UserError, match="(?s)nothing can be cross-validated.*2 labelled"):
+    with pytest.raises(UserError, match="(?s)without cross-validation.*2 labelled"):
         find_best(replace(SEARCH, shots=2), paths, "")
     assert not paths.results.exists()
 
@@ -157,7 +161,8 @@ def test_bad_input_is_refused_before_anything_is_written(paths: Paths, changes: 
 
 
 @pytest.mark.parametrize(("changes", "message"), [
-    ({"minutes": 0.0, "iterations": None}, "minutes to train must be above 0"), ({"iterations": 0}, "iterations must be 1"),
+    ({"minutes": 0.0, "iterations": None}, "minutes to train must be above 0"),
+    ({"iterations": 0}, "iterations must be 1"),
     ({"minutes": 3.0}, "Only one of"), ({"variants": ("unet9",)}, "known one"),
     ({"variants": ("sam_zeroshot",)}, "needs some")])
 def test_searches_that_make_no_sense_are_refused(changes: dict, message: str) -> None:
@@ -165,15 +170,9 @@ def test_searches_that_make_no_sense_are_refused(changes: dict, message: str) ->
         replace(SEARCH, **changes)
 
 
-@pytest.fixture
-def here(monkeypatch) -> None:
-    """Runs in this process, which has torch loaded."""
-    monkeypatch.setattr(choice, "in_own_process", lambda work, *arguments: work(*arguments))
-
-
 @pytest.fixture(scope="module")
 def blind(prepared: Path, tmp_path_factory) -> Iterator[Paths]:
-    """The dataset with nothing that could be read of fold 0's validation cases: images, labels, arrays, even digests."""
+    """The dataset without anything readable of fold 0's validation cases: images, labels, arrays, even digests."""
     root = tmp_path_factory.mktemp("blind")
     for name in ("raw", "preprocessed"):
         shutil.copytree(prepared / name, root / name, ignore=shutil.ignore_patterns("embeddings"))
@@ -205,7 +204,8 @@ def test_a_killed_choice_ends_like_an_undisturbed_one_and_never_reads_the_valida
         with pytest.raises(KeyboardInterrupt):
             find_best(SEARCH, disturbed, "")
         assert not list(disturbed.results.rglob(RECORD))
-    assert [requests[0].variant for requests in calls] == ["label_prior", "linear_head", "label_prior", "linear_head", "probe"]
+    assert [requests[0].variant for requests in calls] == ["label_prior", "linear_head", "label_prior", "linear_head",
+                                                           "probe"]
     first = {path: path.stat().st_mtime_ns for path in disturbed.results.rglob("run.json")}
     assert find_best(SEARCH, disturbed, "").replace(str(disturbed.results), str(blind.results)) == told
     assert first.items() <= {path: path.stat().st_mtime_ns for path in disturbed.results.rglob("run.json")}.items()
@@ -224,7 +224,8 @@ def test_the_chosen_model_is_the_one_that_predict_takes(blind: Paths, here: None
     content = record(blind)
     model = blind.results / content["model"]
     run = read_json(model / "fold_0" / "run.json")
-    assert run["train_cases"] == ["a", "b", "c"] and run["val_cases"] == [] and not (model / "fold_0" / "validation").exists()
+    assert run["train_cases"] == ["a", "b",
+                                  "c"] and run["val_cases"] == [] and not (model / "fold_0" / "validation").exists()
     assert run["settings"]["iterations"] == (0 if content["variant"] == "label_prior" else 20)  # the plan's
     found = find_model(blind.results)
     assert (found.folder, found.folds) == (model, ("0",)) and found.why.startswith(f"chosen: {content['variant']}")
@@ -253,22 +254,25 @@ def test_the_command_chooses_in_processes_of_their_own_and_predict_takes_its_cho
 ) -> None:
     paths = Paths(prepared / "raw", prepared / "preprocessed", tmp_path / "results")
     folders = ["--raw", str(paths.raw), "--preprocessed", str(paths.preprocessed), "--results", str(paths.results)]
-    flags = ["-d", "5", "-f", "0", "--variants", "label_prior", "-p", "tiny", "--encoder", "untrained", "-device", "cpu"]
+    flags = ["-d", "5", "-f", "0", "--variants", "label_prior", "-p", "tiny", "--encoder", "untrained", "-device",
+             "cpu"]
     assert command.main([*flags, *folders]) == 0
     last = capfd.readouterr().out.splitlines()[-1]
     dice = record(paths)["Dice"]
-    assert last.startswith(f"chosen: label_prior, which trains nothing, Dice {dice:.3f} on 3 held-out cases, with no other")
+    assert last.startswith(f"chosen: label_prior (no training), Dice {dice:.3f} on 3 held-out cases, without another")
     assert last.endswith(f"(record: {paths.results / 'Dataset005_Made' / 'choice' / RECORD})")
-    assert predict.main(["-i", str(prepared / "raw" / "Dataset005_Made" / "imagesTr"), "-o", str(tmp_path / "predicted"),
+    assert predict.main(["-i", str(prepared / "raw" / "Dataset005_Made" / "imagesTr"), "-o",
+                         str(tmp_path / "predicted"),
                          "-device", "cpu", *folders]) == 0
     told = capfd.readouterr().err
-    assert "label_prior__tiny__untrained, fold 0; chosen: label_prior, which trains nothing" in told
+    assert "label_prior__tiny__untrained, fold 0; chosen: label_prior (no training)" in told
     assert len(list((tmp_path / "predicted").glob("*.nii.gz"))) == 6
 
 
 def test_flags_become_a_search(monkeypatch, tmp_path: Path, capsys) -> None:
     asked: list[tuple[Search, str]] = []
-    monkeypatch.setattr(choice, "find_best", lambda search, paths, typed: asked.append((search, typed)) or "where it lies")
+    monkeypatch.setattr(choice, "find_best", lambda search, paths,
+                        typed: asked.append((search, typed)) or "where it lies")
     folders = [word for name in ("--raw", "--preprocessed", "--results") for word in (name, str(tmp_path))]
     assert command.main(["-d", "5", "--shots", "5", "--encoder", "untrained", "-device", "cpu", *folders]) == 0
     assert command.main(["-d", "5", "-f", "0", "--iterations", "3", "--variants", "probe", "-p", "mine", "--encoder",
@@ -281,10 +285,11 @@ def test_flags_become_a_search(monkeypatch, tmp_path: Path, capsys) -> None:
     assert capsys.readouterr().out.splitlines() == ["where it lies"] * 2
     with pytest.raises(SystemExit) as stopped:
         command.main(["-d", "5", "--shots", "0", "--encoder", "untrained", *folders])
-    assert stopped.value.code == 2 and "--shots: must be a whole number from 1 to 1000000, not 0" in capsys.readouterr().err
+    assert stopped.value.code == 2
+    assert "--shots: must be a whole number from 1 to 1000000, not 0" in capsys.readouterr().err
 
 
-def test_a_fault_tells_in_which_inner_fold(paths: Paths, monkeypatch) -> None:
+def test_a_fault_names_its_inner_fold(paths: Paths, monkeypatch) -> None:
     def train(request: Request, *_: object, **__: object) -> None:
         if request.inner == 1:
             raise UserError("No more.", where="here", found="none")
@@ -300,6 +305,7 @@ def test_a_second_choice_of_the_same_labels_is_refused_before_any_training(paths
     """Its candidates would be trained in the folders of the first."""
     place = replace(paths, results=tmp_path)
     record = choice._record(SEARCH, place)
-    with owned(record.with_name(f".{record.name}.lock"), record), pytest.raises(UserError, match="Only one command") as caught:
+    with owned(record.with_name(f".{record.name}.lock"), record), pytest.raises(UserError,
+                                                                                match="Only one command") as caught:
         find_best(SEARCH, place, "")
     assert caught.value.where == str(record) and list(record.parent.iterdir()) == []

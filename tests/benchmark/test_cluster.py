@@ -1,4 +1,4 @@
-"""The SLURM template of documentation/benchmark.md: the script that it hands to sbatch, and jobs on the worker that this starts."""
+"""The SLURM template of documentation/how-to/clusters.md: the script that it hands to sbatch, and jobs on the worker that this starts."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from samunet.benchmark.machines import run_job
 from samunet.dataset.paths import Paths
 from samunet.files import read_json
 
-TEXT = Path(__file__).parents[2] / "documentation" / "benchmark.md"
+TEXT = Path(__file__).parents[2] / "documentation" / "how-to" / "clusters.md"
 PRIOR = Benchmark("5", ("label_prior",), ("0",), (2,), 1, "untrained", "tiny", "cpu")
 needs_jobqueue = pytest.mark.skipif(importlib.util.find_spec("dask_jobqueue") is None, reason="needs dask-jobqueue")
 
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Any]:
-    """What the template calls `cluster`, before it asks SLURM for workers."""
+    """What the template calls `cluster`, before it requests workers."""
     [template] = re.findall(r"```python\n(.*?)```", TEXT.read_text(encoding="utf-8"), re.DOTALL)
     made, found, _ = template.partition("cluster.scale(jobs=10)")
     assert found
@@ -36,9 +36,10 @@ def cluster(tmp_path: Path) -> Iterator[Any]:
 
 
 @needs_jobqueue
-def test_the_job_script_asks_slurm_for_one_worker_that_does_one_job_at_a_time(cluster: Any) -> None:
+def test_the_job_script_requests_one_worker_for_one_job_at_a_time(cluster: Any) -> None:
     lines = cluster.job_script().splitlines()
-    assert {"#SBATCH -n 1", "#SBATCH --cpus-per-task=2", "#SBATCH --mem=30G", "#SBATCH -t 12:00:00", "#SBATCH --gres=gpu:1"} <= {*lines}
+    assert {"#SBATCH -n 1", "#SBATCH --cpus-per-task=2", "#SBATCH --mem=30G", "#SBATCH -t 12:00:00",
+            "#SBATCH --gres=gpu:1"} <= {*lines}
     assert f"distributed.cli.dask_worker {cluster.scheduler_address} " in lines[-1]
     assert all(flag in lines[-1] for flag in ("--nthreads 1 ", "--no-nanny", "--death-timeout 600"))
     assert "--nworkers" not in lines[-1]
@@ -71,7 +72,8 @@ def test_a_benchmark_runs_on_the_worker_that_the_job_script_starts(cluster: Any,
 
 
 def test_a_worker_under_a_nanny_says_how_to_start_one_without(paths: Paths) -> None:
-    with multiprocessing.get_context("spawn").Pool(1) as daemons:  # a pool's processes are daemons, as a nanny's workers
+    # a pool's processes are daemons, as a nanny's workers
+    with multiprocessing.get_context("spawn").Pool(1) as daemons:
         outcome = daemons.apply(run_job, (PRIOR, Job("label_prior", "0", 2, 0), paths, 1))
     assert outcome.fault and "able to start processes" in outcome.fault and "--no-nanny" in outcome.fault
     assert not paths.results.exists()

@@ -50,7 +50,8 @@ def test_infinite_and_undefined_values_are_counted_not_averaged() -> None:
 def test_differences_are_paired_by_case_and_draw() -> None:
     [found] = compare([BASE, BETTER], "label_prior", GROUPS)
     expected = [{"a": [0.1, 0.1], "b": [0.1]}, {"a": [0.2], "b": [0.2]}]
-    assert found.interval.mean == pytest.approx(0.15) and found.interval.low == pytest.approx(paired_interval(expected).low)
+    assert found.interval.mean == pytest.approx(0.15)
+    assert found.interval.low == pytest.approx(paired_interval(expected).low)
     assert (found.method, found.reference, found.shots) == ("head", "label_prior", 5)
     assert found.p == 0.5 == found.adjusted  # two patients, both better: 2 of 4 signings are as extreme
     assert found.non_inferior
@@ -58,7 +59,8 @@ def test_differences_are_paired_by_case_and_draw() -> None:
 
 @pytest.mark.parametrize("reference", ["label_prior", "head"])
 def test_a_case_that_is_undefined_on_either_side_is_not_compared(reference: str) -> None:
-    # The first case has no Dice with the one method, whichever of them is the reference; the other cases differ by 0.1 and 0.3.
+    # The first case has no Dice with the one method, whichever of them is the reference; the other cases differ by 0.1
+    # and 0.3.
     one = result("label_prior", {"a1": case(math.nan), "a2": case(0.6), "b1": case(0.5)})
     other = result("head", {"a1": case(0.9), "a2": case(0.7), "b1": case(0.8)})
     [found] = compare([one, other], reference, GROUPS)
@@ -111,7 +113,8 @@ def test_tables() -> None:
     assert rows[0]["Dice"].startswith("0.750 [") and rows[0]["draws"] == "0.700, 0.800"
     assert (rows[0]["training s"], rows[0]["validation s"], rows[0]["memory MB"]) == ("65", "9", "800")
     assert (rows[0]["parameters"], rows[0]["labels"], rows[0]["not inferior"]) == ("1,234", "5", "yes")
-    assert rows[1] == {"method": "unet", "shots": "5", "Dice": "not run", "why": "unet, fold 0, 5 shots, draw 0: not run"}
+    assert rows[1] == {"method": "unet", "shots": "5", "Dice": "not run",
+                       "why": "unet, fold 0, 5 shots, draw 0: not run"}
     assert markdown(rows, ["method", "draws", "nothing"]) == (
         "| method | draws |\n|---|---|\n| head | 0.700, 0.800 |\n| unet |  |")
     lines = cases_csv([whole]).splitlines()
@@ -119,7 +122,7 @@ def test_tables() -> None:
     assert lines[1] == "head,5,0,a1,1,0.6,0.5,1.0,0.5,0.9,0.1" and len(lines) == 1 + 2 * 5
 
 
-def test_tables_tell_how_many_slices_were_labelled() -> None:
+def test_tables_say_how_many_slices_were_labelled() -> None:
     results = [Result("head", shots, {0: {"a1": case(0.5)}}, {}, slices=slices)
                for shots, slices in ((5, 10), (None, 10), (5, 1), (5, None))]
     told = ["5 (10 slices)", "all (10 slices)", "5 (1 slice)", "5"]

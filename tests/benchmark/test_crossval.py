@@ -29,7 +29,8 @@ def model(tmp_path: Path) -> Path:
         folder = model / f"fold_{fold}" / "validation"
         for name in names:
             values = random.integers(0, 2 if name == "b" else 3, (2, 4, 5, 6)).astype(np.uint8)
-            for path, volume in zip((tmp_path / "gt" / f"{name}.nii.gz", folder / f"{name}.nii.gz"), values, strict=True):
+            for path, volume in zip((tmp_path / "gt" / f"{name}.nii.gz", folder / f"{name}.nii.gz"), values,
+                                    strict=True):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 sitk.WriteImage(sitk.GetImageFromArray(volume), str(path))
         evaluate_folder(tmp_path / "gt", folder, LABELS, ".nii.gz", "SimpleITKIO", None, 1, names=names)
@@ -44,7 +45,8 @@ def test_all_cases_stand_in_one_folder_with_means_over_cases(model: Path) -> Non
     assert {path.name for path in output.iterdir()} == {
         "a.nii.gz", "b.nii.gz", "c.nii.gz", "summary.json", "metrics.json", "plans.json", "dataset.json"}
     summary = json.loads((output / "summary.json").read_text())
-    assert [Path(row["prediction_file"]) for row in summary["metric_per_case"]] == [output / f"{n}.nii.gz" for n in "abc"]
+    assert [Path(row["prediction_file"]) for row in summary["metric_per_case"]] == [output / f"{n}.nii.gz"
+                                                                                    for n in "abc"]
     dice = [row["metrics"]["1"]["Dice"] for row in summary["metric_per_case"]]
     assert summary["mean"]["1"]["Dice"] == pytest.approx(np.mean(dice)) and len(dice) == 3
     metrics = json.loads((output / "metrics.json").read_text())
@@ -68,15 +70,19 @@ def test_the_spacing_of_a_3d_tiff_stays_beside_it(model: Path) -> None:
     ("summary.json", lambda content: {"metric_per_case": {}}, "$.metric_per_case"),
     ("summary.json", lambda content: {"metric_per_case": []}, "0 cases"),
     ("summary.json", lambda content: {"metric_per_case": [{"metrics": {}}]}, "reference_file"),
-    ("summary.json", lambda content: {"metric_per_case": [*content["metric_per_case"], {**content["metric_per_case"][0], "metrics": {"1": {"Dice": 1}}}]},
+    ("summary.json",
+     lambda content: {"metric_per_case": [*content["metric_per_case"],
+                                          {**content["metric_per_case"][0], "metrics": {"1": {"Dice": 1}}}]},
      "3 cases, 2 forms"),
-    ("summary.json", lambda content: {"metric_per_case": [{**row, "metrics": {"1": {"Dice": None}}} for row in content["metric_per_case"]]}, "got `null`"),
+    ("summary.json", lambda content: {"metric_per_case": [{**row, "metrics": {"1": {"Dice": None}}}
+                                                          for row in content["metric_per_case"]]}, "got `null`"),
     ("metrics.json", lambda content: {**content, "tolerance_mm": "1"}, "$.tolerance_mm"),
-    ("metrics.json", lambda content: {**content, "metric_per_case": [{**row, "metrics": {"1": {"NSD": "Infinite"}}} for row in content["metric_per_case"]]},
+    ("metrics.json", lambda content: {**content, "metric_per_case": [{**row, "metrics": {"1": {"NSD": "Infinite"}}}
+                                                                     for row in content["metric_per_case"]]},
      "'Infinite'"),
     ("metrics.json", lambda content: {**content, "metric_per_case": content["metric_per_case"][:1]}, "c.nii.gz"),
 ])
-def test_damaged_scores_are_told_and_nothing_is_written(model: Path, name: str, damage, field: str) -> None:
+def test_damaged_scores_are_reported_and_nothing_is_written(model: Path, name: str, damage, field: str) -> None:
     path = model / "fold_0" / "validation" / name
     path.write_text(json.dumps(damage(json.loads(path.read_text()))))
     with pytest.raises(UserError) as caught:
@@ -86,7 +92,7 @@ def test_damaged_scores_are_told_and_nothing_is_written(model: Path, name: str, 
 
 
 def test_a_case_of_two_folds_is_refused(model: Path) -> None:
-    with pytest.raises(UserError, match="one fold alone"):
+    with pytest.raises(UserError, match="one fold only"):
         accumulate(model, ["0", "0"], ".nii.gz")
     assert not (model / "crossval_results_folds_0_0").exists()
 

@@ -1,4 +1,4 @@
-"""A benchmark on four workers of which two are killed, one in training and one in validation, beside one that is left alone."""
+"""A benchmark on four workers of which two are killed, in training and in validation, and an undisturbed one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,8 @@ LATEST, FINAL = "checkpoint_latest.safetensors", "checkpoint_final.safetensors"
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(importlib.util.find_spec("distributed") is None, reason="needs dask"),
-    pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs Linux's /proc to find the workers' processes"),
+    pytest.mark.skipif(not Path("/proc/self/task").is_dir(),
+                       reason="needs Linux's /proc to find the workers' processes"),
 ]
 
 
@@ -54,13 +55,14 @@ def kill_in_training(paths: Paths) -> Kill:
 def kill_in_validation(paths: Paths, spared: Job) -> Kill:
     """Kill the worker of another job when one of its three validation cases is predicted.
 
-    A pipe that nobody reads is put where the second will be written, whatever number its temporary name has: it holds the process
-    there for as long as it takes.
+    A pipe without a reader is put where the second will be written, whatever number its temporary name has: it holds
+    the process there for as long as it takes.
     """
     job, worker, process = stopped_in_training(paths, spared)
     validation = make_folder(unfinished(job, paths) / "validation")
     owner = f"{HOST}-{process}.{started(process)}"
-    pipes = [validation / f".unfinished-{owner}-{number}-{VALIDATED[job.fold][1]}.nii.gz" for number in range(MOST_FILES)]
+    pipes = [validation / f".unfinished-{owner}-{number}-{VALIDATED[job.fold][1]}.nii.gz"
+             for number in range(MOST_FILES)]
     for pipe in pipes:
         os.mkfifo(pipe)
     os.kill(process, signal.SIGCONT)
@@ -112,7 +114,10 @@ def predictions(validation: Path) -> dict[str, int]:
 
 
 def processes_of(job: Job) -> tuple[int, int] | None:
-    """The dask worker that has the job, and the process that it started for it; None where there is no such process yet."""
+    """The dask worker that has the job, and the process that it started for it.
+
+    None where there is no such process yet.
+    """
     from distributed import default_client
 
     try:
@@ -120,7 +125,7 @@ def processes_of(job: Job) -> tuple[int, int] | None:
     except ValueError:  # not yet made, or closed
         return None
     pids = client.run(os.getpid, on_error="ignore")
-    # A key is the job and what tells it from the same job of another call.
+    # A key is the job and what distinguishes it from the same job of another call.
     worker = next((pids.get(address) for address, keys in client.processing().items()
                    if any(key.rpartition(" ")[0] == str(job) for key in keys)), None)
     started = [] if worker is None else children(worker)
@@ -142,7 +147,7 @@ def is_alive(pid: int) -> bool:
 
 
 def benchmarked(prepared: Path, root: Path, watch: Callable[[Paths], None]) -> tuple[Paths, Path]:
-    """Run the benchmark on a copy of the preprocessed data, whose cache of embeddings it fills itself, with `watch` beside it."""
+    """Run the benchmark on a copy of the preprocessed data without cached embeddings, and `watch` in parallel."""
     shutil.copytree(prepared / "preprocessed", root / "preprocessed")
     paths = Paths(prepared / "raw", root / "preprocessed", root / "results")
     threading.Thread(target=watch, args=(paths,), daemon=True).start()
@@ -164,7 +169,8 @@ def test_killed_workers_leave_the_numbers_of_an_undisturbed_benchmark(prepared: 
     # The first went on from a checkpoint: the log's lines of before, seconds included, stand, and the others follow.
     log = (ASKED.folder(training.job, disturbed) / "log.jsonl").read_bytes()
     assert not training.final_checkpoint and not training.predictions
-    assert log.startswith(training.log) and 0 < len(training.log.splitlines()) < len(log.splitlines()) == ITERATIONS // 50
+    assert log.startswith(training.log)
+    assert 0 < len(training.log.splitlines()) < len(log.splitlines()) == ITERATIONS // 50
     # The second kept the segmentation that it had, and made the missing ones.
     after = predictions(ASKED.folder(validation.job, disturbed) / "validation")
     assert validation.final_checkpoint and len(validation.predictions) == 1 and len(after) == 3

@@ -6,12 +6,13 @@ from itertools import pairwise
 
 import pytest
 
-from samunet.benchmark.ladder import COMPARATORS, FIXED, LADDER, TRAIN_NOTHING, Length, shares, sizes
+from samunet.benchmark.ladder import BASELINES, FIXED, LADDER, TRAIN_NOTHING, Length, shares, sizes
 from samunet.variants.registry import VARIANTS
 
 
 @pytest.mark.parametrize(("candidates", "expected"), [
-    (0, []), (1, [1]), (2, [2]), (3, [3, 2]), (4, [4, 2]), (5, [5, 3, 2]), (6, [6, 3, 2]), (7, [7, 4, 2]), (9, [9, 5, 3, 2])])
+    (0, []), (1, [1]), (2, [2]), (3, [3, 2]), (4, [4, 2]), (5, [5, 3, 2]), (6, [6, 3, 2]), (7, [7, 4, 2]),
+    (9, [9, 5, 3, 2])])
 def test_each_round_has_the_better_half_of_the_one_before(candidates: int, expected: list[int]) -> None:
     assert sizes(candidates) == expected
 
@@ -31,8 +32,8 @@ def test_all_rounds_together_take_the_budget(candidates: int) -> None:
 
 def test_every_rung_is_a_variant_that_needs_no_prompt() -> None:
     assert all(not VARIANTS[name].prompts for name in (*LADDER, *TRAIN_NOTHING))
-    assert FIXED in LADDER and not set(LADDER) & set(TRAIN_NOTHING) and set(COMPARATORS) <= set(TRAIN_NOTHING)
+    assert FIXED in LADDER and not set(LADDER) & set(TRAIN_NOTHING) and set(BASELINES) <= set(TRAIN_NOTHING)
 
 
-def test_a_length_is_told() -> None:
+def test_a_length_as_text() -> None:
     assert (str(Length(iterations=3)), str(Length(minutes=0.3))) == ("3 iterations", "0.3 minutes")

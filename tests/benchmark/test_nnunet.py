@@ -29,8 +29,10 @@ def test_nnunet_trains_on_the_draw_alone_and_is_scored_on_the_fold(paths: Paths)
     run_nnunet(ASKED, JOB, paths)
     folder = ASKED.folder(JOB, paths)
     run = read_json(folder / "run.json")
-    assert len(run["train_cases"]) == 2 and set(run["train_cases"]) < {"a", "b", "c"} and run["val_cases"] == ["d", "e", "f"]
-    assert run["settings"]["iterations"] == 20 and run["settings"]["batch_size"] <= 12 and run["trainable_parameters"] > 10**5
+    assert len(run["train_cases"]) == 2 and set(run["train_cases"]) < {"a", "b", "c"} and run["val_cases"] == ["d", "e",
+                                                                                                               "f"]
+    assert run["settings"]["iterations"] == 20 and run["settings"]["batch_size"] <= 12
+    assert run["trainable_parameters"] > 10**5
     assert run["threads"] == torch.get_num_threads()
     alone = run["budget"]["training_alone"]
     assert alone["iterations"] == 20 and 0 < alone["seconds"] < run["budget"]["seconds"]
@@ -61,10 +63,12 @@ def test_3d_tiffs_are_handed_over_and_measured_with_their_spacing(tmp_path: Path
     raw = make_folder(tmp_path / "Dataset007_Tiff")
     for name in "ab":
         for folder, file, dtype in (("imagesTr", f"{name}_0000", np.float32), ("labelsTr", name, np.uint8)):
-            tifffile.imwrite(make_folder(raw / folder) / f"{file}.tif", np.ones((4, 6, 6), dtype), photometric="minisblack")
+            tifffile.imwrite(make_folder(raw / folder) / f"{file}.tif", np.ones((4, 6, 6), dtype),
+                             photometric="minisblack")
             write_json(raw / folder / f"{name}.json", {"spacing": [5, 2, 2]})
     (raw / "labelsTr" / "a.json").unlink()  # it has 1 mm by nnU-Net's rule
-    write_json(raw / "dataset.json", {"channel_names": {"0": "MRI"}, "labels": {"background": 0, "a": 1}, "numTraining": 2,
+    write_json(raw / "dataset.json", {"channel_names": {"0": "MRI"}, "labels": {"background": 0, "a": 1},
+                                      "numTraining": 2,
                                       "file_ending": ".tif", "overwrite_image_reader_writer": "Tiff3DIO"})
     run = NnunetRun(load_dataset(raw), "3d_fullres", ("a",), ("b",), 20, None, "cpu")
     work = make_folder(tmp_path / "work")
@@ -76,20 +80,21 @@ def test_3d_tiffs_are_handed_over_and_measured_with_their_spacing(tmp_path: Path
     assert Tiff3dIO().read_segmentation(run._labels_of(work, ["b"]) / "b.tif")[1].spacing_mm == (5.0, 2.0, 2.0)
 
 
-def test_a_configuration_that_nnunet_does_not_plan_is_told(paths: Paths, tmp_path: Path) -> None:
+def test_a_configuration_that_nnunet_does_not_plan_is_reported(paths: Paths, tmp_path: Path) -> None:
     run = NnunetRun(load_dataset(paths.raw / "Dataset005_Made"), "3d_fullres", ("a",), ("d",), 20, None, "cpu")
-    write_json(tmp_path / "preprocessed" / "Dataset005_Made" / "nnUNetPlans.json", {"configurations": {"2d": {"batch_size": 3}}})
+    write_json(tmp_path / "preprocessed" / "Dataset005_Made" / "nnUNetPlans.json",
+               {"configurations": {"2d": {"batch_size": 3}}})
     with pytest.raises(UserError, match="(?s)must plan the configuration.*found: 3d_fullres.*2d"):
         run._limit_batch(tmp_path)
 
 
-def test_a_command_that_fails_is_told_with_its_last_lines(paths: Paths, tmp_path: Path) -> None:
+def test_a_command_that_fails_is_reported_with_its_last_lines(paths: Paths, tmp_path: Path) -> None:
     dataset = load_dataset(paths.raw / "Dataset005_Made")
     run = NnunetRun(dataset, "2d", ("a",), ("d",), 20, None, "cpu")
     work = make_folder(tmp_path / "work")
     with pytest.raises(UserError) as caught:
         run._call(["nnUNetv2_train", "999", "2d", "all"], work)
-    assert "must end well" in caught.value.rule and "999" in caught.value.found
+    assert "must succeed" in caught.value.rule and "999" in caught.value.found
     assert "nnUNetv2_train" in (work / "commands.log").read_text()
 
 
@@ -108,12 +113,14 @@ def almost_finish(run: NnunetRun, folder: Path) -> None:
     work = run._work_folder(folder)
     write_json(work / "seconds.json", dict.fromkeys(("preprocessing", "training", "validation"), 1.0))
     output = work / "results" / run.dataset.name / "nnUNetTrainerBudget__nnUNetPlansBudget__2d" / "fold_all"
-    write_json(output / "budget.json", {"seconds": 1.0, "parameters": 7, "threads": 1, "iterations": run.iterations, "batch_size": 2})
+    write_json(output / "budget.json", {"seconds": 1.0, "parameters": 7, "threads": 1, "iterations": run.iterations,
+                                        "batch_size": 2})
     for name in run.val:
-        shutil.copy(run.dataset.folder / "labelsTr" / f"{name}.nii.gz", make_folder(work / "validation") / f"{name}.nii.gz")
+        shutil.copy(run.dataset.folder / "labelsTr" / f"{name}.nii.gz",
+                    make_folder(work / "validation") / f"{name}.nii.gz")
 
 
-def test_a_finished_run_is_kept_for_the_same_settings_and_data_alone(paths: Paths, tmp_path: Path) -> None:
+def test_a_finished_run_is_reused_for_the_same_settings_and_data_alone(paths: Paths, tmp_path: Path) -> None:
     raw = shutil.copytree(paths.raw / "Dataset005_Made", tmp_path / "Dataset005_Made")
     folder, content = tmp_path / "fold_0", read_json(raw / "dataset.json")
 
@@ -124,7 +131,8 @@ def test_a_finished_run_is_kept_for_the_same_settings_and_data_alone(paths: Path
         before = (folder / "run.json").stat().st_mtime_ns
         almost_finish(asked, folder)
         asked(folder)
-        return (folder / "run.json").stat().st_mtime_ns != before and read_json(folder / "run.json")["asked"] == asked.asked
+        return (folder / "run.json").stat().st_mtime_ns != before and read_json(folder
+                                                                                / "run.json")["asked"] == asked.request
 
     almost_finish(run(), folder)
     run()(folder)
@@ -155,5 +163,5 @@ def test_what_was_left_of_other_data_is_not_gone_on_with(paths: Paths, tmp_path:
 
 def test_sequences_of_frames_are_refused(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("samunet.benchmark.nnunet.choose_reader", lambda dataset: "VideoIO")
-    with pytest.raises(UserError, match="nnU-Net reads no sequences"):
+    with pytest.raises(UserError, match="nnU-Net does not support sequences"):
         run_nnunet(ASKED, JOB, paths)

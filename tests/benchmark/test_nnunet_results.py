@@ -59,7 +59,8 @@ def test_segmentations_that_are_there_are_measured_in_mm(model: Path, paths: Pat
     # Case d: class 1 is ten voxels wide, class 2 seven; all but one column overlap. Voxels are cubes of 1 mm.
     assert found.cases[0]["d"]["1"]["Dice"] == pytest.approx(9 / 10)
     assert found.cases[0]["d"]["2"]["Dice"] == pytest.approx(6 / 7)
-    assert found.cases[0]["d"]["1"]["HD95_mm"] == pytest.approx(1.0) and found.cases[0]["d"]["1"]["NSD"] == pytest.approx(1.0)
+    scores = found.cases[0]["d"]["1"]
+    assert scores["HD95_mm"] == pytest.approx(1.0) and scores["NSD"] == pytest.approx(1.0)
     assert found.segmentations == {0: dict.fromkeys("def", model / "fold_0" / "validation")}
     assert len(found.missing) == 1 and str(model) in found.missing[0]
     assert {path: path.read_bytes() for path in model.rglob("*") if path.is_file()} == before
@@ -71,7 +72,8 @@ def test_without_all_segmentations_the_summary_is_read_as_it_is(model: Path, pat
     assert found.scores(0, "Dice") == {"d": 0.25, "e": 0.25, "f": 0.25}
     assert all(math.isnan(value) for value in found.scores(0, "HD95_mm").values())
     assert found.segmentations == {0: {}}
-    assert found.missing[1] == "Dice and IoU are its summary.json's, the others not known: no segmentations of e"
+    assert found.missing[1] == ("Dice and IoU are from its summary.json, other metrics are unknown: "
+                                "no segmentations of e")
 
 
 def test_other_cases_are_refused_by_name_before_anything_runs(model: Path, paths: Paths) -> None:
@@ -91,18 +93,19 @@ def test_other_classes_are_refused(model: Path, paths: Paths) -> None:
 
 
 def test_what_is_no_trained_models_folder_is_refused(model: Path, paths: Paths) -> None:
-    with pytest.raises(UserError, match="must hold fold_<F>/validation/summary.json"):
+    with pytest.raises(UserError, match="must have fold_<F>/validation/summary.json"):
         imported(model.parent, paths)
     write_json(model / "fold_0" / "validation" / "summary.json", {"results": {}})
     with pytest.raises(UserError, match="nnU-Net v2"):
         imported(model, paths)
-    with pytest.raises(UserError, match="names of their own"):
+    with pytest.raises(UserError, match="unique names"):
         import_results([model, model], ASKED, load_dataset(paths.raw / "Dataset005_Made"), paths)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("jinja2") is None, reason="needs jinja2")
-def test_it_is_a_row_and_a_method_of_the_report(model: Path, paths: Paths) -> None:
-    folder = run_benchmark(ASKED, paths, workers=None, scheduler=None, reference=NAME, command="", nnunet_results=[model])
+def test_it_is_a_row_and_a_method_of_the_report(model: Path, paths: Paths, here: None) -> None:
+    folder = run_benchmark(ASKED, paths, workers=None, scheduler=None, reference=NAME, command="",
+                           nnunet_results=[model])
     rows = read_json(folder / "summary.json")
     assert [(row["method"], row["shots"]) for row in rows] == [("label_prior", "all"), (NAME, "all")]
     assert "difference" in rows[0] and "training s" not in rows[1] and "imported from" in rows[1]["why"]
@@ -120,7 +123,8 @@ def test_nnunets_own_summary_gives_the_same_dice_read_or_measured(model: Path, p
 
     folder = model / "fold_0" / "validation"
     references = str(paths.preprocessed / "Dataset005_Made" / "gt_segmentations")
-    compute_metrics_on_folder(references, str(folder), str(folder / "summary.json"), SimpleITKIO(), ".nii.gz", [1, 2], None, 1,
+    compute_metrics_on_folder(references, str(folder), str(folder / "summary.json"), SimpleITKIO(), ".nii.gz", [1, 2],
+                              None, 1,
                               chill=True)
     measured = imported(model, paths)
     for name in "def":

@@ -1,4 +1,4 @@
-"""What was told of the ground truth says so in every table."""
+"""Every table marks results whose prompts come from the reference labels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from samunet.benchmark import machines
 from samunet.benchmark.benchmark import run_benchmark
 from samunet.benchmark.jobs import Benchmark, Job
 from samunet.benchmark.results import marked
@@ -18,13 +17,12 @@ from samunet.errors import UserError
 from samunet.files import read_json
 from samunet.variants.registry import VARIANTS
 
-ASKED = Benchmark("5", ("label_prior", "sam_zeroshot"), ("0",), (None,), 1, "untrained", "tiny", "cpu", oracle_prompts="box3d")
+ASKED = Benchmark("5", ("label_prior", "sam_zeroshot"), ("0",), (None,), 1, "untrained", "tiny", "cpu",
+                  oracle_prompts="box3d")
 MARKED = "sam_zeroshot (oracle box3d)"
 
 
-def test_every_table_marks_the_oracle(paths: Paths, monkeypatch) -> None:
-    monkeypatch.setattr(machines, "run_job", lambda benchmark, job, where, _: machines.Outcome(
-        job, machines._train(benchmark, job, where, 1), 0.0))  # in this process, which has torch loaded
+def test_every_table_marks_the_oracle(paths: Paths, here: None) -> None:
     folder = run_benchmark(ASKED, paths, workers=None, scheduler=None, reference="sam_zeroshot", command="")
     rows = read_json(folder / "summary.json")
     assert [row["method"] for row in rows] == ["label_prior", MARKED]
@@ -44,7 +42,8 @@ def test_a_name_is_marked_by_what_the_runs_did() -> None:
     assert marked("sam_zeroshot", []) == "sam_zeroshot"
     relaxed = {"settings": {"oracle_prompts": "box3d", "box_relax": 10.0}}
     assert marked("3d_adapter_box", [relaxed]) == "3d_adapter_box (oracle box3d relaxed 10 %)"
-    assert marked("3d_adapter_box", [{"settings": {"oracle_prompts": "box3d", "box_relax": None}}]) == "3d_adapter_box (oracle box3d)"
+    assert marked("3d_adapter_box", [{"settings": {"oracle_prompts": "box3d",
+                                                   "box_relax": None}}]) == "3d_adapter_box (oracle box3d)"
 
 
 def test_points_are_refused_by_those_that_answer_boxes_alone(paths: Paths) -> None:
@@ -53,7 +52,7 @@ def test_points_are_refused_by_those_that_answer_boxes_alone(paths: Paths) -> No
         run_benchmark(asked, paths, workers=None, scheduler=None, reference=None, command="")
 
 
-def test_only_variants_that_answer_prompts_are_told() -> None:
+def test_only_promptable_variants_get_prompts() -> None:
     kinds = {name: ASKED.request(Job(name, "0", None, 0)).oracle_prompts for name in (*ASKED.variants, "nnunet_2d")}
     assert kinds == {"label_prior": None, "sam_zeroshot": "box3d", "nnunet_2d": None}
 
@@ -71,10 +70,11 @@ def test_without_an_oracle_they_are_refused_before_anything_runs(paths: Paths) -
     (["--oracle_prompts", "box3d"], list(VARIANTS)),
     (["--variants", "probe"], ["probe"]),
 ])
-def test_every_variant_means_those_that_can_be_asked(monkeypatch, tmp_path: Path, flags, expected) -> None:
+def test_every_variant_means_those_with_available_prompts(monkeypatch, tmp_path: Path, flags, expected) -> None:
     asked: list[Benchmark] = []
     monkeypatch.setattr("samunet.benchmark.benchmark.run_benchmark",
                         lambda benchmark, *_, **__: asked.append(benchmark) or tmp_path)
     folders = [word for name in ("--raw", "--preprocessed", "--results") for word in (name, str(tmp_path))]
     assert command.main(["-d", "5", *flags, *folders]) == 0
-    assert list(asked[0].variants) == expected and asked[0].oracle_prompts == (flags[1] if "--oracle_prompts" in flags else None)
+    assert list(asked[0].variants) == expected and asked[0].oracle_prompts == (flags[1] if "--oracle_prompts" in flags
+                                                                               else None)

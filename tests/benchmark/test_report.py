@@ -31,7 +31,10 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 class Page(HTMLParser):
-    """Every element with its attributes, in order, and the text of scripts and styles; a tag closed out of turn is a fault."""
+    """Every element with its attributes, in order, and the text of scripts and styles.
+
+    A tag closed out of turn is a fault.
+    """
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -80,13 +83,13 @@ def test_the_page_is_whole_and_fetches_nothing(report: Path) -> None:
     assert not re.findall(r"@import|url\((?!#)|https?:|fetch\(|XMLHttpRequest", styles)
 
 
-def test_the_page_tells_what_was_compared(report: Path) -> None:
+def test_the_page_says_what_was_compared(report: Path) -> None:
     text = report.read_text(encoding="utf-8")
     assert text.count("<svg") == 8  # efficiency, time, 2 pairs, 2 classes, training of two shots and of all
     assert "Label efficiency" in text and "linear_head" in text and "samunet_benchmark -d 5" in text
 
 
-def test_each_slider_belongs_to_one_picture_and_starts_at_its_slice(report: Path) -> None:
+def test_each_slider_belongs_to_one_image_and_starts_at_its_slice(report: Path) -> None:
     page = Page(report.read_text(encoding="utf-8"))
     pictures = [attributes for tag, attributes in page.elements if tag == "img"]
     sliders = [attributes for tag, attributes in page.elements if tag == "input"]
@@ -104,7 +107,8 @@ def test_a_run_that_trained_nothing_has_no_curve(tmp_path: Path) -> None:
         (tmp_path / variant).mkdir()
         (tmp_path / variant / "log.jsonl").write_text(text)
     benchmark: Any = SimpleNamespace(folds=("0",), folder=lambda job, _: tmp_path / job.variant)
-    results: Any = [SimpleNamespace(variant=name, method=name, shots=5, slices=None) for name in ("in_context", "fewshot", "atlas")]
+    results: Any = [SimpleNamespace(variant=name, method=name, shots=5, slices=None)
+                    for name in ("in_context", "fewshot", "atlas")]
     curves = report_module._curves(benchmark, results, Paths(tmp_path, tmp_path, tmp_path))
     assert curves == {"fewshot": [line]}
 

@@ -1,4 +1,4 @@
-"""samunet_cache on the real cache of a made dataset: what it lists, what it finds wrong, what it removes."""
+"""samunet_cache on the real cache of a synthetic dataset: what it lists, what it finds wrong, what it removes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def prepared(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def root(prepared: Path, tmp_path: Path) -> Path:
-    """A copy of `prepared` that a test may spoil."""
+    """A copy of `prepared` that a test may modify."""
     shutil.copytree(prepared / "preprocessed", tmp_path / "preprocessed")
     (tmp_path / "raw").symlink_to(prepared / "raw")
     return tmp_path
@@ -61,11 +61,13 @@ def test_list_says_what_there_is(root: Path, capsys) -> None:
     assert cache.main(["list", *paths(root)]) == 0
     told = f"{size(root) / 1e6:.1f} MB"
     assert capsys.readouterr().out.splitlines() == [
-        f"{DATASET} samunetPlans pixels: 5 cases, 0 views, float16, {told}; matches plans and arrays", f"1 caches, {told}"]
+        f"{DATASET} samunetPlans pixels: 5 cases, 0 views, float16, {told}; matches plans and arrays",
+        f"1 caches, {told}"]
 
 
 def test_datasets_and_encoders_are_selected(root: Path, capsys) -> None:
-    for more, count in ((["-d", "900"], 1), (["--encoder", "pixels"], 1), (["--encoder", "mini"], 0), (["--encoder", "gone-1"], 0)):
+    for more, count in ((["-d", "900"], 1), (["--encoder", "pixels"], 1), (["--encoder", "mini"], 0),
+                        (["--encoder", "gone-1"], 0)):
         assert cache.main(["list", *more, *paths(root)]) == 0
         assert capsys.readouterr().out.splitlines()[-1].startswith(f"{count} caches")
     assert cache.main(["list", "-d", "7", *paths(root)]) == 2
@@ -75,16 +77,19 @@ def test_a_whole_cache_is_verified_and_nothing_is_pruned(root: Path, capsys) -> 
     assert cache.main(["verify", *paths(root)]) == 0
     before = files(root)
     assert cache.main(["prune", *paths(root)]) == 0
-    assert capsys.readouterr().out.splitlines() == ["1 caches are whole and match", "0.0 MB freed"]
+    assert capsys.readouterr().out.splitlines() == ["1 caches are intact and match", "0.0 MB freed"]
     assert files(root) == before
 
 
 @pytest.mark.parametrize(("spoil", "told", "pruned"), [
-    (lambda path: edit(path / "phantom_000.json", weights="0" * 64), "phantom_000: weights: cached 000000000000, needed", True),
+    (lambda path: edit(path / "phantom_000.json", weights="0" * 64),
+     "phantom_000: weights: cached 000000000000, needed", True),
     (lambda path: edit(path / "phantom_000.json", tile_shape=[1, 1]), "by its signature", True),
-    (lambda path: edit(path / "phantom_000.json", tile_step=0, tile_shape=[1, 1]), "not a whole array and signature", True),
+    (lambda path: edit(path / "phantom_000.json", tile_step=0, tile_shape=[1, 1]), "not a whole array and signature",
+     True),
     (lambda path: edit(path / "phantom_000.json", tile_shape="51"), "not a whole array and signature", True),
-    (lambda path: edit(path / "phantom_000.json", image="f" * 64), "phantom_000: image: cached ffffffffffff, needed", True),
+    (lambda path: edit(path / "phantom_000.json", image="f" * 64), "phantom_000: image: cached ffffffffffff, needed",
+     True),
     (lambda path: (path / "phantom_000.json").write_text("{"), "phantom_000: A .json file must hold valid JSON", True),
     (lambda path: os.truncate(path / "phantom_000.npy", 5000), "phantom_000: not a whole array", True),
     (lambda path: flip(path / "phantom_000.npy", 5000, 1), "phantom_000: other bytes than were written", False),
@@ -104,7 +109,8 @@ def test_what_is_wrong_is_found_and_pruned(root: Path, capsys, spoil, told: str,
     would = capsys.readouterr().out
     assert cache.main(["prune", *paths(root)]) == 0
     assert files(root) == (whole - {"phantom_000.json", "phantom_000.npy"} if pruned else whole)
-    assert would == capsys.readouterr().out.replace("freed", "would be freed") == f"{(count - size(root)) / 1e6:.1f} MB would be freed\n"
+    assert would == capsys.readouterr().out.replace("freed", "would be freed")
+    assert would == f"{(count - size(root)) / 1e6:.1f} MB would be freed\n"
 
 
 def poke(path: Path, *, as_of_before: bool = False) -> None:
@@ -118,7 +124,7 @@ def poke(path: Path, *, as_of_before: bool = False) -> None:
     array.flush()
 
 
-def test_what_is_pruned_is_made_again(root: Path) -> None:
+def test_what_is_pruned_is_rebuilt(root: Path) -> None:
     before = (folder(root) / "phantom_001.npy").read_bytes()
     edit(folder(root) / "phantom_001.json", image="f" * 64)
     assert cache.main(["prune", *paths(root)]) == 0
@@ -128,9 +134,11 @@ def test_what_is_pruned_is_made_again(root: Path) -> None:
 
 
 def test_another_number_type_in_the_plans_makes_the_cache_stale(root: Path, capsys) -> None:
-    assert plan_experiment.main(["-d", "900", "-np", "1", "--encoder", "pixels", "--cache_dtype", "int8", *paths(root)]) == 0
+    assert plan_experiment.main(["-d", "900", "-np", "1", "--encoder", "pixels", "--cache_dtype", "int8",
+                                 *paths(root)]) == 0
     assert cache.main(["list", *paths(root)]) == 0
-    assert "5 of 5 cannot be used, as in: phantom_000: cache_dtype: cached float16, needed int8" in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert "5 of 5 cannot be used, as in: phantom_000: cache_dtype: cached float16, needed int8" in output
     large = size(root)
     assert preprocess.main(["-d", "900", "-np", "1", "--encoder", "pixels", *paths(root)]) == 0
     assert cache.main(["verify", *paths(root)]) == 0
@@ -164,8 +172,8 @@ def test_a_cache_without_its_plans_is_pruned_whole(root: Path, gone: str, capsys
     assert not folder(root).exists()
 
 
-def test_views_that_no_run_asks_for_are_pruned(root: Path) -> None:
-    """A run on one case of n pictures has min(6, 800 // n) views, and no run has more of that case."""
+def test_views_that_no_run_uses_are_pruned(root: Path) -> None:
+    """A run on one case of n images has min(6, 800 // n) views, and no run has more of that case."""
     from samunet.inputs.embedding_store import planned_signature
     from samunet.planning.plans import Plans
     from samunet.preprocessing.store import ArrayStore
@@ -193,7 +201,7 @@ def test_views_that_no_run_asks_for_are_pruned(root: Path) -> None:
     assert cache.main(["verify", *paths(root)]) == 0
 
 
-def test_leftovers_are_pruned_once_nobody_can_be_writing_them(root: Path) -> None:
+def test_leftovers_are_pruned_once_no_command_can_be_writing_them(root: Path) -> None:
     for name in (".unfinished-phantom_000.npy", "lost.npy", "half.json"):
         (folder(root) / name).write_bytes(b"some")
     assert cache.main(["verify", *paths(root)]) == 2

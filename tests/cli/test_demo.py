@@ -24,15 +24,20 @@ def test_a_folder_that_is_no_dataset_is_refused(name, tmp_path, capsys):
 
 
 def test_validation_cases_of_a_listing_of_3d_tiffs_are_copied_by_case_with_their_spacing(tmp_path):
-    """Two cases, each both channels and a label in a folder of its own, under the same names; the second has no spacing file."""
+    """Two cases, each both channels and a label in a folder of its own, under the same names.
+
+    The second has no spacing file.
+    """
     folder, work = tmp_path / "Dataset001_Scans", tmp_path / "work"
     listing = {}
     for value, name in enumerate(("one", "two"), 1):
         (folder / name / "label").mkdir(parents=True)
         for channel in (0, 1):
-            tifffile.imwrite(folder / name / f"scan_000{channel}.tif", np.full((5, 6, 7), 10 * value + channel, np.uint8))
+            tifffile.imwrite(folder / name / f"scan_000{channel}.tif",
+                             np.full((5, 6, 7), 10 * value + channel, np.uint8))
         tifffile.imwrite(folder / name / "label" / "drawn.tif", np.full((5, 6, 7), value, np.uint8))
-        listing[name] = {"images": [f"{name}/scan_0000.tif", f"{name}/scan_0001.tif"], "label": f"{name}/label/drawn.tif"}
+        listing[name] = {"images": [f"{name}/scan_0000.tif", f"{name}/scan_0001.tif"],
+                         "label": f"{name}/label/drawn.tif"}
     for path in (folder / "one" / "scan.json", folder / "one" / "label" / "drawn.json"):
         path.write_text(json.dumps({"spacing": [3, 1, 1]}))
     (folder / "dataset.json").write_text(json.dumps({

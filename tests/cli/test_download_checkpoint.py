@@ -84,17 +84,17 @@ def _fetch(server: Server, folder: Path) -> int:
     return main(["vit_b", "--url", server.url, "--checkpoints", str(folder)])
 
 
-def test_a_whole_file_is_verified_and_its_licence_told_once(server: Server, tmp_path: Path, capsys):
+def test_a_whole_file_is_verified_and_its_licence_reported_once(server: Server, tmp_path: Path, capsys):
     folder = tmp_path / "made" / "here"
     assert _fetch(server, folder) == 0
     out, err = capsys.readouterr()
-    assert out == f"fetched, SHA-256 verified: {folder / NAME}\n"
+    assert out == f"downloaded, SHA-256 verified: {folder / NAME}\n"
     assert err.count("Apache-2.0") == 1 and f"{NAME}, MiB: 4/4" in err
     assert (folder / NAME).read_bytes() == CONTENT
     assert [path.name for path in folder.iterdir()] == [NAME]
 
 
-def test_a_broken_download_goes_on_with_the_missing_bytes_alone(server: Server, tmp_path: Path, capsys):
+def test_a_broken_download_continues_with_the_missing_bytes_alone(server: Server, tmp_path: Path, capsys):
     server.breaks_after = 2**20 + 5
     assert _fetch(server, tmp_path) == 2
     assert "Run the same command again" in capsys.readouterr().err
@@ -107,7 +107,7 @@ def test_a_broken_download_goes_on_with_the_missing_bytes_alone(server: Server, 
     assert (tmp_path / NAME).read_bytes() == CONTENT and not (tmp_path / f"{NAME}.part").exists()
 
 
-def test_a_server_that_knows_no_ranges_sends_all_anew(server: Server, tmp_path: Path):
+def test_a_server_that_knows_no_ranges_sends_all_again(server: Server, tmp_path: Path):
     (tmp_path / f"{NAME}.part").write_bytes(CONTENT[:1000])
     server.ranges = False
     assert _fetch(server, tmp_path) == 0
@@ -123,7 +123,7 @@ def test_a_part_that_is_complete_is_verified(server: Server, tmp_path: Path, par
     assert not (tmp_path / f"{NAME}.part").exists()
 
 
-def test_another_file_is_removed_and_told(server: Server, tmp_path: Path, capsys):
+def test_another_file_is_removed_and_reported(server: Server, tmp_path: Path, capsys):
     server.content = CONTENT[:-1] + b"?"
     assert _fetch(server, tmp_path) == 2
     err = capsys.readouterr().err
@@ -131,7 +131,7 @@ def test_another_file_is_removed_and_told(server: Server, tmp_path: Path, capsys
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_address_without_the_file_is_told(server: Server, tmp_path: Path, capsys):
+def test_an_address_without_the_file_is_reported(server: Server, tmp_path: Path, capsys):
     assert main(["vit_b", "--url", server.url.replace(NAME, "nothing"), "--checkpoints", str(tmp_path)]) == 2
     assert "404 Not Found" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
@@ -145,7 +145,8 @@ def test_without_a_connection_one_message(server: Server, tmp_path: Path, capsys
     assert "needs a connection" in err and "refused" in err
 
 
-def test_a_disk_without_room_is_told_before_anything_is_written(server: Server, tmp_path: Path, capsys, monkeypatch):
+def test_a_disk_without_room_is_reported_before_anything_is_written(server: Server, tmp_path: Path, capsys,
+                                                                    monkeypatch):
     from samunet.networks.checkpoints import download
 
     usage = download.shutil.disk_usage(tmp_path)
@@ -158,7 +159,7 @@ def test_a_disk_without_room_is_told_before_anything_is_written(server: Server, 
 def test_a_file_that_is_there_is_verified_and_not_fetched(server: Server, tmp_path: Path, capsys):
     (tmp_path / NAME).write_bytes(CONTENT)
     assert _fetch(server, tmp_path) == 0
-    assert capsys.readouterr().out == f"already there, SHA-256 verified: {tmp_path / NAME}\n"
+    assert capsys.readouterr().out == f"already downloaded, SHA-256 verified: {tmp_path / NAME}\n"
     (tmp_path / NAME).write_bytes(b"mine")
     assert _fetch(server, tmp_path) == 2
     assert "must be Meta's" in capsys.readouterr().err
@@ -179,17 +180,18 @@ def test_the_list_names_what_can_be_had_and_what_is_there(tmp_path: Path, capsys
     assert main(["--list"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         f"in {tmp_path}:",
-        "vit_b  sam_vit_b_01ec64.pth  not there",
-        "vit_l  sam_vit_l_0b3195.pth  there, 3 MiB",
-        "vit_h  sam_vit_h_4b8939.pth  not there",
-        "       medsam_vit_b.pth      there, 1 MiB, used by --encoder medsam_vit_b.pth",
+        "vit_b  sam_vit_b_01ec64.pth  not downloaded",
+        "vit_l  sam_vit_l_0b3195.pth  downloaded, 3 MiB",
+        "vit_h  sam_vit_h_4b8939.pth  not downloaded",
+        "       medsam_vit_b.pth      downloaded, 1 MiB, select it with --encoder medsam_vit_b.pth",
     ]
 
 
 def test_names_carry_the_first_digits_of_the_sha256():
     from samunet.networks.checkpoints.released import sha256_start
 
-    assert [sha256_start(name) for name in download_checkpoint.RELEASED_FILES.values()] == ["01ec64", "0b3195", "4b8939"]
+    assert [sha256_start(name) for name in download_checkpoint.RELEASED_FILES.values()] == ["01ec64", "0b3195",
+                                                                                            "4b8939"]
     assert sha256_start("medsam_vit_b.pth") is None
 
 

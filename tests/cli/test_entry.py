@@ -20,7 +20,8 @@ SCRIPT = "import sys; from samunet.cli.entry import {name}; sys.exit({name}())"
 
 
 def script(name: str, *arguments: str, code: str = SCRIPT, **options) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, "-c", code.format(name=name), *arguments], cwd=ROOT, text=True, start_new_session=True,
+    return subprocess.Popen([sys.executable, "-c", code.format(name=name), *arguments], cwd=ROOT, text=True,
+                            start_new_session=True,
                             stderr=subprocess.PIPE, **options)
 
 

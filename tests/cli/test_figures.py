@@ -29,9 +29,12 @@ NEEDED = {
 }
 # Flags that take no number: names, files, folders, patterns, choices.
 WORDS = {
-    "-d", "-i", "-o", "-m", "-v", "-p", "-s", "-r", "-device", "-djfile", "-pfile", "-plans_name", "-pretrained_weights", "--encoder", "--support",
-    "--raw", "--preprocessed", "--results", "--variants", "--nnunet", "--nnunet_results", "--oracle_prompts", "--reference", "--scheduler",
-    "--dataset", "--output", "--checkpoints", "--url", "--groups", "--cache_dtype", "--prompts", "--transport", "--without",
+    "-d", "-i", "-o", "-m", "-v", "-p", "-s", "-r", "-device", "-djfile", "-pfile", "-plans_name",
+    "-pretrained_weights", "--encoder", "--support",
+    "--raw", "--preprocessed", "--results", "--variants", "--nnunet", "--nnunet_results", "--oracle_prompts",
+    "--reference", "--scheduler",
+    "--dataset", "--output", "--checkpoints", "--url", "--groups", "--cache_dtype", "--prompts", "--transport",
+    "--without",
     "--phases",  # has a parser of its own, see tests/pretraining/test_recipe.py
 }
 ABSURD = ["nan", "inf", "-1", "1" + "0" * 400, "1" + "0" * 5000, "1e400", "", "four", "0x10", "4 4"]
@@ -49,8 +52,10 @@ def number_flags() -> list[tuple[str, str]]:
 
 def test_the_flags_that_take_a_number_are_these() -> None:
     assert {flag for _, flag in number_flags()} == {
-        "-f", "-np", "-step_size", "-num_parts", "-part_id", "-num_gpus", "-gpu_memory_target", "-overwrite_target_spacing", "-channel_idx",
-        "--folds", "--shots", "--shot_slices", "--draws", "--draw", "--seed", "--minutes", "--minutes_head", "--minutes_network",
+        "-f", "-np", "-step_size", "-num_parts", "-part_id", "-num_gpus", "-gpu_memory_target",
+        "-overwrite_target_spacing", "-channel_idx",
+        "--folds", "--shots", "--shot_slices", "--draws", "--draw", "--seed", "--minutes", "--minutes_head",
+        "--minutes_network",
         "--iterations", "--epochs", "--workers", "--box_relax"}
 
 
@@ -94,15 +99,17 @@ def test_folds_and_shots_are_numbers_or_all() -> None:
 
 
 @pytest.mark.parametrize(("command", "flags", "told"), [
-    ("benchmark", ["--folds", "0", "1", "0"], "--folds: must name each once, not twice: 0"),
-    ("benchmark", ["--variants", "atlas", "unet", "atlas", "unet"], "--variants: must name each once, not twice: atlas, unet"),
-    ("benchmark", ["--shots", "5", "05"], "--shots: must name each once, not twice: 5"),
-    ("find_best_configuration", ["--variants", "atlas", "atlas"], "--variants: must name each once, not twice: atlas"),
-    ("predict", ["-f", "1", "1"], "-f: must name each once, not twice: 1"),
-    ("plan_experiment", ["-d", "4", "4"], "-d: must name each once, not twice: 4"),
-    ("pretrain_encoder", ["--without", "probe", "probe"], "--without: must name each once, not twice: probe"),
+    ("benchmark", ["--folds", "0", "1", "0"], "--folds: must not contain duplicates: 0"),
+    ("benchmark", ["--variants", "atlas", "unet", "atlas", "unet"],
+     "--variants: must not contain duplicates: atlas, unet"),
+    ("benchmark", ["--shots", "5", "05"], "--shots: must not contain duplicates: 5"),
+    ("find_best_configuration", ["--variants", "atlas", "atlas"], "--variants: must not contain duplicates: atlas"),
+    ("predict", ["-f", "1", "1"], "-f: must not contain duplicates: 1"),
+    ("plan_experiment", ["-d", "4", "4"], "-d: must not contain duplicates: 4"),
+    ("pretrain_encoder", ["--without", "probe", "probe"], "--without: must not contain duplicates: probe"),
 ])
-def test_what_is_named_twice_is_told(command: str, flags: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_named_twice_is_reported(command: str, flags: list[str], told: str,
+                                     capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         import_module(f"samunet.cli.{command}").parser().parse_args([*NEEDED[command], *flags])
     assert told in capsys.readouterr().err

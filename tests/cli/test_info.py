@@ -1,4 +1,4 @@
-"""samunet_info tells what is there, as text and as JSON."""
+"""samunet_info prints what is installed, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_json_has_versions_paths_encoders_hardware_and_variants(content, tmp_pat
     assert content["samunet"] == samunet.__version__
     assert content["packages"]["torch"].count(".") >= 2
     assert content["paths"]["samunet_raw"] == str(tmp_path / "raw")
-    assert content["paths"]["samunet_results"] == f"{tmp_path / 'results'} (not there yet)"
+    assert content["paths"]["samunet_results"] == f"{tmp_path / 'results'} (does not exist yet)"
     assert list(content["encoders"]) == ["mini", "untrained", "pixels", "vit_b, vit_l, vit_h", "sam_vit_b_01ec64.pth"]
     assert [name for name, told in content["encoders"].items() if "(default)" in told] == [DEFAULT_ENCODER]
     assert content["encoders"]["sam_vit_b_01ec64.pth"].startswith("3 MiB")

@@ -24,7 +24,7 @@ def _raise(fault):
     return main
 
 
-def test_exit_codes_and_what_is_told(capsys):
+def test_exit_codes_and_what_is_printed(capsys):
     assert _raise(None)([]) == 0
     assert _raise(UserError("The rule.", where="a.json", found="b", mend="Do c."))([]) == 2
     assert capsys.readouterr().err == "error: The rule.\n  where: a.json\n  found: b\n  mend:  Do c.\n"

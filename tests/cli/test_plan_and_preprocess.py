@@ -1,4 +1,4 @@
-"""The commands that come before training, on a made dataset: what they write, that they continue, and bad input."""
+"""The commands before training, on a synthetic dataset: what they write, that they continue, and bad input."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ def raw(tmp_path_factory) -> Path:
 
 
 def arguments(raw: Path, folder: Path, *more: str) -> list[str]:
-    return ["-d", "900", "-np", "1", "--no_embeddings", "--raw", str(raw), "--preprocessed", str(folder / "preprocessed"),
+    return ["-d", "900", "-np", "1", "--no_embeddings", "--raw", str(raw), "--preprocessed",
+            str(folder / "preprocessed"),
             "--results", str(folder / "results"), *more]
 
 
@@ -126,13 +127,14 @@ def test_3d_tiff_labels_are_kept_with_their_spacing_file(tmp_path):
     assert tree(tmp_path / "preprocessed" / folder.name / "gt_segmentations") == tree(folder / "labelsTr")
 
 
-def test_preprocessing_without_plans_is_told(raw, tmp_path, capsys):
+def test_preprocessing_without_plans_is_reported(raw, tmp_path, capsys):
     assert preprocess.main(arguments(raw, tmp_path)) == 2
     assert "must be planned before" in capsys.readouterr().err
     assert tree(tmp_path / "preprocessed") == {}
 
 
-@pytest.mark.parametrize("name", ["dataset", "Dataset", "dataset_fingerprint", "splits_final", "groups", "gt_segmentations", ".hidden",
+@pytest.mark.parametrize("name", ["dataset", "Dataset", "dataset_fingerprint", "splits_final", "groups",
+                                  "gt_segmentations", ".hidden",
                                   "..", "", "a/b", "../groups", "a__b", "a_"])
 @pytest.mark.parametrize("main", [plan_and_preprocess.main, plan_experiment.main, preprocess.main])
 def test_a_plans_name_that_would_overwrite_other_files_or_hide_models_writes_nothing(raw, tmp_path, capsys, main, name):
@@ -146,7 +148,8 @@ def test_a_plans_name_that_would_overwrite_other_files_or_hide_models_writes_not
 
 def test_plans_of_any_other_name_stand_beside_the_dataset_s_files(raw, tmp_path):
     assert plan_and_preprocess.main(arguments(raw, tmp_path, "-plans_name", "_my.plans_2")) == 0
-    assert {path.name for path in (tmp_path / "preprocessed" / "Dataset900_Phantom").iterdir()} >= {"_my.plans_2", "_my.plans_2.json"}
+    assert {path.name for path in (tmp_path / "preprocessed" / "Dataset900_Phantom").iterdir()} >= {"_my.plans_2",
+                                                                                                    "_my.plans_2.json"}
 
 
 def test_an_unknown_dataset_writes_nothing(raw, tmp_path, capsys):
@@ -157,7 +160,7 @@ def test_an_unknown_dataset_writes_nothing(raw, tmp_path, capsys):
     assert not (tmp_path / "preprocessed").exists()
 
 
-def test_verification_tells_all_and_writes_nothing(raw, tmp_path, capsys):
+def test_verification_reports_all_and_writes_nothing(raw, tmp_path, capsys):
     own = tmp_path / "raw" / "Dataset900_Phantom"
     shutil.copytree(raw / "Dataset900_Phantom", own)
     (own / "labelsTr" / "phantom_000.nii.gz").unlink()
@@ -169,7 +172,7 @@ def test_verification_tells_all_and_writes_nothing(raw, tmp_path, capsys):
     assert not (tmp_path / "preprocessed").exists()
 
 
-def test_a_blocked_output_place_is_told(raw, tmp_path, capsys):
+def test_a_blocked_output_place_is_reported(raw, tmp_path, capsys):
     (tmp_path / "preprocessed").write_text("in the way")
     assert plan_and_preprocess.main(arguments(raw, tmp_path)) == 2
     assert "must be writable" in capsys.readouterr().err

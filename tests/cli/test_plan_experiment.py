@@ -94,7 +94,8 @@ def test_bad_input_ends_with_code_2_and_one_message(folders, wrong, capsys):
 
 @pytest.mark.parametrize(("wrong", "told"), [
     (["-gpu_memory_target", "0"], "argument -gpu_memory_target: must be a number above 0 and at most 10000, not 0"),
-    (["-overwrite_target_spacing", "0", "1", "1"], "argument -overwrite_target_spacing: must be a number from 0.001 to 10000, not 0"),
+    (["-overwrite_target_spacing", "0", "1", "1"],
+     "argument -overwrite_target_spacing: must be a number from 0.001 to 10000, not 0"),
 ])
 def test_numbers_out_of_their_bounds_are_wrong_usage(folders, wrong, told, capsys):
     with pytest.raises(SystemExit) as ended:

@@ -17,8 +17,9 @@ from samunet.cli import pretrain_encoder
 from samunet.locks import owned
 from samunet.networks.checkpoints.encoders import encoder_spec, load_encoder
 from samunet.networks.sam import build_sam
-from samunet.pretraining.pretrainer import LOG, STATE, Pretrainer
+from samunet.pretraining.pretrainer import LOG, Pretrainer
 from samunet.pretraining.recipe import LOSSES, Phase, Recipe
+from samunet.pretraining.state import STATE
 
 ARGUMENTS = ("--phases", "64:2:1", "-device", "cpu")
 
@@ -66,9 +67,9 @@ def test_it_loads_and_gives_the_embeddings_of_the_averaged_weights(trained) -> N
         torch.testing.assert_close(encoder.module(pictures), sam.image_encoder(pictures), rtol=1e-4, atol=1e-4)
 
 
-def test_card_and_log_tell_how_it_was_made(trained) -> None:
+def test_card_and_log_say_how_it_was_trained(trained) -> None:
     card = json.loads((trained / "mini.json").read_text(encoding="utf-8"))
-    assert card["trained_on"] == "16 pictures of made anatomies; no collected image"
+    assert card["trained_on"] == "16 images of synthetic anatomies; no collected image"
     assert card["command"] == f"samunet_pretrain_encoder -o {trained} --phases 64:2:1 -device cpu"
     assert (card["seed"], card["steps"], card["hardware"]) == (0, 2, "CPU")
     [figures] = card["validation"]
@@ -89,8 +90,8 @@ def test_a_run_that_is_done_trains_no_further(trained, capsys) -> None:
               for name in files}
     assert pretrain_encoder.main(["-o", str(trained), *ARGUMENTS]) == 0
     said = capsys.readouterr()
-    assert "going on at step 2 of 2" in said.err
-    assert said.out == f"{trained / 'mini.safetensors'}: use it with --encoder {trained / 'mini.safetensors'}\n"
+    assert "continuing at step 2 of 2" in said.err
+    assert said.out == f"{trained / 'mini.safetensors'}: select it with --encoder {trained / 'mini.safetensors'}\n"
     after = {name: ((trained / name).read_bytes() if name != STATE else (trained / name).stat().st_mtime_ns)
              for name in files}
     assert after == before
@@ -99,7 +100,7 @@ def test_a_run_that_is_done_trains_no_further(trained, capsys) -> None:
 def test_another_recipe_in_the_same_folder_is_refused(trained, capsys) -> None:
     assert pretrain_encoder.main(["-o", str(trained), *ARGUMENTS, "--seed", "1"]) == 2
     error = capsys.readouterr().err
-    assert "A run that goes on must have the recipe it began with." in error and "seed 0 there, 1 asked for" in error
+    assert "A continued run must have the recipe that it began with." in error and "seed: saved 0, requested 1" in error
 
 
 @pytest.mark.parametrize("phase", ("64:2", "60:2:1", "64:0:1", "big"))
@@ -125,7 +126,7 @@ def test_the_command_knows_the_losses_without_importing_torch() -> None:
 
 def test_fewer_steps_than_were_done_are_refused(trained, capsys) -> None:
     assert pretrain_encoder.main(["-o", str(trained), "--phases", "64:1:1", "-device", "cpu"]) == 2
-    assert "2 done, 1 asked for" in capsys.readouterr().err
+    assert "2 finished, 1 requested" in capsys.readouterr().err
 
 
 def test_leaving_out_every_loss_is_refused(tmp_path, capsys) -> None:

@@ -74,12 +74,12 @@ def test_the_fingerprint_the_plans_and_the_folds_are_written_by_one_command_afte
 
 
 def test_a_bad_case_has_neither_arrays_nor_embeddings_and_the_others_have_both(steps: Steps) -> None:
-    plans = steps.plan(steps.fingerprint(clean=False), encoder_spec("mini"), 8.0, None, "float16")
+    plans = steps.plan(steps.fingerprint(clean=False), encoder_spec("pixels"), 8.0, None, "float16")
     label = steps.dataset.cases[1].label
     assert label is not None
     label.write_bytes(label.read_bytes()[:100])
     with pytest.raises(BadCases) as caught:
-        steps.preprocess(plans, "mini", encoder_spec("mini"))
+        steps.preprocess(plans, "pixels", encoder_spec("pixels"))
     assert caught.value.where == str(label)
     made = ["phantom_000", "phantom_002"]
     assert sorted(path.stem for path in (steps.plans_folder / "arrays").glob("*.json")) == made

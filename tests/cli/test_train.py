@@ -11,7 +11,8 @@ import pytest
 from samunet.cli import train
 from samunet.variants.registry import VARIANTS
 
-LIGHT = "import sys; from samunet.cli.train import main, parser; {}; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+LIGHT = ("import sys; from samunet.cli.train import main, parser; {}; "
+         "sys.exit('torch' in sys.modules or 'numpy' in sys.modules)")
 
 
 @pytest.fixture
@@ -27,7 +28,8 @@ def asked(monkeypatch, tmp_path) -> list:
 
 
 def test_flags_become_a_request(asked, tmp_path: Path) -> None:
-    code = train.main(["27", "cnn_head", "3", "-p", "mine", "--epochs", "4", "--shots", "5", "--draw", "2", "--seed", "9", "--shot_slices", "7",
+    code = train.main(["27", "cnn_head", "3", "-p", "mine", "--epochs", "4", "--shots", "5", "--draw", "2", "--seed",
+                       "9", "--shot_slices", "7",
                        "-pretrained_weights", "w.safetensors", "--npz", "-device", "cpu", "-np", "3", "--c",
                        "--results", str(tmp_path / "elsewhere")])
     assert code == 0
@@ -90,7 +92,7 @@ def test_one_process_validates_once_more_however_many_trained(asked, monkeypatch
     assert started == [2] and [name for name, *_ in asked] == ["validate_model"]
 
 
-def test_the_untrained_encoder_is_told_in_one_line_where_it_is_used(asked, capsys) -> None:
+def test_a_line_says_that_the_encoder_is_untrained(asked, capsys) -> None:
     train.main(["27", "cnn_head", "0", "--encoder", "untrained"])
     assert capsys.readouterr().err.count("untrained") == 1
     train.main(["27", "label_prior", "0", "--encoder", "untrained"])
@@ -130,7 +132,7 @@ def test_prompts_come_from_the_labels_or_a_file(asked, flags, kind, file) -> Non
     (["--prompts", "boxes.json", "--box_relax", "5"], "where an oracle tells boxes"),
     (["--oracle_prompts", "point", "--box_relax", "5"], "where an oracle tells boxes"),
 ])
-def test_boxes_are_relaxed_where_an_oracle_tells_them(asked, capsys, flags, fault) -> None:
+def test_boxes_are_relaxed_only_with_an_oracle(asked, capsys, flags, fault) -> None:
     assert train.main(["27", "sam_zeroshot", "0", "--oracle_prompts", "box3d", "--box_relax", "5"]) == 0
     assert asked.pop()[1].box_relax == 5.0
     assert train.main(["27", "sam_zeroshot", "0", *flags]) == 2
@@ -158,7 +160,7 @@ def test_flags_that_contradict_each_other_exit_with_2(flags) -> None:
     (["--box_relax", "-1"], "argument --box_relax: must be a number from 0 to 1000, not -1"),
     (["--box_relax", "inf"], "argument --box_relax: must be a number from 0 to 1000, not inf"),
 ])
-def test_bad_numbers_are_told_with_their_bounds_and_exit_with_2(asked, capsys, flags, told) -> None:
+def test_bad_numbers_are_reported_with_their_bounds_and_exit_with_2(asked, capsys, flags, told) -> None:
     with pytest.raises(SystemExit) as stopped:
         train.main(["4", "label_prior", "0", *flags])
     assert stopped.value.code == 2 and told in capsys.readouterr().err and asked == []

@@ -16,7 +16,8 @@ def test_sound_names(name):
 
 
 @pytest.mark.parametrize(("name", "rule"), [
-    (os.fsdecode(b"c\xff"), "UTF-8"), ("a\nb", "control characters"), ("a\x7f", "control characters"), ("a\x00", "control characters"),
+    (os.fsdecode(b"c\xff"), "UTF-8"), ("a\nb", "control characters"), ("a\x7f", "control characters"),
+    ("a\x00", "control characters"),
     ("", "usable as a file name"), ("a/b", "usable as a file name"), ("..", "usable as a file name"),
     (".a", "usable as a file name"), ("ä" * 91, "at most 180 bytes"),
 ])
@@ -26,7 +27,8 @@ def test_unusable_names(name, rule):
     assert problem.found.isprintable()
 
 
-@pytest.mark.parametrize("name", ["dataset", "plans", "predict_from_raw_data_args", "summary", "metrics", "a.properties"])
+@pytest.mark.parametrize("name",
+                         ["dataset", "plans", "predict_from_raw_data_args", "summary", "metrics", "a.properties"])
 def test_names_of_files_beside_predictions_are_taken_where_a_case_has_a_json_of_its_own(name):
     (problem,), bad = case_name_problems([name], ".tif", Path("imagesTr"))
     assert bad == {name} and problem.found == name

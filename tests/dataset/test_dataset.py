@@ -93,7 +93,8 @@ def test_listing_replaces_the_scan_with_variables_and_relative_paths(folder, tmp
         _touch(tmp_path / "else" / name)
     listing = {
         "one": {"images": ["$ELSEWHERE/x.nii.gz", "${ELSEWHERE}/y.nii.gz"], "label": "../else/xy.nii.gz"},
-        "a": {"images": ["imagesTr/a_0000.nii.gz", "imagesTr/a_0001.nii.gz"], "label": str(folder / "labelsTr/a.nii.gz")},
+        "a": {"images": ["imagesTr/a_0000.nii.gz", "imagesTr/a_0001.nii.gz"],
+              "label": str(folder / "labelsTr/a.nii.gz")},
     }
     _write(folder, dataset=listing)
     dataset = load_dataset(folder)
@@ -182,11 +183,13 @@ def test_listed_image_that_does_not_exist_names_the_variable(folder):
 
 def test_listed_channels_must_be_all_there(folder):
     _write(folder, numTraining=1, channel_names={"0": "T1", "1": "T2", "2": "T3"},
-           dataset={"a": {"images": ["imagesTr/a_0000.nii.gz", "imagesTr/a_0001.nii.gz"], "label": "labelsTr/a.nii.gz"}})
+           dataset={"a": {"images": ["imagesTr/a_0000.nii.gz", "imagesTr/a_0001.nii.gz"],
+                          "label": "labelsTr/a.nii.gz"}})
     assert "2 files for 3 channels" in _problem(folder)
 
 
-@pytest.mark.parametrize("entry", [{"images": []}, {"images": ["imagesTr/a_0000.nii.gz"]}, "x", {"images": [1], "label": "l"}])
+@pytest.mark.parametrize("entry",
+                         [{"images": []}, {"images": ["imagesTr/a_0000.nii.gz"]}, "x", {"images": [1], "label": "l"}])
 def test_listing_without_images_or_label(folder, entry):
     _write(folder, dataset={"a": entry})
     assert "A case of the `dataset` listing needs `images`" in _problem(folder)
@@ -194,12 +197,13 @@ def test_listing_without_images_or_label(folder, entry):
 
 def test_a_listed_label_that_can_be_read_under_the_dataset_s_ending_is_taken(folder):
     _touch(folder / "labelsTr" / "a.nii")
-    _write(folder, numTraining=1, dataset={"a": {"images": ["imagesTr/a_0000.nii.gz", "imagesTr/a_0001.nii.gz"], "label": "labelsTr/a.nii"}})
+    _write(folder, numTraining=1,
+           dataset={"a": {"images": ["imagesTr/a_0000.nii.gz", "imagesTr/a_0001.nii.gz"], "label": "labelsTr/a.nii"}})
     assert load_dataset(folder).cases[0].label == folder / "labelsTr" / "a.nii"
 
 
 @pytest.mark.parametrize("label", ["a.nrrd", "a.img"])
-def test_a_listed_label_of_another_kind_is_told_before_a_copy_is_named_falsely(folder, label):
+def test_a_listed_label_of_another_kind_is_reported_before_a_copy_is_named_falsely(folder, label):
     _touch(folder / "labelsTr" / label)
     images = ["imagesTr/a_0000.nii.gz", "imagesTr/a_0001.nii.gz"]
     _write(folder, numTraining=1, dataset={"a": {"images": images, "label": f"labelsTr/{label}"}})
@@ -242,7 +246,7 @@ def test_non_consecutive_labels(folder):
 
 
 def test_missing_dataset_json(tmp_path):
-    with pytest.raises(UserError, match="A needed file is missing"):
+    with pytest.raises(UserError, match="A required file is missing"):
         load_dataset(tmp_path)
 
 
@@ -263,7 +267,7 @@ def test_collect_cases_to_predict(folder):
     )
 
 
-def test_collect_cases_tells_a_missing_channel_and_an_empty_folder(folder, tmp_path):
+def test_collect_cases_reports_a_missing_channel_and_an_empty_folder(folder, tmp_path):
     (folder / "imagesTr" / "b_10_0001.nii.gz").unlink()
     with pytest.raises(UserError, match="case b_10 lacks b_10_0001.nii.gz"):
         collect_cases(folder / "imagesTr", ".nii.gz", 2)
@@ -278,26 +282,28 @@ def test_what_is_passed_over_is_named_in_both_folders(folder, capsys):
     load_dataset(folder)
     images, labels = folder / "imagesTr", folder / "labelsTr"
     assert capsys.readouterr().err.splitlines() == [
-        f"warning: passed over in {images}: .d_0000.nii.gz (hidden); c_0000.nii (an image, but not .nii.gz)",
-        f"warning: passed over in {labels}: a.nii (also there as .nii.gz)",
-        f"warning: passed over in {labels}: z.nii.gz (no labelled case of the dataset)",
+        f"Warning: ignored in {images}: .d_0000.nii.gz (hidden); c_0000.nii (an image, but not .nii.gz)",
+        f"Warning: ignored in {labels}: a.nii (also there as .nii.gz)",
+        f"Warning: ignored in {labels}: z.nii.gz (no labelled case of the dataset)",
     ]
 
 
-def test_links_to_nothing_are_told_once_for_each_folder(folder):
+def test_links_to_nothing_are_reported_once_for_each_folder(folder):
     for name in ("imagesTr/a_0001.nii.gz", "imagesTr/b_10_0000.nii.gz", "labelsTr/a.nii.gz"):
         (folder / name).unlink()
         (folder / name).symlink_to("../.git/annex/objects/x")
     with pytest.raises(UserError) as caught:
         load_dataset(folder)
     images, labels = caught.value.problems
-    assert images.found == "2 links to nothing: a_0001.nii.gz, b_10_0000.nii.gz" and images.where == str(folder / "imagesTr")
+    assert images.found == "2 links to nothing: a_0001.nii.gz, b_10_0000.nii.gz" and images.where == str(folder
+                                                                                                         / "imagesTr")
     assert labels.found == "1 link to nothing: a.nii.gz" and "git annex get" in labels.mend
 
 
 def test_listed_links_to_nothing(folder):
     (folder / "x.nii.gz").symlink_to("nowhere")
-    _write(folder, numTraining=1, channel_names={"0": "T1"}, dataset={"a": {"images": ["x.nii.gz"], "label": "x.nii.gz"}})
+    _write(folder, numTraining=1, channel_names={"0": "T1"},
+           dataset={"a": {"images": ["x.nii.gz"], "label": "x.nii.gz"}})
     with pytest.raises(UserError) as caught:
         load_dataset(folder)
     assert [problem.found for problem in caught.value.problems] == ["a link to nothing (case a)"] * 2
@@ -315,14 +321,16 @@ def test_listed_names_are_checked_together(folder):
 def test_files_in_folders_of_frames_that_are_no_frames_are_named(tmp_path, capsys):
     for name in ("imagesTr/v_0000/1.png", "imagesTr/v_0000/thumbs.db", "labelsTr/v/1.png", "labelsTr/v/notes.txt"):
         _touch(tmp_path / name)
-    (tmp_path / "dataset.json").write_text(json.dumps({**CONTENT, "file_ending": "/", "numTraining": 1, "channel_names": {"0": "zscore"}}))
+    (tmp_path / "dataset.json").write_text(json.dumps({**CONTENT, "file_ending": "/", "numTraining": 1,
+                                                       "channel_names": {"0": "zscore"}}))
     load_dataset(tmp_path)
-    told = capsys.readouterr().err.splitlines()
-    assert len(told) == 2 and "v_0000/thumbs.db (hidden, or not .png" in told[0] and "v/notes.txt" in told[1]
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 2 and "v_0000/thumbs.db (hidden, or not .png" in lines[0] and "v/notes.txt" in lines[1]
 
 
 def test_cases_to_predict_go_on_without_the_bad_ones(tmp_path):
-    for name in ("a_0000", "a_0001", "b_0001", "c_0000", "c_0001", "c_0002", "d_0000", os.fsdecode(b"e\xff_0000"), os.fsdecode(b"e\xff_0001")):
+    for name in ("a_0000", "a_0001", "b_0001", "c_0000", "c_0001", "c_0002", "d_0000", os.fsdecode(b"e\xff_0000"),
+                 os.fsdecode(b"e\xff_0001")):
         _touch(tmp_path / f"{name}.nii.gz")
     (tmp_path / "d_0001.nii.gz").symlink_to("nowhere")
     cases, problems = scan_images(tmp_path, ".nii.gz", 2)

@@ -9,7 +9,8 @@ import pytest
 from samunet.dataset.dataset_json import parse
 from samunet.errors import UserError
 
-SOUND = {"channel_names": {"0": "T1", "1": "T2"}, "labels": {"background": 0, "organ": 1}, "numTraining": 2, "file_ending": ".nii.gz"}
+SOUND = {"channel_names": {"0": "T1", "1": "T2"}, "labels": {"background": 0, "organ": 1}, "numTraining": 2,
+         "file_ending": ".nii.gz"}
 WHERE = Path("raw/dataset.json")
 
 
@@ -21,12 +22,14 @@ def fault(content) -> UserError:
 
 def test_sound_content():
     described = parse({**SOUND, "unlabelled": ["a"], "overwrite_image_reader_writer": "None"}, WHERE)
-    assert (described.channel_names, described.file_ending, described.reader, described.training_cases, described.unlabelled) == (
-        ("T1", "T2"), ".nii.gz", None, 2, {"a"})
+    assert (described.channel_names, described.file_ending, described.reader, described.training_cases,
+            described.unlabelled) == (
+("T1", "T2"), ".nii.gz", None, 2, {"a"})
 
 
-def test_nnunet_v1_is_told_all_at_once_and_how_labels_are_written():
-    old = {"name": "old", "modality": {"0": "MRI"}, "labels": {"0": "background", "1": "left"}, "numTraining": 3, "training": []}
+def test_nnunet_v1_is_reported_at_once_with_how_labels_are_written():
+    old = {"name": "old", "modality": {"0": "MRI"}, "labels": {"0": "background", "1": "left"}, "numTraining": 3,
+           "training": []}
     problems = fault(old).problems
     assert [problem.rule for problem in problems] == [
         "`labels` in dataset.json must map name to value.", "dataset.json must have `file_ending`."]
@@ -51,9 +54,11 @@ def test_nnunet_v1_is_told_all_at_once_and_how_labels_are_written():
     ({"unlabelled": "a"}, "`unlabelled` in dataset.json must be a list", '"a"'),
     ({"unlabelled": [1]}, "`unlabelled` in dataset.json must be a list", "[1]"),
     ({"dataset": []}, "`dataset` in dataset.json must map case names", "[]"),
-    ({"overwrite_image_reader_writer": "NaturalImage2DIO"}, "must read files with the `file_ending`", "NaturalImage2DIO for .nii.gz"),
+    ({"overwrite_image_reader_writer": "NaturalImage2DIO"}, "must read files with the `file_ending`",
+     "NaturalImage2DIO for .nii.gz"),
     ({"overwrite_image_reader_writer": "Tiff3DIO"}, "must read files with the `file_ending`", "Tiff3DIO for .nii.gz"),
-    ({"overwrite_image_reader_writer": "SimpleITKIO", "file_ending": "/"}, "must read files with the `file_ending`", "SimpleITKIO for /"),
+    ({"overwrite_image_reader_writer": "SimpleITKIO", "file_ending": "/"}, "must read files with the `file_ending`",
+     "SimpleITKIO for /"),
 ])
 def test_wrong_content(changes, rule, found):
     problem = fault({**SOUND, **changes})
@@ -65,7 +70,8 @@ def test_an_ending_without_dot_is_written_right_in_the_remedy():
 
 
 def test_a_reader_by_name_may_read_further_formats():
-    assert parse({**SOUND, "file_ending": ".mhd", "overwrite_image_reader_writer": "SimpleITKIO"}, WHERE).file_ending == ".mhd"
+    assert parse({**SOUND, "file_ending": ".mhd", "overwrite_image_reader_writer": "SimpleITKIO"},
+                 WHERE).file_ending == ".mhd"
 
 
 @pytest.mark.parametrize("content", [[], "text", None, 3])

@@ -12,8 +12,10 @@ from json_values import REPEATED, VALUES, changed
 from samunet.dataset.dataset import load_dataset
 from samunet.errors import UserError
 
-SOUND = {"channel_names": {"0": "MRI"}, "labels": {"background": 0, "A": 1, "B": [2, 3], "C": 3, "ignore": 4}, "regions_class_order": [1, 2, 3],
-         "numTraining": 2, "file_ending": ".nii.gz", "unlabelled": ["c1"], "overwrite_image_reader_writer": "SimpleITKIO"}
+SOUND = {"channel_names": {"0": "MRI"}, "labels": {"background": 0, "A": 1, "B": [2, 3], "C": 3, "ignore": 4},
+         "regions_class_order": [1, 2, 3],
+         "numTraining": 2, "file_ending": ".nii.gz", "unlabelled": ["c1"],
+         "overwrite_image_reader_writer": "SimpleITKIO"}
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +41,8 @@ def check(folder: Path, content: object) -> None:
     assert all(type(value) is int for value in labels.values)
     assert labels.ignore is None or labels.ignore == len(labels.values)
     assert len(labels.foreground) == len(set(labels.foreground)) and labels.channels >= 1
-    assert not labels.has_regions or (labels.regions_class_order is not None and len(labels.regions_class_order) == len(labels.foreground)
+    assert not labels.has_regions or (labels.regions_class_order is not None
+                                      and len(labels.regions_class_order) == len(labels.foreground)
                                       and set(labels.regions_class_order) <= set(labels.values))
     assert dataset.channel_names and all(isinstance(name, str) for name in dataset.channel_names)
     assert len(dataset.cases) == content["numTraining"] >= 1

@@ -14,7 +14,8 @@ from samunet.errors import UserError
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """One of each kind of entry."""
-    for name in ("a_0000.nii.gz", "a_0000.nii", "b_0000.NII.GZ", "c_0000.nii", "._a_0000.nii.gz", ".DS_Store", "notes.txt",
+    for name in ("a_0000.nii.gz", "a_0000.nii", "b_0000.NII.GZ", "c_0000.nii", "._a_0000.nii.gz", ".DS_Store",
+                 "notes.txt",
                  "a.json", "a.npz", ".unfinished-x.nii.gz", "real.bin"):
         (tmp_path / name).touch()
     (tmp_path / "d_0000.nii.gz").mkdir()
@@ -41,9 +42,9 @@ def test_every_entry_is_read_or_named_with_its_reason(folder, capsys):
     listing.say_passed_over()
     listing.say_passed_over()
     assert capsys.readouterr().err == (
-        f"warning: passed over in {folder}: .DS_Store, ._a_0000.nii.gz (hidden); a_0000.nii (also there as .nii.gz); "
-        "b_0000.NII.GZ, c_0000.nii (an image, but not .nii.gz); d_0000.nii.gz (a folder); notes.txt, real.bin (not .nii.gz); "
-        "pipe_0000.nii.gz (no file)\n")
+        f"Warning: ignored in {folder}: .DS_Store, ._a_0000.nii.gz (hidden); a_0000.nii (also there as .nii.gz); "
+        "b_0000.NII.GZ, c_0000.nii (an image, but not .nii.gz); d_0000.nii.gz (a folder); notes.txt, real.bin (not "
+        ".nii.gz); pipe_0000.nii.gz (no file)\n")
 
 
 def test_links_to_nothing_are_one_error_that_says_how_to_fetch_them(folder):
@@ -65,7 +66,8 @@ def test_a_folder_is_listed_in_one_pass(tmp_path, monkeypatch):
     looked = []
     for name in ("stat", "lstat"):
         real = getattr(os, name)
-        monkeypatch.setattr(os, name, lambda path, *rest, real=real, **named: looked.append(path) or real(path, *rest, **named))
+        monkeypatch.setattr(os, name, lambda path, *rest, real=real,
+                            **named: looked.append(path) or real(path, *rest, **named))
     assert len(list_folder(tmp_path, ".nii.gz").paths) == 20
     assert not [path for path in looked if str(path).startswith(str(tmp_path))]
 

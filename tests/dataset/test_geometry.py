@@ -7,7 +7,8 @@ import pytest
 from samunet.dataset.geometry import Geometry, axis_not_in_file
 from samunet.dataset.nnunet_properties import reader_properties
 
-GEOMETRY = Geometry("SimpleITKIO", (4, 6, 5), (3.3, 0.8, 0.7), (1.5, -2.5, 0.1), (0.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, -1.0))
+GEOMETRY = Geometry("SimpleITKIO", (4, 6, 5), (3.3, 0.8, 0.7), (1.5, -2.5, 0.1),
+                    (0.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, -1.0))
 
 
 def test_json_keeps_every_bit():

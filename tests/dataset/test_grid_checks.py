@@ -16,8 +16,10 @@ LPS = "space: left-posterior-superior"
 
 
 def _mha(path, **fields):
-    header = {"ObjectType": "Image", "NDims": 3, "BinaryData": "True", "TransformMatrix": "1 0 0 0 1 0 0 0 1", "Offset": "1 2 3",
-              "ElementSpacing": "0.5 1 2", "DimSize": "4 3 2", "ElementType": "MET_SHORT", **fields, "ElementDataFile": "LOCAL"}
+    header = {"ObjectType": "Image", "NDims": 3, "BinaryData": "True", "TransformMatrix": "1 0 0 0 1 0 0 0 1",
+              "Offset": "1 2 3",
+              "ElementSpacing": "0.5 1 2", "DimSize": "4 3 2", "ElementType": "MET_SHORT", **fields,
+              "ElementDataFile": "LOCAL"}
     path.write_bytes("".join(f"{key} = {value}\n" for key, value in header.items()).encode() + VOXELS.tobytes())
     return path
 
@@ -78,7 +80,8 @@ def test_micrometres_of_nrrd_are_refused_because_itk_ignores_them(tmp_path):
 def test_sound_headers_are_placed_as_they_say(tmp_path, capsys):
     _, geometry = SimpleItkIO().read_images([_mha(tmp_path / "a_0000.mha")])
     assert (geometry.spacing_mm, geometry.origin) == ((2, 1, 0.5), (1, 2, 3))
-    _, geometry = SimpleItkIO().read_images([_nrrd(tmp_path / "a_0000.nrrd", LPS, "space directions: (0.5,0,0) (0,1,0) (0,0,2)",
+    _, geometry = SimpleItkIO().read_images([_nrrd(tmp_path / "a_0000.nrrd", LPS,
+                                                   "space directions: (0.5,0,0) (0,1,0) (0,0,2)",
                                                    "space origin: (1,2,3)", "content: an infant (nan)")])
     assert (geometry.spacing_mm, geometry.origin) == ((2, 1, 0.5), (1, 2, 3))
     assert capsys.readouterr().err == ""

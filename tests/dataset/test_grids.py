@@ -83,9 +83,9 @@ def test_float32_rounding_far_from_the_origin_is_no_difference():
 
 
 def test_files_without_place_compare_by_spacing():
-    picture = Geometry("NaturalImage2DIO", (1, 5, 6), (999.0, 1.0, 1.0))
-    assert same_grid(picture, picture)
-    assert not same_grid(picture, Geometry("NaturalImage2DIO", (1, 5, 6), (999.0, 1.0, 1.1)))
+    natural = Geometry("NaturalImage2DIO", (1, 5, 6), (999.0, 1.0, 1.0))
+    assert same_grid(natural, natural)
+    assert not same_grid(natural, Geometry("NaturalImage2DIO", (1, 5, 6), (999.0, 1.0, 1.1)))
 
 
 @pytest.mark.parametrize("turn", [Turn(), Turn((2, 0, 1), (False, True, False)), Turn((1, 0, 2), (True, True, True))])

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from samunet.dataset.dataset import load_dataset
-from samunet.dataset.integrity import verify_dataset, verify_folder
+from samunet.dataset.integrity import verify_folder
 from samunet.errors import UserError
 
 CASES = ("a", "b", "c")
@@ -45,13 +44,12 @@ def folder(tmp_path):
 
 def _problem(folder: Path) -> UserError:
     with pytest.raises(UserError) as caught:
-        verify_dataset(load_dataset(folder), 1)
+        verify_folder(folder, 1)
     return caught.value
 
 
 def test_a_good_dataset_passes_ignore_included(folder, capsys):
     _write(_label(3), folder / "labelsTr" / "a.nii.gz")
-    verify_dataset(load_dataset(folder), 1)
     assert verify_folder(folder, 1).name == "Dataset006_Good"
     assert "Warning" not in capsys.readouterr().err
 
@@ -69,8 +67,8 @@ def test_label_of_another_spacing(folder):
     problem = _problem(folder)
     assert problem.rule == "A label file must have its image's spacing."
     # The outer corners lie half a voxel before the first of four slices and behind the last, 3.5 slices from the first.
-    assert problem.found == (f"(2.5, 1.5, 1.0) mm; {folder / 'imagesTr' / 'b_0000.nii.gz'} has (2.0, 1.5, 1.0) mm (z, y, x); "
-                             "corners lie up to 1.75 mm (0.875 voxels) apart")
+    assert problem.found == (f"(2.5, 1.5, 1.0) mm; {folder / 'imagesTr' / 'b_0000.nii.gz'} has (2.0, 1.5, 1.0) mm (z, "
+                             "y, x); corners are up to 1.75 mm (0.875 voxels) apart")
     assert problem.where == str(folder / "labelsTr" / "b.nii.gz")
 
 
@@ -79,17 +77,17 @@ def test_another_origin_is_only_said_and_once(folder, capfd, workers):
     for name in "ab":
         _write(_label(), folder / "labelsTr" / f"{name}.nii.gz", origin=(1.0, 2.0, 6.0))
     for _ in range(2):
-        verify_dataset(load_dataset(folder), workers)
+        verify_folder(folder, workers)
     lines = [line for line in capfd.readouterr().err.splitlines() if "Warning" in line]
     assert sorted(lines) == [
-        f"Warning: origin or direction of {folder}/labelsTr/{name}.nii.gz differs from that of {folder}/imagesTr/{name}_0000.nii.gz: "
-        "corners lie up to 3 mm (1.5 voxels) apart. Voxels are matched by their index; check with samunet_plot_overlay_pngs that "
-        "they fit." for name in "ab"]
+        f"Warning: origin or direction of {folder}/labelsTr/{name}.nii.gz differs from that of "
+        f"{folder}/imagesTr/{name}_0000.nii.gz: corners are up to 3 mm (1.5 voxels) apart. Voxels are matched by their "
+        "index; check with samunet_plot_overlay_pngs that they fit." for name in "ab"]
 
 
 def test_rounding_is_no_other_grid(folder, capsys):
     _write(_label(), folder / "labelsTr" / "b.nii.gz", spacing=(1.0 + 1e-6, 1.5, 2.0), origin=(1.0, 2.0 + 1e-5, 3.0))
-    verify_dataset(load_dataset(folder), 1)
+    verify_folder(folder, 1)
     assert "Warning" not in capsys.readouterr().err
 
 
@@ -101,7 +99,8 @@ def test_a_label_of_another_direction_is_a_problem(folder):
     sitk.WriteImage(image, str(folder / "labelsTr" / "b.nii.gz"))
     problem = _problem(folder)
     assert problem.rule == "A label file must have its image's direction."
-    assert problem.found.startswith(f"0 1 0 1 0 0 0 0 -1; {folder}/imagesTr/b_0000.nii.gz has 1 0 0 0 1 0 0 0 1; corners lie up to ")
+    assert problem.found.startswith(f"0 1 0 1 0 0 0 0 -1; {folder}/imagesTr/b_0000.nii.gz has 1 0 0 0 1 0 0 0 1; "
+                                    "corners are up to ")
     assert problem.mend == "Resample it onto that grid, or correct the header that is wrong."
 
 
@@ -150,7 +149,7 @@ def test_truncated_gzip(folder, file):
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_every_problem_of_every_case_is_told_in_order(folder, workers):
+def test_every_problem_of_every_case_is_reported_in_order(folder, workers):
     image = _image()
     image[0, 0, 0] = np.nan
     _write(image, folder / "imagesTr" / "a_0000.nii.gz")
@@ -160,16 +159,18 @@ def test_every_problem_of_every_case_is_told_in_order(folder, workers):
     with pytest.raises(UserError) as caught:
         verify_folder(folder, workers)
     text = str(caught.value)
-    rules = ["Every training case must have a label file.", "Images must not hold NaN.", "only values that dataset.json lists",
+    rules = ["Every training case must have a label file.", "Images must not hold NaN.",
+             "only values that dataset.json lists",
              "must have its image's shape", "must have its image's spacing", "must be readable"]
     assert text.startswith("6 problems were found:")
     places = [text.index(rule) for rule in rules]
     assert places == sorted(places)
 
 
-def test_unknown_ending_is_told_with_the_other_problems(folder):
+def test_unknown_ending_is_reported_with_the_other_problems(folder):
     content = json.loads((folder / "dataset.json").read_text())
-    (folder / "dataset.json").write_text(json.dumps({**content, "overwrite_image_reader_writer": "DicomIO", "numTraining": 9}))
+    (folder
+     / "dataset.json").write_text(json.dumps({**content, "overwrite_image_reader_writer": "DicomIO", "numTraining": 9}))
     with pytest.raises(UserError) as caught:
         verify_folder(folder, 1)
     assert "numTraining is 9" in str(caught.value) and "DicomIO" in str(caught.value)

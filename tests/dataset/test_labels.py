@@ -11,7 +11,8 @@ from samunet.errors import UserError
 PLAIN = {"labels": {"background": 0, "a": 1, "b": 2}}
 PLAIN_IGNORE = {"labels": {"background": 0, "a": 1, "b": 2, "ignore": 3}}
 LISTS_OF_ONE = {"labels": {"background": 0, "a": [1], "b": [2]}}
-REGIONS = {"labels": {"background": 0, "whole": [1, 2, 3], "core": [2, 3], "inner": 3}, "regions_class_order": [1, 2, 3]}
+REGIONS = {"labels": {"background": 0, "whole": [1, 2, 3], "core": [2, 3], "inner": 3},
+           "regions_class_order": [1, 2, 3]}
 REGIONS_LIST_OF_ONE = {
     "labels": {"background": 0, "whole": [1, 2], "core": [2], "ignore": 3}, "regions_class_order": [1, 2]}
 # Not in the order of values, a background region that is no channel, and a region that contains background.
@@ -154,7 +155,8 @@ def test_many_labels_need_uint16():
     ({"labels": {"background": 0, "a": 1, "b": 1}}, "value of its own.\n.*\n  found: a and b are \\[1\\]"),
     ({"labels": {"background": 0, "void": 0, "a": 1}}, "found: background and void are \\[0\\]"),
     ({"labels": {"background": 0, "a": 1, "b": [1]}}, "found: a and b are \\[1\\]"),
-    ({"labels": {"background": 0, "a": [1, 2], "b": [2, 1]}, "regions_class_order": [1, 2]}, "found: a and b are \\[1, 2\\]"),
+    ({"labels": {"background": 0, "a": [1, 2], "b": [2, 1]}, "regions_class_order": [1, 2]},
+     "found: a and b are \\[1, 2\\]"),
     ({"labels": {"background": 0, "whole": [1, 2], "core": 2}, "regions_class_order": [2, 1]},
      "one of its own values(.|\n)*found: core \\[2\\] is painted as 1"),
     ({"labels": {"background": 0}}, "a label besides the background"),
@@ -168,7 +170,7 @@ def test_bad_labels(content, message):
         LabelSpace.from_dataset_json(content)
 
 
-def test_bad_labels_are_told_together():
+def test_bad_labels_are_reported_together():
     with pytest.raises(UserError) as caught:
         LabelSpace.from_dataset_json({"labels": {"background": 1, "a": [1, 3], "ignore": 9}})
     assert str(caught.value).startswith("4 problems were found:")

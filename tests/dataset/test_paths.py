@@ -67,13 +67,13 @@ def test_unknown_dataset_lists_what_there_is(root, given):
 
 
 def test_unknown_dataset_in_a_root_that_does_not_exist(tmp_path):
-    with pytest.raises(UserError, match="there is: no dataset"):
+    with pytest.raises(UserError, match="available: no dataset"):
         find_dataset(tmp_path / "none", "4")
 
 
 def test_number_claimed_by_two_folders_names_both_and_full_name_still_works(root):
     (root / "Dataset004_Again").mkdir()
-    with pytest.raises(UserError, match="claimed by Dataset004_Again and Dataset004_Hippocampus"):
+    with pytest.raises(UserError, match="is the number of Dataset004_Again and Dataset004_Hippocampus"):
         find_dataset(root, "4")
     assert find_dataset(root, "Dataset004_Again") == root / "Dataset004_Again"
 

@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import binary_dilation
 
 from samunet.dataset.dataset import load_dataset
-from samunet.dataset.integrity import verify_dataset
+from samunet.dataset.integrity import verify_folder
 from samunet.dataset.io.sitk_io import SimpleItkIO
 from samunet.dataset.phantom import make_phantom_dataset
 from samunet.files import digest_of_file
@@ -19,9 +19,8 @@ def folder(tmp_path_factory):
 
 
 def test_is_a_valid_dataset(folder):
-    dataset = load_dataset(folder)
+    dataset = verify_folder(folder, 1)
     assert (dataset.name, len(dataset.cases), dataset.labels.values) == ("Dataset900_Phantom", 3, (0, 1, 2, 3))
-    verify_dataset(dataset, 1)
     assert [path.name for path in (folder / "imagesTs").iterdir()] == ["phantom_003_0000.nii.gz"]
     assert [path.name for path in (folder / "labelsTs").iterdir()] == ["phantom_003.nii.gz"]
 

@@ -70,7 +70,8 @@ class Workplace:
     def digests(self, *patterns: str) -> dict[str, str]:
         """SHA-256 of each file below the root that one of the glob patterns matches, by relative path."""
         files = {path for pattern in patterns or ("**/*",) for path in self.root.glob(pattern) if path.is_file()}
-        return {str(path.relative_to(self.root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(files)}
+        return {str(path.relative_to(self.root)): hashlib.sha256(path.read_bytes()).hexdigest()
+                for path in sorted(files)}
 
 
 def write_volume(path: Path, array: np.ndarray, spacing_xyz: Sequence[float] = (1.0, 1.2, 2.0)) -> None:
@@ -124,7 +125,10 @@ def make_dataset() -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def small_sam(tmp_path_factory) -> Path:
-    """A file that holds a whole SAM with random weights, for pictures of 64 pixels; every variant can be built on it."""
+    """A file that holds a whole SAM with random weights, for images of 64 pixels.
+
+    Every variant can be built on it.
+    """
     import torch
     from safetensors.torch import save_file
 

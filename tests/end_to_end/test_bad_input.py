@@ -61,7 +61,7 @@ def _second_channel(dataset: Path) -> None:
     _image(dataset).with_name(f"{CASE}_0001.nii.gz").unlink()
 
 
-# what is spoiled -> how, words of the message, the place that it must name
+# what is corrupted -> how, words of the message, the place that it must name
 DATASET_FAULTS: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
     "missing channel": (_second_channel, ("channel", f"{CASE}_0001")),
     "missing label": (lambda dataset: _label(dataset).unlink(), ("label", CASE)),
@@ -73,13 +73,15 @@ DATASET_FAULTS: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
     "unknown label value": (lambda dataset: _set_voxel(_label(dataset), 7), ("7", "dataset.json", CASE)),
     "non-consecutive labels": (_renumber, ("consecutive", "dataset.json")),
     "fractional label": (
-        lambda dataset: _rewrite(_label(dataset), lambda array: array.astype(np.float32) * 0.5), ("whole", "0.5", CASE)),
+        lambda dataset: _rewrite(_label(dataset), lambda array: array.astype(np.float32) * 0.5),
+        ("whole", "0.5", CASE)),
     "truncated image": (lambda dataset: _truncate(_image(dataset)), ("whole", "truncated", f"{CASE}_0000.nii.gz")),
     "truncated label": (lambda dataset: _truncate(_label(dataset)), ("whole", "truncated", f"{CASE}.nii.gz")),
     "4D label": (lambda dataset: _rewrite(_label(dataset), lambda array: np.stack([array, array])), ("label", CASE)),
     "channel count": (lambda dataset: _rewrite(_image(dataset), lambda array: np.stack([array, array])),
                       ("channel", CASE)),
-    "empty folder": (lambda dataset: [path.unlink() for path in (dataset / "imagesTr").iterdir()], ("image", "imagesTr")),
+    "empty folder": (lambda dataset: [path.unlink() for path in (dataset / "imagesTr").iterdir()],
+                     ("image", "imagesTr")),
     "unknown channel name": (lambda dataset: _edit_json(dataset, channel_names={"0": "sonar"}), ("sonar", "zscore")),
     "no background": (lambda dataset: _edit_json(dataset, labels={"left": 1, "right": 2}), ("background",)),
     "broken dataset.json": (lambda dataset: (dataset / "dataset.json").write_text("{"), ("JSON", "dataset.json")),
@@ -91,7 +93,7 @@ DATASET_FAULTS: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
 
 @pytest.mark.parametrize("flags", [[], ["--verify_dataset_integrity"]], ids=["plain", "verified"])
 @pytest.mark.parametrize("fault", DATASET_FAULTS)
-def test_a_spoiled_dataset_is_refused(fault, flags, workplace, make_dataset):
+def test_a_corrupted_dataset_is_refused(fault, flags, workplace, make_dataset):
     spoil, words = DATASET_FAULTS[fault]
     dataset = make_dataset(workplace.root / "raw")
     spoil(dataset)
@@ -111,7 +113,7 @@ def test_a_spoiled_dataset_is_refused(fault, flags, workplace, make_dataset):
         assert not list((workplace.root / "preprocessed").rglob("samunetPlans.json"))
 
 
-def test_all_problems_of_all_cases_are_told_together(workplace, make_dataset):
+def test_all_problems_of_all_cases_are_reported_together(workplace, make_dataset):
     dataset = make_dataset(workplace.root / "raw")
     _set_voxel(dataset / "imagesTr" / "box_000_0000.nii.gz", float("nan"))
     _truncate(dataset / "imagesTr" / "box_001_0000.nii.gz")
@@ -240,7 +242,8 @@ def test_a_read_only_mount_is_refused(copied):
     ):
         done = subprocess.run(
             ["unshare", "-rm", "sh", "-c", f"mount -t tmpfs -o ro tmpfs {mount} && exec {line}"],
-            env={"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", **copied.environment}, capture_output=True, text=True, check=False)
+            env={"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", **copied.environment}, capture_output=True, text=True,
+            check=False)
         assert done.returncode == 2, done.stderr
         assert "writable" in done.stderr and str(mount) in done.stderr
     assert copied.digests() == before

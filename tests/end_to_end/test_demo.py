@@ -1,4 +1,4 @@
-"""The demo from start to end, with a short training: on the phantom, and on a real dataset folder without test images."""
+"""The demo from start to end, with a short training: on the phantom, and on a dataset folder without test images."""
 
 from __future__ import annotations
 
@@ -26,9 +26,11 @@ def test_phantom(workplace, monkeypatch):
     assert done.code == 0, done.err
     work = output / "Dataset900_Phantom"
     assert [step[0] for step in _steps(done.err)] == [
-        f"samunet_{name}" for name in ("plan_and_preprocess", "train", "predict", "evaluate_folder", "plot_overlay_pngs")]
+        f"samunet_{name}" for name in ("plan_and_preprocess", "train", "predict", "evaluate_folder",
+                                       "plot_overlay_pngs")]
     assert f"samunet_raw={work / 'raw'}" in done.err
-    assert {path.name for path in (work / "predictions").glob("*.nii.gz")} == {"phantom_008.nii.gz", "phantom_009.nii.gz"}
+    assert {path.name for path in (work / "predictions").glob("*.nii.gz")} == {"phantom_008.nii.gz",
+                                                                               "phantom_009.nii.gz"}
     assert len(json.loads((work / "predictions" / "summary.json").read_text())["metric_per_case"]) == 2
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in (work / "overlays").iterdir())
     assert str(work / "overlays") in done.out.splitlines()[-2]

@@ -44,7 +44,7 @@ def test_an_overridden_family_has_plans_cache_and_model_of_its_own(folders, tmp_
     monkeypatch.setenv("samunet_checkpoints", str(tmp_path))
     for name in ("own.pth", "own.pth@medsam"):
         assert plan_and_preprocess.main(["-d", "900", "-np", "1", "--encoder", name, *folders]) == 0
-    assert "maker's licence" in capsys.readouterr().err
+    assert "owner's licence" in capsys.readouterr().err
     preprocessed = _root(folders) / "preprocessed" / DATASET
     plain, other = sorted(name for name in json.loads((preprocessed / "samunetPlans.json").read_text())["encoders"]
                           if name.startswith("own-"))
@@ -56,12 +56,14 @@ def test_an_overridden_family_has_plans_cache_and_model_of_its_own(folders, tmp_
     assert signatures[0]["weights"] == signatures[1]["weights"]
     arrays = [np.load(folder / name / case.replace(".json", ".npy")) for name in (plain, other)]
     assert not np.array_equal(*arrays)
-    assert train.main(["900", "linear_head", "0", "--iterations", "2", "--encoder", "own.pth@medsam", "-np", "1", *folders]) == 0
+    assert train.main(["900", "linear_head", "0", "--iterations", "2", "--encoder", "own.pth@medsam", "-np", "1",
+                       *folders]) == 0
     assert (_root(folders) / "results" / DATASET / f"linear_head__samunetPlans__{other}" / "fold_0").is_dir()
     images, output = _root(folders) / "raw" / DATASET / "imagesTs", tmp_path / "output"
     assert predict.main(["-i", str(images), "-o", str(output), "--encoder", "own.pth@medsam", *folders]) == 0
-    monkeypatch.delenv("samunet_checkpoints")  # now it must be told where the file lies
+    monkeypatch.delenv("samunet_checkpoints")  # now it needs the path of the file
     model = _root(folders) / "results" / DATASET / f"linear_head__samunetPlans__{other}"
     assert predict.main(["-i", str(images), "-o", str(output), "-m", str(model)]) == 2
     for named in ([], ["-m", str(model)]):
-        assert predict.main(["-i", str(images), "-o", str(output), "--encoder", f"{tmp_path / 'own.pth'}@medsam", *named, *folders]) == 0
+        assert predict.main(["-i", str(images), "-o", str(output), "--encoder", f"{tmp_path / 'own.pth'}@medsam",
+                             *named, *folders]) == 0

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 KILLS = 3
-# What must be equal byte by byte. Logs, run.json, pictures and absolute paths in summary.json are not promised.
+# What must be equal byte by byte. Logs, run.json, plots and absolute paths in summary.json are not promised.
 PROMISED = (
     "preprocessed/**/*",
     "results/**/*.safetensors",

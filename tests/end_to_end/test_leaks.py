@@ -1,4 +1,4 @@
-"""No label outside the draw reaches anything: spoiled, then deleted before planning, it changes no byte of any variant."""
+"""No label outside the draw has an effect: corrupted, or deleted before planning, it changes no byte of any variant."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from samunet.variants.registry import VARIANTS
 
 CASES, SHOTS, DRAW, SLICES = 4, 2, 1, 8
 STATES = ("whole", "noise", "deleted")
-# Fold `all`, in which every labelled case may be drawn and is validated on. Folds by number follow from which cases have a
-# label, so that where labels are deleted they would be other folds.
+# Fold `all`, in which every labelled case may be drawn and is validated on. Folds by number follow from which cases
+# have a label, so that where labels are deleted they would be other folds.
 RUN = ("all", "--shots", str(SHOTS), "--draw", str(DRAW), "--iterations", "2", "-device", "cpu", "-np", "1")
 NAMES = [f"box_{case:03d}" for case in range(CASES)]
 DRAWN = sorted(draw_shots(NAMES, None, SHOTS, DRAW))
@@ -77,11 +77,12 @@ def same(places, states: Sequence[str], patterns: Iterable[str]) -> dict[str, st
     """The digests of what matches, which must be equal in `states`."""
     whole, *others = (places[state].digests(*patterns) for state in states)
     for state, other in zip(states[1:], others, strict=True):
-        assert other == whole, f"{state}: {sorted(name for name in {*whole, *other} if whole.get(name) != other.get(name))}"
+        different = sorted(name for name in {*whole, *other} if whole.get(name) != other.get(name))
+        assert other == whole, f"{state}: {different}"
     return whole
 
 
-def test_the_labels_outside_the_draw_are_spoiled(places) -> None:
+def test_the_labels_outside_the_draw_are_corrupted(places) -> None:
     labels = [load_dataset(places[state].root / "raw" / "Dataset005_Boxes") for state in STATES]
     assert [len(dataset.unlabelled) for dataset in labels] == [0, 0, CASES - SHOTS]
     one = next(name for name in NAMES if name not in DRAWN)
@@ -91,7 +92,8 @@ def test_the_labels_outside_the_draw_are_spoiled(places) -> None:
 
 def test_no_plan_and_no_array_of_an_image_changes(places) -> None:
     folder = "preprocessed/*/samunetPlans"
-    found = same(places, STATES, [f"{folder}.json", "preprocessed/*/dataset_fingerprint.json", f"{folder}/arrays/box_???.b2nd",
+    found = same(places, STATES, [f"{folder}.json", "preprocessed/*/dataset_fingerprint.json",
+                                  f"{folder}/arrays/box_???.b2nd",
                           *(f"{folder}/arrays/{name}_seg.b2nd" for name in DRAWN), f"{folder}/embeddings/*/box_???.*"])
     # Plans and fingerprint; an image's array of each case, its embeddings and their signature; two arrays of labels.
     assert len(found) == 2 + 3 * CASES + SHOTS
@@ -108,6 +110,7 @@ def test_no_cache_model_or_prediction_changes(places, small_sam: Path, variant: 
     predicted = [f"{run}/fold_all/validation/{name}.nii.gz" for name in NAMES]
     assert len(same(places, STATES[:2], [*model, *predicted])) == len(model) + CASES
     # Without labels the others are not validated on.
-    assert len(same(places, STATES, [*model, *(path for path, name in zip(predicted, NAMES, strict=True) if name in DRAWN)])
+    assert len(same(places, STATES, [*model,
+                                     *(path for path, name in zip(predicted, NAMES, strict=True) if name in DRAWN)])
                ) == len(model) + SHOTS
     same(places, STATES, ["preprocessed/*/samunetPlans/embeddings/*/*"])

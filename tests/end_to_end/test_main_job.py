@@ -70,7 +70,8 @@ def test_validation_was_scored_over_the_whole_fold(job):
 
 def test_a_model_folder_holds_megabytes(job):
     folder = next(job.root.glob("results/*/cnn_head__samunetPlans__mini-3"))
-    assert {"plans.json", "dataset.json", "dataset_fingerprint.json", "fold_0"} == {path.name for path in folder.iterdir()}
+    assert {"plans.json", "dataset.json", "dataset_fingerprint.json",
+            "fold_0"} == {path.name for path in folder.iterdir()}
     assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 20 * 2**20
 
 

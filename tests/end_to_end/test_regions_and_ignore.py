@@ -49,7 +49,7 @@ def test_overlapping_regions(workplace, make_dataset):
 
 @pytest.mark.slow
 def test_ignored_voxels_never_count(workplace, make_dataset):
-    """Half of each volume is labelled wrongly in one dataset and ignored in the other: only the first learns nonsense."""
+    """Half of each volume is labelled wrongly in one dataset and ignored in the other: only the first learns it."""
     dataset = make_dataset(workplace.root / "raw", labels={"background": 0, "left": 1, "right": 2, "ignore": 3})
     for path in (dataset / "labelsTr").iterdir():
         image = sitk.ReadImage(str(path))
@@ -72,7 +72,7 @@ def test_ignored_voxels_never_count(workplace, make_dataset):
         assert sum(case["metrics"]["1"][key] for key in ("TP", "FP", "FN", "TN")) == int(counted.sum())
 
 
-def test_comparators_know_regions_and_the_ignore_label(workplace, make_dataset):
+def test_baselines_know_regions_and_the_ignore_label(workplace, make_dataset):
     dataset = make_dataset(workplace.root / "raw", labels={"background": 0, "both": [1, 2], "right": [2], "ignore": 3},
                            regions_class_order=[1, 2])
     shutil.copytree(dataset / "imagesTr", dataset / "imagesTs")

@@ -1,4 +1,4 @@
-"""Colour pictures climb the whole ladder: every rung is scored, and what is chosen knows colours, which no prior can."""
+"""Colour images in the whole search: every candidate is scored, and the chosen one uses colours, which no prior can."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scipy.ndimage import gaussian_filter
 from skimage import io
 
 from samunet.benchmark import choice
-from samunet.benchmark.ladder import COMPARATORS, LADDER
+from samunet.benchmark.ladder import BASELINES, LADDER
 from samunet.variants import hybrid
 
 SIDE = 32  # one tile of the small encoder
@@ -40,7 +40,7 @@ def picture(seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.fixture
 def dataset(workplace) -> Path:
-    """Labelled pictures, and in imagesTs and labelsTs those that the choice never sees."""
+    """Labelled images, and in imagesTs and labelsTs those that the choice never sees."""
     folder = workplace.root / "raw" / DATASET
     for seed in range(LABELLED + NEW):
         kind = "Tr" if seed < LABELLED else "Ts"
@@ -64,7 +64,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
     def shorten(path: Path) -> None:
         plans = json.loads(path.read_text())
         (section,) = plans["encoders"].values()
-        assert section["composition"] == "rgb"  # the encoder sees colours, not three pictures
+        assert section["embeddings"]["composition"] == "rgb"  # the encoder sees colours, not three images
         section["embeddings"].update(head_iterations=LENGTH, batch_size=4, view_pictures=0)
         path.write_text(json.dumps(plans))
 
@@ -72,7 +72,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
 
 
 def dice(predicted: Path, labels: Path) -> float:
-    """Mean over pictures and classes, by hand."""
+    """Mean over images and classes, by hand."""
     scores = []
     for path in sorted(labels.iterdir()):
         found, truth = io.imread(predicted / path.name), io.imread(path)
@@ -82,7 +82,7 @@ def dice(predicted: Path, labels: Path) -> float:
     return float(np.mean(scores))
 
 
-def test_colour_pictures_climb_the_whole_ladder(workplace, dataset: Path, small_sam: Path, short) -> None:
+def test_colour_images_in_the_whole_search(workplace, dataset: Path, small_sam: Path, short) -> None:
     def done(command: str, *arguments: str | Path) -> str:
         finished = workplace.here(command, *arguments)
         assert finished.code == 0, finished.err
@@ -94,7 +94,7 @@ def test_colour_pictures_climb_the_whole_ladder(workplace, dataset: Path, small_
     done("find_best_configuration", "-d", "7", *encoder, "--iterations", "4", "-device", "cpu")
     [path] = (workplace.root / "results" / DATASET / "choice").glob("*.json")
     record = json.loads(path.read_text())
-    assert [trial["variant"] for trial in record["trials"] if trial["round"] < 2] == [*COMPARATORS, *LADDER]
+    assert [trial["variant"] for trial in record["trials"] if trial["round"] < 2] == [*BASELINES, *LADDER]
     assert not any(trial["faults"] for trial in record["trials"]), record["trials"]
 
     chosen, prior = workplace.root / "chosen", workplace.root / "prior"

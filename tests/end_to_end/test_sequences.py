@@ -1,4 +1,4 @@
-"""Sequences of colour frames go the whole way: planned, trained on, predicted under their frames' names, evaluated, drawn."""
+"""Sequences of colour frames: planned, trained, predicted under their frames' names, evaluated and plotted."""
 
 from __future__ import annotations
 
@@ -108,7 +108,8 @@ def test_the_whole_way_with_a_prior_that_knows_the_answer(workplace, ending):
     done(workplace, "evaluate_folder", dataset / "labelsTr", out, "-djfile", dataset / "dataset.json", "-np", "1")
     summary = json.loads((out / "summary.json").read_text())
     assert [case["metrics"]["1"]["TP"] for case in summary["metric_per_case"]] == [3 * 12 * 16] * 3
-    done(workplace, "plot_overlay_pngs", "-i", dataset / "imagesTr", "-s", out, "-o", workplace.root / "sheets", "-np", "1")
+    done(workplace, "plot_overlay_pngs", "-i", dataset / "imagesTr", "-s", out, "-o", workplace.root / "sheets", "-np",
+         "1")
     assert len(list((workplace.root / "sheets").glob("*.png"))) == 3
 
 
@@ -138,7 +139,8 @@ def test_a_head_on_embeddings_of_colour_frames(workplace):
     plans = json.loads(path.read_text())
     plans["encoders"]["untrained"]["embeddings"]["view_pictures"] = 0  # the test needs no augmented views
     path.write_text(json.dumps(plans))
-    done(workplace, "train", "6", "probe", "0", "--encoder", "untrained", "--iterations", "20", "-np", "1", "-device", "cpu")
+    done(workplace, "train", "6", "probe", "0", "--encoder", "untrained", "--iterations", "20", "-np", "1", "-device",
+         "cpu")
     done(workplace, "predict", "-i", dataset / "imagesTr", "-o", out, "-device", "cpu")
     predicted = read(out, "a", "/")
     assert 2 * (predicted & labels()).sum() / (predicted.sum() + labels().sum()) > 0.5

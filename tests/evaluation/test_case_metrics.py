@@ -17,7 +17,8 @@ LABELS = LabelSpace({"background": 0, "one": 1})
 def test_an_object_in_one_slice_of_a_volume_is_measured_as_a_volume(plane):
     """Two squares of 10 x 10 voxels, 4 columns apart, in the same slice.
 
-    Every voxel is at the border, so each side's mean distance is (1 + 2 + 3 + 4 + 6 x 0) / 10; of the contours alone it is 2.
+    Every voxel is at the border, so each side's mean distance is (1 + 2 + 3 + 4 + 6 x 0) / 10; of the contours alone it
+    is 2.
     """
     reference, prediction = np.zeros((5, 30, 30), np.int16), np.zeros((5, 30, 30), np.int16)
     reference[plane, 10:20, 8:18] = prediction[plane, 10:20, 12:22] = 1
@@ -32,7 +33,8 @@ def test_an_object_in_one_slice_of_a_volume_is_measured_as_a_volume(plane):
 def test_2d_files_have_no_volume_whatever_their_pixels(spacing_mm):
     reference, prediction = np.zeros((1, 6, 6), np.int16), np.zeros((1, 6, 6), np.int16)
     reference[0, 1, 1:3] = prediction[0, 1, 1] = 1
-    found = case_metrics(reference, prediction, Geometry("SimpleITKIO", (1, 6, 6), spacing_mm), LABELS, 1.0).surface["1"]
+    found = case_metrics(reference, prediction, Geometry("SimpleITKIO", (1, 6, 6), spacing_mm), LABELS,
+                         1.0).surface["1"]
     assert np.isnan(found["volume_error_ml"]) and found["relative_volume_error"] == -0.5
     thick = Geometry("SimpleITKIO", (1, 6, 6), (5.0, 2.0, 1.0))  # one slice of a scan: 10 mm3, 0.01 ml
     found = case_metrics(reference, prediction, thick, LABELS, 1.0).surface["1"]

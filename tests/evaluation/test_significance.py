@@ -9,8 +9,8 @@ from samunet.evaluation.statistics import Interval
 
 
 def test_signed_rank_by_hand() -> None:
-    # Ranks 1, 2, 3, 4 with signs -, +, +, +: the smaller sum is 1, and of the 16 signings those with a sum of 0 or 1 are
-    # two; as many at the other end: p = 4 / 16.
+    # Ranks 1, 2, 3, 4 with signs -, +, +, +: the smaller sum is 1, and of the 16 signings those with a sum of 0 or 1
+    # are two; as many at the other end: p = 4 / 16.
     assert signed_rank([{"a": [-0.1], "b": [0.2], "c": [0.3], "d": [0.4]}]) == pytest.approx(0.25)
 
 

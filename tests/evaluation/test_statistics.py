@@ -48,7 +48,7 @@ def test_one_level_has_scipys_percentile_interval() -> None:
     ours = paired_interval([{str(index): [value] for index, value in enumerate(values)}])
     theirs = bootstrap((values,), np.mean, n_resamples=10_000, method="percentile", rng=np.random.default_rng(2))
     assert ours.mean == pytest.approx(values.mean())
-    # The ends vary by about 0.0004 from seed to seed, a fortieth of the deviation of the mean.
+    # The ends vary by about 0.0004 from seed to seed, a fortieth of the mean's standard deviation.
     assert (ours.low, ours.high) == pytest.approx(tuple(theirs.confidence_interval), abs=0.0015)
 
 

@@ -1,4 +1,4 @@
-"""Bad input: pictures, 3D TIFFs, folders of frames, videos and sequences."""
+"""Bad input: images, 3D TIFFs, folders of frames, videos and sequences."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _grey(case: int = 1) -> np.ndarray:
 
 
 def _both(at: Callable[[str, Place, bool], Path], base: str, make: Make) -> Callable[[Place], None]:
-    """Spoil the file to train with and the one to predict, or to score with."""
+    """Damage the file to train with and the one to predict, or to score with."""
     return lambda place: (make(at(base, place, False)), make(at(base, place, True)), None)[2]
 
 
@@ -44,7 +44,7 @@ def _bytes(change: Callable[[bytes], bytes]) -> Make:
 
 
 def _saved(mode: str, **options: object) -> Make:
-    """Save the grey picture in another of PIL's modes."""
+    """Save the grey image in another of PIL's modes."""
 
     def make(path: Path) -> None:
         Image.fromarray(io.imread(path)).convert(mode).save(path, format="PNG", **options)
@@ -53,7 +53,7 @@ def _saved(mode: str, **options: object) -> Make:
 
 
 def _turned(path: Path) -> None:
-    """An EXIF orientation that says that the picture is to be turned by 90 degrees."""
+    """An EXIF orientation that says that the image is to be turned by 90 degrees."""
     picture = Image.fromarray(io.imread(path))
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -81,29 +81,38 @@ def _array(change: Callable[[np.ndarray], np.ndarray]) -> Make:
 
 
 PICTURES: dict[str, tuple[Make, bool]] = {  # how, and whether it may be used
-    "half of the file": (_bytes(lambda content: content[: len(content) // 2]), False), "empty": (_bytes(lambda content: b""), False),
-    "text": (_bytes(lambda content: b"not a picture"), False), "a byte flipped": (_bytes(lambda content: content[:60] + bytes([content[60] ^ 255]) + content[61:]), False),
+    "half of the file": (_bytes(lambda content: content[: len(content) // 2]), False),
+    "empty": (_bytes(lambda content: b""), False), "text": (_bytes(lambda content: b"not a picture"), False),
+    "a byte flipped": (_bytes(lambda content: content[:60] + bytes([content[60] ^ 255]) + content[61:]), False),
     "a GIF": (lambda path: Image.fromarray(io.imread(path)).save(path, format="GIF"), True), "a JPEG": (_jpeg, True),
-    "RGB": (_saved("RGB"), False), "grey with alpha": (_saved("LA"), False), "RGBA": (_saved("RGBA"), False), "one bit a pixel": (_saved("1"), True), "16 bit": (lambda path: Image.fromarray(io.imread(path).astype(np.uint16) * 200).save(path, format="PNG"), True),
-    "a palette": (_palette, False), "an EXIF orientation": (_turned, True), "animated": (_animated, True), "a single pixel": (_array(lambda a: a[:1, :1]), True),
-    "a header of 10**9 pixels": (_bytes(lambda content: content[:16] + (2**30).to_bytes(4, "big") + content[20:]), False),
+    "RGB": (_saved("RGB"), False), "grey with alpha": (_saved("LA"), False), "RGBA": (_saved("RGBA"), False),
+    "one bit a pixel": (_saved("1"), True),
+    "16 bit": (lambda path: Image.fromarray(io.imread(path).astype(np.uint16) * 200).save(path, format="PNG"), True),
+    "a palette": (_palette, False), "an EXIF orientation": (_turned, True), "animated": (_animated, True),
+    "a single pixel": (_array(lambda a: a[:1, :1]), True),
+    "a header of 10**9 pixels":
+        (_bytes(lambda content: content[:16] + (2**30).to_bytes(4, "big") + content[20:]), False),
 }
 PICTURE_LABELS: dict[str, tuple[Make, bool]] = {
-    "another size": (_array(lambda a: a[:-1]), False), "turned by 90 degrees": (_array(lambda a: a.T), False), "0 and 255": (_array(lambda a: (a > 0).astype(np.uint8) * 255), False), "RGB": (_saved("RGB"), False),
-    "a palette": (_palette, True), "an EXIF orientation": (_turned, False), "smoothed by JPEG": (_jpeg, True), "half of the file": (_bytes(lambda content: content[: len(content) // 2]), False),
+    "another size": (_array(lambda a: a[:-1]), False), "turned by 90 degrees": (_array(lambda a: a.T), False),
+    "0 and 255": (_array(lambda a: (a > 0).astype(np.uint8) * 255), False), "RGB": (_saved("RGB"), False),
+    "a palette": (_palette, True), "an EXIF orientation": (_turned, False), "smoothed by JPEG": (_jpeg, True),
+    "half of the file": (_bytes(lambda content: content[: len(content) // 2]), False),
 }
 
 
 def _spacing(content: object) -> Make:
-    return lambda path: path.with_name(path.name.replace("_0000", "")).with_suffix(".json").write_text(content if isinstance(content, str) else json.dumps(content))
+    text = content if isinstance(content, str) else json.dumps(content)
+    return lambda path: path.with_name(path.name.replace("_0000", "")).with_suffix(".json").write_text(text)
 
 
 def _tiff(change: Callable[[np.ndarray], np.ndarray], **options: object) -> Make:
-    return lambda path: tifffile.imwrite(path, change(tifffile.imread(path)), **{"photometric": "minisblack", **options})
+    return lambda path: tifffile.imwrite(path, change(tifffile.imread(path)),
+                                         **{"photometric": "minisblack", **options})
 
 
 def _pages(path: Path) -> None:
-    """Slices that were written one by one, as pictures of their own."""
+    """Slices that were written one by one, as images of their own."""
     volume = tifffile.imread(path)
     with tifffile.TiffWriter(path) as writer:
         for page in volume:
@@ -111,15 +120,26 @@ def _pages(path: Path) -> None:
 
 
 TIFFS: dict[str, tuple[Make, bool]] = {
-    **{f"spacing of {name}": (_spacing(content), False) for name, content in {
-        "nothing": "", "no JSON": "{", "a list": [1, 1, 1], "null": None, "two values": {"spacing": [1, 1]}, "0": {"spacing": [0, 1, 1]}, "-1": {"spacing": [-1, 1, 1]}, "NaN": '{"spacing": [NaN, 1, 1]}',
-        "infinity": '{"spacing": [Infinity, 1, 1]}', "text": {"spacing": ["1", "1", "1"]}, "true": {"spacing": [True, 1, 1]}, "1e30": {"spacing": [1e30, 1, 1]}, "1e-30": {"spacing": [1e-30, 1, 1]}, "400 digits": {"spacing": [10**400, 1, 1]},
-        "another key": {"spacings": [1, 1, 1]}, "a list in a list": {"spacing": [[1, 1, 1]]}}.items()},
-    "spacing of no file": (lambda path: path.with_name(path.name.replace("_0000", "")).with_suffix(".json").unlink(), True), "half of the file": (_bytes(lambda content: content[: len(content) // 2]), False),
-    "empty": (_bytes(lambda content: b""), False), "text": (_bytes(lambda content: b"II*\0 not a TIFF"), False), "a single page": (_tiff(lambda a: a[0]), False), "four axes": (_tiff(lambda a: np.stack([a, a])), False),
-    "slices as pictures of their own": (_pages, True), "colour": (lambda path: tifffile.imwrite(path, np.stack([tifffile.imread(path)] * 3, -1), photometric="rgb"), False),
-    "complex numbers": (_tiff(lambda a: a.astype(np.complex64)), False), "NaN": (_tiff(lambda a: np.where(a == a.max(), np.nan, a).astype(np.float32)), False), "float16": (_tiff(lambda a: a.astype(np.float16)), True),
-    "big-endian": (_tiff(lambda a: a, byteorder=">"), True), "tiles": (_tiff(lambda a: a, tile=(16, 16)), True), "BigTIFF": (_tiff(lambda a: a, bigtiff=True), True),
+    **{f"spacing of {name}": (_spacing(content), False)
+       for name, content in { "nothing": "", "no JSON": "{", "a list": [1, 1, 1], "null": None,
+                             "two values": {"spacing": [1, 1]},
+                   "0": {"spacing": [0, 1, 1]}, "-1": {"spacing": [-1, 1, 1]}, "NaN": '{"spacing": [NaN, 1, 1]}',
+                   "infinity": '{"spacing": [Infinity, 1, 1]}', "text": {"spacing": ["1", "1", "1"]},
+                   "true": {"spacing": [True, 1, 1]}, "1e30": {"spacing": [1e30, 1, 1]},
+                   "1e-30": {"spacing": [1e-30, 1, 1]}, "400 digits": {"spacing": [10**400, 1, 1]},
+                   "another key": {"spacings": [1, 1, 1]}, "a list in a list": {"spacing": [[1, 1, 1]]}}.items()},
+    "spacing of no file":
+        (lambda path: path.with_name(path.name.replace("_0000", "")).with_suffix(".json").unlink(), True),
+    "half of the file": (_bytes(lambda content: content[: len(content) // 2]), False),
+    "empty": (_bytes(lambda content: b""), False), "text": (_bytes(lambda content: b"II*\0 not a TIFF"), False),
+    "a single page": (_tiff(lambda a: a[0]), False), "four axes": (_tiff(lambda a: np.stack([a, a])), False),
+    "slices as images of their own": (_pages, True),
+    "colour":
+        (lambda path: tifffile.imwrite(path, np.stack([tifffile.imread(path)] * 3, -1), photometric="rgb"), False),
+    "complex numbers": (_tiff(lambda a: a.astype(np.complex64)), False),
+    "NaN": (_tiff(lambda a: np.where(a == a.max(), np.nan, a).astype(np.float32)), False),
+    "float16": (_tiff(lambda a: a.astype(np.float16)), True), "big-endian": (_tiff(lambda a: a, byteorder=">"), True),
+    "tiles": (_tiff(lambda a: a, tile=(16, 16)), True), "BigTIFF": (_tiff(lambda a: a, bigtiff=True), True),
 }
 
 
@@ -128,20 +148,36 @@ def _frame(name: str, make: Make) -> Make:
 
 
 FRAMES: dict[str, tuple[Make, bool]] = {
-    "a frame of another size": (_frame("f2.png", _array(lambda a: a[:-1])), False), "a frame in colour": (_frame("f2.png", _saved("RGB")), False), "a frame that is empty": (_frame("f2.png", _bytes(lambda content: b"")), False),
-    "a frame less": (_frame("f2.png", Path.unlink), False), "a name twice": (lambda path: io.imsave(str(path / "f2.bmp"), io.imread(path / "f2.png")), False), "no frame": (lambda path: [each.unlink() for each in path.iterdir()], False),
-    "a text file beside": (lambda path: (path / "notes.txt").write_text("x"), True), "a hidden file beside": (lambda path: (path / "._f0.png").write_bytes(b"x"), True), "a folder in the folder": (lambda path: (path / "more").mkdir(), True),
-    "a frame that is a dangling link": (_frame("f2.png", lambda path: (path.unlink(), path.symlink_to("nowhere.png"))), False), "a frame in upper case": (_frame("f2.png", lambda path: path.rename(path.with_suffix(".PNG"))), True),
-    "a file in place of the folder": (lambda path: ([each.unlink() for each in path.iterdir()], path.rmdir(), path.write_bytes(b"x")), False),
+    "a frame of another size": (_frame("f2.png", _array(lambda a: a[:-1])), False),
+    "a frame in colour": (_frame("f2.png", _saved("RGB")), False),
+    "a frame that is empty": (_frame("f2.png", _bytes(lambda content: b"")), False),
+    "a frame less": (_frame("f2.png", Path.unlink), False),
+    "a name twice": (lambda path: io.imsave(str(path / "f2.bmp"), io.imread(path / "f2.png")), False),
+    "no frame": (lambda path: [each.unlink() for each in path.iterdir()], False),
+    "a text file beside": (lambda path: (path / "notes.txt").write_text("x"), True),
+    "a hidden file beside": (lambda path: (path / "._f0.png").write_bytes(b"x"), True),
+    "a folder in the folder": (lambda path: (path / "more").mkdir(), True),
+    "a frame that is a dangling link":
+        (_frame("f2.png", lambda path: (path.unlink(), path.symlink_to("nowhere.png"))), False),
+    "a frame in upper case": (_frame("f2.png", lambda path: path.rename(path.with_suffix(".PNG"))), True),
+    "a file in place of the folder":
+        (lambda path: ([each.unlink() for each in path.iterdir()], path.rmdir(), path.write_bytes(b"x")), False),
 }
 VIDEOS: dict[str, tuple[Make, bool]] = {
-    "half of the file": (_bytes(lambda content: content[: len(content) // 2]), False), "empty": (_bytes(lambda content: b""), False), "text": (_bytes(lambda content: b"not a video"), False),
-    "frames less than labels": (lambda path: write_video(path, _grey()[:4]), False), "frames more than labels": (lambda path: write_video(path, _grey().repeat(2, 0)), False),
-    "a few bytes less": (_bytes(lambda content: content[:-200]), True), "sound without pictures": (_bytes(lambda content: content.replace(b"vide", b"soun")), False),
+    "half of the file": (_bytes(lambda content: content[: len(content) // 2]), False),
+    "empty": (_bytes(lambda content: b""), False), "text": (_bytes(lambda content: b"not a video"), False),
+    "frames less than labels": (lambda path: write_video(path, _grey()[:4]), False),
+    "frames more than labels": (lambda path: write_video(path, _grey().repeat(2, 0)), False),
+    "a few bytes less": (_bytes(lambda content: content[:-200]), True),
+    "sound without images": (_bytes(lambda content: content.replace(b"vide", b"soun")), False),
 }
 SEQUENCES: dict[str, tuple[Make, bool]] = {
-    "half of the file": (_bytes(lambda content: content[: len(content) // 2]), False), "pages of two sizes": (lambda path: _two_sizes(path), False), "a page less": (lambda path: tifffile.imwrite(path, tifffile.imread(path)[:-1], photometric="minisblack"), False),
-    "five axes": (_tiff(lambda a: np.stack([np.stack([a, a])] * 2)), False), "colour": (lambda path: tifffile.imwrite(path, np.stack([tifffile.imread(path)] * 3, -1), photometric="rgb"), False),
+    "half of the file": (_bytes(lambda content: content[: len(content) // 2]), False),
+    "pages of two sizes": (lambda path: _two_sizes(path), False),
+    "a page less": (lambda path: tifffile.imwrite(path, tifffile.imread(path)[:-1], photometric="minisblack"), False),
+    "five axes": (_tiff(lambda a: np.stack([np.stack([a, a])] * 2)), False),
+    "colour":
+        (lambda path: tifffile.imwrite(path, np.stack([tifffile.imread(path)] * 3, -1), photometric="rgb"), False),
 }
 
 
@@ -152,9 +188,11 @@ def _two_sizes(path: Path) -> None:
         writer.write(volume[1, :-2])
 
 
-def _entries_of(base: str, spoils: dict[str, tuple[Make, bool]], at: Callable[[str, Place, bool], Path], commands: tuple[str, ...], group: str) -> list[Entry]:
+def _entries_of(base: str, spoils: dict[str, tuple[Make, bool]], at: Callable[[str, Place, bool], Path],
+                commands: tuple[str, ...], group: str) -> list[Entry]:
     named = ("c1|c4|numTraining",)  # a case that is not found is one too few
-    return [Entry(group, name, _both(at, base, make), commands, named, _maybe(may), base, warns=True) for name, (make, may) in spoils.items()]
+    return [Entry(group, name, _both(at, base, make), commands, named, _maybe(may), base, warns=True)
+            for name, (make, may) in spoils.items()]
 
 
 def _maybe(may: bool) -> Check | None:
@@ -162,13 +200,18 @@ def _maybe(may: bool) -> Check | None:
 
 
 def entries() -> list[Entry]:
-    """All entries of this file. Frames and pages are missing only beside labels that have them: prediction then has nothing to refuse."""
+    """All entries of this file.
+
+    Frames and pages are missing only beside labels that have them: prediction then has nothing to refuse.
+    """
     made = _entries_of("pictures", PICTURES, image_at, ALL, "picture")
     made += _entries_of("pictures", PICTURE_LABELS, label_at, (*TRAINING, "evaluate"), "picture label")
     made += _entries_of("tiffs", TIFFS, image_at, ALL, "3D TIFF")
-    for base, spoils, group in (("frames", FRAMES, "frames"), ("videos", VIDEOS, "video"), ("sequences", SEQUENCES, "TIFF sequence")):
+    for base, spoils, group in (("frames", FRAMES, "frames"), ("videos", VIDEOS, "video"),
+                                ("sequences", SEQUENCES, "TIFF sequence")):
         one_sided = {name: spoil for name, spoil in spoils.items() if "less" in name or "more than" in name}
-        made += _entries_of(base, {name: spoil for name, spoil in spoils.items() if name not in one_sided}, image_at, ALL, group)
+        made += _entries_of(base, {name: spoil for name, spoil in spoils.items() if name not in one_sided}, image_at,
+                            ALL, group)
         made += _entries_of(base, one_sided, image_at, TRAINING, group)
     return made
 

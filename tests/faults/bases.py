@@ -1,4 +1,4 @@
-"""The places that bad input spoils: the job of volumes, and small ones of pictures, 3D TIFFs, frames, videos and sequences."""
+"""The places that receive bad input: the job of volumes, and small ones of images, 3D TIFFs, frames and videos."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ ENDINGS = {"pictures": ".png", "tiffs": ".tif", "frames": "/", "videos": ".mp4",
 def prepared(folder: Path, names: Collection[str]) -> dict[str, Place]:
     """The bases with these names, below `folder`: planned, a label_prior trained, and two cases predicted with it."""
     encoder = write_encoder(folder / "small.safetensors")
-    return {name: _volumes(folder / name) if name == "volumes" else _pictures(name, folder / name, encoder) for name in sorted(names)}
+    return {name: _volumes(folder / name) if name == "volumes" else _pictures(name, folder / name, encoder)
+            for name in sorted(names)}
 
 
 def _volumes(folder: Path) -> Place:
@@ -46,10 +47,14 @@ def _pictures(name: str, folder: Path, encoder: Path) -> Place:
         image, label = scan(case)
         image = image.clip(0, 255).astype(np.uint8)
         _write_image(name, place.dataset / f"images{part}" / f"c{case}_0000{ending.rstrip('/')}", image)
-        _write_label(name, place.dataset / f"labels{part}" / f"c{case}{'' if name in ('frames', 'videos') else ending}", label)
+        _write_label(name, place.dataset / f"labels{part}" / f"c{case}{'' if name in ('frames', 'videos') else ending}",
+                     label)
     colours = 3 if name == "videos" else 1
-    content = {"channel_names": {str(channel): "rescale_to_0_1" for channel in range(colours)}, "labels": {"background": 0, "A": 1, "B": 2},
-               "numTraining": CASES, "file_ending": ending} | ({"overwrite_image_reader_writer": "TiffSequenceIO"} if name == "sequences" else {})
+    content = {"channel_names": {str(channel): "rescale_to_0_1" for channel in range(colours)},
+               "labels": {"background": 0, "A": 1, "B": 2},
+               "numTraining": CASES,
+               "file_ending": ending} | ({"overwrite_image_reader_writer": "TiffSequenceIO"} if name == "sequences"
+                                         else {})
     (place.dataset / "dataset.json").write_text(json.dumps(content))
     for command in ("plan", "fit", "predict"):
         _must(place, command)
@@ -59,7 +64,7 @@ def _pictures(name: str, folder: Path, encoder: Path) -> Place:
 
 
 def _write_image(name: str, path: Path, image: np.ndarray) -> None:
-    """Write (z, y, x) as the base's images are; a picture is the middle slice."""
+    """Write (z, y, x) as the base's images are; a 2D image is the middle slice."""
     if name == "frames":
         for number, frame in enumerate(image):
             write_picture(path / f"f{number}.png", frame)

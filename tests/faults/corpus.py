@@ -15,13 +15,21 @@ from multiprocessing import get_context
 from pathlib import Path
 from random import Random
 
-from tests.faults import bad_datasets, bad_flags, bad_headers, bad_json, bad_pictures, bad_voxels
+from tests.faults import (
+    bad_datasets,
+    bad_flags,
+    bad_headers,
+    bad_json,
+    bad_pictures,
+    bad_user_files,
+    bad_voxels,
+)
 from tests.faults.bases import prepared
 from tests.faults.entry import Entry, Finding, try_entry
 from tests.faults.place import Place
 from tests.faults.warm import scratch, warm_up
 
-SOURCES = (bad_headers, bad_voxels, bad_datasets, bad_json, bad_pictures, bad_flags)
+SOURCES = (bad_headers, bad_voxels, bad_datasets, bad_json, bad_user_files, bad_pictures, bad_flags)
 VERDICTS = ("right", "refused", "warned", "false alarm", "unclear", "accepted", "wrong", "stray", "traceback")
 
 
@@ -39,7 +47,8 @@ def share(count: int, seed: int) -> list[Entry]:
     groups: dict[str, list[Entry]] = {}
     for entry in every:
         groups.setdefault(entry.group, []).append(entry)
-    turns = sorted((place, name, entry.name) for name, group in groups.items() for place, entry in enumerate(group))[:count]
+    turns = sorted((place, name, entry.name) for name, group in groups.items()
+                   for place, entry in enumerate(group))[:count]
     wanted = {(name, entry) for _, name, entry in turns}
     return [entry for entry in every if (entry.group, entry.name) in wanted]
 
@@ -71,20 +80,24 @@ def table(findings: Sequence[Finding]) -> dict[str, dict[str, int]]:
     rows: dict[str, Counter[str]] = {}
     for finding in findings:
         rows.setdefault(finding.entry.split(": ")[0].split(",")[0], Counter())[finding.verdict] += 1
-    return {row: {"tried": sum(counts.values()), **{name: counts[name] for name in VERDICTS}} for row, counts in sorted(rows.items())}
+    return {row: {"tried": sum(counts.values()), **{name: counts[name] for name in VERDICTS}}
+            for row, counts in sorted(rows.items())}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.corpus", description=__doc__)
-    parser.add_argument("--entries", type=int, default=0, metavar="N", help="so many, evenly over the groups (default: all)")
+    parser.add_argument("--entries", type=int, default=0, metavar="N",
+                        help="so many, evenly over the groups (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="which ones (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=1, help="entries side by side (default: %(default)s)")
     parser.add_argument("--only", help="entries whose group and name contain this")
     parser.add_argument("--record", type=Path, metavar="FILE", help="append one line of JSON with the table")
     parser.add_argument("--verbose", action="store_true", help="also print what is right and refused")
-    parser.add_argument("--findings", type=Path, metavar="FILE", help="write what each command made of each entry, as JSON")
+    parser.add_argument("--findings", type=Path, metavar="FILE",
+                        help="write what each command made of each entry, as JSON")
     options = parser.parse_args(arguments)
-    chosen = [entry for entry in share(options.entries, options.seed) if not options.only or options.only in f"{entry.group}: {entry.name}"]
+    chosen = [entry for entry in share(options.entries, options.seed) if not options.only
+              or options.only in f"{entry.group}: {entry.name}"]
     began = time.monotonic()
     warm_up()
     with scratch("corpus-") as folder:

@@ -22,7 +22,8 @@ class Target:
         pattern: which files of the place.
         readers: the stages whose commands read or rewrite it, in the order of the job.
         unfinished: in the place of a training that was killed, not of the finished job.
-        editable: people may write it by hand, so a flip that makes another sound file is no damage; only the bits that no text has are flipped.
+        editable: people may write it by hand, so a flip that makes another sound file is no damage; only the bits that
+            no text has are flipped.
         result: its own bytes are promised, so it may not stay damaged under exit 0.
         more: further flags of the readers' commands.
     """
@@ -86,7 +87,8 @@ def zeros(content: bytes, random: Random, editable: bool) -> bytes:
     return content[:half] + bytes(len(content) - half)
 
 
-MEANS: dict[str, Callable[[bytes, Random, bool], bytes]] = {"flipped": flip, "cut off": truncate, "emptied": empty, "zeros": zeros}
+MEANS: dict[str, Callable[[bytes, Random, bool], bytes]] = {"flipped": flip, "cut off": truncate, "emptied": empty,
+                                                            "zeros": zeros}
 
 
 def damage(name: str, means: str, job: Job, root: Path, random: Random) -> Outcome:
@@ -107,7 +109,7 @@ def damage(name: str, means: str, job: Job, root: Path, random: Random) -> Outco
 
 
 def _judged(job: Job, target: Target, place: Place, path: Path, sound: bytes, told: str) -> Outcome:
-    """All commands have ended well: the results must be the same, and what is damaged still may have reached nothing."""
+    """All commands have succeeded: the results must be the same, and what is still damaged must not have been used."""
     whole = path.is_file() and path.read_bytes() == sound
     own = str(path.relative_to(place.root))
     expected = job.steps["train"].promised if target.unfinished else job.promised
@@ -119,7 +121,10 @@ def _judged(job: Job, target: Target, place: Place, path: Path, sound: bytes, to
 
 
 def _remedied(job: Job, target: Target, place: Place, path: Path, sound: bytes, ended: Ended, told: str) -> Outcome:
-    """The message must name the file or its folder; with the file (of a run: its folder) removed, the job must restore everything."""
+    """The message must name the file or its folder.
+
+    With the file (of a run: its folder) removed, the job must restore everything.
+    """
     if not any(name in ended.err for name in (path.name, path.stem.split(".")[0], str(path.parent))):
         return Outcome(Verdict.LOST, f"{told} (the file is not named)")
     run_folder = next((parent for parent in path.parents if parent.name.startswith("fold_0")), None)

@@ -1,4 +1,7 @@
-"""Faults that meet a running command: killed, interrupted, out of room, two at once, a worker killed. Then the same command again."""
+"""Faults that meet a running command: killed, interrupted, out of room, two at once, a worker killed.
+
+Then the same command again.
+"""
 
 from __future__ import annotations
 
@@ -18,9 +21,11 @@ from tests.faults.verdict import Outcome, Verdict, broke, differing, half_writte
 from tests.faults.warm import Ended, Running, run
 
 Prepare = Callable[[], None]
-WEIGHTS = {"plan": 4, "fit": 2, "train": 2, "zeroshot": 1, "predict": 3, "ask": 1, "evaluate": 1}  # train takes seconds, the others a fraction
+# train takes seconds, the others a fraction
+WEIGHTS = {"plan": 4, "fit": 2, "train": 2, "zeroshot": 1, "predict": 3, "ask": 1, "evaluate": 1}
 # Where each stage's largest files go, for a disk of its own there.
-WRITES_TO = {"plan": "preprocessed", "fit": "results", "train": "results", "zeroshot": "results", "predict": "out", "ask": "out_asked", "evaluate": "out"}
+WRITES_TO = {"plan": "preprocessed", "fit": "results", "train": "results", "zeroshot": "results", "predict": "out",
+             "ask": "out_asked", "evaluate": "out"}
 
 
 def kill_at_any_moment(job: Job, root: Path, random: Random) -> Outcome:
@@ -63,7 +68,10 @@ def interrupt_at_any_moment(job: Job, root: Path, random: Random) -> Outcome:
 
 
 def full_disk(job: Job, root: Path, random: Random) -> Outcome:
-    """The disk that a command writes to is full after a random share of what it writes; later there is room again. Needs root."""
+    """The disk that a command writes to is full after a random share of what it writes; later there is room again.
+
+    Needs root.
+    """
     stage, step, place = _begun(job, root, random)
     disk = place.path(WRITES_TO[stage])
     there = job_size(disk)
@@ -146,7 +154,8 @@ DISTURBANCES: dict[str, Callable[[Job, Path, Random], Outcome]] = {
 
 def job_size(folder: Path) -> int:
     """Bytes of a folder's files in whole pages, as a disk counts them."""
-    return sum(-(-_size(path) // 4096) * 4096 for path in _files(folder)) + 4096 * sum(path.is_dir() for path in folder.rglob("*"))
+    of_files = sum(-(-_size(path) // 4096) * 4096 for path in _files(folder))
+    return of_files + 4096 * sum(path.is_dir() for path in folder.rglob("*"))
 
 
 def _begun(job: Job, root: Path, random: Random, stage: str | None = None) -> tuple[str, Step, Place]:

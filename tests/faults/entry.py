@@ -18,7 +18,10 @@ from tests.faults.verdict import broke, said
 from tests.faults.warm import Ended, run
 
 Check = Callable[[Place, Place, str], str | None]
-"""`check(place, base, command)`: what is wrong with the results of a command that ended well, or None; `base` is the place without bad input."""
+"""`check(place, base, command)`: what is wrong with the results of a command that ended well, or None.
+
+`base` is the place without bad input.
+"""
 
 
 @dataclass(frozen=True)
@@ -28,12 +31,13 @@ class Entry:
     Arguments:
         group: for the table.
         name: says what is bad.
-        make: spoils a copied place.
+        make: puts it into a copied place.
         commands: names of `commands_at`; or whole commands, where flags are what is bad.
         words: what a refusal must say, in any case of letters, `a|b` one of two; None: refusing it is a false alarm.
         check: what must hold where it is accepted; None: accepting it is silent use of bad input.
-        base: which prepared place it spoils.
-        warns: a warning with the words of a refusal is as good as one: what is passed over, or used though it is odd, is named.
+        base: which prepared place it is put into.
+        warns: a warning with the words of a refusal is as good as one: what is passed over, or used though it is odd,
+            is named.
     """
 
     group: str
@@ -76,25 +80,31 @@ def commands_at(place: Place) -> dict[str, tuple[str, ...]]:
         "train": ("train", "5", "probe", "0", "--iterations", "1", *model, "-np", "1"),
         "validate": ("train", "5", "label_prior", "0", "--val", *model, "-np", "1"),
         "predict": ("predict", "-i", test, "-o", str(place.path("out_new")), "-d", "5", "-v", "label_prior", *model),
-        "continue": ("predict", "-i", test, "-o", str(place.path("out")), "-d", "5", "-v", "label_prior", "--continue_prediction", *model),
+        "continue": ("predict", "-i", test, "-o", str(place.path("out")), "-d", "5", "-v", "label_prior",
+                     "--continue_prediction", *model),
         "predict_probe": ("predict", "-i", test, "-o", str(place.path("out_new")), "-d", "5", "-v", "probe", *model),
         "predict_last": ("predict", "-i", test, "-o", str(place.path("out_new")), "-d", "5", *model),
-        "ask": ("predict", "-i", test, "-o", str(place.path("out_new")), "-d", "5", "-v", "sam_zeroshot", *model, "--prompts",
+        "ask": ("predict", "-i", test, "-o", str(place.path("out_new")), "-d", "5", "-v", "sam_zeroshot", *model,
+                "--prompts",
                 str(place.path("prompts.json"))),
-        "validate_asked": ("train", "5", "sam_zeroshot", "0", "--prompts", str(place.path("prompts.json")), *model, "-np", "1"),
-        "evaluate": ("evaluate_folder", labels, str(place.path("out")), "-djfile", str(place.dataset / "dataset.json"), "-np", "1"),
-        "overlay": ("plot_overlay_pngs", "-i", test, "-s", str(place.path("out")), "-r", labels, "-o", str(place.path("png")),
+        "validate_asked": ("train", "5", "sam_zeroshot", "0", "--prompts", str(place.path("prompts.json")), *model,
+                           "-np", "1"),
+        "evaluate": ("evaluate_folder", labels, str(place.path("out")), "-djfile", str(place.dataset / "dataset.json"),
+                     "-np", "1"),
+        "overlay": ("plot_overlay_pngs", "-i", test, "-s", str(place.path("out")), "-r", labels, "-o",
+                    str(place.path("png")),
                     "-djfile", str(place.dataset / "dataset.json"), "-np", "1"),
         "overlay_raw": ("plot_overlay_pngs", "-d", "5", "-o", str(place.path("png")), "-np", "1"),
         "cache_list": ("cache", "list", "-d", "5"),
         "cache_verify": ("cache", "verify", "-d", "5"),
         "info": ("info",),
-        "support": ("train", "5", "fewshot", "0", "--iterations", "1", "--support", str(place.path("support.json")), *model, "-np", "1"),
+        "support": ("train", "5", "fewshot", "0", "--iterations", "1", "--support", str(place.path("support.json")),
+                    *model, "-np", "1"),
     }
 
 
 def try_entry(entry: Entry, base: Place, root: Path) -> list[Finding]:
-    """Give each command a spoiled copy of `base` at `root`: what one has rebuilt, another would not read."""
+    """Give each command a damaged copy of `base` at `root`: what one has rebuilt, another would not read."""
     findings = []
     for each in entry.commands:
         place = base.copied(root)
@@ -104,7 +114,8 @@ def try_entry(entry: Entry, base: Place, root: Path) -> list[Finding]:
         verdict, detail = judged(entry, place, base, name, run(command, place.environment, partial(os.chdir, root)))
         if verdict in GOOD and _state(place.path("raw")) != raw:
             verdict, detail = "wrong", "the raw files were changed"
-        elif verdict == "refused" and (stray := [path for path in place.stray() if not re.search(r"/fold_\w+\.unfinished$", path)]):
+        elif verdict == "refused" and (stray := [path for path in place.stray()
+                                                 if not re.search(r"/fold_\w+\.unfinished$", path)]):
             verdict, detail = "stray", ", ".join(stray[:3])
         findings.append(Finding(f"{entry.group}: {entry.name}", name, verdict, detail))
     return findings
@@ -114,7 +125,8 @@ def judged(entry: Entry, place: Place, base: Place, command: str, ended: Ended) 
     """Verdict and detail of one command's end."""
     if reason := broke(ended):
         return "traceback", reason
-    missing = [word for word in entry.words or () if not any(part in ended.err.lower() for part in word.lower().split("|"))]
+    missing = [word for word in entry.words or ()
+               if not any(part in ended.err.lower() for part in word.lower().split("|"))]
     if ended.code == 0:
         reason = entry.check(place, base, command) if entry.check else "exit 0 without a refusal"
         if reason and entry.warns and not missing and "warning" in ended.err.lower():
@@ -147,7 +159,8 @@ def same_score(place: Place, base: Place, command: str) -> str | None:
     """The mean Dice is that without bad input."""
     if command != "evaluate":
         return None
-    ours, theirs = (json.loads(each.path("out", "summary.json").read_text())["foreground_mean"]["Dice"] for each in (place, base))
+    ours, theirs = (json.loads(each.path("out", "summary.json").read_text())["foreground_mean"]["Dice"]
+                    for each in (place, base))
     return None if ours == theirs else f"Dice {ours}, not {theirs}"
 
 
@@ -165,26 +178,6 @@ def voxels(path: Path) -> np.ndarray:
     return np.frombuffer(gzip.decompress(path.read_bytes())[352:], np.uint8)
 
 
-def train_image(place: Place, case: str = "c1") -> Path:
-    return place.dataset / "imagesTr" / f"{case}_0000.nii.gz"
-
-
-def train_label(place: Place, case: str = "c1") -> Path:
-    return place.dataset / "labelsTr" / f"{case}.nii.gz"
-
-
-def test_image(place: Place) -> Path:
-    return place.dataset / "imagesTs" / "c6_0000.nii.gz"
-
-
-def test_label(place: Place) -> Path:
-    return place.dataset / "labelsTs" / "c6.nii.gz"
-
-
-def prediction(place: Place) -> Path:
-    return place.path("out", "c6.nii.gz")
-
-
 def preprocessed(place: Place, *parts: str) -> Path:
     return place.path("preprocessed", DATASET, *parts)
 
@@ -197,4 +190,5 @@ def edit_json(path: Path, change: Callable[[dict], object]) -> None:
 
 
 def _state(folder: Path) -> Sequence[tuple[str, int, int]]:
-    return [(str(path), path.lstat().st_mtime_ns, path.lstat().st_size) for path in sorted(folder.rglob("*")) if not path.is_dir()]
+    return [(str(path), path.lstat().st_mtime_ns, path.lstat().st_size) for path in sorted(folder.rglob("*"))
+            if not path.is_dir()]

@@ -13,7 +13,8 @@ from tests.faults.strike import noted, strike
 from tests.faults.warm import run
 
 ITERATIONS = "51"  # the state is saved at 50
-PROMPTS = {"space": "voxel", "cases": {"c6": {"A": {"points": [[6, 6, 3]]}, "B": {"boxes": [{"min": [9, 12, 2], "max": [13, 16, 4]}]}},
+PROMPTS = {"space": "voxel",
+           "cases": {"c6": {"A": {"points": [[6, 6, 3]]}, "B": {"boxes": [{"min": [9, 12, 2], "max": [13, 16, 4]}]}},
                                        "c7": {"A": {"points": [[6, 6, 2], [7, 7, 3]]}}}}
 # In the order in which they are run; each has a command below.
 STAGES = ("plan", "fit", "train", "zeroshot", "predict", "ask", "evaluate")
@@ -29,17 +30,20 @@ def command_of(stage: str, place: Place, *more: str) -> tuple[str, ...]:
         "fit": ("train", "5", "label_prior", "0", *training),
         "train": ("train", "5", "probe", "0", "--iterations", ITERATIONS, *training),
         "zeroshot": ("train", "5", "sam_zeroshot", "0", "--oracle_prompts", *training),
-        "predict": ("predict", "-i", images, "-o", str(place.path("out")), "-d", "5", "-v", "probe", "--encoder", str(place.encoder), "-device", "cpu"),
-        "ask": ("predict", "-i", images, "-o", str(place.path("out_asked")), "-d", "5", "-v", "sam_zeroshot", "--encoder", str(place.encoder),
+        "predict": ("predict", "-i", images, "-o", str(place.path("out")), "-d", "5", "-v", "probe", "--encoder",
+                    str(place.encoder), "-device", "cpu"),
+        "ask": ("predict", "-i", images, "-o", str(place.path("out_asked")), "-d", "5", "-v", "sam_zeroshot",
+                "--encoder", str(place.encoder),
                 "-device", "cpu", "--prompts", str(place.path("prompts.json"))),
-        "evaluate": ("evaluate_folder", labels, str(place.path("out")), "-djfile", str(place.dataset / "dataset.json"), "-np", "1"),
+        "evaluate": ("evaluate_folder", labels, str(place.path("out")), "-djfile", str(place.dataset / "dataset.json"),
+                     "-np", "1"),
     }
     return (*commands[stage], *more)
 
 
 @dataclass(frozen=True)
 class Step:
-    """One undisturbed command: the places before and after it, its promised files, its duration, and its changes of files."""
+    """One undisturbed command: the places before and after it, its promised files, duration, and changes of files."""
 
     before: Place
     after: Place
@@ -87,7 +91,9 @@ def undisturbed(folder: Path) -> Job:
 
 def _unfinished(train: Step, root: Path) -> Place:
     place = train.before.copied(root)
-    saved = next(number for number, change in enumerate(train.changes) if change.startswith("os.rename") and "checkpoint_latest" in change)
+    saved = next(number
+                 for number, change in enumerate(train.changes) if change.startswith("os.rename")
+                 and "checkpoint_latest" in change)
     ended = run(command_of("train", place), place.environment, strike(place.root, saved + 1, signal.SIGKILL))
     assert ended.code == -signal.SIGKILL, ended
     assert list(place.path("results").rglob("checkpoint_latest*"))

@@ -1,4 +1,4 @@
-"""The job that faults strike: a tiny dataset planned, trained, predicted and scored, and the state before and after each command."""
+"""The job that faults strike: a tiny dataset, planned to scored, and its state before and after each command."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ import SimpleITK as sitk
 DATASET = "Dataset005_Tiny"
 CASES = 6
 SHAPE = (6, 20, 18)  # z, y, x
-# What is promised byte by byte. Logs, run.json, pictures and locks are not.
+# What is promised byte by byte. Logs, run.json, plots and locks are not.
 PROMISED = ("preprocessed/**/*", "results/**/*.safetensors", "results/**/plans.json", "results/**/dataset*.json",
-            "results/**/label_statistics.json", "results/**/*.nii.gz", "results/**/summary.json", "out*/*.nii.gz", "out*/*.json")
+            "results/**/label_statistics.json", "results/**/*.nii.gz", "results/**/summary.json", "out*/*.nii.gz",
+            "out*/*.json")
 NOT_PROMISED = ("predict_from_raw_data_args.json",)
 STRAY = (".unfinished", "writable-", ".replaced", ".tmp")
 
@@ -50,18 +51,21 @@ class Place:
         """Digest of each promised file by its path below the root, which does not count in JSON files' own text."""
         files = {path for pattern in PROMISED for path in self.root.glob(pattern) if path.is_file()}
         named = {str(path.relative_to(self.root)): path for path in sorted(files)
-                 if path.suffix not in (".lock", ".holder") and path.name not in NOT_PROMISED and not any(mark in str(path) for mark in STRAY)}
+                 if path.suffix not in (".lock", ".holder") and path.name not in NOT_PROMISED
+                 and not any(mark in str(path) for mark in STRAY)}
         return {name: hashlib.sha256(_without_root(path)).hexdigest() for name, path in named.items()}
 
     def stray(self) -> list[str]:
         """Files and folders that a command should have taken away again."""
         return sorted(str(path.relative_to(self.root)) for path in self.root.rglob("*")
-                      if any(mark in path.name for mark in STRAY) and "raw" not in path.relative_to(self.root).parts[:1])
+                      if any(mark in path.name for mark in STRAY)
+                      and "raw" not in path.relative_to(self.root).parts[:1])
 
 
 def _without_root(path: Path) -> bytes:
     content = path.read_bytes()
-    return re.sub(rb'"[^"]*/(?=(raw|preprocessed|results|out)[/_"])', b'"', content) if path.suffix == ".json" else content
+    return re.sub(rb'"[^"]*/(?=(raw|preprocessed|results|out)[/_"])', b'"',
+                  content) if path.suffix == ".json" else content
 
 
 def write_raw(folder: Path, cases: int = CASES, shape: tuple[int, int, int] = SHAPE) -> Path:
@@ -74,7 +78,8 @@ def write_raw(folder: Path, cases: int = CASES, shape: tuple[int, int, int] = SH
         part = "Tr" if case < cases else "Ts"
         write_volume(dataset / f"images{part}" / f"c{case}_0000.nii.gz", image)
         write_volume(dataset / f"labels{part}" / f"c{case}.nii.gz", label)
-    content = {"channel_names": {"0": "MRI"}, "labels": {"background": 0, "A": 1, "B": 2}, "numTraining": cases, "file_ending": ".nii.gz"}
+    content = {"channel_names": {"0": "MRI"}, "labels": {"background": 0, "A": 1, "B": 2}, "numTraining": cases,
+               "file_ending": ".nii.gz"}
     (dataset / "dataset.json").write_text(json.dumps(content))
     return dataset
 
@@ -106,5 +111,6 @@ def write_encoder(path: Path) -> Path:
     torch.manual_seed(3)
     parts = {"image_encoder": build_image_encoder(EncoderSize(32, 1, 2, 0, (), 64), 64),
              "prompt_encoder": build_prompt_encoder(64), "mask_decoder": build_mask_decoder()}
-    save_file({f"{part}.{name}": tensor.contiguous() for part, module in parts.items() for name, tensor in module.state_dict().items()}, path)
+    save_file({f"{part}.{name}": tensor.contiguous() for part, module in parts.items()
+               for name, tensor in module.state_dict().items()}, path)
     return path

@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -49,7 +50,8 @@ def chosen(count: int, seed: int) -> list[Fault]:
     damaged = [kind for kind in KINDS if kind not in DISTURBANCES]
     Random(f"order {seed}").shuffle(damaged)
     there = round(count * RUNNING_SHARE)
-    kinds = [running[number % len(running)] for number in range(there)] + [damaged[number % len(damaged)] for number in range(count - there)]
+    kinds = [running[number % len(running)] for number in range(there)]
+    kinds += [damaged[number % len(damaged)] for number in range(count - there)]
     return [Fault(kind, seed * 1_000_000 + number) for number, kind in enumerate(kinds)]
 
 
@@ -71,7 +73,10 @@ def strike_with_all(faults: Sequence[Fault], job: Job, folder: Path, workers: in
 
 
 def _one(fault: Fault, job: Job, folder: Path) -> Outcome:
-    return strike_with(fault, job, folder / f"place_{os.getpid()}")
+    try:
+        return strike_with(fault, job, folder / f"place_{os.getpid()}")
+    except Exception:  # noqa: BLE001 - a fault of the harness must not end the others; the run fails at the end
+        return Outcome(Verdict.HARNESS, traceback.format_exc())
 
 
 def table(outcomes: Sequence[tuple[Fault, Outcome]]) -> dict[str, dict[str, int]]:
@@ -79,7 +84,8 @@ def table(outcomes: Sequence[tuple[Fault, Outcome]]) -> dict[str, dict[str, int]
     rows: dict[str, Counter[str]] = {}
     for fault, outcome in outcomes:
         rows.setdefault(fault.row, Counter())[outcome.verdict.value] += 1
-    return {row: {"tried": sum(counts.values()), **{verdict.value: counts[verdict.value] for verdict in Verdict}} for row, counts in sorted(rows.items())}
+    return {row: {"tried": sum(counts.values()), **{verdict.value: counts[verdict.value] for verdict in Verdict}}
+            for row, counts in sorted(rows.items())}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -89,12 +95,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=1, help="faults side by side (default: %(default)s)")
     parser.add_argument("--kind", help="only faults whose kind contains this")
     parser.add_argument("--record", type=Path, metavar="FILE", help="append one line of JSON with the table")
-    parser.add_argument("--outcomes", type=Path, metavar="FILE", help="write every fault and what became of it, as JSON")
+    parser.add_argument("--outcomes", type=Path, metavar="FILE",
+                        help="write every fault and what became of it, as JSON")
     options = parser.parse_args(arguments)
     faults = chosen(options.faults, options.seed)
     if options.kind:
         kinds = [kind for kind in KINDS if options.kind in kind]
-        faults = [Fault(kinds[number % len(kinds)], options.seed * 1_000_000 + number) for number in range(options.faults)]
+        faults = [Fault(kinds[number % len(kinds)], options.seed * 1_000_000 + number)
+                  for number in range(options.faults)]
     began = time.monotonic()
     warm_up()
     outcomes = []
@@ -102,7 +110,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for fault, outcome in strike_with_all(faults, undisturbed(folder), folder, options.workers):
             outcomes.append((fault, outcome))
             if len(outcomes) % 25 == 0:
-                print(f"{len(outcomes)} of {len(faults)} faults, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+                print(f"{len(outcomes)} of {len(faults)} faults, {time.monotonic() - began:.0f} s", file=sys.stderr,
+                      flush=True)
             if not outcome.verdict.good:
                 print(f"{outcome.verdict.value:<9} {fault.kind} (seed {fault.seed}): {outcome.detail}", flush=True)
     rows = table(outcomes)
@@ -111,7 +120,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     bad = [fault for fault, outcome in outcomes if not outcome.verdict.good]
     print(f"{len(outcomes)} faults, {len(bad)} bad, {time.monotonic() - began:.0f} s")
     if options.outcomes:
-        options.outcomes.write_text(json.dumps([{"kind": fault.kind, "seed": fault.seed, "verdict": outcome.verdict.value, "detail": outcome.detail}
+        options.outcomes.write_text(json.dumps([{"kind": fault.kind, "seed": fault.seed,
+                                                 "verdict": outcome.verdict.value, "detail": outcome.detail}
                                                 for fault, outcome in outcomes]))
     if options.record:
         record(options.record, ["tests.faults.run", *(sys.argv[1:] if arguments is None else arguments)],

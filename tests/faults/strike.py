@@ -16,15 +16,16 @@ WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 def on_change(root: Path, act: Callable[[str, str], None]) -> None:
     """Call `act(event, path)` before each change below `root` that this process (not its workers) makes from Python.
 
-    Renames, removals, new folders and files opened to be written are audit events of Python; `os.fsync` is wrapped. What libraries write from C
-    is not seen: strikes at random moments meet that.
+    Renames, removals, new folders and files opened to be written are audit events of Python; `os.fsync` is wrapped.
+    What libraries write from C is not seen: strikes at random moments meet that.
     """
     owner, below = os.getpid(), str(root)
 
     def told(event: str, path: Any) -> None:
         if os.getpid() == owner and isinstance(path, str | bytes | os.PathLike):
             text = os.fsdecode(path)
-            if text.startswith(below) or not os.path.isabs(text):  # shutil.rmtree names files by their folder's descriptor
+            # shutil.rmtree names files by their folder's descriptor
+            if text.startswith(below) or not os.path.isabs(text):
                 act(event, text)
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
@@ -44,7 +45,7 @@ def on_change(root: Path, act: Callable[[str, str], None]) -> None:
 
 
 def strike(root: Path, number: int, kind: signal.Signals) -> Callable[[], None]:
-    """What a forked command does first, so that signal `kind` meets it before its change number `number`, counted from 0."""
+    """What a forked command does first, so that it gets signal `kind` before its change number `number` (from 0)."""
 
     def prepare() -> None:
         left = [number]

@@ -19,7 +19,8 @@ from tests.faults.warm import Ended
 
 ROOT = Path(__file__).parents[2]
 FAULTS = int(os.environ.get("SAMUNET_FAULTS", "60"))
-GROUPS = {"killed": "kill ", "interrupted": "interrupt ", "without room": ("full disk", "file size limit"), "beside others": ("two at once", "worker killed"),
+GROUPS = {"killed": "kill ", "interrupted": "interrupt ", "without room": ("full disk", "file size limit"),
+          "beside others": ("two at once", "worker killed"),
           "damaged": "damaged "}
 
 
@@ -27,7 +28,8 @@ GROUPS = {"killed": "kill ", "interrupted": "interrupt ", "without room": ("full
 def outcomes(tmp_path_factory) -> list[dict[str, str]]:
     """What became of `FAULTS` faults, in a process of its own: commands are forked from it."""
     file = tmp_path_factory.mktemp("faults") / "outcomes.json"
-    command = [sys.executable, "-m", "tests.faults.run", "--faults", str(FAULTS), "--seed", "1", "--outcomes", str(file)]
+    command = [sys.executable, "-m", "tests.faults.run", "--faults", str(FAULTS), "--seed", "1", "--outcomes",
+               str(file)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert file.is_file(), done.stderr
     return json.loads(file.read_text())
@@ -51,15 +53,19 @@ def test_every_kind_is_chosen_and_the_seed_decides_which():
 
 
 def test_the_table_counts_every_verdict_by_row():
-    rows = table([(Fault("damaged plans: flipped", 1), Outcome(Verdict.REFUSED)), (Fault("damaged plans: zeros", 2), Outcome(Verdict.WRONG)),
+    rows = table([(Fault("damaged plans: flipped", 1), Outcome(Verdict.REFUSED)),
+                  (Fault("damaged plans: zeros", 2), Outcome(Verdict.WRONG)),
                   (Fault("two at once", 3), Outcome(Verdict.HELD))])
-    assert rows["damaged plans"] == {"tried": 2, "held": 0, "rebuilt": 0, "refused": 1, "stray": 0, "lost": 0, "wrong": 1, "traceback": 0}
+    assert rows["damaged plans"] == {"tried": 2, "held": 0, "rebuilt": 0, "refused": 1, "stray": 0, "lost": 0,
+                                     "wrong": 1, "traceback": 0}
     assert rows["two at once"]["held"] == 1
 
 
 @pytest.mark.parametrize("code, err, sent, bad", [
-    (0, "", (), False), (2, "error: no", (), False), (130, "interrupted", (), False), (-9, "", (signal.SIGKILL,), False), (-9, "", (), True),
-    (1, "", (), True), (2, "Traceback (most recent call last):", (), True), (-11, "", (signal.SIGKILL,), True), (-9, "TIMEOUT after 1 s", (signal.SIGKILL,), True),
+    (0, "", (), False), (2, "error: no", (), False), (130, "interrupted", (), False),
+    (-9, "", (signal.SIGKILL,), False), (-9, "", (), True),
+    (1, "", (), True), (2, "Traceback (most recent call last):", (), True), (-11, "", (signal.SIGKILL,), True),
+    (-9, "TIMEOUT after 1 s", (signal.SIGKILL,), True),
 ])
 def test_an_internal_fault_is_seen(code, err, sent, bad):
     assert (broke(Ended(code, "", err, 0.0), sent) is not None) == bad
@@ -88,7 +94,9 @@ def test_paths_in_results_do_not_count(tmp_path):
     for name in ("one", "two"):
         place = Place(tmp_path / name, tmp_path)
         place.path("out").mkdir(parents=True)
-        place.path("out", "summary.json").write_text(json.dumps({"prediction_file": str(place.path("out", "c.nii.gz")), "Dice": 0.5}))
+        place.path("out",
+                   "summary.json").write_text(json.dumps({"prediction_file": str(place.path("out", "c.nii.gz")),
+                                                          "Dice": 0.5}))
         digests.append(place.promised())
     assert digests[0] == digests[1]
 
@@ -101,18 +109,21 @@ def test_damage_is_of_its_kind():
     assert len(flipped) == 100 and sum((a ^ b).bit_count() for a, b in zip(content, flipped, strict=True)) == 1
     with pytest.raises(UnicodeDecodeError):
         flip(b'{"a": 1}', Random(2), True).decode()
-    assert content.startswith(truncate(content, Random(3), False)) and 0 < len(truncate(content, Random(3), False)) < 100
+    shortened = truncate(content, Random(3), False)
+    assert content.startswith(shortened) and 0 < len(shortened) < 100
     assert zeros(content, Random(4), False) == content[:50] + bytes(50)
 
 
 def test_a_strike_meets_the_change_that_it_names(tmp_path):
     """Three files are written and renamed: change 3, counted from 0, is the rename of the second."""
-    code = ("import os, sys, signal; sys.path.insert(0, {root!r}); from pathlib import Path; from tests.faults.strike import noted, strike\n"
-            "here = Path({here!r}); {prepare}()\n"
-            "for name in 'abc':\n    (here / f't{{name}}').write_text('x'); os.replace(here / f't{{name}}', here / name)\n")
+    code = ("import os, sys, signal; sys.path.insert(0, {root!r}); from pathlib import Path; from tests.faults.strike "
+            "import noted, strike\nhere = Path({here!r}); {prepare}()\n"
+            "for name in 'abc':\n    (here / f't{{name}}').write_text('x'); os.replace(here / f't{{name}}', here / "
+            "name)\n")
     here, notes = tmp_path / "here", tmp_path / "notes"
     here.mkdir()
-    run = lambda prepare: subprocess.run([sys.executable, "-c", code.format(root=str(ROOT), here=str(here), prepare=prepare)], check=False)
+    run = lambda prepare: subprocess.run([sys.executable, "-c",
+                                          code.format(root=str(ROOT), here=str(here), prepare=prepare)], check=False)
     assert run(f"noted(here, Path({str(notes)!r}))").returncode == 0
     assert [line.split("\t")[0] for line in notes.read_text().splitlines()] == ["open", "os.rename"] * 3
     for path in here.iterdir():

@@ -16,13 +16,15 @@ FINE = (0, 2, 130)
 class Verdict(Enum):
     """The columns of the table, the good ones first."""
 
-    HELD = "held"  # the same command given again ends with the bytes of the undisturbed job, or the damage reaches nothing
+    # the same command given again ends with the bytes of the undisturbed job, or the damage reaches nothing
+    HELD = "held"
     REBUILT = "rebuilt"  # the damaged file is whole again, the results are the same
     REFUSED = "refused"  # exit 2, the file is named, and the remedy restores it
     STRAY = "stray"  # files are left over
     LOST = "lost"  # finished work is gone, or neither the command nor the remedy brings the results back
     WRONG = "wrong"  # exit 0 and other bytes
     TRACEBACK = "traceback"  # an internal fault, a crash, or a command that does not end
+    HARNESS = "harness"  # the harness itself failed: nothing was shown
 
     @property
     def good(self) -> bool:
@@ -38,7 +40,10 @@ class Outcome:
 
 
 def broke(ended: Ended, sent: Sequence[int] = ()) -> str | None:
-    """Why an end is an internal fault whatever was done to the command, or None; `sent` holds the signals that it was sent."""
+    """Why an end is an internal fault whatever was done to the command, or None.
+
+    `sent` holds the signals that it was sent.
+    """
     if "Traceback (most recent call last)" in ended.err or ended.code == 1:
         return f"code {ended.code}: {ended.last}"
     if "TIMEOUT" in ended.err:
@@ -58,8 +63,10 @@ def differing(place: Place, expected: dict[str, str], ignored: Sequence[str] = (
 
 
 def half_written(place: Place, before: dict[str, str], after: dict[str, str]) -> str | None:
-    """The first promised file whose bytes are neither those before nor those after the command that was disturbed, or None."""
-    return next((name for name, digest in place.promised().items() if digest not in (before.get(name), after.get(name))), None)
+    """The first promised file with bytes other than before and after the disturbed command, or None."""
+    return next((name
+                 for name, digest in place.promised().items()
+                 if digest not in (before.get(name), after.get(name))), None)
 
 
 def said(ended: Ended) -> str:

@@ -1,4 +1,4 @@
-"""Commands in processes forked from this one, which has imported what they need: a command then costs a fraction of a second."""
+"""Commands in processes forked from this one, which has imported what they need, so that they take no start-up time."""
 
 from __future__ import annotations
 
@@ -16,15 +16,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-COMMANDS = ("extract_fingerprint", "plan_experiment", "preprocess", "plan_and_preprocess", "train", "add_support", "find_best_configuration",
+COMMANDS = ("extract_fingerprint", "plan_experiment", "preprocess", "plan_and_preprocess", "train", "add_support",
+            "find_best_configuration",
             "predict", "evaluate_folder", "plot_overlay_pngs", "cache", "pretrain_encoder", "benchmark", "info")
 # Imported before the first fork; a module that is missing here only costs time.
-HEAVY = ("torch", "SimpleITK", "nibabel", "blosc2", "safetensors.torch", "skimage.transform", "scipy.ndimage", "matplotlib.figure", "tifffile",
-         "samunet.training.run", "samunet.inference.predict_folder", "samunet.inference.overlay_files", "samunet.evaluation.evaluate",
+HEAVY = ("torch", "SimpleITK", "nibabel", "blosc2", "safetensors.torch", "skimage.transform", "scipy.ndimage",
+         "matplotlib.figure", "tifffile",
+         "samunet.training.run", "samunet.inference.predict_folder", "samunet.inference.overlay_files",
+         "samunet.evaluation.evaluate",
          "samunet.planning.planner", "samunet.planning.splits", "samunet.planning.groups", "samunet.dataset.integrity",
          "samunet.preprocessing.preprocess", "samunet.inputs.embedding_cache", "samunet.inputs.cache_inventory",
          "samunet.benchmark.benchmark", "samunet.benchmark.choice", "samunet.training.added_support")
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS", "BLOSC_NTHREADS")
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
+           "BLOSC_NTHREADS")
 SLOW_S = 120.0
 
 
@@ -57,10 +61,13 @@ def warm_up() -> None:
 class Running:
     """A command in a process group of its own."""
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], prepare: Callable[[], None] | None = None) -> None:
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str],
+                 prepare: Callable[[], None] | None = None) -> None:
         self._began = time.monotonic()
         self._folder = tempfile.TemporaryDirectory(prefix="told-")
         self._told = [Path(self._folder.name, name) for name in ("out", "err")]
+        for path in self._told:
+            path.touch()  # a command that is killed at once has said nothing
         self._code: int | None = None
         sys.stdout.flush(), sys.stderr.flush()
         self.pid = os.fork()
@@ -99,22 +106,26 @@ class Running:
         self._folder.cleanup()
         code = self.poll()
         assert code is not None
-        return Ended(code, out, err + (f"\nTIMEOUT after {limit_s:g} s" if late else ""), time.monotonic() - self._began)
+        return Ended(code, out, err + (f"\nTIMEOUT after {limit_s:g} s" if late else ""),
+                     time.monotonic() - self._began)
 
 
-def run(command: Sequence[str], environment: Mapping[str, str], prepare: Callable[[], None] | None = None, limit_s: float = SLOW_S) -> Ended:
+def run(command: Sequence[str], environment: Mapping[str, str], prepare: Callable[[], None] | None = None,
+        limit_s: float = SLOW_S) -> Ended:
     """Run a command to its end: its name without `samunet_`, then its arguments."""
     return Running(command, environment, prepare).end(limit_s)
 
 
-def _be_command(command: Sequence[str], environment: Mapping[str, str], told: Sequence[Path], prepare: Callable[[], None] | None) -> None:
+def _be_command(command: Sequence[str], environment: Mapping[str, str], told: Sequence[Path],
+                prepare: Callable[[], None] | None) -> None:
     """What the forked process does; it never returns."""
     code = 1
     try:
         os.setsid()
         for number, path in enumerate(told, 1):
             os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
-        sys.stdout, sys.stderr = io.TextIOWrapper(io.FileIO(1, "w")), io.TextIOWrapper(io.FileIO(2, "w"), errors="backslashreplace", line_buffering=True)
+        sys.stdout = io.TextIOWrapper(io.FileIO(1, "w"))
+        sys.stderr = io.TextIOWrapper(io.FileIO(2, "w"), errors="backslashreplace", line_buffering=True)
         os.environ.update(environment)
         forked = multiprocessing.get_context("fork")
         multiprocessing.get_context = lambda method=None: forked  # type: ignore[assignment]  # workers cost milliseconds, not seconds

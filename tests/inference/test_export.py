@@ -23,7 +23,8 @@ REGIONS = LabelSpace({"background": 0, "whole": (1, 2), "core": (2,)}, (1, 2))
 
 def dataset_plan(spacing_mm, forward=(0, 1, 2)) -> DatasetPlan:
     backward = tuple(int(axis) for axis in np.argsort(forward))
-    return DatasetPlan("SimpleITKIO", forward, backward, spacing_mm, (1, 1, 1), False, ("MRI",), ("zscore",), (False,), ({},))
+    return DatasetPlan("SimpleITKIO", forward, backward, spacing_mm, (1, 1, 1), False, ("MRI",), ("zscore",), (False,),
+                       ({},))
 
 
 def case_properties(shape, after, spacing_mm, before=None, bbox=None) -> CaseProperties:
@@ -122,7 +123,8 @@ def test_equals_nnunets_export(case, labels):
     segmentation, probabilities = export.convert_predicted_logits_to_segmentation_with_correct_shape(
         logits, manager, manager.get_configuration("3d_fullres"),
         manager.get_label_manager({"labels": names, "regions_class_order": labels.regions_class_order}),
-        {"spacing": file_spacing_mm, "shape_before_cropping": before, "bbox_used_for_cropping": [list(row) for row in bbox],
+        {"spacing": file_spacing_mm, "shape_before_cropping": before,
+         "bbox_used_for_cropping": [list(row) for row in bbox],
          "shape_after_cropping_and_before_resampling": after},
         return_probabilities=True, num_threads_torch=1,
     )

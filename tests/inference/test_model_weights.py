@@ -18,7 +18,8 @@ from samunet.planning.plans import DatasetPlan, EncoderPlan
 from samunet.variants.base import VariantContext
 from samunet.variants.label_prior import LabelPriorVariant
 
-DATASET = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), (1, 1, 2), False, ("MRI",), ("zscore",), (False,), ({},))
+DATASET = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), (1, 1, 2), False, ("MRI",), ("zscore",),
+                      (False,), ({},))
 SECTION = EncoderPlan("untrained", 64, (1, 2), 0.5, "repeat", 2, "float16", 0, 1)
 PRIOR = torch.tensor([[0.75, 0.5], [0.25, 0.5]]).reshape(2, 1, 1, 2)
 
@@ -50,7 +51,7 @@ def test_a_flipped_bit_that_is_a_number_all_the_same_is_refused(checkpoint: Path
 
 
 @pytest.mark.parametrize("run", [None, {"finished": "2024-01-01"}], ids=["alone", "of before"])
-def test_a_checkpoint_whose_digest_nobody_recorded_is_read(checkpoint: Path, run: dict[str, str] | None) -> None:
+def test_a_checkpoint_without_a_recorded_digest_is_read(checkpoint: Path, run: dict[str, str] | None) -> None:
     checkpoint.with_name("run.json").unlink()
     if run:
         checkpoint.with_name("run.json").write_text(json.dumps(run))

@@ -41,7 +41,8 @@ NAMES = ("case_1", "case_2")
 
 
 def properties_of(name: str) -> CaseProperties:
-    return CaseProperties(name, GEOMETRY, (10, 12, 11), ((1, 9), (0, 11), (2, 11)), (8, 11, 9), (9, 10, 8), ((0.0, 1.0),),
+    return CaseProperties(name, GEOMETRY, (10, 12, 11), ((1, 9), (0, 11), (2, 11)), (8, 11, 9), (9, 10, 8),
+                          ((0.0, 1.0),),
                           "", None, {})
 
 
@@ -71,7 +72,8 @@ def nnunets_folder(folder):
     manager = PlansManager(content)
     for number, name in enumerate(NAMES):
         export_prediction_from_logits(
-            logits_of(10 + number), nnunet_properties(properties_of(name)), manager.get_configuration("3d_fullres"), manager,
+            logits_of(10 + number), nnunet_properties(properties_of(name)), manager.get_configuration("3d_fullres"),
+            manager,
             DATASET, str(folder / name), save_probabilities=True, num_threads_torch=1,
         )
     (folder / "dataset.json").write_text(json.dumps(DATASET))
@@ -116,12 +118,14 @@ def test_a_prediction_is_whole_when_all_its_files_are(tmp_path):
     exported = Exported(segmentation, np.zeros((3, *GEOMETRY.shape), np.float32))
     write_prediction(exported, tmp_path, properties_of("case_1"), ".nii.gz")
     assert prediction_is_whole(tmp_path, "case_1", ".nii.gz", True)
-    assert CaseProperties.from_json(json.loads((tmp_path / "case_1.properties.json").read_text())) == properties_of("case_1")
+    assert CaseProperties.from_json(json.loads((tmp_path
+                                                / "case_1.properties.json").read_text())) == properties_of("case_1")
 
 
 def test_probabilities_do_not_displace_a_tiffs_spacing(tmp_path):
     geometry = Geometry("Tiff3DIO", (2, 3, 4), (2.0, 1.0, 1.0))
-    properties = CaseProperties("case", geometry, (2, 3, 4), ((0, 2), (0, 3), (0, 4)), (2, 3, 4), (2, 3, 4), (), "", None, {})
+    properties = CaseProperties("case", geometry, (2, 3, 4), ((0, 2), (0, 3), (0, 4)), (2, 3, 4), (2, 3, 4), (), "",
+                                None, {})
     exported = Exported(np.ones((2, 3, 4), np.uint8), np.ones((3, 2, 3, 4), np.float32))
     write_prediction(exported, tmp_path, properties, ".tif")
     assert json.loads((tmp_path / "case.json").read_text()) == {"spacing": [2.0, 1.0, 1.0]}

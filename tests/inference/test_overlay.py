@@ -1,4 +1,4 @@
-"""Pictures whose pixels can be checked by hand."""
+"""Images whose pixels can be checked by hand."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def run(folders, *arguments):
                  *arguments])
 
 
-def test_one_picture_for_each_case_that_has_a_segmentation(folders, capsys):
+def test_one_image_for_each_case_that_has_a_segmentation(folders, capsys):
     assert run(folders, "-r", str(folders / "labels")) == 0
     assert sorted(path.name for path in (folders / "out").iterdir()) == ["c0.png", "c1.png"]
     (folders / "labels" / "c0.nii.gz").unlink()
@@ -78,7 +78,7 @@ def test_one_picture_for_each_case_that_has_a_segmentation(folders, capsys):
     assert "1 of 2 images" in capsys.readouterr().err
 
 
-def test_bad_input_is_told(folders, capsys):
+def test_bad_input_is_reported(folders, capsys):
     assert run(folders, "-channel_idx", "3") == 2
     assert "channel 3 of 1" in capsys.readouterr().err
     sitk.WriteImage(sitk.GetImageFromArray(np.zeros((6, 8, 9), np.uint8)), str(folders / "labels" / "c0.nii.gz"))
@@ -97,7 +97,7 @@ def test_a_segmentation_along_other_axes_is_turned_and_drawn_alike(folders, caps
     assert "c1.nii.gz is stored in another direction" in capsys.readouterr().err
 
 
-def test_other_values_and_other_grids_are_told_together(folders, capsys):
+def test_other_values_and_other_grids_are_reported_together(folders, capsys):
     mask = sitk.GetImageFromArray(np.full((6, 8, 7), 255, np.uint8))
     mask.SetSpacing((1.0, 1.0, 2.0))
     sitk.WriteImage(mask, str(folders / "labels" / "c0.nii.gz"))
@@ -112,10 +112,10 @@ def test_what_is_passed_over_is_named_and_links_to_nothing_are_refused(folders, 
     (folders / "references").mkdir()
     (folders / "references" / "c1.nii.gz").write_bytes((folders / "labels" / "c1.nii.gz").read_bytes())
     assert run(folders, "-r", str(folders / "references")) == 0
-    told = capsys.readouterr().err
-    assert f"passed over in {folders / 'images'}: c9_0000.nii (an image" in told
-    assert f"passed over in {folders / 'labels'}: c9.NII.GZ (an image" in told
-    assert f"without a reference in {folders / 'references'}: c0\n" in told
+    printed = capsys.readouterr().err
+    assert f"ignored in {folders / 'images'}: c9_0000.nii (an image" in printed
+    assert f"ignored in {folders / 'labels'}: c9.NII.GZ (an image" in printed
+    assert f"without a reference in {folders / 'references'}: c0\n" in printed
     (folders / "labels" / "c0.nii.gz").unlink()
     (folders / "labels" / "c0.nii.gz").symlink_to("nowhere")
     assert run(folders) == 2
@@ -127,35 +127,39 @@ def test_a_bad_case_does_not_keep_the_others_from_being_drawn(folders, capsys):
     path.write_bytes(path.read_bytes()[:50])
     assert run(folders) == 2
     assert str(path) in capsys.readouterr().err
-    assert [picture.name for picture in (folders / "out").iterdir()] == ["c1.png"]
+    assert [image.name for image in (folders / "out").iterdir()] == ["c1.png"]
 
 
 @pytest.mark.parametrize(("output", "lost"), [("labels", "c0.png"), ("images", None)])
-def test_pictures_do_not_replace_what_they_are_drawn_from(tmp_path, capsys, output, lost):
+def test_overlays_do_not_replace_what_they_show(tmp_path, capsys, output, lost):
     for folder, name, values in (("images", "c0_0000", 9), ("labels", "c0", 1)):
         (tmp_path / folder).mkdir()
         io.imsave(tmp_path / folder / f"{name}.png", np.full((8, 9), values, np.uint8), check_contrast=False)
     (tmp_path / "labels" / "dataset.json").write_text(json.dumps({
         "channel_names": {"0": "grey"}, "labels": dict(LABELS.names), "numTraining": 1, "file_ending": ".png"}))
     before = (tmp_path / "labels" / "c0.png").read_bytes()
-    code = main(["-i", str(tmp_path / "images"), "-s", str(tmp_path / "labels"), "-o", str(tmp_path / output), "-np", "1"])
+    code = main(["-i", str(tmp_path / "images"), "-s", str(tmp_path / "labels"), "-o", str(tmp_path / output), "-np",
+                 "1"])
     assert (code, "must not replace" in capsys.readouterr().err) == ((2, True) if lost else (0, False))
-    assert (tmp_path / "labels" / "c0.png").read_bytes() == before and (tmp_path / "images" / "c0.png").is_file() == (lost is None)
+    assert (tmp_path / "labels" / "c0.png").read_bytes() == before and (tmp_path / "images"
+                                                                        / "c0.png").is_file() == (lost is None)
 
 
-@pytest.mark.parametrize("content", [[], {"labels": dict(LABELS.names)}, {"labels": dict(LABELS.names), "file_ending": 3}])
-def test_a_dataset_json_without_file_ending_is_told(folders, capsys, content):
+@pytest.mark.parametrize("content",
+                         [[], {"labels": dict(LABELS.names)}, {"labels": dict(LABELS.names), "file_ending": 3}])
+def test_a_dataset_json_without_file_ending_is_reported(folders, capsys, content):
     (folders / "labels" / "dataset.json").write_text(json.dumps(content))
     assert run(folders) == 2
     assert "`file_ending`" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("names", [1, "MRI", ["MRI"]])
-def test_channel_names_that_are_no_mapping_are_told(folders, capsys, names):
+def test_channel_names_that_are_no_mapping_are_reported(folders, capsys, names):
     path = folders / "labels" / "dataset.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "channel_names": names}))
     assert run(folders) == 2
-    assert f"`channel_names` in dataset.json must map numbers to names.\n  where: {path}\n  found: {names!r}" in capsys.readouterr().err
+    assert (f"`channel_names` in dataset.json must map numbers to names.\n  where: {path}\n  found: {names!r}"
+            in capsys.readouterr().err)
     assert not (folders / "out").exists()
 
 
@@ -187,7 +191,8 @@ def test_sequences_become_contact_sheets(tmp_path, capsys, colours):
             frame = np.full((8, 12) if grey else (8, 12, 3), value, np.uint8)
             io.imsave(tmp_path / folder / f"{index}.png", frame, check_contrast=False)
     (tmp_path / "labels" / "dataset.json").write_text(json.dumps({
-        "channel_names": {"0": "R", "1": "G", "2": "B"}, "labels": dict(LABELS.names), "numTraining": 1, "file_ending": "/"}))
+        "channel_names": {"0": "R", "1": "G", "2": "B"}, "labels": dict(LABELS.names), "numTraining": 1,
+        "file_ending": "/"}))
     assert run(tmp_path, "-r", str(tmp_path / "labels")) == 0, capsys.readouterr().err
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.png"]
     assert matplotlib.image.imread(tmp_path / "out" / "a.png").shape[1] == 600, "two panels of 3 inches"

@@ -1,4 +1,4 @@
-"""A folder of made images predicted by a label prior whose answer is known, through the command where that matters."""
+"""A folder of synthetic images predicted by a label prior of known output, through the command where that matters."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ from samunet.planning.plans import DatasetPlan, EncoderPlan, Plans
 
 SHAPE = (5, 6, 8)
 DIRECTION = (math.cos(0.2), -math.sin(0.2), 0.0, math.sin(0.2), math.cos(0.2), 0.0, 0.0, 0.0, 1.0)
-# Plan axes are the file's (y, z, x); the prior knows nothing but that label 1 is the upper half of the plan's first axis.
-PLAN = DatasetPlan("SimpleITKIO", (1, 0, 2), (1, 0, 2), (1.5, 2.0, 1.0), (6, 5, 8), False, ("MRI",), ("zscore",), (False,),
+# Plan axes are the file's (y, z, x); the prior knows nothing but that label 1 is the upper half of the plan's first
+# axis.
+PLAN = DatasetPlan("SimpleITKIO", (1, 0, 2), (1, 0, 2), (1.5, 2.0, 1.0), (6, 5, 8), False, ("MRI",), ("zscore",),
+                   (False,),
                    ({},))
 NAMES = ("one", "three", "two")
 
@@ -36,7 +38,8 @@ def place(tmp_path):
     section = EncoderPlan("untrained", 64, (8, 8), 0.5, "repeat", 2, "float16", 0, 1)
     Plans("samunetPlans", "Dataset900_Phantom", PLAN, {"untrained": section}).save(model / "plans.json")
     (model / "dataset.json").write_text(json.dumps({
-        "channel_names": {"0": "MRI"}, "labels": {"background": 0, "a": 1}, "numTraining": 2, "file_ending": ".nii.gz"}))
+        "channel_names": {"0": "MRI"}, "labels": {"background": 0, "a": 1}, "numTraining": 2,
+        "file_ending": ".nii.gz"}))
     (model / "fold_0" / "run.json").write_text(json.dumps({
         "variant": "label_prior", "fold": "0", "finished": "2024-01-01T00:00:00+00:00", "trained_by": "samunet_train",
         "encoder": {"id": "untrained", "name": "untrained", "digest": None}}))
@@ -93,7 +96,7 @@ def test_probabilities(place):
     np.testing.assert_allclose(probabilities.sum(0), 1, atol=1e-6)
 
 
-def test_continuing_skips_whole_cases_and_a_rerun_writes_anew(place):
+def test_continuing_skips_whole_cases_and_a_rerun_writes_again(place):
     assert predict(place) == 0
     (place / "out" / "two.nii.gz").unlink()
     marked = place / "out" / "one.nii.gz"
@@ -112,7 +115,7 @@ def test_parts_share_the_cases(place):
     assert found == [["one.nii.gz", "two.nii.gz"], ["one.nii.gz", "three.nii.gz", "two.nii.gz"]]
 
 
-def test_an_unreadable_case_is_told_after_the_others_are_done(place, capsys):
+def test_an_unreadable_case_is_reported_after_the_others_are_done(place, capsys):
     broken = place / "in" / "one_0000.nii.gz"
     broken.write_bytes(broken.read_bytes()[:60])
     assert predict(place) == 2
@@ -121,7 +124,7 @@ def test_an_unreadable_case_is_told_after_the_others_are_done(place, capsys):
     assert not list((place / "out").glob(".unfinished-*"))
 
 
-def test_bad_folders_are_told_before_any_work(place, capsys):
+def test_bad_folders_are_reported_before_any_work(place, capsys):
     (place / "blocker").write_text("in the way")
     assert main(["-i", str(place / "in"), "-o", str(place / "blocker"), "-m", str(place / "model")]) == 2
     assert "writable" in capsys.readouterr().err
@@ -145,8 +148,10 @@ def with_spacing(place, name, spacing_mm):
     sitk.WriteImage(image, path)
 
 
-def test_every_kind_of_bad_case_is_told_and_the_others_are_predicted(place, capsys):
-    """`two` is sound; a second channel, a link to nothing, spacings in units that cannot be meant, a name that is no text."""
+def test_every_kind_of_bad_case_is_reported_and_the_others_are_predicted(place, capsys):
+    """`two` is sound; a second channel, a link to nothing, spacings in units that cannot be meant, a name that is no
+    text.
+    """
     for number, name in enumerate(("huge", "tiny", "four", "six")):
         write_image(place / "in" / f"{name}_0000.nii.gz", 7 + number)
     with_spacing(place, "huge", (9000.0, 9000.0, 9000.0))
@@ -156,9 +161,10 @@ def test_every_kind_of_bad_case_is_told_and_the_others_are_predicted(place, caps
     (place / "in" / "six_0000.nii.gz").rename(place / "in" / os.fsdecode(b"six\xff_0000.nii.gz"))
     (place / "in" / "seven_0000.nii").touch()
     with pytest.raises(BadCases) as caught:
-        predict_folder(load_model(place / "model", None, torch.device("cpu")), place / "in", place / "out", PredictionSettings())
-    told = [(problem.rule.partition(";")[0], Path(problem.where).name) for problem in caught.value.problems]
-    assert told == [
+        predict_folder(load_model(place / "model", None, torch.device("cpu")), place / "in", place / "out",
+                       PredictionSettings())
+    faults = [(problem.rule.partition(";")[0], Path(problem.where).name) for problem in caught.value.problems]
+    assert faults == [
         ("A case's name must be UTF-8 text without control characters.", "in"),
         ("Every image or label file must exist", "in"),
         ("A case must not have more channel files than dataset.json names channels.", "in"),
@@ -168,10 +174,12 @@ def test_every_kind_of_bad_case_is_told_and_the_others_are_predicted(place, caps
     # The box without zeros is 5 x 6 x 8 voxels (z, y, x); the plan's axes are y, z, x, of 1.5, 2 and 1 mm.
     assert "36000 x 22500 x 72000 voxels (z, y, x)" in caught.value.problems[3].found
     assert "seven_0000.nii (an image, but not .nii.gz)" in capsys.readouterr().err
-    assert sorted(path.name for path in (place / "out").glob("*.nii.gz")) == ["one.nii.gz", "three.nii.gz", "two.nii.gz"]
+    assert sorted(path.name for path in (place / "out").glob("*.nii.gz")) == ["one.nii.gz", "three.nii.gz",
+                                                                              "two.nii.gz"]
 
 
-@pytest.mark.parametrize("fault", [MemoryError("Unable to allocate 9 TiB"), torch.OutOfMemoryError("CUDA out of memory")])
+@pytest.mark.parametrize("fault",
+                         [MemoryError("Unable to allocate 9 TiB"), torch.OutOfMemoryError("CUDA out of memory")])
 def test_a_case_for_which_memory_runs_out_is_a_bad_case(place, monkeypatch, fault):
     def run_out(model, case, *rest):
         if case.name == "three":
@@ -180,7 +188,8 @@ def test_a_case_for_which_memory_runs_out_is_a_bad_case(place, monkeypatch, faul
 
     monkeypatch.setattr("samunet.inference.predict_folder.predict_to_file", run_out)
     with pytest.raises(BadCases) as caught:
-        predict_folder(load_model(place / "model", None, torch.device("cpu")), place / "in", place / "out", PredictionSettings())
+        predict_folder(load_model(place / "model", None, torch.device("cpu")), place / "in", place / "out",
+                       PredictionSettings())
     assert caught.value.where == "case three" and str(fault) in caught.value.found
     assert sorted(path.name for path in (place / "out").glob("*.nii.gz")) == ["one.nii.gz", "two.nii.gz"]
 

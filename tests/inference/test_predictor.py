@@ -120,7 +120,7 @@ def test_comparators_give_one_slab():
 
 
 @pytest.mark.parametrize("arguments", [{}, {"embeddings": MadeEmbeddings(3), "tta": True}])
-def test_missing_encoder_is_told(arguments):
+def test_missing_encoder_is_reported(arguments):
     with pytest.raises(UserError, match="encoder is needed"):
         list(predict_case([scaled(1.0)], made_case(), PLANS, None, **arguments))
 
@@ -132,15 +132,15 @@ class Ramp(nn.Module):
         super().__init__()
         self.dummy = nn.Parameter(torch.zeros(()))
 
-    def forward(self, pictures):
-        return torch.arange(4.0).expand(len(pictures), 256, 4, 4)
+    def forward(self, images):
+        return torch.arange(4.0).expand(len(images), 256, 4, 4)
 
 
 class Pooled(Ramp):
-    """Sees the mean intensity of each 16 x 16 patch, so a mirrored picture has the mirrored embedding."""
+    """Sees the mean intensity of each 16 x 16 patch, so a mirrored image has the mirrored embedding."""
 
-    def forward(self, pictures):
-        return nn.functional.avg_pool2d(pictures[:, :1], 16).expand(-1, 256, -1, -1)
+    def forward(self, images):
+        return nn.functional.avg_pool2d(images[:, :1], 16).expand(-1, 256, -1, -1)
 
 
 def made_encoder(module: nn.Module) -> Encoder:

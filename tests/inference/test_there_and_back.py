@@ -39,21 +39,22 @@ def written_case(folder: Path, spacing_xyz: tuple[float, float, float]) -> tuple
     image[1:19, 3:57, 2:61] = 1 + np.random.default_rng(0).random((18, 54, 59), np.float32)
     labels[image == 0] = 0
     for array, name in ((image, "case_0000.nii.gz"), (labels, "case.nii.gz")):
-        picture = sitk.GetImageFromArray(array)
-        picture.SetSpacing(spacing_xyz)
-        picture.SetOrigin((-71.5, 33.25, 812.0))
-        picture.SetDirection(OBLIQUE)
-        sitk.WriteImage(picture, str(folder / name))
+        stored = sitk.GetImageFromArray(array)
+        stored.SetSpacing(spacing_xyz)
+        stored.SetOrigin((-71.5, 33.25, 812.0))
+        stored.SetDirection(OBLIQUE)
+        sitk.WriteImage(stored, str(folder / name))
     return RawCase("case", (folder / "case_0000.nii.gz",), folder / "case.nii.gz"), labels
 
 
 def plan(spacing_mm: tuple[float, float, float], forward: tuple[int, int, int], backward: tuple[int, int, int]):
-    return DatasetPlan("SimpleITKIO", forward, backward, spacing_mm, (18, 54, 59), False, ("MRI",), ("zscore",), (False,),
+    return DatasetPlan("SimpleITKIO", forward, backward, spacing_mm, (18, 54, 59), False, ("MRI",), ("zscore",),
+                       (False,),
                        ({},))
 
 
 def pushed_through(case: RawCase, dataset_plan: DatasetPlan, output: Path) -> sitk.Image:
-    """Preprocess, take the preprocessed labels for perfect logits, export and write; the written file, read anew."""
+    """Preprocess, take the preprocessed labels for perfect logits, export and write; the written file, read again."""
     prepared = prepare_case(case, "SimpleITKIO", dataset_plan, LABELS)
     assert prepared.segmentation is not None
     logits = np.stack(LABELS.channel_masks(prepared.segmentation[0])).astype(np.float32)
@@ -66,7 +67,8 @@ def pushed_through(case: RawCase, dataset_plan: DatasetPlan, output: Path) -> si
 def test_without_resampling_every_label_returns_to_its_voxel(tmp_path, forward, backward):
     case, labels = written_case(tmp_path, (0.8, 1.1, 3.0))
     file_spacing_mm = (3.0, 1.1, 0.8)
-    spacing_mm = tuple(reader_named("SimpleITKIO").read_segmentation(case.label)[1].spacing_mm[axis] for axis in forward)
+    spacing_mm = tuple(reader_named("SimpleITKIO").read_segmentation(case.label)[1].spacing_mm[axis]
+                       for axis in forward)
     assert spacing_mm == pytest.approx([file_spacing_mm[axis] for axis in forward])
     back = pushed_through(case, plan(spacing_mm, forward, backward), tmp_path / "out")
     np.testing.assert_array_equal(sitk.GetArrayFromImage(back), labels)

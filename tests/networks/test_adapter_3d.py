@@ -16,7 +16,8 @@ from samunet.planning.adapter_memory import adapter_channels, trained_values
 SMALL = EncoderSize(24, 2, 3, 3, (1,), 64)
 IOU_HEAD = 2 * (256 * 256 + 256) + 256 * 13 + 13
 # methods: adapters, FacT, decoder and all of them, in millions, with 12 classes and background.
-PUBLISHED = {"vit_b": (24.82, 0.074, 5.24, 30.1), "vit_l": (59.10, 0.115, 5.24, 64.5), "vit_h": (91.41, 0.147, 5.24, 96.8)}
+PUBLISHED = {"vit_b": (24.82, 0.074, 5.24, 30.1), "vit_l": (59.10, 0.115, 5.24, 64.5),
+             "vit_h": (91.41, 0.147, 5.24, 96.8)}
 
 
 def small_encoder() -> ImageEncoder:
@@ -47,8 +48,8 @@ def test_an_adapter_by_hand() -> None:
         adapter.up.weight.copy_(torch.tensor([[1.0], [2.0]]))
         tokens = torch.tensor([[3.0, 1.0], [1.0, 3.0], [3.0, 1.0]]).view(1, 3, 1, 1, 2)
         said = (adapter(tokens) - tokens).view(3, 2)
-    # Normalised and projected the slices are 1, -1, 1; mixed 0 + 10 - 100, 1 - 10 + 100, -1 + 10 + 0, and 0.5 each. GELU keeps
-    # the last two and makes 0 of the first.
+    # Normalised and projected the slices are 1, -1, 1; mixed 0 + 10 - 100, 1 - 10 + 100, -1 + 10 + 0, and 0.5 each.
+    # GELU keeps the last two and makes 0 of the first.
     torch.testing.assert_close(said, torch.tensor([[0.0, 0.0], [91.5, 183.0], [9.5, 19.0]]), rtol=1e-4, atol=1e-4)
 
 
@@ -65,35 +66,35 @@ def test_mixing_is_a_dense_convolution_of_three_slices() -> None:
 
 @pytest.mark.parametrize("sides", [(64, 64), (48, 80)])
 def test_with_v_and_the_adapters_outputs_zero_it_is_the_plain_encoder(sides: tuple[int, int]) -> None:
-    changed, pictures = adapted(dropped=0.1), stacks(*sides)
+    changed, images = adapted(dropped=0.1), stacks(*sides)
     assert not changed.factors.up.weight.any()
     for adapters in changed.adapters:
         nn.init.zeros_(adapters.before_attention.up.weight)
         nn.init.zeros_(adapters.before_perceptron.up.weight)
-    plain = small_encoder()(pictures[0])
+    plain = small_encoder()(images[0])
     for mode in (True, False):
-        torch.testing.assert_close(changed.train(mode)(pictures)[0], plain, rtol=0, atol=1e-5)
+        torch.testing.assert_close(changed.train(mode)(images)[0], plain, rtol=0, atol=1e-5)
 
 
 def test_a_slice_sees_two_slices_on_each_side_for_every_block() -> None:
-    changed, pictures = adapted().eval(), stacks(64, 64, slices=6)
-    other = pictures.clone()
+    changed, images = adapted().eval(), stacks(64, 64, slices=6)
+    other = images.clone()
     other[:, 0] += 1.0
-    moved = (changed(other) - changed(pictures)).abs().amax((0, 2, 3, 4)) > 1e-5
+    moved = (changed(other) - changed(images)).abs().amax((0, 2, 3, 4)) > 1e-5
     assert moved.tolist() == [True] * 5 + [False]  # two blocks reach four slices
     for adapters in changed.adapters:
         for adapter in (adapters.before_attention, adapters.before_perceptron):
             with torch.no_grad():  # as a kernel of one slice
                 adapter.mix.weight.view(-1, 3, adapter.down.out_features)[:, [0, 2]] = 0
-    alone = (changed(other) - changed(pictures)).abs().amax((0, 2, 3, 4)) > 1e-5
+    alone = (changed(other) - changed(images)).abs().amax((0, 2, 3, 4)) > 1e-5
     assert alone.tolist() == [True] + [False] * 5
 
 
 def test_stacks_of_a_batch_do_not_see_each_other() -> None:
-    changed, pictures = adapted().eval(), torch.cat([stacks(64, 64), 2 * stacks(64, 64)])
-    together = changed(pictures)
+    changed, images = adapted().eval(), torch.cat([stacks(64, 64), 2 * stacks(64, 64)])
+    together = changed(images)
     for index in range(2):
-        torch.testing.assert_close(together[index], changed(pictures[index : index + 1])[0], rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(together[index], changed(images[index : index + 1])[0], rtol=1e-5, atol=1e-5)
 
 
 def test_checkpointing_draws_the_same_and_gives_the_same_gradients() -> None:
@@ -116,7 +117,8 @@ def test_the_given_encoder_stays_and_the_copy_is_frozen() -> None:
     assert all(torch.equal(tensor, encoder.state_dict()[name]) for name, tensor in before.items())
     trained = {name for name, parameter in changed.named_parameters() if parameter.requires_grad}
     between = {f"encoder.blocks.{block}.attn.qkv.{part}.weight" for block in range(2) for part in ("query", "value")}
-    assert {name for name in trained if not name.startswith("adapters.")} == {"factors.down.weight", "factors.up.weight"} | between
+    assert {name for name in trained if not name.startswith("adapters.")} == {"factors.down.weight",
+                                                                              "factors.up.weight"} | between
     assert len(trained) == 2 + 4 + 2 * 2 * 6  # norm (2), down, mix (2), up
 
 

@@ -16,7 +16,7 @@ ELLIPSE = inscribed_ellipses(BOX, 16, 4)[0]
 
 def test_an_answer_unlike_the_ellipse_is_cut_at_the_box_and_otherwise_kept() -> None:
     logits = torch.full((1, 16, 16), -2.0)
-    logits[0, :, 5] = 3.0  # a line across the picture
+    logits[0, :, 5] = 3.0  # a line across the image
     found = answer_in_box(logits, BOX, 4)[0]
     assert torch.equal(found[~INSIDE], torch.full_like(found[~INSIDE], NEVER))
     assert torch.equal(found[INSIDE], logits[0][INSIDE] + BIAS)
@@ -25,8 +25,8 @@ def test_an_answer_unlike_the_ellipse_is_cut_at_the_box_and_otherwise_kept() -> 
 def test_an_answer_like_the_ellipse_is_drawn_to_it() -> None:
     logits = torch.where(ELLIPSE, 1.0, -1.0)[None]
     found = answer_in_box(logits, BOX, 4)[0]
-    # Columns have their middles at 18, 22, ..., the box's middle is (32, 32) and its half sides 16 and 24: pixel (row 7, column 7),
-    # whose middle is (30, 30), lies at sqrt((2 / 16)^2 + (2 / 24)^2) of the way to the ellipse.
+    # Columns have their middles at 18, 22, ..., the box's middle is (32, 32) and its half sides 16 and 24: pixel (row
+    # 7, column 7), whose middle is (30, 30), lies at sqrt((2 / 16)^2 + (2 / 24)^2) of the way to the ellipse.
     radius = ((2 / 16) ** 2 + (2 / 24) ** 2) ** 0.5
     scale = -NEVER / (-NEVER + ELLIPSE_LOGIT)
     torch.testing.assert_close(found[7, 7], torch.tensor((1.0 + ELLIPSE_LOGIT * (1 - radius) + BIAS) * scale))
@@ -60,4 +60,5 @@ def test_boxes_are_answered_alone_and_the_decoder_is_never_surer_than_its_limit(
 
 def test_a_grid_may_have_fewer_columns_than_rows() -> None:
     logits = torch.randn(1, 16, 16, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(answer_in_box(logits[:, :, :12], BOX, 4), answer_in_box(logits, BOX, 4)[:, :, :12])  # the box ends there
+    # the box ends there
+    assert torch.equal(answer_in_box(logits[:, :, :12], BOX, 4), answer_in_box(logits, BOX, 4)[:, :, :12])

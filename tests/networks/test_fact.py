@@ -26,7 +26,7 @@ def small_encoder() -> ImageEncoder:
 
 
 def with_fact(encoder: ImageEncoder, dropped: float = 0.0) -> ImageEncoder:
-    """A copy with increments as if they had been trained."""
+    """A copy with updates as if they had been trained."""
     changed = copy.deepcopy(encoder)
     add_fact(changed, 4, dropped)
     for parameter in changed.parameters():
@@ -35,7 +35,7 @@ def with_fact(encoder: ImageEncoder, dropped: float = 0.0) -> ImageEncoder:
     return changed
 
 
-def pictures() -> Tensor:
+def images() -> Tensor:
     return torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
 
 
@@ -49,7 +49,8 @@ def test_a_projection_by_hand() -> None:
         factors.up.weight.copy_(torch.tensor([[10.0], [100.0]]))
         projection.query.weight.fill_(2.0)
         projection.value.weight.fill_(-1.0)
-    # W x + b = (3, 5 | 5, 7 | 7, 9) of x = (3, 4); U x = 11, so S U x = 22 for queries, -11 for values; keys have no increment.
+    # W x + b = (3, 5 | 5, 7 | 7, 9) of x = (3, 4); U x = 11, so S U x = 22 for queries, -11 for values; keys have no
+    # update.
     expected = [3 + 220, 5 + 2200, 5, 7, 7 - 110, 9 - 1100]
     assert projection.train()(torch.tensor([3.0, 4.0])).tolist() == expected
     assert projection.eval()(torch.tensor([3.0, 4.0])).tolist() == expected
@@ -58,9 +59,9 @@ def test_a_projection_by_hand() -> None:
 def test_merged_and_unmerged_agree() -> None:
     changed = with_fact(small_encoder())
     with torch.no_grad():
-        unmerged, merged = changed.train()(pictures()), changed.eval()(pictures())
+        unmerged, merged = changed.train()(images()), changed.eval()(images())
     torch.testing.assert_close(merged, unmerged, rtol=0, atol=1e-4)
-    assert not torch.allclose(merged, small_encoder()(pictures()), atol=0.1)
+    assert not torch.allclose(merged, small_encoder()(images()), atol=0.1)
 
 
 def test_at_the_start_nothing_changes_and_the_frozen_weight_is_never_written() -> None:
@@ -68,17 +69,17 @@ def test_at_the_start_nothing_changes_and_the_frozen_weight_is_never_written() -
     changed = copy.deepcopy(encoder)
     factors = add_fact(changed, 4, 0.1)
     for mode in (True, False):
-        assert torch.equal(changed.train(mode)(pictures()), encoder(pictures()))
+        assert torch.equal(changed.train(mode)(images()), encoder(images()))
     assert not factors.up.weight.any() and factors.down.weight.all()
     trained = with_fact(encoder).eval()
-    trained(pictures())
+    trained(images())
     assert all(torch.equal(tensor, trained.state_dict()[name]) for name, tensor in encoder.state_dict().items())
 
 
 def test_only_what_is_between_the_factors_is_dropped() -> None:
     changed = with_fact(small_encoder(), dropped=1.0)
-    assert torch.equal(changed.train()(pictures()), small_encoder()(pictures()))  # all of it
-    assert not torch.allclose(changed.eval()(pictures()), small_encoder()(pictures()), atol=0.1)
+    assert torch.equal(changed.train()(images()), small_encoder()(images()))  # all of it
+    assert not torch.allclose(changed.eval()(images()), small_encoder()(images()), atol=0.1)
 
 
 def test_all_blocks_share_two_factors_and_have_two_of_their_own() -> None:
@@ -92,5 +93,5 @@ def test_all_blocks_share_two_factors_and_have_two_of_their_own() -> None:
 
 
 def test_an_encoder_without_attention_is_refused() -> None:
-    with pytest.raises(UserError, match="(?s)need an encoder with attention.*Pixels"):
+    with pytest.raises(UserError, match="(?s)needs an encoder with attention.*Pixels"):
         add_fact(Pixels(), 4, 0.1)

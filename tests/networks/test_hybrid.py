@@ -30,7 +30,8 @@ def test_the_number_of_parameters() -> None:
     first, second, third = WIDTHS[:3]
     encoder = block(1, first) + block(first, second) + block(second, third)
     joined = 8 * third + third + 2 * third + block(2 * third, third)
-    decoder = 8 * first * second + first + 4 * second * third + second + block(2 * first, first) + block(2 * second, second)
+    decoder = (8 * first * second + first + 4 * second * third + second + block(2 * first, first)
+               + block(2 * second, second))
     heads = 2 * first + 2 + 2 * second + 2
     assert sum(each.numel() for each in network().parameters()) == encoder + joined + decoder + heads
 
@@ -48,7 +49,8 @@ def test_logits_are_of_the_voxels_and_in_training_of_coarser_stages_too() -> Non
 @pytest.mark.parametrize("strides", [((1, 1, 1),), ((1, 1, 1),) * 2, ((1, 1, 1), (1, 2, 2), (1, 2, 2), (1, 2, 2))])
 def test_any_number_of_stages(strides: tuple[tuple[int, int, int], ...]) -> None:
     cell = (1, 1, 1) if len(strides) < 3 else (1, 4, 4)
-    plan = VolumePlan((4, 16, 16), (4, 16, 16), strides, (THREES,) * len(strides), cell, (4, 16 // cell[1], 16 // cell[2]))
+    plan = VolumePlan((4, 16, 16), (4, 16, 16), strides, (THREES,) * len(strides), cell,
+                      (4, 16 // cell[1], 16 // cell[2]))
     logits = network(plan=plan)(torch.randn(1, 1, 4, 16, 16), torch.randn(1, 8, *plan.cells))
     assert len(logits) == max(len(strides) - 1, 1) and logits[0].shape == (1, 2, 4, 16, 16)
 

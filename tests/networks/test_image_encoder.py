@@ -63,7 +63,7 @@ def cosine(left: Tensor, right: Tensor) -> float:
     return float(cosine_similarity(left.double().flatten(1), right.double().flatten(1)).min())
 
 
-def pictures(count: int, rows: int, columns: int) -> Tensor:
+def images(count: int, rows: int, columns: int) -> Tensor:
     return torch.randn(count, 3, rows, columns, generator=torch.Generator().manual_seed(1))
 
 
@@ -82,12 +82,12 @@ def test_a_seed_gives_segment_anythings_weights_under_its_names():
     (TWIN, 1024, 512),  # 32 x 32
     (TWIN, 1024, 256),  # 16 x 16
     (TWIN, 1024, 448),  # 28 x 28: whole windows only
-    (TWIN, 1024, 144),  # 9 x 9: one window, larger than the picture
+    (TWIN, 1024, 144),  # 9 x 9: one window, larger than the image
 ])
 def test_embeddings_are_segment_anythings(size: EncoderSize, native: int, input_size: int):
     built = reference(size, native)
     theirs = resized(built, size, input_size)
-    batch = pictures(2 if input_size < 512 else 1, input_size, input_size)
+    batch = images(2 if input_size < 512 else 1, input_size, input_size)
     with torch.inference_mode():
         expected = theirs(batch)
         found = ours(theirs, size, input_size)(batch)
@@ -102,38 +102,42 @@ def test_embeddings_are_segment_anythings(size: EncoderSize, native: int, input_
 def test_the_whole_vit_b_at_its_own_size():
     theirs = reference(ENCODER_SIZES["vit_b"], 1024)
     with torch.inference_mode():
-        expected = theirs(pictures(1, 1024, 1024))
-        assert cosine(ours(theirs, ENCODER_SIZES["vit_b"], 1024)(pictures(1, 1024, 1024)), expected) >= 0.99999
+        expected = theirs(images(1, 1024, 1024))
+        assert cosine(ours(theirs, ENCODER_SIZES["vit_b"], 1024)(images(1, 1024, 1024)), expected) >= 0.99999
 
 
 @pytest.mark.parametrize("shape", [(80, 176), (128, 48)])
-def test_pictures_need_not_be_square(shape: tuple[int, int]):
+def test_images_need_not_be_square(shape: tuple[int, int]):
     theirs = reference(SMALL, 128)
     mine = ours(theirs, SMALL, 128)
-    # segment-anything takes positions of the very grid: here the upper left of those that it interpolates to the longer side.
+    # segment-anything takes positions of the very grid: here the upper left of those that it interpolates to the longer
+    # side.
     rows, columns = (side // 16 for side in shape)
     longer = max(rows, columns)
-    absolute = nn.functional.interpolate(theirs.pos_embed.detach().permute(0, 3, 1, 2), (longer, longer), mode="bilinear")
+    absolute = nn.functional.interpolate(theirs.pos_embed.detach().permute(0, 3, 1, 2), (longer, longer),
+                                         mode="bilinear")
     theirs.pos_embed = nn.Parameter(absolute.permute(0, 2, 3, 1)[:, :rows, :columns])
     for block in theirs.blocks:
         if block.window_size == 0:
             for name, length in (("rel_pos_h", rows), ("rel_pos_w", columns)):
-                table = nn.functional.interpolate(getattr(block.attn, name).detach().T[None], 2 * longer - 1, mode="linear")[0].T
+                table = nn.functional.interpolate(getattr(block.attn, name).detach().T[None], 2 * longer - 1,
+                                                  mode="linear")[0].T
                 setattr(block.attn, name, nn.Parameter(table[longer - length : longer + length - 1]))
     with torch.inference_mode():
-        torch.testing.assert_close(mine(pictures(2, *shape)), theirs(pictures(2, *shape)), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(mine(images(2, *shape)), theirs(images(2, *shape)), rtol=1e-4, atol=1e-4)
 
 
 def test_gradients_are_segment_anythings():
     theirs = reference(SMALL, 128)
     mine = ours(theirs, SMALL, 128)
-    batch = pictures(2, 128, 128)
+    batch = images(2, 128, 128)
     weights = torch.randn(2, 256, 8, 8, generator=torch.Generator().manual_seed(2))
     seen = []
     for encoder in (theirs, mine):
         given = batch.clone().requires_grad_()
         (encoder(given) * weights).sum().backward()
-        seen.append({"pictures": given.grad, **{name: parameter.grad for name, parameter in encoder.named_parameters()}})
+        seen.append({"images": given.grad,
+                     **{name: parameter.grad for name, parameter in encoder.named_parameters()}})
     for name, expected in seen[0].items():
         assert float((seen[1][name] - expected).norm() / expected.norm()) < 1e-4, name
 
@@ -144,8 +148,8 @@ def test_fast_mode_keeps_the_embeddings(size: EncoderSize, input_size: int):
     mine = ours(theirs, size, input_size)
     fast = copy.deepcopy(mine).compute_in(torch.bfloat16)
     with torch.inference_mode():
-        expected = theirs(pictures(1, input_size, input_size))
-        found = fast(pictures(1, input_size, input_size))
+        expected = theirs(images(1, input_size, input_size))
+        found = fast(images(1, input_size, input_size))
     assert found.dtype == torch.float32
     assert 0.999 <= cosine(found, expected) < 0.9999999  # bfloat16 was at work
     assert fast.blocks[0].norm1.weight.dtype == fast.pos_embed.dtype == torch.float32
@@ -158,9 +162,9 @@ def test_fast_type_is_what_the_processor_multiplies(monkeypatch: pytest.MonkeyPa
         assert fast_dtype("cpu") == dtype
 
 
-def test_equal_pictures_give_equal_bytes_in_any_batch():
+def test_equal_images_give_equal_bytes_in_any_batch():
     encoder = ours(reference(ENCODER_SIZES["mini"], 256), ENCODER_SIZES["mini"], 256)
-    batch = pictures(5, 256, 256)
+    batch = images(5, 256, 256)
     with torch.inference_mode():
         together = encoder(batch)
         assert torch.equal(together, encoder(batch))
@@ -186,14 +190,16 @@ def test_one_term_stands_for_all_blank_keys():
     weights = (by_row[..., :, None] + by_column[..., None, :]).exp()
     for height, width in ((4, 1), (2, 4), (3, 2)):
         blank = weights.sum((-2, -1)) - weights[..., :height, :width].sum((-2, -1))
-        torch.testing.assert_close(blank_score(by_row, by_column, (height, width))[..., 0].exp(), blank, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(blank_score(by_row, by_column, (height, width))[..., 0].exp(), blank, rtol=1e-4,
+                                   atol=1e-4)
 
 
 @pytest.mark.parametrize("blanks", [False, True])
 def test_all_ways_to_attend_agree(blanks: bool, monkeypatch: pytest.MonkeyPatch):
     torch.manual_seed(3)
     query, key, value = torch.randn(3, 3, 2, 12 + blanks, 8).unbind()
-    by_row, by_column, blank = torch.randn(3, 2, 13, 3), torch.randn(3, 2, 13, 4), torch.randn(3, 2, 13, 1) if blanks else None
+    by_row, by_column, blank = (torch.randn(3, 2, 13, 3), torch.randn(3, 2, 13, 4),
+                                torch.randn(3, 2, 13, 1) if blanks else None)
     by_row, by_column = by_row[:, :, : 12 + blanks], by_column[:, :, : 12 + blanks]
     terms = (by_row[..., :, None] + by_column[..., None, :]).flatten(3)
     scores = query @ key.transpose(2, 3) / 8**0.5 + (terms if blank is None else torch.cat([terms, blank], 3))

@@ -13,7 +13,8 @@ from samunet.networks.region_tokens import region_tokens
 
 @pytest.fixture
 def striped() -> tuple[torch.Tensor, torch.Tensor]:
-    """Two supports of 8 x 8 cells, whose columns 0 and 1 are region 0, 2 to 7 region 1, and nothing is region 2; each region has
+    """Two supports of 8 x 8 cells, whose columns 0 and 1 are region 0, 2 to 7 region 1, and nothing is region 2; each
+    region has
     a channel of its own."""
     coverage = torch.zeros(2, 3, 8, 8)
     coverage[:, 0, :, :2] = coverage[:, 1, :, 2:] = 1.0
@@ -24,8 +25,8 @@ def striped() -> tuple[torch.Tensor, torch.Tensor]:
 
 def test_the_guess_is_the_region_where_cells_look_like_it(striped) -> None:
     support, coverage = striped
-    picture = support[:1].transpose(2, 3)  # rows instead of columns
-    guess = region_guess(support, coverage, picture)
+    image = support[:1].transpose(2, 3)  # rows instead of columns
+    guess = region_guess(support, coverage, image)
     assert guess.shape == (1, 3, 8, 8)
     # The edge lies half-way between the regions, their means SURE from it.
     torch.testing.assert_close(guess[0, :2], (2 * coverage[0, :2].transpose(1, 2) - 1) * SURE, atol=1.5, rtol=0)
@@ -50,11 +51,11 @@ def _linear(cells: torch.Tensor) -> torch.Tensor:
     return cells
 
 
-def test_a_prompt_for_each_region_and_picture(striped) -> None:
+def test_a_prompt_for_each_region_and_image(striped) -> None:
     support, coverage = striped
-    pictures = torch.randn(3, 256, 8, 8)
-    prompts = region_prompts(support, coverage, pictures)
-    guess = region_guess(support, coverage, pictures)
+    images = torch.randn(3, 256, 8, 8)
+    prompts = region_prompts(support, coverage, images)
+    guess = region_guess(support, coverage, images)
     assert [len(each) for each in prompts] == [3, 3, 3]
     for region, each in enumerate(prompts):
         content, kinds = region_tokens(support, coverage[:, region])

@@ -1,4 +1,4 @@
-"""The encoder that is none: its values are the picture's."""
+"""The encoder that is none: its values are the image's."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from samunet.networks.checkpoints.untrained import untrained_state
 
 
 def test_each_channel_is_one_mean_of_two_by_two_pixels_of_one_colour():
-    picture = torch.arange(3 * 32 * 32, dtype=torch.float32).view(1, 3, 32, 32)
-    embedding = load_encoder("pixels", 32).module(picture)
+    image = torch.arange(3 * 32 * 32, dtype=torch.float32).view(1, 3, 32, 32)
+    embedding = load_encoder("pixels", 32).module(image)
     assert embedding.shape == (1, 256, 2, 2)
     for colour, row, column, y, x in [(0, 0, 0, 0, 0), (1, 3, 5, 0, 1), (2, 7, 7, 1, 1)]:
         top, left = 16 * y + 2 * row, 16 * x + 2 * column
-        mean = picture[0, colour, top : top + 2, left : left + 2].mean()
+        mean = image[0, colour, top : top + 2, left : left + 2].mean()
         assert embedding[0, 64 * colour + 8 * row + column, y, x] == mean
     assert not embedding[:, 192:].any()
 

@@ -17,13 +17,14 @@ def embeddings(channels: int = 256) -> Tensor:
     return torch.randn(2, channels, 2, 3, generator=torch.Generator().manual_seed(1))
 
 
-def pictures(channels: int = 3) -> Tensor:
+def images(channels: int = 3) -> Tensor:
     return torch.randn(2, channels, 32, 48, generator=torch.Generator().manual_seed(3))
 
 
 def test_what_is_sams_and_what_is_new(small_sam: Sam) -> None:
     sams, ours = small_sam.mask_decoder.state_dict(), decoder(small_sam).state_dict()
-    same = {name for name in ours if name in sams and ours[name].shape == sams[name].shape and torch.equal(ours[name], sams[name])}
+    same = {name for name in ours
+            if name in sams and ours[name].shape == sams[name].shape and torch.equal(ours[name], sams[name])}
     assert same == {name for name in ours if name.startswith(
         ("iou_token.", "transformer.", "output_upscaling.0.", "output_upscaling.1.", "output_upscaling.3."))}
     assert torch.equal(ours["no_mask_embed.weight"], small_sam.prompt_encoder.no_mask_embed.weight)
@@ -36,14 +37,15 @@ def test_transformer_and_first_doublings_give_what_sams_give(small_sam: Sam) -> 
     square = torch.randn(1, 256, 8, 8, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
         torch.testing.assert_close(ours.positions((8, 8))[None], small_sam.prompt_encoder.get_dense_pe())
-        torch.testing.assert_close(ours.output_upscaling[:4](square), sams.output_upscaling[:4](square), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(ours.output_upscaling[:4](square), sams.output_upscaling[:4](square), rtol=1e-4,
+                                   atol=1e-5)
 
 
 @torch.no_grad()
 def test_a_grid_that_is_not_square_has_the_positions_of_a_squares_upper_left(small_sam: Sam) -> None:
     ours, seen = decoder(small_sam), []
     ours.transformer.register_forward_pre_hook(lambda _, given: seen.append(given[1]))
-    ours(embeddings(), pictures())
+    ours(embeddings(), images())
     assert torch.equal(seen[0], ours.positions((3, 3))[None, :, :2].expand(2, -1, -1, -1))
 
 
@@ -64,20 +66,20 @@ def features_as_classes(ours: ProgressiveDecoder) -> list[Tensor]:
 def test_a_class_is_its_hypernetworks_weights_on_the_upsampled_map() -> None:
     ours = decoder()
     seen = features_as_classes(ours)
-    logits = ours(embeddings(), pictures())
+    logits = ours(embeddings(), images())
     assert seen[0].shape == (2, 8, 32, 48) and logits.shape == (2, 3, 32, 48)
     torch.testing.assert_close(logits, seen[0][:, :3] * torch.tensor([1.0, 2.0, 3.0]).view(1, 3, 1, 1))
 
 
 @torch.no_grad()
-def test_the_picture_is_added_pixel_by_pixel_to_the_finest_features() -> None:
+def test_the_image_is_added_pixel_by_pixel_to_the_finest_features() -> None:
     ours = decoder()
     seen = features_as_classes(ours)
     first, _, last = ours.detail
     first.weight[4, 8 + 1, 1, 2] = 2.0  # the second colour of the pixel to the right
     last.weight[0, 4, 1, 1] = 3.0  # onto feature 0
-    logits = ours(embeddings(), pictures())
-    right = nn.functional.pad(pictures()[:, 1, :, 1:], (0, 1))
+    logits = ours(embeddings(), images())
+    right = nn.functional.pad(images()[:, 1, :, 1:], (0, 1))
     torch.testing.assert_close(logits[:, 0], seen[0][:, 0] + 3 * nn.functional.gelu(2 * right))
     torch.testing.assert_close(logits[:, 1], 2 * seen[0][:, 1])
 
@@ -86,11 +88,12 @@ def test_each_doubling_makes_two_pixels_of_one_and_norms_all_but_the_last() -> N
     kinds = [type(module).__name__ for module in decoder().output_upscaling]
     step = ["ConvTranspose2d", "ChannelNorm", "GELU"]
     assert kinds == [*step, *step, *step, "ConvTranspose2d", "GELU"]
-    assert [module.out_channels for module in decoder().output_upscaling if isinstance(module, nn.ConvTranspose2d)] == [64, 32, 16, 8]
+    assert [module.out_channels for module in decoder().output_upscaling
+            if isinstance(module, nn.ConvTranspose2d)] == [64, 32, 16, 8]
 
 
 def test_several_channels_are_joined() -> None:
-    assert decoder(channels=512)(embeddings(512), pictures(6)).shape == (2, 3, 32, 48)
+    assert decoder(channels=512)(embeddings(512), images(6)).shape == (2, 3, 32, 48)
 
 
 class Means(nn.Module):
@@ -101,13 +104,13 @@ class Means(nn.Module):
 
 
 class Sums(nn.Module):
-    """A class for each picture of a slice: its embedding, and 1000 times its first pixel's first colour."""
+    """A class for each image of a slice: its embedding, and 1000 times its first pixel's first colour."""
 
-    def forward(self, embeddings: Tensor, pictures: Tensor) -> Tensor:
-        return embeddings + 1000 * pictures[:, ::3, :1, :1]
+    def forward(self, embeddings: Tensor, images: Tensor) -> Tensor:
+        return embeddings + 1000 * images[:, ::3, :1, :1]
 
 
-def test_pictures_of_a_slice_meet_again_in_its_logits() -> None:
+def test_images_of_a_slice_meet_again_in_its_logits() -> None:
     # Stack b, slice s, channel n holds 100 b + 10 s + n.
     b, s, n = torch.meshgrid(torch.arange(2.0), torch.arange(3.0), torch.arange(2.0), indexing="ij")
     stacks = (100 * b + 10 * s + n)[..., None, None, None].expand(2, 3, 2, 3, 16, 16)

@@ -1,4 +1,4 @@
-"""Prompts beside segment-anything's own prompt encoder with the same weights, and shapes told by hand."""
+"""Prompts compared with segment-anything's prompt encoder with the same weights, and shapes computed by hand."""
 
 from __future__ import annotations
 
@@ -47,7 +47,8 @@ def test_boxes_are_encoded_as_segment_anything_does_with_their_ellipse_as_its_ma
 
 
 def test_a_click_is_one_more_point_and_the_mask_before_it_is_the_mask_prompt(encoder) -> None:
-    click, kind, masks = torch.tensor([[9.0, 9.0], [1.0, 2.0]]), torch.tensor([FOREGROUND, BACKGROUND]), torch.randn(2, 1, 16, 16)
+    click, kind, masks = torch.tensor([[9.0, 9.0], [1.0, 2.0]]), torch.tensor([FOREGROUND,
+                                                                               BACKGROUND]), torch.randn(2, 1, 16, 16)
     before = box_prompts(BOXES, encoder)
     sparse, dense = with_click(before, click, kind, masks, encoder).encode(encoder)
     own = encoder._embed_points(click[:, None], kind[:, None], pad=False)
@@ -56,7 +57,8 @@ def test_a_click_is_one_more_point_and_the_mask_before_it_is_the_mask_prompt(enc
 
 
 def test_joined_prompts_are_filled_up_with_no_points_and_keep_their_masks(encoder) -> None:
-    corrected = with_click(box_prompts(BOXES, encoder), POINTS, torch.tensor([1, 0]), torch.randn(2, 1, 16, 16), encoder)
+    corrected = with_click(box_prompts(BOXES, encoder), POINTS, torch.tensor([1, 0]), torch.randn(2, 1, 16, 16),
+                           encoder)
     points = point_prompts(POINTS[:, None], encoder)
     joined = Prompts.joined([points, corrected])
     assert joined.kinds.tolist() == [[1, -1, -1], [1, -1, -1], [2, 3, 1], [2, 3, 0]]

@@ -19,7 +19,7 @@ from samunet.networks.region_tokens import (
 
 @pytest.fixture
 def embeddings() -> torch.Tensor:
-    """One picture of 2 x 2 cells that hold 1, 2, 3, 4 in channel 0, ten times that in channel 1, nothing elsewhere."""
+    """One image of 2 x 2 cells that hold 1, 2, 3, 4 in channel 0, ten times that in channel 1, nothing elsewhere."""
     cells = torch.zeros(1, 256, 2, 2)
     cells[0, 0] = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
     cells[0, 1] = 10 * cells[0, 0]
@@ -47,7 +47,7 @@ def test_a_region_too_small_is_no_point_and_so_is_a_rest_too_small(embeddings) -
     assert float(content[2, 1, 0]) == pytest.approx(9.75 / 3.75)
 
 
-def test_pictures_are_pooled_apart(embeddings) -> None:
+def test_images_are_pooled_apart(embeddings) -> None:
     coverage = torch.tensor([[[1.0, 0.0], [0.0, 0.0]], [[0.0, 0.0], [0.0, 1.0]]])
     content, _ = region_tokens(torch.cat([embeddings, 2 * embeddings]), coverage)
     assert content[:, 0, 0].tolist() == [1.0, 8.0]
@@ -63,7 +63,8 @@ def test_farthest_cells_begin_at_the_middle() -> None:
 
 
 def test_equal_cells_are_chosen_once() -> None:
-    assert farthest_cells(torch.tensor([[1.0], [3.0], [1.0], [3.0], [3.0]]), torch.ones(5)).flatten().tolist() == [3.0, 1.0]
+    assert farthest_cells(torch.tensor([[1.0], [3.0], [1.0], [3.0], [3.0]]), torch.ones(5)).flatten().tolist() == [3.0,
+                                                                                                                   1.0]
 
 
 def test_clusters_are_the_weighted_means_of_groups() -> None:

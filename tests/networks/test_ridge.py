@@ -21,4 +21,5 @@ def test_it_is_scikit_learns_with_a_penalised_constant() -> None:
     middle = seen.mean(0)
     columns = [torch.cat([each - middle, torch.ones(len(each), 1)], 1).numpy() for each in (seen, unseen)]
     theirs = Ridge(alpha=1.5, fit_intercept=False).fit(columns[0], target.numpy()).predict(columns[1])
-    torch.testing.assert_close(ridge(seen[None], target[None], unseen[None], 1.5)[0], torch.from_numpy(theirs), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(ridge(seen[None], target[None], unseen[None], 1.5)[0], torch.from_numpy(theirs),
+                               rtol=1e-4, atol=1e-5)

@@ -39,9 +39,9 @@ def test_vit_b_computes_what_segment_anything_computes():
     # One block is enough to compare the arithmetic; all twelve would take a minute on two cores.
     for module in (theirs, ours):
         module.blocks = module.blocks[1:2]
-    picture = torch.randn(1, 3, 1024, 1024)
+    image = torch.randn(1, 3, 1024, 1024)
     with torch.inference_mode():
-        torch.testing.assert_close(ours(picture), theirs(picture), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(ours(image), theirs(image), rtol=1e-4, atol=1e-5)
 
 
 def test_mini_attends_globally_on_its_sixteen_by_sixteen_tokens():
@@ -90,7 +90,7 @@ def test_autosam_equals_sams_decoder_when_its_tokens_are_sams():
     torch.testing.assert_close(ours[:, 1], theirs[:, 0], rtol=1e-5, atol=1e-5)
 
 
-def test_what_others_added_to_sams_decoder_is_left_out_and_other_shapes_are_told():
+def test_what_others_added_to_sams_decoder_is_left_out_and_other_shapes_are_reported():
     decoder = build_mask_decoder()
     state = {f"mask_decoder.{name}": tensor for name, tensor in decoder.state_dict().items()}
     torch.manual_seed(0)

@@ -9,10 +9,10 @@ from samunet.networks.simclr import Projected, contrastive_loss
 
 
 def test_loss_by_hand() -> None:
-    # Two pictures along two axes, both views equal: similarity to the partner 1 / 0.5, to the two others 0.
+    # Two images along two axes, both views equal: similarity to the partner 1 / 0.5, to the two others 0.
     projections = torch.tensor([[3.0, 0.0], [0.0, 2.0], [1.0, 0.0], [0.0, 5.0]])
     assert float(contrastive_loss(projections)) == pytest.approx(math.log(math.e**2 + 2) - 2)
-    # Partners at right angles, and each like one view of the other picture.
+    # Partners at right angles, and each like one view of the other image.
     crossed = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0], [1.0, 0.0]])
     assert float(contrastive_loss(crossed)) == pytest.approx(math.log(math.e**2 + 2))
 

@@ -36,7 +36,8 @@ def test_equal_to_the_network_that_nnunet_builds() -> None:
          "kernel_sizes": PLAN.kernels, "strides": PLAN.strides, "n_conv_per_stage": [2] * 3,
          "n_conv_per_stage_decoder": [2] * 2, "conv_bias": True,
          "norm_op": "torch.nn.modules.instancenorm.InstanceNorm2d", "norm_op_kwargs": {"eps": 1e-5, "affine": True},
-         "dropout_op": None, "dropout_op_kwargs": None, "nonlin": "torch.nn.LeakyReLU", "nonlin_kwargs": {"inplace": True}},
+         "dropout_op": None, "dropout_op_kwargs": None, "nonlin": "torch.nn.LeakyReLU",
+         "nonlin_kwargs": {"inplace": True}},
         ("conv_op", "norm_op", "dropout_op", "nonlin"), 2, 3, allow_init=True, deep_supervision=True)
     ours = build_unet(PLAN, 2, 3)
     ours.load_state_dict(theirs.state_dict())

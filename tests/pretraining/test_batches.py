@@ -1,4 +1,4 @@
-"""Made batches: repeatable, zero outside the tile, one anatomy for the patients of a family."""
+"""synthetic batches: repeatable, zero outside the tile, one anatomy for the patients of a family."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WIDEST = torch.ones(1, 1, 1)  # patients of a family differ as much as they may
 
 
 def same(one: Batch, other: Batch) -> list[bool]:
-    return [torch.equal(getattr(one, name), getattr(other, name)) for name in ("pictures", "labels", "clean", "inside")]
+    return [torch.equal(getattr(one, name), getattr(other, name)) for name in ("images", "labels", "clean", "inside")]
 
 
 def alike(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,20 +32,20 @@ def test_a_batch_follows_from_its_seed_and_step(small_batch) -> None:
 
 
 def test_numbers_and_ranges(small_batch) -> None:
-    assert SHAPE.pictures == 8
+    assert SHAPE.images == 8
     assert small_batch.labels.dtype == torch.uint8 and int(small_batch.labels.max()) < PARTITION + OBJECTS
-    assert 0 <= float(small_batch.clean.min()) and float(small_batch.clean.max()) <= 1
+    assert float(small_batch.clean.min()) >= 0 and float(small_batch.clean.max()) <= 1
     # Family mini: ([0, 1] - 0.5) / 0.25.
-    assert -2 <= float(small_batch.pictures.min()) and float(small_batch.pictures.max()) <= 2
+    assert float(small_batch.images.min()) >= -2 and float(small_batch.images.max()) <= 2
 
 
-def test_pictures_are_zero_outside_the_tile(monkeypatch) -> None:
+def test_images_are_zero_outside_the_tile(monkeypatch) -> None:
     monkeypatch.setattr(batches, "PADDED_SHARE", 1.0)
     batch = make_batch(SHAPE, 3, 0)
-    outside = ~batch.inside[:, :, None, None].expand_as(batch.pictures)
-    assert bool(outside.any(-1).any(-1).all())  # every picture has some
-    assert float(batch.pictures[outside].abs().max()) == 0.0
-    assert float((batch.pictures[~outside] == 0).float().mean()) < 0.05
+    outside = ~batch.inside[:, :, None, None].expand_as(batch.images)
+    assert bool(outside.any(-1).any(-1).all())  # every image has some
+    assert float(batch.images[outside].abs().max()) == 0.0
+    assert float((batch.images[~outside] == 0).float().mean()) < 0.05
 
 
 def test_a_tile_fills_the_square_with_its_longer_side_from_the_upper_left(monkeypatch) -> None:
@@ -72,7 +72,7 @@ def test_patients_that_are_not_deformed_have_equal_labels(monkeypatch, small_bat
         assert torch.equal(labels[:, patient], labels[:, 0])
 
 
-def test_patients_of_a_shared_family_that_are_not_deformed_have_equal_pictures(monkeypatch) -> None:
+def test_patients_of_a_shared_family_that_are_not_deformed_have_equal_images(monkeypatch) -> None:
     alike(monkeypatch)
     monkeypatch.setattr(batches, "PADDED_SHARE", 0.0)
     for name in ("TEXTURE", "BIAS", "NOISE", "CONTRAST_JITTER"):  # what is each patient's own
@@ -82,7 +82,7 @@ def test_patients_of_a_shared_family_that_are_not_deformed_have_equal_pictures(m
         batch = make_batch(BatchShape(2, 3, 1, 64), 3, 0)
         for family, patient in ((0, 1), (0, 2), (1, 1), (1, 2)):
             assert torch.equal(batch.labels[family, patient], batch.labels[family, 0])
-            assert torch.equal(batch.pictures[family, patient], batch.pictures[family, 0]) == equal
+            assert torch.equal(batch.images[family, patient], batch.images[family, 0]) == equal
             assert torch.equal(batch.clean[family, patient], batch.clean[family, 0]) == equal
 
 

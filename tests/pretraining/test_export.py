@@ -30,7 +30,7 @@ def test_averaged_weights_in_half_precision_and_a_card(tmp_path) -> None:
         assert float(content.get_tensor("image_encoder.b")) == 0.333251953125  # the half-precision number next to 1/3
     card = json.loads((tmp_path / "mini.json").read_text(encoding="utf-8"))
     # 2 x 3 families and 1 x 2, of 4 patients with 2 slices each.
-    assert card["trained_on"] == "64 pictures of made anatomies; no collected image"
+    assert card["trained_on"] == "64 images of synthetic anatomies; no collected image"
     assert (card["command"], card["seed"], card["steps"], card["hours"]) == ("samunet_pretrain_encoder -o x", 7, 3, 1.5)
     assert (card["hardware"], card["threads"], card["licence"]) == ("CPU", [1, 2], "Apache-2.0")
     assert card["validation"] == [{"probe_made": 0.5}]

@@ -8,7 +8,7 @@ import pytest
 
 from samunet.errors import UserError
 from samunet.pretraining.log_lines import read_lines
-from samunet.pretraining.pretrainer import read_scalars
+from samunet.pretraining.state import read_scalars
 
 
 @pytest.mark.parametrize("bad", ['{"st', "[]", '{"step": "2"}', '{"loss": 1}', "[" * 5000])
@@ -20,12 +20,13 @@ def test_the_lines_before_one_that_cannot_be_read_count(tmp_path: Path, bad: str
 
 
 @pytest.mark.parametrize(("text", "told"), [
-    ("{", "Expecting property name"), ("[" * 5000, "recursion"), ("null", "got `null`"), ("[]", "got `array`"), ("{}", "no `step`"),
+    ("{", "Expecting property name"), ("[" * 5000, "recursion"), ("null", "got `null`"), ("[]", "got `array`"),
+    ("{}", "no `step`"),
     ('{"step": -1, "seconds": 1, "recipe": {}}', "$.step"), ('{"step": 1, "seconds": NaN, "recipe": {}}', "$.seconds"),
     ('{"step": 1, "seconds": 1, "recipe": []}', "$.recipe"),
 ])
-def test_scalars_of_another_form_are_told(text: str, told: str) -> None:
-    with pytest.raises(UserError, match="must be its own") as caught:
+def test_scalars_of_another_form_are_reported(text: str, told: str) -> None:
+    with pytest.raises(UserError, match="must be valid") as caught:
         read_scalars({"pretraining": text}, Path("state.safetensors"), "Remove it.")
     assert told in caught.value.found and (caught.value.where, caught.value.mend) == ("state.safetensors", "Remove it.")
     sound = '{"step": 1, "seconds": 1.5, "recipe": {"phases": "64:1:1:all"}}'

@@ -13,7 +13,7 @@ from samunet.pretraining import mask_objectives
 from samunet.pretraining.batches import Batch
 from samunet.pretraining.mask_objectives import PIXEL_WEIGHT, answered, corrected, mask_loss, rating_loss
 from samunet.pretraining.objectives import Encoded
-from samunet.pretraining.questions import Questions, ask_by_place
+from samunet.pretraining.queries import Queries, queries_by_place
 from samunet.pretraining.regions import cell_coverage
 
 
@@ -28,7 +28,7 @@ def test_mask_loss_of_an_undecided_mask() -> None:
     torch.testing.assert_close(loss, torch.tensor([1 - 3 / 5 + PIXEL_WEIGHT * 2 * math.log(2)]))
 
 
-def test_masks_below_a_64th_of_the_picture_weigh_as_if_they_were_so_large() -> None:
+def test_masks_below_a_64th_of_the_image_weigh_as_if_they_were_so_large() -> None:
     target = torch.zeros(2, 16, 16)
     target[0, 0, :2] = 1.0  # 2 of 256 pixels, 4 is the least that counts; and none
     logits = (target - 0.5) * 200
@@ -65,7 +65,7 @@ def test_rating_is_compared_with_the_iou_found() -> None:
 def test_an_empty_answer_to_an_empty_target_is_an_iou_of_one() -> None:
     empty, everywhere = torch.full((1, 1, 2, 2), -1.0), torch.ones(1, 2, 2)
     assert float(rating_loss(empty, torch.tensor([[0.25]]), torch.zeros(1, 2, 2), everywhere)) == pytest.approx(0.75**2)
-    # What lies in the padding is no part of the answer.
+    # Padding is not part of the mask.
     known = torch.tensor([[[1.0, 0.0], [1.0, 0.0]]])
     beside = torch.tensor([[[[-1.0, 5.0], [-1.0, 5.0]]]])
     assert float(rating_loss(beside, torch.tensor([[1.0]]), torch.zeros(1, 2, 2), known)) == 0
@@ -93,30 +93,32 @@ def test_the_correction_leaves_padding_alone() -> None:
 
 
 @pytest.fixture
-def questions(mini_sam: Sam, small_batch: Batch) -> Questions:
+def queries(mini_sam: Sam, small_batch: Batch) -> Queries:
     """Eight points, then eight boxes."""
     set_input_size(mini_sam, 64)
     torch.manual_seed(0)
     encoded = Encoded(small_batch, torch.randn(1, 4, 2, 256, 4, 4), cell_coverage(small_batch))
-    return ask_by_place(encoded, mini_sam.prompt_encoder, generator())
+    return queries_by_place(encoded, mini_sam.prompt_encoder, generator())
 
 
 @torch.no_grad()
 def test_a_correction_adds_the_answers_to_every_second_question_and_points_the_best_of_three(
-    mini_sam: Sam, questions: Questions, monkeypatch
+    mini_sam: Sam, queries: Queries, monkeypatch
 ) -> None:
     asked, logits = [], torch.linspace(-1, 1, 3 * 256).view(3, 16, 16)
 
     def decode(decoder, embeddings, positions, sparse, dense):
         asked.append(sparse.shape[:2])
         count = len(embeddings)
-        return torch.cat([torch.full((count, 1, 16, 16), 0.5), logits.expand(count, -1, -1, -1)], 1), torch.zeros(count, 4)
+        return torch.cat([torch.full((count, 1, 16, 16), 0.5), logits.expand(count, -1, -1, -1)], 1), torch.zeros(count,
+                                                                                                                  4)
 
     monkeypatch.setattr(mask_objectives, "decode_masks", decode)
-    found = corrected(questions, mini_sam, generator())
+    found = corrected(queries, mini_sam, generator())
     assert asked == [(16, 2), (8, 3)]
-    points = questions[:8]
-    assert (questions.prompts.kinds[:, 0] == FOREGROUND).tolist() == [True] * 8 + [False] * 8
-    best = torch.stack([mask_loss(each.expand(8, -1, -1), points.target, points.known) for each in logits]).amin(0).mean()
-    expected = answered(questions, mini_sam) + 0.5 * best + answered(questions[::2], mini_sam)
+    points = queries[:8]
+    assert (queries.prompts.kinds[:, 0] == FOREGROUND).tolist() == [True] * 8 + [False] * 8
+    best = torch.stack([mask_loss(each.expand(8, -1, -1), points.target, points.known)
+                        for each in logits]).amin(0).mean()
+    expected = answered(queries, mini_sam) + 0.5 * best + answered(queries[::2], mini_sam)
     torch.testing.assert_close(found, expected)

@@ -34,7 +34,7 @@ def encoded_of(embeddings: Tensor, labels: Tensor) -> Encoded:
 
 
 def balanced(grid: int, count: int = 4, patients: int = 4) -> Tensor:
-    """Labels (1, patients, 1, grid, grid), each of `count` as often in every picture."""
+    """Labels (1, patients, 1, grid, grid), each of `count` as often in every image."""
     order = torch.arange(grid * grid) % count
     torch.manual_seed(0)
     return torch.stack([order[torch.randperm(grid * grid)].view(grid, grid) for _ in range(patients)])[None, :, None]
@@ -68,7 +68,7 @@ def test_probe_of_features_that_say_nothing_is_at_chance(sharp) -> None:
     assert float(loss.detach()) == pytest.approx(math.log(4), abs=0.05)
 
 
-def test_probe_does_not_ask_for_labels_that_the_fitted_half_lacks(sharp) -> None:
+def test_probe_ignores_labels_that_the_fitted_half_lacks(sharp) -> None:
     labels = balanced(4, 2, 2)
     read = int(torch.randperm(2, generator=generator())[1])
     labels[:, read, :, :2] = 5
@@ -87,17 +87,17 @@ def plain_projection(monkeypatch) -> Objectives:
     return extra
 
 
-def two_labels(pictures: int) -> tuple[Tensor, Tensor]:
-    """Labels (1, pictures, 1, 2, 2), two cells of each of two, and embeddings with 1 or -1 in channel 0."""
-    labels = torch.tensor([[0, 1], [1, 0]]).expand(1, pictures, 1, 2, 2)
-    embeddings = torch.zeros(1, pictures, 1, 256, 2, 2)
+def two_labels(images: int) -> tuple[Tensor, Tensor]:
+    """Labels (1, images, 1, 2, 2), two cells of each of two, and embeddings with 1 or -1 in channel 0."""
+    labels = torch.tensor([[0, 1], [1, 0]]).expand(1, images, 1, 2, 2)
+    embeddings = torch.zeros(1, images, 1, 256, 2, 2)
     embeddings[:, :, :, 0] = 1.0 - 2.0 * labels
     return labels, embeddings
 
 
 def test_contrast_of_separated_labels_by_hand(plain_projection) -> None:
     labels, embeddings = two_labels(2)
-    # In the other picture two cells are alike (1 / 0.1) and two opposite: -log(e^10 / (2 e^10 + 2 e^-10)).
+    # In the other image two cells are alike (1 / 0.1) and two opposite: -log(e^10 / (2 e^10 + 2 e^-10)).
     loss = objectives.contrastive(encoded_of(embeddings, labels), plain_projection, generator())
     assert float(loss.detach()) == pytest.approx(math.log(2 + 2 * math.exp(-20)), abs=1e-5)
 
@@ -105,16 +105,16 @@ def test_contrast_of_separated_labels_by_hand(plain_projection) -> None:
 def test_contrast_of_equal_features_is_at_chance(plain_projection) -> None:
     labels, embeddings = two_labels(3)
     loss = objectives.contrastive(encoded_of(torch.ones_like(embeddings), labels), plain_projection, generator())
-    assert float(loss.detach()) == pytest.approx(math.log(8), abs=1e-5)  # four cells in each of two other pictures
+    assert float(loss.detach()) == pytest.approx(math.log(8), abs=1e-5)  # four cells in each of two other images
 
 
-def test_contrast_takes_pure_cells_of_other_pictures_only(plain_projection) -> None:
+def test_contrast_takes_pure_cells_of_other_images_only(plain_projection) -> None:
     labels, embeddings = two_labels(2)
     encoded = encoded_of(embeddings, labels)
     encoded.coverage[0, 1, 0, :, 0, 1] = 0.0
     encoded.coverage[0, 1, 0, 1:3, 0, 1] = 0.5  # no longer pure
     loss = float(objectives.contrastive(encoded, plain_projection, generator()).detach())
-    # In the first picture cells of label 0 meet 2 alike and 1 opposite, of label 1 meet 1 and 2; in the other 2 and 2.
+    # In the first image cells of label 0 meet 2 alike and 1 opposite, of label 1 meet 1 and 2; in the other 2 and 2.
     opposite = math.exp(-20)
     first, second = math.log(2 + opposite), math.log(1 + 2 * opposite)
     assert loss == pytest.approx((2 * first + 2 * second + 3 * math.log(2 + 2 * opposite)) / 7, abs=1e-5)
@@ -147,7 +147,7 @@ def test_position_is_read_from_features_that_hold_it_and_not_from_blank_ones() -
     assert float(half.detach()) == pytest.approx(32 / 63 - PLACE_ERROR, abs=1e-3)
 
 
-def test_position_asks_for_no_more_than_enough() -> None:
+def test_position_has_no_gradient_below_the_sufficient_error() -> None:
     extra = Objectives()
     with torch.no_grad():
         extra.log_place_ridge.fill_(math.log(1e-3))
@@ -168,7 +168,7 @@ def all_losses(encoded: Encoded, sam: Sam, extra: Objectives, seed: int) -> dict
 
 
 def test_the_losses_together_reach_every_parameter(mini_sam: Sam, monkeypatch) -> None:
-    monkeypatch.setattr(objectives, "PLACE_ERROR", 0.0)  # so small a picture's place is told well enough from the start
+    monkeypatch.setattr(objectives, "PLACE_ERROR", 0.0)  # such a small image needs no training
     set_input_size(mini_sam, 64)
     torch.manual_seed(0)
     extra = Objectives()
@@ -177,7 +177,8 @@ def test_the_losses_together_reach_every_parameter(mini_sam: Sam, monkeypatch) -
     values = all_losses(encoded, mini_sam, extra, 0)
     assert all(bool(value.isfinite()) for value in values.values())
     sum(values.values()).backward()
-    # Of the three masks for ambiguous prompts only a picture's best one is trained: more prompts, until each has been it.
+    # Of the three masks for ambiguous prompts only an image's best one is trained: more prompts, until each has been
+    # it.
     fixed = Encoded(encoded.batch, encoded.embeddings.detach(), encoded.coverage)
     untouched = list(named)
     for seed in range(1, 40):

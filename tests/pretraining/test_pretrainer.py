@@ -22,13 +22,14 @@ from samunet.networks.sam import ENCODER_SIZES, Sam, build_image_encoder, build_
 from samunet.pretraining import pretrainer as module
 from samunet.pretraining.batches import Batch, BatchShape, make_batch
 from samunet.pretraining.objectives import Encoded
-from samunet.pretraining.pretrainer import LOG, STATE, Pretrainer, batch_shape
-from samunet.pretraining.question_buffer import QuestionBuffer
+from samunet.pretraining.pretrainer import LOG, Pretrainer, batch_shape
+from samunet.pretraining.query_buffer import QueryBuffer
 from samunet.pretraining.recipe import DECODER_RATE, DECODER_STEPS, DECODER_UPDATES, FIRST_LESSON, SHARES, Phase, Recipe
 from samunet.pretraining.regions import cell_coverage
+from samunet.pretraining.state import STATE
 
 STEPS, KILLED_AT = 4, 3
-# One step of all, then the decoder alone: it is asked about the batches before it, too.
+# One step of all, then only the decoder, with queries of earlier batches too.
 RECIPE = Recipe((Phase(64, 1, 1), Phase(64, STEPS - 1, 1, "decoder")), seed=5)
 CPU = torch.device("cpu")
 
@@ -80,37 +81,38 @@ def stopped(quick, tmp_path_factory) -> Iterator[Path]:
     (folder / STATE).unlink()
 
 
-def test_a_run_that_goes_on_comes_to_the_same_bytes(stopped, uninterrupted, quick, capsys) -> None:
+def test_a_run_that_continues_comes_to_the_same_bytes(stopped, uninterrupted, quick, capsys) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Pretrainer, "_save", lambda self: None)
         resumed = Pretrainer(RECIPE, stopped, CPU)
         assert resumed.step == KILLED_AT
         resumed.run()
-    assert f"going on at step {KILLED_AT} of {STEPS}" in capsys.readouterr().err
+    assert f"continuing at step {KILLED_AT} of {STEPS}" in capsys.readouterr().err
     found = weights(resumed)
     assert set(found) == set(uninterrupted)
     assert [name for name, tensor in uninterrupted.items() if not torch.equal(tensor, found[name])] == []
 
 
-def test_the_state_holds_the_steps_before_it_and_more_steps_may_be_asked_for(stopped, uninterrupted) -> None:
+def test_the_state_holds_the_steps_before_it_and_more_steps_may_follow(stopped, uninterrupted) -> None:
     longer = Pretrainer(Recipe((Phase(64, 1, 1), Phase(64, 50, 1, "decoder"), Phase(128, 9, 2)), seed=5), stopped, CPU)
     assert (longer.step, longer.recipe.steps) == (KILLED_AT, 60)
     steps = {float(tensor) for name, tensor in weights(longer).items() if name.endswith("/step")}
     assert steps == {1.0, 1.0 + (KILLED_AT - 1) * DECODER_UPDATES}
-    assert not torch.equal(weights(longer)["sam/mask_decoder.iou_token.weight"], uninterrupted["sam/mask_decoder.iou_token.weight"])
+    assert not torch.equal(weights(longer)["sam/mask_decoder.iou_token.weight"],
+                           uninterrupted["sam/mask_decoder.iou_token.weight"])
 
 
-@pytest.mark.parametrize(("phases", "asked"), [
+@pytest.mark.parametrize(("phases", "requested"), [
     ((Phase(64, 4, 1),), "64:3:1:all"), ((Phase(64, 1, 1), Phase(128, 3, 1, "decoder")), "64:1:1:all 128:2:1:decoder"),
     ((Phase(64, 1, 1), Phase(64, 3, 2, "decoder")), "64:1:1:all 64:2:2:decoder")])
-def test_steps_that_are_done_are_not_passed_off_as_others(stopped, phases, asked) -> None:
+def test_steps_that_are_done_are_not_passed_off_as_others(stopped, phases, requested) -> None:
     with pytest.raises(UserError) as caught:
         Pretrainer(Recipe(phases, seed=5), stopped, CPU)
-    assert caught.value.found == f"phases 64:1:1:all 64:2:1:decoder there, {asked} asked for"
+    assert caught.value.found == f"phases: saved 64:1:1:all 64:2:1:decoder, requested {requested}"
 
 
-def test_fewer_steps_than_are_done_are_refused_and_states_that_tell_no_phases_go_on(stopped, tmp_path) -> None:
-    with pytest.raises(UserError, match="(?s)at least the steps.*3 done, 1 asked for"):
+def test_fewer_steps_than_finished_are_refused_and_states_without_phases_continue(stopped, tmp_path) -> None:
+    with pytest.raises(UserError, match="(?s)at least the steps.*3 finished, 1 requested"):
         Pretrainer(Recipe((Phase(64, 1, 1),), seed=5), stopped, CPU)
     with safe_open(stopped / STATE, framework="pt") as content:
         told = json.loads(content.metadata()["pretraining"])
@@ -121,7 +123,7 @@ def test_fewer_steps_than_are_done_are_refused_and_states_that_tell_no_phases_go
 
 
 @pytest.mark.parametrize("place", [300, -3])
-def test_a_damaged_state_is_named_and_nothing_goes_on(stopped, tmp_path, place) -> None:
+def test_a_damaged_state_is_named_and_nothing_continues(stopped, tmp_path, place) -> None:
     content = bytearray((stopped / STATE).read_bytes())
     content[place] ^= 1
     (tmp_path / STATE).write_bytes(content)
@@ -129,18 +131,19 @@ def test_a_damaged_state_is_named_and_nothing_goes_on(stopped, tmp_path, place) 
         Pretrainer(RECIPE, tmp_path, CPU)
     assert caught.value.where == str(tmp_path / STATE) and "Remove it to start again" in caught.value.mend
     save_file({"other": torch.zeros(1)}, tmp_path / STATE)
-    with pytest.raises(UserError, match="must be its own"):
+    with pytest.raises(UserError, match="must be valid"):
         Pretrainer(RECIPE, tmp_path, CPU)
 
 
 def test_another_seed_or_other_losses_are_refused(stopped) -> None:
-    with pytest.raises(UserError, match="A run that goes on must have the recipe it began with") as caught:
+    with pytest.raises(UserError, match="A continued run must have the recipe that it began with") as caught:
         Pretrainer(Recipe(RECIPE.phases, seed=6), stopped, CPU)
-    assert caught.value.found == "seed 5 there, 6 asked for"
+    assert caught.value.found == "seed: saved 5, requested 6"
     assert caught.value.where == str(stopped / STATE)
     with pytest.raises(UserError) as caught:
         Pretrainer(Recipe(RECIPE.phases, seed=5, losses=("probe",)), stopped, CPU)
-    assert caught.value.found.startswith("losses ['promptable'") and caught.value.found.endswith("['probe'] asked for")
+    assert caught.value.found.startswith("losses: saved ['promptable'")
+    assert caught.value.found.endswith("requested ['probe']")
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +155,7 @@ def fresh(tmp_path_factory) -> Pretrainer:
 def test_embeddings_begin_with_mean_0_and_deviation_1_in_each_channel(fresh) -> None:
     batch = make_batch(batch_shape(RECIPE.phases[0]), RECIPE.seed, 0)
     with torch.no_grad():
-        embeddings = fresh.sam.image_encoder(batch.pictures.flatten(0, 2))
+        embeddings = fresh.sam.image_encoder(batch.images.flatten(0, 2))
     torch.testing.assert_close(embeddings.mean((0, 2, 3)), torch.zeros(256), atol=1e-3, rtol=0)
     torch.testing.assert_close(embeddings.std((0, 2, 3)), torch.ones(256), atol=1e-3, rtol=0)
     start, last = untrained_state(), {"image_encoder.neck.3.weight", "image_encoder.neck.3.bias"}
@@ -222,12 +225,12 @@ def test_each_loss_has_its_share_of_the_encoders_gradient(fresh, small_batch, mo
     torch.testing.assert_close(both, asked("reconstruction") + asked("contrastive"))
 
 
-def test_the_encoder_stands_still_while_the_decoder_is_trained_alone(fresh, small_batch, monkeypatch) -> None:
+def test_the_encoder_is_frozen_while_only_the_decoder_is_trained(fresh, small_batch, monkeypatch) -> None:
     monkeypatch.setattr(fresh, "recipe", replace(RECIPE, phases=(Phase(64, 1, 1, "decoder"),)))
     monkeypatch.setattr(fresh, "average", {
         name: tensor if "gaussian" in name else tensor * 0.99 for name, tensor in fresh.sam.state_dict().items()})
     averaged = {name: tensor.clone() for name, tensor in fresh.average.items()}
-    monkeypatch.setattr(fresh, "questions", QuestionBuffer())
+    monkeypatch.setattr(fresh, "queries", QueryBuffer())
     assert set(fresh._train_step(small_batch)) == {"promptable", "in_context"}
     after = fresh.sam.state_dict()
     moved = {name.partition(".")[0] for name, tensor in after.items() if not torch.equal(tensor, averaged[name])}
@@ -263,7 +266,8 @@ def test_the_log_has_means_between_lines_the_rest_at_the_end_and_then_the_valida
     found = [(line["step"], line["size"], line.get("probe"), line.get("validation")) for line in lines]
     made = {"probe_made": 0.5}
     # Steps 0, 1, 2, then 3, 4, 5, then 6 and 7.
-    assert found == [(3, 64, 1.0, None), (4, 80, None, made), (6, 80, 4.0, None), (8, 80, 6.5, None), (8, 80, None, made)]
+    assert found == [(3, 64, 1.0, None), (4, 80, None, made), (6, 80, 4.0, None), (8, 80, 6.5, None),
+                     (8, 80, None, made)]
     # The clock goes on by one with each look; a step is one look after the one before, and the run began at 10.
     assert [line["seconds"] for line in lines] == [13, 14, 16, 18, 18]
     assert [line["learning_rate"] for line in lines] == pytest.approx([4e-6 * line["step"] for line in lines])
@@ -271,21 +275,21 @@ def test_the_log_has_means_between_lines_the_rest_at_the_end_and_then_the_valida
 
 def test_batches_are_those_of_the_steps_that_are_left() -> None:
     recipe = Recipe((Phase(64, 2, 1), Phase(80, 1, 1)), seed=5)
-    made = module._MadeBatches(recipe, 1, CPU)
+    made = module._SyntheticBatches(recipe, 1, CPU)
     assert len(made) == 2
-    assert torch.equal(made[0].pictures, make_batch(BatchShape(1, 4, 2, 64), 5, 1).pictures)
-    assert torch.equal(made[1].pictures, make_batch(BatchShape(1, 4, 2, 80), 5, 2).pictures)
+    assert torch.equal(made[0].images, make_batch(BatchShape(1, 4, 2, 64), 5, 1).images)
+    assert torch.equal(made[1].images, make_batch(BatchShape(1, 4, 2, 80), 5, 2).images)
 
 
-def test_pictures_of_another_size_are_encoded_as_a_loaded_encoder_does(mini_sam: Sam) -> None:
+def test_images_of_another_size_are_encoded_as_a_loaded_encoder_does(mini_sam: Sam) -> None:
     torch.manual_seed(0)
     state = {name: tensor.clone() for name, tensor in mini_sam.state_dict().items()}
     for size in (256, 64):
         loaded = build_image_encoder("mini", size)
         loaded.load_state_dict(encoder_weights(state, ENCODER_SIZES["mini"], size))
-        pictures = torch.randn(1, 3, size, size)
+        images = torch.randn(1, 3, size, size)
         with torch.no_grad():
-            torch.testing.assert_close(mini_sam.image_encoder(pictures), loaded(pictures), rtol=1e-4, atol=1e-4)
+            torch.testing.assert_close(mini_sam.image_encoder(images), loaded(images), rtol=1e-4, atol=1e-4)
 
 
 def test_each_part_s_gradient_is_shortened_to_a_norm_of_1(fresh, monkeypatch) -> None:

@@ -34,7 +34,8 @@ class Blocks:
 
     embeddings: Tensor  # (1, 4, 1, 256, 4, 4)
     clean: Tensor  # (1, 4, 1, 64, 64)
-    inside: Tensor  # (1, 4, 64, 64), the right quarter of the two that are read, and half of the cells beside it, padding
+    # (1, 4, 64, 64), the right quarter of the two that are read, and half of the cells beside it, padding
+    inside: Tensor
     read: list[int]
 
     def loss(self, extra: Objectives, clean: Tensor | None = None, embeddings: Tensor | None = None) -> float:
@@ -116,7 +117,7 @@ def test_reconstruction_counts_every_pixel_but_padding(blocks) -> None:
     wrong = blocks.embeddings.clone()
     wrong[:, blocks.read, :, :8, :, 3] = 9.0  # tokens of cells that are padding all over
     assert blocks.loss(extra, embeddings=wrong) == blocks.loss(extra)
-    beside[:, blocks.read, :, 3, 5] += 0.5  # one pixel of each picture by 2 of the loss's units: 2 - 1/2
+    beside[:, blocks.read, :, 3, 5] += 0.5  # one pixel of each image by 2 of the loss's units: 2 - 1/2
     assert blocks.loss(extra, beside) == pytest.approx(1.5 / (64 * 40), rel=1e-3)
 
 

@@ -7,7 +7,7 @@ import torch
 
 from samunet.pretraining.anatomy import LABELS
 from samunet.pretraining.batches import Batch
-from samunet.pretraining.regions import cell_coverage, drawn_labels, majority, target_masks
+from samunet.pretraining.regions import cell_coverage, majority, sampled_labels, target_masks
 
 
 def test_coverage_is_what_a_plain_loop_counts() -> None:
@@ -29,18 +29,18 @@ def test_coverage_of_a_cell_adds_up_to_the_part_inside_the_tile(small_batch) -> 
     torch.testing.assert_close(covered, expected[:, :, None].expand_as(covered))
 
 
-def test_a_label_without_weight_is_never_drawn() -> None:
+def test_a_label_without_weight_is_never_sampled() -> None:
     weights = torch.zeros(3000, LABELS)
     weights[:, 3], weights[:, 9] = 1.0, 3.0
-    drawn = drawn_labels(weights, torch.Generator().manual_seed(0))
+    drawn = sampled_labels(weights, torch.Generator().manual_seed(0))
     assert set(drawn.tolist()) == {3, 9}
     assert abs(float((drawn == 9).float().mean()) - 0.75) < 0.03
 
 
-def test_without_any_weight_all_labels_are_drawn() -> None:
+def test_without_any_weight_all_labels_are_sampled() -> None:
     weights = torch.zeros(2000, LABELS)
     weights[0, 5] = 1.0
-    drawn = drawn_labels(weights, torch.Generator().manual_seed(0))
+    drawn = sampled_labels(weights, torch.Generator().manual_seed(0))
     assert int(drawn[0]) == 5
     assert set(drawn[1:].tolist()) == set(range(LABELS))
 

@@ -1,4 +1,4 @@
-"""Pictures of labelled slices whose contrast is known, with all degradations off and then one at a time."""
+"""Images of labelled slices whose contrast is known, with all degradations off and then one at a time."""
 
 from __future__ import annotations
 
@@ -42,36 +42,36 @@ def generator() -> torch.Generator:
 
 
 @pytest.mark.parametrize("kind", (NEIGHBOURS, REPEAT, RGB))
-def test_pictures_lie_in_the_unit_range_and_clean_ones_are_one_value_a_label(labels, kind, monkeypatch) -> None:
+def test_images_lie_in_the_unit_range_and_clean_ones_are_one_value_a_label(labels, kind, monkeypatch) -> None:
     only(kind, monkeypatch)
     made = render(labels, BANDS, 1, generator())
-    assert 0 <= float(made.pictures.min()) and float(made.pictures.max()) <= 1
+    assert float(made.images.min()) >= 0 and float(made.images.max()) <= 1
     bands = made.clean.view(2, BANDS, -1)
     assert float((bands - bands[..., :1]).abs().max()) < 1e-6
-    # Texture and noise are there: no band of the picture is flat.
-    assert float(made.pictures[:, 0, 1].reshape(2, BANDS, -1).std(-1).min()) > 0
+    # Texture and noise are there: no band of the image is flat.
+    assert float(made.images[:, 0, 1].reshape(2, BANDS, -1).std(-1).min()) > 0
 
 
 def test_a_repeated_slice_has_three_equal_channels_and_three_contrasts_have_not(labels, monkeypatch) -> None:
     only(REPEAT, monkeypatch)
-    pictures = render(labels, BANDS, 1, generator()).pictures
-    assert torch.equal(pictures[:, :, 0], pictures[:, :, 1]) and torch.equal(pictures[:, :, 1], pictures[:, :, 2])
+    images = render(labels, BANDS, 1, generator()).images
+    assert torch.equal(images[:, :, 0], images[:, :, 1]) and torch.equal(images[:, :, 1], images[:, :, 2])
     only(RGB, monkeypatch)
-    pictures = render(labels, BANDS, 1, generator()).pictures
-    assert not torch.equal(pictures[:, :, 0], pictures[:, :, 1])
+    images = render(labels, BANDS, 1, generator()).images
+    assert not torch.equal(images[:, :, 0], images[:, :, 1])
 
 
-def test_repeated_and_coloured_pictures_show_the_middle_slice_alone(labels, monkeypatch) -> None:
+def test_repeated_and_coloured_images_show_the_middle_slice_alone(labels, monkeypatch) -> None:
     without_degradation(monkeypatch)
     other = labels.clone()
     other[:, :, 0] = BANDS - 1 - labels[:, :, 0]
     for kind, shown in ((NEIGHBOURS, False), (REPEAT, True), (RGB, True)):
         only(kind, monkeypatch)
-        pictures = (render(each, BANDS, 1, generator()).pictures for each in (labels, other))
-        assert torch.equal(*pictures) == shown
+        images = (render(each, BANDS, 1, generator()).images for each in (labels, other))
+        assert torch.equal(*images) == shown
 
 
-def test_only_coloured_pictures_have_a_contrast_for_each_channel() -> None:
+def test_only_coloured_images_have_a_contrast_for_each_channel() -> None:
     table = rendering._contrast(torch.tensor([False, True]), BANDS, OWN, generator())
     assert table.shape == (2, 3, BANDS)
     assert torch.equal(table[0, 0], table[0, 1]) and torch.equal(table[0, 0], table[0, 2])
@@ -79,12 +79,12 @@ def test_only_coloured_pictures_have_a_contrast_for_each_channel() -> None:
 
 
 @pytest.mark.parametrize("kind", (NEIGHBOURS, REPEAT, RGB))
-def test_undegraded_pictures_rise_with_the_contrast_table(labels, kind, monkeypatch) -> None:
+def test_undegraded_images_rise_with_the_contrast_table(labels, kind, monkeypatch) -> None:
     only(kind, monkeypatch)
     without_degradation(monkeypatch)
     with_contrast([0.7, 0.1, 0.9, 0.3], monkeypatch)
     made = render(labels, BANDS, 1, generator())
-    middles = made.pictures.view(2, 3, BANDS, SIDE // BANDS, SIDE)[:, :, :, 2:-2]  # softening reaches one pixel
+    middles = made.images.view(2, 3, BANDS, SIDE // BANDS, SIDE)[:, :, :, 2:-2]  # softening reaches one pixel
     assert float(middles.amax((3, 4)).sub(middles.amin((3, 4))).max()) < 1e-5
     values = middles.mean((3, 4))
     assert bool((values[..., 1] < values[..., 3]).all()) and bool((values[..., 3] < values[..., 0]).all())
@@ -103,7 +103,7 @@ def test_deviations_about_the_mean_become_the_unit_range(labels, monkeypatch) ->
     # Every draw at the start of its range, so that nothing is softened.
     monkeypatch.setattr(rendering, "uniform", lambda low, high, generator, *shape: torch.full(shape, low))
     clean = render(labels, BANDS, 1, generator()).clean.view(2, BANDS, -1).mean(-1)
-    # Mean 1/2, deviation 1/2: 1 is at (0.5 / (2 * 2 * 0.5) + 0.5) = 0.75, 0 at 0.25; gamma 2 squares them.
+    # Mean 1/2, std 1/2: 1 is at (0.5 / (2 * 2 * 0.5) + 0.5) = 0.75, 0 at 0.25; gamma 2 squares them.
     torch.testing.assert_close(clean, torch.tensor([0.5625, 0.0625, 0.5625, 0.0625]).expand(2, -1), atol=1e-3, rtol=0)
 
 
@@ -111,10 +111,10 @@ def test_lowered_resolution_averages_what_a_coarse_pixel_covers(monkeypatch) -> 
     monkeypatch.setattr(rendering, "NOISE", 0.0)
     monkeypatch.setattr(rendering, "uniform", lambda low, high, generator, *shape: torch.full(shape, low))
     monkeypatch.setattr(torch, "randint", lambda low, high, shape, **named: torch.tensor([1, 2]))
-    picture = torch.zeros(2, 1, 3, 4, 4)
-    picture[..., ::2, :] = 1.0  # rows of 1 and 0
-    degraded = rendering._degraded(picture, torch.tensor([True, True]), OWN, generator())
-    assert torch.equal(degraded[0], picture[0])
+    image = torch.zeros(2, 1, 3, 4, 4)
+    image[..., ::2, :] = 1.0  # rows of 1 and 0
+    degraded = rendering._degraded(image, torch.tensor([True, True]), OWN, generator())
+    assert torch.equal(degraded[0], image[0])
     assert torch.equal(degraded[1], torch.full((1, 3, 4, 4), 0.5))
 
 
@@ -123,9 +123,9 @@ def test_a_thick_slice_holds_a_share_of_its_neighbours(monkeypatch) -> None:
     monkeypatch.setattr(rendering, "COARSEST", 1)
     drawn = iter([torch.tensor([0.3, 0.3])])
     monkeypatch.setattr(rendering, "uniform", lambda low, high, generator, *shape: next(drawn, torch.zeros(shape)))
-    picture = torch.tensor([0.0, 0.0, 3.0]).view(1, 1, 3, 1, 1).expand(2, 1, 3, 4, 4).contiguous()
-    degraded = rendering._degraded(picture, torch.tensor([True, False]), OWN, generator())
-    assert torch.equal(degraded[0], picture[0])  # a slice shown alone has none
+    image = torch.tensor([0.0, 0.0, 3.0]).view(1, 1, 3, 1, 1).expand(2, 1, 3, 4, 4).contiguous()
+    degraded = rendering._degraded(image, torch.tensor([True, False]), OWN, generator())
+    assert torch.equal(degraded[0], image[0])  # a slice shown alone has none
     torch.testing.assert_close(degraded[1, 0, :, 0, 0], torch.tensor([0.3, 0.3, 0.7 * 3 + 0.3]))
 
 
@@ -177,7 +177,7 @@ def test_a_label_is_as_bright_in_all_patients_of_a_shared_family(labels, kind, m
     only(kind, monkeypatch)
     without_degradation(monkeypatch)
     monkeypatch.setattr(rendering, "CONTRAST_JITTER", 0.0)
-    volumes = flipped(labels, 8)  # upside down, a volume keeps its mean and deviation
+    volumes = flipped(labels, 8)  # upside down, a volume keeps its mean and std
     monkeypatch.setattr(rendering, "SHARED_SHARE", 1.0)
     found = intensities(render(volumes, BANDS, 4, generator()), volumes)
     for family in (found[:4], found[4:]):
@@ -204,8 +204,8 @@ def test_a_quarter_of_labels_are_as_bright_as_others(monkeypatch) -> None:
     monkeypatch.setattr(rendering, "CONTRAST_JITTER", 0.0)
     gray = torch.zeros(4000, dtype=torch.bool)
     table = rendering._contrast(gray, 4, torch.arange(4000), generator())[:, 0]
-    # A hidden label takes the brightness of one of four, perhaps its own: a pair is equal in 2 * 1/4 * 1/4 of all cases, and a
-    # little more where both hide.
+    # A hidden label takes the brightness of one of four, perhaps its own: a pair is equal in 2 * 1/4 * 1/4 of all
+    # cases, and a little more where both hide.
     assert 0.1 < float((table[:, 0] == table[:, 1]).float().mean()) < 0.15
 
 
@@ -215,8 +215,8 @@ def test_a_shared_family_has_one_composition(labels, monkeypatch) -> None:
     volumes = flipped(labels, 4)
     for share, expected in ((1.0, [True, True, False, False]), (0.0, [True, False, False, True])):
         monkeypatch.setattr(rendering, "SHARED_SHARE", share)
-        pictures = render(volumes, BANDS, 2, generator()).pictures
-        assert [torch.equal(each[:, 0], each[:, 1]) for each in pictures] == expected
+        images = render(volumes, BANDS, 2, generator()).images
+        assert [torch.equal(each[:, 0], each[:, 1]) for each in images] == expected
 
 
 def test_texture_is_as_strong_as_the_protocol_says_but_each_patients_own(labels, monkeypatch) -> None:
@@ -234,31 +234,31 @@ def test_texture_is_as_strong_as_the_protocol_says_but_each_patients_own(labels,
 def test_resolution_and_noise_are_the_protocols(monkeypatch) -> None:
     monkeypatch.setattr(rendering, "uniform", lambda low, high, generator, *shape: torch.zeros(shape))
     monkeypatch.setattr(torch, "randint", lambda low, high, shape, **named: torch.tensor([2, 1]))
-    picture = torch.zeros(2, 1, 3, 4, 4)
-    picture[..., ::2, :] = 1.0
+    image = torch.zeros(2, 1, 3, 4, 4)
+    image[..., ::2, :] = 1.0
     alone = torch.tensor([True, True])
-    degraded = rendering._degraded(picture, alone, SHARED, generator())
+    degraded = rendering._degraded(image, alone, SHARED, generator())
     assert torch.equal(degraded, torch.full((2, 1, 3, 4, 4), 0.5))
-    # Noise of deviation 1 in the first volume and none in the second; both at full resolution.
+    # Noise of std 1 in the first volume and none in the second; both at full resolution.
     monkeypatch.setattr(torch, "randint", lambda low, high, shape, **named: torch.tensor([1, 1]))
     drawn = [torch.zeros(2), torch.zeros(2), torch.tensor([1.0, 0.0]), torch.tensor([1.0, 0.0])]
     for protocol, noisy in ((OWN, [True, False]), (SHARED, [True, True])):
         given = iter(drawn)  # thickness, softness, and the two factors of the noise
         monkeypatch.setattr(rendering, "uniform", lambda *_, given=given: next(given))
-        changed = (rendering._degraded(picture, alone, protocol, generator()) != picture).flatten(1)
+        changed = (rendering._degraded(image, alone, protocol, generator()) != image).flatten(1)
         assert changed.all(1).tolist() == changed.any(1).tolist() == noisy
 
 
 def test_mean_and_deviation_are_each_volumes_but_the_curve_is_the_protocols(monkeypatch) -> None:
-    picture = torch.zeros(2, 1, 3, 32, 32)
-    picture[0, ..., ::2, :] = 1.0
-    picture[1] = 10 + 2 * picture[0]
-    clean = picture[:, :, 1]
-    drawn = [torch.tensor([2.0, 1.0]), torch.tensor([2.0, 3.0]).log()]  # deviations, gamma
+    image = torch.zeros(2, 1, 3, 32, 32)
+    image[0, ..., ::2, :] = 1.0
+    image[1] = 10 + 2 * image[0]
+    clean = image[:, :, 1]
+    drawn = [torch.tensor([2.0, 1.0]), torch.tensor([2.0, 3.0]).log()]  # standard deviations, gamma
     for protocol, expected in ((OWN, [0.75**2, 1.0]), (SHARED, [0.75**2, 0.75**2])):
         given = iter(drawn)
         monkeypatch.setattr(rendering, "uniform", lambda *_, given=given: next(given))
-        made = rendering._scaled(picture, clean, protocol, generator())
-        # The larger value lies one deviation above the mean: at 1 / (2 * 2) + 1/2, or 1 / (2 * 1) + 1/2.
+        made = rendering._scaled(image, clean, protocol, generator())
+        # The larger value lies one std above the mean: at 1 / (2 * 2) + 1/2, or 1 / (2 * 1) + 1/2.
         torch.testing.assert_close(made.clean.amax((1, 2, 3)), torch.tensor(expected), atol=1e-3, rtol=0)
-        assert torch.equal(made.pictures[:, :, 1], made.clean)
+        assert torch.equal(made.images[:, :, 1], made.clean)

@@ -10,7 +10,7 @@ from torch.nn.functional import one_hot
 from samunet.networks.sam import Sam, set_input_size
 from samunet.pretraining import validation
 from samunet.pretraining.objectives import places
-from samunet.pretraining.validation import NOTHING, _box_iou, _phantoms, place_told, probe_dice
+from samunet.pretraining.validation import NOTHING, _box_iou, _phantoms, place_r2, probe_dice
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_labels_that_either_set_lacks_do_not_count(truth) -> None:
     only_fitted[0, 0, :, 0, 0] = one_hot(torch.tensor(3), 5)
     shown_fitted = features(only_fitted)
     assert probe_dice(shown_fitted, only_fitted) == 1.0
-    # Label 3 in half of the cells of one read picture, whose features say another label: that label alone loses.
+    # Label 3 in half of the cells of one read image, whose features say another label: that label alone loses.
     only_read[3, 1, :, :4] = one_hot(torch.tensor(3), 5).view(5, 1, 1)
     wrong = truth[3, 1, :3, :4].sum((1, 2))
     held = only_read[2:, :, :3].sum((0, 1, 3, 4))
@@ -77,18 +77,18 @@ def test_right_answers_to_cells_that_are_half_padding_have_dice_one(truth) -> No
     assert probe_dice(features(truth), padded) == pytest.approx(1, abs=1e-6)
 
 
-def test_place_is_told_as_far_as_the_waves_are_there() -> None:
+def test_place_is_predicted_as_far_as_the_waves_are_there() -> None:
     waves = places(8, torch.device("cpu")).T.reshape(63, 8, 8)
     embeddings = torch.zeros(2, 2, 1, 256, 8, 8)
     embeddings[:, :, :, :63] = 10 * waves
-    assert place_told(embeddings) == pytest.approx(1, abs=1e-3)
+    assert place_r2(embeddings) == pytest.approx(1, abs=1e-3)
     embeddings[:, :, :, 21:] = 0.0  # two thirds of the waves
-    assert place_told(embeddings) == pytest.approx(1 / 3, abs=1e-3)
-    assert place_told(torch.zeros_like(embeddings)) == pytest.approx(0, abs=1e-6)
+    assert place_r2(embeddings) == pytest.approx(1 / 3, abs=1e-3)
+    assert place_r2(torch.zeros_like(embeddings)) == pytest.approx(0, abs=1e-6)
 
 
 def test_boxes_are_judged_beside_their_ellipses(mini_sam: Sam, monkeypatch) -> None:
-    """A decoder that fills the box, on a picture of a rectangle of 32 x 48 pixels and of one pixel too few to be asked for."""
+    """A decoder that fills the box, on an image of a rectangle of 32 x 48 pixels and of one too small to be queried."""
     set_input_size(mini_sam, 64)
     labels = torch.full((1, 64, 64), NOTHING, dtype=torch.uint8)
     labels[0, 8:40, 16:64] = 1
@@ -101,16 +101,17 @@ def test_boxes_are_judged_beside_their_ellipses(mini_sam: Sam, monkeypatch) -> N
     monkeypatch.setattr(validation, "_masks", filled)
     box, ellipse = _box_iou(torch.zeros(1, 256, 4, 4), labels, mini_sam)
     assert box == 1.0
-    # In decoder pixels, 8 rows of 12: the ellipse leaves 3, 1 and 1 of each corner's first three rows out, and lies in the box.
+    # In decoder pixels, 8 rows of 12: the ellipse leaves 3, 1 and 1 of each corner's first three rows out, and lies in
+    # the box.
     rows, columns = torch.meshgrid(torch.arange(8) - 3.5, torch.arange(12) - 5.5, indexing="ij")
     assert ellipse == pytest.approx(float(((rows / 4) ** 2 + (columns / 6) ** 2 <= 1).float().mean()))
 
 
-def test_phantoms_are_normalised_pictures_with_the_coverage_of_their_cells() -> None:
-    pictures, coverage = _phantoms(64, torch.device("cpu"))
-    assert pictures.shape[:1] + pictures.shape[2:] == (4, 3, 64, 64) and coverage.shape[-2:] == (4, 4)
-    assert -2 <= float(pictures.min()) and float(pictures.max()) <= 2
+def test_phantoms_are_normalised_images_with_the_coverage_of_their_cells() -> None:
+    images, coverage = _phantoms(64, torch.device("cpu"))
+    assert images.shape[:1] + images.shape[2:] == (4, 3, 64, 64) and coverage.shape[-2:] == (4, 4)
+    assert float(images.min()) >= -2 and float(images.max()) <= 2
     inside = coverage.sum(2)
     assert float(inside.max()) == pytest.approx(1) and float(coverage[:, :, 1:].sum((1, 3, 4)).min()) > 0.5
     # Channels are neighbouring slices.
-    assert not torch.equal(pictures[:, :, 0], pictures[:, :, 1])
+    assert not torch.equal(images[:, :, 0], images[:, :, 1])

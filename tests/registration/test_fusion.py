@@ -26,7 +26,7 @@ def test_labels_are_taken_from_where_the_picture_is_alike_two_voxels_away_but_no
     label = (random.random((12, 12, 12)) < 0.5).astype(np.float32)
 
     def found(step: tuple[int, int, int]) -> np.ndarray:
-        """What the middle of a target that is the moved support is told: the share of the votes."""
+        """The share of the votes in the middle of a target that equals the moved support."""
         fixed = np.roll(support, step, (0, 1, 2))
         carried, total = nonlocal_votes(fixed, support, np.stack([label, np.ones_like(label)]))
         return np.abs(carried / total - np.roll(label, step, (0, 1, 2)))[4:-4, 4:-4, 4:-4]

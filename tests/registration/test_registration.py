@@ -1,4 +1,6 @@
-"""Known affine and local deformations, in voxels: recovered on every axis, at any scale of the spacing, the same bytes each time."""
+"""Known affine and local deformations, in voxels: recovered on every axis, at any scale of the spacing, the same bytes
+each time.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,9 @@ def unchanged(at: np.ndarray) -> np.ndarray:
 
 
 def stretched_back(at: np.ndarray) -> np.ndarray:
-    """Where a voxel comes from when the body is stretched about the middle and shifted: place p goes to MIDDLE + STRETCH (p - MIDDLE) + SHIFT."""
+    """Where a voxel comes from when the body is stretched about the middle and shifted: place p goes to MIDDLE +
+    STRETCH (p - MIDDLE) + SHIFT.
+    """
     return (at - SHIFT - MIDDLE) / STRETCH + MIDDLE
 
 
@@ -90,7 +94,10 @@ def test_an_image_of_one_plane_is_registered_alike_at_any_spacing() -> None:
 
 @pytest.mark.parametrize("scale", [0.01, 1.0, 100.0])
 def test_a_point_is_first_displaced_by_the_demons_and_then_carried_by_the_affine_part(scale: float) -> None:
-    """The affine part shifts by 10 rows. Around row 12 a point goes 2 rows further; at row 22, where the affine part takes it, none does."""
+    """The affine part shifts by 10 rows.
+
+    Around row 12 a point goes 2 rows further; at row 22, where the affine part takes it, none does.
+    """
     place = np.array([9.5, 12.0, 14.0])
 
     def bend(at: np.ndarray) -> np.ndarray:
@@ -124,7 +131,8 @@ def test_displacements_are_voxels_along_z_y_and_x() -> None:
 
 def test_the_same_pair_gives_the_same_bytes_whatever_itk_s_number_of_threads(four_threads: None) -> None:
     rng = np.random.default_rng(0)
-    fixed, moving = (sitk.GetImageFromArray(sitk.GetArrayFromImage(image) + rng.normal(0, 0.05, SHAPE).astype(np.float32))
+    fixed, moving = (sitk.GetImageFromArray(sitk.GetArrayFromImage(image)
+                                            + rng.normal(0, 0.05, SHAPE).astype(np.float32))
                      for image in (image_of(unchanged), image_of(stretched_back)))
     found = {displacements(register(fixed, moving), fixed).tobytes() for _ in range(5)}
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)

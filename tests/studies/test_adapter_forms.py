@@ -15,7 +15,8 @@ from samunet.planning.plans import AdapterPlan, DatasetPlan, EncoderPlan
 from samunet.variants.adapter_3d import Adapter3dVariant
 from samunet.variants.base import VariantContext
 
-DATASET = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), (5, 64, 64), False, ("MRI",), ("zscore",), (False,), ({},))
+DATASET = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), (5, 64, 64), False, ("MRI",), ("zscore",),
+                      (False,), ({},))
 SECTION = EncoderPlan("mini-3", 64, (64, 64), 0.5, "repeat", 4, "float16", 0, 1, adapters=AdapterPlan(5))
 
 
@@ -65,11 +66,12 @@ def test_a_depthwise_convolution_by_hand(script: Callable[[str], ModuleType]) ->
     with torch.no_grad():
         mix.weight.copy_(torch.tensor([[1.0, 2.0], [10.0, 20.0], [100.0, 200.0]]))
         mix.bias.copy_(torch.tensor([0.5, -0.5]))
-        said: Tensor = mix(torch.tensor([1.0, 1.0, 2.0, 2.0, 3.0, 3.0]))  # slice before, slice, slice after: two channels each
+        # slice before, slice, slice after: two channels each
+        said: Tensor = mix(torch.tensor([1.0, 1.0, 2.0, 2.0, 3.0, 3.0]))
     assert said.tolist() == [1 + 20 + 300 + 0.5, 2 + 40 + 600 - 0.5]
 
 
-def test_the_published_decoder_does_not_see_the_picture(encoder: Encoder, script: Callable[[str], ModuleType]) -> None:
+def test_the_published_decoder_does_not_see_the_image(encoder: Encoder, script: Callable[[str], ModuleType]) -> None:
     published, ours = built(script("adapter_forms").PublishedDecoderVariant, encoder), built(Adapter3dVariant, encoder)
     embeddings, picture = torch.zeros(1, 256, 4, 4), torch.ones(1, 3, 64, 64)
     with torch.no_grad():

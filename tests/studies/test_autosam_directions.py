@@ -16,7 +16,8 @@ def cases(tmp_path: Path) -> Path:
     lines = ["method,shots,draw,case,class,Dice,IoU,HD95_mm,ASSD_mm,NSD,absolute_volume_error_ml"]
     for case in ("a", "b", "c"):
         lines += [f"autosam,5,0,{case},1,0.8,,,1.0,,", f"autosam,5,0,{case},2,0.6,,,2.0,,"]
-        lines += [f"cnn_head,5,0,{case},1,0.5,,,{'inf' if case == 'c' else '3.0'},,", f"cnn_head,5,0,{case},2,0.5,,,4.0,,"]
+        lines += [f"cnn_head,5,0,{case},1,0.5,,,{'inf' if case == 'c' else '3.0'},,",
+                  f"cnn_head,5,0,{case},2,0.5,,,4.0,,"]
     (tmp_path / "cases.csv").write_text("\n".join(lines) + "\n")
     return tmp_path / "cases.csv"
 
@@ -35,8 +36,9 @@ def test_means_over_classes_are_paired_by_case(cases: Path, script: Callable[[st
 def test_what_intervals_tell(script: Callable[[str], ModuleType]) -> None:
     directions = script("autosam_directions")
     equal, verdict = directions.equal, directions.verdict
-    assert verdict(Interval(0.1, -0.1, 0.3), smaller=False) == verdict(Interval(0.1, -0.1, 0.3), smaller=True) == "not told from equal"
+    assert verdict(Interval(0.1, -0.1, 0.3), smaller=False) == verdict(Interval(0.1, -0.1, 0.3),
+                                                                       smaller=True) == "not significant"
     assert verdict(Interval(-0.2, -0.3, -0.1), smaller=True) == "holds"
     assert equal(Interval(0.0, -0.02, 0.01)) == "about equal"
-    assert equal(Interval(0.0, -0.03, 0.01)) == "not told"
+    assert equal(Interval(0.0, -0.03, 0.01)) == "not decided"
     assert equal(Interval(0.1, 0.03, 0.2)) == "not equal"

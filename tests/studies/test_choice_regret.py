@@ -24,8 +24,10 @@ def test_a_chosen_variant_that_was_never_trained_ends_it(regret) -> None:
 
 
 def test_hindsight_reads_the_draws_rows(regret) -> None:
-    rows = [{"method": "atlas", "shots": "5", "draws": "0.842, 0.750"}, {"method": "unet", "shots": "5", "draws": "0.500"},
-            {"method": "hybrid", "shots": "1", "draws": "0.700, 0.800"}, {"method": "atlas", "shots": "5 (10 slices)", "draws": "0.1, 0.2"},
+    rows = [{"method": "atlas", "shots": "5", "draws": "0.842, 0.750"},
+            {"method": "unet", "shots": "5", "draws": "0.500"},
+            {"method": "hybrid", "shots": "1", "draws": "0.700, 0.800"},
+            {"method": "atlas", "shots": "5 (10 slices)", "draws": "0.1, 0.2"},
             {"method": "lora", "shots": "5", "Dice": "not run"}]
     records = [{"rows": rows[:1]}, {"rows": rows[1:]}]
     assert regret.hindsight(records, 5, 1) == {"atlas": 0.75}

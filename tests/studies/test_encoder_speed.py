@@ -16,8 +16,8 @@ def speed(script) -> ModuleType:
 def test_a_type_that_is_only_emulated_is_left_out_with_the_processors_flags(speed, monkeypatch) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_bf16": False})
     assert speed.emulated(["float32", "bfloat16"], "cpu") == {
-        "bfloat16": "the fast mode cannot be measured here, cpu only emulates bfloat16 (processor flags avx512_bf16 no, "
-                    "amx_bf16 no, avx512_f no, avx2 yes); its fast type is float32"}
+        "bfloat16": "the fast mode cannot be measured here, cpu only emulates bfloat16 (processor flags avx512_bf16 "
+                    "no, amx_bf16 no, avx512_f no, avx2 yes); its fast type is float32"}
 
 
 def test_what_the_processor_multiplies_is_measured(speed, monkeypatch) -> None:

@@ -37,7 +37,8 @@ def test_it_is_decided_only_where_the_full_model_has_converged(headline) -> None
 
 def test_the_full_model_is_the_best_run_from_all_cases_and_outlives_it(headline, tmp_path: Path) -> None:
     for variant, folder, dice, oracle in (("atlas", "fold_0", 0.75, None), ("hybrid", "fold_0", 0.875, None),
-                                          ("unet", "shots5_draw0/fold_0", 1.0, None), ("3d_adapter_box", "fold_0", 1.0, "box3d")):
+                                          ("unet", "shots5_draw0/fold_0", 1.0, None),
+                                          ("3d_adapter_box", "fold_0", 1.0, "box3d")):
         case = {"reference_file": "labels/a.nii.gz", "metrics": {"0": {"Dice": 0.0}, "1": {"Dice": dice}}}
         place = make_folder(tmp_path / f"{variant}__plans" / folder / "validation")
         write_json(place / "summary.json", {"metric_per_case": [case]})

@@ -26,6 +26,7 @@ def test_an_instrument_shows_its_colour_in_every_third_frame(script: Callable[[s
 def test_a_straight_shaft_with_shut_jaws_by_hand(script: Callable[[str], ModuleType]) -> None:
     module = script("instruments")
     # Opening at its least: 0.45 - 0.35 radians. No swing, no slide.
-    mask = module.instrument(0, entry=np.array([32.0, 0.0]), facing=0.0, length=30.0, phases=np.array([0.0, 0.0, -np.pi / 2]))
+    mask = module.instrument(0, entry=np.array([32.0, 0.0]), facing=0.0, length=30.0,
+                             phases=np.array([0.0, 0.0, -np.pi / 2]))
     assert mask[28:37, 0:30].all() and not mask[27, 0:30].any() and not mask[37, 0:30].any()  # less than 5 from row 32
     assert mask[32, 41] and not mask[32, 43]  # the jaws end 10 after the shaft and are 2.5 wide

@@ -13,12 +13,15 @@ def plot(script) -> ModuleType:
     return script("label_efficiency")
 
 
-ROWS = [{"method": "atlas", "shots": "5", "Dice": "0.829 [0.810, 0.844]"}, {"method": "atlas", "shots": "all", "Dice": "0.853 [0.835, 0.868]"},
-        {"method": "atlas", "shots": "5 (10 slices)", "Dice": "0.7 [0.6, 0.8]"}, {"method": "unet", "shots": "5", "Dice": "not run"}]
+ROWS = [{"method": "atlas", "shots": "5", "Dice": "0.829 [0.810, 0.844]"},
+        {"method": "atlas", "shots": "all", "Dice": "0.853 [0.835, 0.868]"},
+        {"method": "atlas", "shots": "5 (10 slices)", "Dice": "0.7 [0.6, 0.8]"},
+        {"method": "unet", "shots": "5", "Dice": "not run"}]
 
 
 def test_points_are_means_with_intervals_of_whole_cases(plot) -> None:
-    assert plot.points([{"rows": ROWS[:1]}, {"rows": ROWS[1:]}]) == {"atlas": {"5": (0.829, 0.810, 0.844), "all": (0.853, 0.835, 0.868)}}
+    assert plot.points([{"rows": ROWS[:1]}, {"rows": ROWS[1:]}]) == {"atlas": {"5": (0.829, 0.810, 0.844),
+                                                                               "all": (0.853, 0.835, 0.868)}}
 
 
 def test_of_several_commits_the_last_one_named_counts(plot) -> None:

@@ -1,4 +1,4 @@
-"""The made dataset of slices two away."""
+"""The synthetic dataset of slices two away."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 
-def test_labels_tell_the_brightness_two_slices_away(script: Callable[[str], ModuleType]) -> None:
+def test_labels_are_the_brightness_two_slices_away(script: Callable[[str], ModuleType]) -> None:
     image, labels = script("slice_context").made(np.random.default_rng(5))
     for z in range(len(labels)):
         for away in (z - 2, z + 2):
@@ -27,7 +27,7 @@ def test_nearer_slices_say_nothing_of_a_label(script: Callable[[str], ModuleType
             for label in (1, 2):
                 for bright in (0, 1):
                     counts[label - 1, bright] += ((seen > 100) == bright)[told == label].sum()
-    for counts in together.values():  # about 900 discs of each label: the deviation of a share is 0.017
+    for counts in together.values():  # about 900 discs of each label: the standard deviation of a share is 0.017
         assert (counts[:, 1] / counts.sum(1)).tolist() == pytest.approx([0.5, 0.5], abs=0.05)
 
 

@@ -24,7 +24,8 @@ def tree(tmp_path: Path) -> Path:
     return source
 
 
-def test_a_fault_is_killed_or_survives_and_the_tree_is_sound_again(mutations: ModuleType, tree: Path, tmp_path: Path) -> None:
+def test_a_fault_is_killed_or_survives_and_the_tree_is_sound_again(mutations: ModuleType, tree: Path,
+                                                                   tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     mutations.copy_of_tree(tree, copy)
     assert sorted(path.name for path in copy.iterdir()) == [".gitignore", "area.py", "test_area.py"]

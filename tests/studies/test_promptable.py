@@ -46,7 +46,7 @@ def test_the_ellipse_fills_the_box_but_for_its_corners(promptable) -> None:
     np.testing.assert_array_equal(promptable.ellipse(one), one)
 
 
-def test_box_and_point_stand_where_the_voxels_stand_in_the_encoders_picture(prompted) -> None:
+def test_box_and_point_are_where_the_voxels_are_in_the_encoders_image(prompted) -> None:
     # Box (x0, y0, x1, y1): columns 2 to 7, rows 1 to 4, 32 pixels each.
     box = prompted.prompts._embed_boxes(torch.tensor([[64.0, 32.0, 224.0, 128.0]]))
     found = prompted.box(region()[None])
@@ -55,7 +55,8 @@ def test_box_and_point_stand_where_the_voxels_stand_in_the_encoders_picture(prom
     rows, columns = (found.masks[0, 0] > 0).nonzero().T
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (8, 31, 16, 55)
     # The middle row's third voxel is as far from the edge as its neighbours, and comes first: row 2.5, column 3.5.
-    point = prompted.prompts._embed_points(torch.tensor([[[3.5 * 32 - 0.5, 2.5 * 32 - 0.5]]]), torch.ones(1, 1), pad=True)
+    point = prompted.prompts._embed_points(torch.tensor([[[3.5 * 32 - 0.5, 2.5 * 32 - 0.5]]]), torch.ones(1, 1),
+                                           pad=True)
     torch.testing.assert_close(prompted.point(region()[None]).encode(prompted.prompts)[0], point)
 
 

@@ -35,11 +35,12 @@ def source(tmp_path: Path) -> Path:
         lines.append(f"case_{number:03d},p{number // 2:02d}")
     (folder / "groups.csv").write_text("\n".join(lines) + "\n")
     (folder / "dataset.json").write_text(json.dumps({
-        "channel_names": {"0": "MRI"}, "labels": {"background": 0, "a": 1}, "numTraining": 80, "file_ending": ".nii.gz"}))
+        "channel_names": {"0": "MRI"}, "labels": {"background": 0, "a": 1}, "numTraining": 80,
+        "file_ending": ".nii.gz"}))
     return folder
 
 
-def test_no_patient_stands_on_two_sides_and_none_of_fold_0_anywhere(
+def test_no_patient_is_on_two_sides_and_none_of_fold_0_anywhere(
     source: Path, tmp_path: Path, script: Callable[[str], ModuleType]
 ) -> None:
     module = script("shifted_cases")
@@ -55,7 +56,8 @@ def test_no_patient_stands_on_two_sides_and_none_of_fold_0_anywhere(
     from samunet.planning.splits import make_splits
 
     cases = [f"case_{number:03d}" for number in range(80)]
-    held_out = {f"p{int(name[-3:]) // 2:02d}" for name in make_splits(cases, {n: f"p{int(n[-3:]) // 2:02d}" for n in cases})[0]["val"]}
+    held_out = {f"p{int(name[-3:]) // 2:02d}"
+                for name in make_splits(cases, {n: f"p{int(n[-3:]) // 2:02d}" for n in cases})[0]["val"]}
     assert len(held_out) == 8 and not held_out & set(patients.values())
     assert all(int(patients[name][1:]) % 2 == 0 for name in splits[0]["train"])  # float32 alone
     assert [len(splits[int(module.fold_of("thick", count))]["train"]) for count in (1, 5)] == [1, 5]
@@ -71,7 +73,8 @@ def test_each_shift_by_hand(source: Path, tmp_path: Path, script: Callable[[str]
     values = sitk.GetArrayFromImage(read("inverted", "imagesTr"))
     assert values[:, 0, 0].tolist() == [61, 51, 41, 31, 21, 11, 1]
     thick, labels = read("thick", "imagesTr"), read("thick", "labelsTr")
-    assert sitk.GetArrayFromImage(thick)[:, 0, 0].tolist() == [11, 41]  # means of slices 0 to 2 and 3 to 5; 6 is left over
+    # means of slices 0 to 2 and 3 to 5; 6 is left over
+    assert sitk.GetArrayFromImage(thick)[:, 0, 0].tolist() == [11, 41]
     assert sitk.GetArrayFromImage(labels)[:, 0, 0].tolist() == [1, 0]  # of slices 1 and 4
     assert thick.GetSpacing() == labels.GetSpacing() == (1.0, 2.0, 4.5) and thick.GetOrigin() == (0.0, 0.0, 1.5)
     assert sitk.GetArrayFromImage(read("unchanged", "imagesTr"))[:, 0, 0].tolist() == [1, 11, 21, 31, 41, 51, 61]

@@ -1,4 +1,4 @@
-"""The made tumours and what is said of the rows, by hand."""
+"""The synthetic tumours and the comparison of rows, by hand."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_tumours_and_their_boxes(script, tmp_path) -> None:
     assert shown.sum() == len(z) * len(y) * len(x) and shown[segmentation > 0].all()
     [wider] = json.loads((tmp_path / "boxes10.json").read_text())["cases"][name]["tumour"]["boxes"]
     assert wider["min"][0] == max(x[0] - 0.1 * len(x), 0) or np.isclose(wider["min"][0], x[0] - 0.1 * len(x))
-    # The same again, and nothing of the test case's label in what is told of training cases.
+    # The same again, and nothing of the test case's label in the files of training cases.
     first = (tmp_path / made.BOXED / "imagesTr" / "made_000_0001.nii.gz").read_bytes()
     made.make_datasets(tmp_path / "again", 1, 1, 0)
     assert (tmp_path / "again" / made.BOXED / "imagesTr" / "made_000_0001.nii.gz").read_bytes() == first
@@ -33,11 +33,15 @@ def test_a_tumour_is_one_of_five_alike_and_an_ellipsoid_is_no_answer(script) -> 
     segmentation, image = made.made_case(np.random.default_rng([3]))
     without = made.made_case(np.random.default_rng([3]), 0.0)[1]
     core = image - without
-    assert np.allclose(np.unique(core.round(2)), [0, made.CORE]) and (segmentation[core > 1] == 1).all() and 0 < (core > 1).sum() < segmentation.sum()
+    assert np.allclose(np.unique(core.round(2)),
+                       [0, made.CORE]) and (segmentation[core > 1] == 1).all() and 0 < (core
+                                                                                        > 1).sum() < segmentation.sum()
     smooth = image - image.mean()
     assert smooth[segmentation > 0].mean() > 0.5 * made.CONTRAST and label(segmentation)[1] == 1
-    assert made.ellipsoid(np.array([[0.0, 0.0, 0.0], [2.0, 2.0, 2.0]])).sum() == 8  # all eight middles lie 0.87 of the radius away
-    assert made.box_image(np.array([[0.0, 0.6, 0.5], [2.0, 2.6, 2.5]])).sum() == 2 * 2 * 2  # middles from 0.5 on, below the end
+    # all eight middles lie 0.87 of the radius away
+    assert made.ellipsoid(np.array([[0.0, 0.0, 0.0], [2.0, 2.0, 2.0]])).sum() == 8
+    # middles from 0.5 on, below the end
+    assert made.box_image(np.array([[0.0, 0.6, 0.5], [2.0, 2.6, 2.5]])).sum() == 2 * 2 * 2
 
 
 def test_what_is_said_of_the_rows(script) -> None:

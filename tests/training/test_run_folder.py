@@ -134,7 +134,7 @@ def test_a_damaged_record_is_told_with_its_field_and_nothing_is_removed(folder: 
     place.mkdir(parents=True)
     content = {**run_of(SETTINGS), **damage} if damage else damage
     (place / "run.json").write_text(json.dumps(content))
-    with pytest.raises(UserError, match="run.json must hold") as caught:
+    with pytest.raises(UserError, match="run.json must be") as caught:
         folder.start(SETTINGS, must_continue=False)
     assert field in caught.value.found and caught.value.where == str(place / "run.json")
     assert json.loads((place / "run.json").read_text()) == content

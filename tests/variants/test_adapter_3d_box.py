@@ -151,5 +151,5 @@ def test_slices_that_no_box_reaches_are_background(encoder: Encoder) -> None:
     np.testing.assert_allclose(logits[1, [0, 3, 4]], ABSENT, rtol=1e-5)
     np.testing.assert_allclose(logits[2], ABSENT, rtol=1e-5)
     assert logits[1, 1:3].std() > 0
-    with pytest.raises(UserError, match="(?s)needs some.*made"):
+    with pytest.raises(UserError, match="(?s)needs prompts.*made"):
         list(predict_case([made], case_of(image, None), plans, encoder))

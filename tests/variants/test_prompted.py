@@ -1,4 +1,4 @@
-"""How answers of tiles become a case, and how classes compete for a voxel: all told by hand."""
+"""How answers of tiles become a case, and how classes compete for a voxel: all computed by hand."""
 
 from __future__ import annotations
 
@@ -20,25 +20,26 @@ from samunet.variants.base import VariantContext
 from samunet.variants.prompted import ABSENT, PromptedVariant
 
 LABELS = LabelSpace({"background": 0, "a": 1, "b": 2})
-DATASET = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), (2, 4, 6), False, ("MRI",), ("zscore",), (False,),
+DATASET = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), (2, 4, 6), False, ("MRI",), ("zscore",),
+                      (False,),
                       ({},))
 SECTION = EncoderPlan("untrained", 64, (4, 4), 0.5, "repeat", 4, "float16", 0, 1)
 PLANS = Plans("samunetPlans", "Dataset900_Phantom", DATASET, {"untrained": SECTION})
 
 
-class Told(PromptedVariant):
+class Fixed(PromptedVariant):
     """Answers a point on a tile with its z, everywhere on that tile."""
 
     def answers(self, prompts, embeddings, picks):
         logits = torch.full((len(picks), self.labels.channels, 4, 4), -torch.inf)
-        asked = torch.zeros(logits.shape[:2], dtype=torch.bool)
-        logits[:, 0], asked[:, 0] = 0.0, True
+        prompted = torch.zeros(logits.shape[:2], dtype=torch.bool)
+        logits[:, 0], prompted[:, 0] = 0.0, True
         for index, (slice_, tile) in enumerate(picks):
             for label, given in prompts.items():
                 points, _ = given.on_tile(slice_, embeddings.frame.starts[tile], (4, 4))
                 if len(points):
-                    logits[index, label], asked[index, label] = float(given.points[0, 0]), True
-        return logits, asked
+                    logits[index, label], prompted[index, label] = float(given.points[0, 0]), True
+        return logits, prompted
 
 
 class Nothing:
@@ -50,11 +51,12 @@ def logits(prompts) -> np.ndarray:
     properties = CaseProperties("made", Geometry("SimpleITKIO", shape, (1.0, 1.0, 1.0)), shape,
                                 tuple((0, size) for size in shape), shape, shape, ((-2.0, 2.0),), "", None, {})
     case = replace(PreparedCase(np.zeros((1, *shape), np.float32), None, properties), prompts=prompts)
-    variant = Told(VariantContext(LABELS, DATASET, SECTION, {}))
-    return np.concatenate([slab for _, slab in predict_case([variant], case, PLANS, None, embeddings=Nothing())], axis=1)
+    variant = Fixed(VariantContext(LABELS, DATASET, SECTION, {}))
+    return np.concatenate([slab for _, slab in predict_case([variant], case, PLANS, None, embeddings=Nothing())],
+                          axis=1)
 
 
-def test_a_tile_that_was_not_asked_has_no_say_and_beyond_it_a_class_is_absent() -> None:
+def test_a_tile_without_prompt_does_not_contribute_and_beyond_it_a_class_is_absent() -> None:
     # Tiles are columns 0 to 3 and 2 to 5; the point is on the first alone.
     found = logits({1: LabelPrompts(points=np.array([[1.5, 1.5, 1.5]]))})
     np.testing.assert_allclose(found[1, 1, 0], [1.5, 1.5, 1.5, 1.5, ABSENT, ABSENT], rtol=1e-6)
@@ -72,11 +74,11 @@ def test_the_class_of_the_highest_probability_wins_and_none_below_a_half() -> No
     assert not LABELS.decode(found, threshold=0.0).any()
 
 
-def test_a_case_in_which_nothing_is_asked_for_is_background() -> None:
+def test_a_case_without_any_prompt_is_background() -> None:
     found = logits({})
     assert not LABELS.decode(found, threshold=0.0).any() and np.isfinite(found).all()
 
 
-def test_without_prompts_both_ways_to_give_them_are_told() -> None:
-    with pytest.raises(UserError, match="(?s)needs some.*made.*--prompts.*--oracle_prompts"):
+def test_without_prompts_both_ways_to_give_them_are_reported() -> None:
+    with pytest.raises(UserError, match="(?s)A prompted variant needs prompts.*made.*--prompts.*--oracle_prompts"):
         logits(None)

@@ -1,4 +1,4 @@
-"""nnU-Net's own trainer, cut to a budget: for nnU-Net to find by its external trainers' folder; samunet never imports it."""
+"""nnU-Net's trainer with a budget. nnU-Net finds it in its folder of external trainers; samunet never imports it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import math
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
@@ -19,15 +20,15 @@ CHECKPOINTS = 20
 
 
 class nnUNetTrainerBudget(nnUNetTrainer):
-    """As many iterations as SAMUNET_ITERATIONS says, or as SAMUNET_MINUTES allow here, its schedule compressed to them.
+    """Trains for SAMUNET_ITERATIONS or SAMUNET_MINUTES (on this machine), and fits the learning-rate schedule to that.
 
-    On a CPU it trains in SAMUNET_THREADS threads, where nnU-Net would take all processors. All else is nnU-Net's: loss,
-    optimiser, augmentation, sampling. Epochs are of 10 iterations with one of validation, as 250 would outlast small
-    budgets; the training cases are not predicted at the end, as samunet predicts the fold's validation cases by
-    nnUNetv2_predict. `budget.json` in the output folder says what was done.
+    On a CPU it uses SAMUNET_THREADS threads instead of all cores. Everything else is nnU-Net's: loss, optimiser,
+    augmentation, sampling. An epoch has 10 iterations and one of validation, because 250 would exceed small budgets.
+    The training cases are not predicted at the end: samunet predicts the fold's validation cases with nnUNetv2_predict.
+    `budget.json` in the output folder records what was done.
     """
 
-    def __init__(self, plans: dict, configuration: str, fold: int, dataset_json: dict,
+    def __init__(self, plans: dict[str, Any], configuration: str, fold: int, dataset_json: dict[str, Any],
                  device: torch.device = torch.device("cuda")) -> None:  # noqa: B008 - nnU-Net's signature
         super().__init__(plans, configuration, fold, dataset_json, device)
         if device.type == "cpu":
@@ -35,6 +36,7 @@ class nnUNetTrainerBudget(nnUNetTrainer):
         self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = ITERATIONS_PER_EPOCH, 1
 
     def on_train_start(self) -> None:
+        """Set the number of epochs and the schedule by the budget."""
         super().on_train_start()
         path = Path(self.output_folder) / "budget.json"
         if path.is_file():
@@ -46,20 +48,23 @@ class nnUNetTrainerBudget(nnUNetTrainer):
         self.save_every = max(1, self.num_epochs // CHECKPOINTS)
         self.lr_scheduler = PolyLRScheduler(self.optimizer, self.initial_lr, self.num_epochs)
         self._started = time.perf_counter()
-        # Over the training part of this sitting's epochs: waiting for batches counts; validation and files do not.
+        # Time of the training part of this process's epochs: with waiting for batches, without validation and files.
         self._training = {"iterations": 0, "seconds": 0.0, "processor_seconds": 0.0}
 
     def on_train_epoch_start(self) -> None:
+        """Start the clocks of an epoch."""
         super().on_train_epoch_start()
         self._epoch_started = time.perf_counter(), time.process_time()
 
-    def on_train_epoch_end(self, train_outputs: list[dict]) -> None:
+    def on_train_epoch_end(self, train_outputs: list[dict[str, Any]]) -> None:
+        """Add the epoch's time."""
         self._training["iterations"] += len(train_outputs)
         self._training["seconds"] += time.perf_counter() - self._epoch_started[0]
         self._training["processor_seconds"] += time.process_time() - self._epoch_started[1]
         super().on_train_epoch_end(train_outputs)
 
     def on_train_end(self) -> None:
+        """Write budget.json."""
         super().on_train_end()
         path = Path(self.output_folder) / "budget.json"
         budget = json.loads(path.read_text(encoding="utf-8"))
@@ -70,18 +75,18 @@ class nnUNetTrainerBudget(nnUNetTrainer):
         path.write_text(json.dumps(budget), encoding="utf-8")
 
     def perform_actual_validation(self, save_probabilities: bool = False) -> None:
-        """The training cases are not predicted."""
+        """Does not predict the training cases."""
 
     def _budget(self) -> dict[str, float]:
         if "SAMUNET_ITERATIONS" in os.environ:
             return {"iterations": int(os.environ["SAMUNET_ITERATIONS"])}
-        kept = copy.deepcopy((self.network.state_dict(), self.optimizer.state_dict()))
+        initial = copy.deepcopy((self.network.state_dict(), self.optimizer.state_dict()))
         for iteration in range(WARM_UP + MEASURED):
             if iteration == WARM_UP:
                 started = time.perf_counter()
             self.train_step(next(self.dataloader_train))
         seconds = (time.perf_counter() - started) / MEASURED
-        self.network.load_state_dict(kept[0])
-        self.optimizer.load_state_dict(kept[1])
+        self.network.load_state_dict(initial[0])
+        self.optimizer.load_state_dict(initial[1])
         return {"iterations": max(1, int(float(os.environ["SAMUNET_MINUTES"]) * 60 / seconds)),
                 "minutes": float(os.environ["SAMUNET_MINUTES"])}

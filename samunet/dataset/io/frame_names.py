@@ -14,7 +14,7 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 
 
 def frame_paths(folder: Path) -> list[Path]:
-    """The pictures in `folder`, numbers in their names compared as numbers: frame 10 comes after frame 9.
+    """The image files in `folder`, numbers in their names compared as numbers: frame 10 comes after frame 9.
 
     Hidden files and those of other endings are no frames.
     """
@@ -28,24 +28,25 @@ def frame_names(folder: Path) -> tuple[str, ...]:
 
 
 def say_passed_over_frames(folders: Iterable[Path]) -> None:
-    """Name in one line the files in folders of frames that are no frames."""
+    """Report in one line the files in folders of frames that are no frames."""
     names = [f"{folder.name}/{path.name}" for folder in folders if folder.is_dir() for path in sorted(folder.iterdir())
              if (path.suffix.lower() not in ENDINGS or path.name.startswith(".")) and path.suffix not in COMPANIONS]
     if names:
-        say_once(f"warning: passed over in folders of frames: {some(names)} (hidden, or not {', '.join(ENDINGS)})")
+        say_once(f"Warning: ignored in folders of frames: {some(names)} (hidden, or not {', '.join(ENDINGS)})")
 
 
 def listing_problems(folder: Path) -> list[UserError]:
-    """What is wrong with a folder of frames, none opened: it is missing or empty, a name is twice there, dead links."""
+    """Problems of a folder of frames, without opening any: missing, empty, duplicate names, broken links."""
     if not folder.is_dir():
-        return [UserError("A folder of frames that is named must exist.", where=folder, found="no such folder",
-                          mend="Restore it, or take its case out of the dataset.")]
+        return [UserError("Every listed folder of frames must exist.", where=folder, found="no such folder",
+                          mend="Restore it, or remove its case from the dataset.")]
     names = frame_names(folder)
     if not names:
-        return [UserError("A folder of frames must hold pictures.", where=folder,
+        return [UserError("A folder of frames must hold image files.", where=folder,
                           found=f"no file that ends with {', '.join(ENDINGS)}", mend="Put the frames there.")]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        return [UserError("Every frame must have a name of its own; endings do not count.", where=folder, found=some(twice),
+        return [UserError("Every frame must have a name of its own; endings do not count.", where=folder,
+                          found=some(twice),
                           mend="Keep one file for each frame.")]
     return broken_links(folder, [path.name for path in frame_paths(folder) if path.is_symlink() and not path.exists()])
 
@@ -56,14 +57,14 @@ def name_problems(found: Sequence[str], expected: Sequence[str], where: Path, of
     missing, extra = [name for name in expected if name not in known], [name for name in found if name not in wanted]
     if not missing and not extra:
         return []
-    told = [f"{count} {some(names)}" for count, names in ((f"{len(missing)} of {len(expected)} are missing:", missing),
-                                                          (f"{len(extra)} belong to none of them:", extra)) if names]
+    parts = [f"{count} {some(names)}" for count, names in ((f"{len(missing)} of {len(expected)} are missing:", missing),
+                                                           (f"{len(extra)} belong to none of them:", extra)) if names]
     return [UserError(f"There must be one frame for each frame of the {of}, with its name; endings do not count.",
-                      where=where, found="; ".join(told),
-                      mend="Add or remove frames; what nobody labelled may hold the ignore label alone.")]
+                      where=where, found="; ".join(parts),
+                      mend="Add or remove frames; a frame without annotation may hold only the ignore label.")]
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
-    """Runs of digits by their value, what stands between them as text without case."""
+    """Runs of digits by their value, the text between them in lower case."""
     parts = re.split(r"([0-9]+)", name)
     return [(int(part), "") if index % 2 else (0, part.casefold()) for index, part in enumerate(parts)]

@@ -10,7 +10,7 @@ import numpy as np
 from skimage import io
 
 from samunet.dataset.geometry import SLICE_SPACING_2D, Geometry
-from samunet.dataset.io.picture_file import read_picture
+from samunet.dataset.io.image_file import read_image
 from samunet.dataset.io.tiff_file import TIFF_ENDINGS
 from samunet.dataset.voxel_checks import as_image, as_segmentation, for_writing
 from samunet.files import whole_file
@@ -26,26 +26,32 @@ class NaturalImageIO:
     name = NAME
 
     def read_images(self, paths: Sequence[Path]) -> tuple[np.ndarray, Geometry]:
-        arrays = [read_picture(Path(path)) for path in paths]
+        """float32 (C, 1, Y, X) of one file, or of one file for each channel."""
+        arrays = [read_image(Path(path)) for path in paths]
         image = as_image(arrays, paths, [SPACING_MM] * len(arrays))
         return image, _geometry(image)
 
     def read_segmentation(self, path: Path) -> tuple[np.ndarray, Geometry]:
-        segmentation = as_segmentation(read_picture(Path(path), indices=True), path)
+        """int16 (1, 1, Y, X); palettes are read as indices."""
+        segmentation = as_segmentation(read_image(Path(path), indices=True), path)
         return segmentation, _geometry(segmentation)
 
     def write_segmentation(self, segmentation: np.ndarray, path: Path, geometry: Geometry) -> None:
+        """Write integer (1, Y, X) in the format of the path's ending, whole or not at all."""
         with whole_file(Path(path)) as temporary:
-            write_picture(for_writing(segmentation)[0], temporary)
+            write_plane(for_writing(segmentation)[0], temporary)
 
 
 def _geometry(array: np.ndarray) -> Geometry:
     return Geometry(reader=NAME, shape=(1, array.shape[2], array.shape[3]), spacing_mm=SPACING_MM)
 
 
-def write_picture(picture: np.ndarray, path: Path) -> None:
-    """Write (rows, columns) in the format of the path's ending, encoded in memory: imageio answers a full disk with a traceback."""
+def write_plane(image: np.ndarray, path: Path) -> None:
+    """Write (rows, columns) in the format of the path's ending.
+
+    The file is encoded in memory, because imageio reports a full disk with a traceback.
+    """
     if path.suffix.lower() in TIFF_ENDINGS:
-        io.imsave(str(path), picture, check_contrast=False)
+        io.imsave(str(path), image, check_contrast=False)
     else:
-        path.write_bytes(imageio.imwrite("<bytes>", picture, extension=path.suffix))
+        path.write_bytes(imageio.imwrite("<bytes>", image, extension=path.suffix))

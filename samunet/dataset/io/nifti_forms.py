@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-UNITS_MM = {1: 1000.0, 2: 1.0, 3: 0.001}  # the lowest three bits of xyzt_units; anything else means millimetres, as in ITK
+# The lowest three bits of xyzt_units; anything else means millimetres, as in ITK
+UNITS_MM = {1: 1000.0, 2: 1.0, 3: 0.001}
 UNIT_BITS = 7
 
 
 @dataclass(frozen=True)
 class NiftiForms:
-    """The header fields that place voxels. Numbers are the file's, in its unit and in NIfTI's axes (right, anterior, superior).
+    """The header fields that place voxels. Numbers are the file's, in its unit and in NIfTI's axes (right, anterior,
+    superior).
 
     Attributes:
         version: 1 or 2.

@@ -1,6 +1,6 @@
-"""Where a NIfTI header places its voxels: by the sform where its code is above 0, else the qform, else the spacing alone.
+"""Where a NIfTI header places its voxels: sform if its code is above 0, else qform, else the spacing alone.
 
-nibabel follows the same rule; ITK does where both forms agree.
+nibabel follows the same rule; ITK does if both forms agree.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TO_LPS = np.array([-1.0, -1.0, 1.0])  # NIfTI's axes point right, anterior, supe
 SCANNER, MM_AND_SECONDS = 1, 10
 # A sum of squared float32 values exceeds 1 by rounding; beyond this the quaternion is no rotation.
 QUATERNION_EXCESS = 1e-4
-IN_PLANE = 1e-3  # relative length that the axes of a 2D file may lose outside the plane of x and y
+IN_PLANE = 1e-3  # relative length of a 2D file's axes that may be outside the plane of x and y
 
 
 def forms_of(header: Any, version: int, axes: int) -> NiftiForms:
@@ -65,7 +65,7 @@ def put_forms(header: Any, forms: NiftiForms) -> None:
 
 
 def forms_for(geometry: Geometry) -> NiftiForms:
-    """The forms of the file that `geometry` was read from; where there are none (cases stored by earlier versions), ITK's."""
+    """The forms of the file that `geometry` was read from; ITK's for cases stored by versions without them."""
     if geometry.nifti is not None:
         return geometry.nifti
     axes = len(geometry.origin)
@@ -86,7 +86,7 @@ def place(forms: NiftiForms, shape: tuple[int, int, int], axes: int, reader: str
     contradicts `pixdim` or the qform is used with a warning.
 
     Raises:
-        UserError: a spacing, an origin or directions that cannot be.
+        UserError: an impossible spacing, origin or direction.
     """
     spacing_mm = [value * forms.unit_mm for value in forms.pixdim[1 : axes + 1]]
     check_spacing(spacing_mm, path)
@@ -114,13 +114,15 @@ def _grid(blank: Geometry, name: str, matrix: np.ndarray | None, path: Path) -> 
     axes, unit_mm = len(blank.origin), blank.nifti.unit_mm
     if matrix is None or not np.isfinite(matrix).all():
         numbers = blank.nifti.sform if name == "sform" else blank.nifti.qform
-        raise UserError("A form of a NIfTI header whose code is above 0 must hold finite numbers, and the qform a rotation.",
+        raise UserError("A form of a NIfTI header whose code is above 0 must hold finite numbers, and the qform a "
+                        "rotation.",
                         where=path, found=f"{name} {numbers}",
-                        mend="Correct the form in the header, or set its code to 0 where the other form is right.")
+                        mend="Correct the form in the header, or set its code to 0 if the other form is correct.")
     columns = TO_LPS[:, None] * matrix[:, :axes]
     lengths = np.sqrt((columns[:axes] ** 2).sum(0))
     if axes == 2 and not np.allclose(lengths, np.sqrt((columns**2).sum(0)), rtol=IN_PLANE):
-        raise UserError("The axes of a 2D file must lie in the plane of x and y.", where=path, found=f"{name} {matrix.tolist()}",
+        raise UserError("The axes of a 2D file must be in the plane of x and y.", where=path,
+                        found=f"{name} {matrix.tolist()}",
                         mend="Save the slice as a volume of one slice.")
     with np.errstate(invalid="ignore", divide="ignore"):  # axes of length 0 are refused with the grid
         direction = columns[:axes] / lengths

@@ -18,7 +18,7 @@ from samunet.errors import UserError
 
 HEADER_BYTES = {348: 1, 540: 2}  # sizeof_hdr, and the NIfTI version that it belongs to
 MOST_HEADER_BYTES = 540
-HEADERS = {1: Nifti1Header, 2: Nifti2Header}
+HEADERS: dict[int, Any] = {1: Nifti1Header, 2: Nifti2Header}
 MAGIC = {1: b"n+1", 2: b"n+2"}
 COLOURS = {128: 3, 2304: 4}  # datatype codes of RGB and RGBA, and their number of channels
 VECTOR_INTENTS = (1006, 1007)  # displacement vectors, vectors: of 2D images the components are the fifth axis too
@@ -32,7 +32,7 @@ class NiftiLayout:
         shape: (channels, Z, Y, X); Z is 1 for a 2D file.
         axes: spatial axes of the file, 2 or 3.
         dtype: of one number, with the file's byte order.
-        interleaved: whether a voxel's channels stand side by side (colours), not one volume after another.
+        interleaved: whether the channels of a voxel are adjacent (colours), not one volume after another.
         offset: bytes before the first voxel.
     """
 
@@ -54,10 +54,10 @@ def parse_header(content: bytes, path: Path) -> tuple[Any, int]:
     """nibabel's header, unrepaired, and the NIfTI version, from a file's first bytes.
 
     Raises:
-        UserError: no header of a NIfTI file that holds its voxels too.
+        UserError: the content is no header of a NIfTI file that also holds its voxels.
     """
     for order in ("little", "big"):
-        version = HEADER_BYTES.get(size := int.from_bytes(content[:4], order))  # type: ignore[arg-type]
+        version = HEADER_BYTES.get(size := int.from_bytes(content[:4], order))
         if version and len(content) >= size:
             # nibabel would guess the order from dim[0], which may be wrong.
             header = HEADERS[version](content[:size], endianness=order, check=False)
@@ -67,7 +67,7 @@ def parse_header(content: bytes, path: Path) -> tuple[Any, int]:
     magic = bytes(header["magic"])[:3]
     if magic != MAGIC[version]:
         raise UserError("A NIfTI file must hold header and voxels together.", where=path,
-                        found=f"the mark {magic!r} in place of {MAGIC[version]!r}",
+                        found=f"the mark {magic!r} instead of {MAGIC[version]!r}",
                         mend="Convert the pair of .hdr and .img (NIfTI or Analyze) to .nii.gz.")
     return header, version
 
@@ -76,7 +76,7 @@ def layout_of(header: Any, path: Path) -> NiftiLayout:
     """Check the fields that describe the voxels.
 
     Raises:
-        UserError: sizes that cannot be, more axes than space and channels, a type that is no real number, a slope or an
+        UserError: impossible sizes, more axes than space and channels, a type that is no real number, a slope or an
             intercept that is not finite.
     """
     shape, axes = _shape(header, path)
@@ -139,5 +139,5 @@ def _scaling(header: Any, path: Path) -> tuple[float, float]:
     if not (math.isfinite(slope) and math.isfinite(intercept)):
         raise UserError("Slope and intercept of a NIfTI file must be finite.", where=path,
                         found=f"scl_slope {slope}, scl_inter {intercept}",
-                        mend="Write scl_slope 1 and scl_inter 0 into the header where the stored values are right.")
+                        mend="Write scl_slope 1 and scl_inter 0 into the header if the stored values are correct.")
     return slope, intercept

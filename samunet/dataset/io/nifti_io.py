@@ -23,7 +23,7 @@ def read_nifti(path: Path, reader: str) -> tuple[np.ndarray, Geometry]:
     """Array (C, Z, Y, X) in the file's own type (scaled where it has a slope), and its grid.
 
     Raises:
-        UserError: a file that is damaged, voxels that are no real numbers, or a grid that cannot be.
+        UserError: a file that is damaged, voxels that are not real numbers, or an impossible grid.
     """
     try:
         packed = path.read_bytes()
@@ -48,4 +48,5 @@ def write_nifti(segmentation: np.ndarray, path: Path, geometry: Geometry) -> Non
         header["regular"] = b"r"
     content = b"".join((header.binaryblock, EXTENDER, array.astype(array.dtype.newbyteorder("<"), copy=False).data))
     with whole_file(path) as temporary:
-        temporary.write_bytes(gzip.compress(content, COMPRESSION, mtime=0) if path.name.lower().endswith(".gz") else content)
+        temporary.write_bytes(gzip.compress(content, COMPRESSION, mtime=0) if path.name.lower().endswith(".gz")
+                              else content)

@@ -1,4 +1,4 @@
-"""Voxels of NIfTI files as the file says: nothing is repaired, NaN and Inf included."""
+"""Voxels of NIfTI files as they are stored: nothing is repaired, not even NaN and Inf."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ GZIP = 16 + zlib.MAX_WBITS
 
 
 def unpacked(packed: bytes, length: int, path: Path) -> bytes:
-    """The first `length` bytes of a file's content, gzipped or not, whatever its name says; less where it has no more.
+    """The first `length` bytes of a file's content, gzipped or not, regardless of its name; fewer if it is shorter.
 
-    Where the stream ends there, its checksum is compared.
+    If the stream ends there, its checksum is compared.
 
     Raises:
-        UserError: a gzip stream that is damaged, or followed by something else than another one.
+        UserError: a gzip stream that is damaged, or followed by anything but another one.
     """
     if not packed.startswith(GZIP_MARK):
         return packed
@@ -44,7 +44,7 @@ def unpacked(packed: bytes, length: int, path: Path) -> bytes:
 
 
 def read_voxels(packed: bytes, layout: NiftiLayout, path: Path) -> np.ndarray:
-    """Array (C, Z, Y, X) in the file's own type, or scaled by its slope and intercept as float32 (float64 where it is that).
+    """Array (C, Z, Y, X) in the file's own type; with slope and intercept as float32 (float64 files as float64).
 
     Arguments:
         packed: the file's content.
@@ -68,9 +68,10 @@ def read_voxels(packed: bytes, layout: NiftiLayout, path: Path) -> np.ndarray:
 def _scaled(array: np.ndarray, layout: NiftiLayout) -> np.ndarray:
     if layout.slope == 1 and layout.intercept == 0:
         return array
-    # As ITK and nnU-Net: the product in float64, the result in float32, so that labels of a slope of 0.1 are whole again.
+    # As ITK and nnU-Net: the product in float64, the result in float32, so that labels with a slope of 0.1 are
+    # whole numbers again.
     scaled = np.empty(array.shape, np.float64 if array.dtype.itemsize == 8 and array.dtype.kind == "f" else np.float32)
-    with np.errstate(over="ignore"):  # what float32 cannot hold becomes Inf, which is refused later
+    with np.errstate(over="ignore"):  # values beyond float32 become Inf, which is refused later
         for channel, values in zip(scaled, array, strict=True):
             for plane, stored in zip(channel, values, strict=True):
                 plane[...] = stored.astype(scaled.dtype).astype(np.float64) * layout.slope + layout.intercept

@@ -1,4 +1,4 @@
-"""NibabelIOWithReorient and SimpleITKIOWithReorient: arrays are turned to RAS, results are written on the file's own grid."""
+"""NibabelIOWithReorient and SimpleITKIOWithReorient: arrays in RAS, results on the file's own grid."""
 
 from __future__ import annotations
 
@@ -26,17 +26,20 @@ class OrientedIO:
         self._files = SimpleItkIO()
 
     def read_images(self, paths: Sequence[Path]) -> tuple[np.ndarray, Geometry]:
+        """float32 (C, Z, Y, X) in RAS, and its grid; `Geometry.file` is the grid of the first file."""
         return self._turned(*self._files.read_images(paths), paths[0])
 
     def read_segmentation(self, path: Path) -> tuple[np.ndarray, Geometry]:
+        """int16 (1, Z, Y, X) in RAS, and its grid."""
         return self._turned(*self._files.read_segmentation(path), path)
 
     def write_segmentation(self, segmentation: np.ndarray, path: Path, geometry: Geometry) -> None:
+        """Write integer (Z, Y, X), given in RAS, with the axes of the file that `geometry` was read from."""
         if geometry.file is None:
             self._files.write_segmentation(segmentation, path, geometry)
             return
         turn = turn_between(geometry, geometry.file)
-        assert turn is not None  # the grid was made by a turn
+        assert turn is not None  # the grid is a turned one
         self._files.write_segmentation(np.ascontiguousarray(turn.apply(segmentation)), path, geometry.file)
 
     def _turned(self, array: np.ndarray, file: Geometry, path: Path) -> tuple[np.ndarray, Geometry]:

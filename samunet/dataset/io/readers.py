@@ -1,4 +1,4 @@
-"""Which reader-writer a dataset's files need, and what all of them promise."""
+"""Which reader-writer a dataset's files need, and the interface of all of them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _BY_ENDING = {
     FRAME_FOLDER: "FrameFolderIO",
 }
 _VOLUME_ENDINGS = tuple(ending for ending, reader in _BY_ENDING.items() if reader == "SimpleITKIO")
-# What readers read that are not for volumes of any format. JPEG would change label values.
+# The endings of readers that are limited to some formats. JPEG is missing: it would change label values.
 _READS = {
     "NaturalImage2DIO": (".png", ".bmp", ".tif", ".tiff"),
     "Tiff3DIO": (".tif", ".tiff"),
@@ -126,7 +126,7 @@ def reader_named(name: str) -> ReaderWriter:
         outside: ReaderWriter = loaded(point)()
         return outside
     raise UserError(
-        "The reader (`overwrite_image_reader_writer` in dataset.json) must be a known one.",
+        "The reader (`overwrite_image_reader_writer` in dataset.json) must be one that samunet knows.",
         found=name,
         mend=f'Use one of {", ".join(reader_names())}, or "None" to choose by the file ending.',
     )
@@ -170,12 +170,12 @@ def choose_reader(dataset: RawDataset) -> str:
 def reader_for(overwrite: object, file_ending: str, example: Path | None, where: Path) -> str:
     """Name of a reader-writer: `overwrite` where it is given, else by the file ending.
 
-    A .tif is a natural image where its array is 2D or has 3 or 4 colours first or last, else a 3D volume (Tiff3DIO). A sequence
-    in a TIFF is read as one only where `overwrite` says so, because its labels look like a volume.
+    A .tif is a natural image where its array is 2D or has 3 or 4 colours first or last, else a 3D volume (Tiff3DIO). A
+    sequence in a TIFF is read as one only where `overwrite` says so, because its labels look like a volume.
 
     Arguments:
-        overwrite: dataset.json's `overwrite_image_reader_writer`, whatever stands there; None and "None" choose by the ending.
-        example: one of the files, opened only if it is a .tif; None where there is none yet.
+        overwrite: dataset.json's `overwrite_image_reader_writer`, of any type; None and "None" choose by the ending.
+        example: one of the files, opened only if it is a .tif; None if there is none yet.
         where: dataset.json, for the message.
 
     Raises:

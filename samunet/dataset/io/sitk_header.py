@@ -1,4 +1,4 @@
-"""The text headers of MetaImage and NRRD, for what ITK passes over without a message: numbers that are no numbers, and units."""
+"""Check text headers of MetaImage and NRRD for what ITK ignores without a message: NaN, Inf and units."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from samunet.errors import UserError
 MOST_HEADER_BYTES = 1 << 16
 # Keys in lower case whose numbers place the voxels.
 PLACING = {
-    ".mha": ("elementspacing", "elementsize", "offset", "position", "origin", "transformmatrix", "rotation", "orientation"),
+    ".mha": ("elementspacing", "elementsize", "offset", "position", "origin", "transformmatrix", "rotation",
+             "orientation"),
     ".nrrd": ("spacings", "space directions", "space origin", "axis mins", "axis maxs"),
 }
 UNIT_KEYS = ("units", "space units")
@@ -27,11 +28,14 @@ def check_text_header(path: Path) -> None:
     placing = PLACING.get(path.suffix.lower(), ())
     for key, value in _fields(path) if placing else ():
         if key in placing and NOT_FINITE.search(value):
-            raise UserError("The numbers that place an image or label file must be finite.", where=path, found=f"{key}: {value}",
+            raise UserError("The numbers that place an image or label file must be finite.", where=path,
+                            found=f"{key}: {value}",
                             mend="Correct the header.")
-        if key in UNIT_KEYS and (others := [unit for unit in re.findall(r'"([^"]*)"', value) if unit.lower() not in MILLIMETRES]):
+        if (key in UNIT_KEYS
+            and (others := [unit for unit in re.findall(r'"([^"]*)"', value) if unit.lower() not in MILLIMETRES])):
             raise UserError("An image or label file must be in millimetres.", where=path, found=f"{key}: {value}",
-                            mend=f"Write spacing and origin in mm ({others[0]} is not converted), or convert the file to NIfTI.")
+                            mend=f"Write spacing and origin in mm ({others[0]} is not converted), or convert the file "
+                                 "to NIfTI.")
 
 
 def _fields(path: Path) -> list[tuple[str, str]]:

@@ -6,6 +6,7 @@ import gzip
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -26,20 +27,26 @@ PAIR_ENDINGS = (".hdr", ".img", ".hdr.gz", ".img.gz")
 
 
 class SimpleItkIO:
-    """See `samunet.dataset.io.readers.ReaderWriter`. A 4D file, or one with several values a voxel, gives several channels."""
+    """See `samunet.dataset.io.readers.ReaderWriter`.
+
+    A 4D file, or one with several values a voxel, gives several channels.
+    """
 
     name = NAME
 
     def read_images(self, paths: Sequence[Path]) -> tuple[np.ndarray, Geometry]:
+        """float32 (C, Z, Y, X) of one file, or of one file for each channel, on the first file's grid."""
         arrays, geometries = zip(*(read_file(Path(path)) for path in paths), strict=True)
         placed, problems = on_first_grid(arrays, geometries, paths)
         return as_image(placed, paths, [geometries[0].spacing_mm] * len(paths), problems), geometries[0]
 
     def read_segmentation(self, path: Path) -> tuple[np.ndarray, Geometry]:
+        """int16 (1, Z, Y, X) and its grid."""
         array, geometry = read_file(Path(path))
         return as_segmentation(array, path), geometry
 
     def write_segmentation(self, segmentation: np.ndarray, path: Path, geometry: Geometry) -> None:
+        """Write integer (Z, Y, X) on the grid that `geometry` describes, whole or not at all."""
         write_file(segmentation, Path(path), geometry)
 
 
@@ -67,19 +74,21 @@ def write_file(segmentation: np.ndarray, path: Path, geometry: Geometry) -> None
 
 
 def write_image(image: sitk.Image, path: Path) -> None:
-    """Write a compressed file, whole or not at all: ITK writes a part of it to a full disk and reports nothing, so it is read again.
+    """Write a compressed file, whole or not at all.
+
+    The file is read again, because ITK writes part of it to a full disk and reports nothing.
 
     Raises:
         UserError: the file cannot be written.
     """
     def require_whole(written: Path) -> None:
-        with lines_held():  # warnings name the image that the grid is of, when it is read
+        with lines_held():  # its warnings were printed when the image was read
             shape = read_file(written)[1].shape
         if shape[::-1][: image.GetDimension()] != image.GetSize():
             raise ValueError(f"shape {shape}")
 
     with whole_file(path, check=require_whole) as temporary:
-        temporary.touch()  # a place that cannot be written fails here, with an error that says so
+        temporary.touch()  # fails here, with a clear error, if the folder is not writable
         sitk.WriteImage(image, str(temporary), True)
 
 
@@ -93,7 +102,8 @@ def _read(path: Path) -> tuple[np.ndarray, Geometry]:
         if not 2 <= dimensions <= 4:
             raise UserError("An image file must have 2 to 4 dimensions.", where=path, found=f"{dimensions} dimensions",
                             mend="Split it into files of 3 dimensions.")
-        check_grid(_geometry(reader, (0, 0, 0)), path)  # before voxels are read: ITK calls a spacing of 0 a damaged file
+        # Before voxels are read: ITK reports a spacing of 0 as a damaged file.
+        check_grid(_geometry(reader, (0, 0, 0)), path)
         image = reader.Execute()
     except RuntimeError as fault:
         raise cannot_read(path, fault) from fault
@@ -112,7 +122,8 @@ def _read(path: Path) -> tuple[np.ndarray, Geometry]:
     return array, _geometry(image, (array.shape[1], array.shape[2], array.shape[3]))
 
 
-def _geometry(image: sitk.Image | sitk.ImageFileReader, shape: tuple[int, int, int]) -> Geometry:
+def _geometry(image: Any, shape: tuple[int, int, int]) -> Geometry:
+    """The grid of an sitk.Image, or of an sitk.ImageFileReader that has read a header."""
     dimensions = image.GetDimension()
     space = min(dimensions, 3)
     spacing_mm = tuple(abs(value) for value in image.GetSpacing()[:space][::-1])
@@ -123,9 +134,9 @@ def _geometry(image: sitk.Image | sitk.ImageFileReader, shape: tuple[int, int, i
 
 
 def _require_whole(path: Path, image: sitk.Image) -> None:
-    """Raise a UserError where a GIPL file is shorter than its header says: ITK fills the rest with zeros.
+    """Raise a UserError if a GIPL file is shorter than its header says: ITK fills the rest with zeros.
 
-    The other formats' readers fail by themselves.
+    The readers of other formats raise errors of their own.
     """
     expected = GIPL_HEADER_BYTES + image.GetNumberOfPixels() * image.GetSizeOfPixelComponent()
     found = path.stat().st_size

@@ -1,4 +1,4 @@
-"""Tiff3DIO: 3D TIFF files, whose spacing stands in a JSON file beside them."""
+"""Tiff3DIO: 3D TIFF files, whose spacing is in a JSON file next to them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SpacingMm = Annotated[float, Meta(ge=MIN_SPACING_MM, le=MAX_SPACING_MM)]
 
 @dataclass(frozen=True)
 class SpacingFile:
-    """The JSON file beside a 3D TIFF."""
+    """The JSON file next to a 3D TIFF."""
 
     spacing: tuple[SpacingMm, SpacingMm, SpacingMm]
 
@@ -35,13 +35,14 @@ class SpacingFile:
 class Tiff3dIO:
     """See `samunet.dataset.io.readers.ReaderWriter`.
 
-    nnU-Net's convention: beside CASE_0000.tif, or CASE.tif for a label, lies CASE.json with {"spacing": [z, y, x]} in mm.
-    Without it the spacing is 1 mm, which is said.
+    nnU-Net's convention: next to CASE_0000.tif, or CASE.tif for a label, is CASE.json with {"spacing": [z, y, x]} in
+    mm. Without it the spacing is 1 mm, with a warning.
     """
 
     name = NAME
 
     def read_images(self, paths: Sequence[Path]) -> tuple[np.ndarray, Geometry]:
+        """float32 (C, Z, Y, X) of one file for each channel, and the grid with the spacing of the first."""
         arrays = [_read(Path(path)) for path in paths]
         first = Path(paths[0])
         spacing_mm = _spacing_mm(image_spacing_file(first), first)
@@ -49,11 +50,13 @@ class Tiff3dIO:
         return image, _geometry(image, spacing_mm)
 
     def read_segmentation(self, path: Path) -> tuple[np.ndarray, Geometry]:
+        """int16 (1, Z, Y, X) and its grid."""
         path = Path(path)
         segmentation = as_segmentation(_read(path), path)
         return segmentation, _geometry(segmentation, _spacing_mm(label_spacing_file(path), path))
 
     def write_segmentation(self, segmentation: np.ndarray, path: Path, geometry: Geometry) -> None:
+        """Write integer (Z, Y, X), and its spacing to CASE.json."""
         # The spacing first: where the image exists, its spacing does too.
         write_json(label_spacing_file(Path(path)), {"spacing": list(geometry.spacing_mm)})
         with whole_file(Path(path)) as temporary:
@@ -61,12 +64,12 @@ class Tiff3dIO:
 
 
 def image_spacing_file(path: Path) -> Path:
-    """Where the spacing of a case's first image, CASE_0000.tif, is looked for."""
+    """The spacing file of a case's first image, CASE_0000.tif."""
     return path.with_name(re.sub(r"_[0-9]{4}$", "", path.stem) + ".json")
 
 
 def label_spacing_file(path: Path) -> Path:
-    """Where the spacing of a label or a prediction, CASE.tif, is looked for."""
+    """The spacing file of a label or a prediction, CASE.tif."""
     return path.with_suffix(".json")
 
 
@@ -87,9 +90,10 @@ def _read(path: Path) -> np.ndarray:
 
 def _spacing_mm(path: Path, image: Path) -> tuple[float, float, float]:
     if not path.is_file():
-        say(f"Warning: {image} has no {path.name} beside it with its spacing; 1 mm is assumed.")
+        say(f"Warning: {image} has no spacing file {path.name}; 1 mm is assumed.")
         return 1.0, 1.0, 1.0
     return decode(
         SpacingFile, read_json(path), where=path, mend="Correct the file, and check that it is in mm.",
-        rule=f'A TIFF\'s spacing file must hold {{"spacing": [z, y, x]}}, three values from {MIN_SPACING_MM:g} to {MAX_SPACING_MM:g} mm.',
+        rule=f'A TIFF\'s spacing file must hold {{"spacing": [z, y, x]}}, three values from {MIN_SPACING_MM:g} to '
+             f'{MAX_SPACING_MM:g} mm.',
     ).spacing

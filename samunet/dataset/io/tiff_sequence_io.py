@@ -1,4 +1,4 @@
-"""TiffSequenceIO: a multi-page TIFF whose pages are moments, grey or in colour; time is the slice axis."""
+"""TiffSequenceIO: a multi-page TIFF whose pages are time points, grey or in colour; time is the slice axis."""
 
 from __future__ import annotations
 
@@ -22,23 +22,26 @@ COLOUR_AXES = "SC"  # tifffile's letters for samples of a pixel, and for channel
 class TiffSequenceIO:
     """See `samunet.dataset.io.readers.ReaderWriter`. Grey pages give one channel, RGB three; Z is time.
 
-    Tiff3DIO reads volumes, whose spacing stands in a file beside each; a sequence needs none, so dataset.json has to say
-    which of the two its TIFFs are, by `overwrite_image_reader_writer`.
+    Tiff3DIO reads volumes, each with a spacing file; a sequence needs none. So dataset.json must say which of the two
+    its TIFFs are, with `overwrite_image_reader_writer`.
     """
 
     name = NAME
 
     def read_images(self, paths: Sequence[Path]) -> tuple[np.ndarray, Geometry]:
+        """float32 (C, T, Y, X) of one file, or of one file for each channel."""
         image = as_image([_read(Path(path)) for path in paths], paths, [SEQUENCE_SPACING_MM] * len(paths))
         return image, sequence_geometry(NAME, image, ())
 
     def read_segmentation(self, path: Path) -> tuple[np.ndarray, Geometry]:
+        """int16 (1, T, Y, X)."""
         segmentation = as_segmentation(_read(Path(path)), path)
         return segmentation, sequence_geometry(NAME, segmentation, ())
 
     def write_segmentation(self, segmentation: np.ndarray, path: Path, geometry: Geometry) -> None:
+        """Write integer (T, Y, X) as one page for each time point."""
         with whole_file(Path(path)) as temporary:
-            # Said to be grey: three label pages would else be taken for the planes of one colour picture.
+            # Marked as grey: three label pages would otherwise be read as the planes of one colour image.
             tifffile.imwrite(temporary, for_writing(segmentation), photometric="minisblack", compression="zlib")
 
 
@@ -57,14 +60,14 @@ def _read(path: Path) -> np.ndarray:
     if len(shapes) > 1:
         raise UserError("All pages of a sequence must have one size, and all be grey or all in colour.", where=path,
                         found=f"pages of shapes {', '.join(map(str, shapes))}",
-                        mend="Scale or convert the pages that differ, or make cases of their own of them.")
+                        mend="Scale or convert the pages that differ, or make them cases of their own.")
     colours = next((axes.index(letter) for letter in COLOUR_AXES if letter in axes), None)
     if colours is None and array.ndim == 4 and array.shape[-1] in (3, 4):
-        colours = 3  # saved as an array, without a word on colours
+        colours = 3  # saved as an array, without metadata about colours
     array = array[None] if colours is None else np.moveaxis(array, colours, 0)
     if array.ndim == 3:  # one page
         array = array[:, None]
     if array.ndim != 4:
-        raise UserError("The pages of a sequence must be pictures, grey or in colour.", where=path,
-                        found=f"axes {axes} of shape {tuple(shapes[0])}", mend="Save one page for each moment.")
+        raise UserError("The pages of a sequence must be images, grey or in colour.", where=path,
+                        found=f"axes {axes} of shape {tuple(shapes[0])}", mend="Save one page for each time point.")
     return array

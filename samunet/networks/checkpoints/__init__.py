@@ -1,1 +1,1 @@
-"""Checkpoint files of encoders: found, recognised, downloaded, read and written."""
+"""Checkpoint files of encoders: find, recognise, download, read and write them."""

@@ -1,4 +1,4 @@
-"""Fetching one large file over HTTP: resumed where it stopped, proven by its SHA-256, and there only when it is whole."""
+"""Download one large file over HTTP: resumable, checked by its SHA-256, and in place only when complete."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ TIMEOUT_S = 60
 
 
 def fetch(url: str, target: Path, sha256_start: str) -> None:
-    """Bring the file at `url` to `target`, through `<target>.part`, which is continued where an earlier call stopped.
+    """Download `url` to `target`, through `<target>.part`, which continues an interrupted download.
 
     Arguments:
         sha256_start: the first hex digits of the file's SHA-256. A file with other digits is removed.
 
     Raises:
-        UserError: no connection, an answer other than the file, a connection that broke, no room, or another file's digest.
+        UserError: no connection, a response other than the file, a broken connection, no space, or another digest.
     """
     if not url.startswith(("https://", "http://")):
         raise UserError("A checkpoint's address must begin with https:// or http://.", where="--url", found=url)
@@ -43,14 +43,15 @@ def _fetch(url: str, target: Path, sha256_start: str) -> None:
         with _answer(url, start) as answer:
             _append(answer, part, url)
     except HTTPError as fault:
-        if fault.code != 416 or not start:  # 416: nothing lies beyond what is there
-            raise UserError("A checkpoint's address must lead to the file.", where=url, found=f"{fault.code} {fault.reason}",
+        if fault.code != 416 or not start:  # 416: the partial file is already complete
+            raise UserError("A checkpoint's address must lead to the file.", where=url,
+                            found=f"{fault.code} {fault.reason}",
                             mend="Try again later, or give another address of the same file with --url.") from fault
     digest = digest_of_file(part)
     if not digest.startswith(sha256_start):
         part.unlink()
         raise UserError(f"The SHA-256 of {target.name} must begin with {sha256_start}.", where=url,
-                        found=f"{digest[:12]}...; the fetched file was removed",
+                        found=f"{digest[:12]}...; the downloaded file was removed",
                         mend="Run the command again, or give another address of the same file with --url.")
     os.replace(part, target)
 
@@ -58,27 +59,29 @@ def _fetch(url: str, target: Path, sha256_start: str) -> None:
 def _answer(url: str, start: int) -> HTTPResponse:
     headers = {"Range": f"bytes={start}-"} if start else {}
     try:
-        return urlopen(Request(url, headers=headers), timeout=TIMEOUT_S)
+        # `fetch` has checked that the address is http or https.
+        answer: HTTPResponse = urlopen(Request(url, headers=headers), timeout=TIMEOUT_S)  # noqa: S310
+        return answer
     except HTTPError:
         raise
     except (URLError, OSError, http.client.HTTPException) as fault:
-        raise UserError("Fetching a checkpoint needs a connection to its server.", where=url,
+        raise UserError("Downloading a checkpoint needs a connection to its server.", where=url,
                         found=str(getattr(fault, "reason", fault)) or type(fault).__name__,
-                        mend="Connect and run the command again, or fetch the file elsewhere and put it into the "
+                        mend="Connect and run the command again, or download the file elsewhere and put it into the "
                         "checkpoints folder.") from fault
 
 
 def _append(answer: HTTPResponse, part: Path, url: str) -> None:
-    """Write what the server sends to `part`: behind what is there, or anew where the server sends the whole file."""
+    """Append the server's data to `part`; start over if the server sends the whole file."""
     resumed = answer.status == 206
     missing = int(answer.headers.get("Content-Length", 0))
     free = shutil.disk_usage(part.parent).free
     if missing > free:
-        raise UserError("The disk must have room for the checkpoint.", where=part.parent,
+        raise UserError("The disk must have space for the checkpoint.", where=part.parent,
                         found=f"{missing / 1e6:.0f} MB needed, {free / 1e6:.0f} MB free",
-                        mend="Free the disk, or choose another folder with --checkpoints.")
+                        mend="Free some space, or choose another folder with --checkpoints.")
     if resumed:
-        say(f"continued after {part.stat().st_size / 1e6:.0f} MB that were there")
+        say(f"continuing after {part.stat().st_size / 1e6:.0f} MB")
     count = -(-missing // CHUNK_BYTES)
     chunks = _chunks(answer, url, missing)
     with writing(part), open(part, "ab" if resumed else "wb") as stream:
@@ -88,7 +91,7 @@ def _append(answer: HTTPResponse, part: Path, url: str) -> None:
 
 
 def _chunks(answer: HTTPResponse, url: str, missing: int) -> Iterator[bytes]:
-    """The body in chunks; `missing` is its length as the server told it, 0 where it did not."""
+    """The body in chunks; `missing` is its length according to the server, 0 if unknown."""
     received, reason = 0, "the server stopped sending"
     try:
         while chunk := answer.read(CHUNK_BYTES):
@@ -97,6 +100,6 @@ def _chunks(answer: HTTPResponse, url: str, missing: int) -> Iterator[bytes]:
     except (http.client.HTTPException, OSError) as fault:
         reason, missing = str(fault) or type(fault).__name__, max(missing, received + 1)
     if received < missing:
-        raise UserError("A checkpoint must be fetched whole.", where=url,
+        raise UserError("A checkpoint's download must be complete.", where=url,
                         found=f"{reason} after {received / 1e6:.0f} of {missing / 1e6:.0f} MB",
-                        mend="Run the same command again; what was fetched is kept.")
+                        mend="Run the same command again; it continues the download.")

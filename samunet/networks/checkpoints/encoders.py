@@ -1,4 +1,4 @@
-"""Encoders by name or by file: what planning must know of them, and the loaded, frozen encoder."""
+"""Encoders by name or by file: their properties for planning, and the loaded, frozen encoder."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ FAMILIES = ("sam", "medsam", "mini")
 class Encoder:
     """A loaded, frozen SAM image encoder in evaluation mode.
 
-    `module` maps normalised pictures (B, 3, S, S) to (B, 256, S/16, S/16). `sam_state` is the whole checkpoint with
+    `module` maps normalised images (B, 3, S, S) to (B, 256, S/16, S/16). `sam_state` is the whole checkpoint with
     SAM's key names, float32, for heads that start from its decoder. `digest` is the SHA-256 of all weights.
     """
 
@@ -44,17 +44,19 @@ class Encoder:
 
     @property
     def device(self) -> torch.device:
-        """Where `module` computes."""
-        return next(tensor.device for tensors in (self.module.parameters(), self.module.buffers()) for tensor in tensors)
+        """The device of `module`."""
+        return next(tensor.device for tensors in (self.module.parameters(), self.module.buffers())
+                    for tensor in tensors)
 
 
 def encoder_spec(name: str) -> EncoderSpec:
-    """What planning must know of encoder `name`: a name of NAMED_ENCODERS or a checkpoint's path, either with `@family`.
+    """Properties of encoder `name` for planning: a name of NAMED_ENCODERS or a checkpoint's path, optionally `@family`.
 
-    A file's family is what its metadata say, else `medsam` if its name has that word, `mini` if it has that size, else `sam`.
+    A file's family is the one in its metadata, else `medsam` if its name has that word, `mini` if it has that size,
+    else `sam`.
 
     Raises:
-        UserError: no such name or file, a file that is no SAM-format ViT, or one that is not what its released name says.
+        UserError: no such name or file, a file that is no SAM-format ViT, or one that does not match its released name.
     """
     base, family = _split(name)
     spec = NAMED_ENCODERS.get(base) or _spec_of_file(_file_of(base))
@@ -69,12 +71,12 @@ def load_encoder(name: str, input_size: int, device: torch.device | str = "cpu",
     encoder's own.
 
     Arguments:
-        fast: whether matrix products on a CUDA card are in bfloat16 where it has them. Their weights are rounded to it, so what trains
-            the encoder or adds to it asks for float32, which is what a CPU has in either case.
+        fast: whether matrix products on a CUDA card are in bfloat16 where it has them. Their weights are rounded to it,
+            so training the encoder or adapters in it needs fast=False. A CPU always has float32.
 
     Raises:
-        UserError: no such name or file, a file that does not hold the encoder's weights whole and finite, or is not what its released
-            name says, or an input size that is not a multiple of 16.
+        UserError: no such name or file, a file that does not hold the encoder's weights whole and finite, or does not
+            match its released name, or an input size that is not a multiple of 16.
     """
     from samunet.networks.image_encoder import ImageEncoder, fast_dtype
 
@@ -94,21 +96,23 @@ def load_encoder(name: str, input_size: int, device: torch.device | str = "cpu",
 
 
 def encoder_file(name: str) -> Path | None:
-    """The file that encoder `name`, with `@family` or without, means: a path as it is given, else a file of that name in the
-    checkpoints folder; None if there is neither."""
+    """The file of encoder `name`, with or without `@family`: the path itself, else that name in the checkpoints folder.
+
+    None if neither exists.
+    """
     base, _ = _split(name)
     return next((path for path in (Path(base), checkpoints_folder() / base) if path.is_file()), None)
 
 
 def announce(spec: EncoderSpec) -> str | None:
-    """The line that a command shows once for the encoder that it uses: random weights, or whose weights; else None."""
+    """The line that a command prints once for its encoder: random weights, or the weights' owner; else None."""
     base = spec.id.removesuffix(f"-{spec.family}")
     if base == "untrained":
-        return "encoder 'untrained': a mini SAM with random weights, a floor to measure from"
+        return "encoder 'untrained': a mini SAM with random weights, a lower bound for comparison"
     if base in RELEASED_FILES:
         return f"encoder '{spec.id}': {SAM_LICENCE}"
     if spec.family in ("sam", "medsam"):
-        return f"encoder '{spec.id}': weights of your own file, under their maker's licence ({SAM_LICENCE})"
+        return f"encoder '{spec.id}': weights from your file, under their owner's licence ({SAM_LICENCE})"
     return None
 
 
@@ -123,8 +127,9 @@ def _file_of(name: str) -> Path:
     path = encoder_file(name)
     if path is None or path.suffix not in CHECKPOINT_ENDINGS:
         known = ", ".join(key for key in NAMED_ENCODERS if key != SHIPPED_ENCODER)
-        raise UserError("The encoder must be a known name or a checkpoint file (.pth, .pt, .safetensors).", where="--encoder",
-                        found=name, mend=f"Choose one of {known}, or give a path that exists, either with "
+        raise UserError("The encoder must be a known name or a checkpoint file (.pth, .pt, .safetensors).",
+                        where="--encoder",
+                        found=name, mend=f"Choose one of {known}, or an existing path, either with "
                         f"{', '.join(f'@{family}' for family in FAMILIES)} to override how its input is normalised.")
     return path
 
@@ -138,7 +143,8 @@ def _spec_of_file(path: Path) -> EncoderSpec:
     by_name = "medsam" if "medsam" in path.stem.lower() else ("mini" if size_name(size) == "mini" else "sam")
     family = family_in_file(path) or by_name
     if family not in FAMILIES:
-        raise UserError(f"The family that a checkpoint's metadata name must be one of {', '.join(FAMILIES)}.", where=path,
+        raise UserError(f"The family in a checkpoint's metadata must be one of {', '.join(FAMILIES)}.",
+                        where=path,
                         found=family, mend="Write the file again with a known family.")
     return EncoderSpec(f"{path.stem}-{digest[:8]}", size_name(size), family, size.native_input_size)
 
@@ -156,21 +162,23 @@ def _state_of(base: str) -> dict[str, Tensor]:
         _released_digest(path)
     state = read_checkpoint(path)
     if name := first_not_finite(state):
-        raise UserError("A checkpoint's weights must be finite numbers.", where=path, found=f"NaN or infinity in {name}",
-                        mend="Fetch the file again, or choose another --encoder.")
+        raise UserError("A checkpoint's weights must be finite numbers.", where=path,
+                        found=f"NaN or infinity in {name}",
+                        mend="Download the file again, or choose another --encoder.")
     return state
 
 
 def _released_digest(path: Path) -> str:
-    """SHA-256 of a checkpoint, which is Meta's if it has the name of one of Meta's files.
+    """SHA-256 of a checkpoint; a file with the name of one of Meta's must be that file.
 
     Raises:
-        UserError: it has such a name, and is another file.
+        UserError: a file with such a name has another digest.
     """
     digest, start = digest_of_file(path), sha256_start(path.name)
     if start and not digest.startswith(start):
         raise UserError(f"A file named {path.name} must be Meta's, whose SHA-256 begins with {start}.", where=path,
-                        found=f"SHA-256 {digest[:12]}...", mend="Fetch it again with samunet_download_checkpoint, or rename it.")
+                        found=f"SHA-256 {digest[:12]}...",
+                        mend="Download it again with samunet_download_checkpoint, or rename it.")
     return digest
 
 
@@ -187,8 +195,9 @@ def _module(base: str, spec: EncoderSpec, state: Mapping[str, Tensor], input_siz
     path = Path(base) if base == "untrained" else _weights_path(base)
     size = encoder_size(state, path)
     if size_name(size) != spec.size:
-        raise UserError(f"The checkpoint of encoder '{spec.id}' must hold a {spec.size}.", where=path, found=size_name(size),
-                        mend="Put the right file there, or give this one's path with --encoder.")
+        raise UserError(f"The checkpoint of encoder '{spec.id}' must hold a {spec.size}.", where=path,
+                        found=size_name(size),
+                        mend="Put the right file there, or pass this file's path with --encoder.")
     module = build_image_encoder(size, input_size)
     weights = encoder_weights(state, size, input_size)
     require_same_shapes(weights, module.state_dict(), path)
@@ -197,7 +206,7 @@ def _module(base: str, spec: EncoderSpec, state: Mapping[str, Tensor], input_siz
 
 
 def _pixels() -> tuple[nn.Module, dict[str, Tensor], str]:
-    """The pixels themselves, with the untrained decoder for heads that start from SAM's."""
+    """The `pixels` encoder, with the untrained decoder for heads that start from SAM's decoder."""
     from samunet.networks.checkpoints.untrained import untrained_state
     from samunet.networks.pixels import Pixels, pixels_digest
 

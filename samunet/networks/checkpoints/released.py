@@ -27,12 +27,12 @@ class _Card:
 
 
 def checkpoints_folder() -> Path:
-    """Where checkpoints are looked for: `samunet_checkpoints`, else samunet_data/checkpoints under the current folder."""
+    """The folder of checkpoints: `samunet_checkpoints`, else samunet_data/checkpoints under the current folder."""
     return Path(os.environ.get("samunet_checkpoints", Path("samunet_data") / "checkpoints"))
 
 
 def checkpoint_files(folder: Path) -> list[Path]:
-    """The files in `folder` that have a checkpoint's ending, sorted; whether they are SAMs is seen when they are used."""
+    """The files in `folder` with a checkpoint's ending, sorted; their content is not checked."""
     return sorted(path for path in folder.iterdir() if path.suffix in CHECKPOINT_ENDINGS) if folder.is_dir() else []
 
 
@@ -51,8 +51,8 @@ def released_path(name: str) -> Path:
     if not path.is_file():
         raise UserError(f"Encoder '{name}' needs Meta's released checkpoint.", where=checkpoints_folder(),
                         found=f"no file {RELEASED_FILES[name]}",
-                        mend=f"Fetch it with samunet_download_checkpoint {name}, or set samunet_checkpoints to the folder "
-                        "that holds it.")
+                        mend=f"Download it with samunet_download_checkpoint {name}, or set samunet_checkpoints to the "
+                             "folder that holds it.")
     return path
 
 
@@ -65,18 +65,18 @@ def shipped_path() -> Path:
     path = _shipped(".safetensors")
     if not path.is_file():
         raise UserError("Encoder 'mini' needs the weights that ship with samunet.", where=path, found="no such file",
-                        mend="Install samunet anew, or choose another --encoder.")
+                        mend="Reinstall samunet, or choose another --encoder.")
     return path
 
 
 def shipped_card() -> dict[str, Any] | None:
-    """How the shipped weights were made (`trained_on`, `command`, `licence`, ...); None if this installation has none."""
+    """How the shipped weights were trained (`trained_on`, `command`, `licence`, ...); None if there are none."""
     path = _shipped(".json")
     if not path.is_file():
         return None
     content = read_json(path)
-    decode(_Card, content, rule="The card of the shipped weights must say what they were trained on.", where=path,
-           mend="Install samunet again.")
+    decode(_Card, content, rule="The model card of the shipped weights must say what they were trained on.", where=path,
+           mend="Reinstall samunet.")
     return content
 
 

@@ -1,4 +1,4 @@
-"""What the shapes of an image encoder's weights tell of it, and the same weights for another input size."""
+"""Size of an image encoder from the shapes of its weights, and the same weights for another input size."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TABLE = re.compile(r"blocks\.(\d+)\.attn\.rel_pos_[hw]")
 
 
 def encoder_size(state: Mapping[str, Tensor], path: Path) -> EncoderSize:
-    """Width, depth, heads, window and native input size of the image encoder in `state`, told by its shapes alone.
+    """Width, depth, heads, window and native input size of the image encoder in `state`, from its shapes only.
 
     The heads' width is that of the relative position tables. A table of 2 n - 1 rows serves n x n tokens: blocks whose
     tables cover the grid of the absolute positions attend globally, the others in windows.
@@ -36,9 +36,11 @@ def encoder_size(state: Mapping[str, Tensor], path: Path) -> EncoderSize:
         raise _strange(path, f"positions of shape {tuple(positions.shape)}, {len(tables)} relative position tables")
     _, grid, _, width = positions.shape
     shapes = sorted({shape for _, shape in of_blocks})
-    # Of each block both tables are alike, two-dimensional and not empty; each block has other tensors, too.
-    if max(tables) >= len(state) or any(shape != tables[block] or len(shape) != 2 or 0 in shape for block, shape in of_blocks):
-        raise _strange(path, f"width {width}, relative position tables of {_listed(shapes)} in blocks up to {max(tables)}")
+    # Both tables of a block are alike, two-dimensional and not empty; each block has other tensors, too.
+    if (max(tables) >= len(state)
+        or any(shape != tables[block] or len(shape) != 2 or 0 in shape for block, shape in of_blocks)):
+        raise _strange(path,
+                       f"width {width}, relative position tables of {_listed(shapes)} in blocks up to {max(tables)}")
     rows = {shape[0] for shape in tables.values()}
     global_rows = 2 * grid - 1 if 2 * grid - 1 in rows else max(rows)
     local_rows = rows - {global_rows}
@@ -57,7 +59,7 @@ def encoder_size(state: Mapping[str, Tensor], path: Path) -> EncoderSize:
 
 
 def size_name(size: EncoderSize) -> str:
-    """`mini`, `vit_b`, `vit_l` or `vit_h`, whatever the native input size; `vit_<width>x<depth>` for all others."""
+    """`mini`, `vit_b`, `vit_l` or `vit_h`, for any native input size; `vit_<width>x<depth>` for all others."""
     for name, known in ENCODER_SIZES.items():
         if replace(size, native_input_size=known.native_input_size) == known:
             return name
@@ -67,8 +69,8 @@ def size_name(size: EncoderSize) -> str:
 def encoder_weights(state: Mapping[str, Tensor], size: EncoderSize, input_size: int) -> dict[str, Tensor]:
     """The image encoder's part of `state`, without its prefix, for square inputs of `input_size` pixels.
 
-    Absolute positions (1, G, G, D) are interpolated bilinearly, relative tables of global blocks (2 G - 1, d) linearly, both
-    without aligned corners, as segment-anything's `get_rel_pos` does. Tables of windows fit every input size.
+    Absolute positions (1, G, G, D) are interpolated bilinearly, relative tables of global blocks (2 G - 1, d) linearly,
+    both without aligned corners, as segment-anything's `get_rel_pos` does. Tables of windows fit every input size.
     """
     part = {key[len(PREFIX) :]: tensor for key, tensor in state.items() if key.startswith(PREFIX)}
     grid = input_size // PATCH_SIZE
@@ -92,13 +94,15 @@ def require_same_shapes(found: Mapping[str, Tensor], needed: Mapping[str, Tensor
                for key in needed if key in found and found[key].shape != needed[key].shape]
     if faults:
         more = f", and {len(faults) - 2} more" if len(faults) > 2 else ""
-        raise UserError("A checkpoint must hold the weights of SAM's image encoder, whole and with nothing added.", where=path,
+        raise UserError("A checkpoint must hold the weights of SAM's image encoder, complete and without additions.",
+                        where=path,
                         found="; ".join(faults[:2]) + more,
-                        mend="Use a file of a plain SAM (adapters must be merged or left out), or fetch it again.")
+                        mend="Use a file of a plain SAM (merge or remove adapters), or download it again.")
 
 
 def _strange(path: Path, found: str) -> UserError:
-    return UserError("A checkpoint's shapes must be those of a SAM image encoder: square positions, tables of relative ones.",
+    return UserError("A checkpoint's shapes must be those of a SAM image encoder: square positions, tables of "
+                     "relative ones.",
                      where=path, found=found, mend="Use a SAM-format ViT file.")
 
 

@@ -1,4 +1,4 @@
-"""Safetensors files: written whole, and read with every fault of theirs as a message that names the file."""
+"""Safetensors files: written completely or not at all; every fault in reading is a message that names the file."""
 
 from __future__ import annotations
 
@@ -20,19 +20,23 @@ COPY_AGAIN = "Copy the file again, or train again."
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """Write tensors, on any device, with `metadata` and a checksum over both; without metadata, equal tensors give equal bytes and have no checksum."""
+    """Write tensors, on any device, with `metadata` and a checksum over both.
+
+    Without metadata there is no checksum, and equal tensors give equal bytes.
+    """
     # safetensors refuses tensors that share memory, as tied weights do.
     separate = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
-    told = {**metadata, CHECKSUM: str(_checksum(separate, metadata))} if metadata else None
+    header = {**metadata, CHECKSUM: str(_checksum(separate, metadata))} if metadata else None
     with whole_file(path) as temporary:
-        save_file(separate, temporary, metadata=told)
+        save_file(separate, temporary, metadata=header)
 
 
 def read_tensors(path: Path, mend: str = COPY_AGAIN) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors and the metadata of a file.
 
     Raises:
-        UserError: it is missing, not a safetensors file, not what its checksum says (where it has one), or holds a number that is not finite.
+        UserError: it is missing, not a safetensors file, differs from its checksum (if it has one), or holds a number
+            that is not finite.
     """
     try:
         with safe_open(path, framework="pt") as content:

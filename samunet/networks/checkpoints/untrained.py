@@ -1,4 +1,4 @@
-"""The `untrained` encoder: a mini SAM whose weights are drawn by NumPy's PCG64, the same on every machine."""
+"""The `untrained` encoder: a mini SAM with random weights from NumPy's PCG64, the same on every machine."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def untrained_state() -> dict[str, Tensor]:
 
     Each tensor has its own generator, keyed by (SEED, CRC-32 of its name), so that a tensor does not depend on the
     others. Normalisation weights are 1, biases 0; matrices and convolutions are normal with variance 1 / fan-in, which
-    keeps signals at unit scale, divided by RESIDUAL_DAMPING where they close a residual branch of the image encoder,
-    so that the patch itself is not drowned by 24 random branches; absolute positions have deviation POSITION_SCALE,
-    relative ones 0.02; tokens and SAM's positional frequencies deviation 1, as PyTorch and SAM draw them.
+    preserves the scale of signals, divided by RESIDUAL_DAMPING where they end a residual branch of the image encoder,
+    so that 24 random branches do not outweigh the patch itself. Absolute positions have standard deviation
+    POSITION_SCALE, relative ones 0.02; tokens and SAM's positional frequencies 1, as in PyTorch and SAM.
     """
     with torch.random.fork_rng(devices=[]):
         shapes = build_sam("mini", ENCODER_SIZES["mini"].native_input_size).state_dict()

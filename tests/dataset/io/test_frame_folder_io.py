@@ -51,7 +51,8 @@ def test_colours_and_time_by_hand(tmp_path):
     image, geometry = FrameFolderIO().read_images([write_sequence(tmp_path / "a_0000", [10, 20, 30, 40, 50])])
     assert image.dtype == np.float32 and image.shape == (3, 5, ROWS, COLUMNS)
     np.testing.assert_array_equal(image[:, :, 0, 0], [[10, 20, 30, 40, 50], [11, 21, 31, 41, 51], [12, 22, 32, 42, 52]])
-    assert geometry == Geometry("FrameFolderIO", (5, ROWS, COLUMNS), (4.0, 1.0, 1.0), frames=("f0", "f1", "f2", "f3", "f4"))
+    assert geometry == Geometry("FrameFolderIO", (5, ROWS, COLUMNS), (4.0, 1.0, 1.0),
+                                frames=("f0", "f1", "f2", "f3", "f4"))
     assert Geometry.from_json(json.loads(json.dumps(geometry.to_json()))) == geometry
 
 
@@ -72,7 +73,8 @@ def test_labels_come_back_under_the_images_names(tmp_path):
     assert again.dtype == np.int16 and label_geometry == geometry
 
 
-@pytest.mark.parametrize("names", [["9", "10"], ["f2a", "f10"], ["a_1_9", "a_1_10"], ["1_10", "2_9"], ["B1", "c0"], ["5", "x"]])
+@pytest.mark.parametrize("names",
+                         [["9", "10"], ["f2a", "f10"], ["a_1_9", "a_1_10"], ["1_10", "2_9"], ["B1", "c0"], ["5", "x"]])
 def test_frames_stand_in_natural_order(tmp_path, names):
     for name in reversed(names):
         (tmp_path / f"{name}.png").touch()
@@ -84,7 +86,8 @@ def test_frames_stand_in_natural_order(tmp_path, names):
 def test_a_good_dataset_is_read_and_found_for_prediction(dataset):
     raw = verify_folder(dataset, 1)
     assert choose_reader(raw) == "FrameFolderIO" and raw.label_ending == "/"
-    assert [(case.name, case.images[0].name, case.label.name) for case in raw.cases] == [("a", "a_0000", "a"), ("b", "b_0000", "b")]
+    assert [(case.name, case.images[0].name, case.label.name) for case in raw.cases] == [("a", "a_0000", "a"),
+                                                                                         ("b", "b_0000", "b")]
     assert [case.name for case in collect_cases(dataset / "imagesTr", "/", 3)] == ["a", "b"]
 
 
@@ -94,7 +97,7 @@ def _problem(call, *arguments) -> UserError:
     return caught.value
 
 
-def test_missing_and_superfluous_label_frames_are_told_before_anything_is_read(dataset):
+def test_missing_and_superfluous_label_frames_are_reported_before_anything_is_read(dataset):
     (dataset / "labelsTr" / "b" / "f3.png").rename(dataset / "labelsTr" / "b" / "g3.png")
     for call in (load_dataset, lambda folder: verify_folder(folder, 1)):
         problem = _problem(call, dataset)
@@ -118,16 +121,16 @@ def test_frames_of_two_sizes_are_one_message(dataset):
         "2 of 5 are not 4 x 6 with 3 channels: f0 (4 x 5 with 3 channels), f4 (4 x 6 with 1 channel)")
 
 
-def test_all_problems_of_all_cases_are_told_at_once(dataset):
+def test_all_problems_of_all_cases_are_reported_at_once(dataset):
     write_frame(dataset / "imagesTr" / "a_0000" / "f0.png", 10, columns=5)
     (dataset / "labelsTr" / "a" / "f1.png").unlink()
     write_frame(dataset / "labelsTr" / "a" / "f2.png", 9, channels=1)
-    (dataset / "imagesTr" / "b_0000" / "f2.png").write_bytes(b"no picture")
+    (dataset / "imagesTr" / "b_0000" / "f2.png").write_bytes(b"no image")
     write_frame(dataset / "labelsTr" / "b" / "f2.png", 1, channels=1, columns=7)
     text = str(_problem(verify_folder, dataset, 1))
     assert text.startswith("5 problems were found:")
-    for told in ("1 of 5 are missing: f1", "f0 (4 x 5", "9 (24 voxels)", "must be readable", "f2 (4 x 7"):
-        assert told in text
+    for part in ("1 of 5 are missing: f1", "f0 (4 x 5", "9 (24 voxels)", "must be readable", "f2 (4 x 7"):
+        assert part in text
 
 
 def test_colours_in_labels_and_names_that_stand_twice(dataset):
@@ -141,11 +144,13 @@ def test_colours_in_labels_and_names_that_stand_twice(dataset):
 def test_a_folder_that_is_missing_or_empty(tmp_path):
     assert _problem(FrameFolderIO().read_segmentation, tmp_path / "none").found == "no such folder"
     (tmp_path / "empty").mkdir()
-    assert _problem(FrameFolderIO().read_images, [tmp_path / "empty"]).rule == "A folder of frames must hold pictures."
+    problem = _problem(FrameFolderIO().read_images, [tmp_path / "empty"])
+    assert problem.rule == "A folder of frames must hold image files."
 
 
 def test_grey_folders_are_channels_and_must_have_the_same_frames(tmp_path):
     folders = [write_sequence(tmp_path / f"a_000{channel}", [1, 2, 3], channels=1) for channel in (0, 1)]
     assert FrameFolderIO().read_images(folders)[0].shape == (2, 3, ROWS, COLUMNS)
     (folders[1] / "f2.png").rename(folders[1] / "f3.png")
-    assert _problem(FrameFolderIO().read_images, folders).found == "1 of 3 are missing: f2; 1 belong to none of them: f3"
+    assert _problem(FrameFolderIO().read_images,
+                    folders).found == "1 of 3 are missing: f2; 1 belong to none of them: f3"

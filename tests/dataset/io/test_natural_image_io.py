@@ -110,11 +110,11 @@ def test_volume_is_refused(tmp_path):
 @pytest.mark.parametrize("shape", [(6, 9), (6, 9, 3)], ids=["grey", "rgb"])
 def test_pages_that_were_written_one_by_one_are_refused_and_thumbnails_left_alone(tmp_path, shape):
     pages, whole = tmp_path / "a_0000.tif", tmp_path / "b_0000.tif"
-    for path, pictures in ((pages, [_pixels(*shape)] * 4), (whole, [_pixels(*shape), _pixels(*shape)[::3, ::3]])):
+    for path, images in ((pages, [_pixels(*shape)] * 4), (whole, [_pixels(*shape), _pixels(*shape)[::3, ::3]])):
         with tifffile.TiffWriter(path) as writer:
-            for picture in pictures:
-                writer.write(picture)
+            for image in images:
+                writer.write(image)
     problem = _problem(NaturalImageIO().read_images, [pages])
-    assert problem.rule.startswith("A TIFF must hold one picture") and problem.found == f"4 of shape {shape}"
+    assert problem.rule.startswith("A TIFF must hold one image") and problem.found == f"4 of shape {shape}"
     image, _ = NaturalImageIO().read_images([whole])
     np.testing.assert_array_equal(image[:, 0], np.atleast_3d(_pixels(*shape)).transpose(2, 0, 1))

@@ -1,4 +1,5 @@
-"""Any NIfTI header is read to a grid that can be, or refused: no traceback, nothing absurd, and what is read goes back."""
+"""Any NIfTI header is read to a grid that can be, or refused: no traceback, nothing absurd, and what is read goes back.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +20,13 @@ VOXELS = np.arange(60, dtype=np.int16).reshape(5, 4, 3)
 NUMBERS = st.one_of(st.floats(width=32), st.sampled_from([0.0, 1.0, -1.0, 0.5, 1e-3, 1e4]))
 CODES = st.integers(-2, 5)
 FIELDS = st.fixed_dictionaries({}, optional={
-    "pixdim0": NUMBERS, "pixdim": st.tuples(NUMBERS, NUMBERS, NUMBERS), "qform_code": CODES, "sform_code": CODES, "xyzt_units": st.integers(0, 127),
-    **{name: NUMBERS for name in ("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "scl_slope", "scl_inter", "vox_offset")},
+    "pixdim0": NUMBERS, "pixdim": st.tuples(NUMBERS, NUMBERS, NUMBERS), "qform_code": CODES, "sform_code": CODES,
+    "xyzt_units": st.integers(0, 127),
+    **{name: NUMBERS
+       for name in ("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "scl_slope", "scl_inter", "vox_offset")},
     **{name: st.tuples(NUMBERS, NUMBERS, NUMBERS, NUMBERS) for name in ("srow_x", "srow_y", "srow_z")},
-    "dim": st.lists(st.integers(-1, 9), min_size=8, max_size=8), "datatype": st.sampled_from([0, 1, 2, 4, 16, 32, 64, 128, 512, 1024, 1536, 2304, 77]),
+    "dim": st.lists(st.integers(-1, 9), min_size=8, max_size=8),
+    "datatype": st.sampled_from([0, 1, 2, 4, 16, 32, 64, 128, 512, 1024, 1536, 2304, 77]),
     "intent_code": st.sampled_from([0, 2, 1004, 1005, 1007]),
 })
 

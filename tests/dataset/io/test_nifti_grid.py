@@ -67,7 +67,8 @@ def test_sound_forms_are_placed_as_by_itk_without_a_word(tmp_path, capsys, forms
     np.testing.assert_allclose(geometry.direction, image.GetDirection(), atol=1e-6)
     assert capsys.readouterr().err == ""
     image, result = (header_of(each) for each in (path, _written(path, geometry)))
-    for field in ("sform_code", "qform_code", "srow_x", "srow_y", "srow_z", "quatern_b", "quatern_d", "qoffset_y", "xyzt_units"):
+    for field in ("sform_code", "qform_code", "srow_x", "srow_y", "srow_z", "quatern_b", "quatern_d", "qoffset_y",
+                  "xyzt_units"):
         np.testing.assert_array_equal(result[field], image[field])
 
 
@@ -83,9 +84,11 @@ def test_without_codes_the_spacing_alone_counts_and_no_form_is_written(tmp_path)
     assert Geometry.from_json(geometry.to_json()) == geometry
 
 
-@pytest.mark.parametrize(("units", "scale"), [(0, 1), (1, 1000), (2, 1), (3, 0.001), (2 + 16, 1), (3 + 8, 0.001), (7, 1)])
+@pytest.mark.parametrize(("units", "scale"),
+                         [(0, 1), (1, 1000), (2, 1), (3, 0.001), (2 + 16, 1), (3 + 8, 0.001), (7, 1)])
 def test_units_become_mm_and_go_back(tmp_path, units, scale):
-    path = write_nifti(tmp_path / "a_0000.nii.gz", VOXELS, affine((5, 6, 8), (-50, -60, 25)), affine((5, 6, 8), (-50, -60, 25)),
+    path = write_nifti(tmp_path / "a_0000.nii.gz", VOXELS, affine((5, 6, 8), (-50, -60, 25)),
+                       affine((5, 6, 8), (-50, -60, 25)),
                        xyzt_units=units)
     geometry = _geometry(path)
     assert geometry.spacing_mm == pytest.approx((8 * scale, 6 * scale, 5 * scale))
@@ -99,7 +102,7 @@ def test_units_become_mm_and_go_back(tmp_path, units, scale):
 @pytest.mark.parametrize("value", [0.0, -1.0, np.nan, np.inf, 1e30, 9e-4, 1.1e4])
 def test_a_spacing_that_cannot_be_is_refused(tmp_path, forms, value):
     problem = _problem(write_nifti(tmp_path / "a_0000.nii.gz", VOXELS, pixdim=(1, value, 1), **forms))
-    assert problem.rule == "The spacing of an image or label file must lie between 0.001 and 10000 mm."
+    assert problem.rule == "The spacing of an image or label file must be between 0.001 and 10000 mm."
     assert problem.found == f"(1.0, {float(np.float32(value))}, 1.0) mm (x, y, z)"
 
 
@@ -132,8 +135,10 @@ def test_a_singular_or_remote_sform_is_refused(tmp_path, rows, rule):
 
 
 def test_quaternions_beyond_one_by_rounding_are_rotations(tmp_path):
-    path = write_nifti(tmp_path / "a_0000.nii.gz", VOXELS, qform=STRAIGHT, quatern_b=math.sqrt(0.5) + 1e-6, quatern_c=math.sqrt(0.5))
-    np.testing.assert_allclose(np.abs(ras_affine_mm(_geometry(path))[:3, :3]), [[0, 1, 0], [1, 0, 0], [0, 0, 2]], atol=1e-5)
+    path = write_nifti(tmp_path / "a_0000.nii.gz", VOXELS, qform=STRAIGHT, quatern_b=math.sqrt(0.5) + 1e-6,
+                       quatern_c=math.sqrt(0.5))
+    np.testing.assert_allclose(np.abs(ras_affine_mm(_geometry(path))[:3, :3]), [[0, 1, 0], [1, 0, 0], [0, 0, 2]],
+                               atol=1e-5)
 
 
 def test_a_spacing_that_contradicts_the_sform_gives_way(tmp_path, capsys):
@@ -156,7 +161,8 @@ def test_rounding_of_forms_is_no_contradiction(tmp_path, capsys):
 
 def test_shear_is_said_in_degrees(tmp_path, capsys):
     _geometry(write_nifti(tmp_path / "a_0000.nii.gz", VOXELS, SHEARED))
-    assert "not orthonormal: they differ from a right angle by up to 14.0 degrees" in capsys.readouterr().err  # atan 1/4
+    # atan 1/4
+    assert "not orthonormal: they differ from a right angle by up to 14.0 degrees" in capsys.readouterr().err
 
 
 def test_2d_files(tmp_path):

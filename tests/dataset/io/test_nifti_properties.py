@@ -1,4 +1,6 @@
-"""NIfTI headers of every sound sort are written back as they came; of any other sort, files are refused by name or read on a sound grid."""
+"""NIfTI headers of every sound sort are written back as they came; of any other sort, files are refused by name or read
+on a sound grid.
+"""
 
 from __future__ import annotations
 
@@ -82,13 +84,14 @@ def test_forms_codes_and_units_come_back(tmp_path: Path, form: np.ndarray, codes
     np.testing.assert_allclose(again.direction, geometry.direction, atol=1e-5)
 
 
-FIELDS = ((0, "i"), (40, "8h"), (70, "h"), (72, "h"), (76, "8f"), (108, "f"), (112, "2f"), (123, "B"), (252, "2h"), (256, "6f"), (280, "12f"), (344, "4s"))
+FIELDS = ((0, "i"), (40, "8h"), (70, "h"), (72, "h"), (76, "8f"), (108, "f"), (112, "2f"), (123, "B"), (252, "2h"),
+          (256, "6f"), (280, "12f"), (344, "4s"))
 SHORT = st.integers(-(2**15), 2**15 - 1)
 NUMBER = st.floats(width=32) | st.sampled_from([0.0, 1.0, -1.0, float("nan"), float("inf"), 1e30, 1e-30])
 
 
 @st.composite
-def spoiled(draw: st.DrawFn) -> bytes:
+def corrupted(draw: st.DrawFn) -> bytes:
     """A sound file (uncompressed) with one field, or any bytes of the header, replaced."""
     image = nibabel.Nifti1Image(VOXELS, np.diag([1, 2, 3, 1]))
     content = bytearray(image.to_bytes())
@@ -98,7 +101,8 @@ def spoiled(draw: st.DrawFn) -> bytes:
     else:
         offset, form = draw(st.sampled_from(FIELDS))
         count, kind = int(form[:-1] or 1), form[-1]
-        values = {"f": NUMBER, "h": SHORT | st.integers(0, 5), "i": st.integers(-(2**31), 2**31 - 1), "B": st.integers(0, 255)}
+        values = {"f": NUMBER, "h": SHORT | st.integers(0, 5), "i": st.integers(-(2**31), 2**31 - 1),
+                  "B": st.integers(0, 255)}
         if kind == "s":
             struct.pack_into("<4s", content, offset, draw(st.binary(min_size=4, max_size=4)))
         else:
@@ -107,7 +111,7 @@ def spoiled(draw: st.DrawFn) -> bytes:
 
 
 @REPEATED
-@given(content=spoiled())
+@given(content=corrupted())
 def test_any_header_is_refused_by_name_or_read_on_a_sound_grid(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "c_0000.nii.gz"
     path.write_bytes(gzip.compress(content, 1))
@@ -116,8 +120,10 @@ def test_any_header_is_refused_by_name_or_read_on_a_sound_grid(tmp_path: Path, c
     except UserError as fault:
         assert path.name in str(fault)
         return
-    assert image.dtype == np.float32 and image.ndim == 4 and image.shape[1:] == geometry.shape and np.isfinite(image).all()
+    assert (image.dtype == np.float32 and image.ndim == 4 and image.shape[1:] == geometry.shape
+            and np.isfinite(image).all())
     assert 0 < image.size <= VOXELS.size * 8
     assert all(1e-3 <= value <= 1e4 for value in geometry.spacing_mm) or geometry.is_2d
     direction = np.reshape(geometry.direction, (len(geometry.origin), -1))
-    assert np.isfinite(geometry.origin).all() and np.isfinite(direction).all() and abs(abs(np.linalg.det(direction)) - 1) < 1e-3
+    assert np.isfinite(geometry.origin).all() and np.isfinite(direction).all() and abs(abs(np.linalg.det(direction))
+                                                                                       - 1) < 1e-3

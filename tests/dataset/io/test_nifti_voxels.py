@@ -77,7 +77,8 @@ def test_every_real_type_in_both_byte_orders(tmp_path, dtype, order, version):
 @pytest.mark.parametrize("code", [1, 32, 1536, 1792, 2048, 0, 999])
 def test_types_that_are_no_real_numbers_are_refused(tmp_path, code):
     problem = _problem(write_nifti(tmp_path / "a.nii", _stored("f8"), affine(), datatype=code))
-    assert problem.rule.startswith("Voxels must be real numbers") and problem.found.startswith(f"NIfTI datatype {code} (")
+    assert problem.rule.startswith("Voxels must be real numbers") and problem.found.startswith("NIfTI datatype "
+                                                                                               f"{code} (")
 
 
 @pytest.mark.parametrize(("code", "colours"), [(128, 3), (2304, 4)])
@@ -91,7 +92,8 @@ def test_colours_are_channels_and_no_label(tmp_path, code, colours):
         SimpleItkIO().read_segmentation(path)
 
 
-@pytest.mark.parametrize(("slope", "inter", "expected"), [(2, -7, 2 * 13 - 7), (-1, 0, -13), (0.5, 0.25, 6.75), (0, 5, 13), (1, 0, 13), (1, 3, 16)])
+@pytest.mark.parametrize(("slope", "inter", "expected"),
+                         [(2, -7, 2 * 13 - 7), (-1, 0, -13), (0.5, 0.25, 6.75), (0, 5, 13), (1, 0, 13), (1, 3, 16)])
 @pytest.mark.parametrize("codes", [(0, 0), (1, 1)])
 def test_slope_and_intercept(tmp_path, slope, inter, expected, codes):
     """With a slope of 0 the stored values count, by the standard; the codes of the forms change nothing."""
@@ -99,7 +101,8 @@ def test_slope_and_intercept(tmp_path, slope, inter, expected, codes):
     image, _ = SimpleItkIO().read_images([path])
     assert image[0, 1, 0, 1] == expected  # x 1, y 0, z 1: stored as 13
     if codes == (1, 1):
-        np.testing.assert_array_equal(image[0], sitk.GetArrayFromImage(sitk.ReadImage(str(path))) if slope else _stored().T)
+        np.testing.assert_array_equal(image[0],
+                                      sitk.GetArrayFromImage(sitk.ReadImage(str(path))) if slope else _stored().T)
 
 
 def test_labels_with_a_slope(tmp_path):
@@ -123,8 +126,10 @@ def test_a_slope_of_nan_means_none_and_is_said(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("dim", "shape"), [
-    ((3, 5, 4, 3), (1, 3, 4, 5)), ((4, 5, 4, 3, 1), (1, 3, 4, 5)), ((7, 5, 4, 3, 1, 1, 1, 1), (1, 3, 4, 5)), ((2, 5, 12), (1, 1, 12, 5)),
-    ((4, 5, 4, 1, 3), (3, 1, 4, 5)), ((5, 5, 4, 1, 1, 3), (3, 1, 4, 5)), ((5, 5, 4, 1, 3, 1), (3, 1, 4, 5)), ((3, 60, 1, 1), (1, 1, 1, 60)),
+    ((3, 5, 4, 3), (1, 3, 4, 5)), ((4, 5, 4, 3, 1), (1, 3, 4, 5)), ((7, 5, 4, 3, 1, 1, 1, 1), (1, 3, 4, 5)),
+    ((2, 5, 12), (1, 1, 12, 5)),
+    ((4, 5, 4, 1, 3), (3, 1, 4, 5)), ((5, 5, 4, 1, 1, 3), (3, 1, 4, 5)), ((5, 5, 4, 1, 3, 1), (3, 1, 4, 5)),
+    ((3, 60, 1, 1), (1, 1, 1, 60)),
 ])
 def test_axes_of_one_are_no_trouble_and_time_or_vectors_are_channels(tmp_path, dim, shape):
     path = write_nifti(tmp_path / "a.nii", _stored(), affine(), dim=(*dim, *[1] * (8 - len(dim))), xyzt_units=2 + 16)
@@ -133,7 +138,8 @@ def test_axes_of_one_are_no_trouble_and_time_or_vectors_are_channels(tmp_path, d
     np.testing.assert_array_equal(array.ravel(), _stored().ravel(order="F"))
 
 
-@pytest.mark.parametrize("dim", [(1, 60), (5, 5, 2, 1, 3, 2), (7, 5, 4, 1, 1, 1, 1, 3), (0, 5, 4, 3), (3, 5, -4, 3), (3, 5, 4, 0), (9, 5)])
+@pytest.mark.parametrize("dim", [(1, 60), (5, 5, 2, 1, 3, 2), (7, 5, 4, 1, 1, 1, 1, 3), (0, 5, 4, 3), (3, 5, -4, 3),
+                                 (3, 5, 4, 0), (9, 5)])
 def test_other_axes_are_refused(tmp_path, dim):
     problem = _problem(write_nifti(tmp_path / "a.nii", _stored(), affine(), dim=(*dim, *[1] * (8 - len(dim)))))
     assert "2 to 4 dimensions" in problem.rule or f"{list(dim)}"[1:-1] in problem.found
@@ -141,11 +147,13 @@ def test_other_axes_are_refused(tmp_path, dim):
 
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
 def test_a_header_that_promises_the_impossible_is_refused_before_memory_is_taken(tmp_path, ending):
-    problem = _problem(write_nifti(tmp_path / f"a{ending}", _stored(), affine(), dim=(3, 30000, 30000, 30000, 1, 1, 1, 1)))
+    problem = _problem(write_nifti(tmp_path / f"a{ending}", _stored(), affine(),
+                                   dim=(3, 30000, 30000, 30000, 1, 1, 1, 1)))
     assert problem.found.startswith("at most ") and problem.found.endswith(f"of {352 + 2 * 30000**3}")
 
 
-@pytest.mark.parametrize("fields", [{"magic": b"ni1"}, {"magic": b""}, {"vox_offset": 100}, {"vox_offset": np.nan}, {"vox_offset": 352.5}])
+@pytest.mark.parametrize("fields", [{"magic": b"ni1"}, {"magic": b""}, {"vox_offset": 100}, {"vox_offset": np.nan},
+                                    {"vox_offset": 352.5}])
 def test_pairs_and_misplaced_voxels_are_refused(tmp_path, fields):
     problem = _problem(write_nifti(tmp_path / "a.nii", _stored(), affine(), **fields))
     assert ("together" in problem.rule) == ("magic" in fields)

@@ -22,7 +22,8 @@ SCAN = np.random.default_rng(0).integers(0, 900, (4, 5, 6)).astype(np.int16)  # 
 OBLIQUE = np.array([[0.8, -0.6, 0, 0], [0.6, 0.8, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
 THEIRS = {"NibabelIO": NibabelIO, "SimpleITKIO": SimpleITKIO, "NibabelIOWithReorient": NibabelIOWithReorient,
           "SimpleITKIOWithReorient": SimpleITKIOWithReorient}
-ORIENTATIONS = [np.column_stack([axes, signs]) for axes in permutations(range(3)) for signs in product((1, -1), repeat=3)]
+ORIENTATIONS = [np.column_stack([axes, signs]) for axes in permutations(range(3))
+                for signs in product((1, -1), repeat=3)]
 SOME = ORIENTATIONS[::7]
 
 
@@ -34,7 +35,8 @@ def _store(path, orientation, turn=OBLIQUE, spacing=(0.7, 1.1, 2.5)):
 
 
 @pytest.mark.parametrize("name", ["NibabelIOWithReorient", "SimpleITKIOWithReorient"])
-@pytest.mark.parametrize("orientation", ORIENTATIONS, ids=lambda each: "".join(f"{int(axis)}{'+' if sign > 0 else '-'}" for axis, sign in each))
+@pytest.mark.parametrize("orientation", ORIENTATIONS,
+                         ids=lambda each: "".join(f"{int(axis)}{'+' if sign > 0 else '-'}" for axis, sign in each))
 def test_one_scan_in_every_orientation_gives_one_array_and_goes_back(tmp_path, name, orientation):
     path = _store(tmp_path / "a_0000.nii.gz", orientation)
     reader = reader_named(name)
@@ -59,7 +61,8 @@ def test_equal_to_nnunets_reader_of_the_name_and_its_writer_gives_our_file(tmp_p
     image, geometry = reader_named(name).read_images([path])
     expected, properties = THEIRS[name]().read_images([str(path)])
     np.testing.assert_array_equal(image, expected)
-    assert [np.float32(value) for value in geometry.spacing_mm] == [np.float32(value) for value in properties["spacing"]]
+    assert [np.float32(value) for value in geometry.spacing_mm] == [np.float32(value)
+                                                                    for value in properties["spacing"]]
     labels = (image[0] % 5).astype(np.uint8)
     reader_named(name).write_segmentation(labels, tmp_path / "ours.nii.gz", geometry)
     THEIRS[name]().write_seg(labels, str(tmp_path / "theirs.nii.gz"), reader_properties(geometry))
@@ -69,12 +72,14 @@ def test_equal_to_nnunets_reader_of_the_name_and_its_writer_gives_our_file(tmp_p
 
 
 def test_other_formats_and_channels_are_turned_too(tmp_path):
-    image = sitk.GetImageFromArray(np.stack([SCAN.T, SCAN.T + 1], -1), isVector=True)  # LPS: x to the left, y to the back
+    # LPS: x to the left, y to the back
+    image = sitk.GetImageFromArray(np.stack([SCAN.T, SCAN.T + 1], -1), isVector=True)
     image.SetSpacing((0.7, 1.1, 2.5))
     sitk.WriteImage(image, str(tmp_path / "a_0000.nrrd"))
     array, geometry = reader_named("SimpleITKIOWithReorient").read_images([tmp_path / "a_0000.nrrd"])
     np.testing.assert_array_equal(array[:, 2, 1, 3], [SCAN[0, 3, 2], SCAN[0, 3, 2] + 1])  # of 4 x 5 voxels
-    reader_named("SimpleITKIOWithReorient").write_segmentation(array[0].astype(np.uint16), tmp_path / "out.nrrd", geometry)
+    reader_named("SimpleITKIOWithReorient").write_segmentation(array[0].astype(np.uint16), tmp_path / "out.nrrd",
+                                                               geometry)
     result = sitk.ReadImage(str(tmp_path / "out.nrrd"))
     np.testing.assert_array_equal(sitk.GetArrayFromImage(result), SCAN.T)
     assert (result.GetOrigin(), result.GetDirection()) == (image.GetOrigin(), image.GetDirection())
@@ -86,7 +91,8 @@ def test_sheared_files_are_turned_too(tmp_path):
     path = _store(tmp_path / "a_0000.nii.gz", ORIENTATIONS[5], shear)
     image, geometry = reader_named("NibabelIOWithReorient").read_images([path])
     np.testing.assert_array_equal(image, NibabelIOWithReorient().read_images([str(path)])[0])
-    reader_named("NibabelIOWithReorient").write_segmentation(image[0].astype(np.uint16), tmp_path / "out.nii.gz", geometry)
+    reader_named("NibabelIOWithReorient").write_segmentation(image[0].astype(np.uint16), tmp_path / "out.nii.gz",
+                                                             geometry)
     np.testing.assert_array_equal(nibabel.load(tmp_path / "out.nii.gz").affine, nibabel.load(path).affine)
 
 

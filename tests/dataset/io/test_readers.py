@@ -15,7 +15,8 @@ from samunet.errors import UserError
 
 def _dataset(image: Path, file_ending: str, reader: str | None = None) -> RawDataset:
     labels = LabelSpace({"background": 0, "a": 1})
-    return RawDataset(Path("d"), "d", labels, ("x",), file_ending, reader, (RawCase("a", (image,), None),), frozenset(), {})
+    return RawDataset(Path("d"), "d", labels, ("x",), file_ending, reader, (RawCase("a", (image,), None),), frozenset(),
+                      {})
 
 
 @pytest.mark.parametrize("name", ["SimpleITKIO", "NaturalImage2DIO", "Tiff3DIO"])

@@ -54,7 +54,8 @@ def test_reads_as_nnunet(tmp_path, ending, dtype):
 
 
 def _same_geometry(one: Geometry, other: Geometry) -> bool:
-    """To one unit in the last place of a float32: NIfTI stores nothing finer, and NRRD spacing times direction as text."""
+    """To one unit in the last place of a float32: NIfTI stores nothing finer, and NRRD spacing times direction as text.
+    """
     return one.shape == other.shape and all(
         np.allclose(a, b, rtol=2e-7, atol=2e-7)
         for a, b in ((one.spacing_mm, other.spacing_mm), (one.origin, other.origin), (one.direction, other.direction)))
@@ -81,11 +82,12 @@ def test_writes_what_nnunet_writes_under_the_images_forms(tmp_path):
     _, geometry = SimpleItkIO().read_images([path])
     SimpleItkIO().write_segmentation(_labels(), tmp_path / "ours.nii.gz", geometry)
     SimpleITKIO().write_seg(_labels(), str(tmp_path / "theirs.nii.gz"), reader_properties(geometry))
-    image, ours, theirs = (gzip.decompress(each.read_bytes()) for each in (path, tmp_path / "ours.nii.gz", tmp_path / "theirs.nii.gz"))
+    image, ours, theirs = (gzip.decompress(each.read_bytes())
+                           for each in (path, tmp_path / "ours.nii.gz", tmp_path / "theirs.nii.gz"))
     forms = slice(252, 328)  # both codes, quaternion, offsets and rows
     assert ours[forms] == image[forms]
     assert ours[:256] + ours[328:] == theirs[:256] + theirs[328:]
-    # ITK computes the quaternion anew from directions.
+    # ITK computes the quaternion again from directions.
     np.testing.assert_array_max_ulp(*(np.frombuffer(each[256:328], np.float32) for each in (ours, theirs)), maxulp=2)
 
 
@@ -172,7 +174,8 @@ def test_a_mirrored_channel_is_turned_onto_the_first(tmp_path, capsys):
 def test_a_rotated_channel_is_a_problem_beside_others(tmp_path):
     array = _volume(dtype=np.float32)
     array[0, 0, 0] = np.nan
-    paths = [_write(_volume(), tmp_path / "a_0000.nii.gz"), _write(_volume(), tmp_path / "a_0001.nii.gz", direction=np.eye(3).ravel()),
+    paths = [_write(_volume(), tmp_path / "a_0000.nii.gz"),
+             _write(_volume(), tmp_path / "a_0001.nii.gz", direction=np.eye(3).ravel()),
              _write(array, tmp_path / "a_0002.nii.gz")]
     text = str(_problem(SimpleItkIO().read_images, paths))
     assert text.startswith("2 problems were found:") and "the same direction" in text and "1 voxels are NaN" in text
@@ -207,7 +210,7 @@ def test_nan_and_inf(tmp_path, value, name):
     assert problem.found == f"1 voxels are {name}"
 
 
-def test_nan_and_inf_and_shape_are_told_together(tmp_path):
+def test_nan_and_inf_and_shape_are_reported_together(tmp_path):
     array = _volume(dtype=np.float32)
     array[0, 0, :3] = np.nan, np.inf, -np.inf
     paths = [_write(_volume(), tmp_path / "a_0000.nii.gz"), _write(array[:, 1:], tmp_path / "a_0001.nii.gz"),
@@ -268,7 +271,7 @@ def test_label_value_beyond_int16(tmp_path):
     labels = _labels().astype(np.uint16)
     labels[0, 0, 0] = 40000
     problem = _problem(SimpleItkIO().read_segmentation, _write(labels, tmp_path / "a.nii.gz"))
-    assert problem.rule == "Label values must lie between 0 and 32767."
+    assert problem.rule == "Label values must be between 0 and 32767."
 
 
 def test_output_blocked_by_a_file_leaves_nothing(tmp_path):

@@ -55,7 +55,7 @@ def test_without_spacing_file_1_mm_is_said(case, capsys, tmp_path):
     (tmp_path / "a.json").unlink()
     _, geometry = Tiff3dIO().read_images(case)
     assert geometry.spacing_mm == (1, 1, 1)
-    assert "a_0000.tif has no a.json beside it" in capsys.readouterr().err
+    assert "a_0000.tif has no spacing file a.json" in capsys.readouterr().err
 
 
 def _problem(call, argument) -> UserError:
@@ -64,9 +64,12 @@ def _problem(call, argument) -> UserError:
     return caught.value
 
 
-@pytest.mark.parametrize("content", ['{"spacing": [1, 1]}', '{"spacing": [1, 1, 0]}', '{"spacing": "1"}', "[1, 1, 1]", "{}", '{"spacing": [1, 1, 1e999]}', '{"spacing": [1, 1, null]}', '{"spacing": [1, NaN, 1]}',
-                                     '{"spacing": [1, 1, Infinity]}', '{"spacing": [1, 1, 1e30]}', '{"spacing": [9e-4, 1, 1]}', '{"spacing": [true, 1, 1]}',
-                                     '{"spacing": [-1, 1, 1]}', '{"spacing": [1, 1, 1, 1]}'])
+@pytest.mark.parametrize("content", [
+    '{"spacing": [1, 1]}', '{"spacing": [1, 1, 0]}', '{"spacing": "1"}', "[1, 1, 1]", "{}",
+    '{"spacing": [1, 1, 1e999]}', '{"spacing": [1, 1, null]}', '{"spacing": [1, NaN, 1]}',
+    '{"spacing": [1, 1, Infinity]}', '{"spacing": [1, 1, 1e30]}', '{"spacing": [9e-4, 1, 1]}',
+    '{"spacing": [true, 1, 1]}', '{"spacing": [-1, 1, 1]}', '{"spacing": [1, 1, 1, 1]}',
+])
 def test_bad_spacing_file(case, tmp_path, content):
     (tmp_path / "a.json").write_text(content)
     problem = _problem(Tiff3dIO().read_images, case)
@@ -90,20 +93,21 @@ def _page_by_page(path, *pages: np.ndarray):
 def test_slices_that_were_written_one_by_one_are_refused(tmp_path):
     image = _page_by_page(tmp_path / "a_0000.tif", *_volume())
     label = _page_by_page(tmp_path / "a.tif", *(_volume() % 2).astype(np.uint8))
-    for problem, path in ((_problem(Tiff3dIO().read_images, [image]), image), (_problem(Tiff3dIO().read_segmentation, label), label)):
-        assert problem.rule.startswith("A TIFF must hold one picture, or one volume")
+    for problem, path in ((_problem(Tiff3dIO().read_images, [image]), image),
+                          (_problem(Tiff3dIO().read_segmentation, label), label)):
+        assert problem.rule.startswith("A TIFF must hold one image, or one volume")
         assert problem.found == "5 of shape (7, 6)" and problem.where == str(path)
     both = _page_by_page(tmp_path / "b_0000.tif", _volume(), _volume(1))
     assert _problem(Tiff3dIO().read_images, [both]).found == "2 of shape (5, 7, 6)"
 
 
-def test_a_smaller_picture_beside_the_volume_is_left_alone(tmp_path):
+def test_a_smaller_image_beside_the_volume_is_ignored(tmp_path):
     path = _page_by_page(tmp_path / "a_0000.tif", _volume(), _volume()[0, ::2, ::2])
     image, _ = Tiff3dIO().read_images([path])
     np.testing.assert_array_equal(image[0], _volume())
 
 
-def test_a_mask_and_a_picture_of_another_type_beside_the_first_are_left_alone(tmp_path):
+def test_a_mask_and_an_image_of_another_type_beside_the_first_are_ignored(tmp_path):
     with tifffile.TiffWriter(tmp_path / "a_0000.tif") as file:
         file.write(_volume()[0] > 0)
         file.write(_volume()[1] > 0, subfiletype=4, photometric="minisblack")

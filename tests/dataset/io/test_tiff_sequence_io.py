@@ -71,8 +71,9 @@ def test_pages_of_two_sizes(tmp_path):
 
 
 def test_damaged_and_missing(tmp_path):
-    (tmp_path / "a_0000.tif").write_bytes(b"no picture")
-    assert _problem(TiffSequenceIO().read_images, [tmp_path / "a_0000.tif"]).rule.startswith("An image or label file must be")
+    (tmp_path / "a_0000.tif").write_bytes(b"no image")
+    assert _problem(TiffSequenceIO().read_images,
+                    [tmp_path / "a_0000.tif"]).rule.startswith("An image or label file must be")
     assert _problem(TiffSequenceIO().read_segmentation, tmp_path / "a.tif").found == "no such file"
 
 
@@ -81,7 +82,8 @@ def test_dataset_json_says_that_tiffs_are_sequences(tmp_path):
     for part, name, array in (("imagesTr", "a_0000", _pixels(3, 4, 6, 3)), ("labelsTr", "a", _pixels(3, 4, 6) % 2)):
         (folder / part).mkdir(parents=True)
         tifffile.imwrite(folder / part / f"{name}.tif", array, photometric="rgb" if array.ndim == 4 else "minisblack")
-    content = {"channel_names": {"0": "R", "1": "G", "2": "B"}, "labels": {"background": 0, "tool": 1}, "numTraining": 1,
+    content = {"channel_names": {"0": "R", "1": "G", "2": "B"}, "labels": {"background": 0, "tool": 1},
+               "numTraining": 1,
                "file_ending": ".tif"}
     (folder / "dataset.json").write_text(json.dumps({**content, "overwrite_image_reader_writer": "TiffSequenceIO"}))
     assert choose_reader(verify_folder(folder, 1)) == "TiffSequenceIO"

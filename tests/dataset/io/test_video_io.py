@@ -99,10 +99,11 @@ def test_a_damaged_video(tmp_path):
     write_video(tmp_path / "a_0000.mp4", noise(5), "mpeg4", "yuv420p")
     data = (tmp_path / "a_0000.mp4").read_bytes()
     (tmp_path / "a_0000.mp4").write_bytes(data[: len(data) // 2])
-    assert _problem(VideoIO().read_images, [tmp_path / "a_0000.mp4"]).rule.startswith("An image or label file must be readable")
+    assert _problem(VideoIO().read_images,
+                    [tmp_path / "a_0000.mp4"]).rule.startswith("An image or label file must be readable")
 
 
-def test_frames_that_cannot_be_decoded_are_told(tmp_path, capsys):
+def test_frames_that_cannot_be_decoded_are_reported(tmp_path, capsys):
     write_video(tmp_path / "a_0000.avi", noise(5), "png", "rgb24")
     data = (tmp_path / "a_0000.avi").read_bytes()
     (tmp_path / "a_0000.avi").write_bytes(data[: len(data) * 2 // 3])

@@ -39,7 +39,7 @@ def test_untrained_is_frozen_and_named():
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("fast", [True, False])
-def test_weights_are_rounded_on_a_card_where_that_is_asked_for(fast: bool):
+def test_weights_are_rounded_on_a_card_on_request(fast: bool):
     ours, exact = (load_encoder("untrained", 64, device, fast=fast).module.state_dict() for device in ("cuda", "cpu"))
     rounded = [name for name, tensor in exact.items() if not torch.equal(ours[name].cpu().float(), tensor)]
     assert bool(rounded) == fast
@@ -59,10 +59,10 @@ def test_a_file_gives_its_own_weights_whichever_its_format(tmp_path: Path, small
 
 def test_embeddings_are_those_of_segment_anythings_own_encoder(tmp_path: Path, small_sam: Sam):
     torch.save({"model": small_sam.state_dict()}, tmp_path / "trained.pth")
-    pictures = torch.randn(2, 3, 128, 128, generator=torch.Generator().manual_seed(1))
+    images = torch.randn(2, 3, 128, 128, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
-        ours = load_encoder(str(tmp_path / "trained.pth"), 128).module(pictures)
-        theirs = small_sam.image_encoder(pictures)
+        ours = load_encoder(str(tmp_path / "trained.pth"), 128).module(images)
+        theirs = small_sam.image_encoder(images)
     assert theirs.std() > 0.1
     assert torch.allclose(ours, theirs, atol=2e-4), (ours - theirs).abs().max()
 
@@ -77,9 +77,9 @@ def test_at_another_input_size_too(tmp_path: Path, small_sam: Sam):
     resized = interpolate(channels_first, (13, 13), mode="bilinear", align_corners=False)
     theirs.pos_embed = nn.Parameter(resized.permute(0, 2, 3, 1))
     assert [block.attn.rel_pos_h.shape[0] for block in ours.blocks] == [5, 25, 5, 25]
-    pictures = torch.randn(1, 3, 208, 208, generator=torch.Generator().manual_seed(2))
+    images = torch.randn(1, 3, 208, 208, generator=torch.Generator().manual_seed(2))
     with torch.inference_mode():
-        found, expected = ours(pictures), theirs(pictures)
+        found, expected = ours(images), theirs(images)
     assert found.shape == (1, 256, 13, 13)
     assert torch.allclose(found, expected, atol=2e-4), (found - expected).abs().max()
 
@@ -161,11 +161,11 @@ def test_an_overridden_family_is_another_encoder(tmp_path: Path, small_sam: Sam,
     assert plain.digest == overridden.digest
 
 
-def test_each_command_tells_whose_weights_it_uses():
+def test_each_command_reports_whose_weights_it_uses():
     assert "random weights" in announce(encoder_spec("untrained@sam"))
     assert announce(encoder_spec("vit_l")) == (
         "encoder 'vit_l': Segment Anything's weights are Meta's, under the Apache-2.0 licence")
-    assert "maker's licence" in announce(EncoderSpec("vit_b-12345678", "vit_b", "sam", 1024))
+    assert "owner's licence" in announce(EncoderSpec("vit_b-12345678", "vit_b", "sam", 1024))
     assert announce(encoder_spec("pixels")) is None
 
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 from segment_anything.modeling import Sam
-from torch import nn
+from torch import Tensor, nn
 
 from samunet.errors import UserError
 from samunet.networks.checkpoints.encoders import load_encoder
 from samunet.networks.checkpoints.files import read_checkpoint
 
 
-@pytest.mark.parametrize("wrapping", ["plain", "module.", "sam.", "model.", "module.sam.", "model", "state_dict", "encoder"])
+@pytest.mark.parametrize("wrapping",
+                         ["plain", "module.", "sam.", "model.", "module.sam.", "model", "state_dict", "encoder"])
 def test_sams_names_are_found_in_every_wrapping(tmp_path: Path, small_sam: Sam, wrapping: str):
     state = small_sam.state_dict()
     content: dict = dict(state)
@@ -56,6 +58,35 @@ def test_the_old_format_of_pytorch_is_read(tmp_path: Path, small_sam: Sam):
     assert set(read_checkpoint(tmp_path / "old.pth")) == set(small_sam.state_dict())
 
 
+def _without(part: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key: tensor for key, tensor in state.items() if part not in key}
+
+
+# What torch.save writes for each kind of bad file: a function of the model and its state.
+SAVED: dict[str, Callable[[Sam, dict[str, Tensor]], object]] = {
+    "truncated": lambda sam, state: state,
+    "ResNet": lambda sam, state: nn.Sequential(nn.Conv2d(3, 4, 1), nn.Linear(4, 2)).state_dict(),
+    "a tensor": lambda sam, state: torch.zeros(3),
+    "code": lambda sam, state: {"model": state, "args": argparse.Namespace(lr=1)},
+    "whole module": lambda sam, state: sam.image_encoder,
+    "block missing": lambda sam, state: _without("blocks.2.", state),
+    "no tables": lambda sam, state: _without("rel_pos", state),
+}
+# Kinds that add one entry to a good state, or replace one.
+CHANGED: dict[str, tuple[str, Tensor]] = {
+    "adapter added": ("image_encoder.blocks.0.adapter.weight", torch.zeros(2, 2)),
+    "wrong shape": ("image_encoder.neck.0.weight", torch.zeros(64, 96, 1, 1)),
+    "oblong": ("image_encoder.pos_embed", torch.zeros(1, 8, 4, 96)),
+    "another table": ("image_encoder.blocks.1.attn.rel_pos_w", torch.zeros(30, 32)),
+    "flat table": ("image_encoder.blocks.1.attn.rel_pos_w", torch.zeros(480)),
+    "a block beyond all": ("image_encoder.blocks.99999999.attn.rel_pos_h", torch.zeros(15, 32)),
+    "NaN": ("image_encoder.neck.1.bias", torch.full((256,), float("nan"))),
+    "beyond float32": ("mask_decoder.iou_token.weight", torch.full((1, 256), 1e300, dtype=torch.float64)),
+    "quantised": ("image_encoder.neck.0.weight", torch.zeros(256, 96, 1, 1, dtype=torch.int8)),
+    "three windows": ("image_encoder.blocks.0.attn.rel_pos_h", torch.zeros(9, 32)),
+}
+
+
 def _bad_file(kind: str, folder: Path, sam: Sam) -> Path:
     state = dict(sam.state_dict())
     path = folder / ("bad.safetensors" if "safetensors" in kind else "bad.pth")
@@ -63,43 +94,17 @@ def _bad_file(kind: str, folder: Path, sam: Sam) -> Path:
         path.write_text("<!DOCTYPE html><html><body>Sign in to download</body></html>", encoding="utf-8")
     elif kind == "empty":
         path.touch()
-    elif kind.startswith("truncated"):
-        save_file(state, path) if "safetensors" in kind else torch.save(state, path)
-        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     elif kind == "noise safetensors":
         path.write_bytes(bytes(range(256)) * 8)
-    elif kind == "ResNet":
-        torch.save(nn.Sequential(nn.Conv2d(3, 4, 1), nn.Linear(4, 2)).state_dict(), path)
-    elif kind == "a tensor":
-        torch.save(torch.zeros(3), path)
-    elif kind == "code":
-        torch.save({"model": state, "args": argparse.Namespace(lr=1)}, path)
-    elif kind == "whole module":
-        torch.save(sam.image_encoder, path)
-    elif kind == "block missing":
-        torch.save({key: tensor for key, tensor in state.items() if "blocks.2." not in key}, path)
-    elif kind == "adapter added":
-        torch.save({**state, "image_encoder.blocks.0.adapter.weight": torch.zeros(2, 2)}, path)
-    elif kind == "wrong shape":
-        torch.save({**state, "image_encoder.neck.0.weight": torch.zeros(64, 96, 1, 1)}, path)
-    elif kind == "no tables":
-        torch.save({key: tensor for key, tensor in state.items() if "rel_pos" not in key}, path)
-    elif kind == "oblong":
-        torch.save({**state, "image_encoder.pos_embed": torch.zeros(1, 8, 4, 96)}, path)
-    elif kind == "another table":
-        torch.save({**state, "image_encoder.blocks.1.attn.rel_pos_w": torch.zeros(30, 32)}, path)
-    elif kind == "flat table":
-        torch.save({**state, "image_encoder.blocks.1.attn.rel_pos_w": torch.zeros(480)}, path)
-    elif kind == "a block beyond all":
-        torch.save({**state, "image_encoder.blocks.99999999.attn.rel_pos_h": torch.zeros(15, 32)}, path)
-    elif kind == "NaN":
-        torch.save({**state, "image_encoder.neck.1.bias": torch.full((256,), float("nan"))}, path)
-    elif kind == "beyond float32":
-        torch.save({**state, "mask_decoder.iou_token.weight": torch.full((1, 256), 1e300, dtype=torch.float64)}, path)
-    elif kind == "quantised":
-        torch.save({**state, "image_encoder.neck.0.weight": torch.zeros(256, 96, 1, 1, dtype=torch.int8)}, path)
-    elif kind == "three windows":
-        torch.save({**state, "image_encoder.blocks.0.attn.rel_pos_h": torch.zeros(9, 32)}, path)
+    elif kind == "truncated safetensors":
+        save_file(state, path)
+    elif kind in CHANGED:
+        name, tensor = CHANGED[kind]
+        torch.save({**state, name: tensor}, path)
+    else:
+        torch.save(SAVED[kind](sam, state), path)
+    if kind.startswith("truncated"):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     return path
 
 
@@ -131,8 +136,8 @@ def _bad_file(kind: str, folder: Path, sam: Sam) -> Path:
 )
 def test_a_bad_file_gets_one_message_with_file_finding_and_mend(tmp_path: Path, small_sam: Sam, kind: str, found: str):
     path = _bad_file(kind, tmp_path, small_sam)
-    with pytest.raises(UserError) as told:
+    with pytest.raises(UserError) as caught:
         load_encoder(str(path), 128)
-    assert told.value.where == str(path)
-    assert re.search(found, told.value.found), told.value.found
-    assert told.value.mend and "\n" not in told.value.found and len(told.value.found) < 300
+    assert caught.value.where == str(path)
+    assert re.search(found, caught.value.found), caught.value.found
+    assert caught.value.mend and "\n" not in caught.value.found and len(caught.value.found) < 300

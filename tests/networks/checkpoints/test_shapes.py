@@ -1,4 +1,4 @@
-"""Sizes told by shapes alone, and weights interpolated by hand."""
+"""Sizes from shapes only, and weights interpolated by hand."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def _state(positions: torch.Tensor, **tables: torch.Tensor) -> dict[str, torch.T
 
 
 @pytest.mark.parametrize("name", ["mini", "vit_b", "vit_l", "vit_h"])
-def test_named_sizes_are_told_by_the_shapes_of_their_state(name: str):
+def test_named_sizes_are_recognised_by_the_shapes_of_their_state(name: str):
     with torch.device("meta"):
         module = build_image_encoder(name, ENCODER_SIZES[name].native_input_size)
     size = encoder_size({f"image_encoder.{key}": tensor for key, tensor in module.state_dict().items()}, HERE)
     assert (size, size_name(size)) == (ENCODER_SIZES[name], name)
 
 
-def test_any_other_size_is_told_too(small_sam: Sam):
+def test_any_other_size_is_recognised_too(small_sam: Sam):
     size = encoder_size(small_sam.state_dict(), HERE)
     assert (size, size_name(size)) == (EncoderSize(96, 4, 3, 3, (1, 3), 128), "vit_96x4")
 

@@ -1,4 +1,4 @@
-"""The weights that ship: whole, small, told about, and able to do what their card says."""
+"""The shipped weights: complete, small, with a model card, and as good as it says."""
 
 from __future__ import annotations
 
@@ -40,9 +40,11 @@ def test_the_card_says_how_it_was_made() -> None:
 
 @pytest.fixture(scope="module")
 def slices(tmp_path_factory) -> tuple[torch.Tensor, np.ndarray]:
-    """Encoder input (N, 3, 256, 256) of slices of two phantoms in which the core is seen, and its masks bool (N, 48, 48)."""
+    """Encoder input (N, 3, 256, 256) of slices of two phantoms in which the core is seen, and its masks bool (N, 48,
+    48).
+    """
     dataset = make_phantom_dataset(tmp_path_factory.mktemp("raw"), cases=2, test_cases=0, seed=11)
-    pictures, masks = [], []
+    images, masks = [], []
     for index in range(2):
         image, labels = (sitk.GetArrayFromImage(sitk.ReadImage(str(dataset / folder / name))) for folder, name in (
             ("imagesTr", f"phantom_{index:03d}_0000.nii.gz"), ("labelsTr", f"phantom_{index:03d}.nii.gz")))
@@ -52,17 +54,17 @@ def slices(tmp_path_factory) -> tuple[torch.Tensor, np.ndarray]:
         rows, columns = (min(side, SIDE) for side in image.shape[1:])
         square[:, :rows, :columns], core[:, :rows, :columns] = unit[:, :rows, :columns], labels[:, :rows, :columns] == 2
         shown = core.sum((1, 2)) >= 20
-        pictures.append(square[shown])
+        images.append(square[shown])
         masks.append(core[shown])
-    mean, deviation = INPUT_STATISTICS["mini"]
-    batch = torch.from_numpy(np.concatenate(pictures))[:, None].expand(-1, 3, -1, -1)
+    mean, scale = INPUT_STATISTICS["mini"]
+    batch = torch.from_numpy(np.concatenate(images))[:, None].expand(-1, 3, -1, -1)
     batch = torch.nn.functional.interpolate(batch, (SIZE, SIZE), mode="bilinear")
-    return (batch - mean[0]) / deviation[0], np.concatenate(masks)
+    return (batch - mean[0]) / scale[0], np.concatenate(masks)
 
 
 def test_a_box_prompt_says_where(slices) -> None:
-    """Masks asked for by the box of the core lie in the box, and overlap with the core."""
-    pictures, masks = slices
+    """Masks prompted by the core's box are inside the box, and overlap with the core."""
+    images, masks = slices
     encoder = load_encoder("mini", SIZE)
     prompts, decoder = build_prompt_encoder(SIZE), build_mask_decoder()
     for module, prefix in ((prompts, "prompt_encoder."), (decoder, "mask_decoder.")):
@@ -73,7 +75,7 @@ def test_a_box_prompt_says_where(slices) -> None:
     boxes = torch.tensor([[x[0], y[0], x[-1] + 1, y[-1] + 1] for x, y in held]) * scale
     with torch.inference_mode():
         sparse, dense = box_prompts(boxes, prompts).encode(prompts)
-        logits, _ = decode_masks(decoder, encoder.module(pictures), prompts.get_dense_pe(), sparse, dense)
+        logits, _ = decode_masks(decoder, encoder.module(images), prompts.get_dense_pe(), sparse, dense)
         logits = torch.nn.functional.interpolate(logits[:, :1], (SIDE, SIDE), mode="bilinear")[:, 0]
     found = logits.numpy() > 0
     overlap = [(one & other).sum() / (one | other).sum() for one, other in zip(found, masks, strict=True)]

@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 from samunet.errors import UserError
 from samunet.networks.checkpoints.tensor_files import read_tensors, write_tensors
 
-TENSORS = {"weight": torch.tensor([[1.0, -2.0], [0.5, 4.0]]), "count": torch.tensor(3), "half": torch.ones(3, dtype=torch.bfloat16),
+TENSORS = {"weight": torch.tensor([[1.0, -2.0], [0.5, 4.0]]), "count": torch.tensor(3),
+           "half": torch.ones(3, dtype=torch.bfloat16),
            "none": torch.zeros(0, 2)}
 METADATA = {"training": '{"iteration": 50}'}
 

@@ -1,0 +1,135 @@
+"""Tables of the studies on speed and memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from table_format import code, last, markdown, records
+
+
+def encoder_speed() -> str:
+    """Every rate that was measured, oldest first; the last record is of a quiet machine with bfloat16."""
+    return markdown(
+        [
+            "encoder",
+            "input",
+            "type",
+            "batch",
+            "segment-anything",
+            "samunet",
+            "ratio",
+            "over segment-anything's float32",
+            "cosine",
+            "share of the peak",
+            "commit",
+        ],
+        [_speed(row, record["commit"]) for record in records("encoder_speed") for row in record["rows"]],
+    )
+
+
+def _speed(row: dict[str, Any], commit: str) -> list[str]:
+    rate = row["images_per_second"]
+    share = row.get("peak_share", {}).get("ours")
+    return [
+        code(row["encoder"]),
+        row["input_size"],
+        row["dtype"],
+        row["batch"],
+        f"{rate['theirs']:.3g}",
+        f"{rate['ours']:.3g}",
+        f"{row['ratio']:.2f}",
+        f"{rate['ours'] / rate['theirs_float32']:.2f}",
+        f"{row['cosine']:.7f}",
+        f"{share:.2f}" if share else "",
+        f"`{commit[:7]}`",
+    ]
+
+
+def cache_speed() -> str:
+    return markdown(
+        ["encoder, input, batch", "head", "cached", "in the loop", "ratio"],
+        [
+            [
+                f"{code(row['encoder'])}, {row['input_size']}, {row['batch']}",
+                code(row["head"]),
+                f"{row['cached']:.3g}",
+                f"{row['in_loop']:.2g}",
+                f"{row['ratio']:.3g}",
+            ]
+            for record in records("cache_speed")
+            for row in record["rows"]
+        ],
+    )
+
+
+def training_speed() -> str:
+    return markdown(
+        ["", "float32 s", "bfloat16 s", "ratio", "commit"],
+        [
+            [
+                code(name),
+                *(f"{seconds:.3f}" for seconds in row["seconds"]),
+                f"{row['ratio']:.2f}",
+                f"`{record['commit'][:7]}`",
+            ]
+            for record in records("training_speed")
+            for name, row in record["rows"].items()
+        ],
+    )
+
+
+def adapter_memory() -> str:
+    cells = []
+    for record in records("adapter_memory"):
+        for row in record["rows"]:
+            encoder, side, _, stacks, checkpointed = row["setting"].split(":")
+            error = row["expected_gb"] / row["measured_gb"] - 1
+            cells.append(
+                [
+                    f"{code(encoder)}, {side}",
+                    stacks,
+                    "yes" if checkpointed == "1" else "no",
+                    f"{row['measured_gb']:.2f} GB",
+                    f"{row['expected_gb']:.2f} GB",
+                    f"{error:+.1%}",
+                    f"`{record['commit'][:7]}`",
+                ]
+            )
+    return markdown(
+        ["encoder, input", "stacks in one pass", "blocks computed twice", "measured", "expected", "error", "commit"],
+        cells,
+    )
+
+
+def merged_inference() -> str:
+    return markdown(
+        ["commit", "merged s", "unmerged s", "largest difference of logits"],
+        [
+            [
+                f"`{record['commit'][:7]}`",
+                *(f"{record['median_seconds'][kind]:.2f}" for kind in ("merged", "unmerged")),
+                f"{record['largest_difference']:.0e}",
+            ]
+            for record in records("merged_inference")
+        ],
+    )
+
+
+def check_cost() -> str:
+    return markdown(
+        ["step", "before, processor s", "with checks, processor s", "ratio"],
+        [
+            [name, f"{step['before_seconds']:.1f}", f"{step['after_seconds']:.1f}", f"{step['ratio']:.2f}"]
+            for name, step in last("check_cost")["steps"].items()
+        ],
+    )
+
+
+TABLES = {
+    "encoder speed": encoder_speed,
+    "cache speed": cache_speed,
+    "training speed": training_speed,
+    "adapter memory": adapter_memory,
+    "merged inference": merged_inference,
+    "check cost": check_cost,
+}
