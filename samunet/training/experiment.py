@@ -33,7 +33,6 @@ from samunet.training.support_file import read_support
 from samunet.variants.base import Variant, VariantContext
 from samunet.variants.registry import built_settings, changed_beside, check_kinds, entry, variant_class
 from samunet.variants.run_data import RunData
-from samunet.variants.settings import TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -202,6 +201,7 @@ def _settings(
 ) -> Settings:
     section, encoder, labels, chosen = context.encoder_plan, context.encoder, context.labels, context.settings
     assert chosen is not None
+    values = asdict(chosen)
     kind = variant_class(request.variant)
     iterations: int | None = kind.iterations(context)  # 0: nothing is trained, whatever the flags say
     if iterations:
@@ -221,8 +221,8 @@ def _settings(
         iterations=iterations,
         minutes=request.minutes if iterations != 0 else None,
         batch_size=kind.batch_size(context),
-        learning_rate=chosen.learning_rate if isinstance(chosen, TrainingSettings) else 0.0,
-        weight_decay=chosen.weight_decay if isinstance(chosen, TrainingSettings) else 0.0,
+        learning_rate=values.get("learning_rate", 0.0),
+        weight_decay=values.get("weight_decay", 0.0),
         seed=request.seed,
         shots=request.shots,
         draw=request.draw,
@@ -240,6 +240,6 @@ def _settings(
         support=digest_of_file(request.support) if request.support else None,
         labels=digest_of_labels(labels),
         unlabelled=digest_of_json(images) if images else None,
-        variant_settings=asdict(chosen),
+        variant_settings=values,
         changed_settings=changed_beside(request.variant, chosen) or None,
     )
