@@ -28,7 +28,7 @@ from samunet.dataset.labels import LabelSpace
 from samunet.networks.checkpoints.encoders import load_encoder
 from samunet.networks.sam import build_sam
 from samunet.planning.adapter_memory import AdapterNumbers, training_bytes
-from samunet.planning.plans import DatasetPlan, EncoderPlan
+from samunet.planning.plans import AdapterPlan, DatasetPlan, EncoderPlan
 from samunet.training.trainer import Optimization
 from samunet.variants.adapter_3d import Adapter3dVariant
 from samunet.variants.base import VariantContext
@@ -65,9 +65,8 @@ def step(setting: str) -> dict[str, Any]:
     size, *numbers = setting.split(":")
     input_size, slices, stacks, checkpointed = map(int, numbers)
     tile = (input_size, input_size)
-    plan = EncoderPlan(size, input_size, tile, 0.5, "repeat", slices, 1, "float16", 0, 1,
-                       stack_input_size=input_size, stacks=stacks, stacks_at_once=stacks,
-                       checkpointed=bool(checkpointed))
+    plan = EncoderPlan(size, input_size, tile, 0.5, "repeat", 1, "float16", 0, 1,
+                       adapters=AdapterPlan(slices, input_size, stacks, stacks, bool(checkpointed)))
     dataset = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), (40, *tile), False, ("MRI",),
                           ("zscore",), (False,),
                           ({},))

@@ -124,7 +124,7 @@ def made_dataset(encoder: Encoder, setting: Setting, cache_dtype: str, folder: P
     dataset = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), setting.shape, False, ("MRI",),
                           ("zscore",),
                           (False,), ({},))
-    section = EncoderPlan(encoder.spec.id, setting.input_size, setting.shape[1:], 0.5, "neighbours", 1,
+    section = EncoderPlan(encoder.spec.id, setting.input_size, setting.shape[1:], 0.5, "neighbours",
                           setting.batch_size,
                           cache_dtype, 0, 400)
     arrays = ArrayStore(folder / "arrays")

@@ -30,16 +30,17 @@ def call(command: str, *arguments: str | Path) -> None:
         sys.exit(code)
 
 
-def plan(dataset: str, plans_name: str, *preprocess: str, **changes: Any) -> None:
+def plan(dataset: str, plans_name: str, *preprocess: str, **changes: dict[str, Any]) -> None:
     """Plan and preprocess under `plans_name`.
 
-    `changes` are of the encoder's section, edited as documentation/plans.md says.
+    `changes` are of sections of the encoder, edited as documentation/reference/plans.md says.
     """
     call("plan_experiment", "-d", dataset, "-plans_name", plans_name, *ONE_WORKER)
     paths = resolve_paths()
     path = paths.preprocessed / find_dataset(paths.raw, dataset).name / f"{plans_name}.json"
     content = read_json(path)
-    content["encoders"][encoder_spec(DEFAULT_ENCODER).id].update(changes)
+    for section, values in changes.items():
+        content["encoders"][encoder_spec(DEFAULT_ENCODER).id][section].update(values)
     write_json(path, content)
     call("preprocess", "-d", dataset, "-plans_name", plans_name, *ONE_WORKER, *preprocess)
 

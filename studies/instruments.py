@@ -51,7 +51,7 @@ def main() -> None:
     register()
     work_in(options.work)
     dataset = make_dataset(options.work / "raw")
-    plan(NUMBER, PLANS, "--no_embeddings", input_size=INPUT_SIZE, stack_input_size=INPUT_SIZE)
+    plan(NUMBER, PLANS, "--no_embeddings", embeddings={"input_size": INPUT_SIZE}, adapters={"input_size": INPUT_SIZE})
     rows = {method: measured(method, dataset, options) for method in options.methods}
     first = rows[options.methods[0]]["test_dice_of_videos"]
     print(f"| variant | Dice, unseen videos | less than `{options.methods[0]}` by | validation videos | seconds of "

@@ -23,7 +23,7 @@ from samunet.dataset.labels import LabelSpace
 from samunet.inference.predictor import predict_case
 from samunet.networks.checkpoints.encoders import Encoder, load_encoder
 from samunet.networks.fact import FactProjection
-from samunet.planning.plans import DatasetPlan, EncoderPlan, Plans
+from samunet.planning.plans import AdapterPlan, DatasetPlan, EncoderPlan, Plans
 from samunet.preprocessing.case import CaseProperties, PreparedCase
 from samunet.variants.adapter_3d import Adapter3dVariant
 from samunet.variants.base import VariantContext
@@ -64,7 +64,7 @@ def main() -> None:
 
 def built(encoder: Encoder, input_size: int, shape: tuple[int, int, int], *, merged: bool) -> Adapter3dVariant:
     """The same network for both ways."""
-    section = EncoderPlan(encoder.spec.id, input_size, shape[1:], 0.5, "neighbours", 5, 1, "float16", 0, 1)
+    section = EncoderPlan(encoder.spec.id, input_size, shape[1:], 0.5, "neighbours", 1, "float16", 0, 1, adapters=AdapterPlan(5))
     torch.manual_seed(0)
     variant = Adapter3dVariant(VariantContext(LABELS, dataset(shape), section, encoder.sam_state, encoder))
     nn.init.normal_(variant.network.encoder.factors.up.weight, std=0.05)

@@ -47,8 +47,8 @@ def main() -> None:
     register()
     work_in(options.work)
     make_dataset(options.work / "raw", CASES)
-    plan(NUMBER, NEAR, "--no_embeddings", input_size=INPUT_SIZE, stack_input_size=INPUT_SIZE)
-    plan(NUMBER, ONE, input_size=INPUT_SIZE, composition="repeat")
+    plan(NUMBER, NEAR, "--no_embeddings", embeddings={"input_size": INPUT_SIZE}, adapters={"input_size": INPUT_SIZE})
+    plan(NUMBER, ONE, embeddings={"input_size": INPUT_SIZE, "composition": "repeat"})
     rows = {method: figures(trained(NUMBER, method, "0", METHODS[method], "--iterations", str(options.iterations)))
             for method in options.methods}
     print("| variant | plan | Dice | label 1 | label 2 | seconds |\n|---|---|---|---|---|---|")

@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "samunet"
 ROOMS = ["dataset", "planning", "registration", "networks", "preprocessing", "inputs", "variants", "evaluation", "inference", "training", "benchmark",
          "pretraining", "cli"]
-ROOT_MODULES = {"errors", "signals", "console", "temporaries", "digests", "files", "array_files", "locks", "schema", "workers", "processes",
+ROOT_MODULES = {"errors", "signals", "console", "temporaries", "digests", "files", "array_files", "locks", "schema", "extensions", "workers", "processes",
                 "__init__"}
 # What a base class or a registry may name for type checkers alone does not count; see _imports.
 HEAVY = {"torch", "numpy", "scipy", "SimpleITK", "skimage", "segment_anything", "blosc2", "matplotlib", "sklearn"}

@@ -1,10 +1,11 @@
 """Decoding of JSON into dataclasses: what is wrong is one UserError with file and field."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import msgspec
 import pytest
+from msgspec import Meta
 
 from samunet.errors import UserError
 from samunet.schema import decode
@@ -63,3 +64,30 @@ def test_nan_is_read_where_it_is_allowed():
     assert decode(list[float], content, rule="", where="", finite=False) == content
     with pytest.raises(UserError, match="not finite"):
         decode(list[float], content, rule="", where="")
+
+
+@dataclass(frozen=True)
+class _Item:
+    number: int
+
+
+@dataclass(frozen=True)
+class _Listing:
+    items: Annotated[list[_Item], Meta(max_length=3)] = field(default_factory=list)
+
+
+def test_every_faulty_item_of_a_list_is_named() -> None:
+    with pytest.raises(UserError) as caught:
+        decode(_Listing, {"items": [{"number": "1"}, {"number": 2}, {}]}, rule="R.", where="f")
+    assert caught.value.found == (
+        "Expected `int`, got `str` - at `$.items[0].number`, of '1'; no `number` - at `$.items[2]`")
+    with pytest.raises(UserError, match=r"length <= 3 - at `\$\.items`"):
+        decode(_Listing, {"items": [{"number": 1}] * 4}, rule="R.", where="f")
+
+
+def test_unknown_keys_are_refused_at_every_depth_where_the_caller_wants_it() -> None:
+    content = {"items": [{"number": 1, "colour": 2}], "more": 3}
+    assert decode(_Listing, content, rule="R.", where="f") == _Listing([_Item(1)])
+    with pytest.raises(UserError) as caught:
+        decode(_Listing, content, rule="R.", where="f", exact=True)
+    assert caught.value.found == "unknown `colour` - at `$.items[0]`; unknown `more` - at `$`"

@@ -32,7 +32,7 @@ from samunet.cli.options import (
 )
 from samunet.console import result
 from samunet.preprocessing.prompts.kinds import places_of
-from samunet.variants.registry import VARIANTS
+from samunet.variants.registry import entry, listed
 
 EXAMPLES = """\
 samunet_benchmark -d 4 --folds 0 --shots 5                    every variant, one fold, five labelled cases
@@ -101,8 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from samunet.cli.train import default_device
 
     prompt_type = places_of(options.oracle_prompts) if options.oracle_prompts else None
-    variants = options.variants or [name for name, known in VARIANTS.items()
-                                    if not known.prompts or prompt_type in known.prompts]
+    variants = options.variants or [name for name in listed()
+                                    if not entry(name).prompts or prompt_type in entry(name).prompts]
     benchmark = Benchmark(
         dataset=options.dataset, variants=(*variants, *(f"nnunet_{name}" for name in options.nnunet)),
         folds=tuple(options.folds), shots=tuple(options.shots), draws=options.draws, encoder=options.encoder,

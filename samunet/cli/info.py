@@ -22,7 +22,7 @@ from samunet.networks.checkpoints.released import (
     shipped_card,
 )
 from samunet.planning.encoder_spec import DEFAULT_ENCODER
-from samunet.variants.registry import VARIANTS
+from samunet.variants.registry import listed
 
 PACKAGES = ("torch", "torchvision", "segment-anything", "numpy", "scipy", "scikit-image", "SimpleITK", "blosc2",
             "batchgenerators", "safetensors", "nnunetv2")
@@ -56,7 +56,7 @@ def gather() -> dict[str, Any]:
         "paths": _paths(),
         "encoders": _encoders(),
         "hardware": _hardware(),
-        "variants": {name: entry.help for name, entry in VARIANTS.items()},
+        "variants": listed(),
     }
 
 

@@ -36,7 +36,8 @@ from samunet.cli.options import (
     workers_of,
 )
 from samunet.console import result, say
-from samunet.variants.registry import TRANSPORTS, VARIANTS, entry, transported
+from samunet.variants.registry import entry, listed, parsed_settings, variant_class
+from samunet.variants.settings import described
 
 EXAMPLES = """\
 samunet_train 4 cnn_head 0                       fold 0, planned number of iterations
@@ -46,16 +47,32 @@ samunet_train 4 hybrid 0 --transport off         without registered labels
 samunet_train 4 sam_zeroshot 0 --oracle_prompts  no training; one point for each slice and class, from the labels
 samunet_train 4 3d_adapter_box 0 --oracle_prompts box3d --box_relax 10
                                                  boxes around the labels, 10 % larger on each side
-samunet_train --list                             list the variants"""
+samunet_train 4 lora 0 --set rank=8              a setting of the variant
+samunet_train --list                             list the variants
+samunet_train --list lora                        list its settings"""
 
 
 class _List(argparse.Action):
     """`--list` needs no positional arguments, like --help."""
 
     def __call__(self, parser, namespace, values, option_string=None):  # type: ignore[no-untyped-def]
-        width = max(map(len, VARIANTS))
-        result("\n".join(f"{name:<{width}}  {known.help}" for name, known in VARIANTS.items()))
+        if values is not None:
+            result(settings_of(values))
+            parser.exit()
+        variants = listed()
+        width = max(map(len, variants))
+        result("\n".join(f"{name:<{width}}  {help_text}" for name, help_text in variants.items()))
         parser.exit()
+
+
+def settings_of(variant: str) -> str:
+    """A variant's help and its settings, one a line.
+
+    Raises:
+        UserError: unknown variant.
+    """
+    lines = list(described(variant_class(variant).settings_type))
+    return "\n".join([f"{variant}: {entry(variant).help}", *(f"  --set {line}" for line in lines or ["... it has no settings"])])
 
 
 def parser() -> argparse.ArgumentParser:
@@ -67,10 +84,11 @@ def parser() -> argparse.ArgumentParser:
         EXAMPLES,
     )
     parser.add_argument("dataset", metavar="DATASET", help="dataset id or name, e.g. 4 or Dataset004_Hippocampus")
-    parser.add_argument("variant", metavar="VARIANT", help=f"one of {', '.join(VARIANTS)}")
+    parser.add_argument("variant", metavar="VARIANT", help=f"one of {', '.join(listed())}")
     parser.add_argument("fold", type=fold, metavar="FOLD",
                         help="0, 1, ... or all (train and validate on every labelled case)")
-    parser.add_argument("--list", action=_List, nargs=0, help="list the variants with a description")
+    parser.add_argument("--list", action=_List, nargs="?", metavar="VARIANT",
+                        help="list the variants with a description, or the settings of one")
     add_encoder(parser)
     parser.add_argument("-p", dest="plans_name", default=DEFAULT_PLANS_NAME, metavar="PLANS",
                         help="name of the plans (default: %(default)s)")
@@ -89,9 +107,11 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--support", type=Path, metavar="FILE",
                         help="JSON file with the support slices (fewshot, in_context; documentation/variants.md) "
                              "(default: chosen automatically)")
-    parser.add_argument("--transport", choices=tuple(TRANSPORTS), metavar="MODE",
-                        help="how hybrid uses labels registered from case to case: off, augment, prior, selftrain "
-                             "(documentation/variants.md) (default: prior)")
+    parser.add_argument("--set", action="append", dest="settings", default=[], metavar="NAME=VALUE",
+                        help="a setting of the variant, repeatable; --list VARIANT lists them")
+    parser.add_argument("--transport", metavar="MODE",
+                        help="how hybrid uses labels registered from case to case, as --set transport=MODE: off, augment, "
+                             "prior, selftrain (documentation/variants.md) (default: prior)")
     parser.add_argument("--seed", type=whole(0, LARGEST_SEED), default=0, metavar="S",
                         help="seed of weights and batches (default: 0)")
     parser.add_argument("-pretrained_weights", type=Path, metavar="FILE",
@@ -120,13 +140,14 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command with `arguments`, by default those of the process."""
     options = parser().parse_args(arguments)
-    options.variant = transported(options.variant, options.transport)
     if entry(options.variant).needs_encoder:  # reports a wrong name before torch is loaded
         encoder_of(options)
     # one process validates, as after training
     if options.num_gpus > 1 and not options.val and "RANK" not in os.environ:
         launch(options.num_gpus, sys.argv[1:] if arguments is None else arguments)
         return
+    given = options.settings + ([f"transport={options.transport}"] if options.transport else [])
+    settings = parsed_settings(options.variant, given)
     from samunet.processes import process_group
     from samunet.training.run import train_model, validate_model
     from samunet.training.settings import ITERATIONS_PER_EPOCH, Request
@@ -150,6 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         shot_slices=options.shot_slices,
         box_relax=options.box_relax,
         support=options.support,
+        settings=settings,
     )
     paths = paths_of(options)
     if options.val:

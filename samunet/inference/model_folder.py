@@ -23,7 +23,7 @@ from samunet.inputs.cache_encoders import encoder_id
 from samunet.networks.checkpoints.encoders import Encoder
 from samunet.planning.plans import Plans, digest_of_plan
 from samunet.variants.base import Variant, VariantContext
-from samunet.variants.registry import entry, variant_class
+from samunet.variants.registry import built_settings, entry, variant_class
 
 TRAINED_BY, CHOSEN_BY = "samunet_train", "samunet_find_best_configuration"
 # Folder names of `planning.shots.draw_folder`, as a pattern and as a glob.
@@ -194,8 +194,8 @@ def load_model(
     encoder = None
     if entry(first["variant"]).needs_encoder:
         encoder = matching_encoder(folder, runs, section.input_size, device, encoder_name)
-    context = VariantContext(labels, plans.dataset, section, {}, encoder)
-    variants = tuple(_loaded(folder / f"fold_{fold}", run["variant"], context, device) for fold, run in runs.items())
+    context = VariantContext(labels, plans.dataset, section, {}, encoder, unet_plan=plans.unet)
+    variants = tuple(_loaded(folder / f"fold_{fold}", run, context, device) for fold, run in runs.items())
     return TrainedModel(folder, first["variant"], tuple(runs), variants, plans, encoder, labels, dataset)
 
 
@@ -271,8 +271,11 @@ def _require_as_trained(folder: Path, runs: Mapping[str, Mapping[str, Any]], fou
                             mend="Copy the model's folder again, or train it again.")
 
 
-def _loaded(fold: Path, name: str, context: VariantContext, device: torch.device) -> Variant:
-    variant = variant_class(name)(context)
+def _loaded(fold: Path, run: Mapping[str, Any], context: VariantContext, device: torch.device) -> Variant:
+    name = run["variant"]
+    recorded = run.get("settings", {}).get("variant_settings") or {}  # older runs have the defaults
+    settings = built_settings(name, recorded, fold / "run.json")
+    variant = variant_class(name)(replace(context, settings=settings))
     load_weights(fold / CHECKPOINT, variant)
     variant.to(device)
     return variant

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor
@@ -9,10 +10,16 @@ from torch import Tensor
 from samunet.errors import UserError
 from samunet.files import digest_of_file, read_json
 from samunet.networks.checkpoints.tensor_files import COPY_AGAIN, RULE, read_tensors
+from samunet.schema import decode
 from samunet.variants.base import Variant
 
 CHECKPOINT = "checkpoint_final.safetensors"
 DIGEST = "checkpoint_digest"  # in the run.json of the same folder; older runs lack it
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    checkpoint_digest: str | None = None
 
 
 def load_weights(path: Path, variant: Variant) -> None:
@@ -36,7 +43,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         UserError: it is missing, broken, not finite, or has another SHA-256 than the run.json of its folder.
     """
     run = path.with_name("run.json")
-    recorded = read_json(run).get(DIGEST) if run.is_file() else None
+    recorded = None
+    if run.is_file():
+        rule = "A run.json must hold the digest of its checkpoint as text."
+        recorded = decode(_Recorded, read_json(run), rule=rule, where=run, mend=COPY_AGAIN).checkpoint_digest
     if recorded is not None and path.is_file() and digest_of_file(path) != recorded:
         raise UserError(RULE, where=path, found=f"other content than {run.name} recorded (SHA-256 {recorded[:12]}...)",
                         mend=COPY_AGAIN)

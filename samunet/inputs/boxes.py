@@ -81,7 +81,7 @@ class CaseBoxStacks:
         boxes = []
         for first, tile in picks:
             top, left = self.frame.starts[tile]
-            planes = planes_of(first, self._plan.stack_depth, self.depth)
+            planes = planes_of(first, self._plan.adapters.slices, self.depth)
             origin = top - above, left - before
             boxes.append(boxes_on(planes, origin, self._prompts, self._labels, self._plan, self._mirror))
         return BoxStacks.of(self._stacks.read(picks), boxes)

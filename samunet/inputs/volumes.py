@@ -16,6 +16,7 @@ from samunet.inputs.augmentation import intensity_transforms, seed_batchgenerato
 from samunet.inputs.batches import Key
 from samunet.inputs.protocols import CaseInputs, Place
 from samunet.inputs.sampling import LabelSlices, Pick, first_slice
+from samunet.planning.tiles import TileFrame
 from samunet.planning.volume_rules import VolumePlan
 from samunet.preprocessing.views import random_matrix
 
@@ -80,6 +81,17 @@ class CaseVolumes:
         planes, place = np.unique(wanted, return_inverse=True)
         read = self._embeddings.read([(int(plane), tile) for plane in planes])
         return on_cells(read, torch.from_numpy(place), self._plan)
+
+
+class WithoutEmbeddings:
+    """Slices and tiles of a case for networks that read voxels alone: a `CaseInputs` whose embeddings have no channel."""
+
+    def __init__(self, frame: TileFrame, depth: int) -> None:
+        self.frame, self.depth = frame, depth
+
+    def read(self, picks: Sequence[Place]) -> Tensor:
+        """Float32 (B, 0, 1, 1)."""
+        return torch.zeros(len(picks), 0, 1, 1)
 
 
 def on_cells(embeddings: Tensor, place: Tensor, plan: VolumePlan) -> Tensor:

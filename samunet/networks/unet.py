@@ -6,7 +6,8 @@ from dynamic_network_architectures.architectures.unet import PlainConvUNet
 from dynamic_network_architectures.initialization.weight_init import InitWeights_He
 from torch import nn
 
-from samunet.planning.unet_rules import CONVOLUTIONS, UnetPlan
+from samunet.planning.sections import UnetPlan
+from samunet.planning.unet_rules import CONVOLUTIONS
 
 SLOPE = 1e-2  # of the leaky ReLUs below 0
 

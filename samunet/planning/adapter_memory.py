@@ -1,7 +1,8 @@
 """How much memory training `3d_adapter` takes, counted from the plan's numbers, and what is done to stay within the target.
 
-Counted is one process on a CPU, in float32; a GPU's half numbers take less. What a block keeps was counted tensor by tensor, of the
-networks as they are in `networks.adapter_3d` and `networks.progressive_decoder`; studies/adapter_memory.py measures the whole.
+Counted is one process on a CPU, in float32; a GPU's half numbers take less. What a block keeps was counted tensor by
+tensor, of the networks as they are in `networks.adapter_3d` and `networks.progressive_decoder`;
+studies/adapter_memory.py measures the whole.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ PASSING_SCORES, PASSING_WIDTHS = 4, 8
 class StackTraining:
     """How `3d_adapter` is trained. `slices` of a stack, `micro_batch` stacks of a batch that go through the network together.
 
-    `checkpointed`: whether tokens between blocks alone are kept, and each block is computed twice. `total_bytes`: what the
-    process is expected to hold at most.
+    `checkpointed`: whether tokens between blocks alone are kept, and each block is computed twice. `total_bytes`: what
+    the process is expected to hold at most.
     """
 
     slices: int
@@ -69,17 +70,23 @@ class AdapterNumbers:
 def plan_stack_training(numbers: AdapterNumbers, depth: int, target_gb: float) -> tuple[StackTraining, str]:
     """The most slices, up to `depth`, that fit the target, the fastest way in which they do; and why.
 
-    For each number of slices, from the most on: both stacks at once with all that the gradient needs; checkpointed, which
-    takes one more pass forward; one stack after the other, which takes one more as well; both. If one slice does not fit, it
-    is planned all the same.
+    For each number of slices, from the most on: both stacks at once with all that the gradient needs; checkpointed,
+    which takes one more pass forward; one stack after the other, which takes one more as well; both. If one slice does
+    not fit, it is planned all the same.
     """
-    ways = [StackTraining(slices, micro_batch, checkpointed, training_bytes(numbers, slices, micro_batch, checkpointed=checkpointed))
-            for slices in range(depth, 0, -2)
-            for micro_batch, checkpointed in ((STACKS, False), (STACKS, True), (1, False), (1, True))]
+    ways = [
+        StackTraining(
+            slices, micro_batch, checkpointed, training_bytes(numbers, slices, micro_batch, checkpointed=checkpointed)
+        )
+        for slices in range(depth, 0, -2)
+        for micro_batch, checkpointed in ((STACKS, False), (STACKS, True), (1, False), (1, True))
+    ]
     chosen = next((way for way in ways if way.total_bytes <= target_gb * 1e9), ways[-1])
     told = f"{STACKS} stacks of {depth} slices at once would take {ways[0].total_bytes / 1e9:.1f} GB"
     if chosen is not ways[0]:
-        changes = [f"stacks of {chosen.slices}"] * (chosen.slices < depth) + ["each block computed twice"] * chosen.checkpointed
+        changes = [f"stacks of {chosen.slices}"] * (chosen.slices < depth) + [
+            "each block computed twice"
+        ] * chosen.checkpointed
         changes += ["one stack after the other"] * (chosen.micro_batch < STACKS)
         told += f"; {', '.join(changes)}: {chosen.total_bytes / 1e9:.1f} GB"
     fits = "within" if chosen.total_bytes <= target_gb * 1e9 else "the least that there is, and more than"
@@ -96,21 +103,27 @@ def training_bytes(numbers: AdapterNumbers, slices: int, micro_batch: int, *, ch
     blocks = [block_values(numbers.size, grid, block) for block in range(depth)]
     passing = max(_passing_values(numbers.size, grid, block) for block in range(depth))
     kept = depth * width if checkpointed else sum(blocks)
-    decoder = micro_batch * slices * ((DECODER_PIXEL + DECODER_PASSING) * pixels + LOGIT_COPIES * numbers.classes * numbers.tile_side**2)
+    decoder = (
+        micro_batch
+        * slices
+        * ((DECODER_PIXEL + DECODER_PASSING) * pixels + LOGIT_COPIES * numbers.classes * numbers.tile_side**2)
+    )
     # Either the decoder's gradient is on its way, or a block's, which a checkpointed one makes anew.
     on_the_way = max(decoder, tokens * (passing + (max(blocks) if checkpointed else 0)))
     embeddings = tokens * (width + 3 * EMBEDDING_CHANNELS)
     values = tokens * kept + embeddings + on_the_way
-    values += FROZEN_COPIES * _frozen_values(numbers.size) + TRAINED_COPIES * trained_values(numbers.size, numbers.classes)
+    values += FROZEN_COPIES * _frozen_values(numbers.size) + TRAINED_COPIES * trained_values(
+        numbers.size, numbers.classes
+    )
     return PROCESS_BYTES + FLOAT * values
 
 
 def block_values(size: str, grid: int, block: int) -> int:
     """Values that block number `block` keeps of one token for its gradient, `grid` tokens being a picture.
 
-    Of D channels each: 4 in the two adapters, 1 for each of the three other norms and FacT, 5 in attention (three projections, scaled
-    queries and keys), 4 in the perceptron: 16. Five of each adapter's own channels. Nine of FacT's rank, and the norms' 8
-    figures. The attention's weights, a value for each head and key.
+    Of D channels each: 4 in the two adapters, 1 for each of the three other norms and FacT, 5 in attention (three
+    projections, scaled queries and keys), 4 in the perceptron: 16. Five of each adapter's own channels. Nine of FacT's
+    rank, and the norms' 8 figures. The attention's weights, a value for each head and key.
     """
     width, _, _, _ = shape_of(size)
     return 16 * width + 10 * adapter_channels(width) + 9 * RANK + 8 + _scores(size, grid, block)

@@ -73,8 +73,8 @@ def input_size_for(spec: EncoderSpec, extent: Extent) -> tuple[int, str]:
 def stack_input_size_for(input_size: int, tile: Extent) -> tuple[int, str]:
     """Side of the square input of 3D adapters in pixels, and why.
 
-    They are trained with the encoder in the loop, whose time goes with the square of this side, and their decoder answers
-    at each pixel. So a small tile need not be magnified for them as far as for a frozen encoder.
+    They are trained with the encoder in the loop, whose time goes with the square of this side, and their decoder
+    answers at each pixel. So a small tile need not be magnified for them as far as for a frozen encoder.
     """
     sides = range(INPUT_STEP, input_size, INPUT_STEP)
     side = next((side for side in sides if token_voxels(max(tile), side) <= COARSEST_TOKEN), input_size)

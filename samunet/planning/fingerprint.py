@@ -22,7 +22,7 @@ from samunet.dataset.io.readers import ORIENTED_READERS, choose_reader, reader_n
 from samunet.errors import BadCases, UserError, joined
 from samunet.files import digest_of_json, read_json, write_json
 from samunet.planning.normalization_rules import schemes_of
-from samunet.planning.plans import Voxels
+from samunet.planning.sections import Voxels
 from samunet.schema import decode
 from samunet.workers import each_case
 
@@ -77,8 +77,9 @@ class Fingerprint:
         """Read what `save` wrote.
 
         Raises:
-            UserError: missing file, not a fingerprint of this version (nnU-Net's own has no digest), values of another form, or other
-                content than was written; that is seen by a digest which fingerprints of before do not have.
+            UserError: missing file, not a fingerprint of this version (nnU-Net's own has no digest), values of another
+                form, or other content than was written; that is seen by a digest which fingerprints of before do not
+                have.
         """
         content = read_json(path)
         version = content.get("samunet_fingerprint_version") if isinstance(content, dict) else None
@@ -90,7 +91,10 @@ class Fingerprint:
                 mend="Run samunet_extract_fingerprint --clean.",
             )
         values = {**content, "spacings_mm": content.get("spacings")}
-        rule, mend = "A fingerprint must hold what samunet_extract_fingerprint writes.", "Run samunet_extract_fingerprint --clean."
+        rule, mend = (
+            "A fingerprint must hold what samunet_extract_fingerprint writes.",
+            "Run samunet_extract_fingerprint --clean.",
+        )
         found = decode(cls, values, rule=rule, where=path, mend=mend)
         cases = len(found.spacings_mm), len(found.shapes_after_crop)
         if cases[0] != cases[1] or not cases[0]:
@@ -154,7 +158,9 @@ def dataset_digest(dataset: RawDataset, *, with_labels: bool, workers: int) -> s
             "channel_names": list(dataset.channel_names),
             "reader": dataset.reader,
             "label_channels": dataset.labels.channels,
-            **({"oriented": True} if choose_reader(dataset) in ORIENTED_READERS else {}),  # earlier versions did not turn arrays
+            **(
+                {"oriented": True} if choose_reader(dataset) in ORIENTED_READERS else {}
+            ),  # earlier versions did not turn arrays
         }
     )
 

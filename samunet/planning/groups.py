@@ -67,12 +67,12 @@ def find_groups(
 def read_groups(path: Path, names: Iterable[str]) -> dict[str, str]:
     """Case -> patient for `names`, from a CSV file with the columns `case` and `patient`.
 
-    Its delimiter is a comma, a semicolon or a tab, as in the first line. Other columns are ignored, as are rows of other cases,
-    which are named.
+    Its delimiter is a comma, a semicolon or a tab, as in the first line. Other columns are ignored, as are rows of
+    other cases, which are named.
 
     Raises:
-        UserError: no such file, not UTF-8, columns missing, rows with more columns than the first line, cases under two patients,
-            a case of `names` missing.
+        UserError: no such file, not UTF-8, columns missing, rows with more columns than the first line, cases under two
+            patients, a case of `names` missing.
     """
     columns, rows = _rows(path)
     if columns.count("case") != 1 or columns.count("patient") != 1:
@@ -112,8 +112,12 @@ def _rows(path: Path) -> tuple[list[str], list[list[str]]]:
         ) from fault
     columns, rows = [column.strip().lower() for column in lines[0]] if lines else [], lines[1:]
     if longer := [delimiter.join(row) for row in rows if len(row) > len(columns)]:
-        raise UserError("No row of a CSV file may have more columns than its first line.", where=path, found=some(longer),
-                        mend="Put values that hold the delimiter in double quotes.")
+        raise UserError(
+            "No row of a CSV file may have more columns than its first line.",
+            where=path,
+            found=some(longer),
+            mend="Put values that hold the delimiter in double quotes.",
+        )
     return columns, [row + [""] * (len(columns) - len(row)) for row in rows]
 
 
@@ -154,8 +158,13 @@ def kept_groups(folder_preprocessed: Path) -> dict[str, str] | None:
     path = folder_preprocessed / GROUPS_JSON
     if not path.is_file():
         return None
-    return decode(dict[str, str], read_json(path), rule='The patients of cases must be stored as {"<case>": "<patient>", ...}.',
-                  where=path, mend="Remove the file, and give --groups again to samunet_plan_experiment.")
+    return decode(
+        dict[str, str],
+        read_json(path),
+        rule='The patients of cases must be stored as {"<case>": "<patient>", ...}.',
+        where=path,
+        mend="Remove the file, and give --groups again to samunet_plan_experiment.",
+    )
 
 
 def known_groups(dataset: RawDataset, folder_preprocessed: Path) -> dict[str, str] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,9 +13,10 @@ from samunet.dataset.io.readers import reader_names
 from samunet.errors import UserError
 from samunet.planning.cache_rules import CACHE_DTYPES
 from samunet.planning.normalization_rules import SCHEMES
+from samunet.planning.sections import HYBRID_STAGES, DatasetPlan, EncoderPlan, HybridPlan, UnetPlan
 
 if TYPE_CHECKING:
-    from samunet.planning.plans import DatasetPlan, EncoderPlan, Plans
+    from samunet.planning.plans import Plans
 
 COMPOSITIONS = ("neighbours", "repeat", "rgb")
 CT_STATISTICS = ("mean", "std", "percentile_00_5", "percentile_99_5")
@@ -24,8 +26,16 @@ MEND = "Correct what was changed by hand, or run samunet_plan_experiment again."
 def name_problems(plans: Plans, path: Path) -> list[UserError]:
     """Names that folders are made of must be plain."""
     names = {"plans_name": plans.plans_name, "dataset_name": plans.dataset_name}
-    return [UserError("A name in a plans file must be one plain file name.", where=f"{path}, {key}", found=repr(name)[:80], mend=MEND)
-            for key, name in names.items() if not is_plain(name)]
+    return [
+        UserError(
+            "A name in a plans file must be one plain file name.",
+            where=f"{path}, {key}",
+            found=repr(name)[:80],
+            mend=MEND,
+        )
+        for key, name in names.items()
+        if not is_plain(name)
+    ]
 
 
 def is_plain(name: str) -> bool:
@@ -44,37 +54,133 @@ def dataset_problems(plan: DatasetPlan, where: str) -> list[UserError]:
     # The slice spacing of 2D data is no distance.
     largest = (MAX_SPACING_MM * (SLICE_SPACING_2D if plan.median_shape[0] == 1 else 1), MAX_SPACING_MM, MAX_SPACING_MM)
     rules = [
-        (plan.reader in reader_names(), "reader", f"The reader must be one of {', '.join(reader_names())}.", plan.reader),
+        (
+            plan.reader in reader_names(),
+            "reader",
+            f"The reader must be one of {', '.join(reader_names())}.",
+            plan.reader,
+        ),
         (is_order, "transpose_forward", "The transpose must name each of the axes 0, 1 and 2 once.", forward),
-        (not is_order or all(backward[axis] == place for place, axis in enumerate(forward)), "transpose_backward",
-         "transpose_backward must undo transpose_forward.", f"{list(backward)} after {list(forward)}"),
-        (all(MIN_SPACING_MM <= value <= most for value, most in zip(plan.spacing_mm, largest, strict=True)), "spacing_mm",
-         f"A spacing must be from {MIN_SPACING_MM:g} to {MAX_SPACING_MM:g} mm.", plan.spacing_mm),
+        (
+            not is_order or all(backward[axis] == place for place, axis in enumerate(forward)),
+            "transpose_backward",
+            "transpose_backward must undo transpose_forward.",
+            f"{list(backward)} after {list(forward)}",
+        ),
+        (
+            all(MIN_SPACING_MM <= value <= most for value, most in zip(plan.spacing_mm, largest, strict=True)),
+            "spacing_mm",
+            f"A spacing must be from {MIN_SPACING_MM:g} to {MAX_SPACING_MM:g} mm.",
+            plan.spacing_mm,
+        ),
         (channels > 0, "channel_names", "There must be a channel.", plan.channel_names),
-        (not wrong_lengths, "channel_names", f"Every channel must have its normalization, mask and intensities: {channels} of each.",
-         ", ".join(wrong_lengths)),
+        (
+            not wrong_lengths,
+            "channel_names",
+            f"Every channel must have its normalization, mask and intensities: {channels} of each.",
+            ", ".join(wrong_lengths),
+        ),
         (not unknown, "normalization", f"A normalization must be one of {', '.join(SCHEMES)}.", ", ".join(unknown)),
-        *((_knows_ct(figures), f"foreground_intensity, channel {channel}",
-           f"CT needs the figures {', '.join(CT_STATISTICS)}; the first percentile lies under the second, and std is not negative.",
-           dict(figures)) for channel, (scheme, figures) in enumerate(zip(plan.normalization, plan.foreground_intensity, strict=False))
-          if scheme == "ct"),
+        *(
+            (
+                _knows_ct(figures),
+                f"foreground_intensity, channel {channel}",
+                f"CT needs the figures {', '.join(CT_STATISTICS)}; percentiles in order, std not negative.",
+                dict(figures),
+            )
+            for channel, (scheme, figures) in enumerate(
+                zip(plan.normalization, plan.foreground_intensity, strict=False)
+            )
+            if scheme == "ct"
+        ),
     ]
     return _broken(rules, where)
 
 
 def encoder_problems(plan: EncoderPlan, name: str, dataset: DatasetPlan, where: str) -> list[UserError]:
-    """What contradicts itself, or the dataset part, in the section of encoder id `name`."""
-    rules = [
+    """What contradicts itself, or the dataset part, in the sections of encoder id `name`."""
+    adapters = plan.adapters
+    embeddings = [
         (plan.encoder == name, "encoder", "A section must be of the encoder under whose id it stands.", plan.encoder),
-        (plan.composition in COMPOSITIONS, "composition", f"The composition must be one of {', '.join(COMPOSITIONS)}.", plan.composition),
-        (plan.composition != "rgb" or len(dataset.channel_names) == 3, "composition", "Composition `rgb` needs three channels.",
-         f"{len(dataset.channel_names)} channels"),
-        (plan.stack_depth % 2 == 1, "stack_depth", "A stack must have an odd number of slices.", plan.stack_depth),
-        (plan.stacks_at_once <= plan.stacks, "stacks_at_once", f"At most all {plan.stacks} stacks can go through the network at once.",
-         plan.stacks_at_once),
-        (plan.cache_dtype in CACHE_DTYPES, "cache_dtype", f"The number type must be one of {', '.join(CACHE_DTYPES)}.", plan.cache_dtype),
+        (
+            plan.composition in COMPOSITIONS,
+            "composition",
+            f"The composition must be one of {', '.join(COMPOSITIONS)}.",
+            plan.composition,
+        ),
+        (
+            plan.composition != "rgb" or len(dataset.channel_names) == 3,
+            "composition",
+            "Composition `rgb` needs three channels.",
+            f"{len(dataset.channel_names)} channels",
+        ),
+        (
+            plan.cache_dtype in CACHE_DTYPES,
+            "cache_dtype",
+            f"The number type must be one of {', '.join(CACHE_DTYPES)}.",
+            plan.cache_dtype,
+        ),
     ]
-    return _broken(rules, where)
+    of_adapters = [
+        (adapters.slices % 2 == 1, "slices", "An image stack must have an odd number of slices.", adapters.slices),
+        (adapters.micro_batch <= adapters.batch_size, "micro_batch",
+         f"At most all {adapters.batch_size} stacks can go through the network at once.", adapters.micro_batch),
+    ]
+    problems = _broken(embeddings, f"{where}.embeddings") + _broken(of_adapters, f"{where}.adapters")
+    return problems + ([] if plan.hybrid is None else _hybrid_problems(plan.hybrid, f"{where}.hybrid"))
+
+
+def _hybrid_problems(plan: HybridPlan, where: str) -> list[UserError]:
+    stages = len(plan.strides)
+    return _broken([
+        (1 <= stages <= HYBRID_STAGES, "strides", f"The network must have 1 to {HYBRID_STAGES} stages.", stages),
+        *_stage_rules(plan.strides, plan.kernels, 3),
+    ], where)
+
+
+def unet_problems(plan: UnetPlan, where: str) -> list[UserError]:
+    """What contradicts itself in the section of the plain U-Net."""
+    divisors = [math.prod(stride[axis] for stride in plan.strides if len(stride) == 2) for axis in range(2)]
+    return _broken([
+        (len(plan.patch) == 2, "patch", "A patch must have rows and columns.", plan.patch),
+        (len(plan.strides) >= 1, "strides", "The network must have a stage.", len(plan.strides)),
+        (len(plan.widths) == len(plan.strides), "widths", "Every stage must have a width.",
+         f"{len(plan.widths)} for {len(plan.strides)} stages"),
+        *_stage_rules(plan.strides, plan.kernels, 2),
+        (all(side % by == 0 for side, by in zip(plan.patch, divisors, strict=False)), "patch",
+         "The strides must divide the patch.", f"{list(plan.patch)}, strides of {divisors} in all"),
+    ], where)
+
+
+def _stage_rules(
+    strides: Sequence[Sequence[int]], kernels: Sequence[Sequence[int]], axes: int
+) -> list[tuple[bool, str, str, object]]:
+    return [
+        (
+            all(len(each) == axes for each in (*strides, *kernels)),
+            "strides",
+            f"Strides and kernels must have {axes} axes.",
+            f"{strides}, {kernels}",
+        ),
+        (
+            len(strides) == len(kernels),
+            "kernels",
+            "Every stage must have a stride and a kernel.",
+            f"{len(strides)} strides, {len(kernels)} kernels",
+        ),
+        (
+            not strides or all(step == 1 for step in strides[0]),
+            "strides",
+            "The first stage must have strides of 1.",
+            strides[:1],
+        ),
+        (
+            all(size % 2 == 1 for kernel in kernels for size in kernel),
+            "kernels",
+            "A kernel must have odd sides.",
+            kernels,
+        ),
+    ]
 
 
 def _knows_ct(figures: Mapping[str, float]) -> bool:

@@ -18,7 +18,8 @@ from samunet.planning.adapter_memory import STACKS, AdapterNumbers, plan_stack_t
 from samunet.planning.encoder_spec import EMBEDDING_CHANNELS, EncoderSpec
 from samunet.planning.fingerprint import Fingerprint
 from samunet.planning.normalization_rules import MASKED_BELOW, masks_for, schemes_of
-from samunet.planning.plans import DatasetPlan, EncoderPlan, Plans
+from samunet.planning.plans import Plans
+from samunet.planning.sections import AdapterPlan, DatasetPlan, EncoderPlan, UnetPlan
 from samunet.planning.spacing import (
     ANISOTROPY,
     Shape,
@@ -28,6 +29,8 @@ from samunet.planning.spacing import (
     slice_axis_first,
     target_spacing,
 )
+from samunet.planning.unet_rules import plan_unet
+from samunet.planning.volume_rules import plan_hybrid
 
 if TYPE_CHECKING:
     from samunet.dataset.dataset import RawDataset
@@ -62,7 +65,11 @@ def plan_experiment(
     """
     dataset_plan = plan_dataset(dataset, fingerprint, overwrite_spacing_mm)
     section = plan_encoder(dataset_plan, fingerprint, spec, memory_target_gb, cache_dtype)
-    plans = Plans(plans_name, dataset.name, dataset_plan, {**_other_sections(path, dataset_plan), spec.id: section})
+    old = _valid_still(path, dataset_plan)
+    encoders = {**(old.encoders if old else {}), spec.id: section}
+    plans = Plans(
+        plans_name, dataset.name, dataset_plan, encoders, _unet(old, dataset_plan, fingerprint.label_channels)
+    )
     plans.save(path)
     return plans
 
@@ -143,19 +150,23 @@ def plan_encoder(
         raise UserError(
             "The memory target must be above 0 GB.", where="-gpu_memory_target", found=f"{memory_target_gb:g}"
         )
+    embeddings = _plan_embeddings(dataset_plan, fingerprint, spec, memory_target_gb, cache_dtype)
+    adapters = _plan_adapters(embeddings, dataset_plan, fingerprint, spec, memory_target_gb)
+    return replace(embeddings, hybrid=plan_hybrid(dataset_plan, embeddings), adapters=adapters)
+
+
+def _plan_embeddings(
+    dataset_plan: DatasetPlan, fingerprint: Fingerprint, spec: EncoderSpec, memory_target_gb: float, cache_dtype: str
+) -> EncoderPlan:
+    """The section of embeddings; the others are left as they are by default."""
     shapes = plan_grid_shapes(dataset_plan, fingerprint)
-    depth = dataset_plan.median_shape[0]
     extent = rules.in_plane_extent(shapes)
     input_size, input_reason = rules.input_size_for(spec, extent)
     tile, tile_reason = rules.tile_for(extent, input_size)
     composition, composition_reason = rules.composition_for(
-        dataset_plan.channel_names, dataset_plan.spacing_mm, dataset_plan.anisotropic, depth
+        dataset_plan.channel_names, dataset_plan.spacing_mm, dataset_plan.anisotropic, dataset_plan.median_shape[0]
     )
-    wanted_depth, stack_reason = rules.stack_depth_for(depth)
     alone = 1 if composition == "rgb" else len(dataset_plan.channel_names)
-    stack_input, stack_input_reason = rules.stack_input_size_for(input_size, tile)
-    numbers = AdapterNumbers(spec.size, rules.canvas_for(tile, stack_input), max(tile), alone, fingerprint.label_channels)
-    stacks, stacks_reason = plan_stack_training(numbers, wanted_depth, memory_target_gb)
     memory = rules.head_memory(input_size, tile, EMBEDDING_CHANNELS * alone, fingerprint.label_channels)
     batch_size, batch_reason = rules.batch_size_for(memory, memory_target_gb)
     cache_bytes, cache_reason = cache_rules.cache_bytes_for(
@@ -167,34 +178,54 @@ def plan_encoder(
         tile_shape=tile,
         tile_step=rules.TILE_STEP,
         composition=composition,
-        stack_depth=stacks.slices,
         batch_size=batch_size,
         cache_dtype=cache_dtype,
         cache_bytes=cache_bytes,
         head_iterations=rules.HEAD_ITERATIONS,
         view_pictures=view_pictures,
-        stack_input_size=stack_input,
-        stacks=STACKS,
-        stacks_at_once=stacks.micro_batch,
-        checkpointed=stacks.checkpointed,
-        stack_bytes=stacks.total_bytes,
         reasons={
             "encoder": f"{spec.size}, input normalised as for the {spec.family} family",
             "input_size": input_reason,
             "tile_shape": tile_reason,
             "tile_step": f"neighbouring tiles overlap by {1 - rules.TILE_STEP:.0%} or more, as nnU-Net's windows do",
             "composition": composition_reason,
-            "stack_depth": stack_reason + (f"; fewer fit: {stacks_reason}" if stacks.slices < wanted_depth else ""),
             "batch_size": batch_reason,
             "cache_dtype": cache_rules.CACHE_DTYPES[cache_dtype],
             "cache_bytes": cache_reason,
             "head_iterations": f"{rules.HEAD_ITERATIONS} for every dataset: heads train within 3 minutes on 2 cores",
             "view_pictures": view_reason,
-            "stack_input_size": stack_input_reason,
-            "stacks": f"{STACKS} for every dataset: what a processor takes through an encoder in seconds",
-            "stacks_at_once": stacks_reason,
-            "checkpointed": stacks_reason,
-            "stack_bytes": "counted for one process in float32, see planning/adapter_memory.py",
+        },
+    )
+
+
+def _plan_adapters(
+    embeddings: EncoderPlan,
+    dataset_plan: DatasetPlan,
+    fingerprint: Fingerprint,
+    spec: EncoderSpec,
+    memory_target_gb: float,
+) -> AdapterPlan:
+    tile, alone = embeddings.tile_shape, embeddings.channels_alone(dataset_plan)
+    wanted_depth, depth_reason = rules.stack_depth_for(dataset_plan.median_shape[0])
+    input_size, input_reason = rules.stack_input_size_for(embeddings.input_size, tile)
+    numbers = AdapterNumbers(
+        spec.size, rules.canvas_for(tile, input_size), max(tile), alone, fingerprint.label_channels
+    )
+    training, training_reason = plan_stack_training(numbers, wanted_depth, memory_target_gb)
+    return AdapterPlan(
+        slices=training.slices,
+        input_size=input_size,
+        batch_size=STACKS,
+        micro_batch=training.micro_batch,
+        checkpointed=training.checkpointed,
+        training_bytes=training.total_bytes,
+        reasons={
+            "slices": depth_reason + (f"; fewer fit: {training_reason}" if training.slices < wanted_depth else ""),
+            "input_size": input_reason,
+            "batch_size": f"{STACKS} for every dataset: what a processor takes through an encoder in seconds",
+            "micro_batch": training_reason,
+            "checkpointed": training_reason,
+            "training_bytes": "counted for one process in float32, see planning/adapter_memory.py",
         },
     )
 
@@ -214,16 +245,23 @@ def _foreground_reason(schemes: Sequence[str]) -> str:
     return "no channel is CT, and no other scheme may know the labels"
 
 
-def _other_sections(path: Path, dataset_plan: DatasetPlan) -> dict[str, EncoderPlan]:
-    """The sections of an existing plans file that stay valid."""
+def _unet(old: Plans | None, dataset_plan: DatasetPlan, classes: int) -> UnetPlan:
+    """The U-Net's section: that of `old` while it is of as many classes, else a new one."""
+    if old is not None and old.unet is not None and old.unet.classes == classes:
+        return old.unet
+    return plan_unet(dataset_plan, classes, dimensions=2)
+
+
+def _valid_still(path: Path, dataset_plan: DatasetPlan) -> Plans | None:
+    """The plans in an existing file, if they are of the same dataset part."""
     if not path.exists():
-        return {}
+        return None
     try:
         old = Plans.load(path)
     except UserError as fault:
         say(f"{path} is replaced: {fault.rule}")
-        return {}
+        return None
     if replace(old.dataset, reasons={}) == replace(dataset_plan, reasons={}):
-        return old.encoders
+        return old
     say(f"{path}: the dataset part has changed; plan again for {', '.join(old.encoders)} where you use them.")
-    return {}
+    return None

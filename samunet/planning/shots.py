@@ -49,10 +49,11 @@ def draw_shots(train: Sequence[str], groups: Mapping[str, str] | None, shots: in
 def choose_slices(shown: Mapping[str, Sequence[int]], count: int) -> dict[str, tuple[int, ...]]:
     """`count` labelled slices in all: case -> its slices, for those cases that get any.
 
-    Slices are dealt out one by one, in the order of the cases and again from the first; a case that has no more to give is
-    passed over. So n cases get `count // n` each and the first `count % n` one more, unless one shows too little. The k slices
-    of a case lie in k equal parts of its slices with foreground, those of the first case towards the beginning of each part, those of
-    the last towards its end. So the cases' slices show the structure at different heights, n k of them at even distances, whatever sees all.
+    Slices are dealt out one by one, in the order of the cases and again from the first; a case that has no more to give
+    is passed over. So n cases get `count // n` each and the first `count % n` one more, unless one shows too little.
+    The k slices of a case lie in k equal parts of its slices with foreground, those of the first case towards the
+    beginning of each part, those of the last towards its end. So the cases' slices show the structure at different
+    heights, n k of them at even distances, whatever sees all.
 
     Smaller counts are no parts of larger ones, since the heights move.
 
@@ -75,9 +76,13 @@ def choose_slices(shown: Mapping[str, Sequence[int]], count: int) -> dict[str, t
     dealt = [name for turn in rounds for name in shown if turn < len(shown[name])][:count]
     shares = Counter(dealt)
     # Case r of n takes the slice at (part + (r + 1/2) / n) / k of its slices with foreground, counted in whole numbers.
-    return {name: tuple(shown[name][(2 * (part * len(shares) + place) + 1) * len(shown[name]) // (2 * len(shares) * share)]
-                        for part in range(share))
-            for place, (name, share) in enumerate(shares.items())}
+    return {
+        name: tuple(
+            shown[name][(2 * (part * len(shares) + place) + 1) * len(shown[name]) // (2 * len(shares) * share)]
+            for part in range(share)
+        )
+        for place, (name, share) in enumerate(shares.items())
+    }
 
 
 def draw_folder(shots: int | None, draw: int, slices: int | None) -> str:

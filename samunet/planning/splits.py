@@ -65,13 +65,14 @@ def _folds(items: int, count: int) -> list[np.ndarray]:
 def ensure_splits(dataset: RawDataset, folder_preprocessed: Path, groups: Mapping[str, str] | None) -> list[Split]:
     """The folds of `dataset`: those of `splits_final.json` if there is one, else new ones, which are written.
 
-    A file in the preprocessed folder wins; one beside dataset.json is copied there. An empty one, as is written while one
-    patient alone is labelled, counts as none. Only labelled cases take part. Groups are kept in the preprocessed folder
-    beside the splits; without `groups` the kept ones are used, else those of a `groups.csv` beside dataset.json.
+    A file in the preprocessed folder wins; one beside dataset.json is copied there. An empty one, as is written while
+    one patient alone is labelled, counts as none. Only labelled cases take part. Groups are kept in the preprocessed
+    folder beside the splits; without `groups` the kept ones are used, else those of a `groups.csv` beside dataset.json.
 
     Raises:
-        UserError: an existing file that is no list of folds, names unknown or unlabelled cases, has a case twice, on one side or on
-            both, an empty side, or differs from the one beside dataset.json; a `groups.csv` that leaves a case out.
+        UserError: an existing file that is no list of folds, names unknown or unlabelled cases, has a case twice, on
+            one side or on both, an empty side, or differs from the one beside dataset.json; a `groups.csv` that leaves
+            a case out.
     """
     path = folder_preprocessed / SPLITS_FILE
     given = dataset.folder / SPLITS_FILE

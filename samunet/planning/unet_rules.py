@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from samunet.planning.plans import DatasetPlan
+from samunet.planning.sections import DatasetPlan, UnetPlan
 
 SHORTEST_MAP = 4  # voxels along an axis of the deepest feature map, at least
 FIRST_WIDTH = 32
@@ -25,25 +24,11 @@ REFERENCE_GB = 8.0
 SMALLEST_BATCH = 2
 
 
-@dataclass(frozen=True)
-class UnetPlan:
-    """A U-Net and its patches; axes as the patch's, (rows, columns) or (slices, rows, columns).
-
-    `strides` has one entry for each stage, the first all 1; `kernels` and `widths` as many.
-    """
-
-    patch: tuple[int, ...]
-    strides: tuple[tuple[int, ...], ...]
-    kernels: tuple[tuple[int, ...], ...]
-    widths: tuple[int, ...]
-    batch_size: int
-
-
 def plan_unet(plan: DatasetPlan, classes: int, dimensions: int, memory_target_gb: float = REFERENCE_GB) -> UnetPlan:
     """The U-Net for a dataset's grid.
 
-    Deviation from nnU-Net: the batch is at most its reference batch (12 in 2D, 2 in 3D), where nnU-Net fills the memory (366 in
-    2D on hippocampus): budgets here are minutes, in which many small steps learn more than a few large ones.
+    Deviation from nnU-Net: the batch is at most its reference batch (12 in 2D, 2 in 3D), where nnU-Net fills the memory
+    (366 in 2D on hippocampus): budgets here are minutes, in which many small steps learn more than a few large ones.
 
     Arguments:
         plan: grid and channels.
@@ -62,8 +47,24 @@ def plan_unet(plan: DatasetPlan, classes: int, dimensions: int, memory_target_gb
         patch = _less(patch, axis, _divisor(topology(spacing, smaller)[0], axis))
         strides, kernels, patch = topology(spacing, patch)
     batch = round(budget / values * REFERENCE_BATCH[dimensions])
-    return UnetPlan(patch, strides, kernels, _widths(len(strides), widest),
-                    max(min(batch, REFERENCE_BATCH[dimensions]), SMALLEST_BATCH))
+    size = max(min(batch, REFERENCE_BATCH[dimensions]), SMALLEST_BATCH)
+    reasons = _reasons(patch, median, batch, dimensions, memory_target_gb)
+    return UnetPlan(patch, strides, kernels, _widths(len(strides), widest), size, classes, reasons)
+
+
+def _reasons(
+    patch: Sequence[int], median: Sequence[int], batch: int, dimensions: int, memory_target_gb: float
+) -> dict[str, str]:
+    shape = "x".join(map(str, median))
+    return {
+        "patch": f"nnU-Net's rule: what {memory_target_gb:g} GB hold of the median {shape}, in whole steps of the strides",
+        "strides": f"nnU-Net's rule: halved while {SHORTEST_MAP} voxels are left, unless twice as coarse as the finest",
+        "kernels": "nnU-Net's rule: 3, and 1 along axes that are over twice as coarse as the finest",
+        "widths": f"{FIRST_WIDTH}, doubled in each stage, at most {WIDEST[dimensions]}",
+        "batch_size": f"{batch} patches of {'x'.join(map(str, patch))} fit {memory_target_gb:g} GB; from {SMALLEST_BATCH} to "
+        f"{REFERENCE_BATCH[dimensions]}",
+        "classes": "output channels of dataset.json's labels",
+    }
 
 
 def topology(
@@ -71,9 +72,9 @@ def topology(
 ) -> tuple[tuple[tuple[int, ...], ...], tuple[tuple[int, ...], ...], tuple[int, ...]]:
     """(strides, kernels, patch padded to what the strides divide) of each stage.
 
-    An axis is halved while it keeps SHORTEST_MAP voxels and is less than twice as coarse as the finest that can be halved;
-    a last axis alone only if it is three times as long. An axis' kernel is 1 until it is less than twice as coarse as
-    the finest, then 3; the deepest stage has 3 everywhere.
+    An axis is halved while it keeps SHORTEST_MAP voxels and is less than twice as coarse as the finest that can be
+    halved; a last axis alone only if it is three times as long. An axis' kernel is 1 until it is less than twice as
+    coarse as the finest, then 3; the deepest stage has 3 everywhere.
     """
     axes = range(len(patch))
     voxels, size, kernel = list(spacing), list(patch), [1] * len(patch)

@@ -1,24 +1,24 @@
-"""The stack of slices that a 3D network sees together, and its poolings, from the grid and the encoder's tile."""
+"""The volumes that a 3D network reads, and its poolings, from the grid and the encoder's tile."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from samunet.planning.plans import DatasetPlan, EncoderPlan
+from samunet.planning.sections import HYBRID_STAGES, DatasetPlan, EmbeddingsPlan, EncoderPlan, HybridPlan
 from samunet.planning.unet_rules import topology
 
-STAGES = 4
 JOINING_STAGE = 2  # whose cells, four voxels wide where all axes are halved, are what embeddings are brought to
 VOLUME_VOXELS = 2**16
 
 
 @dataclass(frozen=True)
 class VolumePlan:
-    """Axes (z, y, x). `shape` in voxels: the stack's slices and the encoder's tile; `padded` is what the strides divide.
+    """Axes (z, y, x). `shape` in voxels: `depth` slices of the encoder's tile; `padded` is what the strides divide.
 
-    `strides` and `kernels` have an entry for each stage of the network, the first stride all 1; `cell` is how many voxels a
-    cell of the stage holds at which embeddings join, and `cells` how many there are.
+    `strides` and `kernels` have an entry for each stage of the network, the first stride all 1; `cell` is how many
+    voxels a cell of the stage holds at which embeddings join, and `cells` how many there are.
     """
 
     shape: tuple[int, int, int]
@@ -30,26 +30,43 @@ class VolumePlan:
 
     @property
     def depth(self) -> int:
-        """Slices of a stack."""
+        """Slices of a volume."""
         return self.shape[0]
 
 
-def plan_volume(dataset: DatasetPlan, encoder: EncoderPlan) -> VolumePlan:
-    """As many slices as VOLUME_VOXELS hold of the encoder's tile, at most the median depth; poolings by nnU-Net's rule."""
+def plan_hybrid(dataset: DatasetPlan, encoder: EmbeddingsPlan) -> HybridPlan:
+    """As many slices of the tile as VOLUME_VOXELS hold, at most the median depth; poolings by nnU-Net's rule."""
     rows, columns = encoder.tile_shape
-    depth = max(1, min(dataset.median_shape[0], VOLUME_VOXELS // (rows * columns)))
+    fitting = VOLUME_VOXELS // (rows * columns)
+    depth = most = max(1, min(dataset.median_shape[0], fitting))
     all_strides, all_kernels, _ = topology(dataset.spacing_mm, (depth, rows, columns))
-    strides, kernels = ([_triple(each) for each in of_stages[:STAGES]] for of_stages in (all_strides, all_kernels))
-    divisor = _product(strides)
-    depth -= depth % divisor[0] if depth > divisor[0] else 0  # slices of padding would be computed for nothing
-    shape = (depth, rows, columns)
-    padded = _triple([math.ceil(size / step) * step for size, step in zip(shape, divisor, strict=True)])
-    cell = _product(strides[: JOINING_STAGE + 1])
+    strides, kernels = (
+        [_triple(each) for each in of_stages[:HYBRID_STAGES]] for of_stages in (all_strides, all_kernels)
+    )
+    step = _product(strides)[0]
+    depth -= depth % step if depth > step else 0  # slices of padding would be computed for nothing
+    unpadded = f"; of {most} as many as can be pooled without padding" if depth < most else ""
+    spacing = " x ".join(f"{each:g}" for each in dataset.spacing_mm)
+    rule = f"nnU-Net's rule on {most} x {rows} x {columns} voxels of {spacing} mm"
+    return HybridPlan(depth, tuple(strides), tuple(kernels), {
+        "depth": f"{VOLUME_VOXELS} voxels hold {fitting} slices of the tile {rows}x{columns}, at most the median depth "
+                 f"{dataset.median_shape[0]}{unpadded}",
+        "strides": f"{rule}, at most {HYBRID_STAGES} stages",
+        "kernels": f"{rule}: 1 along axes that are over twice as coarse as the finest",
+    })
+
+
+def plan_volume(dataset: DatasetPlan, encoder: EncoderPlan) -> VolumePlan:
+    """The volumes of the encoder's `hybrid` section, by the rule where there is none."""
+    plan = encoder.hybrid or plan_hybrid(dataset, encoder)
+    shape = (plan.depth, *encoder.tile_shape)
+    padded = _triple([math.ceil(size / step) * step for size, step in zip(shape, _product(plan.strides), strict=True)])
+    cell = _product(plan.strides[: JOINING_STAGE + 1])
     cells = _triple([size // step for size, step in zip(padded, cell, strict=True)])
-    return VolumePlan(shape, padded, tuple(strides), tuple(kernels), cell, cells)
+    return VolumePlan(shape, padded, plan.strides, plan.kernels, cell, cells)
 
 
-def _product(strides: list[tuple[int, int, int]]) -> tuple[int, int, int]:
+def _product(strides: Sequence[tuple[int, int, int]]) -> tuple[int, int, int]:
     return _triple([math.prod(stride[axis] for stride in strides) for axis in range(3)])
 
 

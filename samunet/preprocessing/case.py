@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from samunet.dataset.geometry import Geometry
-from samunet.planning.plans import Voxels
+from samunet.planning.sections import Voxels
 from samunet.preprocessing.prompts.case_prompts import CasePrompts
 from samunet.schema import decode
 

@@ -87,7 +87,8 @@ def _request_of(run: Mapping[str, Any], device: str, encoder: str | None) -> Req
     encoder = recorded_name(recorded) if encoder in (None, recorded["id"], recorded["name"]) else encoder
     request = Request(settings["dataset"], settings["variant"], settings["fold"], encoder, settings["plans"],
                       shots=settings["shots"], draw=settings["draw"], seed=settings["seed"], device=device,
-                      inner=settings.get("inner"), validate=bool(run["val_cases"]), shot_slices=settings.get("shot_slices"))
+                      inner=settings.get("inner"), validate=bool(run["val_cases"]), shot_slices=settings.get("shot_slices"),
+                      settings=settings.get("changed_settings") or {})
     check_support(request.variant, given=True)
     return request
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,10 @@ from samunet.preprocessing.views import ViewedArrays
 from samunet.training.cases import RunCases, cases_of
 from samunet.training.checkpoints import start_from
 from samunet.training.run_folder import RunFolder, stored_run
-from samunet.training.settings import Request, Settings
+from samunet.training.settings import Request, Settings, settings_text
 from samunet.training.support_file import read_support
 from samunet.variants.base import Variant, VariantContext
-from samunet.variants.registry import check_kinds, entry, variant_class
+from samunet.variants.registry import built_settings, changed_beside, check_kinds, entry, variant_class
 from samunet.variants.run_data import RunData
 
 
@@ -100,8 +100,7 @@ class Experiment:
 
         They are written in the run's own folder first, since other folds may end at the same moment.
         """
-        plans = Plans(self.plans.plans_name, self.plans.dataset_name, self.plans.dataset, {self.section.encoder: self.section})
-        plans.save(self.folder.work / "plans.json")
+        replace(self.plans, encoders={self.section.encoder: self.section}).save(self.folder.work / "plans.json")
         write_json(self.folder.work / "dataset.json", self.dataset.content)
         write_json(self.folder.work / "dataset_fingerprint.json", read_json(self.preprocessed / "dataset_fingerprint.json"))
         for name in ("plans.json", "dataset.json", "dataset_fingerprint.json"):
@@ -123,6 +122,12 @@ class Experiment:
             raise UserError("All folds of one model must be trained under the same labels.", where=path.with_name("dataset.json"),
                             found=f"{', '.join(strange)} trained under others than the dataset has now",
                             mend="Remove that model's folder, or restore `labels` and `regions_class_order` of the dataset.")
+        changed = {fold: run["settings"].get("changed_settings") for fold in others if (run := stored_run(self.folder.parent / fold))}
+        if strange := sorted(fold for fold, settings in changed.items() if settings != self.settings.changed_settings):
+            raise UserError("All folds of one model must be trained with the same settings.", where=self.folder.parent,
+                            found=f"{', '.join(strange)} trained with {settings_text(changed[strange[0]])}, "
+                                  f"and now {settings_text(self.settings.changed_settings)}",
+                            mend="Give the same --set, another folder with --results, or remove that model's folder.")
         there = Plans.load(path)
         if digest_of_plan(there, there.for_encoder(self.section.encoder)) != self.settings.plan:
             raise UserError("All folds of one model must be trained under the same plans.", where=path,
@@ -143,7 +148,7 @@ def open_experiment(request: Request, paths: Paths) -> Experiment:
     plans = Plans.load(preprocessed / f"{request.plans_name}.json")
     spec = encoder_spec(request.encoder)
     if entry(request.variant).needs == "picture_stacks":
-        plans = plans.of_stacks(spec.id)
+        plans = plans.of_adapters(spec.id)
     section = plans.for_encoder(spec.id)
     cases = cases_of(request, dataset, preprocessed)
     store = ArrayStore(preprocessed / request.plans_name / "arrays")
@@ -158,7 +163,8 @@ def open_experiment(request: Request, paths: Paths) -> Experiment:
     encoder = None
     if entry(request.variant).needs_encoder:
         encoder = load_encoder(request.encoder, section.input_size, device, fast=entry(request.variant).reads_embeddings)
-    context = VariantContext(dataset.labels, plans.dataset, section, encoder.sam_state if encoder else {}, encoder, paths.votes)
+    context = VariantContext(dataset.labels, plans.dataset, section, encoder.sam_state if encoder else {}, encoder, paths.votes, plans.unet,
+                             built_settings(request.variant, request.settings))
     settings = _settings(request, raw.name, plans, context, arrays, cases)
     return Experiment(request, dataset, plans, section, encoder, context, arrays, cases.train, cases.unlabelled, cases.val,
                       cases.slices, settings, run_folder(request, paths), preprocessed, prompts, support)
@@ -193,7 +199,9 @@ def run_folder(request: Request, paths: Paths) -> RunFolder:
 def _settings(
     request: Request, dataset: str, plans: Plans, context: VariantContext, arrays: Arrays, cases: RunCases
 ) -> Settings:
-    section, encoder, labels = context.encoder_plan, context.encoder, context.labels
+    section, encoder, labels, chosen = context.encoder_plan, context.encoder, context.labels, context.settings
+    assert chosen is not None
+    values = asdict(chosen)
     kind = variant_class(request.variant)
     iterations: int | None = kind.iterations(context)  # 0: nothing is trained, whatever the flags say
     if iterations:
@@ -213,8 +221,8 @@ def _settings(
         iterations=iterations,
         minutes=request.minutes if iterations != 0 else None,
         batch_size=kind.batch_size(context),
-        learning_rate=kind.learning_rate,
-        weight_decay=kind.weight_decay,
+        learning_rate=values.get("learning_rate", 0.0),
+        weight_decay=values.get("weight_decay", 0.0),
         seed=request.seed,
         shots=request.shots,
         draw=request.draw,
@@ -232,4 +240,6 @@ def _settings(
         support=digest_of_file(request.support) if request.support else None,
         labels=digest_of_labels(labels),
         unlabelled=digest_of_json(images) if images else None,
+        variant_settings=values,
+        changed_settings=changed_beside(request.variant, chosen) or None,
     )

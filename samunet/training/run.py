@@ -129,16 +129,19 @@ def validate_model(request: Request, paths: Paths, *, workers: int) -> None:
     """
     run = stored_run(run_folder(request, paths).final)
     # Oracle points are drawn by the seed.
-    experiment = open_experiment(replace(request, seed=run["settings"]["seed"]) if run else request, paths)
+    if run:
+        settings = request.settings or run["settings"].get("changed_settings") or {}
+        request = replace(request, seed=run["settings"]["seed"], settings=settings)
+    experiment = open_experiment(request, paths)
     folder = experiment.folder
     if run is None:
         raise UserError("--val needs a finished run.", where=folder.final, found="none", mend="Train without --val first.")
-    for name in ("encoder_digest", "plan", "labels", "prompts", "oracle_prompts", "box_relax"):
+    for name in ("encoder_digest", "plan", "labels", "prompts", "oracle_prompts", "box_relax", "changed_settings"):
         if name in UNTOLD_BEFORE and name not in run["settings"]:
             continue
         there, here = run["settings"].get(name), experiment.settings.to_json()[name]
         if there != here:
-            raise UserError("A model must be validated with the encoder, the plans, the labels and the prompts of its run.",
+            raise UserError("A model must be validated with the encoder, the plans, the labels, the prompts and the settings of its run.",
                             where=folder.final, found=f"{name}: {there} there, {here} here")
     # Of fold `all` both are all cases, and its scores are known to be of the training cases.
     if request.fold != ALL and (both := sorted({*run["train_cases"]} & {*experiment.val_cases})):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -14,7 +14,7 @@ from samunet.errors import UserError
 from samunet.files import make_folder, write_json, writing
 from samunet.inference.run_file import RunRecord, read_run
 from samunet.locks import lock_beside, owned
-from samunet.training.settings import Settings
+from samunet.training.settings import Settings, settings_text
 
 RUN_FILE = "run.json"
 
@@ -96,12 +96,15 @@ class RunFolder:
             must_continue: `--c` was given.
 
         Raises:
-            UserError: with `must_continue`, there is nothing to continue or its settings differ.
+            UserError: with `must_continue`, there is nothing to continue or its settings differ; without, a run with other settings of
+                the variant is here.
         """
         if must_continue:
             self.require_run()
         self._recover()
         unfinished, finished = stored_run(self.work), stored_run(self.final)
+        if not must_continue:
+            self._require_same_variant(settings, [(self.work, unfinished), (self.final, finished)])
         if unfinished is not None:
             differing = settings.differences(unfinished["settings"])
             if not differing:
@@ -115,6 +118,15 @@ class RunFolder:
             raise _refused(self.final, differing)
         shutil.rmtree(self.work, ignore_errors=True)
         return Start.ANEW
+
+    def _require_same_variant(self, settings: Settings, runs: Sequence[tuple[Path, dict[str, Any] | None]]) -> None:
+        """A folder is named after the variant, not its settings, so a run of others must not take its place without a word."""
+        for place, run in runs:
+            there = run["settings"].get("changed_settings") if run else settings.changed_settings
+            if there != settings.changed_settings:
+                raise UserError("A run's folder holds one set of its variant's settings.", where=place,
+                                found=f"{settings_text(there)} there, {settings_text(settings.changed_settings)} here",
+                                mend="Give another folder with --results, or remove that run.")
 
     def write(self, run: dict[str, Any]) -> None:
         """Write run.json into the work folder."""

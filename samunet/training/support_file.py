@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Annotated
+
+from msgspec import Meta
 
 from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError, joined, some
 from samunet.files import read_json
 from samunet.preprocessing.arrays import Arrays
+from samunet.schema import decode
 from samunet.training.cases import foreground_slices, labels_of
 
+Slices = Annotated[list[Annotated[int, Meta(ge=0)]], Meta(min_length=1)]
 SHAPE = '{"<case>": [<slice>, ...], ...}'
 
 
@@ -23,12 +27,17 @@ def read_support(path: Path, arrays: Arrays, cases: Collection[str], labels: Lab
         cases: that may be named.
 
     Raises:
-        UserError: all faults together: no JSON of that shape, other cases, slices without a label above 0 that may be used.
+        UserError: all faults together: no JSON of that shape, other cases, slices without a label above 0 that may be
+            used.
     """
-    content = read_json(path)
-    if not isinstance(content, dict) or not content or not all(map(_are_slices, content.values())):
-        raise UserError("A support file must name a case, and for each a slice, each once.", where=path,
-                        mend=f"Write {SHAPE}, slices as whole numbers from 0.")
+    rule, mend = (
+        "A support file must name a case, and for each a slice, each once.",
+        f"Write {SHAPE}, slices as whole numbers from 0.",
+    )
+    content = decode(dict[str, Slices], read_json(path), rule=rule, where=path, mend=mend)
+    twice = sorted(name for name, slices in content.items() if len(set(slices)) < len(slices))
+    if twice or not content:
+        raise UserError(rule, where=path, found=f"a slice twice: {some(twice)}" if twice else "no case", mend=mend)
     problems = []
     if strangers := sorted(set(content) - set(cases)):
         problems.append(UserError("A support file must name labelled cases that the model may learn from.", where=path,
@@ -36,14 +45,14 @@ def read_support(path: Path, arrays: Arrays, cases: Collection[str], labels: Lab
     for name in sorted(set(content) & set(cases)):
         shown = foreground_slices(labels_of(arrays, name), labels)
         if empty := sorted(set(content[name]) - set(shown)):
-            problems.append(UserError("A support slice must show a class whose label may be used.", where=f"{path}, {name}",
-                                      found=some([str(each) for each in empty]),
-                                      mend=f"Choose of its slices {', '.join(map(str, shown)) or '(it has none)'}."))
+            problems.append(
+                UserError(
+                    "A support slice must show a class whose label may be used.",
+                    where=f"{path}, {name}",
+                    found=some([str(each) for each in empty]),
+                    mend=f"Choose of its slices {', '.join(map(str, shown)) or '(it has none)'}.",
+                )
+            )
     if problems:
         raise joined(problems)
     return {name: tuple(sorted(content[name])) for name in sorted(content)}
-
-
-def _are_slices(found: Any) -> bool:
-    return (isinstance(found, list) and bool(found) and all(type(each) is int and each >= 0 for each in found)
-            and len(set(found)) == len(found))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
 
+from msgspec import Meta
 from torch import Tensor, nn
 
 from samunet.networks.adapted_sam import AdaptedSam
@@ -14,10 +16,22 @@ from samunet.variants.base import VariantContext
 from samunet.variants.kinds import ImageStackVariant
 from samunet.variants.losses import dice_and_cross_entropy
 from samunet.variants.partly_trained import PartlyTrained
+from samunet.variants.settings import LearningRate, TrainingSettings, WeightDecay
 
 # For pictures of 256 pixels and more; of smaller ones as many more as they have fewer pixels, up to the most. About ten minutes of one core
 # for `mini`. Hippocampus at 128 pixels, fold 1, 16 cases, 13 validation cases: Dice 0.804 after 690, 0.823 after 2150.
 ITERATIONS, MOST_ITERATIONS, SIDE = 600, 2400, 256
+
+
+@dataclass(frozen=True)
+class Adapter3dSettings(TrainingSettings):
+    """Settings of `3d_adapter`."""
+
+    learning_rate: LearningRate = 8e-4
+    weight_decay: WeightDecay = 0.1
+    rank: Annotated[int, Meta(ge=1, le=256, description="rank of FacT's updates; the plan's memory counts with its default")] = RANK
+    dropout: Annotated[float, Meta(ge=0, lt=1, description="chance with which a value of FacT's updates is dropped")] = 0.1
+    dice_share: Annotated[float, Meta(ge=0, le=1, description="weight of the Dice loss; the cross entropy has the rest")] = 0.8
 
 
 class Adapter3dVariant(PartlyTrained, ImageStackVariant):
@@ -40,17 +54,15 @@ class Adapter3dVariant(PartlyTrained, ImageStackVariant):
     - Votes are averaged as logits, not as probabilities. Those of the authors' padded stacks beyond the ends are left out.
     """
 
-    learning_rate: ClassVar[float] = 8e-4
-    weight_decay: ClassVar[float] = 0.1
+    settings_type = Adapter3dSettings
+    settings: Adapter3dSettings
+
     warmup_share: ClassVar[float] = 0.05
-    rank: ClassVar[int] = RANK
-    dropped: ClassVar[float] = 0.1
-    dice_share: ClassVar[float] = 0.8
 
     @classmethod
     def batch_size(cls, context: VariantContext) -> int:
         """Stacks of one iteration: the plan's."""
-        return context.encoder_plan.stacks
+        return context.encoder_plan.adapters.batch_size
 
     @classmethod
     def iterations(cls, context: VariantContext) -> int:
@@ -62,16 +74,16 @@ class Adapter3dVariant(PartlyTrained, ImageStackVariant):
         """See `TrainedVariant`."""
         context = self.context
         assert context.encoder is not None
-        encoder = AdaptedEncoder(context.encoder.module, self.rank, self.dropped,
-                                 checkpointed=context.encoder_plan.checkpointed)
+        encoder = AdaptedEncoder(context.encoder.module, self.settings.rank, self.settings.dropout,
+                                 checkpointed=context.encoder_plan.adapters.checkpointed)
         return AdaptedSam(encoder, ProgressiveDecoder(context.embedding_channels, self.labels.channels, context.sam_state))
 
     @property
     def micro_batch(self) -> int:
         """The plan's."""
-        return self.context.encoder_plan.stacks_at_once
+        return self.context.encoder_plan.adapters.micro_batch
 
     def loss(self, outputs: Tensor | list[Tensor], segmentation: Tensor) -> Tensor:
         """Dice and cross entropy over all slices, weighted by `dice_share`."""
         assert isinstance(outputs, Tensor)
-        return dice_and_cross_entropy(outputs, segmentation, self.labels, self.dice_share)
+        return dice_and_cross_entropy(outputs, segmentation, self.labels, self.settings.dice_share)

@@ -48,8 +48,8 @@ class Adapter3dBoxVariant(Adapter3dVariant):
         """See `TrainedVariant`."""
         context = self.context
         assert context.encoder is not None
-        encoder = AdaptedEncoder(context.encoder.module, self.rank, self.dropped,
-                                 checkpointed=context.encoder_plan.checkpointed)
+        encoder = AdaptedEncoder(context.encoder.module, self.settings.rank, self.settings.dropout,
+                                 checkpointed=context.encoder_plan.adapters.checkpointed)
         ellipse = context.encoder.spec.size == "mini"  # whose decoder was trained so
         return BoxedSam(encoder, BoxDecoder(context.embedding_channels, context.sam_state, ellipse=ellipse), ABSENT)
 

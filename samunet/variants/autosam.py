@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from torch import nn
 
 from samunet.networks.autosam_head import AutoSamHead
@@ -12,8 +10,6 @@ from samunet.variants.kinds import EmbeddingVariant
 
 class AutoSamVariant(EmbeddingVariant):
     """Trains `networks.autosam_head`; source and deviations are told there."""
-
-    learning_rate: ClassVar[float] = 1e-3
 
     def build_network(self) -> nn.Module:
         """See `TrainedVariant`."""

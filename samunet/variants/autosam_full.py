@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from dataclasses import dataclass
 
 from torch import nn
 
 from samunet.networks.autosam_full import EncoderAndHead
 from samunet.networks.autosam_head import AutoSamHead
 from samunet.variants.kinds import ImageCropVariant
+from samunet.variants.settings import LearningRate, TrainingSettings
+
+
+@dataclass(frozen=True)
+class AutoSamFullSettings(TrainingSettings):
+    """Settings of `autosam_full`."""
+
+    learning_rate: LearningRate = 1e-4
 
 
 class AutoSamFullVariant(ImageCropVariant):
@@ -17,7 +25,8 @@ class AutoSamFullVariant(ImageCropVariant):
     Deviation: a rate of 1e-4 with AdamW, a tenth of the head's, where the authors' code has 5e-4 with Adam for all parts.
     """
 
-    learning_rate: ClassVar[float] = 1e-4
+    settings_type = AutoSamFullSettings
+    settings: AutoSamFullSettings
 
     def build_network(self) -> nn.Module:
         """See `TrainedVariant`."""

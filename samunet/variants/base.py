@@ -17,10 +17,11 @@ from samunet.inputs.batches import Batches
 from samunet.inputs.protocols import CaseInputs
 from samunet.inputs.support import Support
 from samunet.networks.checkpoints.encoders import Encoder
-from samunet.planning.plans import DatasetPlan, EncoderPlan, Plans
+from samunet.planning.plans import DatasetPlan, EncoderPlan, Plans, UnetPlan
 from samunet.preprocessing.case import PreparedCase
 from samunet.variants.losses import dice_and_cross_entropy
 from samunet.variants.prediction import Reading, averaged, averaged_slabs
+from samunet.variants.settings import TrainingSettings, VariantSettings
 from samunet.variants.sliding_window import Slab
 from samunet.variants.states import require_same
 
@@ -35,6 +36,7 @@ class VariantContext:
     `sam_state` is the encoder's whole SAM checkpoint (segment-anything's key names) to start a decoder from; it is
     empty when a trained model is loaded, whose own weights follow through `load_state`. `encoder` is there for variants
     that have it in the loop. `votes` is the folder of `Paths.votes`, for variants that register.
+    `unet_plan` is None in plans without that section. `settings` are the variant's own; None takes its defaults.
     """
 
     labels: LabelSpace
@@ -43,6 +45,8 @@ class VariantContext:
     sam_state: Mapping[str, Tensor]
     encoder: Encoder | None = None
     votes: Path | None = None
+    unet_plan: UnetPlan | None = None
+    settings: VariantSettings | None = None
 
     @property
     def embedding_channels(self) -> int:
@@ -54,13 +58,21 @@ class VariantContext:
 class Variant(ABC):
     """A named way to segment: a `TrainedVariant`, a `Baseline` (fitted in one call) or a `PromptedVariant`."""
 
-    learning_rate: ClassVar[float] = 0.0
-    weight_decay: ClassVar[float] = 0.0
     unlabelled: ClassVar[bool] = False  # whether it learns from the run's unlabelled images, too
+    needs: ClassVar[str] = ""  # what it reads, as `registry.VariantEntry` says; for variants of other packages, which have no row there
+    prompts: ClassVar[tuple[str, ...]] = ()  # the kinds of prompts that such a variant answers
+    settings_type: ClassVar[type[VariantSettings]] = VariantSettings
+    settings: VariantSettings
 
     def __init__(self, context: VariantContext) -> None:
         self.context = context
         self.labels = context.labels
+        self.settings = self.settings_in(context)
+
+    @classmethod
+    def settings_in(cls, context: VariantContext) -> Any:
+        """The variant's settings in a context, or their defaults; for class methods, which have no `self.settings`."""
+        return context.settings if isinstance(context.settings, cls.settings_type) else cls.settings_type()
 
     @classmethod
     def batch_size(cls, context: VariantContext) -> int:
@@ -139,14 +151,24 @@ class TrainedVariant(Variant):
     that becomes class logits.
     """
 
-    learning_rate: ClassVar[float] = 1e-3
-    weight_decay: ClassVar[float] = 1e-2
+    settings_type: ClassVar[type[VariantSettings]] = TrainingSettings
+    settings: TrainingSettings
     inputs_depend_on_model: ClassVar[bool] = False  # whether what is read of a case depends on what was trained on
     warmup_share: ClassVar[float] = 0.0  # of the iterations, over which the rate rises from next to nothing
 
     def __init__(self, context: VariantContext) -> None:
         super().__init__(context)
         self.network = self.build_network()
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the first iteration."""
+        return self.settings.learning_rate
+
+    @property
+    def weight_decay(self) -> float:
+        """Of the optimiser."""
+        return self.settings.weight_decay
 
     @abstractmethod
     def build_network(self) -> nn.Module:
@@ -261,6 +283,8 @@ class TrainedVariant(Variant):
 
 class Baseline(Variant):
     """Something that a network must beat: fitted in one call on the training cases, no gradient, no embeddings."""
+
+    needs: ClassVar[str] = "arrays"
 
     @abstractmethod
     def fit(self, cases: Sequence[PreparedCase]) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from torch import nn
 
 from samunet.networks.cnn_head import build_cnn_head
@@ -14,8 +12,6 @@ PUBLISHED_INPUT_SIZE = 512  # an encoder with smaller inputs (mini) gets the sma
 
 class CnnHeadVariant(EmbeddingVariant):
     """Trains `networks.cnn_head`: the 1.8 M form for mini encoders, the published 20.7 M form for SAM's sizes."""
-
-    learning_rate: ClassVar[float] = 1e-3
 
     def build_network(self) -> nn.Module:
         """See `TrainedVariant`."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +19,18 @@ from samunet.planning.encoder_spec import EMBEDDING_CHANNELS
 from samunet.variants.base import VariantContext
 from samunet.variants.kinds import EmbeddingVariant, tile_logits
 from samunet.variants.run_data import RunData
+from samunet.variants.settings import LearningRate, TrainingSettings
 from samunet.variants.states import require_form
 from samunet.variants.token_choice import gather_judged, set_chosen_support
 
 DROPPED, UNMASKED = 0.6, 0.2
+
+
+@dataclass(frozen=True)
+class FewshotSettings(TrainingSettings):
+    """Settings of `fewshot`."""
+
+    learning_rate: LearningRate = 5e-4
 
 
 class FewshotVariant(EmbeddingVariant):
@@ -32,7 +41,8 @@ class FewshotVariant(EmbeddingVariant):
     Rate and the two shares above are untuned defaults.
     """
 
-    learning_rate: ClassVar[float] = 5e-4
+    settings_type = FewshotSettings
+    settings: FewshotSettings
 
     def build_network(self) -> nn.Module:
         """See `TrainedVariant`."""

@@ -20,7 +20,7 @@ from samunet.preprocessing.arrays import LazyCases
 from samunet.preprocessing.case import PreparedCase
 from samunet.variants.atlas import AtlasVariant
 from samunet.variants.base import VariantContext
-from samunet.variants.hybrid_off import DROPPED, HybridOffVariant
+from samunet.variants.hybrid_off import HybridOffVariant
 from samunet.variants.kinds import embeddings_of
 from samunet.variants.prior_images import PriorImages
 from samunet.variants.run_data import PRIORS, RunData
@@ -58,7 +58,7 @@ class HybridVariant(HybridOffVariant):
         """See `TrainedVariant`."""
         context = self.context
         channels = len(context.dataset_plan.channel_names) + len(self.labels.foreground)
-        return Hybrid(channels, context.embedding_channels, self.labels.channels, self.volume, DROPPED)
+        return Hybrid(channels, context.embedding_channels, self.labels.channels, self.volume, self.settings.dropout)
 
     def keep_supports(self, cases: Sequence[PreparedCase]) -> None:
         """Transport the labels of the first 8 of `cases` from now on."""

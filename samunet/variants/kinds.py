@@ -21,14 +21,14 @@ from samunet.inputs.protocols import CaseInputs
 from samunet.inputs.recent import Recent, RecentImages
 from samunet.inputs.sampling import FOREGROUND_SHARE, LabelSlices, Pick
 from samunet.inputs.tiles import TileSamples
-from samunet.inputs.volumes import CaseVolumes, VolumeAugmentation, VolumeSamples
+from samunet.inputs.volumes import CaseVolumes, VolumeAugmentation, Volumes, VolumeSamples, WithoutEmbeddings
 from samunet.networks.checkpoints.encoders import Encoder
 from samunet.planning.encoder_rules import TILE_STEP, canvas_for
 from samunet.planning.plans import EncoderPlan, Plans
 from samunet.planning.tiles import TileFrame
 from samunet.planning.volume_rules import VolumePlan, plan_volume
 from samunet.preprocessing.case import PreparedCase
-from samunet.variants.base import TrainedVariant
+from samunet.variants.base import TrainedVariant, VariantContext
 from samunet.variants.run_data import RunData
 
 
@@ -37,6 +37,8 @@ class EmbeddingVariant(TrainedVariant):
 
     The network maps embeddings float32 (B, D, S/16, S/16) to class logits (B, K, s, s) over the encoder's square input.
     """
+
+    needs: ClassVar[str] = "embeddings"
 
     def batches(self, run: RunData) -> Batches[Any]:
         """Whole tiles of the training cases and their views."""
@@ -61,6 +63,8 @@ class ImageCropVariant(TrainedVariant):
     s) over the encoder's square input.
     """
 
+    needs: ClassVar[str] = "pictures"
+
     def batches(self, run: RunData) -> Batches[Pick]:
         """Whole tiles of the training cases and their views."""
         return tile_batches(run, run.image_crops(run.cases_and_views()))
@@ -84,15 +88,17 @@ class ImageStackVariant(TrainedVariant):
 
     The network maps float32 (B, N, n, 3, H, W), N slices and n images of each that are encoded alone, to class logits
     (B, K, N, H, W). H and W are what the plan's tile covers of the encoder's square input, N is the plan's
-    `stack_depth`.
+    `adapters.slices`.
     """
+
+    needs: ClassVar[str] = "picture_stacks"
 
     foreground_share: ClassVar[float] = FOREGROUND_SHARE  # of a batch, at least
 
     @property
     def slices(self) -> int:
         """N."""
-        return self.context.encoder_plan.stack_depth
+        return self.context.encoder_plan.adapters.slices
 
     @property
     def uniform_weights(self) -> bool:
@@ -136,6 +142,8 @@ class VolumeVariant(TrainedVariant):
     See `Volumes`.
     """
 
+    needs: ClassVar[str] = "stacks"
+
     @property
     def volume(self) -> VolumePlan:
         """Shape and poolings."""
@@ -177,8 +185,47 @@ class VolumeVariant(TrainedVariant):
         return CaseVolumes(lambda: case.image, embeddings, self.volume, mirror)
 
 
+class VoxelVariant(VolumeVariant):
+    """A 3D network without SAM, on volumes of slices of the plan's tiles.
+
+    The network maps the normalised channels float32 (B, C, N, rows, columns) to class logits (B, K, N, rows, columns). N, rows and
+    columns are those of `volume.shape`, and need not be divisible by its strides.
+    """
+
+    needs: ClassVar[str] = "voxels"
+
+    @classmethod
+    def batch_size(cls, context: VariantContext) -> int:
+        """Volumes of one iteration."""
+        return 2
+
+    def batches(self, run: RunData) -> Batches[Any]:
+        """Volumes of the training cases, augmented as they are read."""
+        sources = {name: self._without_embeddings(run.arrays.properties(name).shape, None) for name in run.train_cases}
+        return self.volume_batches(run, sources, RecentImages(run.arrays), run.segmentation)
+
+    def inputs_of(
+        self, case: PreparedCase, plans: Plans, encoder: Encoder | None, mirror: Sequence[int] = (), step: float | None = None,
+        cached: CaseInputs | None = None,
+    ) -> CaseInputs:
+        """See `TrainedVariant`."""
+        source = self._without_embeddings(case.image.shape[1:], step)
+        return CaseVolumes(lambda: case.image, source, self.volume, mirror)
+
+    def logits(self, inputs: Volumes) -> Tensor:
+        """Volumes -> logits (B, K, N, rows, columns)."""
+        return self.network(inputs.image)
+
+    def _without_embeddings(self, shape: Sequence[int], step: float | None) -> WithoutEmbeddings:
+        plan = self.context.encoder_plan
+        depth, rows, columns = shape
+        return WithoutEmbeddings(TileFrame((rows, columns), plan.tile_shape, plan.tile_step if step is None else step), depth)
+
+
 class PatchVariant(TrainedVariant):
     """A network without SAM, on in-plane patches of the normalised channels float32 (B, C, rows, columns)."""
+
+    needs: ClassVar[str] = "patches"
 
     @property
     @abstractmethod

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import Annotated
 
+from msgspec import Meta
 from torch import nn
 
 from samunet.networks.autosam_full import EncoderAndHead
@@ -11,6 +13,15 @@ from samunet.networks.autosam_head import AutoSamHead
 from samunet.networks.lora import add_lora
 from samunet.variants.kinds import ImageCropVariant
 from samunet.variants.partly_trained import PartlyTrained
+from samunet.variants.settings import TrainingSettings, WeightDecay
+
+
+@dataclass(frozen=True)
+class LoraSettings(TrainingSettings):
+    """Settings of `lora`."""
+
+    weight_decay: WeightDecay = 0.1
+    rank: Annotated[int, Meta(ge=1, le=256, description="rank of the low-rank updates in the encoder")] = 4
 
 
 class LoraVariant(PartlyTrained, ImageCropVariant):
@@ -27,9 +38,8 @@ class LoraVariant(PartlyTrained, ImageCropVariant):
     - Batch and length are the plan's.
     """
 
-    learning_rate: ClassVar[float] = 1e-3
-    weight_decay: ClassVar[float] = 0.1
-    rank: ClassVar[int] = 4
+    settings_type = LoraSettings
+    settings: LoraSettings
 
     def build_network(self) -> nn.Module:
         """See `TrainedVariant`."""
@@ -37,5 +47,5 @@ class LoraVariant(PartlyTrained, ImageCropVariant):
         assert context.encoder is not None
         head = AutoSamHead(context.embedding_channels, self.labels.channels, context.encoder_plan.input_size, context.sam_state)
         network = EncoderAndHead(context.encoder.module, head)
-        add_lora(network.encoder, self.rank)
+        add_lora(network.encoder, self.settings.rank)
         return network

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from samunet.errors import UserError
+from samunet.extensions import VARIANTS as OUTSIDE
+from samunet.extensions import extensions, loaded, package_of
+from samunet.variants.settings import VariantSettings, built, changed, parsed
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from samunet.variants.base import Variant
 
 
 @dataclass(frozen=True)
 class VariantEntry:
-    """`target` is "module:Class"; `needs` is what the variant reads: `embeddings`, `stacks`, `pictures`,
-    `picture_stacks`, `patches` or `arrays`.
+    """`target` is "module:Class"; `needs` is what the variant reads: `embeddings`, `stacks`, `voxels`,
+    `pictures`, `picture_stacks`, `patches` or `arrays`.
 
-    `prompts` are the kinds of prompts that it answers, and does nothing without: `points`, `boxes`. `support` is whether
-    labelled slices ask.
+    `prompts` are the kinds of prompts that it answers, and does nothing without: `points`, `boxes`. `support` is
+    whether labelled slices ask.
     """
 
     target: str
@@ -30,7 +36,7 @@ class VariantEntry:
 
     @property
     def needs_encoder(self) -> bool:
-        """Whether an encoder is loaded for it; patches and arrays are read without one."""
+        """Whether an encoder is loaded for it; voxels, patches and arrays are read without one."""
         return self.reads_embeddings or self.needs in ("pictures", "picture_stacks")
 
     @property
@@ -40,67 +46,198 @@ class VariantEntry:
 
 
 VARIANTS = {
-    "probe": VariantEntry("samunet.variants.probe:ProbeVariant",
-                          "one 1x1 convolution on cached embeddings: what the encoder alone holds", "embeddings"),
-    "linear_head": VariantEntry("samunet.variants.linear_head:LinearHeadVariant",
-                                "AutoSAM's linear head on cached embeddings", "embeddings"),
-    "cnn_head": VariantEntry("samunet.variants.cnn_head:CnnHeadVariant",
-                             "AutoSAM's CNN head on cached embeddings", "embeddings"),
-    "autosam": VariantEntry("samunet.variants.autosam:AutoSamVariant",
-                            "AutoSAM: SAM's mask decoder, prompt-free, on cached embeddings", "embeddings"),
-    "fewshot": VariantEntry("samunet.variants.fewshot:FewshotVariant",
-                            "SAM's mask decoder asked by embeddings of labelled regions", "embeddings", support=True),
-    "in_context": VariantEntry("samunet.variants.fewshot:InContextVariant",
-                               "the same, with nothing trained", "embeddings", support=True),
-    "autosam_full": VariantEntry("samunet.variants.autosam_full:AutoSamFullVariant",
-                                 "AutoSAM with the encoder trained as well", "pictures"),
-    "hybrid": VariantEntry("samunet.variants.hybrid:HybridVariant",
-                           "a small 3D U-Net joined with cached embeddings, and with training labels registered to the case", "stacks"),
-    "hybrid_off": VariantEntry("samunet.variants.hybrid_off:HybridOffVariant", "hybrid --transport off: without those labels", "stacks"),
-    "hybrid_augment": VariantEntry("samunet.variants.hybrid_augment:HybridAugmentVariant",
-                                   "hybrid --transport augment: views take shapes between the training cases", "stacks"),
-    "hybrid_selftrain": VariantEntry("samunet.variants.hybrid_selftrain:HybridSelftrainVariant",
-                                     "hybrid --transport selftrain: also learns from unlabelled cases, to which labels are registered",
-                                     "stacks"),
-    "lora": VariantEntry("samunet.variants.lora:LoraVariant",
-                         "SAMed: low-rank increments in the frozen encoder, and AutoSAM's head", "pictures"),
-    "3d_adapter": VariantEntry("samunet.variants.adapter_3d:Adapter3dVariant",
-                               "MA-SAM: adapters that see neighbouring slices in the frozen encoder, and SAM's decoder",
-                               "picture_stacks"),
-    "3d_adapter_box": VariantEntry("samunet.variants.adapter_3d_box:Adapter3dBoxVariant",
-                                   "3d_adapter asked by a 3D box for each class or object", "picture_stacks",
-                                   prompts=("boxes",)),
-    "unet": VariantEntry("samunet.variants.unet:UnetVariant",
-                         "nnU-Net's plain 2D U-Net from scratch, without SAM", "patches"),
-    "unet_simclr": VariantEntry("samunet.variants.unet_simclr:UnetSimclrVariant",
-                                "the same, its encoder first trained by SimCLR on unlabelled images", "patches"),
-    "sam_zeroshot": VariantEntry("samunet.variants.sam_zeroshot:SamZeroshotVariant",
-                                 "SAM's own decoder, nothing trained, asked by points or boxes", "embeddings",
-                                 prompts=("points", "boxes")),
-    "label_prior": VariantEntry("samunet.variants.label_prior:LabelPriorVariant",
-                                "mean of the training labels; never looks at the image", "arrays"),
-    "atlas": VariantEntry("samunet.variants.atlas:AtlasVariant",
-                          "registration of training cases to the target, labels fused", "arrays"),
+    "probe": VariantEntry(
+        "samunet.variants.probe:ProbeVariant",
+        "one 1x1 convolution on cached embeddings: what the encoder alone holds",
+        "embeddings",
+    ),
+    "linear_head": VariantEntry(
+        "samunet.variants.linear_head:LinearHeadVariant", "AutoSAM's linear head on cached embeddings", "embeddings"
+    ),
+    "cnn_head": VariantEntry(
+        "samunet.variants.cnn_head:CnnHeadVariant", "AutoSAM's CNN head on cached embeddings", "embeddings"
+    ),
+    "autosam": VariantEntry(
+        "samunet.variants.autosam:AutoSamVariant",
+        "AutoSAM: SAM's mask decoder, prompt-free, on cached embeddings",
+        "embeddings",
+    ),
+    "fewshot": VariantEntry(
+        "samunet.variants.fewshot:FewshotVariant",
+        "SAM's mask decoder asked by embeddings of labelled regions",
+        "embeddings",
+        support=True,
+    ),
+    "in_context": VariantEntry(
+        "samunet.variants.fewshot:InContextVariant", "the same, with nothing trained", "embeddings", support=True
+    ),
+    "autosam_full": VariantEntry(
+        "samunet.variants.autosam_full:AutoSamFullVariant", "AutoSAM with the encoder trained as well", "pictures"
+    ),
+    "hybrid": VariantEntry(
+        "samunet.variants.hybrid:HybridVariant",
+        "a small 3D U-Net joined with cached embeddings, and with training labels registered to the case",
+        "stacks",
+    ),
+    "lora": VariantEntry(
+        "samunet.variants.lora:LoraVariant",
+        "SAMed: low-rank increments in the frozen encoder, and AutoSAM's head",
+        "pictures",
+    ),
+    "3d_adapter": VariantEntry(
+        "samunet.variants.adapter_3d:Adapter3dVariant",
+        "MA-SAM: adapters that see neighbouring slices in the frozen encoder, and SAM's decoder",
+        "picture_stacks",
+    ),
+    "3d_adapter_box": VariantEntry(
+        "samunet.variants.adapter_3d_box:Adapter3dBoxVariant",
+        "3d_adapter asked by a 3D box for each class or object",
+        "picture_stacks",
+        prompts=("boxes",),
+    ),
+    "unet": VariantEntry(
+        "samunet.variants.unet:UnetVariant", "nnU-Net's plain 2D U-Net from scratch, without SAM", "patches"
+    ),
+    "unet_simclr": VariantEntry(
+        "samunet.variants.unet_simclr:UnetSimclrVariant",
+        "the same, its encoder first trained by SimCLR on unlabelled images",
+        "patches",
+    ),
+    "sam_zeroshot": VariantEntry(
+        "samunet.variants.sam_zeroshot:SamZeroshotVariant",
+        "SAM's own decoder, nothing trained, asked by points or boxes",
+        "embeddings",
+        prompts=("points", "boxes"),
+    ),
+    "label_prior": VariantEntry(
+        "samunet.variants.label_prior:LabelPriorVariant",
+        "mean of the training labels; never looks at the image",
+        "arrays",
+    ),
+    "atlas": VariantEntry(
+        "samunet.variants.atlas:AtlasVariant", "registration of training cases to the target, labels fused", "arrays"
+    ),
 }
 
 
-def entry(name: str) -> VariantEntry:
-    """The registry's entry for `name`.
+@dataclass(frozen=True)
+class Alias:
+    """A second name of `variant` with some of its `settings`, under which runs of these settings are stored.
+
+    `target` is its class.
+    """
+
+    variant: str
+    settings: Mapping[str, str]
+    target: str
+
+
+ALIASES = {
+    "hybrid_off": Alias("hybrid", {"transport": "off"}, "samunet.variants.hybrid_off:HybridOffVariant"),
+    "hybrid_augment": Alias("hybrid", {"transport": "augment"}, "samunet.variants.hybrid_augment:HybridAugmentVariant"),
+    "hybrid_selftrain": Alias(
+        "hybrid", {"transport": "selftrain"}, "samunet.variants.hybrid_selftrain:HybridSelftrainVariant"
+    ),
+}
+"""Accepted wherever a variant is named, so that runs of each mode have folders of their own, and old ones are found."""
+
+
+def listed() -> dict[str, str]:
+    """Every variant's name and line of help: samunet's own, then those of installed packages, not imported.
 
     Raises:
-        UserError: unknown name; lists the known ones.
+        UserError: see `extensions.extensions`.
     """
-    if name not in VARIANTS:
+    return {name: known.help for name, known in VARIANTS.items()} | {
+        name: f"from {package_of(point)}" for name, point in _outside().items()
+    }
+
+
+def is_known(name: str) -> bool:
+    """Whether `name` is a variant or an alias of one."""
+    return name in VARIANTS or name in ALIASES or name in _outside()
+
+
+def entry(name: str) -> VariantEntry:
+    """The registry's entry for a variant or an alias. A variant of another package is imported.
+
+    Raises:
+        UserError: unknown name; lists the known ones. A variant of another package that is none.
+    """
+    outside, known = _outside(), ALIASES[name].variant if name in ALIASES else name
+    if known in outside:
+        return _outside_entry(outside[known])
+    if known not in VARIANTS:
         raise UserError("The variant must be a known one.", where="VARIANT", found=name,
-                        mend=f"Choose one of: {', '.join(VARIANTS)}.")
-    return VARIANTS[name]
+                        mend=f"Choose one of: {', '.join(listed())}.")
+    return VARIANTS[known]
 
 
-TRANSPORTS = {"off": "hybrid_off", "augment": "hybrid_augment", "prior": "hybrid", "selftrain": "hybrid_selftrain"}
-"""What `--transport` makes of `hybrid`; each mode is a variant of its own, so that runs of all stand beside each other."""
+def _outside() -> dict[str, EntryPoint]:
+    return extensions(OUTSIDE, {*VARIANTS, *ALIASES})
 
-HOW_TO_PROMPT = ("Give a file with --prompts; or let samunet_train or samunet_benchmark take prompts from the ground truth "
-                 "with --oracle_prompts, which marks the result as oracle.")
+
+def _outside_entry(point: EntryPoint) -> VariantEntry:
+    from samunet.variants.base import Variant
+
+    kind = loaded(point)
+    if not (isinstance(kind, type) and issubclass(kind, Variant) and kind.needs):
+        raise UserError("A variant must be a class that derives from one in samunet.variants.kinds or base.",
+                        where=f"{point.name} = {point.value} of {package_of(point)}", found=repr(kind)[:80],
+                        mend="Repair or uninstall that package.")
+    return VariantEntry(point.value, f"from {package_of(point)}", kind.needs, kind.prompts)
+
+
+def stored_as(name: str, settings: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The name under which runs of a variant with `settings` are stored, and the settings beside that name.
+
+    Raises:
+        UserError: an alias and a setting that contradicts it.
+    """
+    variant, implied = (ALIASES[name].variant, ALIASES[name].settings) if name in ALIASES else (name, {})
+    if clash := sorted(key for key, value in implied.items() if settings.get(key, value) != value):
+        raise UserError(f"{name} is {variant} with {_listing(implied)}.", where="--set",
+                        found=", ".join(f"{key}={settings[key]}" for key in clash), mend=f"Name the variant {variant}.")
+    whole = {**settings, **implied}
+    for alias, known in ALIASES.items():
+        if known.variant == variant and all(whole.get(key) == value for key, value in known.settings.items()):
+            return alias, {key: value for key, value in whole.items() if key not in known.settings}
+    return variant, whole
+
+
+def parsed_settings(name: str, given: Sequence[str]) -> dict[str, Any]:
+    """The values of a variant's settings from texts `name=value`; imports the variant where any is given.
+
+    Raises:
+        UserError: see `settings.parsed`.
+    """
+    return parsed(variant_class(name).settings_type, name, given) if given else {}
+
+
+def built_settings(name: str, settings: Mapping[str, Any], where: str | Path = "--set") -> VariantSettings:
+    """All settings of the variant or alias `name`: `settings`, those that an alias implies, and defaults.
+
+    Raises:
+        UserError: see `settings.built`.
+    """
+    implied = ALIASES[name].settings if name in ALIASES else {}
+    return built(variant_class(name).settings_type, name, {**settings, **implied}, where)
+
+
+def changed_beside(name: str, settings: VariantSettings) -> dict[str, Any]:
+    """The settings that are neither defaults nor implied by an alias."""
+    implied = ALIASES[name].settings if name in ALIASES else {}
+    return {key: value for key, value in changed(settings).items() if key not in implied}
+
+
+def _listing(settings: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in settings.items())
+
+
+HOW_TO_PROMPT = (
+    "Give a file with --prompts; or let samunet_train or samunet_benchmark take prompts from the ground truth "
+    "with --oracle_prompts, which marks the result as oracle."
+)
 
 
 def check_prompts(name: str, given: bool) -> None:
@@ -110,7 +247,9 @@ def check_prompts(name: str, given: bool) -> None:
         UserError: tells both ways to give prompts.
     """
     if entry(name).prompts and not given:
-        raise UserError(f"{name} answers prompts, and needs some.", where="command line", found="no prompts", mend=HOW_TO_PROMPT)
+        raise UserError(
+            f"{name} answers prompts, and needs some.", where="command line", found="no prompts", mend=HOW_TO_PROMPT
+        )
     if given and not entry(name).prompts:
         takers = ", ".join(known for known, each in VARIANTS.items() if each.prompts)
         raise UserError("Prompts must be given to a variant that answers them.", where="command line", found=name,
@@ -125,22 +264,12 @@ def check_kinds(name: str, kinds: Iterable[str], where: str) -> None:
     """
     others = sorted(set(kinds) - set(entry(name).prompts))
     if others:
-        raise UserError(f"{name} answers {' and '.join(entry(name).prompts)} alone.", where=where, found=", ".join(others),
-                        mend="Leave the others out, or choose a variant that answers them: see samunet_train --list.")
-
-
-def transported(name: str, mode: str | None) -> str:
-    """The variant that `name` is with what `--transport` says; itself where it says nothing.
-
-    Raises:
-        UserError: a variant that has no modes, or is already another mode.
-    """
-    if mode is None:
-        return name
-    if name not in (TRANSPORTS["prior"], TRANSPORTS[mode]):
-        raise UserError("Labels are transported for a variant that has a use for them.", where=f"--transport {mode}", found=name,
-                        mend="Leave --transport out, or choose hybrid.")
-    return TRANSPORTS[mode]
+        raise UserError(
+            f"{name} answers {' and '.join(entry(name).prompts)} alone.",
+            where=where,
+            found=", ".join(others),
+            mend="Leave the others out, or choose a variant that answers them: see samunet_train --list.",
+        )
 
 
 def check_support(name: str, given: bool) -> None:
@@ -151,11 +280,16 @@ def check_support(name: str, given: bool) -> None:
     """
     if given and not entry(name).support:
         takers = ", ".join(known for known, each in VARIANTS.items() if each.support)
-        raise UserError("Support slices must be given to a variant that is asked by them.", where="command line", found=name,
-                        mend=f"Leave --support out, or choose one of: {takers}.")
+        raise UserError(
+            "Support slices must be given to a variant that is asked by them.",
+            where="command line",
+            found=name,
+            mend=f"Leave --support out, or choose one of: {takers}.",
+        )
 
 
 def variant_class(name: str) -> type[Variant]:
     """Import and return the variant's class."""
-    module, _, attribute = entry(name).target.partition(":")
+    target = ALIASES[name].target if name in ALIASES else entry(name).target
+    module, _, attribute = target.partition(":")
     return getattr(import_module(module), attribute)

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from samunet.networks.unet import build_unet
-from samunet.planning.unet_rules import UnetPlan, plan_unet
+from samunet.planning.sections import UnetPlan
+from samunet.planning.unet_rules import plan_unet
 from samunet.variants.base import VariantContext
 from samunet.variants.kinds import PatchVariant
 from samunet.variants.losses import deeply_supervised
+from samunet.variants.settings import LearningRate, TrainingSettings, WeightDecay
 
 MOMENTUM = 0.99
 ITERATIONS = 1000
+
+
+@dataclass(frozen=True)
+class UnetSettings(TrainingSettings):
+    """Settings of `unet`."""
+
+    learning_rate: LearningRate = 1e-2
+    weight_decay: WeightDecay = 3e-5
 
 
 class UnetVariant(PatchVariant):
@@ -24,12 +35,12 @@ class UnetVariant(PatchVariant):
     The Dice term is taken over the batch, as nnU-Net does in 2D. Deviation: the batch, see `planning.unet_rules.plan_unet`.
     """
 
-    learning_rate: ClassVar[float] = 1e-2
-    weight_decay: ClassVar[float] = 3e-5
+    settings_type = UnetSettings
+    settings: UnetSettings
 
     @property
     def plan(self) -> UnetPlan:
-        """Topology, patch and batch, by nnU-Net's rules."""
+        """Topology, patch and batch: the plan's, by nnU-Net's rules."""
         return _plan(self.context)
 
     @property
@@ -74,4 +85,4 @@ class UnetVariant(PatchVariant):
 
 
 def _plan(context: VariantContext) -> UnetPlan:
-    return plan_unet(context.dataset_plan, context.labels.channels, dimensions=2)
+    return context.unet_plan or plan_unet(context.dataset_plan, context.labels.channels, dimensions=2)

@@ -40,7 +40,7 @@ def prepared(tmp_path_factory) -> Path:
     dataset_plan = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), (3, 30, 28), False, ("MRI",),
                                ("zscore",),
                                (False,), ({},))
-    section = EncoderPlan("untrained", 32, (32, 32), 0.5, "repeat", 1, 4, "float16", 0, 20, 0)
+    section = EncoderPlan("untrained", 32, (32, 32), 0.5, "repeat", 4, "float16", 0, 20, 0)
     plans = Plans("tiny", "Dataset005_Made", dataset_plan, {"untrained": section})
     plans.save(preprocessed / "tiny.json")
     write_json(preprocessed / "dataset_fingerprint.json", {"made": True})

@@ -46,17 +46,35 @@ def test_flags_become_a_request(asked, tmp_path: Path) -> None:
                                            ("selftrain", "hybrid_selftrain")])
 def test_a_mode_of_transport_is_a_variant_of_its_own(asked, mode: str, variant: str) -> None:
     for name in ("hybrid", variant):
-        assert train.main(["27", name, "0", "--transport", mode]) == 0
-        assert asked.pop()[1].variant == variant
+        for flags in (["--transport", mode], ["--set", f"transport={mode}"]):
+            assert train.main(["27", name, "0", *flags]) == 0
+            assert asked.pop()[1].variant == variant
     assert train.main(["27", "hybrid", "0"]) == 0 and asked.pop()[1].variant == "hybrid"
 
 
-@pytest.mark.parametrize("variant", ["unet", "hybrid_off"])
-def test_transport_is_refused_where_it_means_nothing_or_contradicts_the_name(asked, capsys, variant: str) -> None:
+@pytest.mark.parametrize(("variant", "found"), [("unet", "no setting transport"), ("hybrid_off", "transport=selftrain")])
+def test_transport_is_refused_where_it_means_nothing_or_contradicts_the_name(asked, capsys, variant: str, found: str) -> None:
     assert train.main(["27", variant, "0", "--transport", "selftrain"]) == 2
     told = capsys.readouterr().err
-    assert "--transport selftrain" in told and variant in told and "choose hybrid" in told
+    assert found in told and variant in told
     assert not asked
+
+
+def test_settings_are_values_of_the_request(asked, capsys) -> None:
+    assert train.main(["27", "hybrid", "0", "--set", "dropout=0.2", "--set", "transport=off"]) == 0
+    request = asked.pop()[1]
+    assert (request.variant, request.settings) == ("hybrid_off", {"dropout": 0.2})
+    assert train.main(["27", "lora", "0", "--set", "rank=1000", "--set", "alpha=2"]) == 2
+    told = capsys.readouterr().err
+    assert "alpha" in told and "rank: int at least 1 at most 256" in told and not asked
+
+
+def test_list_prints_the_settings_of_one_variant(capsys) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        train.main(["--list", "lora"])
+    assert stopped.value.code == 0
+    assert "--set rank: int at least 1 at most 256, default 4" in capsys.readouterr().out
+    assert train.main(["--list", "nope"]) == 2 and "nope" in capsys.readouterr().err
 
 
 def test_val_only_validates(asked) -> None:

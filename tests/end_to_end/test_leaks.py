@@ -68,7 +68,7 @@ def places(tmp_path_factory, workplace_at, make_dataset, small_sam):
         path = workplace.root / "preprocessed" / dataset.name / "samunetPlans.json"
         plans = json.loads(path.read_text())
         (section,) = plans["encoders"].values()
-        section.update(view_pictures=SHOTS * SLICES, batch_size=4)  # one view of each drawn case
+        section["embeddings"].update(view_pictures=SHOTS * SLICES, batch_size=4)  # one view of each drawn case
         path.write_text(json.dumps(plans))
     return found
 

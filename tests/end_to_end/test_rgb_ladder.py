@@ -64,8 +64,8 @@ def short(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
     def shorten(path: Path) -> None:
         plans = json.loads(path.read_text())
         (section,) = plans["encoders"].values()
-        assert section["composition"] == "rgb"  # the encoder sees colours, not three images
-        section.update(head_iterations=LENGTH, batch_size=4, view_pictures=0)
+        assert section["embeddings"]["composition"] == "rgb"  # the encoder sees colours, not three images
+        section["embeddings"].update(head_iterations=LENGTH, batch_size=4, view_pictures=0)
         path.write_text(json.dumps(plans))
 
     return shorten

@@ -91,7 +91,7 @@ def test_the_whole_way_with_a_prior_that_knows_the_answer(workplace, ending):
     assert plans["dataset"]["median_shape"] == list(SHAPE) and plans["dataset"]["transpose_forward"] == [0, 1, 2]
     assert plans["dataset"]["spacing_mm"] == [4, 1, 1] and plans["dataset"]["anisotropic"] is True
     (section,) = plans["encoders"].values()
-    assert section["composition"] == "rgb" and section["stack_depth"] == 5
+    assert section["embeddings"]["composition"] == "rgb" and section["adapters"]["slices"] == 5
 
     done(workplace, "train", "6", "label_prior", "0", "-np", "1")
     validation = next((workplace.root / "results").glob("*/label_prior__*/fold_0/validation"))
@@ -137,7 +137,7 @@ def test_a_head_on_embeddings_of_colour_frames(workplace):
     done(workplace, "plan_and_preprocess", "-d", "6", "--encoder", "untrained", "-np", "1")
     path = workplace.root / "preprocessed" / dataset.name / "samunetPlans.json"
     plans = json.loads(path.read_text())
-    plans["encoders"]["untrained"]["view_pictures"] = 0  # the test needs no augmented views
+    plans["encoders"]["untrained"]["embeddings"]["view_pictures"] = 0  # the test needs no augmented views
     path.write_text(json.dumps(plans))
     done(workplace, "train", "6", "probe", "0", "--encoder", "untrained", "--iterations", "20", "-np", "1", "-device",
          "cpu")

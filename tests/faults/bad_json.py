@@ -13,12 +13,26 @@ DATASET_KEYS: dict[str, tuple[Any, ...]] = {
     "anisotropic": (True,), "channel_names": (), "normalization": (), "use_mask_for_norm": (),
     "foreground_intensity": ([],), "reasons": ({}, {"a": 1}),
 }
-ENCODER_KEYS: dict[str, tuple[Any, ...]] = {
-    "encoder": ("x",), "input_size": (), "tile_shape": (), "tile_step": (), "composition": (), "stack_depth": (),
-    "batch_size": (), "cache_dtype": (), "cache_bytes": (0, 10**30), "head_iterations": (10**30,),
-    "view_pictures": (0, 10**30), "stack_input_size": (), "stacks": (10**30,), "stacks_at_once": (10**30,),
-    "checkpointed": (True,), "stack_bytes": (0, 10**30), "reasons": ({}, {"a": 1}),
+EMBEDDINGS_KEYS: dict[str, tuple[Any, ...]] = {
+    "encoder": ("x",), "input_size": (), "tile_shape": (), "tile_step": (), "composition": (), "batch_size": (),
+    "cache_dtype": (), "cache_bytes": (0, 10**30), "head_iterations": (10**30,), "view_pictures": (0, 10**30),
+    "reasons": ({}, {"a": 1}),
 }
+HYBRID_KEYS: dict[str, tuple[Any, ...]] = {
+    "depth": (10**30,), "strides": (), "kernels": (), "reasons": ({}, {"a": 1}),
+}
+ADAPTERS_KEYS: dict[str, tuple[Any, ...]] = {
+    "slices": (), "input_size": (), "batch_size": (10**30,), "micro_batch": (10**30,), "checkpointed": (True,),
+    "training_bytes": (0, 10**30), "reasons": ({}, {"a": 1}),
+}
+UNET_KEYS: dict[str, tuple[Any, ...]] = {
+    "patch": (), "strides": (), "kernels": (), "widths": (), "batch_size": (10**30,), "classes": (10**30,),
+    "reasons": ({}, {"a": 1}),
+}
+PLANS_KEYS = (
+    (("dataset",), DATASET_KEYS), (("encoders", "*", "embeddings"), EMBEDDINGS_KEYS),
+    (("encoders", "*", "hybrid"), HYBRID_KEYS), (("encoders", "*", "adapters"), ADAPTERS_KEYS), (("unet",), UNET_KEYS),
+)
 PLANS_VALUES: dict[str, tuple[tuple[str, ...], Any]] = {
     "spacing 0": (("dataset", "spacing_mm"), [0, 1, 1]), "spacing of two values": (("dataset", "spacing_mm"), [1, 1]),
     "spacing of text": (("dataset", "spacing_mm"), ["1", "1", "1"]),
@@ -32,16 +46,16 @@ PLANS_VALUES: dict[str, tuple[tuple[str, ...], Any]] = {
     "two normalisations": (("dataset", "normalization"), ["zscore", "zscore"]),
     "CT without intensities": (("dataset", "normalization"), ["ct"]), "no channel": (("dataset", "channel_names"), []),
     "masks of text": (("dataset", "use_mask_for_norm"), ["no"]), "another reader": (("dataset", "reader"), "DicomIO"),
-    "a size of text": (("encoders", "*", "input_size"), "64"), "a size of 65": (("encoders", "*", "input_size"), 65),
-    "a size of 10**6": (("encoders", "*", "input_size"), 10**6),
-    "a tile of one side": (("encoders", "*", "tile_shape"), [20]),
-    "a tile of nothing": (("encoders", "*", "tile_shape"), [0, 20]),
-    "a tile of fractions": (("encoders", "*", "tile_shape"), [20.5, 18.5]),
-    "a tile step of 0": (("encoders", "*", "tile_step"), 0), "a tile step of 2": (("encoders", "*", "tile_step"), 2),
-    "a composition of colour": (("encoders", "*", "composition"), "colour"),
-    "a batch of 0": (("encoders", "*", "batch_size"), 0), "a batch of half": (("encoders", "*", "batch_size"), 0.5),
-    "a cache of float64": (("encoders", "*", "cache_dtype"), "float64"),
-    "an even depth of -1": (("encoders", "*", "stack_depth"), -1), "version 2": (("version",), 2),
+    "a size of text": (("encoders", "*", "embeddings", "input_size"), "64"), "a size of 65": (("encoders", "*", "embeddings", "input_size"), 65),
+    "a size of 10**6": (("encoders", "*", "embeddings", "input_size"), 10**6),
+    "a tile of one side": (("encoders", "*", "embeddings", "tile_shape"), [20]),
+    "a tile of nothing": (("encoders", "*", "embeddings", "tile_shape"), [0, 20]),
+    "a tile of fractions": (("encoders", "*", "embeddings", "tile_shape"), [20.5, 18.5]),
+    "a tile step of 0": (("encoders", "*", "embeddings", "tile_step"), 0), "a tile step of 2": (("encoders", "*", "embeddings", "tile_step"), 2),
+    "a composition of colour": (("encoders", "*", "embeddings", "composition"), "colour"),
+    "a batch of 0": (("encoders", "*", "embeddings", "batch_size"), 0), "a batch of half": (("encoders", "*", "embeddings", "batch_size"), 0.5),
+    "a cache of float64": (("encoders", "*", "embeddings", "cache_dtype"), "float64"),
+    "an even depth of -1": (("encoders", "*", "adapters", "slices"), -1), "version 3": (("version",), 3),
     "version of text": (("version",), "1"), "no encoder": (("encoders",), {}),
     "encoders of a list": (("encoders",), []), "an encoder of a list": (("encoders", "x"), []),
     "an unknown key": (("wish",), 1), "an unknown key of the dataset": (("dataset", "wish"), 1),
@@ -58,20 +72,20 @@ def _plans() -> list[Entry]:
         # The dataset's part is read by all; an encoder's by those that need it.
         who = ("train",) if name == "no encoder" or keys[0] == "encoders" and keys[-1] in ("encoders",) else commands
         made.append(Entry("plans", name, with_value(plans_file, *keys, value=value), who, named))
-    for part, keys in ((("dataset",), DATASET_KEYS), (("encoders", "*"), ENCODER_KEYS)):
+    for part, keys in PLANS_KEYS:
         for key, sound in keys.items():
-            made.append(Entry("plans", f"{part[0]} without {key}", without(plans_file, *part, key),
+            made.append(Entry("plans", f"{part[-1]} without {key}", without(plans_file, *part, key),
                               ("preprocess", "train"), named, anything if key == "reasons" else None))
             for value in WRONG:
                 if not any(value is each or (value == each and type(value) is type(each)) for each in sound):
-                    made.append(Entry("plans, any value", f"{part[0]}, {key} = {shortened(value)}",
+                    made.append(Entry("plans, any value", f"{part[-1]}, {key} = {shortened(value)}",
                                       with_value(plans_file, *part, key, value=value), ("train",), named,
                                       _unharmed(key, value)))
     return made
 
 
-AMOUNTS = ("cache_bytes", "head_iterations", "view_pictures", "stacks", "stacks_at_once", "stack_bytes", "batch_size",
-           "stack_depth")
+AMOUNTS = ("cache_bytes", "head_iterations", "view_pictures", "micro_batch", "training_bytes", "batch_size", "slices",
+           "depth", "classes")
 
 
 def _unharmed(key: str, value: Any) -> Check | None:

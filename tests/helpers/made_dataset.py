@@ -20,7 +20,7 @@ from samunet.files import write_json
 from samunet.inputs.batches import Batches
 from samunet.inputs.sampling import LabelSlices, Sampler
 from samunet.inputs.tiles import TileSamples
-from samunet.planning.plans import DatasetPlan, EncoderPlan, Plans
+from samunet.planning.plans import AdapterPlan, DatasetPlan, EncoderPlan, Plans
 from samunet.planning.tiles import TileFrame
 from samunet.preprocessing.preprocess import preprocess_dataset
 from samunet.variants.base import VariantContext
@@ -31,7 +31,7 @@ torch.set_num_threads(1)
 LABELS = LabelSpace({"background": 0, "a": 1, "b": 2})
 DATASET_PLAN = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), (4, 32, 32), False, ("MRI",), ("zscore",),
                            (False,), ({},))
-SECTION = EncoderPlan("untrained", 32, (32, 32), 0.5, "repeat", 3, 4, "float16", 0, 20, 800, stack_input_size=16)
+SECTION = EncoderPlan("untrained", 32, (32, 32), 0.5, "repeat", 4, "float16", 0, 20, 800, adapters=AdapterPlan(3, input_size=16))
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,6 @@ def of_budget(pictures: int, paths: Paths, folder: Path) -> Paths:
     """The same, with a plan that has room for so many pictures of views."""
     shutil.copytree(paths.preprocessed, folder, ignore=shutil.ignore_patterns("embeddings"))
     plans = read_json(folder / "Dataset005_Made" / "tiny.json")
-    plans["encoders"]["untrained"]["view_pictures"] = pictures
+    plans["encoders"]["untrained"]["embeddings"]["view_pictures"] = pictures
     write_json(folder / "Dataset005_Made" / "tiny.json", plans)
     return dataclasses.replace(paths, preprocessed=folder)

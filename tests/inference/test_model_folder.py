@@ -48,7 +48,7 @@ def make_run(results):
         }))
         dataset_plan = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), (2, 2, 2), False, ("MRI",),
                                    ("zscore",), (False,), ({},))
-        section = EncoderPlan(encoder, 64, (8, 8), 0.5, "repeat", 1, 2, "float16", 0, 1)
+        section = EncoderPlan(encoder, 64, (8, 8), 0.5, "repeat", 2, "float16", 0, 1)
         Plans(plans_name, dataset, dataset_plan, {encoder: section}).save(folder / "plans.json")
         (folder / "dataset.json").write_text(json.dumps(DATASET))
         prior = torch.stack([torch.full((2, 2, 2), 0.25), torch.full((2, 2, 2), 0.75)])
@@ -278,7 +278,7 @@ def _linear_head_state():
 
     plan = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), (2, 2, 2), False, ("MRI",), ("zscore",),
                        (False,), ({},))
-    section = EncoderPlan("untrained", 64, (8, 8), 0.5, "repeat", 1, 2, "float16", 0, 1)
+    section = EncoderPlan("untrained", 64, (8, 8), 0.5, "repeat", 2, "float16", 0, 1)
     context = VariantContext(LabelSpace.from_dataset_json(DATASET), plan, section, {})
     return variant_class("linear_head")(context).state()
 

@@ -20,7 +20,7 @@ from samunet.variants.label_prior import LabelPriorVariant
 
 DATASET = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), (1, 1, 2), False, ("MRI",), ("zscore",),
                       (False,), ({},))
-SECTION = EncoderPlan("untrained", 64, (1, 2), 0.5, "repeat", 1, 2, "float16", 0, 1)
+SECTION = EncoderPlan("untrained", 64, (1, 2), 0.5, "repeat", 2, "float16", 0, 1)
 PRIOR = torch.tensor([[0.75, 0.5], [0.25, 0.5]]).reshape(2, 1, 1, 2)
 
 

@@ -35,7 +35,7 @@ def place(tmp_path):
     """`model`, a fold of label_prior, and `in`, three images of which voxel 0 is outside the non-zero box."""
     model = tmp_path / "model"
     (model / "fold_0").mkdir(parents=True)
-    section = EncoderPlan("untrained", 64, (8, 8), 0.5, "repeat", 1, 2, "float16", 0, 1)
+    section = EncoderPlan("untrained", 64, (8, 8), 0.5, "repeat", 2, "float16", 0, 1)
     Plans("samunetPlans", "Dataset900_Phantom", PLAN, {"untrained": section}).save(model / "plans.json")
     (model / "dataset.json").write_text(json.dumps({
         "channel_names": {"0": "MRI"}, "labels": {"background": 0, "a": 1}, "numTraining": 2,

@@ -22,7 +22,7 @@ from samunet.variants.kinds import EmbeddingVariant
 LABELS = LabelSpace({"background": 0, "a": 1})
 DATASET = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), (3, 4, 6), False, ("MRI",), ("zscore",),
                       (False,), ({},))
-ENCODER = EncoderPlan("untrained", 64, (4, 4), 0.5, "repeat", 1, 4, "float16", 0, 1)
+ENCODER = EncoderPlan("untrained", 64, (4, 4), 0.5, "repeat", 4, "float16", 0, 1)
 PLANS = Plans("samunetPlans", "Dataset900_Phantom", DATASET, {"untrained": ENCODER})
 CONTEXT = VariantContext(LABELS, DATASET, ENCODER, {})
 

@@ -33,7 +33,7 @@ def plans(request: pytest.FixtureRequest) -> Plans:
     """Two channels, tiles of 8 x 8: two tiles a slice. A test may parametrize the number type of the cache."""
     dataset = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1, 1, 1), SHAPE, False, ("a", "b"),
                           ("zscore", "zscore"), (False, False), ({}, {}))
-    section = EncoderPlan("untrained", 64, (8, 8), 0.5, "neighbours", 1, 2, request.param, 0, 10, 800)
+    section = EncoderPlan("untrained", 64, (8, 8), 0.5, "neighbours", 2, request.param, 0, 10, 800)
     return Plans("samunetPlans", "Dataset001_Made", dataset, {"untrained": section})
 
 

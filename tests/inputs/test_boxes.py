@@ -15,13 +15,13 @@ from samunet.inputs.boxes import NO_BOX, BoxSamples, BoxStacks, CaseBoxStacks, b
 from samunet.inputs.image_stacks import CaseImageStacks, ImageStackSamples
 from samunet.inputs.protocols import Place
 from samunet.inputs.sampling import LabelSlices, Sampler
-from samunet.planning.plans import EncoderPlan
+from samunet.planning.plans import AdapterPlan, EncoderPlan
 from samunet.planning.tiles import TileFrame
 from samunet.preprocessing.prompts.case_prompts import LabelPrompts
 
 LABELS = LabelSpace({"background": 0, "a": 1, "b": 2})
 REGIONS = LabelSpace({"background": 0, "whole": (1, 2), "core": 2}, (1, 2))
-PLAN = EncoderPlan("untrained", 12, (4, 6), 0.5, "repeat", 3, 4, "float16", 0, 1)
+PLAN = EncoderPlan("untrained", 12, (4, 6), 0.5, "repeat", 4, "float16", 0, 1, adapters=AdapterPlan(3))
 # Slices 1 and 2, rows 1 and 2, columns 2 to 4.
 BOX = np.array([[[1.0, 1.0, 2.0], [3.0, 3.0, 5.0]]])
 PIXELS = [4.0, 2.0, 10.0, 6.0]  # x0, y0, x1, y1
@@ -84,7 +84,7 @@ def test_a_stack_without_a_box_has_one_empty_place() -> None:
     assert stacks.channels.tolist() == [[NO_BOX]] and stacks.boxes.isnan().all()
 
 
-SQUARE = EncoderPlan("untrained", 16, (8, 8), 0.5, "repeat", 3, 4, "float16", 0, 1)  # 2 pixels a voxel
+SQUARE = EncoderPlan("untrained", 16, (8, 8), 0.5, "repeat", 4, "float16", 0, 1, adapters=AdapterPlan(3))  # 2 pixels a voxel
 
 
 class Numbers:

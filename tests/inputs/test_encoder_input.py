@@ -24,7 +24,7 @@ def made_case(image: np.ndarray, limits: tuple[float, float] = (0.0, 1.0)) -> Pr
 def made_plans(tile: tuple[int, int], composition: str, scheme: str = "nonorm", channels: int = 1, **statistics: float):
     dataset = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1, 1, 1), (3, 4, 4), False, ("any",) * channels,
                           (scheme,) * channels, (False,) * channels, (statistics,) * channels)
-    return dataset, EncoderPlan("untrained", 32, tile, 0.5, composition, 1, 2, "float16", 0, 10)
+    return dataset, EncoderPlan("untrained", 32, tile, 0.5, composition, 2, "float16", 0, 10)
 
 
 def pictures(image, tile, composition, picks, family="medsam", limits=(0.0, 1.0), mirror=()):

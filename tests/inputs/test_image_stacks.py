@@ -27,7 +27,7 @@ from samunet.inputs.image_stacks import (
 from samunet.inputs.protocols import Place
 from samunet.inputs.sampling import LabelSlices, Sampler
 from samunet.planning.encoder_rules import canvas_for
-from samunet.planning.plans import EncoderPlan
+from samunet.planning.plans import AdapterPlan, EncoderPlan
 from samunet.planning.tiles import TileFrame
 
 
@@ -114,7 +114,7 @@ def test_repeats_beyond_the_ends_of_a_short_case_keep_their_labels() -> None:
 
 TILE = (2, 4)
 SAME, NOWHERE = torch.eye(2), torch.zeros(2)
-PLAN = EncoderPlan("untrained", 32, (10, 24), 0.5, "repeat", 3, 2, "float16", 0, 1)
+PLAN = EncoderPlan("untrained", 32, (10, 24), 0.5, "repeat", 2, "float16", 0, 1, adapters=AdapterPlan(3))
 
 
 def voxels() -> Tensor:

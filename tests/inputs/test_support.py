@@ -21,7 +21,7 @@ from samunet.planning.tiles import TileFrame
 from samunet.preprocessing.view_names import View, view_name
 
 SPACE = LabelSpace({"background": 0, "a": 1, "b": 2})
-PLAN = EncoderPlan("untrained", 32, (4, 3), 0.5, "repeat", 1, 4, "float16", 0, 20)
+PLAN = EncoderPlan("untrained", 32, (4, 3), 0.5, "repeat", 4, "float16", 0, 20)
 DEPTH = 8
 
 

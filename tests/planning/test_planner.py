@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,9 @@ from samunet.errors import UserError
 from samunet.planning.encoder_spec import EncoderSpec
 from samunet.planning.fingerprint import Fingerprint
 from samunet.planning.planner import plan_dataset, plan_encoder, plan_experiment, plan_grid_shapes
-from samunet.planning.plans import DatasetPlan, EncoderPlan, Plans
+from samunet.planning.plans import Plans
+from samunet.planning.sections import AdapterPlan, DatasetPlan, EmbeddingsPlan, HybridPlan, UnetPlan
+from samunet.planning.unet_rules import plan_unet
 
 MINI = EncoderSpec("untrained", "mini", "mini", 256)
 VIT_B = EncoderSpec("vit_b", "vit_b", "sam", 1024)
@@ -163,7 +165,9 @@ def test_every_field_has_a_reason_of_one_line(name, spec, tmp_path):
     made = MADE[name]
     dataset_plan = plan_dataset(made.dataset(tmp_path / "Dataset001_Made"), made.fingerprint())
     section = plan_encoder(dataset_plan, made.fingerprint(), spec)
-    for kind, plan in ((DatasetPlan, dataset_plan), (EncoderPlan, section)):
+    unet = plan_unet(dataset_plan, 3, dimensions=2)
+    for kind, plan in ((DatasetPlan, dataset_plan), (EmbeddingsPlan, section), (HybridPlan, section.hybrid),
+                       (AdapterPlan, section.adapters), (UnetPlan, unet)):
         assert set(plan.reasons) == {field.name for field in fields(kind)} - {"reasons"}
         assert all(reason and "\n" not in reason for reason in plan.reasons.values())
 
@@ -172,11 +176,26 @@ def test_encoder_part_of_a_hippocampus_like_dataset_by_hand(tmp_path):
     made = Made((1.0, 1.0, 1.0), (36, 50, 35), ("MRI",), cases=200, even=True)
     section = plan_encoder(plan_dataset(made.dataset(tmp_path), made.fingerprint()), made.fingerprint(), MINI)
     assert (section.input_size, section.tile_shape, section.composition) == (256, (50, 35), "neighbours")
-    assert (section.stack_depth, section.batch_size, section.cache_dtype) == (5, 16, "float16")
+    assert (section.adapters.slices, section.batch_size, section.cache_dtype) == (5, 16, "float16")
     assert section.cache_bytes == 200 * 36 * 256 * 16 * 16 * 2
     assert section.reasons["cache_bytes"] == "7200 tiles of 200 cases x 256 channels x 16x16 x 2 bytes"
     assert section.view_pictures == 800
-    assert section.stack_input_size == 128
+    assert section.adapters.input_size == 128
+    # 65536 // (50 * 35) = 37 slices, of the median's 36; 36, 18 and 9 are 8 or more, so they are halved, which 32 slices allow.
+    assert section.hybrid.depth == 32 and section.hybrid.strides == ((1, 1, 1), (2, 2, 2), (2, 2, 2), (2, 2, 2))
+    assert section.hybrid.reasons["depth"] == ("65536 voxels hold 37 slices of the tile 50x35, at most the median depth 36; "
+                                               "of 36 as many as can be pooled without padding")
+
+
+def test_an_edited_unet_survives_planning_for_another_encoder_until_the_labels_change(tmp_path):
+    made, path = MADE["anisotropic"], tmp_path / "plans.json"
+    dataset = made.dataset(tmp_path / "Dataset001_Made")
+    plans = plan_experiment(dataset, made.fingerprint(), MINI, path)
+    assert plans.unet.classes == 3 and plans.unet.batch_size == 12
+    edited = replace(plans, unet=replace(plans.unet, batch_size=5))
+    edited.save(path)
+    assert plan_experiment(dataset, made.fingerprint(), VIT_B, path).unet == edited.unet
+    assert plan_experiment(dataset, replace(made.fingerprint(), label_channels=4), VIT_B, path).unet.batch_size == 12
 
 
 def test_the_cache_may_be_int8(tmp_path):
@@ -202,7 +221,7 @@ def test_encoder_part_of_an_acdc_like_dataset_by_hand(tmp_path):
     dataset_plan = plan_dataset(made.dataset(tmp_path), made.fingerprint())
     section = plan_encoder(dataset_plan, made.fingerprint(), MINI)
     # One tile: 16 voxels a token; two: 10.7; three: 8.
-    assert (section.tile_shape, section.composition, section.stack_depth) == ((128, 108), "repeat", 5)
+    assert (section.tile_shape, section.composition, section.adapters.slices) == ((128, 108), "repeat", 5)
     assert section.cache_bytes == 3 * 9 * 9 * 256 * 16 * 16 * 2
     sam = plan_encoder(dataset_plan, made.fingerprint(), VIT_B)
     assert (sam.input_size, sam.tile_shape) == (1024, (256, 216))
@@ -212,7 +231,7 @@ def test_encoder_part_of_an_acdc_like_dataset_by_hand(tmp_path):
 def test_rgb_is_one_embedding_and_other_channels_are_one_each(tmp_path):
     rgb, two = MADE["rgb"], MADE["anisotropic"]
     section = plan_encoder(plan_dataset(rgb.dataset(tmp_path / "a"), rgb.fingerprint()), rgb.fingerprint(), MINI)
-    assert (section.composition, section.stack_depth) == ("rgb", 1)
+    assert (section.composition, section.adapters.slices) == ("rgb", 1)
     assert "x 256 channels" in section.reasons["cache_bytes"]
     section = plan_encoder(plan_dataset(two.dataset(tmp_path / "b"), two.fingerprint()), two.fingerprint(), MINI)
     assert "x 512 channels" in section.reasons["cache_bytes"]
@@ -266,7 +285,7 @@ def test_planning_for_another_encoder_touches_nothing_else(tmp_path):
     before = path.read_text()
     plans = plan_experiment(dataset, made.fingerprint(), VIT_B, path, memory_target_gb=2.0)
     assert set(plans.encoders) == {"untrained", "vit_b"}
-    addition = json.dumps(asdict(plans.encoders["vit_b"]), indent=2).replace("\n", "\n    ")
+    addition = json.dumps(json.loads(path.read_text())["encoders"]["vit_b"], indent=2).replace("\n", "\n    ")
     assert path.read_text() == before.replace("\n    }\n  }\n}\n", f'\n    }},\n    "vit_b": {addition}\n  }}\n}}\n')
     plan_experiment(dataset, made.fingerprint(), MINI, path)
     assert Plans.load(path) == plans

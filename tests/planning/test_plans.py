@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 
 from samunet.errors import UserError
-from samunet.planning.plans import DatasetPlan, EncoderPlan, Plans, digest_of_section
+from samunet.planning.plans import DatasetPlan, EncoderPlan, HybridPlan, Plans, UnetPlan, digest_of_section
 
 CT = {"mean": 40.0, "std": 25.0, "percentile_00_5": -80.0, "percentile_99_5": 140.0}
 DATASET = DatasetPlan("SimpleITKIO", (1, 0, 2), (1, 0, 2), (3.0, 1.0, 1.0), (2, 2, 2), False, ("CT", "MRI"), ("ct", "zscore"),
                       (False, True), (CT, {}), {"reader": "reads .nii.gz files"})
-SECTION = EncoderPlan("mini-3", 64, (8, 8), 0.5, "repeat", 1, 2, "float16", 0, 1)
-PLANS = Plans("tiny", "Dataset005_Made", DATASET, {"mini-3": SECTION})
+HYBRID = HybridPlan(2, ((1, 1, 1), (1, 2, 2)), ((1, 3, 3), (3, 3, 3)), {"depth": "given"})
+UNET = UnetPlan((8, 8), ((1, 1), (2, 2)), ((3, 3), (3, 3)), (32, 64), 12, 3)
+SECTION = EncoderPlan("mini-3", 64, (8, 8), 0.5, "repeat", 2, "float16", 0, 1, hybrid=HYBRID)
+PLANS = Plans("tiny", "Dataset005_Made", DATASET, {"mini-3": SECTION}, UNET)
 
 
 def saved(folder: Path, **changes: Any) -> dict[str, Any]:
@@ -61,9 +63,9 @@ def test_a_spacing_of_whole_numbers_keeps_its_digest(tmp_path: Path) -> None:
     assert json.dumps(by_hand.dataset.spacing_mm) == "[3, 1, 1]"
 
 
-@pytest.mark.parametrize("content", [[], None, "plans", {}, {"version": 2}, {"version": [1]}])
+@pytest.mark.parametrize("content", [[], None, "plans", {}, {"version": 3}, {"version": [1]}, {"version": True}])
 def test_a_file_of_another_version_or_shape_is_refused(tmp_path: Path, content: Any) -> None:
-    with pytest.raises(UserError, match="must be of version 1"):
+    with pytest.raises(UserError, match="must be of version 1 or 2"):
         load(tmp_path, content)
 
 
@@ -85,26 +87,35 @@ DAMAGES = [
     ("dataset/use_mask_for_norm", [0, 1], "$.dataset.use_mask_for_norm[0]"),
     ("dataset/foreground_intensity", [CT, None], "$.dataset.foreground_intensity[1]"),
     ("dataset/reasons", {"reader": 3}, "$.dataset.reasons.reader"),
-    ("encoders/mini-3/input_size", "256", "$.encoders.mini-3.input_size"),
-    ("encoders/mini-3/input_size", 100, "$.encoders.mini-3.input_size"),
-    ("encoders/mini-3/input_size", 10**400, "$.encoders.mini-3.input_size"),
-    ("encoders/mini-3/stack_input_size", 0, "$.encoders.mini-3.stack_input_size"),
-    ("encoders/mini-3/tile_shape", [51], "$.encoders.mini-3.tile_shape"),
-    ("encoders/mini-3/tile_shape", [51, 0], "$.encoders.mini-3.tile_shape[1]"),
-    ("encoders/mini-3/tile_step", 0, "$.encoders.mini-3.tile_step"),
-    ("encoders/mini-3/tile_step", 1.5, "$.encoders.mini-3.tile_step"),
-    ("encoders/mini-3/batch_size", 0, "$.encoders.mini-3.batch_size"),
-    ("encoders/mini-3/batch_size", 2.5, "$.encoders.mini-3.batch_size"),
-    ("encoders/mini-3/cache_bytes", -1, "$.encoders.mini-3.cache_bytes"),
-    ("encoders/mini-3/head_iterations", 0, "$.encoders.mini-3.head_iterations"),
-    ("encoders/mini-3/view_pictures", -100, "$.encoders.mini-3.view_pictures"),
-    ("encoders/mini-3/stacks", 0, "$.encoders.mini-3.stacks"),
-    ("encoders/mini-3/checkpointed", 1, "$.encoders.mini-3.checkpointed"),
-    ("encoders/mini-3/stack_bytes", None, "$.encoders.mini-3.stack_bytes"),
+    ("encoders/mini-3/embeddings/input_size", "256", "$.encoders.mini-3.embeddings.input_size"),
+    ("encoders/mini-3/embeddings/input_size", 100, "$.encoders.mini-3.embeddings.input_size"),
+    ("encoders/mini-3/embeddings/input_size", 10**400, "$.encoders.mini-3.embeddings.input_size"),
+    ("encoders/mini-3/adapters/input_size", 0, "$.encoders.mini-3.adapters.input_size"),
+    ("encoders/mini-3/embeddings/tile_shape", [51], "$.encoders.mini-3.embeddings.tile_shape"),
+    ("encoders/mini-3/embeddings/tile_shape", [51, 0], "$.encoders.mini-3.embeddings.tile_shape[1]"),
+    ("encoders/mini-3/embeddings/tile_step", 0, "$.encoders.mini-3.embeddings.tile_step"),
+    ("encoders/mini-3/embeddings/tile_step", 1.5, "$.encoders.mini-3.embeddings.tile_step"),
+    ("encoders/mini-3/embeddings/batch_size", 0, "$.encoders.mini-3.embeddings.batch_size"),
+    ("encoders/mini-3/embeddings/batch_size", 2.5, "$.encoders.mini-3.embeddings.batch_size"),
+    ("encoders/mini-3/embeddings/cache_bytes", -1, "$.encoders.mini-3.embeddings.cache_bytes"),
+    ("encoders/mini-3/embeddings/head_iterations", 0, "$.encoders.mini-3.embeddings.head_iterations"),
+    ("encoders/mini-3/embeddings/view_pictures", -100, "$.encoders.mini-3.embeddings.view_pictures"),
+    ("encoders/mini-3/adapters/batch_size", 0, "$.encoders.mini-3.adapters.batch_size"),
+    ("encoders/mini-3/adapters/checkpointed", 1, "$.encoders.mini-3.adapters.checkpointed"),
+    ("encoders/mini-3/adapters/training_bytes", None, "$.encoders.mini-3.adapters.training_bytes"),
+    ("encoders/mini-3/hybrid/depth", 0, "$.encoders.mini-3.hybrid.depth"),
+    ("encoders/mini-3/hybrid/strides", [[1, 1]], "$.encoders.mini-3.hybrid.strides[0]"),
+    ("encoders/mini-3/hybrid/strides", [[1, 1, 1], [1, 2, 9]], "$.encoders.mini-3.hybrid.strides[1][2]"),
+    ("unet", [], "$.unet"),
+    ("unet/widths", [32, "64"], "$.unet.widths[1]"),
+    ("unet/batch_size", 0, "$.unet.batch_size"),
     # keys
+    ("unet/more", 1, "unknown: more"),
+    ("encoders/mini-3/more", 1, "unknown: more"),
+    ("encoders/mini-3/hybrid/more", 1, "unknown: more"),
     ("more", 1, "unknown: more"),
     ("dataset/more", 1, "unknown: more"),
-    ("encoders/mini-3/more", 1, "unknown: more"),
+    ("encoders/mini-3/embeddings/more", 1, "unknown: more"),
     # relations
     ("plans_name", "../elsewhere", "plans_name"),
     ("plans_name", "", "plans_name"),
@@ -123,12 +134,20 @@ DAMAGES = [
     ("dataset/foreground_intensity", [{}, {}], "foreground_intensity, channel 0"),
     ("dataset/foreground_intensity", [{**CT, "std": -1}, {}], "foreground_intensity, channel 0"),
     ("dataset/foreground_intensity", [{**CT, "percentile_00_5": 141}, {}], "foreground_intensity, channel 0"),
-    ("encoders/mini-3/encoder", "vit_b", "encoders.mini-3.encoder"),
-    ("encoders/mini-3/composition", "colour", "encoders.mini-3.composition"),
-    ("encoders/mini-3/composition", "rgb", "2 channels"),
-    ("encoders/mini-3/stack_depth", 4, "encoders.mini-3.stack_depth"),
-    ("encoders/mini-3/stacks_at_once", 3, "encoders.mini-3.stacks_at_once"),
-    ("encoders/mini-3/cache_dtype", "float8", "one of float16, int8"),
+    ("encoders/mini-3/embeddings/encoder", "vit_b", "encoders.mini-3.embeddings.encoder"),
+    ("encoders/mini-3/embeddings/composition", "colour", "encoders.mini-3.embeddings.composition"),
+    ("encoders/mini-3/embeddings/composition", "rgb", "2 channels"),
+    ("encoders/mini-3/adapters/slices", 4, "encoders.mini-3.adapters.slices"),
+    ("encoders/mini-3/adapters/micro_batch", 3, "encoders.mini-3.adapters.micro_batch"),
+    ("encoders/mini-3/embeddings/cache_dtype", "float8", "one of float16, int8"),
+    ("encoders/mini-3/hybrid/strides", [[1, 1, 1]], "1 strides, 2 kernels"),
+    ("encoders/mini-3/hybrid/strides", [], "1 to 4 stages"),
+    ("encoders/mini-3/hybrid/strides", [[1, 2, 2], [1, 2, 2]], "encoders.mini-3.hybrid.strides"),
+    ("encoders/mini-3/hybrid/kernels", [[1, 3, 2], [3, 3, 3]], "odd sides"),
+    ("unet/patch", [9, 8], "[9, 8], strides of [2, 2] in all"),
+    ("unet/patch", [8, 8, 8], "rows and columns"),
+    ("unet/widths", [32], "1 for 2 stages"),
+    ("unet/kernels", [[3, 3], [3, 3, 3]], "2 axes"),
 ]
 
 
@@ -140,7 +159,7 @@ def test_a_wrong_value_is_named_with_file_and_field(tmp_path: Path, place: str, 
     assert str(tmp_path / "tiny.json") in str(caught.value)
 
 
-@pytest.mark.parametrize("place", ["dataset", "dataset_name", "dataset/reader", "encoders/mini-3/tile_step", "encoders/mini-3/stacks"])
+@pytest.mark.parametrize("place", ["dataset", "dataset_name", "dataset/reader", "encoders/mini-3/embeddings/tile_step", "encoders/mini-3/adapters/batch_size"])
 def test_a_key_that_is_missing_is_named(tmp_path: Path, place: str) -> None:
     content = saved(tmp_path)
     *folders, last = place.split("/")
@@ -155,15 +174,15 @@ def test_a_key_that_is_missing_is_named(tmp_path: Path, place: str) -> None:
 
 def test_all_faults_of_a_kind_are_told_together(tmp_path: Path) -> None:
     content = changed(saved(tmp_path), "dataset/median_shape", [0, 2, 2])
-    content = changed(content, "encoders/mini-3/tile_step", 0)
-    content = changed(content, "encoders/mini-3/batch_size", "2")
+    content = changed(content, "encoders/mini-3/embeddings/tile_step", 0)
+    content = changed(content, "encoders/mini-3/embeddings/batch_size", "2")
     with pytest.raises(UserError) as caught:
         load(tmp_path, content)
     assert caught.value.found == (
         "Expected `int` >= 1 - at `$.dataset.median_shape[0]`, of [0, 2, 2]; "
-        "Expected `float` >= 0.01 - at `$.encoders.mini-3.tile_step`, of 0; "
-        "Expected `int`, got `str` - at `$.encoders.mini-3.batch_size`, of '2'")
-    content = changed(changed(saved(tmp_path), "dataset/reader", "SnapIO"), "encoders/mini-3/stack_depth", 4)
+        "Expected `float` >= 0.01 - at `$.encoders.mini-3.embeddings.tile_step`, of 0; "
+        "Expected `int`, got `str` - at `$.encoders.mini-3.embeddings.batch_size`, of '2'")
+    content = changed(changed(saved(tmp_path), "dataset/reader", "SnapIO"), "encoders/mini-3/adapters/slices", 4)
     with pytest.raises(UserError, match="(?s)2 problems.*SnapIO.*odd number.*found: 4"):
         load(tmp_path, content)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import given
@@ -12,15 +12,18 @@ from hypothesis import strategies as st
 from json_values import REPEATED, VALUES, changed
 
 from samunet.errors import UserError
-from samunet.planning.plans import DatasetPlan, EncoderPlan, Plans
+from samunet.planning.plans import AdapterPlan, DatasetPlan, EncoderPlan, HybridPlan, Plans
+from samunet.planning.plans_file import content_of
+from samunet.planning.unet_rules import plan_unet
 
 DATASET = DatasetPlan("SimpleITKIO", (1, 0, 2), (1, 0, 2), (2.0, 1.2, 1.0), (6, 20, 18), True, ("MRI",), ("zscore",), (False,), ({},), {"spacing_mm": "median"})
-SECTION = EncoderPlan("mini-3", 64, (20, 18), 0.5, "neighbours", 5, 2, "float16", 1000, 100, reasons={"input_size": "given"})
-PLANS = Plans("tiny", "Dataset005_Tiny", DATASET, {"mini-3": SECTION})
+SECTION = EncoderPlan("mini-3", 64, (20, 18), 0.5, "neighbours", 2, "float16", 1000, 100, reasons={"input_size": "given"},
+                      hybrid=HybridPlan(6, ((1, 1, 1), (1, 2, 2)), ((1, 3, 3), (3, 3, 3))), adapters=AdapterPlan(5))
+PLANS = Plans("tiny", "Dataset005_Tiny", DATASET, {"mini-3": SECTION}, plan_unet(DATASET, 2, dimensions=2))
 
 
-def content_of(plans: Plans) -> dict:
-    return json.loads(json.dumps(asdict(plans)))
+def content(plans: Plans) -> dict:
+    return json.loads(json.dumps(content_of(plans.plans_name, plans.dataset_name, plans.dataset, plans.unet, plans.encoders)))
 
 
 def check(path: Path, content: object) -> None:
@@ -40,12 +43,12 @@ def check(path: Path, content: object) -> None:
         assert isinstance(name, str) and type(section.input_size) is int and section.input_size > 0 and section.input_size % 16 == 0
         assert len(section.tile_shape) == 2 and all(type(side) is int and side > 0 for side in section.tile_shape)
         assert 0 < section.tile_step <= 1 and section.composition in ("neighbours", "repeat", "rgb")
-        assert all(type(value) is int and value >= 1 for value in (section.stack_depth, section.batch_size, section.stacks, section.stacks_at_once))
+        assert all(type(value) is int and value >= 1 for value in (section.adapters.slices, section.batch_size, section.adapters.batch_size, section.adapters.micro_batch))
         assert section.cache_dtype in ("float16", "int8")
 
 
 @REPEATED
-@given(content=changed(content_of(PLANS)))
+@given(content=changed(content(PLANS)))
 def test_a_changed_plans_file_is_refused_or_can_be_followed(tmp_path: Path, content: object) -> None:
     check(tmp_path / "plans.json", content)
 

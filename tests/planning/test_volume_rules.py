@@ -10,7 +10,7 @@ from samunet.planning.volume_rules import VolumePlan, plan_volume
 
 def stack(spacing_mm: tuple[float, ...], median: tuple[int, ...], tile: tuple[int, int]) -> VolumePlan:
     dataset = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), spacing_mm, median, False, ("MRI",), ("zscore",), (False,), ({},))
-    return plan_volume(dataset, EncoderPlan("mini", 256, tile, 0.5, "neighbours", 1, 16, "float16", 0, 400))
+    return plan_volume(dataset, EncoderPlan("mini", 256, tile, 0.5, "neighbours", 16, "float16", 0, 400))
 
 
 def test_isotropic_volumes_are_halved_along_all_axes() -> None:

@@ -126,7 +126,7 @@ def test_views_fit_a_budget_of_pictures():
 
 def test_clean_images_by_hand():
     # 10 slices of 24 x 20: tiles of 16 x 20 at half a tile's step start at rows 0 and 8.
-    section = EncoderPlan("untrained", 64, (16, 20), 0.5, "repeat", 1, 2, "float16", 0, 10)
+    section = EncoderPlan("untrained", 64, (16, 20), 0.5, "repeat", 2, "float16", 0, 10)
     assert clean_images(ball_case().properties, plan(), section) == 20
     two = replace(plan(), channel_names=("a", "b"))
     assert clean_images(ball_case().properties, two, section) == 40

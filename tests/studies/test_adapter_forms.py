@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from samunet.dataset.labels import LabelSpace
 from samunet.networks.checkpoints.encoders import Encoder, load_encoder
-from samunet.planning.plans import DatasetPlan, EncoderPlan
+from samunet.planning.plans import AdapterPlan, DatasetPlan, EncoderPlan
 from samunet.variants.adapter_3d import Adapter3dVariant
 from samunet.variants.base import VariantContext
 
 DATASET = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), (5, 64, 64), False, ("MRI",), ("zscore",),
                       (False,), ({},))
-SECTION = EncoderPlan("mini-3", 64, (64, 64), 0.5, "repeat", 5, 4, "float16", 0, 1)
+SECTION = EncoderPlan("mini-3", 64, (64, 64), 0.5, "repeat", 4, "float16", 0, 1, adapters=AdapterPlan(5))
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from samunet.variants.base import VariantContext
 SHAPE = (8, 16, 16)
 DATASET = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), SHAPE, False, ("MRI",), ("zscore",),
                       (False,), ({},))
-SECTION = EncoderPlan("untrained", 32, (16, 16), 0.5, "repeat", 1, 2, "float16", 0, 1)
+SECTION = EncoderPlan("untrained", 32, (16, 16), 0.5, "repeat", 2, "float16", 0, 1)
 
 
 @pytest.mark.parametrize("ablation, sees", [("NoEmbeddingsVariant", (True, False)), ("NoImageVariant", (False, True))])

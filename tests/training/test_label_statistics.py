@@ -18,7 +18,7 @@ LABELS = LabelSpace({"background": 0, "square": 1, "dot": 2, "absent": 3})
 
 
 def test_a_token_of_a_tile_of_64_at_256_pixels_covers_4_voxels() -> None:
-    assert voxels_per_token(EncoderPlan("untrained", 256, (48, 64), 0.5, "repeat", 1, 4, "float16", 0, 20)) == 4
+    assert voxels_per_token(EncoderPlan("untrained", 256, (48, 64), 0.5, "repeat", 4, "float16", 0, 20)) == 4
 
 
 def test_figures_by_hand(capsys: pytest.CaptureFixture[str]) -> None:

@@ -49,6 +49,28 @@ def test_an_unfinished_run_of_equal_settings_continues(folder: RunFolder) -> Non
     assert (folder.work / "weights").read_text() == "half"
 
 
+@pytest.mark.parametrize("is_finished", [False, True])
+def test_other_settings_of_the_variant_never_replace_a_run(folder: RunFolder, is_finished: bool) -> None:
+    wider = dataclasses.replace(SETTINGS, variant_settings={"rank": 16}, changed_settings={"rank": 16})
+    if is_finished:
+        finish(folder, wider, "wide")
+    else:
+        folder.write(run_of(wider))
+    with pytest.raises(UserError, match=r"(?s)one set.*found: rank=16 there, default settings here.*--results"):
+        folder.start(SETTINGS, must_continue=False)
+    assert folder.start(wider, must_continue=False) is (Start.ANEW if is_finished else Start.CONTINUE)
+
+
+def test_an_older_run_without_recorded_settings_matches_the_defaults_alone(folder: RunFolder) -> None:
+    older = run_of(SETTINGS)
+    del older["settings"]["variant_settings"], older["settings"]["changed_settings"]
+    folder.write(older)
+    assert folder.start(dataclasses.replace(SETTINGS, variant_settings={"rank": 4}), must_continue=True) is Start.CONTINUE
+    changed = dataclasses.replace(SETTINGS, variant_settings={"rank": 16}, changed_settings={"rank": 16})
+    with pytest.raises(UserError, match="changed_settings"):
+        folder.start(changed, must_continue=True)
+
+
 def test_an_unfinished_run_of_other_settings(folder: RunFolder) -> None:
     folder.write(run_of(SETTINGS))
     with pytest.raises(UserError, match="iterations: 400 there, 500 here"):

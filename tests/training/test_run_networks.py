@@ -110,7 +110,7 @@ def test_weights_that_are_trained_or_added_to_are_never_rounded(variant: str, fa
 def test_3d_adapters_have_an_input_of_their_own(paths) -> None:
     for variant in ("3d_adapter", "lora"):
         start(dataclasses.replace(REQUEST, variant=variant, iterations=1), paths)
-    sections = [read_json(model(paths, variant) / "plans.json")["encoders"]["untrained"]
+    sections = [read_json(model(paths, variant) / "plans.json")["encoders"]["untrained"]["embeddings"]
                 for variant in ("3d_adapter", "lora")]
     assert [section["input_size"] for section in sections] == [16, 32]
     loaded = load_model(model(paths, "3d_adapter"), None, torch.device("cpu"))

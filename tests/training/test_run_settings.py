@@ -67,7 +67,7 @@ def test_folds_of_other_plans_are_refused(paths) -> None:
     short = dataclasses.replace(REQUEST, iterations=2)
     start(short, paths)
     plans = read_json(model(paths) / "plans.json")
-    plans["encoders"]["untrained"]["batch_size"] = 3
+    plans["encoders"]["untrained"]["embeddings"]["batch_size"] = 3
     write_json(model(paths) / "plans.json", plans)
     with pytest.raises(UserError, match="(?s)same plans.*fold_0"):
         start(dataclasses.replace(short, fold="1"), paths)

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from samunet.dataset.labels import LabelSpace
 from samunet.networks.checkpoints.encoders import Encoder, load_encoder
-from samunet.planning.plans import DatasetPlan, EncoderPlan
+from samunet.planning.plans import AdapterPlan, DatasetPlan, EncoderPlan
 from samunet.training.trainer import Optimization
-from samunet.variants.adapter_3d import Adapter3dVariant
+from samunet.variants.adapter_3d import Adapter3dSettings, Adapter3dVariant
 from samunet.variants.base import VariantContext
 from samunet.variants.kinds import tile_logits
 from samunet.variants.losses import dice_and_cross_entropy
@@ -21,7 +21,7 @@ from samunet.variants.losses import dice_and_cross_entropy
 LABELS = LabelSpace({"background": 0, "a": 1, "b": 2})
 DATASET = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), (4, 64, 48), False, ("MRI",), ("zscore",),
                       (False,), ({},))
-SECTION = EncoderPlan("mini-3", 64, (64, 48), 0.5, "repeat", 3, 4, "float16", 0, 1)
+SECTION = EncoderPlan("mini-3", 64, (64, 48), 0.5, "repeat", 4, "float16", 0, 1, adapters=AdapterPlan(3))
 
 
 @pytest.fixture(scope="module")
@@ -33,12 +33,6 @@ def adapter(encoder: Encoder, seed: int = 0, trained: bool = True) -> Adapter3dV
     """A variant to train, or, as where a trained model is loaded, one that does not know SAM's decoder."""
     torch.manual_seed(seed)
     return Adapter3dVariant(VariantContext(LABELS, DATASET, SECTION, encoder.sam_state if trained else {}, encoder))
-
-
-class WithoutDropout(Adapter3dVariant):
-    """Draws of parts are others than those of a whole batch."""
-
-    dropped = 0.0
 
 
 def made() -> tuple[Tensor, Tensor]:
@@ -144,7 +138,7 @@ def test_what_was_trained_is_restored_beside_the_encoder(encoder: Encoder) -> No
 def test_the_plan_says_how_many_stacks_go_through_and_whether_blocks_are_computed_twice(encoder: Encoder) -> None:
     plain = adapter(encoder)
     assert (plain.micro_batch, plain.batch_size(plain.context), plain.network.encoder.checkpointed) == (2, 2, False)
-    planned = replace(SECTION, stacks=4, stacks_at_once=1, checkpointed=True)
+    planned = replace(SECTION, adapters=AdapterPlan(3, batch_size=4, micro_batch=1, checkpointed=True))
     changed = Adapter3dVariant(VariantContext(LABELS, DATASET, planned, encoder.sam_state, encoder))
     assert (changed.micro_batch, changed.batch_size(changed.context), changed.network.encoder.checkpointed) == (1, 4, True)
 
@@ -157,8 +151,11 @@ def test_one_stack_after_the_other_gives_the_update_of_both_together(encoder: En
     after = []
     for micro_batch in (2, 1):
         torch.manual_seed(0)
-        section = replace(SECTION, stacks_at_once=micro_batch, checkpointed=checkpointed and micro_batch == 1)
-        variant = WithoutDropout(VariantContext(LABELS, DATASET, section, encoder.sam_state, encoder))
+        adapters = AdapterPlan(3, micro_batch=micro_batch, checkpointed=checkpointed and micro_batch == 1)
+        section = replace(SECTION, adapters=adapters)
+        # Parts of a batch would drop other values than the whole batch.
+        settings = Adapter3dSettings(dropout=0.0)
+        variant = Adapter3dVariant(VariantContext(LABELS, DATASET, section, encoder.sam_state, encoder, settings=settings))
         torch.nn.init.normal_(variant.network.encoder.factors.up.weight, std=0.1)
         optimization = Optimization(variant, torch.device("cpu"))
         loss = optimization.step(pictures, segmentation, 1e-3)
@@ -174,7 +171,7 @@ def test_parts_draw_the_same_when_they_are_computed_again(encoder: Encoder) -> N
     """The gradient is that of the loss that was told: a step against it, with the same draws, makes the loss smaller as told."""
     pictures, segmentation = made()
     torch.manual_seed(0)
-    variant = Adapter3dVariant(VariantContext(LABELS, DATASET, replace(SECTION, stacks_at_once=1), encoder.sam_state, encoder))
+    variant = Adapter3dVariant(VariantContext(LABELS, DATASET, replace(SECTION, adapters=AdapterPlan(3, micro_batch=1)), encoder.sam_state, encoder))
     weight = variant.network.encoder.factors.up.weight
     torch.nn.init.normal_(weight, std=0.3)
     optimization, losses = Optimization(variant, torch.device("cpu")), []

@@ -15,7 +15,7 @@ from samunet.errors import UserError
 from samunet.inference.predictor import predict_case
 from samunet.inputs.boxes import NO_BOX, BoxStacks
 from samunet.networks.checkpoints.encoders import Encoder, load_encoder
-from samunet.planning.plans import DatasetPlan, EncoderPlan, Plans
+from samunet.planning.plans import AdapterPlan, DatasetPlan, EncoderPlan, Plans
 from samunet.preprocessing.case import CaseProperties, PreparedCase
 from samunet.preprocessing.prompts.case_prompts import CasePrompts, LabelPrompts
 from samunet.variants.adapter_3d_box import Adapter3dBoxVariant
@@ -26,7 +26,7 @@ LABELS = LabelSpace({"background": 0, "a": 1, "b": 2})
 REGIONS = LabelSpace({"background": 0, "whole": (1, 2), "core": 2}, (1, 2))
 DATASET = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), (4, 32, 24), False, ("MRI",), ("zscore",),
                       (False,), ({},))
-SECTION = EncoderPlan("mini-3", 64, (32, 24), 0.5, "repeat", 3, 4, "float16", 0, 1)
+SECTION = EncoderPlan("mini-3", 64, (32, 24), 0.5, "repeat", 4, "float16", 0, 1, adapters=AdapterPlan(3))
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ def variant(labels: LabelSpace = PLAIN, shape=SHAPE, normalization=("zscore",), 
     channels = len(normalization)
     dataset = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), spacing_mm, shape, False, ("MRI",) * channels, normalization,
                           (False,) * channels, ({},) * channels)
-    encoder = EncoderPlan("untrained", 256, shape[1:], 0.5, "repeat", 1, 2, "float16", 0, 1)
+    encoder = EncoderPlan("untrained", 256, shape[1:], 0.5, "repeat", 2, "float16", 0, 1)
     return AtlasVariant(VariantContext(labels, dataset, encoder, {}, votes=votes))
 
 

@@ -24,7 +24,7 @@ LABELS = LabelSpace({"background": 0, "organ": 1})
 REGIONS = LabelSpace({"background": 0, "organ": (1,)}, (1,))
 SHAPE = (12, 16, 16)
 DATASET = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), SHAPE, False, ("MRI",), ("zscore",), (False,), ({},))
-SECTION = EncoderPlan("untrained", 32, (16, 16), 0.5, "repeat", 1, 2, "float16", 0, 1)
+SECTION = EncoderPlan("untrained", 32, (16, 16), 0.5, "repeat", 2, "float16", 0, 1)
 
 
 def variant(labels: LabelSpace = LABELS) -> HybridVariant:

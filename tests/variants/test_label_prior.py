@@ -20,7 +20,7 @@ REGIONS = LabelSpace({"background": 0, "whole": (1, 2), "core": 2}, (1, 2))
 def prior(labels: LabelSpace, shape: tuple[int, int, int]) -> LabelPriorVariant:
     dataset = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), shape, False, ("MRI",), ("zscore",),
                           (False,), ({},))
-    encoder = EncoderPlan("untrained", 256, shape[1:], 0.5, "repeat", 1, 2, "float16", 0, 1)
+    encoder = EncoderPlan("untrained", 256, shape[1:], 0.5, "repeat", 2, "float16", 0, 1)
     return LabelPriorVariant(VariantContext(labels, dataset, encoder, {}))
 
 

@@ -18,7 +18,7 @@ from samunet.variants.lora import LoraVariant
 LABELS = LabelSpace({"background": 0, "a": 1, "b": 2})
 DATASET = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), (4, 64, 64), False, ("MRI",), ("zscore",),
                       (False,), ({},))
-SECTION = EncoderPlan("mini-3", 64, (64, 64), 0.5, "repeat", 1, 4, "float16", 0, 1)
+SECTION = EncoderPlan("mini-3", 64, (64, 64), 0.5, "repeat", 4, "float16", 0, 1)
 INCREMENTS = {f"encoder.blocks.{block}.attn.qkv.{part}.{matrix}.weight"
               for block in range(12) for part in ("query", "value") for matrix in ("down", "up")}
 

@@ -13,7 +13,7 @@ def probe(tile: tuple[int, int], channels: tuple[str, ...] = ("MRI",)) -> ProbeV
     zscore, unmasked = ("zscore",) * len(channels), (False,) * len(channels)
     dataset = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0,) * 3, (1, *tile), False, channels, zscore, unmasked,
                           ({},) * len(channels))
-    encoder = EncoderPlan("untrained", 32, tile, 0.5, "repeat", 1, 4, "float16", 0, 20)
+    encoder = EncoderPlan("untrained", 32, tile, 0.5, "repeat", 4, "float16", 0, 20)
     labels = LabelSpace.from_dataset_json({"labels": {"background": 0, "vessel": 1, "organ": 2}})
     torch.manual_seed(0)
     return ProbeVariant(VariantContext(labels, dataset, encoder, {}))

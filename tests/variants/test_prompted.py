@@ -23,7 +23,7 @@ LABELS = LabelSpace({"background": 0, "a": 1, "b": 2})
 DATASET = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), (2, 4, 6), False, ("MRI",), ("zscore",),
                       (False,),
                       ({},))
-SECTION = EncoderPlan("untrained", 64, (4, 4), 0.5, "repeat", 1, 4, "float16", 0, 1)
+SECTION = EncoderPlan("untrained", 64, (4, 4), 0.5, "repeat", 4, "float16", 0, 1)
 PLANS = Plans("samunetPlans", "Dataset900_Phantom", DATASET, {"untrained": SECTION})
 
 

@@ -28,7 +28,7 @@ PLAIN = LabelSpace({"background": 0, "a": 1, "b": 2})
 REGIONS = LabelSpace({"background": 0, "whole": (1, 2), "core": 2}, (1, 2))
 DATASET = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), (3, 24, 32), False, ("MRI",), ("zscore",), (False,),
                       ({},))
-SECTION = EncoderPlan("made", SIZE, TILE, 0.5, "repeat", 1, 4, "float16", 0, 1)
+SECTION = EncoderPlan("made", SIZE, TILE, 0.5, "repeat", 4, "float16", 0, 1)
 
 
 class MadeEmbeddings:

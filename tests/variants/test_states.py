@@ -16,7 +16,7 @@ from samunet.variants.states import require_form
 
 SHAPE = (3, 16, 16)
 DATASET = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), SHAPE, False, ("MRI",), ("zscore",), (False,), ({},))
-SECTION = EncoderPlan("untrained", 32, (16, 16), 0.5, "repeat", 1, 2, "float16", 0, 1)
+SECTION = EncoderPlan("untrained", 32, (16, 16), 0.5, "repeat", 2, "float16", 0, 1)
 CONTEXT = VariantContext(LabelSpace({"background": 0, "organ": 1}), DATASET, SECTION, {})
 
 State = dict[str, Tensor]

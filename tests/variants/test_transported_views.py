@@ -24,7 +24,7 @@ from samunet.variants.transported_views import PART, TransportedArrays, cached_n
 LABELS = LabelSpace({"background": 0, "organ": 1})
 SHAPE = (16, 24, 20)
 DATASET = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), SHAPE, False, ("MRI",), ("zscore",), (False,), ({},))
-SECTION = EncoderPlan("untrained", 32, (24, 20), 0.5, "repeat", 1, 2, "float16", 0, 1)
+SECTION = EncoderPlan("untrained", 32, (24, 20), 0.5, "repeat", 2, "float16", 0, 1)
 NAMES = ("a", "b", "c")
 
 

@@ -12,7 +12,7 @@ from samunet.variants.unet import UnetVariant
 LABELS = LabelSpace({"background": 0, "a": 1})
 DATASET = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), (4, 30, 20), False, ("MRI",), ("zscore",),
                       (False,), ({},))
-CONTEXT = VariantContext(LABELS, DATASET, EncoderPlan("untrained", 64, (32, 24), 0.5, "repeat", 1, 4, "float16", 0, 1), {})
+CONTEXT = VariantContext(LABELS, DATASET, EncoderPlan("untrained", 64, (32, 24), 0.5, "repeat", 4, "float16", 0, 1), {})
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import numpy as np
 from samunet.dataset.case_paths import FRAME_FOLDER, SEQUENCE_READERS, VIDEO_ENDINGS
 from samunet.dataset.geometry import Geometry
 from samunet.errors import UserError
+from samunet.extensions import READERS, extensions, loaded
 
 if TYPE_CHECKING:
     from samunet.dataset.dataset import RawDataset
@@ -74,15 +75,23 @@ class ReaderWriter(Protocol):
 
 
 def reader_names() -> list[str]:
-    """The names that `reader_named` knows, sorted."""
+    """The names that `reader_named` knows: samunet's own, sorted, then those of installed packages.
+
+    Raises:
+        UserError: see `extensions.extensions`.
+    """
+    return [*_own_names(), *extensions(READERS, _own_names())]
+
+
+def _own_names() -> list[str]:
     return sorted({*_BY_ENDING.values(), *_ALIASES, *ORIENTED_READERS, *SEQUENCE_READERS})
 
 
 def reader_named(name: str) -> ReaderWriter:
-    """The reader-writer of nnU-Net's name `name`, or of samunet's own for sequences.
+    """The reader-writer of nnU-Net's name `name`, of samunet's own for sequences, or of an installed package.
 
     Raises:
-        UserError: unknown name; lists the known ones.
+        UserError: unknown name; lists the known ones. A package that cannot be imported.
     """
     own = _ALIASES.get(name, name)
     if own == "SimpleITKIO":
@@ -113,6 +122,9 @@ def reader_named(name: str) -> ReaderWriter:
         from samunet.dataset.io.video_io import VideoIO
 
         return VideoIO()
+    if point := extensions(READERS, _own_names()).get(own):
+        outside: ReaderWriter = loaded(point)()
+        return outside
     raise UserError(
         "The reader (`overwrite_image_reader_writer` in dataset.json) must be one that samunet knows.",
         found=name,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import reprlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from msgspec import Meta
 
 from samunet.dataset.labels import Label, LabelSpace
 from samunet.errors import UserError, joined
@@ -20,14 +21,46 @@ from samunet.planning.plans import DatasetPlan
 from samunet.preprocessing.case import CaseProperties
 from samunet.preprocessing.prompts.case_prompts import CasePrompts, LabelPrompts
 from samunet.preprocessing.prompts.positions import plan_positions, voxels_of_file, voxels_of_world
+from samunet.schema import decode
 
 SPACES = ("voxel", "world_mm")
 CORNERS = np.array(list(product((0, 1), repeat=3)))  # for each of a box's eight corners, which end of x, y and z
 SHOWN_NAMES = 5
 FARTHEST = 1e9  # voxels or mm; of boxes, which may reach out of the image
 FEWER = "Leave prompts out; a few say as much."
+MEND = "Correct what is named; documentation/prompts.md has an example."
 # Of one label of a case. Every point of a slice is a token of one query, and every box a query on each of its slices.
 MOST_POINTS, MOST_POINTS_OF_SLICE, MOST_BOXES = 20_000, 1_000, 1_000
+
+
+Coordinate = Annotated[float, Meta(ge=-FARTHEST, le=FARTHEST)]
+Place = tuple[Coordinate, Coordinate, Coordinate]
+
+
+@dataclass(frozen=True)
+class _Box:
+    min: Place
+    max: Place
+
+
+@dataclass(frozen=True)
+class _LabelContent:
+    points: Annotated[list[Place], Meta(max_length=MOST_POINTS)] = field(default_factory=list)
+    boxes: Annotated[list[_Box], Meta(max_length=MOST_BOXES)] = field(default_factory=list)
+
+    def reversed(self) -> list[_Box]:
+        """The boxes that end before they begin."""
+        return [box for box in self.boxes if any(low > high for low, high in zip(box.min, box.max, strict=True))]
+
+    def arrays(self) -> LabelPrompts:
+        return LabelPrompts(np.reshape(self.points, (-1, 3)).astype(float),
+                            np.reshape([[box.min, box.max] for box in self.boxes], (-1, 2, 3)).astype(float))
+
+
+@dataclass(frozen=True)
+class _Content:
+    space: Literal["voxel", "world_mm"]
+    cases: dict[str, dict[str, _LabelContent]]
 
 
 @dataclass(frozen=True)
@@ -66,12 +99,16 @@ class PromptsFile:
         """The prompts of one case on the plan's grid; boxes are cut to the case.
 
         Raises:
-            UserError: every point that lies outside the case and every box that does not meet it, or world positions of a
-                file that does not know where it lies.
+            UserError: every point that lies outside the case and every box that does not meet it, or world positions of
+                a file that does not know where it lies.
         """
         if self.space == "world_mm" and not properties.geometry.origin:
-            raise UserError("World positions need images that know where they lie, such as NIfTI; TIFF and PNG do not.",
-                            where=self.path, found=f'"space": "world_mm", case {properties.name}', mend='Use "space": "voxel".')
+            raise UserError(
+                "World positions need images that know where they lie, such as NIfTI; TIFF and PNG do not.",
+                where=self.path,
+                found=f'"space": "world_mm", case {properties.name}',
+                mend='Use "space": "voxel".',
+            )
         made, problems = {}, []
         for label, given in self.cases[properties.name].items():
             points = plan_positions(self._voxels(given.points, properties), properties, dataset_plan)
@@ -79,23 +116,33 @@ class PromptsFile:
             inside = ((points >= 0) & (points < properties.shape)).all(1)
             cut = np.clip(boxes, 0, properties.shape)
             # A box may be flat along the slice axis: it then belongs to one slice.
-            meets = (cut[:, 1, 1:] > cut[:, 0, 1:]).all(1) & (boxes[:, 1, 0] > 0) & (boxes[:, 0, 0] < properties.shape[0])
+            meets = (
+                (cut[:, 1, 1:] > cut[:, 0, 1:]).all(1) & (boxes[:, 1, 0] > 0) & (boxes[:, 0, 0] < properties.shape[0])
+            )
             outside = [place.tolist() for place in (*given.points[~inside], *given.boxes[~meets])]
             problems += _listed(outside, partial(self._outside, properties))
             if len(points) and (most := max(Counter(np.floor(points[:, 0]).tolist()).values())) > MOST_POINTS_OF_SLICE:
-                problems.append(UserError(f"A label must have at most {MOST_POINTS_OF_SLICE} points on one slice.",
-                                          where=f"{self.path}, case {properties.name}", found=f"{most} points", mend=FEWER))
+                problems.append(
+                    UserError(
+                        f"A label must have at most {MOST_POINTS_OF_SLICE} points on one slice.",
+                        where=f"{self.path}, case {properties.name}",
+                        found=f"{most} points",
+                        mend=FEWER,
+                    )
+                )
             made[label] = LabelPrompts(points, cut)
         if problems:
             raise joined(problems)
         return made
 
-    def _outside(self, properties: CaseProperties, told: str) -> UserError:
+    def _outside(self, properties: CaseProperties, found: str) -> UserError:
+        image = properties.geometry.file or properties.geometry
         return UserError(
             "A point must lie inside its image and a box must meet it; zeros around the image do not count.",
             where=f"{self.path}, case {properties.name}",
-            found=f"{told} ({self.space}), image of {'x'.join(map(str, (properties.geometry.file or properties.geometry).shape[::-1]))} voxels (x, y, z)",
-            mend='Check the order x, y, z, and that "space" says what the numbers are.')
+            found=f"{found} ({self.space}), image of {'x'.join(map(str, image.shape[::-1]))} voxels (x, y, z)",
+            mend='Check the order x, y, z, and that "space" says what the numbers are.',
+        )
 
     def _voxels(self, places: np.ndarray, properties: CaseProperties) -> np.ndarray:
         """Places (N, 3) in the file's space -> indices of voxels (x, y, z)."""
@@ -104,8 +151,8 @@ class PromptsFile:
     def _boxes_on_grid(self, boxes: np.ndarray, properties: CaseProperties, dataset_plan: DatasetPlan) -> np.ndarray:
         """Boxes (M, 2, 3) in the file's space -> (M, 2, 3) on the plan's grid, not yet cut to the case.
 
-        Of voxels, the first and the last belong to the box whole. A box in mm that stands oblique to the image becomes the
-        smallest one along the image's axes that holds it.
+        Of voxels, the first and the last belong to the box whole. A box in mm that stands oblique to the image becomes
+        the smallest one along the image's axes that holds it.
         """
         corners = boxes[:, CORNERS, np.arange(3)].reshape(-1, 3)
         voxels = self._voxels(corners, properties).reshape(-1, len(CORNERS), 3)
@@ -118,76 +165,52 @@ def read_prompts(path: Path, labels: LabelSpace) -> PromptsFile:
     """Read and check a prompts file.
 
     Raises:
-        UserError: all that is wrong with it at once: no such file, no JSON, unknown keys, spaces or labels, places that are
-            not three finite numbers, boxes whose `min` is above their `max`, more prompts of a label than can be used.
+        UserError: no such file, no JSON; unknown keys, another space, places that are not three finite numbers, more
+            prompts of a label than can be used; then unknown labels and boxes whose `min` is above their `max`. All
+            faults of a kind at once.
     """
     if not path.is_file():
         raise UserError("--prompts must name a prompts file.", where=path, found="no such file")
-    content = read_json(path)
-    if not isinstance(content, dict) or set(content) != {"space", "cases"} or not isinstance(content["cases"], dict):
-        raise UserError('A prompts file must hold {"space": ..., "cases": {"<case>": {"<label>": {...}}}}.', where=path,
-                        found=", ".join(content) if isinstance(content, dict) else type(content).__name__)
-    problems: list[UserError] = []
-    if content["space"] not in SPACES:
-        problems.append(UserError('"space" must say what the numbers are.', where=path, found=repr(content["space"]),
-                                  mend=f"Write one of: {', '.join(SPACES)}."))
+    content = decode(
+        _Content,
+        read_json(path),
+        where=path,
+        mend=MEND,
+        exact=True,
+        rule=(
+            f'A prompts file must hold {{"space": "{SPACES[0]}" or "{SPACES[1]}", '
+            '"cases": {"<case>": {"<label>": {"points": [[x, y, z]], '
+            '"boxes": [{"min": [x, y, z], "max": [x, y, z]}]}}}}, all of them finite numbers.'
+        ),
+    )
     known: dict[str, Label] = {labels.name_of(label): label for label in labels.foreground}
-    cases: dict[str, dict[Label, LabelPrompts]] = {}
-    for name, given in content["cases"].items():
-        cases[name] = {}
-        for label, prompts in _entries(given, path, name, problems):
-            if label in known:
-                cases[name][known[label]] = _label_prompts(prompts, f"{path}, case {name}, {label}", problems)
-            else:
-                problems.append(UserError("Prompts must be of labels of dataset.json.", where=f"{path}, case {name}",
-                                          found=label, mend=f"Use one of: {', '.join(known)}."))
+    problems: list[UserError] = []
+    for name, given in content.cases.items():
+        where = f"{path}, case {name}"
+        problems += [
+            UserError(
+                "Prompts must be of labels of dataset.json.",
+                where=where,
+                found=label,
+                mend=f"Use one of: {', '.join(known)}.",
+            )
+            for label in given
+            if label not in known
+        ]
+        for label, prompts in given.items():
+            problems += _listed(
+                prompts.reversed(),
+                lambda found, place=f"{where}, {label}": UserError(  # type: ignore[misc]
+                    "A box must have no minimum above its maximum.", where=place, found=found
+                ),
+            )
     if problems:
         raise joined(problems)
-    return PromptsFile(path, content["space"], cases)
-
-
-def _entries(given: Any, path: Path, name: str, problems: list[UserError]) -> Iterable[tuple[str, Any]]:
-    if isinstance(given, dict):
-        return given.items()
-    problems.append(UserError("A case's prompts must be {label: prompts}.", where=f"{path}, case {name}",
-                              found=repr(given)[:80]))
-    return ()
-
-
-def _label_prompts(given: Any, where: str, problems: list[UserError]) -> LabelPrompts:
-    """One label's prompts; what is wrong with them is added to `problems`, and then they must not be used."""
-    if not isinstance(given, dict) or not set(given) <= {"points", "boxes"} or not all(
-            isinstance(each, list) for each in given.values()):
-        problems.append(UserError('A label\'s prompts must be {"points": [...], "boxes": [...]}, or one of both.', where=where,
-                                  found=repr(given)[:80]))
-        return LabelPrompts()
-    points, boxes = given.get("points", []), given.get("boxes", [])
-    if len(points) > MOST_POINTS or len(boxes) > MOST_BOXES:
-        problems.append(UserError(f"A label of a case must have at most {MOST_POINTS} points and {MOST_BOXES} boxes.", where=where,
-                                  found=f"{len(points)} points, {len(boxes)} boxes", mend=FEWER))
-        return LabelPrompts()
-    wrong = [point for point in points if not _is_place(point)]
-    wrong += [box for box in boxes if not _is_box(box)]
-    problems += _listed(wrong, lambda told: UserError(
-        'A point must be [x, y, z], and a box {"min": [x, y, z], "max": [x, y, z]} with no minimum above its maximum; all finite numbers '
-        f"from {-FARTHEST:g} to {FARTHEST:g}.", where=where, found=told))
-    if wrong:
-        return LabelPrompts()
-    return LabelPrompts(np.reshape(points, (-1, 3)).astype(float),
-                        np.reshape([[box["min"], box["max"]] for box in boxes], (-1, 2, 3)).astype(float))
+    return PromptsFile(path, content.space, {name: {known[label]: prompts.arrays() for label, prompts in given.items()}
+                                             for name, given in content.cases.items()})
 
 
 def _listed(wrong: Sequence[Any], problem: Callable[[str], UserError]) -> list[UserError]:
     """A problem for each of the first of `wrong`, and one that counts the others."""
     shown = [problem(reprlib.repr(each)) for each in wrong[:SHOWN_NAMES]]
     return shown + ([problem(f"{len(wrong) - SHOWN_NAMES} more")] if len(wrong) > SHOWN_NAMES else [])
-
-
-def _is_place(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 3 and all(
-        isinstance(each, int | float) and not isinstance(each, bool) and -FARTHEST <= each <= FARTHEST for each in value)
-
-
-def _is_box(value: Any) -> bool:
-    return (isinstance(value, dict) and set(value) == {"min", "max"} and all(map(_is_place, value.values()))
-            and all(low <= high for low, high in zip(value["min"], value["max"], strict=True)))
