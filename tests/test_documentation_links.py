@@ -58,7 +58,6 @@ def test_files_of_the_repository_that_a_page_names_exist(path: Path) -> None:
             assert (ROOT / "samunet" / span).is_file(), f"{name_of(path)} names {span}"
 
 
-@pytest.mark.xfail(reason="the rooms' texts are being rewritten", strict=False)
 def test_pages_that_the_code_names_exist() -> None:
     named = [
         (path, page)

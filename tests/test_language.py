@@ -61,7 +61,6 @@ def test_help_texts_use_the_field_s_words(name: str) -> None:
     assert not offenders(text), f"samunet_{name} --help: " + "; ".join(f"{w} -> {i}" for w, i in offenders(text))
 
 
-@pytest.mark.xfail(reason="planning, the registry and the settings of runs are being rewritten", strict=False)
 def test_messages_use_the_field_s_words() -> None:
     lines = [
         f"{path.relative_to(ROOT)}:{line}: {word} -> {instead}   ({' '.join(text.split())[:90]})"

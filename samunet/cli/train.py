@@ -72,7 +72,8 @@ def settings_of(variant: str) -> str:
         UserError: unknown variant.
     """
     lines = list(described(variant_class(variant).settings_type))
-    return "\n".join([f"{variant}: {entry(variant).help}", *(f"  --set {line}" for line in lines or ["... it has no settings"])])
+    return "\n".join([f"{variant}: {entry(variant).help}",
+                      *(f"  --set {line}" for line in lines or ["... it has no settings"])])
 
 
 def parser() -> argparse.ArgumentParser:
@@ -105,13 +106,15 @@ def parser() -> argparse.ArgumentParser:
                         help="which draw of K cases to use (default: 0)")
     add_shot_slices(parser)
     parser.add_argument("--support", type=Path, metavar="FILE",
-                        help="JSON file with the support slices (fewshot, in_context; documentation/variants.md) "
+                        help="JSON file with the support slices (fewshot, in_context; "
+                             "documentation/explanation/variants.md) "
                              "(default: chosen automatically)")
     parser.add_argument("--set", action="append", dest="settings", default=[], metavar="NAME=VALUE",
                         help="a setting of the variant, repeatable; --list VARIANT lists them")
     parser.add_argument("--transport", metavar="MODE",
-                        help="how hybrid uses labels registered from case to case, as --set transport=MODE: off, augment, "
-                             "prior, selftrain (documentation/variants.md) (default: prior)")
+                        help="how hybrid uses labels registered from case to case, as --set transport=MODE: off, "
+                             "augment, "
+                             "prior, selftrain (documentation/explanation/variants.md) (default: prior)")
     parser.add_argument("--seed", type=whole(0, LARGEST_SEED), default=0, metavar="S",
                         help="seed of weights and batches (default: 0)")
     parser.add_argument("-pretrained_weights", type=Path, metavar="FILE",
@@ -119,7 +122,7 @@ def parser() -> argparse.ArgumentParser:
     prompts = parser.add_mutually_exclusive_group()
     prompts.add_argument("--prompts", type=Path, metavar="FILE",
                          help="JSON file with points and boxes for the validation cases (promptable variants; "
-                              "documentation/prompts.md)")
+                              "documentation/how-to/prompts.md)")
     add_oracle_prompts(prompts)
     add_box_relax(parser)
     sitting = parser.add_mutually_exclusive_group()

@@ -84,7 +84,8 @@ class CaseVolumes:
 
 
 class WithoutEmbeddings:
-    """Slices and tiles of a case for networks that read voxels alone: a `CaseInputs` whose embeddings have no channel."""
+    """Slices and tiles of a case for networks that read voxels alone: a `CaseInputs` whose embeddings have no channel.
+    """
 
     def __init__(self, frame: TileFrame, depth: int) -> None:
         self.frame, self.depth = frame, depth

@@ -1,4 +1,5 @@
-"""How much memory training `3d_adapter` takes, counted from the plan's numbers, and what is done to stay within the target.
+"""How much memory training `3d_adapter` takes, counted from the plan's numbers, and what is done to stay within the
+target.
 
 Counted is one process on a CPU, in float32; a GPU's half numbers take less. What a block keeps was counted tensor by
 tensor, of the networks as they are in `networks.adapter_3d` and `networks.progressive_decoder`;
@@ -17,26 +18,29 @@ RANK = 32  # of FacT
 BOTTLENECK = 384  # of an adapter in the published sizes, 768 to 1280 wide
 PUBLISHED_WIDTH = 768
 FLOAT = 4  # bytes
-# Python, torch and all that a run imports, before anything is loaded: measured with torch 2's Linux build, which has CUDA in it.
+# Python, torch and all that a run imports, before anything is loaded: measured with torch 2's Linux build, which has
+# CUDA in it.
 PROCESS_BYTES = 800 * 10**6
 # The encoder as it was loaded, its whole checkpoint, and the copy that has adapters in it.
 FROZEN_COPIES = 3
 TRAINED_COPIES = 4  # values, gradients, and AdamW's two means
 DECODER, DECODER_CLASS = 3_371_168, 133_896  # values of the progressive decoder: of all classes together, and of each
-# Values that are kept for the gradient: by the decoder for each pixel; of logits and their loss for each voxel and class.
+# Values that are kept for the gradient: by the decoder for each pixel; of logits and their loss for each voxel and
+# class.
 DECODER_PIXEL = 97
-# Values of a pixel on their way where the decoder's gradient passes what joins features and picture: of its 16 channels before and
-# after their activation, and of the 8 features beside them.
+# Values of a pixel on their way where the decoder's gradient passes what joins features and picture: of its 16 channels
+# before and after their activation, and of the 8 features beside them.
 DECODER_PASSING = 40
 LOGIT_COPIES = 10
-# Values of a token that a block holds on its way beside what was kept, in scores of attention and in channels: measured of one
-# global block of vit_b at 512 pixels, with what the allocator does not give back.
+# Values of a token that a block holds on its way beside what was kept, in scores of attention and in channels: measured
+# of one global block of vit_b at 512 pixels, with what the allocator does not give back.
 PASSING_SCORES, PASSING_WIDTHS = 4, 8
 
 
 @dataclass(frozen=True)
 class StackTraining:
-    """How `3d_adapter` is trained. `slices` of a stack, `micro_batch` stacks of a batch that go through the network together.
+    """How `3d_adapter` is trained. `slices` of a stack, `micro_batch` stacks of a batch that go through the network
+    together.
 
     `checkpointed`: whether tokens between blocks alone are kept, and each block is computed twice. `total_bytes`: what
     the process is expected to hold at most.

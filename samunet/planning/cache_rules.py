@@ -23,8 +23,8 @@ REFERENCE_GFLOPS = 100
 VIEW_GB = 1.0
 # The count is an estimate and is not given a false precision.
 ROUNDED_TO = 100
-# Width, blocks, side of the attention windows in tokens (0: none) and blocks that attend globally. `pixels` counts as the
-# encoder that it is compared with, so that heads on either see the same views.
+# Width, blocks, side of the attention windows in tokens (0: none) and blocks that attend globally. `pixels` counts as
+# the encoder that it is compared with, so that heads on either see the same views.
 ENCODER_SHAPES = {
     "mini": (192, 12, 0, 12),
     "pixels": (192, 12, 0, 12),
@@ -36,7 +36,9 @@ _OTHER_SIZE = re.compile(r"vit_(\d+)x(\d+)")
 
 
 def bytes_per_picture(input_size: int, cache_dtype: str) -> int:
-    """Bytes of one picture's embedding in the cache: 256 channels of (S/16)^2 values; int8 has a scale for each channel."""
+    """Bytes of one picture's embedding in the cache: 256 channels of (S/16)^2 values; int8 has a scale for each
+    channel.
+    """
     values = EMBEDDING_CHANNELS * (input_size // PATCH_SIZE) ** 2
     return 2 * values if cache_dtype == "float16" else values + SCALE_BYTES * EMBEDDING_CHANNELS
 
@@ -50,7 +52,9 @@ def cache_bytes_for(tiles: int, cases: int, input_size: int, channels_alone: int
 
 
 def shape_of(size: str) -> tuple[int, int, int, int]:
-    """Width, blocks, side of attention windows (0: none), blocks that attend globally; unnamed sizes count as all global."""
+    """Width, blocks, side of attention windows (0: none), blocks that attend globally; unnamed sizes count as all
+    global.
+    """
     other = _OTHER_SIZE.fullmatch(size)
     return (int(other[1]), int(other[2]), 0, int(other[2])) if other else ENCODER_SHAPES[size]
 
@@ -76,6 +80,7 @@ def view_pictures_for(size: str, input_size: int, cache_dtype: str) -> tuple[int
     in_time = VIEW_SECONDS * REFERENCE_GFLOPS * 1e9 / flops
     on_disk = VIEW_GB * 1e9 / bytes_per_picture(input_size, cache_dtype)
     return int(min(in_time, on_disk)) // ROUNDED_TO * ROUNDED_TO, (
-        f"{VIEW_SECONDS} s at {REFERENCE_GFLOPS} GFLOP/s (2 cores) encode {in_time:.0f} images of {flops / 1e9:.3g} GFLOP, "
+        f"{VIEW_SECONDS} s at {REFERENCE_GFLOPS} GFLOP/s (2 cores) encode {in_time:.0f} images of {flops / 1e9:.3g} "
+        "GFLOP, "
         f"{VIEW_GB:g} GB holds {on_disk:.0f}; the smaller, in whole hundreds"
     )

@@ -60,7 +60,9 @@ class Fingerprint:
     dataset_digest: str
 
     def save(self, path: Path) -> None:
-        """Write `dataset_fingerprint.json`: nnU-Net's keys, and ours after them, the last of which is a digest of all others."""
+        """Write `dataset_fingerprint.json`: nnU-Net's keys, and ours after them, the last of which is a digest of all
+        others.
+        """
         content = {
             "spacings": self.spacings_mm,
             "shapes_after_crop": self.shapes_after_crop,

@@ -168,7 +168,8 @@ def kept_groups(folder_preprocessed: Path) -> dict[str, str] | None:
 
 
 def known_groups(dataset: RawDataset, folder_preprocessed: Path) -> dict[str, str] | None:
-    """What planning was told, else what a `groups.csv` says that was put beside dataset.json later; None where nothing is known.
+    """What planning was told, else what a `groups.csv` says that was put beside dataset.json later; None where nothing
+    is known.
 
     Raises:
         UserError: see `read_groups`.

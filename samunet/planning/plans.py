@@ -126,7 +126,8 @@ def _decided(section: HybridPlan | UnetPlan) -> dict[str, object]:
 
 
 def require_plans_name(name: str) -> None:
-    """Refuse a name that would overwrite the dataset's own files, leave its folder, or be lost in a model folder's name.
+    """Refuse a name that would overwrite the dataset's own files, leave its folder, or be lost in a model folder's
+    name.
 
     Raises:
         UserError: such a name.

@@ -57,11 +57,13 @@ def _reasons(
 ) -> dict[str, str]:
     shape = "x".join(map(str, median))
     return {
-        "patch": f"nnU-Net's rule: what {memory_target_gb:g} GB hold of the median {shape}, in whole steps of the strides",
+        "patch": f"nnU-Net's rule: what {memory_target_gb:g} GB hold of the median {shape}, in whole steps of the "
+                 "strides",
         "strides": f"nnU-Net's rule: halved while {SHORTEST_MAP} voxels are left, unless twice as coarse as the finest",
         "kernels": "nnU-Net's rule: 3, and 1 along axes that are over twice as coarse as the finest",
         "widths": f"{FIRST_WIDTH}, doubled in each stage, at most {WIDEST[dimensions]}",
-        "batch_size": f"{batch} patches of {'x'.join(map(str, patch))} fit {memory_target_gb:g} GB; from {SMALLEST_BATCH} to "
+        "batch_size": f"{batch} patches of {'x'.join(map(str, patch))} fit {memory_target_gb:g} GB; from "
+                      f"{SMALLEST_BATCH} to "
         f"{REFERENCE_BATCH[dimensions]}",
         "classes": "output channels of dataset.json's labels",
     }

@@ -21,10 +21,11 @@ class CaseProperties:
     """Typed properties, stored as JSON beside the arrays.
 
     Shapes and boxes are (z, y, x) after the plan's transpose. `bbox` is half-open [[low, high], ...].
-    `intensity_percentiles` holds, per channel, the 0.5 and 99.5 percentiles of the preprocessed image, for the encoder's
-    input. `signature` says from which files, and by which plan, the arrays were made; the digests are of the arrays.
-    `label_values` are those of the label file; None without one, and in arrays of earlier versions. `label_on_grid` is whether
-    the label was brought onto its image's grid; false without one, and in arrays of earlier versions, which matched voxels by index.
+    `intensity_percentiles` holds, per channel, the 0.5 and 99.5 percentiles of the preprocessed image, for the
+    encoder's input. `signature` says from which files, and by which plan, the arrays were made; the digests are of the
+    arrays. `label_values` are those of the label file; None without one, and in arrays of earlier versions.
+    `label_on_grid` is whether the label was brought onto its image's grid; false without one, and in arrays of earlier
+    versions, which matched voxels by index.
     """
 
     name: str
@@ -51,7 +52,8 @@ class CaseProperties:
         Raises:
             UserError: content of another form.
         """
-        return decode(cls, content, rule="A preprocessed case must have the properties that preprocessing writes.", where=where,
+        return decode(cls, content, rule="A preprocessed case must have the properties that preprocessing writes.",
+                      where=where,
                       mend="Run samunet_preprocess again, which rebuilds the case.")
 
 

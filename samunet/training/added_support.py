@@ -30,13 +30,15 @@ from samunet.variants.token_choice import chosen_rule
 UNCHANGED = ("encoder_digest", "plan", "data")
 
 
-def add_support(model: Path, fold: str, file: Path, output: Path, paths: Paths, device: str, encoder: str | None = None) -> None:
+def add_support(
+    model: Path, fold: str, file: Path, output: Path, paths: Paths, device: str, encoder: str | None = None
+) -> None:
     """Write a model like fold `fold` of `model` that is asked by the slices of `file` as well as by its own.
 
-    The old support is read once more, since a model holds no embeddings and the guess is made from all of them together. Tokens
-    are made by the model's own rule, which is not chosen again. The new model has no validation: what was added may be of the
-    cases that the old one was validated on. `run.json` tells under `added_support` which slices came, over all additions, and
-    under `added_to` the model that they came to.
+    The old support is read once more, since a model holds no embeddings and the guess is made from all of them
+    together. Tokens are made by the model's own rule, which is not chosen again. The new model has no validation: what
+    was added may be of the cases that the old one was validated on. `run.json` tells under `added_support` which slices
+    came, over all additions, and under `added_to` the model that they came to.
 
     Arguments:
         file: see `support_file`; any labelled case of the dataset may be named.
@@ -45,8 +47,9 @@ def add_support(model: Path, fold: str, file: Path, output: Path, paths: Paths, 
         encoder: that of training, or its file, wherever that lies now; None takes what was named in training.
 
     Raises:
-        UserError: no such fold, or none that is asked by labelled regions, or by an unknown rule; encoder, plan, cases or arrays
-            that are not those of its training any more; a bad file, or slices that ask already; an output that is not empty.
+        UserError: no such fold, or none that is asked by labelled regions, or by an unknown rule; encoder, plan, cases
+            or arrays that are not those of its training any more; a bad file, or slices that ask already; an output
+            that is not empty.
     """
     finished = finished_runs(model)
     run = stored_run(model / f"fold_{fold}")
@@ -72,7 +75,8 @@ def add_support(model: Path, fold: str, file: Path, output: Path, paths: Paths, 
         for name in ("plans.json", "dataset.json", "dataset_fingerprint.json"):
             copy_whole(model / name, work / name)
         told[DIGEST] = save_weights(work / f"fold_{fold}" / CHECKPOINT, variant.state())
-        write_json(work / f"fold_{fold}" / RUN_FILE, {**run, **told, "finished": datetime.now(UTC).isoformat(timespec="seconds")})
+        write_json(work / f"fold_{fold}" / RUN_FILE,
+                   {**run, **told, "finished": datetime.now(UTC).isoformat(timespec="seconds")})
 
 
 def _require_new_folder(output: Path) -> None:
@@ -87,7 +91,8 @@ def _request_of(run: Mapping[str, Any], device: str, encoder: str | None) -> Req
     encoder = recorded_name(recorded) if encoder in (None, recorded["id"], recorded["name"]) else encoder
     request = Request(settings["dataset"], settings["variant"], settings["fold"], encoder, settings["plans"],
                       shots=settings["shots"], draw=settings["draw"], seed=settings["seed"], device=device,
-                      inner=settings.get("inner"), validate=bool(run["val_cases"]), shot_slices=settings.get("shot_slices"),
+                      inner=settings.get("inner"), validate=bool(run["val_cases"]),
+                      shot_slices=settings.get("shot_slices"),
                       settings=settings.get("changed_settings") or {})
     check_support(request.variant, given=True)
     return request

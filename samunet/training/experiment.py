@@ -39,8 +39,9 @@ from samunet.variants.run_data import RunData
 class Experiment:
     """A request, resolved against what planning and preprocessing have written.
 
-    `encoder` is None for variants that need none. Cases and `slices` are those of `cases.RunCases`; where slices were chosen,
-    `arrays` has no labels of the others of the training cases. `prompts` and `support` are those of the request's files.
+    `encoder` is None for variants that need none. Cases and `slices` are those of `cases.RunCases`; where slices were
+    chosen, `arrays` has no labels of the others of the training cases. `prompts` and `support` are those of the
+    request's files.
     """
 
     request: Request
@@ -80,7 +81,8 @@ class Experiment:
     def data(self, record: dict[str, Any]) -> RunData:
         """What a variant may read of the run; what it decides goes into `record`, the content of run.json."""
         return RunData(self.context, self.plans, self.arrays, self.train_cases, self.unlabelled_cases, self.support,
-                       self.settings.batch_size, self.settings.seed, torch.device(self.settings.device), self.folder.work,
+                       self.settings.batch_size, self.settings.seed, torch.device(self.settings.device),
+                       self.folder.work,
                        self._embeddings_folder, record)
 
     def embeddings(self, names: Sequence[str]) -> dict[str, CaseInputs]:
@@ -102,7 +104,8 @@ class Experiment:
         """
         replace(self.plans, encoders={self.section.encoder: self.section}).save(self.folder.work / "plans.json")
         write_json(self.folder.work / "dataset.json", self.dataset.content)
-        write_json(self.folder.work / "dataset_fingerprint.json", read_json(self.preprocessed / "dataset_fingerprint.json"))
+        write_json(self.folder.work / "dataset_fingerprint.json",
+                   read_json(self.preprocessed / "dataset_fingerprint.json"))
         for name in ("plans.json", "dataset.json", "dataset_fingerprint.json"):
             (self.folder.work / name).replace(self.folder.parent / name)
 
@@ -117,12 +120,16 @@ class Experiment:
                   if fold.suffix == "" and fold != self.folder.final]
         if not others or not path.is_file():
             return
-        told = {fold: (stored_run(self.folder.parent / fold) or {}).get("settings", {}).get("labels") for fold in others}
+        told = {fold: (stored_run(self.folder.parent / fold) or {}).get("settings", {}).get("labels")
+                for fold in others}
         if strange := sorted(fold for fold, labels in told.items() if labels not in (None, self.settings.labels)):
-            raise UserError("All folds of one model must be trained under the same labels.", where=path.with_name("dataset.json"),
+            raise UserError("All folds of one model must be trained under the same labels.",
+                            where=path.with_name("dataset.json"),
                             found=f"{', '.join(strange)} trained under others than the dataset has now",
-                            mend="Remove that model's folder, or restore `labels` and `regions_class_order` of the dataset.")
-        changed = {fold: run["settings"].get("changed_settings") for fold in others if (run := stored_run(self.folder.parent / fold))}
+                            mend="Remove that model's folder, or restore `labels` and `regions_class_order` of the "
+                                 "dataset.")
+        changed = {fold: run["settings"].get("changed_settings") for fold in others
+                   if (run := stored_run(self.folder.parent / fold))}
         if strange := sorted(fold for fold, settings in changed.items() if settings != self.settings.changed_settings):
             raise UserError("All folds of one model must be trained with the same settings.", where=self.folder.parent,
                             found=f"{', '.join(strange)} trained with {settings_text(changed[strange[0]])}, "
@@ -131,7 +138,8 @@ class Experiment:
         there = Plans.load(path)
         if digest_of_plan(there, there.for_encoder(self.section.encoder)) != self.settings.plan:
             raise UserError("All folds of one model must be trained under the same plans.", where=path,
-                            found=f"{', '.join(sorted(others))} trained under other plans than {self.plans.plans_name}.json",
+                            found=f"{', '.join(sorted(others))} trained under other plans than "
+                                  f"{self.plans.plans_name}.json",
                             mend="Remove that model's folder, or plan under another name with -plans_name.")
 
 
@@ -139,8 +147,8 @@ def open_experiment(request: Request, paths: Paths) -> Experiment:
     """Read what planning and preprocessing wrote and settle the run's cases and settings.
 
     Raises:
-        UserError: unknown dataset, variant, fold or encoder; no plans or arrays, or arrays of another plan; more shots than cases, or
-            slices than show foreground; bad prompts or support.
+        UserError: unknown dataset, variant, fold or encoder; no plans or arrays, or arrays of another plan; more shots
+            than cases, or slices than show foreground; bad prompts or support.
     """
     raw = find_dataset(paths.raw, request.dataset)
     dataset = load_dataset(raw)
@@ -162,23 +170,29 @@ def open_experiment(request: Request, paths: Paths) -> Experiment:
     device = chosen_device(request.device)
     encoder = None
     if entry(request.variant).needs_encoder:
-        encoder = load_encoder(request.encoder, section.input_size, device, fast=entry(request.variant).reads_embeddings)
-    context = VariantContext(dataset.labels, plans.dataset, section, encoder.sam_state if encoder else {}, encoder, paths.votes, plans.unet,
+        encoder = load_encoder(request.encoder, section.input_size, device,
+                               fast=entry(request.variant).reads_embeddings)
+    context = VariantContext(dataset.labels, plans.dataset, section, encoder.sam_state if encoder else {}, encoder,
+                             paths.votes, plans.unet,
                              built_settings(request.variant, request.settings))
     settings = _settings(request, raw.name, plans, context, arrays, cases)
-    return Experiment(request, dataset, plans, section, encoder, context, arrays, cases.train, cases.unlabelled, cases.val,
+    return Experiment(request, dataset, plans, section, encoder, context, arrays, cases.train, cases.unlabelled,
+                      cases.val,
                       cases.slices, settings, run_folder(request, paths), preprocessed, prompts, support)
 
 
 def _require_made_by(plans: Plans, arrays: ArrayStore, names: Sequence[str]) -> None:
-    """Prediction goes by the plan; a model of arrays that were made otherwise would be asked about other images than it knows."""
+    """Prediction goes by the plan; a model of arrays that were made otherwise would be asked about other images than it
+    knows.
+    """
     if missing := [name for name in dict.fromkeys(names) if name not in arrays]:
         raise UserError("Every case of a run must be preprocessed.", where=arrays.folder,
                         found=f"no arrays of {some(missing)}",
                         mend="Run samunet_plan_and_preprocess (or samunet_preprocess); it says what is wrong with them.")
     wanted = digest_of_decisions(plans.dataset)
     if others := [name for name in dict.fromkeys(names) if arrays.properties(name).signature.get("plan") != wanted]:
-        raise UserError("A run's arrays must be made by its plan.", where=arrays.folder, found=f"by another one: {some(others)}",
+        raise UserError("A run's arrays must be made by its plan.", where=arrays.folder,
+                        found=f"by another one: {some(others)}",
                         mend="Run samunet_preprocess again.")
 
 

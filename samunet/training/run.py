@@ -124,8 +124,8 @@ def validate_model(request: Request, paths: Paths, *, workers: int) -> None:
     """What `samunet_train --val` does: validate a finished run once more, replacing its validation folder when whole.
 
     Raises:
-        UserError: there is no finished run, the encoder, the plans, the labels or the prompts are not its own, or it was trained on
-            cases that the fold validates on by now.
+        UserError: there is no finished run, the encoder, the plans, the labels or the prompts are not its own, or it
+            was trained on cases that the fold validates on by now.
     """
     run = stored_run(run_folder(request, paths).final)
     # Oracle points are drawn by the seed.
@@ -135,13 +135,15 @@ def validate_model(request: Request, paths: Paths, *, workers: int) -> None:
     experiment = open_experiment(request, paths)
     folder = experiment.folder
     if run is None:
-        raise UserError("--val needs a finished run.", where=folder.final, found="none", mend="Train without --val first.")
+        raise UserError("--val needs a finished run.", where=folder.final, found="none",
+                        mend="Train without --val first.")
     for name in ("encoder_digest", "plan", "labels", "prompts", "oracle_prompts", "box_relax", "changed_settings"):
         if name in UNTOLD_BEFORE and name not in run["settings"]:
             continue
         there, here = run["settings"].get(name), experiment.settings.to_json()[name]
         if there != here:
-            raise UserError("A model must be validated with the encoder, the plans, the labels, the prompts and the settings of its run.",
+            raise UserError("A model must be validated with the encoder, the plans, the labels, the prompts and the "
+                            "settings of its run.",
                             where=folder.final, found=f"{name}: {there} there, {here} here")
     # Of fold `all` both are all cases, and its scores are known to be of the training cases.
     if request.fold != ALL and (both := sorted({*run["train_cases"]} & {*experiment.val_cases})):
@@ -191,7 +193,8 @@ def _pretrain(
     experiment: Experiment, variant: TrainedVariant, run: dict[str, Any], iterations: int, device: torch.device
 ) -> int:
     """Train what `variant` wants trained on unlabelled images, in place; returns the iterations that it took."""
-    torch.manual_seed(experiment.settings.seed)  # what it adds is drawn alike, whether iterations were measured before it or not
+    # what it adds is drawn alike, whether iterations were measured before it or not
+    torch.manual_seed(experiment.settings.seed)
     pretraining, folder = variant.pretraining(), experiment.folder.work / "pretraining"
     if pretraining is None or not iterations:
         return 0
@@ -214,7 +217,8 @@ def _fit(experiment: Experiment, variant: Variant, run: dict[str, Any]) -> None:
 
 def _write_statistics(experiment: Experiment) -> None:
     labels, token_voxels = experiment.dataset.labels, voxels_per_token(experiment.section)
-    figures = {name: case_statistics(experiment.segmentation(name), labels, token_voxels) for name in experiment.train_cases}
+    figures = {name: case_statistics(experiment.segmentation(name), labels, token_voxels)
+               for name in experiment.train_cases}
     statistics = label_statistics(figures, labels, token_voxels)
     write_json(experiment.folder.work / "label_statistics.json", statistics)
     warn_of_small_objects(statistics)
@@ -236,7 +240,8 @@ def _new_run(experiment: Experiment, variant: Variant, trained_by: str) -> dict[
         "versions": {"samunet": samunet.__version__, "python": platform.python_version(),
                      **{name: metadata.version(name) for name in RECORDED_PACKAGES}},
         "hardware": {"system": f"{platform.system()} {platform.machine()}", "processors": os.cpu_count(),
-                     "device": torch.cuda.get_device_name() if experiment.settings.device.startswith("cuda") else "cpu"},
+                     "device": torch.cuda.get_device_name() if experiment.settings.device.startswith("cuda")
+                     else "cpu"},
         "threads": torch.get_num_threads(),
         "precision": str(training_dtype(torch.device(experiment.settings.device))).removeprefix("torch."),
         "processes": count(),
@@ -249,7 +254,8 @@ def _new_run(experiment: Experiment, variant: Variant, trained_by: str) -> dict[
 
 
 def peak_memory_mb(device: str) -> dict[str, float]:
-    """The most memory that this process has held so far, in 10^6 bytes: resident, and of the CUDA card where it used one.
+    """The most memory that this process has held so far, in 10^6 bytes: resident, and of the CUDA card where it used
+    one.
 
     Windows does not tell the resident part.
     """

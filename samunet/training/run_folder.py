@@ -96,8 +96,8 @@ class RunFolder:
             must_continue: `--c` was given.
 
         Raises:
-            UserError: with `must_continue`, there is nothing to continue or its settings differ; without, a run with other settings of
-                the variant is here.
+            UserError: with `must_continue`, there is nothing to continue or its settings differ; without, a run with
+                other settings of the variant is here.
         """
         if must_continue:
             self.require_run()
@@ -120,7 +120,9 @@ class RunFolder:
         return Start.ANEW
 
     def _require_same_variant(self, settings: Settings, runs: Sequence[tuple[Path, dict[str, Any] | None]]) -> None:
-        """A folder is named after the variant, not its settings, so a run of others must not take its place without a word."""
+        """A folder is named after the variant, not its settings, so a run of others must not take its place without a
+        word.
+        """
         for place, run in runs:
             there = run["settings"].get("changed_settings") if run else settings.changed_settings
             if there != settings.changed_settings:

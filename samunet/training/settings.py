@@ -103,7 +103,7 @@ class Request:
             (
                 self.box_relax is None
                 or (self.oracle_prompts is not None and places_of(self.oracle_prompts) == "boxes"),
-                "Boxes can be relaxed where an oracle tells boxes.",
+                "Boxes can be relaxed where an oracle gives boxes.",
                 f"--box_relax with oracle prompts {self.oracle_prompts}",
             ),
             (self.fold == "all" or self.fold.isdecimal(), "The fold must be a number or `all`.", self.fold),

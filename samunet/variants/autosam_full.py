@@ -22,7 +22,8 @@ class AutoSamFullSettings(TrainingSettings):
 class AutoSamFullVariant(ImageCropVariant):
     """The comparator "ft all" of AutoSAM (Hu et al., arXiv 2306.06370, table 1): encoder and head are trained.
 
-    Deviation: a rate of 1e-4 with AdamW, a tenth of the head's, where the authors' code has 5e-4 with Adam for all parts.
+    Deviation: a rate of 1e-4 with AdamW, a tenth of the head's, where the authors' code has 5e-4 with Adam for all
+        parts.
     """
 
     settings_type = AutoSamFullSettings
@@ -32,5 +33,6 @@ class AutoSamFullVariant(ImageCropVariant):
         """See `TrainedVariant`."""
         context = self.context
         assert context.encoder is not None
-        head = AutoSamHead(context.embedding_channels, self.labels.channels, context.encoder_plan.input_size, context.sam_state)
+        head = AutoSamHead(context.embedding_channels, self.labels.channels, context.encoder_plan.input_size,
+                           context.sam_state)
         return EncoderAndHead(context.encoder.module, head)

@@ -59,7 +59,8 @@ class Variant(ABC):
     """A named way to segment: a `TrainedVariant`, a `Baseline` (fitted in one call) or a `PromptedVariant`."""
 
     unlabelled: ClassVar[bool] = False  # whether it learns from the run's unlabelled images, too
-    needs: ClassVar[str] = ""  # what it reads, as `registry.VariantEntry` says; for variants of other packages, which have no row there
+    # what it reads, as `registry.VariantEntry` says; for variants of other packages, which have no row there
+    needs: ClassVar[str] = ""
     prompts: ClassVar[tuple[str, ...]] = ()  # the kinds of prompts that such a variant answers
     settings_type: ClassVar[type[VariantSettings]] = VariantSettings
     settings: VariantSettings

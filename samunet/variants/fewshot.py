@@ -47,17 +47,21 @@ class FewshotVariant(EmbeddingVariant):
     def build_network(self) -> nn.Module:
         """See `TrainedVariant`."""
         context, background = self.context, not self.labels.has_regions
-        return Fewshot(self.labels.channels - background, background, context.encoder_plan.input_size, context.sam_state,
+        return Fewshot(self.labels.channels - background, background, context.encoder_plan.input_size,
+                       context.sam_state,
                        dropped=DROPPED, unmasked=UNMASKED)
 
     def batches(self, run: RunData) -> Batches[Any]:
-        """Whole tiles of the training cases and their views, each with what must not prompt on it; sets the support, too."""
+        """Whole tiles of the training cases and their views, each with what must not prompt on it; sets the support,
+        too.
+        """
         embeddings = run.embeddings(run.cases_and_views())
         names, slices = list(embeddings), run.label_slices(embeddings)
         labels = dict(zip(names, slices, strict=True))
         support = gather_support(embeddings, labels, self.labels, self.context.encoder_plan, run.support)
         with run.timed("tokens"):
-            run.record["tokens"] = set_chosen_support(self, support, gather_judged(embeddings, labels, support.names), run.device)
+            run.record["tokens"] = set_chosen_support(self, support, gather_judged(embeddings, labels, support.names),
+                                                      run.device)
         depths = [source.depth for source in embeddings.values()]
         samples = QuerySamples(TileSamples(list(embeddings.values()), slices), names, depths, support.names)
         return Batches(names, run.sampler(slices), samples)

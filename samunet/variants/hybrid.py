@@ -31,21 +31,23 @@ _ATLAS = "atlas."
 
 
 class HybridVariant(HybridOffVariant):
-    """`hybrid_off` with one more input channel for each class: what `atlas` makes of the case from the training cases' labels.
+    """`hybrid_off` with one more input channel for each class: what `atlas` makes of the case from the training cases'
+    labels.
 
-    samunet's own. Registration knows shape and place, the network knows tissue; it learns where registration errs. The labels of a training
-    case are never transported to itself: its channels, and its views', come from the other training cases. Of a single case only the views
-    (at least one) are trained on, to which the case itself is registered: their warps are what registration has to undo. It undoes them
-    better than another patient's shape, so there the channels are also moved and bent against the image (`VolumeAugmentation`'s
-    `misplaced_voxels`); otherwise the network learns to repeat them. Where only some slices of a case are annotated, the labels transported
-    to its other slices train, too: `prior_images`.
+    samunet's own. Registration knows shape and place, the network knows tissue; it learns where registration errs. The
+    labels of a training case are never transported to itself: its channels, and its views', come from the other
+    training cases. Of a single case only the views (at least one) are trained on, to which the case itself is
+    registered: their warps are what registration has to undo. It undoes them better than another patient's shape, so
+    there the channels are also moved and bent against the image (`VolumeAugmentation`'s `misplaced_voxels`); otherwise
+    the network learns to repeat them. Where only some slices of a case are annotated, the labels transported to its
+    other slices train, too: `prior_images`.
 
-    How that was chosen: hippocampus, fold 1, draw 0, 12 validation cases, Dice on the plan's grid, scratch runs that no command here
-    repeats, one each. From 1 case, `atlas` 0.719: the channels left in place 0.740 and 0.735 after 100 and all of 200 iterations;
-    moved, 0.745 and 0.751 after 75 and all of 150. From 5 cases, whose channels come from other patients, `atlas` 0.834: 0.851 and
-    0.848 after 200 and all of 300. No gain there: moving the channels by half as much (0.844 after 200 of 300), warping cases along
-    the fields that register them to each other (0.846 after all of 200), adding the network's logits to the logarithm of the
-    channels (0.839 after 200 of 300).
+    How that was chosen: hippocampus, fold 1, draw 0, 12 validation cases, Dice on the plan's grid, scratch runs that no
+    command here repeats, one each. From 1 case, `atlas` 0.719: the channels left in place 0.740 and 0.735 after 100 and
+    all of 200 iterations; moved, 0.745 and 0.751 after 75 and all of 150. From 5 cases, whose channels come from other
+    patients, `atlas` 0.834: 0.851 and 0.848 after 200 and all of 300. No gain there: moving the channels by half as
+    much (0.844 after 200 of 300), warping cases along the fields that register them to each other (0.846 after all of
+    200), adding the network's logits to the logarithm of the channels (0.839 after 200 of 300).
     """
 
     inputs_depend_on_model: ClassVar[bool] = True
@@ -65,7 +67,8 @@ class HybridVariant(HybridOffVariant):
         self.atlas.fit(cases, SUPPORTS)
 
     def prior(self, case: PreparedCase, without: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """Each class' transported probability, float32 (F, Z, Y, X), and whether any support knows a label of the place, bool (Z, Y, X).
+        """Each class' transported probability, float32 (F, Z, Y, X), and whether any support knows a label of the
+        place, bool (Z, Y, X).
 
         Arguments:
             without: number of the support that is left out.
@@ -88,7 +91,8 @@ class HybridVariant(HybridOffVariant):
                 images.get(name)
         # The only case is registered to warps of itself, which succeeds far better than to another patient.
         misplaced = MISPLACED_VOXELS if len(run.train_cases) == 1 else 0.0
-        return self.volume_batches(run, possible, images, lambda name: images.completed(name, run.segmentation(name)), misplaced)
+        return self.volume_batches(run, possible, images, lambda name: images.completed(name, run.segmentation(name)),
+                                   misplaced)
 
     @staticmethod
     def _views(run: RunData) -> int:
@@ -96,12 +100,14 @@ class HybridVariant(HybridOffVariant):
         planned = run.planned_views()
         if planned or len(run.train_cases) > 1:
             return planned
-        say("the plan's budget of images has no room for a view of the only training case; one is computed all the same, since the case "
+        say("the plan's budget of images has no room for a view of the only training case; one is computed all the "
+            "same, since the case "
             "is registered to it")
         return 1
 
     def inputs_of(
-        self, case: PreparedCase, plans: Plans, encoder: Encoder | None, mirror: Sequence[int] = (), step: float | None = None,
+        self, case: PreparedCase, plans: Plans, encoder: Encoder | None, mirror: Sequence[int] = (),
+        step: float | None = None,
         cached: CaseInputs | None = None,
     ) -> CaseInputs:
         """See `TrainedVariant`; registration runs when an image is first read."""
@@ -114,5 +120,6 @@ class HybridVariant(HybridOffVariant):
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """See `Variant`."""
-        self.atlas.load_state({name.removeprefix(_ATLAS): tensor for name, tensor in state.items() if name.startswith(_ATLAS)})
+        self.atlas.load_state({name.removeprefix(_ATLAS): tensor for name, tensor in state.items()
+                               if name.startswith(_ATLAS)})
         super().load_state(state)

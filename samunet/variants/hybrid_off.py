@@ -26,7 +26,8 @@ class HybridSettings(TrainingSettings):
     weight_decay: WeightDecay = 1e-2
     transport: Annotated[Literal["off", "augment", "prior", "selftrain"],
                          Meta(description="use of labels that registration transports from case to case")] = "prior"
-    dropout: Annotated[float, Meta(ge=0, lt=1, description="chance with which all embeddings of a volume are dropped")] = 0.1
+    dropout: Annotated[float,
+                       Meta(ge=0, lt=1, description="chance with which all embeddings of a volume are dropped")] = 0.1
     batch_size: Annotated[int, Meta(ge=1, le=64, description="volumes in a batch; memory grows with it")] = 2
 
 
@@ -52,7 +53,8 @@ class HybridOffVariant(VolumeVariant):
     def build_network(self) -> nn.Module:
         """See `TrainedVariant`."""
         context = self.context
-        return Hybrid(len(context.dataset_plan.channel_names), context.embedding_channels, self.labels.channels, self.volume,
+        return Hybrid(len(context.dataset_plan.channel_names), context.embedding_channels, self.labels.channels,
+                      self.volume,
                       self.settings.dropout)
 
     def logits(self, inputs: Volumes) -> Tensor:

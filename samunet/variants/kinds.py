@@ -188,8 +188,8 @@ class VolumeVariant(TrainedVariant):
 class VoxelVariant(VolumeVariant):
     """A 3D network without SAM, on volumes of slices of the plan's tiles.
 
-    The network maps the normalised channels float32 (B, C, N, rows, columns) to class logits (B, K, N, rows, columns). N, rows and
-    columns are those of `volume.shape`, and need not be divisible by its strides.
+    The network maps the normalised channels float32 (B, C, N, rows, columns) to class logits (B, K, N, rows, columns).
+    N, rows and columns are those of `volume.shape`, and need not be divisible by its strides.
     """
 
     needs: ClassVar[str] = "voxels"
@@ -205,7 +205,8 @@ class VoxelVariant(VolumeVariant):
         return self.volume_batches(run, sources, RecentImages(run.arrays), run.segmentation)
 
     def inputs_of(
-        self, case: PreparedCase, plans: Plans, encoder: Encoder | None, mirror: Sequence[int] = (), step: float | None = None,
+        self, case: PreparedCase, plans: Plans, encoder: Encoder | None, mirror: Sequence[int] = (),
+        step: float | None = None,
         cached: CaseInputs | None = None,
     ) -> CaseInputs:
         """See `TrainedVariant`."""
@@ -219,7 +220,8 @@ class VoxelVariant(VolumeVariant):
     def _without_embeddings(self, shape: Sequence[int], step: float | None) -> WithoutEmbeddings:
         plan = self.context.encoder_plan
         depth, rows, columns = shape
-        return WithoutEmbeddings(TileFrame((rows, columns), plan.tile_shape, plan.tile_step if step is None else step), depth)
+        return WithoutEmbeddings(TileFrame((rows, columns), plan.tile_shape, plan.tile_step if step is None else step),
+                                 depth)
 
 
 class PatchVariant(TrainedVariant):

@@ -21,10 +21,10 @@ class ProbeSettings(TrainingSettings):
 class ProbeVariant(EmbeddingVariant):
     """Embeddings (B, D, g, g) -> logits (B, K, g, g); the base class scales them to the tile, bilinearly.
 
-    A linear probe (Alain and Bengio, arXiv 1610.01644): every token is classified alone, so whatever its neighbours tell of
-    it must be in it already. Embeddings of all encoders enter as they are, which is of unit scale: a SAM encoder ends in
-    a LayerNorm2d, and pixels are normalised. Standardising each channel did not lower the training loss (hippocampus,
-    5 shots: pixels 0.56 and 0.56, untrained 0.23 as they are and 0.26 standardised).
+    A linear probe (Alain and Bengio, arXiv 1610.01644): every token is classified alone, so whatever its neighbours
+    tell of it must be in it already. Embeddings of all encoders enter as they are, which is of unit scale: a SAM
+    encoder ends in a LayerNorm2d, and pixels are normalised. Standardising each channel did not lower the training loss
+    (hippocampus, 5 shots: pixels 0.56 and 0.56, untrained 0.23 as they are and 0.26 standardised).
     """
 
     settings_type = ProbeSettings

@@ -64,7 +64,7 @@ VARIANTS = {
     ),
     "fewshot": VariantEntry(
         "samunet.variants.fewshot:FewshotVariant",
-        "SAM's mask decoder asked by embeddings of labelled regions",
+        "SAM's mask decoder prompted by embeddings of labelled regions",
         "embeddings",
         support=True,
     ),
@@ -81,7 +81,7 @@ VARIANTS = {
     ),
     "lora": VariantEntry(
         "samunet.variants.lora:LoraVariant",
-        "SAMed: low-rank increments in the frozen encoder, and AutoSAM's head",
+        "SAMed: low-rank updates in the frozen encoder, and AutoSAM's head",
         "pictures",
     ),
     "3d_adapter": VariantEntry(
@@ -91,7 +91,7 @@ VARIANTS = {
     ),
     "3d_adapter_box": VariantEntry(
         "samunet.variants.adapter_3d_box:Adapter3dBoxVariant",
-        "3d_adapter asked by a 3D box for each class or object",
+        "3d_adapter prompted by a 3D box for each class or object",
         "picture_stacks",
         prompts=("boxes",),
     ),
@@ -105,7 +105,7 @@ VARIANTS = {
     ),
     "sam_zeroshot": VariantEntry(
         "samunet.variants.sam_zeroshot:SamZeroshotVariant",
-        "SAM's own decoder, nothing trained, asked by points or boxes",
+        "SAM's own decoder, nothing trained, prompted by points or boxes",
         "embeddings",
         prompts=("points", "boxes"),
     ),
@@ -281,7 +281,7 @@ def check_support(name: str, given: bool) -> None:
     if given and not entry(name).support:
         takers = ", ".join(known for known, each in VARIANTS.items() if each.support)
         raise UserError(
-            "Support slices must be given to a variant that is asked by them.",
+            "Support slices must be given to a variant that is prompted by them.",
             where="command line",
             found=name,
             mend=f"Leave --support out, or choose one of: {takers}.",

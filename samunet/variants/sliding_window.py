@@ -46,8 +46,8 @@ def sliding_window(
         depth: slices of the case.
         batch_size: picks a call, taken across tiles and slices.
         slices: slices of one window; 1 for heads on single slices.
-        uniform_weights: whether there is a window at each slice, all of whose slices weigh the same, so that a slice has
-            up to `slices` predictions; else windows are at most half their depth apart and weigh most in their
+        uniform_weights: whether there is a window at each slice, all of whose slices weigh the same, so that a slice
+            has up to `slices` predictions; else windows are at most half their depth apart and weigh most in their
             middle.
 
     Yields:

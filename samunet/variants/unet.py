@@ -30,9 +30,11 @@ class UnetSettings(TrainingSettings):
 
 
 class UnetVariant(PatchVariant):
-    """nnU-Net's `2d` configuration (Isensee et al., Nature Methods 18, 2021): topology, loss, optimiser, deep supervision.
+    """nnU-Net's `2d` configuration (Isensee et al., Nature Methods 18, 2021): topology, loss, optimiser, deep
+    supervision.
 
-    The Dice term is taken over the batch, as nnU-Net does in 2D. Deviation: the batch, see `planning.unet_rules.plan_unet`.
+    The Dice term is taken over the batch, as nnU-Net does in 2D. Deviation: the batch, see
+    `planning.unet_rules.plan_unet`.
     """
 
     settings_type = UnetSettings
@@ -65,7 +67,8 @@ class UnetVariant(PatchVariant):
 
     def optimizer(self, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
         """nnU-Net's: SGD with Nesterov momentum 0.99."""
-        return torch.optim.SGD(parameters, self.learning_rate, momentum=MOMENTUM, nesterov=True, weight_decay=self.weight_decay)
+        return torch.optim.SGD(parameters, self.learning_rate, momentum=MOMENTUM, nesterov=True,
+                               weight_decay=self.weight_decay)
 
     def logits(self, inputs: Tensor) -> Tensor:
         """Patches float32 (B, C, rows, columns) -> logits (B, K, rows, columns)."""

@@ -129,8 +129,8 @@ def test_prompts_come_from_the_labels_or_a_file(asked, flags, kind, file) -> Non
 
 
 @pytest.mark.parametrize(("flags", "fault"), [
-    (["--prompts", "boxes.json", "--box_relax", "5"], "where an oracle tells boxes"),
-    (["--oracle_prompts", "point", "--box_relax", "5"], "where an oracle tells boxes"),
+    (["--prompts", "boxes.json", "--box_relax", "5"], "where an oracle gives boxes"),
+    (["--oracle_prompts", "point", "--box_relax", "5"], "where an oracle gives boxes"),
 ])
 def test_boxes_are_relaxed_only_with_an_oracle(asked, capsys, flags, fault) -> None:
     assert train.main(["27", "sam_zeroshot", "0", "--oracle_prompts", "box3d", "--box_relax", "5"]) == 0

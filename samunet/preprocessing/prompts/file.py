@@ -28,7 +28,7 @@ CORNERS = np.array(list(product((0, 1), repeat=3)))  # for each of a box's eight
 SHOWN_NAMES = 5
 FARTHEST = 1e9  # voxels or mm; of boxes, which may reach out of the image
 FEWER = "Leave prompts out; a few say as much."
-MEND = "Correct what is named; documentation/prompts.md has an example."
+MEND = "Correct what is named; documentation/reference/prompts-file.md has an example."
 # Of one label of a case. Every point of a slice is a token of one query, and every box a query on each of its slices.
 MOST_POINTS, MOST_POINTS_OF_SLICE, MOST_BOXES = 20_000, 1_000, 1_000
 
