@@ -64,7 +64,8 @@ def main() -> None:
 
 def built(encoder: Encoder, input_size: int, shape: tuple[int, int, int], *, merged: bool) -> Adapter3dVariant:
     """The same network for both ways."""
-    section = EncoderPlan(encoder.spec.id, input_size, shape[1:], 0.5, "neighbours", 1, "float16", 0, 1, adapters=AdapterPlan(5))
+    section = EncoderPlan(encoder.spec.id, input_size, shape[1:], 0.5, "neighbours", 1, "float16", 0, 1,
+                          adapters=AdapterPlan(5))
     torch.manual_seed(0)
     variant = Adapter3dVariant(VariantContext(LABELS, dataset(shape), section, encoder.sam_state, encoder))
     nn.init.normal_(variant.network.encoder.factors.up.weight, std=0.05)

@@ -148,7 +148,8 @@ MUTATIONS = (
     # inference
     Mutation("samunet/variants/sliding_window.py", "- size // 2) / (size / 8)", "- (size - 1) / 2) / (size / 8)",
              ("tests/variants/test_sliding_window.py",), "the window's weights peak half a voxel off"),
-    Mutation("samunet/inference/export.py", "properties.shape_before_cropping[axis] for axis in dataset_plan.transpose_backward",
+    Mutation("samunet/inference/export.py",
+             "properties.shape_before_cropping[axis] for axis in dataset_plan.transpose_backward",
              "properties.shape_before_cropping[axis] for axis in dataset_plan.transpose_forward",
              ("tests/inference/test_export.py",), "the transpose applied twice instead of undone"),
     Mutation("samunet/inference/export.py", "target[first + slice_]", "target[slice_]",

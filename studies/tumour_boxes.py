@@ -71,7 +71,8 @@ def prepare(dataset: str, paths: Paths, options: argparse.Namespace) -> None:
     steps, spec = Steps.of(dataset, paths, DEFAULT_PLANS_NAME, 1), encoder_spec(options.encoder)
     plans = steps.plan(steps.fingerprint(False), spec, DEFAULT_MEMORY_TARGET_GB, None, DEFAULT_CACHE_DTYPE)
     planned = plans.for_encoder(spec.id)
-    section = replace(planned, input_size=options.input_size, adapters=replace(planned.adapters, input_size=options.input_size))
+    section = replace(planned, input_size=options.input_size,
+                      adapters=replace(planned.adapters, input_size=options.input_size))
     plans = replace(plans, encoders={spec.id: section})
     plans.save(steps.plans_file)
     steps.splits(None)

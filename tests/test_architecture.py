@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "samunet"
-ROOMS = ["dataset", "planning", "registration", "networks", "preprocessing", "inputs", "variants", "evaluation", "inference", "training", "benchmark",
+ROOMS = ["dataset", "planning", "registration", "networks", "preprocessing", "inputs", "variants", "evaluation",
+         "inference", "training", "benchmark",
          "pretraining", "cli"]
-ROOT_MODULES = {"errors", "signals", "console", "temporaries", "digests", "files", "array_files", "locks", "schema", "extensions", "workers", "processes",
+ROOT_MODULES = {"errors", "signals", "console", "temporaries", "digests", "files", "array_files", "locks", "schema",
+                "extensions", "workers", "processes",
                 "__init__"}
 # What a base class or a registry may name for type checkers alone does not count; see _imports.
 HEAVY = {"torch", "numpy", "scipy", "SimpleITK", "skimage", "segment_anything", "blosc2", "matplotlib", "sklearn"}
@@ -46,8 +48,10 @@ def test_every_folder_is_a_known_room() -> None:
 
 
 def test_no_module_imports_itself_through_others() -> None:
-    modules = {".".join(("samunet", *path.relative_to(PACKAGE).with_suffix("").parts)): path for path in PACKAGE.rglob("*.py")}
-    imports = {name: _imports(ast.parse(path.read_text(encoding="utf-8"))) & set(modules) for name, path in modules.items()}
+    modules = {".".join(("samunet", *path.relative_to(PACKAGE).with_suffix("").parts)): path
+               for path in PACKAGE.rglob("*.py")}
+    imports = {name: _imports(ast.parse(path.read_text(encoding="utf-8"))) & set(modules)
+               for name, path in modules.items()}
     while leaves := {name for name, found in imports.items() if not found & set(imports)}:
         imports = {name: found for name, found in imports.items() if name not in leaves}
     assert not imports, f"circles through {sorted(imports)}"
@@ -60,7 +64,8 @@ def _classes_of_variants() -> set[str]:
 
 def _checked_classes(tree: ast.AST) -> set[str]:
     """The names in the second argument of all calls of isinstance and issubclass below `tree`."""
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) in ("isinstance", "issubclass")]
+    calls = [node for node in ast.walk(tree)
+             if isinstance(node, ast.Call) and ast.unparse(node.func) in ("isinstance", "issubclass")]
     return {each.id if isinstance(each, ast.Name) else each.attr for call in calls for each in ast.walk(call.args[1])
             if isinstance(each, ast.Name | ast.Attribute)}
 
@@ -70,7 +75,8 @@ def test_no_code_outside_the_variants_checks_which_variant_it_has() -> None:
     classes = _classes_of_variants()
     assert {"Variant", "EmbeddingVariant", "FewshotVariant"} <= classes
     assert _checked_classes(ast.parse("isinstance(a, (b.FewshotVariant, int))")) == {"b", "FewshotVariant", "int"}
-    found = {str(path.relative_to(PACKAGE)): sorted(checked) for path in PACKAGE.rglob("*.py") if "variants" not in path.parts
+    found = {str(path.relative_to(PACKAGE)): sorted(checked) for path in PACKAGE.rglob("*.py")
+             if "variants" not in path.parts
              if (checked := _checked_classes(ast.parse(path.read_text(encoding="utf-8"))) & classes)}
     assert not found
 

@@ -60,6 +60,7 @@ class Distinct(argparse.Action):
 
     def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace,
                  values: str | Sequence[Any] | None, option_string: str | None = None) -> None:
+        """Refuse duplicates; argparse prints the error and exits with code 2."""
         given = list(values or ())
         if twice := sorted({str(value) for value in given if given.count(value) > 1}):
             raise argparse.ArgumentError(self, f"must not contain duplicates: {', '.join(twice)}")

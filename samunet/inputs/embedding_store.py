@@ -15,8 +15,8 @@ from torch import Tensor
 
 from samunet.errors import UserError
 from samunet.files import read_json, whole_file, write_json
-from samunet.inputs.embeddings import Place
 from samunet.inputs.encoder_input import intensity_limits
+from samunet.inputs.protocols import Place
 from samunet.inputs.quantize import packed, stored_dtype, unpacked
 from samunet.networks.checkpoints.encoders import Encoder
 from samunet.planning.encoder_spec import EMBEDDING_CHANNELS, PATCH_SIZE

@@ -143,6 +143,7 @@ class HeadMemory:
 
     @property
     def total(self) -> int:
+        """Bytes of both."""
         return self.activations + self.logits
 
 

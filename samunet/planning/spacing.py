@@ -6,6 +6,7 @@ Source of the rules: nnunetv2/experiment_planning/experiment_planners/default_ex
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -84,7 +85,7 @@ def resampled_shape(shape: Shape, spacing_mm: Three, new_spacing_mm: Three) -> S
     return sizes[0], sizes[1], sizes[2]
 
 
-def reordered(values: Sequence[float], axes: Axes) -> tuple:
+def reordered(values: Sequence[float], axes: Axes) -> tuple[Any, ...]:
     """`values` in the order of `axes`."""
     return tuple(values[axis] for axis in axes)
 

@@ -47,6 +47,7 @@ class TileFrame:
 
     @property
     def padded_shape(self) -> tuple[int, int]:
+        """Rows and columns of the image, padded to one tile where it is smaller."""
         return max(self.shape[0], self.tile[0]), max(self.shape[1], self.tile[1])
 
     @property

@@ -188,7 +188,7 @@ def _require_made_by(plans: Plans, arrays: ArrayStore, names: Sequence[str]) -> 
     if missing := [name for name in dict.fromkeys(names) if name not in arrays]:
         raise UserError("Every case of a run must be preprocessed.", where=arrays.folder,
                         found=f"no arrays of {some(missing)}",
-                        mend="Run samunet_plan_and_preprocess (or samunet_preprocess); it says what is wrong with them.")
+                        mend="Run samunet_plan_and_preprocess (or samunet_preprocess): it says what is wrong.")
     wanted = digest_of_decisions(plans.dataset)
     if others := [name for name in dict.fromkeys(names) if arrays.properties(name).signature.get("plan") != wanted]:
         raise UserError("A run's arrays must be made by its plan.", where=arrays.folder,

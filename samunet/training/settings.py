@@ -184,6 +184,7 @@ class Settings:
     changed_settings: dict[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
+        """The settings as run.json holds them."""
         return asdict(self)
 
     def differences(self, stored: Mapping[str, Any]) -> list[str]:

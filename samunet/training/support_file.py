@@ -11,9 +11,9 @@ from msgspec import Meta
 from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError, joined, some
 from samunet.files import read_json
-from samunet.preprocessing.arrays import Arrays
+from samunet.preprocessing.arrays import Arrays, labels_of
 from samunet.schema import decode
-from samunet.training.cases import foreground_slices, labels_of
+from samunet.training.cases import foreground_slices
 
 Slices = Annotated[list[Annotated[int, Meta(ge=0)]], Meta(min_length=1)]
 SHAPE = '{"<case>": [<slice>, ...], ...}'

@@ -292,4 +292,5 @@ def variant_class(name: str) -> type[Variant]:
     """Import and return the variant's class."""
     target = ALIASES[name].target if name in ALIASES else entry(name).target
     module, _, attribute = target.partition(":")
-    return getattr(import_module(module), attribute)
+    found: type[Variant] = getattr(import_module(module), attribute)
+    return found

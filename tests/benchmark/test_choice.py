@@ -23,7 +23,7 @@ from samunet.locks import owned
 from samunet.registration.registration import register
 from samunet.training.experiment import run_folder
 from samunet.training.settings import Request
-from samunet.variants import atlas, hybrid
+from samunet.variants import atlas, hybrid_off
 
 SEARCH = Search("5", "0", ("label_prior", "linear_head", "probe"), "untrained", "tiny", "cpu", iterations=2)
 RECORD = "tiny__untrained__fold_0.json"
@@ -237,7 +237,7 @@ def test_the_chosen_model_is_the_one_that_predict_takes(blind: Paths, here: None
 
 @pytest.mark.slow
 def test_no_pair_of_cases_is_registered_twice(blind: Paths, here: None, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(hybrid, "ITERATIONS", 2)
+    monkeypatch.setattr(hybrid_off, "ITERATIONS", 2)
     calls = []
     monkeypatch.setattr(atlas, "register", lambda *images: calls.append(images) or register(*images))
     paths = replace(blind, results=tmp_path / "results")

@@ -1,4 +1,6 @@
-"""The SLURM template of documentation/how-to/clusters.md: the script that it hands to sbatch, and jobs on the worker that this starts."""
+"""The SLURM template of documentation/how-to/clusters.md: the script that it hands to sbatch, and jobs on the worker
+that this starts.
+"""
 
 from __future__ import annotations
 

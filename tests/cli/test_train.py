@@ -52,8 +52,11 @@ def test_a_mode_of_transport_is_a_variant_of_its_own(asked, mode: str, variant: 
     assert train.main(["27", "hybrid", "0"]) == 0 and asked.pop()[1].variant == "hybrid"
 
 
-@pytest.mark.parametrize(("variant", "found"), [("unet", "no setting transport"), ("hybrid_off", "transport=selftrain")])
-def test_transport_is_refused_where_it_means_nothing_or_contradicts_the_name(asked, capsys, variant: str, found: str) -> None:
+@pytest.mark.parametrize(("variant", "found"),
+                         [("unet", "no setting transport"), ("hybrid_off", "transport=selftrain")])
+def test_transport_is_refused_where_it_means_nothing_or_contradicts_the_name(
+    asked, capsys, variant: str, found: str
+) -> None:
     assert train.main(["27", variant, "0", "--transport", "selftrain"]) == 2
     told = capsys.readouterr().err
     assert found in told and variant in told

@@ -13,7 +13,7 @@ from skimage import io
 
 from samunet.benchmark import choice
 from samunet.benchmark.ladder import BASELINES, LADDER
-from samunet.variants import hybrid
+from samunet.variants import hybrid_off
 
 SIDE = 32  # one tile of the small encoder
 LABELLED, NEW = 3, 2
@@ -59,7 +59,7 @@ def dataset(workplace) -> Path:
 def short(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
     """Runs in this process, which has torch loaded, and what is chosen trained for a short while."""
     monkeypatch.setattr(choice, "in_own_process", lambda work, *arguments: work(*arguments))
-    monkeypatch.setattr(hybrid, "ITERATIONS", LENGTH)
+    monkeypatch.setattr(hybrid_off, "ITERATIONS", LENGTH)
 
     def shorten(path: Path) -> None:
         plans = json.loads(path.read_text())

@@ -128,7 +128,8 @@ def _be_command(command: Sequence[str], environment: Mapping[str, str], told: Se
         sys.stderr = io.TextIOWrapper(io.FileIO(2, "w"), errors="backslashreplace", line_buffering=True)
         os.environ.update(environment)
         forked = multiprocessing.get_context("fork")
-        multiprocessing.get_context = lambda method=None: forked  # type: ignore[assignment]  # workers cost milliseconds, not seconds
+        # Workers cost milliseconds then, not seconds.
+        multiprocessing.get_context = lambda method=None: forked  # type: ignore[assignment]
         if prepare:
             prepare()
         sys.argv = [f"samunet_{command[0]}", *map(str, command[1:])]

@@ -29,9 +29,11 @@ from samunet.variants.kinds import EmbeddingVariant
 torch.set_num_threads(1)
 
 LABELS = LabelSpace({"background": 0, "a": 1, "b": 2})
-DATASET_PLAN = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), (4, 32, 32), False, ("MRI",), ("zscore",),
+DATASET_PLAN = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), (4, 32, 32), False, ("MRI",),
+                           ("zscore",),
                            (False,), ({},))
-SECTION = EncoderPlan("untrained", 32, (32, 32), 0.5, "repeat", 4, "float16", 0, 20, 800, adapters=AdapterPlan(3, input_size=16))
+SECTION = EncoderPlan("untrained", 32, (32, 32), 0.5, "repeat", 4, "float16", 0, 20, 800,
+                      adapters=AdapterPlan(3, input_size=16))
 
 
 @dataclass(frozen=True)

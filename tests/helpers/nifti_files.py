@@ -20,7 +20,9 @@ def affine(spacing=(1.0, 1.0, 2.0), origin=(-10.0, -12.0, 5.0)) -> np.ndarray:
     return matrix
 
 
-def write_nifti(path: Path, voxels: np.ndarray, sform=None, qform=None, s_code=1, q_code=1, version=1, order="<", **fields: Any) -> Path:
+def write_nifti(
+    path: Path, voxels: np.ndarray, sform=None, qform=None, s_code=1, q_code=1, version=1, order="<", **fields: Any
+) -> Path:
     """Write `voxels` (x, y, z[, ...]) under matrices in RAS (None: code 0) and any other header `fields` by name.
 
     `pixdim` is of the qform or the sform unless it is given, from the first spatial axis on.

@@ -52,5 +52,6 @@ def blob(shape, seed: int, channels: int = 1) -> tuple[np.ndarray, np.ndarray]:
 
 
 def raw_case(folder: Path, image: np.ndarray, label: np.ndarray | None, spacing_mm, name: str = "case") -> RawCase:
-    images = tuple(write(folder / f"{name}_{index:04d}.nii.gz", channel, spacing_mm) for index, channel in enumerate(image))
+    images = tuple(write(folder / f"{name}_{index:04d}.nii.gz", channel, spacing_mm)
+                   for index, channel in enumerate(image))
     return RawCase(name, images, write(folder / f"{name}.nii.gz", label, spacing_mm) if label is not None else None)

@@ -84,7 +84,8 @@ def test_a_stack_without_a_box_has_one_empty_place() -> None:
     assert stacks.channels.tolist() == [[NO_BOX]] and stacks.boxes.isnan().all()
 
 
-SQUARE = EncoderPlan("untrained", 16, (8, 8), 0.5, "repeat", 4, "float16", 0, 1, adapters=AdapterPlan(3))  # 2 pixels a voxel
+# 2 pixels a voxel
+SQUARE = EncoderPlan("untrained", 16, (8, 8), 0.5, "repeat", 4, "float16", 0, 1, adapters=AdapterPlan(3))
 
 
 class Numbers:
@@ -95,7 +96,10 @@ class Numbers:
 
 
 def batches(moved: int = 0) -> Batches:
-    """`a` is on slices 1 to 4, wider on slice 1; `b` on slice 5. `moved` shifts what augmentation sees by so many columns."""
+    """`a` is on slices 1 to 4, wider on slice 1; `b` on slice 5.
+
+    `moved` shifts what augmentation sees by so many columns.
+    """
     segmentation = np.zeros((6, 8, 8), np.int16)
     segmentation[1, 2:4, 1:6] = 1
     segmentation[2:5, 3:6, 3:5] = 1
@@ -112,14 +116,16 @@ def test_a_box_is_around_all_of_a_class_wherever_the_stack_lies(monkeypatch, mov
     monkeypatch.setattr(boxes, "JITTER", (0.0, 0.0))
     made, seen = batches(moved), set()
     # `a` as a whole: rows 2 to 5, columns 1 to 5, moved with the warp. `b` is one voxel.
-    expected = {1: (range(1, 5), [2.0 + 2 * moved, 4.0, 12.0 + 2 * moved, 12.0]), 2: (range(5, 6), [2.0 * moved, 0.0, 2.0 + 2 * moved, 2.0])}
+    expected = {1: (range(1, 5), [2.0 + 2 * moved, 4.0, 12.0 + 2 * moved, 12.0]),
+                2: (range(5, 6), [2.0 * moved, 0.0, 2.0 + 2 * moved, 2.0])}
     for iteration in range(20):
         batch = made.read(iteration)
         assert batch.segmentation.shape == (2, 3, 8, 8) and len(batch.inputs) == 2
         for stack in range(2):
             planes = batch.inputs.images[stack, :, 0, 0, 0, 0].long().tolist()
             assert any((batch.segmentation[stack] == label).any() for label in (1, 2))  # drawn for a class
-            told = {int(channel): boxes for channel, boxes in zip(batch.inputs.channels[stack], batch.inputs.boxes[stack], strict=True)}
+            told = {int(channel): boxes
+                    for channel, boxes in zip(batch.inputs.channels[stack], batch.inputs.boxes[stack], strict=True)}
             for label, (slices, box) in expected.items():
                 here = [plane in slices for plane in planes]
                 assert (label in told) == any(here)

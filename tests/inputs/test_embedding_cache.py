@@ -68,7 +68,8 @@ def test_of_two_runs_side_by_side_one_encodes_and_the_other_finds_it(
 ) -> None:
     """The second begins while the first encodes; two cases of 8 pictures make two batches, for both together."""
     batches: list[int] = []
-    second = threading.Thread(target=ensure_embeddings, args=(["one", "two"], arrays, plans, encoder, tmp_path / "cache"))
+    second = threading.Thread(target=ensure_embeddings,
+                              args=(["one", "two"], arrays, plans, encoder, tmp_path / "cache"))
 
     def begin_the_second(_module, given, _made) -> None:
         batches.append(given[0].shape[0])
@@ -175,7 +176,8 @@ def test_matching_embeddings_are_kept_and_stale_ones_made_anew(
     ensure_embeddings(["one", "two"], arrays, plans, encoder, folder)
     after = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
     assert {name for name in before if before[name] != after[name]} == {"two.npy", "two.json"}
-    assert capsys.readouterr().err.startswith("two: cached embeddings do not match and are encoded again (image: cached ")
+    assert capsys.readouterr().err.startswith("two: cached embeddings do not match and are encoded again (image: "
+                                              "cached ")
 
 
 @pytest.mark.parametrize("difference", ["weights", "tile_shape", "image", "cache_dtype"])
@@ -262,7 +264,8 @@ def test_arrays_that_cannot_be_read_do_not_keep_other_cases_from_being_encoded(
     (lambda folder: edited(folder / "one.json", input_size=80), "input_size: cached 80, needed 64"),
 ])
 def test_damaged_embeddings_are_refused_and_rebuilt_to_the_same_bytes(
-    arrays: ArrayStore, plans: Plans, encoder: Encoder, tmp_path: Path, spoil, reason: str, capsys: pytest.CaptureFixture[str]
+    arrays: ArrayStore, plans: Plans, encoder: Encoder, tmp_path: Path, spoil, reason: str,
+    capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "cache"
     store = ensure_embeddings(["one", "two"], arrays, plans, encoder, folder)
@@ -294,7 +297,8 @@ def test_a_run_reads_a_cached_file_once_to_compare_it(
     arrays: ArrayStore, plans: Plans, encoder: Encoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = []
-    monkeypatch.setattr(embedding_store, "checksum_of_file", lambda path: read.append(path.name) or checksum_of_file(path))
+    monkeypatch.setattr(embedding_store, "checksum_of_file",
+                        lambda path: read.append(path.name) or checksum_of_file(path))
     for _ in range(3):
         embeddings_of(["one", "two"], arrays, plans, encoder, tmp_path)
     assert sorted(read) == ["one.npy", "two.npy"]

@@ -104,8 +104,10 @@ def test_ct_is_clipped_to_the_datasets_percentiles_not_the_cases():
 @pytest.mark.parametrize(
     ("family", "black", "white"),
     [
-        # segment-anything: (value * 255 - pixel_mean) / pixel_std with 123.675, 116.28, 103.53 and 58.395, 57.12, 57.375.
-        ("sam", (-123.675 / 58.395, -116.28 / 57.12, -103.53 / 57.375), (131.325 / 58.395, 138.72 / 57.12, 151.47 / 57.375)),
+        # segment-anything: (value * 255 - pixel_mean) / pixel_std with 123.675, 116.28, 103.53 and 58.395, 57.12,
+        # 57.375.
+        ("sam", (-123.675 / 58.395, -116.28 / 57.12, -103.53 / 57.375),
+         (131.325 / 58.395, 138.72 / 57.12, 151.47 / 57.375)),
         ("medsam", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
         ("mini", (-2.0, -2.0, -2.0), (2.0, 2.0, 2.0)),
     ],
@@ -122,7 +124,8 @@ def test_each_family_gets_its_input_as_it_was_trained(family, black, white):
 def test_an_image_smaller_than_the_tile_has_zeros_around_it_whatever_the_family(family):
     # 2 x 2 voxels of the mean of the range in the middle of a tile of 6 x 6, of which each voxel is 16 of 96 pixels.
     dataset, plan = made_plans((6, 6), "repeat")
-    picture = EncoderInput(made_case(np.full((1, 1, 2, 2), 0.25)), dataset, replace(plan, input_size=96), family).images([(0, 0)])
+    picture = EncoderInput(made_case(np.full((1, 1, 2, 2), 0.25)), dataset, replace(plan, input_size=96),
+                           family).images([(0, 0)])
     mean, deviation = (torch.tensor(values) for values in INPUT_STATISTICS[family])
     torch.testing.assert_close(picture[0, :, 48, 48], (0.25 - mean) / deviation)
     inner = torch.zeros(96, 96, dtype=torch.bool)

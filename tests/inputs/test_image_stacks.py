@@ -41,7 +41,8 @@ class Images:
 
     def read(self, picks: Sequence[Place]) -> torch.Tensor:
         self.read_so_far += picks
-        return torch.tensor([10.0 * plane + tile for plane, tile in picks]).view(-1, 1, 1, 1, 1).expand(-1, 2, 3, 16, 16)
+        return torch.tensor([10.0 * plane + tile for plane, tile in picks]).view(-1, 1, 1, 1, 1).expand(-1, 2, 3, 16,
+                                                                                                        16)
 
 
 def values(stacks: torch.Tensor) -> list[list[float]]:
@@ -50,7 +51,8 @@ def values(stacks: torch.Tensor) -> list[list[float]]:
 
 
 def test_stacks_begin_at_the_picked_slices() -> None:
-    assert values(CaseImageStacks(Images(), 3, (16, 16)).read([(0, 0), (1, 1), (0, 1)])) == [[0, 10, 20], [11, 21, 31], [1, 11, 21]]
+    assert values(CaseImageStacks(Images(), 3, (16, 16)).read([(0, 0), (1, 1), (0, 1)])) == [[0, 10, 20], [11, 21, 31],
+                                                                                             [1, 11, 21]]
 
 
 def test_beyond_an_end_the_slice_at_that_end_is_repeated() -> None:
@@ -160,7 +162,8 @@ def test_one_draw_for_all_slices_and_pictures_that_labels_follow() -> None:
     augmentation = ImageStackAugmentation(PLAN)
     labels = torch.zeros(3, 10, 24, dtype=torch.int16)
     labels[:, 3:8, 6:18] = 1
-    # The tile of 10 x 24 is 13 x 32 pixels, on a canvas of 16 x 32: the object where its label is, and nothing below the tile.
+    # The tile of 10 x 24 is 13 x 32 pixels, on a canvas of 16 x 32: the object where its label is, and nothing below
+    # the tile.
     shown = torch.nn.functional.interpolate(labels[:1, None].float(), (13, 32), mode="bilinear")
     pictures = torch.zeros(3, 2, 3, *canvas_for(PLAN.tile_shape, PLAN.input_size))
     pictures[..., :13, :] = shown + 1
@@ -169,7 +172,8 @@ def test_one_draw_for_all_slices_and_pictures_that_labels_follow() -> None:
         moved, target = augmentation(pictures, labels, np.random.default_rng(seed))
         again, _ = augmentation(pictures, labels, np.random.default_rng(seed))
         assert torch.equal(moved, again) and moved.shape == pictures.shape and target.dtype == torch.int64
-        assert torch.equal(moved, moved[:1, :1, :1].expand_as(moved)) and torch.equal(target, target[:1].expand_as(target))
+        assert torch.equal(moved, moved[:1, :1, :1].expand_as(moved)) and torch.equal(target,
+                                                                                      target[:1].expand_as(target))
         assert moved.shape[-2:] == (16, 32) and not moved[..., 13:, :].any()
         inside = torch.nn.functional.interpolate(target[:1, None].float(), (13, 32), mode="bilinear")[0, 0]
         picture = moved[0, 0, 0, :13]
@@ -199,10 +203,12 @@ class Largest:
 def test_a_scale_above_1_shows_objects_larger() -> None:
     labels = torch.zeros(1, 20, 40, dtype=torch.int16)
     labels[:, 5:15, 10:30] = 1
-    pictures = torch.nn.functional.interpolate(labels[None].float(), (16, 32), mode="nearest")[:, :, None].expand(-1, -1, 3, -1, -1) + 1
+    pictures = (torch.nn.functional.interpolate(labels[None].float(), (16, 32),
+                                                mode="nearest")[:, :, None].expand(-1, -1, 3, -1, -1) + 1)
     moved, target = ImageStackAugmentation(replace(PLAN, tile_shape=(20, 40)))(pictures, labels, Largest())
     # 10 rows and 20 columns about the middle, 1.2 times as large.
     assert target[0].sum(0).max() == 12 and target[0].sum(1).max() == 24
     assert target[0, 4:16, 8:32].all() and target.sum() == 12 * 24
     # The same 12 and 24 voxels on pixels of 1.25 voxels: 9.6 rows, 19.2 columns.
-    assert ((moved[0, 0, 0] > 1.5).sum(0).max() - 9.6).abs() <= 1 and ((moved[0, 0, 0] > 1.5).sum(1).max() - 19.2).abs() <= 1
+    assert ((moved[0, 0, 0] > 1.5).sum(0).max() - 9.6).abs() <= 1 and ((moved[0, 0, 0] > 1.5).sum(1).max()
+                                                                       - 19.2).abs() <= 1

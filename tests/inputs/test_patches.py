@@ -62,7 +62,8 @@ def batches(size: int) -> tuple[Batches, Coordinates]:
     segmentation[2, 17, 3] = 1
     labels = [LabelSlices.build(segmentation, TileFrame(SHAPE[1:], SHAPE[1:], 1.0), LABELS)]
     arrays = Coordinates()
-    return Batches(["case"], Sampler(labels, LABELS, size, 0), PatchSamples(["case"], arrays, labels, LABELS, Plain())), arrays
+    return Batches(["case"], Sampler(labels, LABELS, size, 0),
+                   PatchSamples(["case"], arrays, labels, LABELS, Plain())), arrays
 
 
 def test_a_patch_for_a_class_holds_it_and_ends_at_the_images_edge() -> None:
@@ -97,7 +98,8 @@ def test_a_batch_hangs_on_seed_and_iteration_alone() -> None:
 
 def test_a_pair_is_one_place_twice_and_no_label_is_read() -> None:
     arrays = Coordinates()
-    batch = Batches(["case"], PatchSampler([SHAPE], Plain.patch, 3, seed=0), PairSamples(["case"], arrays, Plain())).read(1)
+    batch = Batches(["case"], PatchSampler([SHAPE], Plain.patch, 3, seed=0),
+                    PairSamples(["case"], arrays, Plain())).read(1)
     assert batch.inputs.shape == (6, 1, 8, 16) and batch.segmentation.shape == (6, 8, 16)
     assert torch.equal(batch.inputs[:3], batch.inputs[3:]) and len(set(batch.inputs[:3, 0, 0, 2].tolist())) > 1
     assert (batch.segmentation == UNANNOTATED).all() and len(arrays.read) == 3
@@ -110,7 +112,8 @@ def test_a_wanted_voxel_lies_in_the_middle_as_far_as_the_image_reaches() -> None
     # It would begin before the image, or end behind it: rows 0 to 7 and columns 7 to 11.
     assert middle_of((20, 12), (8, 5), random, (1, 11)) == (4, 9)
     # 12 columns in a patch of 16 have 2 before them and 2 behind, 11 in 16 have 3 behind.
-    assert middle_of((20, 12), (8, 16), random, (9, 6)) == (9, 6) and middle_of((20, 11), (8, 16), random, (9, 6)) == (9, 6)
+    assert middle_of((20, 12), (8, 16), random, (9, 6)) == (9, 6) and middle_of((20, 11), (8, 16), random,
+                                                                                (9, 6)) == (9, 6)
     image = np.arange(20 * 12).reshape(1, 20, 12)
     patch = cut(image, (9, 6), (8, 5), -1)
     assert patch[0, 4, 2] == 9 * 12 + 6 and patch[0, 0, 0] == 5 * 12 + 4

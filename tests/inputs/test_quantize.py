@@ -15,7 +15,8 @@ def embedding(*values: float) -> torch.Tensor:
 
 
 def test_int8_codes_by_hand() -> None:
-    # The largest magnitude, 6.35, makes the scale 0.05; 0.12 / 0.05 = 2.4 -> 2; -0.125 / 0.05 = -2.5 -> -2 (ties to even).
+    # The largest magnitude, 6.35, makes the scale 0.05; 0.12 / 0.05 = 2.4 -> 2; -0.125 / 0.05 = -2.5 -> -2 (ties to
+    # even).
     stored = packed(embedding(6.35, 0.12, -0.125, 0.0), "int8")
     assert stored["scales"][0, 0] == pytest.approx(0.05)
     assert stored["codes"][0, 0, 0].tolist() == [127, 2, -2, 0]

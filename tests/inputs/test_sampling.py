@@ -96,7 +96,8 @@ def test_slices_without_annotation_are_never_drawn_where_others_exist() -> None:
 
 def test_unannotated_slices_are_never_drawn_and_a_whole_case_is_drawn_everywhere() -> None:
     segmentation = segmentation_of(*[(z, 1, x, 1 + x // 4) for z in range(6) for x in range(8)])
-    some, whole = (LabelSlices.build(in_slices_alone(segmentation, slices), FRAME, LABELS) for slices in ((1, 4), range(6)))
+    some, whole = (LabelSlices.build(in_slices_alone(segmentation, slices), FRAME, LABELS)
+                   for slices in ((1, 4), range(6)))
     sampler = Sampler([some, whole], LABELS, 4, seed=0)
     drawn = [pick for iteration in range(100) for pick in sampler.picks(iteration)]
     assert {pick.plane for pick in drawn if pick.case == 0} == {1, 4}
@@ -104,6 +105,7 @@ def test_unannotated_slices_are_never_drawn_and_a_whole_case_is_drawn_everywhere
     assert (some.tile(1, 0) >= 0).all() and (some.tile(2, 0) == -2).all()
 
 
-@pytest.mark.parametrize("plane, slices, allowed", [(0, 10, {0}), (1, 10, {0, 1}), (5, 10, {3, 4, 5}), (9, 10, {7}), (1, 2, {0})])
+@pytest.mark.parametrize("plane, slices, allowed",
+                         [(0, 10, {0}), (1, 10, {0, 1}), (5, 10, {3, 4, 5}), (9, 10, {7}), (1, 2, {0})])
 def test_where_three_slices_that_hold_a_plane_may_begin(plane: int, slices: int, allowed: set[int]) -> None:
     assert {first_slice(plane, 3, slices, np.random.default_rng(seed)) for seed in range(40)} == allowed

@@ -63,7 +63,8 @@ def test_support_is_of_clean_cases_and_of_slices_that_show_a_class() -> None:
     assert found.embeddings[:, 0, 0, 0].tolist() == [2.0, 3.0, 4.0, 205.0]
     assert found.units.tolist() == [0, 0, 0, 1]
     assert sorted(found.asking.tolist()) == [0, 1, 2, 3]
-    assert found.coverage.shape == (4, 2, 2, 2) and found.coverage[0].tolist() == [[[0.5, 0.25], [0, 0]], [[0, 0], [0, 0]]]
+    assert found.coverage.shape == (4, 2, 2, 2) and found.coverage[0].tolist() == [[[0.5, 0.25], [0, 0]],
+                                                                                   [[0, 0], [0, 0]]]
 
 
 def test_sixteen_tiles_ask_and_a_single_case_is_left_out_by_quarters() -> None:

@@ -29,7 +29,8 @@ class Embeddings:
 
     def read(self, picks: Sequence[Place]) -> torch.Tensor:
         places = (torch.arange(8) + 0.5) * 2
-        return torch.stack([torch.stack([torch.full((8, 8), float(plane)), places[:, None].expand(8, 8), places.expand(8, 8)])
+        return torch.stack([torch.stack([torch.full((8, 8), float(plane)), places[:, None].expand(8, 8),
+                                         places.expand(8, 8)])
                             for plane, _ in picks])
 
 
@@ -64,7 +65,8 @@ def test_mirrored_stacks_are_mirrored_images_beside_what_mirrored_tiles_were_enc
 def test_cells_beyond_the_tokens_take_the_last_ones() -> None:
     tokens = Embeddings().read([(0, 0)])
     wide = VolumePlan((1, 16, 12), (1, 16, 24), ((1, 1, 1),), ((3, 3, 3),), (1, 4, 4), (1, 4, 6))
-    assert on_cells(tokens, torch.zeros(1, dtype=torch.long), wide)[2, 0, 0].tolist() == [2.0, 6.0, 10.0, 14.0, 15.0, 15.0]
+    assert on_cells(tokens, torch.zeros(1, dtype=torch.long), wide)[2, 0, 0].tolist() == [2.0, 6.0, 10.0, 14.0, 15.0,
+                                                                                          15.0]
 
 
 def test_stacks_are_taken_by_rows() -> None:
@@ -123,7 +125,8 @@ VOXEL = (1, 1, 1)
 
 def warp(matrix: Tensor | None = None, shift: tuple[float, ...] = (0.0, 0.0, 0.0), bends: Tensor | None = None) -> Warp:
     matrix = torch.eye(3) if matrix is None else matrix
-    return Warp(matrix, torch.tensor(shift), torch.zeros(1, 3, BENDS, BENDS, BENDS) if bends is None else bends, SMALL.shape)
+    return Warp(matrix, torch.tensor(shift), torch.zeros(1, 3, BENDS, BENDS, BENDS) if bends is None else bends,
+                SMALL.shape)
 
 
 def volume() -> Tensor:
@@ -138,13 +141,15 @@ def test_no_warp_changes_nothing() -> None:
 def test_a_shift_brings_what_lies_that_many_voxels_on() -> None:
     moved = warp(shift=(1.0, 0.0, -2.0)).of(volume(), SMALL.shape, VOXEL, "bilinear")
     torch.testing.assert_close(moved[:, :, :7, :, 2:], volume()[:, :, 1:, :, :-2], atol=1e-5, rtol=0)
-    torch.testing.assert_close(moved[:, :, 7, :, 2:], volume()[:, :, 7, :, :-2], atol=1e-5, rtol=0)  # the border goes on
+    # the border goes on
+    torch.testing.assert_close(moved[:, :, 7, :, 2:], volume()[:, :, 7, :, :-2], atol=1e-5, rtol=0)
 
 
 def test_a_quarter_turn_in_the_plane() -> None:
     turn = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]])  # row from column, column from -row
     turned = warp(turn).of(volume(), SMALL.shape, VOXEL, "nearest")
-    assert torch.equal(turned, torch.rot90(volume(), -1, (3, 4))) or torch.equal(turned, torch.rot90(volume(), 1, (3, 4)))
+    assert torch.equal(turned, torch.rot90(volume(), -1, (3, 4))) or torch.equal(turned,
+                                                                                 torch.rot90(volume(), 1, (3, 4)))
     assert not torch.equal(turned, volume())
 
 
@@ -152,12 +157,14 @@ def test_a_bend_that_is_the_same_everywhere_is_a_shift() -> None:
     bends = torch.zeros(1, 3, BENDS, BENDS, BENDS)
     bends[:, 1] = 3.0
     torch.testing.assert_close(warp(bends=bends).of(volume(), SMALL.shape, VOXEL, "bilinear"),
-                               warp(shift=(0.0, 3.0, 0.0)).of(volume(), SMALL.shape, VOXEL, "bilinear"), atol=1e-4, rtol=0)
+                               warp(shift=(0.0, 3.0, 0.0)).of(volume(), SMALL.shape, VOXEL, "bilinear"), atol=1e-4,
+                               rtol=0)
 
 
 def test_embeddings_follow_the_image() -> None:
     stretched = warp(torch.diag(torch.tensor([1.0, 0.8, 1.0])), (0.0, 1.5, 0.0))
-    # Each voxel, and each cell, holds the row of its middle. Row 6, the middle, comes from 7.5, and 2 rows above from 5.9.
+    # Each voxel, and each cell, holds the row of its middle. Row 6, the middle, comes from 7.5, and 2 rows above from
+    # 5.9.
     rows = (torch.arange(12) + 0.5).view(1, 1, 1, -1, 1).expand(1, 1, 8, 12, 12).contiguous()
     cells = ((torch.arange(4) + 0.5) * 4).view(1, 1, 1, -1, 1).expand(1, 1, 4, 4, 4).contiguous()
     fine = stretched.of(rows, SMALL.shape, VOXEL, "bilinear")
@@ -178,7 +185,8 @@ def test_the_same_key_gives_the_same_and_slices_stay_where_they_must(flat: bool,
         return augmentation(stack, labels, np.random.default_rng(seed), [seed])
 
     (first, target), (again, same), (other, _) = made(1), made(1), made(2)
-    assert torch.equal(first.image, again.image) and torch.equal(first.embeddings, again.embeddings) and torch.equal(target, same)
+    assert torch.equal(first.image, again.image) and torch.equal(first.embeddings,
+                                                                 again.embeddings) and torch.equal(target, same)
     assert not torch.equal(first.embeddings, other.embeddings) and target.dtype == torch.int64
     assert torch.equal(target, labels.long()) == flat
 
@@ -187,7 +195,8 @@ def test_what_is_no_image_is_warped_and_keeps_its_values(monkeypatch) -> None:
     monkeypatch.setattr(volumes, "WARPED_SHARE", 0.0)
     stack = Volumes(volume(), torch.zeros(1, 3, 4, 4, 4))
     labels = torch.zeros(8, 12, 12, dtype=torch.int16)
-    made = [VolumeAugmentation(SMALL, 1, flat=False)(stack, labels, np.random.default_rng(seed), [seed])[0] for seed in range(9)]
+    made = [VolumeAugmentation(SMALL, 1, flat=False)(stack, labels, np.random.default_rng(seed), [seed])[0]
+            for seed in range(9)]
     assert all(torch.equal(each.image[:, 1], volume()[:, 1]) for each in made)
     assert not all(torch.equal(each.image[:, 0], volume()[:, 0]) for each in made)
 
@@ -204,7 +213,8 @@ class Drawn:
 
 @pytest.mark.parametrize("flat", [False, True])
 def test_a_shifting_warp_moves_by_seven_tenths_and_turns_nothing(flat: bool) -> None:
-    moved = Warp.shifting(Drawn(), SMALL, 10 / 7, flat).of(volume(), SMALL.shape, VOXEL, "bilinear")  # type: ignore[arg-type]
+    moved = Warp.shifting(Drawn(), SMALL, 10 / 7, flat).of(volume(), SMALL.shape, VOXEL,
+                                                           "bilinear")  # type: ignore[arg-type]
     slices = slice(0, 7) if flat else slice(1, 8)  # of a flat stack no slice moves
     torch.testing.assert_close(moved[:, :, :7, :11, :11], volume()[:, :, slices, 1:, 1:], atol=1e-5, rtol=0)
 

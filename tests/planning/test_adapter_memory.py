@@ -41,14 +41,16 @@ def test_a_block_keeps_what_is_counted() -> None:
     assert block_values("mini", 256, 0) == 16 * 192 + 10 * 96 + 9 * 32 + 8 + 3 * 256
     counted = []
     for depth in (1, 2):
-        encoder = AdaptedEncoder(build_image_encoder(EncoderSize(192, depth, 3, 0, (), 256), 256), 32, 0.1, checkpointed=False)
+        encoder = AdaptedEncoder(build_image_encoder(EncoderSize(192, depth, 3, 0, (), 256), 256), 32, 0.1,
+                                 checkpointed=False)
         counted.append(kept_values(lambda encoder=encoder: encoder.train()(torch.zeros(1, 1, 3, 256, 256)), encoder))
     assert counted[1] - counted[0] == 256 * block_values("mini", 256, 0)
 
 
 def test_the_decoder_keeps_what_is_counted() -> None:
     decoder = ProgressiveDecoder(256, 3, {})
-    kept = kept_values(lambda: decoder(torch.zeros(1, 256, 16, 16, requires_grad=True), torch.zeros(1, 3, 256, 256)), decoder)
+    kept = kept_values(lambda: decoder(torch.zeros(1, 256, 16, 16, requires_grad=True), torch.zeros(1, 3, 256, 256)),
+                       decoder)
     assert kept == pytest.approx(DECODER_PIXEL * 256**2, rel=0.05)
 
 
@@ -61,7 +63,8 @@ def test_windows_count_their_own_keys_and_global_blocks_all() -> None:
 def test_a_canvas_of_half_the_rows_saves_half_of_what_pixels_take() -> None:
     half = AdapterNumbers("mini", (128, 256), 50, 1, 3)
     none = AdapterNumbers("mini", (0, 256), 50, 1, 3)
-    whole_of, half_of = (training_bytes(each, 5, 1, checkpointed=True) - training_bytes(none, 5, 1, checkpointed=True) for each in (MINI, half))
+    whole_of, half_of = (training_bytes(each, 5, 1, checkpointed=True) - training_bytes(none, 5, 1, checkpointed=True)
+                         for each in (MINI, half))
     assert 0.4 * whole_of < half_of < 0.55 * whole_of  # keys of a block's attention are fewer, too; logits are as many
 
 

@@ -59,4 +59,5 @@ def test_views_fit_half_a_minute_and_a_gigabyte(size, input_size, pictures):
 
 def test_the_reason_of_the_views_states_the_figures():
     assert view_pictures_for("mini", 256, "float16")[1] == (
-        "30 s at 100 GFLOP/s (2 cores) encode 805 images of 3.72 GFLOP, 1 GB holds 7629; the smaller, in whole hundreds")
+        "30 s at 100 GFLOP/s (2 cores) encode 805 images of 3.72 GFLOP, 1 GB holds 7629; "
+        "the smaller, in whole hundreds")

@@ -111,7 +111,8 @@ def test_a_foreign_or_damaged_file_is_replaced(tmp_path, text):
 
 
 def test_a_digit_that_was_changed_is_seen_and_the_file_replaced(tmp_path):
-    dataset, path = load_dataset(make_dataset(tmp_path / "Dataset001_Made", {"0": "MRI"})), tmp_path / "fingerprint.json"
+    dataset, path = (load_dataset(make_dataset(tmp_path / "Dataset001_Made", {"0": "MRI"})),
+                     tmp_path / "fingerprint.json")
     found = extract_fingerprint(dataset, path, 1, False)
     text = path.read_text()
     path.write_text(text.replace('"label_channels": ', '"label_channels": 1'))
@@ -215,7 +216,8 @@ def test_a_spacing_file_beside_a_3d_tiff_makes_it_anew(tmp_path):
     for part, name in (("imagesTr", "a_0000.tif"), ("labelsTr", "a.tif")):
         (folder / part).mkdir(parents=True)
         tifffile.imwrite(folder / part / name, np.ones((5, 8, 9), np.uint8))
-    content = {"channel_names": {"0": "MRI"}, "labels": {"background": 0, "one": 1}, "numTraining": 1, "file_ending": ".tif"}
+    content = {"channel_names": {"0": "MRI"}, "labels": {"background": 0, "one": 1}, "numTraining": 1,
+               "file_ending": ".tif"}
     (folder / "dataset.json").write_text(json.dumps(content))
     dataset, path = load_dataset(folder), tmp_path / "fingerprint.json"
     assert extract_fingerprint(dataset, path, 1, False).spacings_mm == ((1, 1, 1),)
@@ -233,7 +235,8 @@ def test_the_digest_is_of_these_files_and_words_alone(tmp_path, with_labels):
     (folder / "imagesTr" / "case_0.json").write_text("of no meaning beside NIfTI")
     cases = {f"case_{case}": {
         "images": [digest_of_file(folder / "imagesTr" / f"case_{case}_000{channel}.nii.gz") for channel in (0, 1)],
-        "label": digest_of_file(folder / "labelsTr" / f"case_{case}.nii.gz") if with_labels else None} for case in (0, 1)}
+        "label": digest_of_file(folder / "labelsTr" / f"case_{case}.nii.gz") if with_labels else None}
+             for case in (0, 1)}
     told = {"cases": cases, "channel_names": ["T1", "T2"], "reader": None, "label_channels": 3}
     assert dataset_digest(load_dataset(folder), with_labels=with_labels, workers=2) == digest_of_json(told)
 

@@ -147,7 +147,8 @@ def test_all_cases_of_two_patients_are_told_and_rows_of_no_case_are_named(tmp_pa
     assert capsys.readouterr().err == f"warning: rows of {path} name no case of the dataset: B\n"
 
 
-@pytest.mark.parametrize("content", ["case,patient\na,1\n".encode("utf-16"), b"case,patient\na,\xff\n", b"case,patient\n\"a,1\n"])
+@pytest.mark.parametrize("content",
+                         ["case,patient\na,1\n".encode("utf-16"), b"case,patient\na,\xff\n", b"case,patient\n\"a,1\n"])
 def test_a_csv_in_another_encoding_or_with_an_open_quote(tmp_path, content):
     (tmp_path / "g.csv").write_bytes(content)
     with pytest.raises(UserError, match="readable CSV file in UTF-8"):
@@ -162,7 +163,8 @@ def test_a_column_that_stands_twice_is_refused(tmp_path, columns):
 
 
 @pytest.mark.parametrize(("text", "told"), [
-    ("[]", "got `array`"), ("null", "got `null`"), ('{"a": {}, "b": "x", "c": 3}', "$.a"), ('{"a": "x", "c": 3}', "$.c"), ('{"a": null}', "$.a"),
+    ("[]", "got `array`"), ("null", "got `null`"), ('{"a": {}, "b": "x", "c": 3}', "$.a"),
+    ('{"a": "x", "c": 3}', "$.c"), ('{"a": null}', "$.a"),
 ])
 def test_kept_groups_of_another_form_are_told(tmp_path, text, told):
     (tmp_path / "groups.json").write_text(text)

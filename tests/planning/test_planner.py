@@ -181,9 +181,11 @@ def test_encoder_part_of_a_hippocampus_like_dataset_by_hand(tmp_path):
     assert section.reasons["cache_bytes"] == "7200 tiles of 200 cases x 256 channels x 16x16 x 2 bytes"
     assert section.view_pictures == 800
     assert section.adapters.input_size == 128
-    # 65536 // (50 * 35) = 37 slices, of the median's 36; 36, 18 and 9 are 8 or more, so they are halved, which 32 slices allow.
+    # 65536 // (50 * 35) = 37 slices, of the median's 36; 36, 18 and 9 are 8 or more, so they are halved, which 32
+    # slices allow.
     assert section.hybrid.depth == 32 and section.hybrid.strides == ((1, 1, 1), (2, 2, 2), (2, 2, 2), (2, 2, 2))
-    assert section.hybrid.reasons["depth"] == ("65536 voxels hold 37 slices of the tile 50x35, at most the median depth 36; "
+    assert section.hybrid.reasons["depth"] == ("65536 voxels hold 37 slices of the tile 50x35, at most the median "
+                                               "depth 36; "
                                                "of 36 as many as can be pooled without padding")
 
 
@@ -211,7 +213,8 @@ def test_a_number_type_that_no_cache_has_is_refused_when_the_file_is_read(tmp_pa
     made = Made((1.0, 1.0, 1.0), (36, 50, 35), ("MRI",))
     dataset_plan = plan_dataset(made.dataset(tmp_path), made.fingerprint())
     section = plan_encoder(dataset_plan, made.fingerprint(), MINI)
-    Plans("tiny", "Dataset005_Made", dataset_plan, {section.encoder: replace(section, cache_dtype="bfloat16")}).save(tmp_path / "plans.json")
+    Plans("tiny", "Dataset005_Made", dataset_plan,
+          {section.encoder: replace(section, cache_dtype="bfloat16")}).save(tmp_path / "plans.json")
     with pytest.raises(UserError, match="one of float16, int8"):
         Plans.load(tmp_path / "plans.json")
 
@@ -317,7 +320,8 @@ def test_an_unknown_channel_name_is_an_error(tmp_path):
 
 
 def test_2d_files_of_any_pixel_size_stay_one_slice(tmp_path):
-    """Ten images of 60 x 40 pixels of 0.5 to 2 mm; the finest tenth decides the slice spacing, the median the pixels'."""
+    """Ten images of 60 x 40 pixels of 0.5 to 2 mm; the finest tenth decides the slice spacing, the median the pixels'.
+    """
     pixels_mm = np.linspace(0.5, 2.0, 10).tolist()
     made = Made((999.0, 1.0, 1.0), (1, 60, 40), ("MRI",), cases=10)
     spacings = tuple((999 * pixel, pixel, pixel) for pixel in pixels_mm)

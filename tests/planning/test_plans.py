@@ -13,7 +13,8 @@ from samunet.errors import UserError
 from samunet.planning.plans import DatasetPlan, EncoderPlan, HybridPlan, Plans, UnetPlan, digest_of_section
 
 CT = {"mean": 40.0, "std": 25.0, "percentile_00_5": -80.0, "percentile_99_5": 140.0}
-DATASET = DatasetPlan("SimpleITKIO", (1, 0, 2), (1, 0, 2), (3.0, 1.0, 1.0), (2, 2, 2), False, ("CT", "MRI"), ("ct", "zscore"),
+DATASET = DatasetPlan("SimpleITKIO", (1, 0, 2), (1, 0, 2), (3.0, 1.0, 1.0), (2, 2, 2), False, ("CT", "MRI"),
+                      ("ct", "zscore"),
                       (False, True), (CT, {}), {"reader": "reads .nii.gz files"})
 HYBRID = HybridPlan(2, ((1, 1, 1), (1, 2, 2)), ((1, 3, 3), (3, 3, 3)), {"depth": "given"})
 UNET = UnetPlan((8, 8), ((1, 1), (2, 2)), ((3, 3), (3, 3)), (32, 64), 12, 3)
@@ -49,7 +50,8 @@ def test_an_encoder_that_was_not_planned_for_is_told_without_an_id_as_a_flag() -
     with pytest.raises(UserError, match="'own-1a2b3c4d'") as caught:
         PLANS.for_encoder("own-1a2b3c4d")
     # --encoder takes a file's path, and refuses its id.
-    assert (caught.value.found, caught.value.mend) == ("mini-3", "Run samunet_plan_and_preprocess with the same --encoder.")
+    assert (caught.value.found, caught.value.mend) == ("mini-3",
+                                                       "Run samunet_plan_and_preprocess with the same --encoder.")
 
 
 def test_what_was_saved_is_loaded(tmp_path: Path) -> None:
@@ -151,7 +153,8 @@ DAMAGES = [
 ]
 
 
-@pytest.mark.parametrize(("place", "value", "told"), DAMAGES, ids=[f"{place}={str(value)[:20]}" for place, value, _ in DAMAGES])
+@pytest.mark.parametrize(("place", "value", "told"), DAMAGES,
+                         ids=[f"{place}={str(value)[:20]}" for place, value, _ in DAMAGES])
 def test_a_wrong_value_is_named_with_file_and_field(tmp_path: Path, place: str, value: Any, told: str) -> None:
     with pytest.raises(UserError) as caught:
         load(tmp_path, changed(saved(tmp_path), place, value))
@@ -159,7 +162,8 @@ def test_a_wrong_value_is_named_with_file_and_field(tmp_path: Path, place: str, 
     assert str(tmp_path / "tiny.json") in str(caught.value)
 
 
-@pytest.mark.parametrize("place", ["dataset", "dataset_name", "dataset/reader", "encoders/mini-3/embeddings/tile_step", "encoders/mini-3/adapters/batch_size"])
+@pytest.mark.parametrize("place", ["dataset", "dataset_name", "dataset/reader", "encoders/mini-3/embeddings/tile_step",
+                                   "encoders/mini-3/adapters/batch_size"])
 def test_a_key_that_is_missing_is_named(tmp_path: Path, place: str) -> None:
     content = saved(tmp_path)
     *folders, last = place.split("/")

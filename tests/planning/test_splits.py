@@ -207,7 +207,8 @@ def test_folds_are_made_once_a_second_patient_is_labelled(tmp_path):
     assert file.stat().st_mtime_ns == before
     splits = ensure_splits(dataset_of(tmp_path, unlabelled=NAMES[2:]), folder, None)
     assert splits == json.loads(file.read_text())
-    assert sorted((split["train"], split["val"]) for split in splits) == [([NAMES[0]], [NAMES[1]]), ([NAMES[1]], [NAMES[0]])]
+    assert sorted((split["train"], split["val"]) for split in splits) == [([NAMES[0]], [NAMES[1]]),
+                                                                          ([NAMES[1]], [NAMES[0]])]
 
 
 def test_an_empty_file_gives_way_to_the_one_in_the_raw_folder(tmp_path):
@@ -224,12 +225,13 @@ def test_every_kind_of_fault_of_a_splits_file_is_told_together(tmp_path):
     path.write_text(json.dumps([{"train": ["a", "a", "b"], "val": ["c", "c", "b", "z"]}, {"train": ["a"], "val": []}]))
     with pytest.raises(UserError) as caught:
         read_splits(path, ["a", "b", "c"])
-    assert [(problem.where[-6:], problem.rule.partition(":")[0], problem.found) for problem in caught.value.problems] == [
-        ("fold 0", "Folds must name labelled cases of the dataset.", "z"),
-        ("fold 0", "No case may be in train and val of one fold.", "b"),
-        ("fold 0", "No case may be twice on one side of a fold", "a (train), c (val)"),
-        ("fold 1", "Both sides of a fold must have cases.", "no val"),
-    ]
+    assert [(problem.where[-6:], problem.rule.partition(":")[0], problem.found)
+            for problem in caught.value.problems] == [
+("fold 0", "Folds must name labelled cases of the dataset.", "z"),
+("fold 0", "No case may be in train and val of one fold.", "b"),
+("fold 0", "No case may be twice on one side of a fold", "a (train), c (val)"),
+("fold 1", "Both sides of a fold must have cases.", "no val"),
+]
 
 
 @pytest.mark.parametrize(("content", "found"), [

@@ -17,7 +17,9 @@ from samunet.planning.tiles import TileFrame, window_starts
     (4, 1, 0.5, [0, 1, 2, 3]),  # half of a slice is no step
     (5, 2, 0.25, [0, 1, 2, 3]),
 ])
-def test_windows_reach_from_end_to_end_and_none_is_visited_twice(size: int, window: int, step: float, starts: list[int]) -> None:
+def test_windows_reach_from_end_to_end_and_none_is_visited_twice(
+    size: int, window: int, step: float, starts: list[int]
+) -> None:
     assert window_starts(size, window, step) == starts
 
 

@@ -92,8 +92,10 @@ def made_planner(channels: int, classes: int) -> dict:
         "UNet_class": PlainConvUNet, "UNet_base_num_features": 32, "UNet_reference_val_3d": 560_000_000,
         "UNet_reference_val_2d": 85_000_000, "UNet_reference_val_corresp_GB": 8, "UNet_reference_val_corresp_bs_2d": 12,
         "UNet_reference_val_corresp_bs_3d": 2, "UNet_featuremap_min_edge_length": 4, "UNet_vram_target_GB": 8,
-        "UNet_blocks_per_stage_encoder": (2,) * 14, "UNet_blocks_per_stage_decoder": (2,) * 13, "UNet_min_batch_size": 2,
-        "UNet_max_features_2d": 512, "UNet_max_features_3d": 320, "max_dataset_covered": 1e9, "preprocessor_name": "made",
+        "UNet_blocks_per_stage_encoder": (2,) * 14, "UNet_blocks_per_stage_decoder": (2,) * 13,
+        "UNet_min_batch_size": 2,
+        "UNet_max_features_2d": 512, "UNet_max_features_3d": 320, "max_dataset_covered": 1e9,
+        "preprocessor_name": "made",
         "dataset_json": {"channel_names": {str(index): "x" for index in range(channels)},
                          "labels": {str(index): index for index in range(classes)}},
     }

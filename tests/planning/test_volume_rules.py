@@ -9,12 +9,14 @@ from samunet.planning.volume_rules import VolumePlan, plan_volume
 
 
 def stack(spacing_mm: tuple[float, ...], median: tuple[int, ...], tile: tuple[int, int]) -> VolumePlan:
-    dataset = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), spacing_mm, median, False, ("MRI",), ("zscore",), (False,), ({},))
+    dataset = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), spacing_mm, median, False, ("MRI",), ("zscore",),
+                          (False,), ({},))
     return plan_volume(dataset, EncoderPlan("mini", 256, tile, 0.5, "neighbours", 16, "float16", 0, 400))
 
 
 def test_isotropic_volumes_are_halved_along_all_axes() -> None:
-    # 65536 // (59 * 43) = 25 slices, of which 24 can be halved twice; after that 6 slices are too few to be halved again.
+    # 65536 // (59 * 43) = 25 slices, of which 24 can be halved twice; after that 6 slices are too few to be halved
+    # again.
     plan = stack((1.0, 1.0, 1.0), (36, 50, 35), (59, 43))
     assert plan.shape == (24, 59, 43) and plan.padded == (24, 64, 48) and plan.depth == 24
     assert plan.strides == ((1, 1, 1), (2, 2, 2), (2, 2, 2), (1, 2, 2))
@@ -22,7 +24,8 @@ def test_isotropic_volumes_are_halved_along_all_axes() -> None:
 
 
 def test_thick_slices_are_kept_apart_until_in_plane_voxels_are_half_as_thick() -> None:
-    # 65536 // 128**2 = 4 slices of 10 mm; in-plane voxels of 1.5, 3 and 6 mm, of which only the last is over half of 10.
+    # 65536 // 128**2 = 4 slices of 10 mm; in-plane voxels of 1.5, 3 and 6 mm, of which only the last is over half of
+    # 10.
     plan = stack((10.0, 1.5, 1.5), (9, 256, 256), (128, 128))
     assert plan.shape == plan.padded == (4, 128, 128)
     assert plan.strides == ((1, 1, 1), (1, 2, 2), (1, 2, 2), (1, 2, 2))

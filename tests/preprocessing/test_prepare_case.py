@@ -104,7 +104,9 @@ def test_equal_to_nnunet_3d_fullres(tmp_path, name):
         LABELS,
     )
     data, segmentation, properties = nnunet_arrays(case, transpose, target_mm, schemes, masked)
-    assert made.image.shape == data.shape and made.image.shape[1:] != image.transpose([0, *(a + 1 for a in transpose)]).shape[1:]
+    assert made.image.shape == data.shape and made.image.shape[1:] != image.transpose([0,
+                                                                                       *(a + 1
+                                                                                         for a in transpose)]).shape[1:]
     np.testing.assert_allclose(made.image, data, atol=1e-4)
     np.testing.assert_array_equal(made.segmentation, segmentation)
     assert set(np.unique(segmentation)) == {-1, 0, 1, 2}
@@ -213,13 +215,15 @@ def test_a_spacing_in_wrong_units_is_refused_before_anything_is_allocated(tmp_pa
     with pytest.raises(UserError, match="must fit into memory") as caught:
         prepare_case(case, "SimpleITKIO", plan(), LABELS)
     assert caught.value.where == str(case.images[0])
-    assert caught.value.found == ("2000 x 3000 x 4000 voxels (z, y, x), 268.2 GiB, for 1.0 GiB of free memory; voxels of "
+    assert caught.value.found == ("2000 x 3000 x 4000 voxels (z, y, x), 268.2 GiB, for 1.0 GiB of free memory; voxels "
+                                  "of "
                                   "1000 x 1000 x 1000 mm in the file become voxels of 1 x 1 x 1 mm of the plan")
 
 
 def test_a_case_that_shrinks_to_less_than_half_a_voxel_is_refused(tmp_path):
     sound = raw_case(tmp_path, np.ones((1, 1, 50, 60), np.float32), None, (0.01, 0.01, 0.01), "sound")
-    assert prepare_case(sound, "SimpleITKIO", plan(), LABELS).properties.shape == (1, 1, 1)  # 60 x 0.01 mm are 0.6 of a voxel
+    # 60 x 0.01 mm are 0.6 of a voxel
+    assert prepare_case(sound, "SimpleITKIO", plan(), LABELS).properties.shape == (1, 1, 1)
     case = raw_case(tmp_path, np.ones((1, 9, 49, 40), np.float32), None, (0.01, 0.01, 0.01), "tiny")
     with pytest.raises(UserError, match="larger than half a voxel") as caught:
         prepare_case(case, "SimpleITKIO", plan(), LABELS)

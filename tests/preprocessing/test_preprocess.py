@@ -109,7 +109,8 @@ def test_what_is_damaged_is_rebuilt_to_the_same_bytes_and_nothing_else(tmp_path,
     preprocess_dataset(dataset, plans(), arrays, 1)
     assert contents(arrays) == before
     after = stamps(arrays)
-    assert {other for other in after if after[other] != untouched[other]} <= {"case_1.b2nd", "case_1_seg.b2nd", "case_1.json"}
+    assert {other for other in after if after[other] != untouched[other]} <= {"case_1.b2nd", "case_1_seg.b2nd",
+                                                                              "case_1.json"}
     told = capsys.readouterr().err
     assert "2 of 3 cases were preprocessed already" in told
 
@@ -173,7 +174,9 @@ def mirrored(path: Path) -> None:
 
 
 def test_arrays_of_before_grids_were_compared_are_rebuilt_where_the_label_has_other_axes(tmp_path, capsys):
-    """Both labels have the values of before; case_1's array has its rows in the wrong order, as earlier versions stored it."""
+    """Both labels have the values of before; case_1's array has its rows in the wrong order, as earlier versions stored
+    it.
+    """
     folder, arrays = raw_dataset(tmp_path, 2), tmp_path / "arrays"
     store = preprocess_dataset(load_dataset(folder), plans(), arrays, 1)
     right = store.load("case_1")
@@ -192,7 +195,8 @@ def test_arrays_of_before_grids_were_compared_are_rebuilt_where_the_label_has_ot
     (arrays / "case_0.json").write_text(json.dumps(content))
     before = stamps(arrays)
     preprocess_dataset(load_dataset(folder), plans(), arrays, 1)
-    assert {name for name, stamp in stamps(arrays).items() if stamp != before[name]} == {"case_0.json", "case_1.json", "case_1_seg.b2nd"}
+    assert {name for name, stamp in stamps(arrays).items() if stamp != before[name]} == {"case_0.json", "case_1.json",
+                                                                                         "case_1_seg.b2nd"}
     assert np.array_equal(store.segmentation("case_1"), right.segmentation) and store.properties("case_1") == known
     assert store.properties("case_0").label_on_grid
 
@@ -214,7 +218,8 @@ def test_arrays_of_a_case_that_is_gone_are_removed(tmp_path):
     content = json.loads((folder / "dataset.json").read_text())
     (folder / "dataset.json").write_text(json.dumps({**content, "numTraining": 2}))
     preprocess_dataset(load_dataset(folder), plans(), tmp_path / "arrays", 1)
-    assert sorted(contents(store.folder)) == [f"case_{i}{end}" for i in (0, 1) for end in (".b2nd", ".json", "_seg.b2nd")]
+    assert sorted(contents(store.folder)) == [f"case_{i}{end}" for i in (0, 1)
+                                              for end in (".b2nd", ".json", "_seg.b2nd")]
 
 
 def test_of_two_commands_side_by_side_one_makes_the_arrays_and_the_other_finds_them(tmp_path, monkeypatch, capsys):
@@ -275,9 +280,11 @@ def test_names_that_clash_in_the_store_are_a_user_error(tmp_path):
 
 def test_names_of_augmented_views_are_a_user_error(tmp_path):
     dataset = load_dataset(raw_dataset(tmp_path, 1))
-    cases = [dataclasses.replace(dataset.cases[0], name=name) for name in ("a__view1", "b__view", "c__view²", "d__view3_seg")]
+    cases = [dataclasses.replace(dataset.cases[0], name=name)
+             for name in ("a__view1", "b__view", "c__view²", "d__view3_seg")]
     with pytest.raises(UserError, match="__view") as caught:
-        preprocess_dataset(dataclasses.replace(dataset, cases=(*dataset.cases, *cases)), plans(), tmp_path / "arrays", 1)
+        preprocess_dataset(dataclasses.replace(dataset, cases=(*dataset.cases, *cases)), plans(), tmp_path / "arrays",
+                           1)
     assert caught.value.found == "a__view1" and "Rename" in caught.value.mend
     assert not (tmp_path / "arrays").exists()
 
@@ -299,7 +306,8 @@ def test_a_spacing_file_beside_a_3d_tiff_makes_that_case_anew(tmp_path):
         (folder / part / "a.json").write_text(json.dumps({"spacing": [2, 1, 1]}))
     preprocess_dataset(load_dataset(folder), tiff, tmp_path / "arrays", 1)
     assert store.image("a").shape == store.segmentation("a").shape == (1, 10, 8, 9)
-    assert {name for name, stamp in stamps(store.folder).items() if stamp != before[name]} == {"a.json", "a.b2nd", "a_seg.b2nd"}
+    assert {name for name, stamp in stamps(store.folder).items() if stamp != before[name]} == {"a.json", "a.b2nd",
+                                                                                               "a_seg.b2nd"}
     (folder / "labelsTr" / "a.json").unlink()
     with pytest.raises(UserError, match="its image's spacing"):
         preprocess_dataset(load_dataset(folder), tiff, tmp_path / "arrays", 1)
@@ -337,7 +345,8 @@ def test_a_2d_file_stays_one_slice_and_arrays_of_before_are_made_anew(tmp_path):
     # As version 1 left it: a stack of the slice's copies.
     image, segmentation = case.image.repeat(3, 1), case.segmentation.repeat(3, 1)
     properties = dataclasses.replace(case.properties, shape=(3, 96, 64), image_digest=digest_of_array(image),
-                                     segmentation_digest=digest_of_array(segmentation), signature=case.properties.signature | {"version": 1})
+                                     segmentation_digest=digest_of_array(segmentation),
+                                     signature=case.properties.signature | {"version": 1})
     store.write(dataclasses.replace(case, image=image, segmentation=segmentation, properties=properties))
     preprocess_dataset(load_dataset(folder), flat, tmp_path / "arrays", 1)
     assert store.image("a").shape == (1, 1, 96, 64) and store.properties("a") == case.properties
@@ -361,7 +370,8 @@ def test_bad_cases_are_told_together_the_others_are_made_and_kept(tmp_path, work
     before = stamps(arrays)
     image.write_bytes(whole[0])
     label.write_bytes(whole[1])
-    assert preprocess_dataset(load_dataset(folder), plans(), arrays, workers).names() == [f"case_{number}" for number in range(4)]
+    assert preprocess_dataset(load_dataset(folder), plans(), arrays,
+                              workers).names() == [f"case_{number}" for number in range(4)]
     after = stamps(arrays)
     assert {name: after[name] for name in before} == before
 

@@ -1,4 +1,5 @@
-"""The array store: what is written comes back, bytes repeat, single slices are cheap, kills leave whole cases or none."""
+"""The array store: what is written comes back, bytes repeat, single slices are cheap, kills leave whole cases or none.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ def prepared(name: str = "a", *, seed: int = 0, labelled: bool = True, shape=(2,
         segmentation = np.random.default_rng(label_seed).integers(-1, 3, (1, *shape[1:])).astype(np.int16)
     properties = CaseProperties(
         name=name,
-        geometry=Geometry("SimpleITKIO", shape[1:], (3.0, 1.0, 0.1 + 0.2), (1.5, -2.0, 1 / 3), (1, 0, 0, 0, 1, 0, 0, 0, 1)),
+        geometry=Geometry("SimpleITKIO", shape[1:], (3.0, 1.0, 0.1 + 0.2), (1.5, -2.0, 1 / 3),
+                          (1, 0, 0, 0, 1, 0, 0, 0, 1)),
         shape_before_cropping=(6, 21, 13),
         bbox=((0, 5), (1, 21), (0, 12)),
         shape_after_cropping=(5, 20, 12),
@@ -171,8 +173,9 @@ READS = {"image": lambda store: store.image("a"), "image_slice": lambda store: s
 
 
 @pytest.mark.parametrize("before", [False, True], ids=["checksum", "digest of before"])
-@pytest.mark.parametrize(("array", "read"), [("a.b2nd", "image"), ("a.b2nd", "image_slice"), ("a_seg.b2nd", "segmentation"),
-                                             ("a_seg.b2nd", "load")])
+@pytest.mark.parametrize(("array", "read"),
+                         [("a.b2nd", "image"), ("a.b2nd", "image_slice"), ("a_seg.b2nd", "segmentation"),
+                          ("a_seg.b2nd", "load")])
 def test_a_flipped_bit_that_decodes_to_another_array_is_refused_and_mended(tmp_path, array, read, before):
     """Stores of before have digests of the decoded arrays alone, which are compared as well."""
     store, case = ArrayStore(tmp_path), prepared()
@@ -208,7 +211,8 @@ def test_a_damaged_header_never_reaches_blosc2(tmp_path, monkeypatch, place):
 
 def test_an_array_is_compared_once_and_again_after_it_changed(tmp_path, monkeypatch):
     store, read = ArrayStore(tmp_path), []
-    monkeypatch.setattr("samunet.preprocessing.store.checksum_of_file", lambda path: read.append(path.name) or checksum_of_file(path))
+    monkeypatch.setattr("samunet.preprocessing.store.checksum_of_file",
+                        lambda path: read.append(path.name) or checksum_of_file(path))
     store.write(prepared())
     read.clear()
     for plane in range(4):
@@ -221,7 +225,8 @@ def test_an_array_is_compared_once_and_again_after_it_changed(tmp_path, monkeypa
 
 
 @pytest.mark.parametrize(("old", "new"), [('"shape": [', '"shape":[ '), ("0.30000000000000004", "0.30000000000000014"),
-                                          ('"a"', '"b"'), ('"digest": "', '"digest": "f'), ('"checksums"', '"checksumz"')])
+                                          ('"a"', '"b"'), ('"digest": "', '"digest": "f'),
+                                          ('"checksums"', '"checksumz"')])
 def test_a_damaged_json_of_a_case_is_refused_unless_it_says_the_same(tmp_path, old, new):
     """White space is no content; the second is a spacing, which would shift predictions without a word."""
     store, case = ArrayStore(tmp_path), prepared()
@@ -306,7 +311,8 @@ def test_properties_round_trip_through_json():
     ({"shape": [5, 20]}, "$.shape"),
     ({"bbox": [[0, "5"], [0, 20], [0, 12]]}, "$.bbox[0][1]"),
     ({"geometry": None}, "$.geometry"),
-    ({"geometry": {"reader": "SimpleITKIO", "shape": [5, 20, 12], "spacing_mm": [1, 1, "1"]}}, "$.geometry.spacing_mm[2]"),
+    ({"geometry": {"reader": "SimpleITKIO", "shape": [5, 20, 12], "spacing_mm": [1, 1, "1"]}},
+     "$.geometry.spacing_mm[2]"),
     ({"intensity_percentiles": [[0, float("inf")]]}, "$.intensity_percentiles[0][1]"),
     ({"signature": []}, "$.signature"),
     ({"image_digest": None}, "$.image_digest"),

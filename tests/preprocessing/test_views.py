@@ -28,7 +28,8 @@ SHAPE = (10, 24, 20)
 
 
 def plan(anisotropic: bool = False) -> DatasetPlan:
-    return DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1, 1, 1), SHAPE, anisotropic, ("any",), ("zscore",), (False,),
+    return DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1, 1, 1), SHAPE, anisotropic, ("any",), ("zscore",),
+                       (False,),
                        ({},))
 
 
@@ -38,7 +39,8 @@ def ball_case(name: str = "one") -> PreparedCase:
     inside = ((z - 4.5) / 3) ** 2 + ((y - 11.5) / 6) ** 2 + ((x - 9.5) / 6) ** 2 < 1
     image = (np.where(inside, 2.0, -0.5) + 0.001 * y).astype(np.float32)[None]
     segmentation = inside.astype(np.int16)[None]
-    properties = CaseProperties(name, Geometry("SimpleITKIO", SHAPE, (1, 1, 1)), SHAPE, ((0, 10), (0, 24), (0, 20)), SHAPE,
+    properties = CaseProperties(name, Geometry("SimpleITKIO", SHAPE, (1, 1, 1)), SHAPE, ((0, 10), (0, 24), (0, 20)),
+                                SHAPE,
                                 SHAPE, ((-0.5, 2.0),), digest_of_array(image), digest_of_array(segmentation), {})
     return PreparedCase(image, segmentation, properties)
 
@@ -78,7 +80,8 @@ def test_the_store_makes_views_by_name_and_knows_their_properties_without_making
     assert np.array_equal(made.image, expected.image)
     assert np.array_equal(store.segmentation(view_name("one", View(3))), expected.segmentation)
     assert store.properties(view_name("one", View(3))) == made.properties == expected.properties
-    digests = {store.properties(name).image_digest for name in ("one", view_name("one", View(1)), view_name("one", View(2)))}
+    digests = {store.properties(name).image_digest
+               for name in ("one", view_name("one", View(1)), view_name("one", View(2)))}
     assert len(digests) == 3
     assert np.array_equal(store.load("one").image, case.image)
 
@@ -88,7 +91,8 @@ def test_digests_say_whether_slices_are_tilted_and_else_stay_what_they_were(tmp_
     case, name = ball_case(), view_name("one", View(3))
     case = replace(case, properties=replace(case.properties, image_digest="image", segmentation_digest="labels"))
     ArrayStore(tmp_path).write(case)
-    tilted, flat = (ViewedArrays(ArrayStore(tmp_path), plan(anisotropic)).properties(name) for anisotropic in (False, True))
+    tilted, flat = (ViewedArrays(ArrayStore(tmp_path), plan(anisotropic)).properties(name)
+                    for anisotropic in (False, True))
     assert tilted.image_digest == digest_of_json([1, 3, "one", "image"])
     assert tilted.segmentation_digest == digest_of_json([1, 3, "one", "labels"])
     assert flat.image_digest != tilted.image_digest and flat.segmentation_digest != tilted.segmentation_digest
@@ -97,7 +101,8 @@ def test_digests_say_whether_slices_are_tilted_and_else_stay_what_they_were(tmp_
     single = replace(case, image=case.image[:, :1], segmentation=case.segmentation[:, :1],
                      properties=replace(case.properties, shape=(1, 24, 20)))
     ArrayStore(tmp_path / "single").write(single)
-    assert len({ViewedArrays(ArrayStore(tmp_path / "single"), plan(each)).properties(name).image_digest for each in (False, True)}) == 1
+    assert len({ViewedArrays(ArrayStore(tmp_path / "single"), plan(each)).properties(name).image_digest
+                for each in (False, True)}) == 1
 
 
 @pytest.mark.parametrize("anisotropic", [False, True])
@@ -111,7 +116,8 @@ def test_slices_whose_labels_are_not_used_stay_unused_through_the_warp(tmp_path:
     for name in ("one", view_name("one", View(1)), view_name("one", View(2))):
         labels = whole.segmentation(name)
         expected = np.where(np.isin(labels, (2, 7)), labels, UNANNOTATED)
-        assert np.array_equal(some.segmentation(name), expected) and np.array_equal(some.load(name).segmentation, expected)
+        assert np.array_equal(some.segmentation(name), expected) and np.array_equal(some.load(name).segmentation,
+                                                                                    expected)
         assert np.array_equal(some.load(name).image, whole.load(name).image)
         assert some.properties(name) == whole.properties(name)
     assert np.array_equal(AnnotatedArrays(ArrayStore(tmp_path), {"two": (1,)}).segmentation("one"), numbers)
@@ -144,7 +150,8 @@ def test_names_of_views():
 
 
 def test_a_scale_above_1_takes_places_from_nearer_to_the_middle():
-    # Objects look larger: of twice the size on three axes, or on the two in the plane, a voxel has 1/8 or 1/4 of its source.
+    # Objects look larger: of twice the size on three axes, or on the two in the plane, a voxel has 1/8 or 1/4 of its
+    # source.
     matrix = random_matrix(np.random.default_rng(0), (2.0, 2.0), 0.0, flat=False)
     assert np.linalg.det(matrix) == pytest.approx(1 / 8)
     assert matrix @ matrix.T == pytest.approx(np.eye(3) / 4)

@@ -70,13 +70,18 @@ def test_the_named_slices_ask(trained: Paths) -> None:
     np.testing.assert_allclose(state["content"][0, 1, 1], cached[1, 0].astype(np.float32).mean((1, 2)), atol=1e-4)
 
 
-def test_added_slices_ask_behind_the_old_ones_and_all_else_is_kept(trained: Paths, prepared: Path, tmp_path: Path) -> None:
+def test_added_slices_ask_behind_the_old_ones_and_all_else_is_kept(
+    trained: Paths, prepared: Path, tmp_path: Path
+) -> None:
     old = load_file(model_of(trained) / "fold_0" / "checkpoint_final.safetensors")
     before = digest_of_file(model_of(trained) / "fold_0" / "checkpoint_final.safetensors")
-    folders = [word for name in ("raw", "preprocessed", "results") for word in (f"--{name}", str(getattr(trained, name)))]
-    for number, (model, content) in enumerate([(model_of(trained), {"c1": [2]}), (tmp_path / "0", {"a1": [2], "c1": [1]})]):
+    folders = [word for name in ("raw", "preprocessed", "results")
+               for word in (f"--{name}", str(getattr(trained, name)))]
+    for number, (model, content) in enumerate([(model_of(trained), {"c1": [2]}),
+                                               (tmp_path / "0", {"a1": [2], "c1": [1]})]):
         file = written(tmp_path / f"{number}.json", content)
-        assert command.main(["-m", str(model), "--support", str(file), "-o", str(tmp_path / str(number)), *folders]) == 0
+        assert command.main(["-m", str(model), "--support", str(file), "-o", str(tmp_path / str(number)),
+                             *folders]) == 0
     once, twice = (load_file(tmp_path / name / "fold_0" / "checkpoint_final.safetensors") for name in "01")
     assert [len(state["content"]) for state in (old, once, twice)] == [2, 3, 5]
     for state in (once, twice):
@@ -97,7 +102,8 @@ def test_added_slices_ask_behind_the_old_ones_and_all_else_is_kept(trained: Path
     images = tmp_path / "images"
     images.mkdir()
     shutil.copy(prepared / "raw" / "Dataset005_Made" / "imagesTr" / "d1_0000.nii.gz", images)
-    assert predict_folder(load_model(tmp_path / "1", None, torch.device("cpu")), images, tmp_path / "out", PredictionSettings()) == 1
+    assert predict_folder(load_model(tmp_path / "1", None, torch.device("cpu")), images, tmp_path / "out",
+                          PredictionSettings()) == 1
     found = sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "out" / "d1.nii.gz")))
     assert found.shape == (3, 30, 28) and set(np.unique(found)) <= {0, 1, 2}
 
@@ -151,7 +157,8 @@ def test_what_a_killed_call_left_does_not_stand_in_the_way(trained: Paths, tmp_p
 
 @pytest.mark.parametrize(("content", "message"), [
     ({"c1": [0]}, "(?s)show a class.*c1.*0.*slices 1, 2"), ({"b2": [1]}, "(?s)labelled cases.*b2"),
-    ({"a1": [1]}, "(?s)not be in the model's support yet.*a1 1"), ({}, "must name a case"), ({"c1": [1, 1]}, "each once"),
+    ({"a1": [1]}, "(?s)not be in the model's support yet.*a1 1"), ({}, "must name a case"),
+    ({"c1": [1, 1]}, "each once"),
     ({"c1": ["1"]}, "must name a case"), ([1], "must name a case")])
 def test_bad_additions_are_refused_before_anything_is_written(
     trained: Paths, tmp_path: Path, content: object, message: str
@@ -179,7 +186,9 @@ def test_other_models_and_places_are_refused(trained: Paths, prepared: Path, tmp
     assert not (tmp_path / "out").exists()
 
 
-def test_in_training_only_the_runs_own_cases_may_be_named_and_all_faults_are_told(prepared: Path, tmp_path: Path) -> None:
+def test_in_training_only_the_runs_own_cases_may_be_named_and_all_faults_are_told(
+    prepared: Path, tmp_path: Path
+) -> None:
     paths = Paths(prepared / "raw", prepared / "preprocessed", tmp_path / "results")
     file = written(tmp_path / "support.json", {"c1": [1], "a1": [0, 2], "b1": [7]})
     with pytest.raises(UserError, match="(?s)3 problems.*c1.*support.json, a1.*found: 0.*support.json, b1.*found: 7"):

@@ -20,8 +20,8 @@ from samunet.training.run import train_model
 from samunet.training.settings import Request
 
 REQUEST = Request("5", "3d_adapter_box", "0", "untrained", "tiny", iterations=2, oracle_prompts="box3d", box_relax=25.0)
-# By hand: `a` covers slices 1 and 2, rows 6 to 17 and columns 5 to 14, `b` slice 2, rows 8 to 11 and columns 7 to 10. A quarter
-# of 2, 12, 10 and of 1, 4, 4 on each side; images end after 3 slices.
+# By hand: `a` covers slices 1 and 2, rows 6 to 17 and columns 5 to 14, `b` slice 2, rows 8 to 11 and columns 7 to 10. A
+# quarter of 2, 12, 10 and of 1, 4, 4 on each side; images end after 3 slices.
 A, B = ([2.5, 3.0, 0.5], [17.5, 21.0, 3.0]), ([6.0, 7.0, 1.75], [12.0, 13.0, 3.0])
 
 
@@ -37,12 +37,14 @@ def fold(paths: Paths) -> Path:
 
 
 def prompts_file(folder: Path, space: str, **more: list) -> Path:
-    """The oracle's boxes; a voxel's box holds its first and last voxel whole, and voxels are 1 mm from the origin on."""
+    """The oracle's boxes; a voxel's box holds its first and last voxel whole, and voxels are 1 mm from the origin on.
+    """
     cases = {}
     for name in ("a1", "a2", "b1", "b2", "c1", "d1"):
         cases[name] = {}
         for label, (low, high) in (("a", A), ("b", B)):
-            ends = (np.array(low), np.array(high) - 1) if space == "voxel" else (np.array(low) - 0.5, np.array(high) - 0.5)
+            ends = ((np.array(low), np.array(high) - 1) if space == "voxel"
+                    else (np.array(low) - 0.5, np.array(high) - 0.5))
             cases[name][label] = {"boxes": [{"min": ends[0].tolist(), "max": ends[1].tolist()}], **more}
     path = folder / f"{space}.json"
     path.write_text(json.dumps({"space": space, "cases": cases}))
@@ -63,7 +65,8 @@ def test_the_same_boxes_from_a_file_give_the_same_segmentations(oracle, prepared
     images = prepared / "raw" / "Dataset005_Made" / "imagesTr"
     predict_folder(model, images, tmp_path / "out", PredictionSettings(prompts=prompts_file(tmp_path, space)))
     for name in ("c1", "d1"):
-        assert (tmp_path / "out" / f"{name}.nii.gz").read_bytes() == (fold(oracle) / "validation" / f"{name}.nii.gz").read_bytes()
+        assert (tmp_path / "out" / f"{name}.nii.gz").read_bytes() == (fold(oracle) / "validation"
+                                                                      / f"{name}.nii.gz").read_bytes()
 
 
 def test_points_are_refused_before_any_work(oracle, prepared, tmp_path) -> None:
@@ -72,5 +75,6 @@ def test_points_are_refused_before_any_work(oracle, prepared, tmp_path) -> None:
     model = load_model(fold(oracle).parent, None, torch.device("cpu"))
     images = prepared / "raw" / "Dataset005_Made" / "imagesTr"
     with pytest.raises(UserError, match=r"(?s)boxes alone.*voxel.json.*points"):
-        predict_folder(model, images, tmp_path / "out", PredictionSettings(prompts=prompts_file(tmp_path, "voxel", points=[[1, 1, 1]])))
+        predict_folder(model, images, tmp_path / "out",
+                       PredictionSettings(prompts=prompts_file(tmp_path, "voxel", points=[[1, 1, 1]])))
     assert not (tmp_path / "out").exists()

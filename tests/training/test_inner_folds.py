@@ -46,7 +46,8 @@ def test_inner_folds_keep_patients_whole_and_cover_the_drawn_cases_alone(
     for inner in range(len(patients)):
         cases = cases_of(replace(request_, inner=inner), dataset, grouped)
         train, unlabelled, val = cases.train, cases.unlabelled, cases.val
-        assert set(train) | set(val) == set(drawn) and not {PATIENTS[name] for name in train} & {PATIENTS[name] for name in val}
+        assert set(train) | set(val) == set(drawn) and not {PATIENTS[name] for name in train} & {PATIENTS[name]
+                                                                                                 for name in val}
         assert len({PATIENTS[name] for name in val}) == 1 and not set(val) & set(unlabelled)
         assert "b2" not in unlabelled  # it has no label, and may be of a patient who is validated on
         held_out += val
@@ -56,7 +57,9 @@ def test_inner_folds_keep_patients_whole_and_cover_the_drawn_cases_alone(
 
 
 def test_a_groups_csv_written_after_planning_draws_by_patient(paths: Paths, grouped: Path, tmp_path: Path) -> None:
-    """Four shots of four patients are the first case of each; a2 and b2 are of patients who were drawn, and so nobody's."""
+    """Four shots of four patients are the first case of each; a2 and b2 are of patients who were drawn, and so
+    nobody's.
+    """
     (grouped / "groups.json").unlink()
     (tmp_path / "groups.csv").write_text("case,patient\n" + "".join(f"{name},{PATIENTS[name]}\n" for name in PATIENTS))
     dataset = replace(load_dataset(paths.raw / "Dataset005_Made"), folder=tmp_path)

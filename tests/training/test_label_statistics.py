@@ -33,7 +33,8 @@ def test_figures_by_hand(capsys: pytest.CaptureFixture[str]) -> None:
     assert figures["dot"]["in_plane_extent_tokens"] == 0.5
     assert figures["absent"]["in_plane_extent_voxels"] is None
     statistics = label_statistics({"one": figures}, LABELS, 4.0)
-    assert statistics["classes"]["square"] == {"cases": 1, "median_voxels": 325.0, "median_in_plane_extent_voxels": 10.0,
+    assert statistics["classes"]["square"] == {"cases": 1, "median_voxels": 325.0,
+                                               "median_in_plane_extent_voxels": 10.0,
                                                "median_in_plane_extent_tokens": 2.5}
     warn_of_small_objects(statistics)
     said = capsys.readouterr().err.splitlines()

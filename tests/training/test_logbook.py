@@ -12,7 +12,8 @@ LINE = '{"iteration": 50, "loss": 0.5, "learning_rate": 0.001, "seconds": 2.0}\n
 
 
 @pytest.mark.parametrize("bad", [
-    '{"itera', "[]", "null", '{"iteration": 0, "loss": 0.5, "learning_rate": 0.001, "seconds": 2.0}', '{"iteration": 100}', "[" * 5000, "1" * 5000, "\x00",
+    '{"itera', "[]", "null", '{"iteration": 0, "loss": 0.5, "learning_rate": 0.001, "seconds": 2.0}',
+    '{"iteration": 100}', "[" * 5000, "1" * 5000, "\x00",
 ])
 def test_the_lines_before_one_that_cannot_be_read_count(tmp_path: Path, bad: str) -> None:
     path = tmp_path / "log.jsonl"

@@ -17,7 +17,8 @@ from torch import distributed
 from samunet.processes import process_group
 
 STEPS = 20
-# Trains the named variant for STEPS steps, a line of the log for each; under torchrun in as many processes as it started.
+# Trains the named variant for STEPS steps, a line of the log for each; under torchrun in as many processes as it
+# started.
 CURVE = f"""
 import sys
 from dataclasses import replace
@@ -49,8 +50,8 @@ with process_group("cpu"):
         variant, batches = made_dataset.tiny_variant(), made_dataset.made_batches()
         variant.network = torch.nn.Sequential(torch.nn.Conv2d(256, 3, 1), torch.nn.Upsample(scale_factor=4))
     else:
-        variant = UnetVariant(VariantContext(made_dataset.LABELS, replace(made_dataset.DATASET_PLAN, median_shape=(4, 16, 16)),
-                                             made_dataset.SECTION, {{}}))
+        plan = replace(made_dataset.DATASET_PLAN, median_shape=(4, 16, 16))
+        variant = UnetVariant(VariantContext(made_dataset.LABELS, plan, made_dataset.SECTION, {{}}))
         labels, augmentation = made_dataset.made_labels(), PatchAugmentation(variant.patch, [False])
         whole = TileFrame((32, 32), (32, 32), 1.0)
         samples = PatchSamples(made_dataset.NAMES, Arrays(), labels, made_dataset.LABELS, augmentation)
@@ -106,7 +107,8 @@ def test_each_process_has_its_own_card(started_alone) -> None:
 def command(root: Path, results: Path, *flags: str) -> subprocess.CompletedProcess[str]:
     arguments = ["5", "unet", "0", "--encoder", "untrained", "-p", "tiny", "-device", "cpu", "-np", "1", "--raw",
                  str(root / "raw"), "--preprocessed", str(root / "preprocessed"), "--results", str(results), *flags]
-    return subprocess.run([sys.executable, "-m", "samunet.cli.train", *arguments], capture_output=True, text=True, check=False)
+    return subprocess.run([sys.executable, "-m", "samunet.cli.train", *arguments], capture_output=True, text=True,
+                          check=False)
 
 
 @pytest.mark.slow

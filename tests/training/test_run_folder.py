@@ -14,14 +14,17 @@ from samunet.errors import UserError
 from samunet.training.run_folder import RunFolder, Start, stored_run
 from samunet.training.settings import Settings
 
-SETTINGS = Settings("Dataset004_Hippocampus", "cnn_head", "0", "samunetPlans", "untrained", 400, None, 8, 5e-4, 1e-2, 0, None,
+SETTINGS = Settings("Dataset004_Hippocampus", "cnn_head", "0", "samunetPlans", "untrained", 400, None, 8, 5e-4, 1e-2, 0,
+                    None,
                     0, None, "cpu", "ab", "cd", "ef")
 LONGER = dataclasses.replace(SETTINGS, iterations=500)
 
 
 def run_of(settings: Settings, finished: str | None = None) -> dict:
-    return {"settings": settings.to_json(), "variant": settings.variant, "encoder": {"id": settings.encoder, "name": "untrained", "digest": "ab"},
-            "train_cases": ["a"], "val_cases": ["b"], "seconds": {}, "finished": finished, "trained_by": "samunet_train"}
+    return {"settings": settings.to_json(), "variant": settings.variant,
+            "encoder": {"id": settings.encoder, "name": "untrained", "digest": "ab"},
+            "train_cases": ["a"], "val_cases": ["b"], "seconds": {}, "finished": finished,
+            "trained_by": "samunet_train"}
 
 
 @pytest.fixture
@@ -65,7 +68,8 @@ def test_an_older_run_without_recorded_settings_matches_the_defaults_alone(folde
     older = run_of(SETTINGS)
     del older["settings"]["variant_settings"], older["settings"]["changed_settings"]
     folder.write(older)
-    assert folder.start(dataclasses.replace(SETTINGS, variant_settings={"rank": 4}), must_continue=True) is Start.CONTINUE
+    assert folder.start(dataclasses.replace(SETTINGS, variant_settings={"rank": 4}),
+                        must_continue=True) is Start.CONTINUE
     changed = dataclasses.replace(SETTINGS, variant_settings={"rank": 16}, changed_settings={"rank": 16})
     with pytest.raises(UserError, match="changed_settings"):
         folder.start(changed, must_continue=True)
@@ -129,7 +133,9 @@ def test_stored_run_of_no_run(tmp_path: Path) -> None:
     ({"tokens": {}}, "required field `rule` - at `$.tokens`"),
     ({"finished": True}, "$.finished"),
 ])
-def test_a_damaged_record_is_told_with_its_field_and_nothing_is_removed(folder: RunFolder, finished: bool, damage: Any, field: str) -> None:
+def test_a_damaged_record_is_told_with_its_field_and_nothing_is_removed(
+    folder: RunFolder, finished: bool, damage: Any, field: str
+) -> None:
     place = folder.final if finished else folder.work
     place.mkdir(parents=True)
     content = {**run_of(SETTINGS), **damage} if damage else damage

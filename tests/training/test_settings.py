@@ -10,12 +10,14 @@ import pytest
 from samunet.errors import UserError
 from samunet.training.settings import Request, Settings
 
-SETTINGS = Settings("Dataset004_Hippocampus", "cnn_head", "0", "samunetPlans", "untrained", 400, None, 8, 5e-4, 1e-2, 0, None,
+SETTINGS = Settings("Dataset004_Hippocampus", "cnn_head", "0", "samunetPlans", "untrained", 400, None, 8, 5e-4, 1e-2, 0,
+                    None,
                     0, None, "cpu", "ab", "cd", "ef")
 
 
 def request(**changes) -> Request:
-    return Request(**{"dataset": "4", "variant": "cnn_head", "fold": "0", "encoder": "untrained", "plans_name": "p", **changes})
+    return Request(**{"dataset": "4", "variant": "cnn_head", "fold": "0", "encoder": "untrained", "plans_name": "p",
+                      **changes})
 
 
 @pytest.mark.parametrize(
@@ -31,7 +33,8 @@ def request(**changes) -> Request:
         ({"fold": "-1"}, "fold must be"),
         ({"fold": "al"}, "fold must be"),
         ({"plans_name": "../other"}, "one file name"),
-        ({"variant": "sam_zeroshot", "prompts": Path("a.json"), "oracle_prompts": "point"}, "Only one of a prompts file"),
+        ({"variant": "sam_zeroshot", "prompts": Path("a.json"), "oracle_prompts": "point"},
+         "Only one of a prompts file"),
         ({"variant": "sam_zeroshot"}, "needs some"),
         ({"oracle_prompts": "point"}, "variant that answers them"),
     ],

@@ -1,4 +1,5 @@
-"""Runs whose labels are used on chosen slices alone, on the tiny dataset: of each case slices 1 and 2 show foreground."""
+"""Runs whose labels are used on chosen slices alone, on the tiny dataset: of each case slices 1 and 2 show foreground.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ def paths(prepared: Path, tmp_path: Path) -> Paths:
 
 def fold(request: Request, paths: Paths) -> Path:
     """The finished fold's folder, trained if it is not there."""
-    folder = paths.results / DATASET / f"{request.variant}__tiny__untrained" / f"shotsall_draw0_slices{request.shot_slices}"
+    folder = (paths.results / DATASET / f"{request.variant}__tiny__untrained"
+              / f"shotsall_draw0_slices{request.shot_slices}")
     if not (folder / f"fold_{request.fold}").is_dir():
         train_model(request, paths, must_continue=False, workers=1)
     return folder / f"fold_{request.fold}"
@@ -82,7 +84,9 @@ def test_a_run_that_was_stopped_ends_with_the_same_bytes(paths: Paths, tmp_path:
 
 @pytest.fixture(scope="module")
 def relabelled(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same dataset with other labels wherever they are not to be used: in one slice of two, in both of the case without a turn."""
+    """The same dataset with other labels wherever they are not to be used: in one slice of two, in both of the case
+    without a turn.
+    """
     root = tmp_path_factory.mktemp("relabelled")
     shutil.copytree(prepared, root, dirs_exist_ok=True, ignore=shutil.ignore_patterns("embeddings"))
     for name in ORDER:
@@ -97,13 +101,16 @@ def relabelled(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     arrays = preprocessed / "tiny" / "arrays"
     preprocess_dataset(load_dataset(root / "raw" / DATASET), Plans.load(preprocessed / "tiny.json"), arrays, 1)
     before = ArrayStore(prepared / "preprocessed" / DATASET / "tiny" / "arrays")
-    changed = {name: (ArrayStore(arrays).segmentation(name) != before.segmentation(name)).any((0, 2, 3)).tolist() for name in ORDER}
+    changed = {name: (ArrayStore(arrays).segmentation(name) != before.segmentation(name)).any((0, 2, 3)).tolist()
+               for name in ORDER}
     assert changed == {ORDER[0]: [False, False, True], ORDER[1]: [False, True, False], ORDER[2]: [False, True, True]}
     return root
 
 
 @pytest.mark.parametrize("variant", ["label_prior", "linear_head", "in_context", "unet", "hybrid"])
-def test_labels_of_other_slices_change_nothing_of_the_weights(variant, paths: Paths, relabelled: Path, tmp_path: Path) -> None:
+def test_labels_of_other_slices_change_nothing_of_the_weights(
+    variant, paths: Paths, relabelled: Path, tmp_path: Path
+) -> None:
     request = replace(REQUEST, variant=variant, iterations=2)
     others = Paths(relabelled / "raw", relabelled / "preprocessed", tmp_path / "others")
     weights = [(fold(request, each) / WEIGHTS).read_bytes() for each in (paths, others)]
@@ -111,11 +118,13 @@ def test_labels_of_other_slices_change_nothing_of_the_weights(variant, paths: Pa
 
 
 def test_a_validated_case_that_trains_as_well_keeps_all_its_labels(paths: Paths) -> None:
-    request = replace(REQUEST, variant="sam_zeroshot", fold="all", oracle_prompts="box3d", iterations=None, validate=True)
+    request = replace(REQUEST, variant="sam_zeroshot", fold="all", oracle_prompts="box3d", iterations=None,
+                      validate=True)
     experiment = open_experiment(request, paths)
     first = next(name for name, slices in experiment.slices.items() if slices == (2,))
     case = _prompted(first, experiment)
     stored = ArrayStore(experiment.arrays.folder).segmentation(first)
-    assert np.array_equal(case.segmentation, stored) and not np.array_equal(case.segmentation[0], experiment.segmentation(first))
+    assert np.array_equal(case.segmentation, stored) and not np.array_equal(case.segmentation[0],
+                                                                            experiment.segmentation(first))
     assert case.prompts.keys() == oracle_prompts(stored[0], experiment.dataset.labels, "box3d", 0, first).keys()
     assert case.prompts[1].boxes[0, 0, 0] == 1  # from slice 1 on, which is no labelled one

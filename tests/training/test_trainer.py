@@ -1,4 +1,5 @@
-"""The loop: schedule by hand, learning, exact resume after SIGKILL and after an exception, faults that name the cases."""
+"""The loop: schedule by hand, learning, exact resume after SIGKILL and after an exception, faults that name the cases.
+"""
 
 from __future__ import annotations
 
@@ -75,7 +76,8 @@ def test_products_are_in_what_the_processor_multiplies_and_weights_in_float32(ma
             module.register_forward_hook(lambda _module, _inputs, output: seen.append(output.dtype))
     assert optimization.step(batch.inputs, batch.segmentation, 1e-3) > 0
     assert seen and {*seen} == {dtype}
-    assert {each.dtype for each in optimization.parameters} == {each.grad.dtype for each in optimization.parameters} == {torch.float32}
+    assert {each.dtype for each in optimization.parameters} == {each.grad.dtype
+                                                                for each in optimization.parameters} == {torch.float32}
 
 
 def test_schedule_by_hand() -> None:
@@ -195,5 +197,6 @@ def test_a_damaged_latest_checkpoint_starts_again_and_gives_the_same_bytes(
     shutil.copytree(undisturbed, tmp_path, dirs_exist_ok=True)
     damage(tmp_path / LATEST)
     assert run(made, tmp_path) == (undisturbed / CHECKPOINT).read_bytes()
-    assert f"{tmp_path / LATEST} cannot be used, so training starts again from the first iteration" in capsys.readouterr().err
+    message = f"{tmp_path / LATEST} cannot be used, so training starts again from the first iteration"
+    assert message in capsys.readouterr().err
     assert [line["iteration"] for line in logged(tmp_path)] == [50, 100, 130]

@@ -1,4 +1,5 @@
-"""sam_zeroshot from end to end on the tiny dataset: oracle prompts, the same prompts from a file, and what is refused."""
+"""sam_zeroshot from end to end on the tiny dataset: oracle prompts, the same prompts from a file, and what is refused.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +21,8 @@ from samunet.training.run import train_model, validate_model
 from samunet.training.settings import Request
 
 REQUEST = Request("5", "sam_zeroshot", "0", "untrained", "tiny", oracle_prompts="slice_box")
-# By hand: `a` covers rows 6 to 17 and columns 5 to 14 of slices 1 and 2, `b` rows 8 to 11 and columns 7 to 10 of slice 2.
+# By hand: `a` covers rows 6 to 17 and columns 5 to 14 of slices 1 and 2, `b` rows 8 to 11 and columns 7 to 10 of slice
+# 2.
 A, B = ([5, 6], [14, 17]), ([7, 8], [10, 11])
 
 
@@ -70,7 +72,8 @@ def test_a_class_that_is_asked_for_alone_lies_in_its_box(prepared, tmp_path) -> 
     paths = Paths(prepared / "raw", prepared / "preprocessed", tmp_path / "results")
     prompts, case = tmp_path / "prompts.json", {"b": {"boxes": [box(B, 2, 2)]}}
     prompts.write_text(json.dumps({"space": "voxel", "cases": {"c1": case, "d1": case}}))
-    train_model(dataclasses.replace(REQUEST, oracle_prompts=None, prompts=prompts), paths, must_continue=False, workers=1)
+    train_model(dataclasses.replace(REQUEST, oracle_prompts=None, prompts=prompts), paths, must_continue=False,
+                workers=1)
     found = segmentation(fold(paths) / "validation" / "c1.nii.gz")
     inside = np.zeros(found.shape, bool)
     inside[2, 8:12, 7:11] = True

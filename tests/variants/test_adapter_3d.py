@@ -36,7 +36,9 @@ def adapter(encoder: Encoder, seed: int = 0, trained: bool = True) -> Adapter3dV
 
 
 def made() -> tuple[Tensor, Tensor]:
-    """Volumes (2, 3, 1, 3, 64, 48) of the tile's canvas, each label brighter than the one before, and label values (2, 3, 64, 48)."""
+    """Volumes (2, 3, 1, 3, 64, 48) of the tile's canvas, each label brighter than the one before, and label values (2,
+    3, 64, 48).
+    """
     segmentation = torch.zeros(2, 3, 64, 48, dtype=torch.long)
     for stack in range(2):
         for plane in range(3):
@@ -120,7 +122,8 @@ def test_state_has_what_is_trained_once_and_the_positions(encoder: Encoder) -> N
     assert [name for name in state if "factors" in name] == ["encoder.factors.down.weight", "encoder.factors.up.weight"]
     # Adapters of 96 channels, FacT of rank 32, in 12 blocks.
     adapters = 24 * (2 * 192 + 2 * 192 * 96 + 3 * 96 * 96 + 96)
-    assert sum(state[name].numel() for name in state if name.startswith("encoder.")) == adapters + 2 * 192 * 32 + 12 * 2 * 32 * 32
+    assert sum(state[name].numel() for name in state
+               if name.startswith("encoder.")) == adapters + 2 * 192 * 32 + 12 * 2 * 32 * 32
 
 
 def test_what_was_trained_is_restored_beside_the_encoder(encoder: Encoder) -> None:
@@ -140,12 +143,16 @@ def test_the_plan_says_how_many_stacks_go_through_and_whether_blocks_are_compute
     assert (plain.micro_batch, plain.batch_size(plain.context), plain.network.encoder.checkpointed) == (2, 2, False)
     planned = replace(SECTION, adapters=AdapterPlan(3, batch_size=4, micro_batch=1, checkpointed=True))
     changed = Adapter3dVariant(VariantContext(LABELS, DATASET, planned, encoder.sam_state, encoder))
-    assert (changed.micro_batch, changed.batch_size(changed.context), changed.network.encoder.checkpointed) == (1, 4, True)
+    assert (changed.micro_batch, changed.batch_size(changed.context), changed.network.encoder.checkpointed) == (1, 4,
+                                                                                                                True)
 
 
 @pytest.mark.parametrize("checkpointed", [False, True])
-def test_one_stack_after_the_other_gives_the_update_of_both_together(encoder: Encoder, checkpointed: bool, monkeypatch) -> None:
-    monkeypatch.setattr("samunet.training.trainer.training_dtype", lambda _: torch.float32)  # to tell sums from rounding
+def test_one_stack_after_the_other_gives_the_update_of_both_together(
+    encoder: Encoder, checkpointed: bool, monkeypatch
+) -> None:
+    # to tell sums from rounding
+    monkeypatch.setattr("samunet.training.trainer.training_dtype", lambda _: torch.float32)
     pictures, segmentation = made()
     segmentation[1, :, :, :] *= 0  # Dice is no sum over stacks: one without a class weighs in the other's
     after = []
@@ -155,11 +162,13 @@ def test_one_stack_after_the_other_gives_the_update_of_both_together(encoder: En
         section = replace(SECTION, adapters=adapters)
         # Parts of a batch would drop other values than the whole batch.
         settings = Adapter3dSettings(dropout=0.0)
-        variant = Adapter3dVariant(VariantContext(LABELS, DATASET, section, encoder.sam_state, encoder, settings=settings))
+        variant = Adapter3dVariant(VariantContext(LABELS, DATASET, section, encoder.sam_state, encoder,
+                                                  settings=settings))
         torch.nn.init.normal_(variant.network.encoder.factors.up.weight, std=0.1)
         optimization = Optimization(variant, torch.device("cpu"))
         loss = optimization.step(pictures, segmentation, 1e-3)
-        after.append((loss, {name: each.grad for name, each in variant.network.named_parameters() if each.requires_grad}))
+        after.append((loss,
+                      {name: each.grad for name, each in variant.network.named_parameters() if each.requires_grad}))
     (loss, gradients), (loss_of_parts, gradients_of_parts) = after
     assert loss_of_parts == pytest.approx(loss, abs=1e-5)
     for name, gradient in gradients.items():
@@ -168,10 +177,13 @@ def test_one_stack_after_the_other_gives_the_update_of_both_together(encoder: En
 
 
 def test_parts_draw_the_same_when_they_are_computed_again(encoder: Encoder) -> None:
-    """The gradient is that of the loss that was told: a step against it, with the same draws, makes the loss smaller as told."""
+    """The gradient is that of the loss that was told: a step against it, with the same draws, makes the loss smaller as
+    told.
+    """
     pictures, segmentation = made()
     torch.manual_seed(0)
-    variant = Adapter3dVariant(VariantContext(LABELS, DATASET, replace(SECTION, adapters=AdapterPlan(3, micro_batch=1)), encoder.sam_state, encoder))
+    variant = Adapter3dVariant(VariantContext(LABELS, DATASET, replace(SECTION, adapters=AdapterPlan(3, micro_batch=1)),
+                                              encoder.sam_state, encoder))
     weight = variant.network.encoder.factors.up.weight
     torch.nn.init.normal_(weight, std=0.3)
     optimization, losses = Optimization(variant, torch.device("cpu")), []
@@ -192,5 +204,6 @@ def test_parts_draw_the_same_when_they_are_computed_again(encoder: Encoder) -> N
 
 def test_small_pictures_get_more_iterations(encoder: Encoder) -> None:
     context = adapter(encoder).context
-    found = [Adapter3dVariant.iterations(replace(context, encoder_plan=replace(context.encoder_plan, input_size=side))) for side in (64, 128, 192, 256, 512)]
+    found = [Adapter3dVariant.iterations(replace(context, encoder_plan=replace(context.encoder_plan, input_size=side)))
+             for side in (64, 128, 192, 256, 512)]
     assert found == [2400, 2400, 1067, 600, 600]  # 600 * 4, 600 * 16 / 9

@@ -40,10 +40,13 @@ def variant(encoder: Encoder, labels: LabelSpace = LABELS) -> Adapter3dBoxVarian
 
 
 def stacks() -> BoxStacks:
-    """Two stacks of three slices; the first has two boxes of `b` and one of `a`, the second one of `a` on its last slice."""
+    """Two stacks of three slices; the first has two boxes of `b` and one of `a`, the second one of `a` on its last
+    slice.
+    """
     pictures = torch.randn(2, 3, 1, 3, 64, 48, generator=torch.Generator().manual_seed(1))
     boxes = torch.full((2, 3, 3, 4), torch.nan)
-    boxes[0, :, :2] = torch.tensor([[4.0, 4.0, 30.0, 30.0], [30.0, 30.0, 48.0, 60.0], [10.0, 20.0, 44.0, 40.0]])[:, None]
+    boxes[0, :, :2] = torch.tensor([[4.0, 4.0, 30.0, 30.0], [30.0, 30.0, 48.0, 60.0], [10.0, 20.0, 44.0, 40.0]])[:,
+                                                                                                                 None]
     boxes[1, 0, 2] = torch.tensor([8.0, 8.0, 40.0, 40.0])
     return BoxStacks(pictures, boxes, torch.tensor([[2, 2, 1], [1, NO_BOX, NO_BOX]]))
 
@@ -98,7 +101,8 @@ def test_what_is_frozen_stays_and_all_the_rest_gets_gradients(encoder: Encoder) 
             largest[name] = max(largest[name], 0.0 if each.grad is None else float(each.grad.abs().max()))
         optimizer.step()
     after = made.network.state_dict()
-    assert all(torch.equal(tensor, after[f"encoder.encoder.{name}"]) for name, tensor in encoder.module.state_dict().items())
+    assert all(torch.equal(tensor, after[f"encoder.encoder.{name}"])
+               for name, tensor in encoder.module.state_dict().items())
     # What shifts all scores of a softmax alike changes nothing: a bias of all keys.
     starved = {name for name, gradient in largest.items() if gradient < 1e-7}
     assert starved == {name for name in largest if name.endswith("k_proj.bias")} and len(starved) == 7
@@ -123,7 +127,9 @@ def case_of(image: np.ndarray, prompts: CasePrompts | None) -> PreparedCase:
 
 @pytest.mark.parametrize("axis", [0, 1])
 def test_a_mirrored_case_mirrored_once_more_is_the_case(encoder: Encoder, axis: int) -> None:
-    """On a tile twice as high as wide, whose canvas is the left half of the square: it is cut from what is mirrored already."""
+    """On a tile twice as high as wide, whose canvas is the left half of the square: it is cut from what is mirrored
+    already.
+    """
     section = replace(SECTION, tile_shape=(32, 16))
     context = VariantContext(LABELS, DATASET, section, encoder.sam_state, encoder)
     made, plans = Adapter3dBoxVariant(context), Plans("p", "d", DATASET, {"mini-3": section})

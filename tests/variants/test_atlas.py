@@ -24,9 +24,12 @@ REGIONS = LabelSpace({"background": 0, "whole": (1, 2), "core": 2}, (1, 2))
 SHAPE = (20, 26, 24)
 
 
-def variant(labels: LabelSpace = PLAIN, shape=SHAPE, normalization=("zscore",), spacing_mm=(1.0, 1.0, 1.0), votes=None) -> AtlasVariant:
+def variant(
+    labels: LabelSpace = PLAIN, shape=SHAPE, normalization=("zscore",), spacing_mm=(1.0, 1.0, 1.0), votes=None
+) -> AtlasVariant:
     channels = len(normalization)
-    dataset = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), spacing_mm, shape, False, ("MRI",) * channels, normalization,
+    dataset = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), spacing_mm, shape, False, ("MRI",) * channels,
+                          normalization,
                           (False,) * channels, ({},) * channels)
     encoder = EncoderPlan("untrained", 256, shape[1:], 0.5, "repeat", 2, "float16", 0, 1)
     return AtlasVariant(VariantContext(labels, dataset, encoder, {}, votes=votes))
@@ -42,7 +45,9 @@ def case(image: np.ndarray, segmentation: np.ndarray | None = None) -> PreparedC
     return PreparedCase(image.astype(np.float32), labels, properties)
 
 
-def blob(centre: tuple[float, ...], radii: tuple[float, ...], shape=SHAPE, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def blob(
+    centre: tuple[float, ...], radii: tuple[float, ...], shape=SHAPE, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
     """Image and mask of an ellipsoid, brighter in its middle, on a noisy ground with a landmark that moves with it."""
     at = np.stack(np.meshgrid(*(np.arange(side) for side in shape), indexing="ij"), -1)
     inside = (((at - centre) / radii) ** 2).sum(-1) < 1
@@ -78,19 +83,24 @@ def test_a_case_finds_itself_among_others_and_gives_the_same_bytes_with_any_numb
 
 
 def test_kept_votes_are_the_same_bytes_without_a_registration(tmp_path, monkeypatch) -> None:
-    first, second, target = blob((9, 12, 12), (5, 6, 5)), blob((10, 13, 13), (4, 5, 6), seed=1), blob((10, 12, 13), (5, 5, 6), seed=2)
-    def fitted(*cases: PreparedCase, votes: Path | None = tmp_path, labels: LabelSpace = PLAIN, **more: object) -> AtlasVariant:
+    first, second, target = blob((9, 12, 12), (5, 6, 5)), blob((10, 13, 13), (4, 5, 6), seed=1), blob((10, 12, 13),
+                                                                                                      (5, 5, 6), seed=2)
+    def fitted(
+        *cases: PreparedCase, votes: Path | None = tmp_path, labels: LabelSpace = PLAIN, **more: object
+    ) -> AtlasVariant:
         made = variant(labels, votes=votes, **more)
         made.fit(cases)
         return made
 
     anew = fitted(case(*first), case(*second), votes=None).predict(case(target[0]))
     assert not [*tmp_path.iterdir()]
-    assert torch.equal(fitted(case(*first), case(*second)).predict(case(target[0])), anew) and len([*tmp_path.iterdir()]) == 2
+    assert torch.equal(fitted(case(*first), case(*second)).predict(case(target[0])),
+                       anew) and len([*tmp_path.iterdir()]) == 2
     calls = []
     monkeypatch.setattr(atlas, "register", lambda *images: calls.append(images) or register(*images))
     assert torch.equal(fitted(case(*first), case(*second)).predict(case(target[0])), anew) and not calls
-    # Whatever one of the two made is found by the other alone; another label, another target, another spacing is another pair.
+    # Whatever one of the two made is found by the other alone; another label, another target, another spacing is
+    # another pair.
     fitted(case(*second)).predict(case(target[0]))
     assert not calls
     relabelled = fitted(case(second[0], np.roll(second[1], 1, 0)))
@@ -99,8 +109,10 @@ def test_kept_votes_are_the_same_bytes_without_a_registration(tmp_path, monkeypa
     fitted(case(*second), spacing_mm=(2.0, 1.0, 1.0)).predict(case(target[0]))
     assert len(calls) == 3
     # As many channels of another meaning.
-    fitted(case(*second), labels=LabelSpace({"background": 0, "ball": (1, 2), "core": (1,)}, (2, 1))).predict(case(target[0]))
-    fitted(case(*second), labels=LabelSpace({"background": 0, "ball": (1,), "core": (1, 2)}, (1, 2))).predict(case(target[0]))
+    fitted(case(*second),
+           labels=LabelSpace({"background": 0, "ball": (1, 2), "core": (1,)}, (2, 1))).predict(case(target[0]))
+    fitted(case(*second),
+           labels=LabelSpace({"background": 0, "ball": (1,), "core": (1, 2)}, (1, 2))).predict(case(target[0]))
     assert len(calls) == 5
     monkeypatch.setattr(atlas, "VERSION", 0)
     fitted(case(*second)).predict(case(target[0]))

@@ -23,7 +23,8 @@ from samunet.variants.prior_images import PriorImages
 LABELS = LabelSpace({"background": 0, "organ": 1})
 REGIONS = LabelSpace({"background": 0, "organ": (1,)}, (1,))
 SHAPE = (12, 16, 16)
-DATASET = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), SHAPE, False, ("MRI",), ("zscore",), (False,), ({},))
+DATASET = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), SHAPE, False, ("MRI",), ("zscore",),
+                      (False,), ({},))
 SECTION = EncoderPlan("untrained", 32, (16, 16), 0.5, "repeat", 2, "float16", 0, 1)
 
 
@@ -38,7 +39,8 @@ def case(name: str, shift: int, labelled: bool = True) -> PreparedCase:
     inside = ((at / 4.0) ** 2).sum(-1) < 1
     image = gaussian_filter(inside * 2.0, 0.7) + np.random.default_rng(shift).normal(0, 0.05, SHAPE)
     box = tuple((0, side) for side in SHAPE)
-    properties = CaseProperties(name, Geometry("SimpleITKIO", SHAPE, (1.0, 1.0, 1.0)), SHAPE, box, SHAPE, SHAPE, ((0.0, 1.0),), name,
+    properties = CaseProperties(name, Geometry("SimpleITKIO", SHAPE, (1.0, 1.0, 1.0)), SHAPE, box, SHAPE, SHAPE,
+                                ((0.0, 1.0),), name,
                                 name, {})
     label = (inside if labelled else np.zeros(SHAPE)).astype(np.int16)[None]
     return PreparedCase(image[None].astype(np.float32), label, properties)
@@ -53,24 +55,30 @@ def arrays(tmp_path: Path) -> ViewedArrays:
     return ViewedArrays(store, DATASET)
 
 
-def test_the_channel_behind_the_image_is_where_the_others_labels_come_to_lie(arrays: ViewedArrays, tmp_path: Path) -> None:
+def test_the_channel_behind_the_image_is_where_the_others_labels_come_to_lie(
+    arrays: ViewedArrays, tmp_path: Path
+) -> None:
     made = variant()
     cases = [arrays.load(name) for name in "abc"]
     made.keep_supports(cases)
     seen = made.with_prior(cases[0])
     assert seen.shape == (2, *SHAPE) and np.array_equal(seen[0], cases[0].image[0])
-    overlap = 2 * ((seen[1] > 0.5) & (cases[0].segmentation[0] == 1)).sum() / ((seen[1] > 0.5).sum() + cases[0].segmentation.sum())
+    overlap = (2 * ((seen[1] > 0.5) & (cases[0].segmentation[0] == 1)).sum()
+               / ((seen[1] > 0.5).sum() + cases[0].segmentation.sum()))
     assert overlap > 0.9
     images = PriorImages(arrays, made, "abc", tmp_path)
     made.keep_supports([case("a", 0, labelled=False), *cases[1:]])  # its own label says nothing about it or its views
     for name in ("a", view_name("a", View(1))):
         alone = PriorImages(arrays, variant_of(cases), "abc", make(tmp_path / "own")).get(name)
         np.testing.assert_array_equal(images.get(name), alone)
-    assert not np.allclose(images.get("b"), PriorImages(arrays, variant_of(cases), "abc", make(tmp_path / "own")).get("b"))
+    assert not np.allclose(images.get("b"),
+                           PriorImages(arrays, variant_of(cases), "abc", make(tmp_path / "own")).get("b"))
 
 
 @pytest.mark.parametrize("labels", [LABELS, REGIONS])
-def test_what_is_not_annotated_is_told_by_the_others_where_they_agree(arrays: ViewedArrays, tmp_path: Path, labels: LabelSpace) -> None:
+def test_what_is_not_annotated_is_told_by_the_others_where_they_agree(
+    arrays: ViewedArrays, tmp_path: Path, labels: LabelSpace
+) -> None:
     made = variant(labels)
     images = PriorImages(arrays, made, "abc", tmp_path)
     shares, known = [0.9, 0.6, 0.1, 0.5, 0.9], [1, 1, 1, 0, 1]

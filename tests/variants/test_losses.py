@@ -89,12 +89,15 @@ def test_deep_supervision_sees_the_labels_of_the_padded_grid() -> None:
     random = torch.Generator().manual_seed(4)
     fine, coarse = torch.randn(1, 3, 6, 5, generator=random), torch.randn(1, 3, 4, 4, generator=random)
     segmentation = torch.randint(0, 3, (1, 6, 5), generator=random)
-    # 8 x 8 voxels, of which 6 x 5 are there: a coarse voxel has the label of the lower right of its four, background outside.
+    # 8 x 8 voxels, of which 6 x 5 are there: a coarse voxel has the label of the lower right of its four, background
+    # outside.
     nearest = torch.zeros(1, 4, 4, dtype=torch.long)
     nearest[:, :3, :2] = segmentation[:, 1::2, 1::2]
-    expected = 2 * (2 / 3 * dice_and_cross_entropy(fine, segmentation, PLAIN) + 1 / 3 * dice_and_cross_entropy(coarse, nearest, PLAIN))
+    expected = (2 * (2 / 3 * dice_and_cross_entropy(fine, segmentation, PLAIN)
+                     + 1 / 3 * dice_and_cross_entropy(coarse, nearest, PLAIN)))
     torch.testing.assert_close(deeply_supervised([fine, coarse], segmentation, PLAIN, (8, 8)), expected)
-    torch.testing.assert_close(deeply_supervised([fine], segmentation, PLAIN), 2 * dice_and_cross_entropy(fine, segmentation, PLAIN))
+    torch.testing.assert_close(deeply_supervised([fine], segmentation, PLAIN),
+                               2 * dice_and_cross_entropy(fine, segmentation, PLAIN))
 
 
 def test_the_shares_of_dice_and_entropy() -> None:
@@ -113,7 +116,8 @@ def test_unannotated_slices_give_no_loss_and_no_gradient(labels: LabelSpace) -> 
     masked = segmentation.clone()
     masked[:, [0, 2]] = UNANNOTATED
     loss = dice_and_cross_entropy(logits, masked, labels)
-    assert loss.item() == pytest.approx(dice_and_cross_entropy(logits[:, :, 1], segmentation[:, 1], labels).item(), abs=1e-6)
+    assert loss.item() == pytest.approx(dice_and_cross_entropy(logits[:, :, 1], segmentation[:, 1], labels).item(),
+                                        abs=1e-6)
     [gradient] = torch.autograd.grad(loss, logits)
     assert gradient[:, :, 1].abs().min() > 0 and not gradient[:, :, [0, 2]].any()
 

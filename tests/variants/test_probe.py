@@ -11,7 +11,8 @@ from samunet.variants.probe import ProbeVariant
 
 def probe(tile: tuple[int, int], channels: tuple[str, ...] = ("MRI",)) -> ProbeVariant:
     zscore, unmasked = ("zscore",) * len(channels), (False,) * len(channels)
-    dataset = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0,) * 3, (1, *tile), False, channels, zscore, unmasked,
+    dataset = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0,) * 3, (1, *tile), False, channels, zscore,
+                          unmasked,
                           ({},) * len(channels))
     encoder = EncoderPlan("untrained", 32, tile, 0.5, "repeat", 4, "float16", 0, 20)
     labels = LabelSpace.from_dataset_json({"labels": {"background": 0, "vessel": 1, "organ": 2}})
@@ -57,7 +58,8 @@ def test_two_kinds_of_tokens_are_told_apart_within_fifty_steps() -> None:
     tokens = torch.randn(2, 256, generator=torch.Generator().manual_seed(1))
     segmentation = torch.tensor([[[0, 1], [1, 0]]])
     embeddings = tokens[segmentation].permute(0, 3, 1, 2)
-    optimizer = torch.optim.AdamW(variant.network.parameters(), variant.learning_rate, weight_decay=variant.weight_decay)
+    optimizer = torch.optim.AdamW(variant.network.parameters(), variant.learning_rate,
+                                  weight_decay=variant.weight_decay)
     for _ in range(50):
         optimizer.zero_grad()
         variant.loss(variant.logits(embeddings), segmentation).backward()

@@ -1,4 +1,6 @@
-"""Labels of unlabelled cases: what is decided is kept, what is not counts nowhere, and a case's own label is not looked at."""
+"""Labels of unlabelled cases: what is decided is kept, what is not counts nowhere, and a case's own label is not looked
+at.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ REQUEST = Request("5", "hybrid_selftrain", "0", "untrained", "tiny", iterations=
 
 
 def voting(labels: LabelSpace, shares: list[list[float]]) -> SimpleNamespace:
-    """An atlas whose votes for three voxels have these shares, a row for each channel; where all are 0 nobody knows a label."""
+    """An atlas whose votes for three voxels have these shares, a row for each channel; where all are 0 nobody knows a
+    label.
+    """
     votes = torch.tensor(shares)[:, None, None]
     logits = votes.logit(1e-4) if labels.has_regions else votes.clamp(min=1e-4).log()
     return SimpleNamespace(labels=labels, answer=lambda _: (logits, votes.any(0).numpy()))
@@ -38,7 +42,8 @@ def test_what_less_than_seven_tenths_of_the_votes_say_is_left_out() -> None:
 
 def test_of_many_classes_of_which_none_is_likely_none_is_decided() -> None:
     labels = LabelSpace({"background": 0, **{name: number for number, name in enumerate("abcd", 1)}})
-    atlas = voting(labels, [[0.2, 0.72, 0.31], [0.2, 0.07, 0.27], [0.2, 0.07, 0.14], [0.2, 0.07, 0.14], [0.2, 0.07, 0.14]])
+    atlas = voting(labels,
+                   [[0.2, 0.72, 0.31], [0.2, 0.07, 0.27], [0.2, 0.07, 0.14], [0.2, 0.07, 0.14], [0.2, 0.07, 0.14]])
     assert agreed_labels(atlas, None).tolist() == [[[[UNANNOTATED, 0, UNANNOTATED]]]]  # type: ignore[arg-type]
 
 
@@ -54,7 +59,9 @@ def paths(prepared: Path, tmp_path: Path) -> Paths:
     return Paths(prepared / "raw", prepared / "preprocessed", tmp_path / "results")
 
 
-def test_other_patients_of_the_fold_get_labels_and_their_own_are_not_looked_at(paths: Paths, tmp_path: Path, monkeypatch) -> None:
+def test_other_patients_of_the_fold_get_labels_and_their_own_are_not_looked_at(
+    paths: Paths, tmp_path: Path, monkeypatch
+) -> None:
     experiment = open_experiment(REQUEST, paths)
     [drawn] = experiment.train_cases
     read: list[str] = []
@@ -77,7 +84,8 @@ def test_the_run_tells_whose_labels_it_carried_and_leaves_no_files(paths: Paths)
     train_model(REQUEST, paths, must_continue=False, workers=1)
     [folder] = paths.results.rglob("fold_0")
     run = read_json(folder / "run.json")
-    assert run["pseudo_labelled_cases"] and not {*run["pseudo_labelled_cases"]} & {*run["train_cases"], *run["val_cases"]}
+    assert run["pseudo_labelled_cases"] and not {*run["pseudo_labelled_cases"]} & {*run["train_cases"],
+                                                                                   *run["val_cases"]}
     assert not (folder / "pseudo_labels").exists()
     assert marked("hybrid_selftrain", [run]) == "hybrid_selftrain (unlabelled data)"
     assert marked("hybrid", [{"settings": run["settings"]}]) == "hybrid"

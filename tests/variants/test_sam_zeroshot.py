@@ -26,7 +26,8 @@ from samunet.variants.sam_zeroshot import SamZeroshotVariant
 SIZE, TILE = 64, (24, 32)  # two pixels of the input for each voxel
 PLAIN = LabelSpace({"background": 0, "a": 1, "b": 2})
 REGIONS = LabelSpace({"background": 0, "whole": (1, 2), "core": 2}, (1, 2))
-DATASET = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), (3, 24, 32), False, ("MRI",), ("zscore",), (False,),
+DATASET = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), (3, 24, 32), False, ("MRI",), ("zscore",),
+                      (False,),
                       ({},))
 SECTION = EncoderPlan("made", SIZE, TILE, 0.5, "repeat", 4, "float16", 0, 1)
 
@@ -40,7 +41,8 @@ class MadeEmbeddings:
 
     def read(self, picks: Sequence[tuple[int, int]]) -> Tensor:
         self.picks += picks
-        return torch.stack([torch.randn(self.channels, 4, 4, generator=torch.Generator().manual_seed(100 * slice_ + tile))
+        return torch.stack([torch.randn(self.channels, 4, 4,
+                                        generator=torch.Generator().manual_seed(100 * slice_ + tile))
                             for slice_, tile in picks])
 
 
@@ -61,7 +63,8 @@ def theirs(sam, embedding: Tensor, **prompt) -> Tensor:
     """A mask at the tile's voxels, by the calls that segment-anything's SamPredictor makes."""
     prompts, decoder = sam
     sparse, dense = prompts(**{"points": None, "boxes": None, "masks": None, **prompt})
-    masks, _ = decoder(image_embeddings=embedding[None], image_pe=prompts.get_dense_pe(), sparse_prompt_embeddings=sparse,
+    masks, _ = decoder(image_embeddings=embedding[None], image_pe=prompts.get_dense_pe(),
+                       sparse_prompt_embeddings=sparse,
                        dense_prompt_embeddings=dense, multimask_output=False)
     assert masks.shape == (1, 1, 16, 16)
     return nn.functional.interpolate(masks, (32, 32), mode="bilinear", align_corners=False)[0, 0, :24]
@@ -79,7 +82,8 @@ def test_points_are_answered_as_segment_anything_does(sam) -> None:
     both = torch.tensor([[[8.5, 6.5], [60.5, 40.5]]]), torch.ones(1, 2)
     expected = theirs(sam, MadeEmbeddings().read([(1, 0)])[0], points=both)
     torch.testing.assert_close(logits[1, 1], expected, rtol=1e-4, atol=1e-5)
-    expected = theirs(sam, MadeEmbeddings().read([(2, 0)])[0], points=(torch.tensor([[[16.5, 14.5]]]), torch.ones(1, 1)))
+    expected = theirs(sam, MadeEmbeddings().read([(2, 0)])[0],
+                      points=(torch.tensor([[[16.5, 14.5]]]), torch.ones(1, 1)))
     torch.testing.assert_close(logits[2, 1], expected, rtol=1e-4, atol=1e-5)
     assert embeddings.picks == [(1, 0), (2, 0)]  # nothing is encoded where nobody asks
 
@@ -108,12 +112,14 @@ def test_points_of_one_class_are_one_question_and_boxes_join_by_their_maximum(sa
     boxes = np.concatenate([BOX, BOX + [0, 8, 10]])
     both, _ = variant(sam).answers({1: LabelPrompts(POINTS[:1] - [1, 0, 0], boxes)}, MadeEmbeddings(), [(0, 0)])
     alone = [variant(sam).answers({1: each}, MadeEmbeddings(), [(0, 0)])[0][0, 1]
-             for each in (LabelPrompts(POINTS[:1] - [1, 0, 0]), LabelPrompts(boxes=boxes[:1]), LabelPrompts(boxes=boxes[1:]))]
+             for each in (LabelPrompts(POINTS[:1] - [1, 0, 0]), LabelPrompts(boxes=boxes[:1]),
+                          LabelPrompts(boxes=boxes[1:]))]
     torch.testing.assert_close(both[0, 1], torch.stack(alone).amax(0), rtol=1e-4, atol=1e-5)
 
 
 def test_many_questions_are_answered_as_each_alone(sam) -> None:
-    prompts = {1: LabelPrompts(points=np.array([[slice_ + 0.5, 5.5, 6.5] for slice_ in range(20)])), 2: LabelPrompts(boxes=BOX)}
+    prompts = {1: LabelPrompts(points=np.array([[slice_ + 0.5, 5.5, 6.5] for slice_ in range(20)])),
+               2: LabelPrompts(boxes=BOX)}
     picks = [(slice_, 0) for slice_ in range(20)]
     together, _ = variant(sam).answers(prompts, MadeEmbeddings(depth=20), picks)
     for slice_ in (0, 1, 19):
@@ -124,7 +130,8 @@ def test_many_questions_are_answered_as_each_alone(sam) -> None:
 def test_prompts_are_told_to_each_tile_in_its_own_pixels(sam) -> None:
     embeddings = MadeEmbeddings((20, 48))  # two rows of padding before the image, tiles from columns 0 and 16
     assert embeddings.frame.starts == [(0, 0), (0, 16)]
-    logits, asked = variant(sam).answers({1: LabelPrompts(points=np.array([[0.5, 3.5, 40.5]]))}, embeddings, [(0, 0), (0, 1)])
+    logits, asked = variant(sam).answers({1: LabelPrompts(points=np.array([[0.5, 3.5, 40.5]]))}, embeddings,
+                                         [(0, 0), (0, 1)])
     assert asked[:, 1].tolist() == [False, True]
     expected = theirs(sam, embeddings.read([(0, 1)])[0], points=(torch.tensor([[[48.5, 10.5]]]), torch.ones(1, 1)))
     torch.testing.assert_close(logits[1, 1], expected, rtol=1e-4, atol=1e-5)
@@ -148,6 +155,7 @@ def test_regions_have_no_background_channel(sam) -> None:
 
 def test_an_encoder_without_sams_decoder_is_refused(sam) -> None:
     encoder = Encoder(EncoderSpec("encoder-only", "vit_b", "sam", SIZE), nn.Linear(1, 1), {}, "")
-    with pytest.raises(UserError, match="(?s)own prompt encoder and mask decoder.*encoder-only.*0 weights of prompt_encoder"):
+    with pytest.raises(UserError,
+                       match="(?s)own prompt encoder and mask decoder.*encoder-only.*0 weights of prompt_encoder"):
         SamZeroshotVariant(VariantContext(PLAIN, DATASET, SECTION, {}, encoder))
     assert variant(sam).state() == {}

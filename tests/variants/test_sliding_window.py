@@ -89,7 +89,8 @@ def test_result_does_not_depend_on_the_batch_size():
                             for slice_, tile in picks])
 
     small, large = (
-        np.concatenate([slab for _, slab in sliding_window(logits_of, frame, 4, batch_size=size)], 1) for size in (1, 32)
+        np.concatenate([slab for _, slab in sliding_window(logits_of, frame, 4, batch_size=size)], 1)
+        for size in (1, 32)
     )
     assert small.tobytes() == large.tobytes()
 
@@ -108,14 +109,16 @@ def test_slices_come_before_later_windows_are_asked_for():
 
 
 def test_equal_votes_by_hand() -> None:
-    # Four slices, stacks of three from slice 0 and from slice 1, whose logits are 0 and 1; the middle slices have two votes.
+    # Four slices, stacks of three from slice 0 and from slice 1, whose logits are 0 and 1; the middle slices have two
+    # votes.
     starts = []
 
     def logits_of(picks):
         starts.extend(first for first, _ in picks)
         return torch.stack([torch.full((1, 3, 4, 4), float(first)) for first, _ in picks])
 
-    slabs = list(sliding_window(logits_of, TileFrame((4, 4), (4, 4), 0.5), 4, batch_size=1, slices=3, uniform_weights=True))
+    slabs = list(sliding_window(logits_of, TileFrame((4, 4), (4, 4), 0.5), 4, batch_size=1, slices=3,
+                                uniform_weights=True))
     assert starts == [0, 1]
     np.testing.assert_allclose(np.concatenate([slab for _, slab in slabs], 1)[0, :, 0, 0], [0, 0.5, 0.5, 1], rtol=1e-6)
 

@@ -15,7 +15,8 @@ from samunet.variants.registry import variant_class
 from samunet.variants.states import require_form
 
 SHAPE = (3, 16, 16)
-DATASET = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), SHAPE, False, ("MRI",), ("zscore",), (False,), ({},))
+DATASET = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), SHAPE, False, ("MRI",), ("zscore",),
+                      (False,), ({},))
 SECTION = EncoderPlan("untrained", 32, (16, 16), 0.5, "repeat", 2, "float16", 0, 1)
 CONTEXT = VariantContext(LabelSpace({"background": 0, "organ": 1}), DATASET, SECTION, {})
 
@@ -41,7 +42,8 @@ def state_of(name: str, variant: Variant) -> State:
 
 
 # The tensor that each kind of damage is done to.
-TENSORS = {"label_prior": "prior", "atlas": "00.labels", "hybrid": "atlas.00.labels", "fewshot": "kinds", "cnn_head": None,
+TENSORS = {"label_prior": "prior", "atlas": "00.labels", "hybrid": "atlas.00.labels", "fewshot": "kinds",
+           "cnn_head": None,
            "unet": None}
 DAMAGES: dict[str, Callable[[State, str], State]] = {
     "missing": lambda state, name: {key: tensor for key, tensor in state.items() if key != name},
@@ -84,7 +86,8 @@ def test_parts_of_a_support_belong_together(changed: State, message: str) -> Non
 @pytest.mark.parametrize("spacing_mm", [[1.0, 0.0, 1.0], [1.0, 1.0, -2.0]])
 def test_a_support_has_a_spacing_above_zero(spacing_mm: list[float]) -> None:
     with pytest.raises(ValueError, match="00.spacing_mm is"):
-        variant_class("atlas")(CONTEXT).load_state({**atlas_state(), "00.spacing_mm": torch.tensor(spacing_mm).double()})
+        variant_class("atlas")(CONTEXT).load_state({**atlas_state(),
+                                                    "00.spacing_mm": torch.tensor(spacing_mm).double()})
 
 
 def test_any_length_is_one_or_more() -> None:

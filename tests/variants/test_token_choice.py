@@ -60,7 +60,8 @@ class Asked:
 
 def support(units: list[int]) -> Support:
     count = len(units)
-    return Support(("one", "two", "three"), torch.zeros(count, 1, 1, 1), torch.ones(count, 1, 1, 1), torch.tensor(units),
+    return Support(("one", "two", "three"), torch.zeros(count, 1, 1, 1), torch.ones(count, 1, 1, 1),
+                   torch.tensor(units),
                    torch.arange(1, count, 2))
 
 
@@ -103,7 +104,8 @@ def test_a_unit_that_only_speaks_for_itself_is_of_no_help() -> None:
     units, asked_about = torch.tensor([0, 1, 1, 1]), torch.randn(4, 256, 4, 4)
     others, shares = torch.randn(3, 256, 4, 4), (torch.rand(3, 1, 4, 4) > 0.5).float()
     with torch.no_grad():
-        network.set_support(torch.cat([asked_about[:1], others]), torch.cat([shares[:1], shares]), units, torch.arange(4), "clusters")
+        network.set_support(torch.cat([asked_about[:1], others]), torch.cat([shares[:1], shares]), units,
+                            torch.arange(4), "clusters")
         answer = network.eval()(asked_about[:1], torch.tensor([0]))
     truth = answer.argmax(1).numpy().astype(np.int16)
     assert 0 < truth.mean() < 1
@@ -132,7 +134,8 @@ def test_rules_are_judged_by_annotated_slices_at_even_distances_whatever_they_sh
     partly = segmentation.copy()
     partly[5:] = UNANNOTATED
     inputs = {name: Slices(number) for number, name in enumerate(("one", "two", "three", "four"))}
-    labels = {name: LabelSlices.build(partly if name == "two" else segmentation, Slices.frame, SPACE) for name in inputs}
+    labels = {name: LabelSlices.build(partly if name == "two" else segmentation, Slices.frame, SPACE)
+              for name in inputs}
     judged = gather_judged(inputs, labels, ("one", "two", "four"))
     # 25, 5 and 25 tiles are twice as many as JUDGED at most: every other one.
     assert 25 + 5 + 25 <= 2 * JUDGED and judged.queries.embeddings.flatten().tolist() == [
@@ -140,7 +143,8 @@ def test_rules_are_judged_by_annotated_slices_at_even_distances_whatever_they_sh
     assert judged.queries.units.tolist() == [0] * 13 + [1] * 2 + [2] * 13
     assert judged.segmentation[:13, 0, 0].tolist() == [int(plane % 5 == 0) for plane in range(0, 25, 2)]
     few = gather_judged(inputs, labels, ("two",))  # a single case: units are quarters of its slices
-    assert few.queries.embeddings.flatten().tolist() == [100, 101, 102, 103, 104] and few.queries.units.tolist() == [0] * 5
+    assert few.queries.embeddings.flatten().tolist() == [100, 101, 102, 103,
+                                                         104] and few.queries.units.tolist() == [0] * 5
 
 
 def test_dice_is_of_all_pictures_together_and_of_the_voxels_that_count() -> None:

@@ -23,7 +23,8 @@ from samunet.variants.transported_views import PART, TransportedArrays, cached_n
 
 LABELS = LabelSpace({"background": 0, "organ": 1})
 SHAPE = (16, 24, 20)
-DATASET = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), SHAPE, False, ("MRI",), ("zscore",), (False,), ({},))
+DATASET = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), SHAPE, False, ("MRI",), ("zscore",),
+                      (False,), ({},))
 SECTION = EncoderPlan("untrained", 32, (24, 20), 0.5, "repeat", 2, "float16", 0, 1)
 NAMES = ("a", "b", "c")
 
@@ -33,7 +34,8 @@ def ball(name: str, row: int) -> PreparedCase:
     inside = (((np.stack(np.indices(SHAPE), -1) - (8, row, 10)) / 4.0) ** 2).sum(-1) < 1
     image = gaussian_filter(inside * 2.0, 0.7) + np.random.default_rng(row).normal(0, 0.03, SHAPE)
     box = tuple((0, side) for side in SHAPE)
-    properties = CaseProperties(name, Geometry("SimpleITKIO", SHAPE, (1.0, 1.0, 1.0)), SHAPE, box, SHAPE, SHAPE, ((0.0, 1.0),), name,
+    properties = CaseProperties(name, Geometry("SimpleITKIO", SHAPE, (1.0, 1.0, 1.0)), SHAPE, box, SHAPE, SHAPE,
+                                ((0.0, 1.0),), name,
                                 name, {})
     return PreparedCase(image[None].astype(np.float32), inside.astype(np.int16)[None], properties)
 
@@ -81,7 +83,9 @@ def test_other_names_are_what_the_store_below_has(arrays: TransportedArrays) -> 
     np.testing.assert_array_equal(arrays.segmentation(name), arrays.load(name).segmentation)
 
 
-def test_the_digest_hangs_on_the_partners_image_so_that_cached_embeddings_do(arrays: TransportedArrays, tmp_path: Path) -> None:
+def test_the_digest_hangs_on_the_partners_image_so_that_cached_embeddings_do(
+    arrays: TransportedArrays, tmp_path: Path
+) -> None:
     name = view_name("a", View(1, transported=True))
     partner = arrays.partner(name)
     assert partner is not None
@@ -91,23 +95,30 @@ def test_the_digest_hangs_on_the_partners_image_so_that_cached_embeddings_do(arr
     assert arrays.properties(name).image_digest != before
 
 
-def test_the_digest_says_whether_slices_are_tilted_and_else_stays_what_it_was(arrays: TransportedArrays, tmp_path: Path) -> None:
+def test_the_digest_says_whether_slices_are_tilted_and_else_stays_what_it_was(
+    arrays: TransportedArrays, tmp_path: Path
+) -> None:
     """Of plans that are not anisotropic it is spelled out: cached embeddings hang on it."""
     name, anisotropic = view_name("a", View(1, transported=True)), replace(DATASET, anisotropic=True)
     other, part = arrays.partner(name)
     assert arrays.properties(name).image_digest == digest_of_json([1, part, digest_of_json([1, 101, "a", "a"]), other])
-    flat = replace(arrays, inner=ViewedArrays(ArrayStore(tmp_path), anisotropic), dataset_plan=anisotropic).properties(name)
+    flat = replace(arrays, inner=ViewedArrays(ArrayStore(tmp_path), anisotropic),
+                   dataset_plan=anisotropic).properties(name)
     assert flat.image_digest != arrays.properties(name).image_digest
     assert flat.segmentation_digest != arrays.properties(name).segmentation_digest
 
 
-def test_views_of_other_partners_are_cached_under_other_names_and_equal_ones_share_theirs(arrays: TransportedArrays) -> None:
+def test_views_of_other_partners_are_cached_under_other_names_and_equal_ones_share_theirs(
+    arrays: TransportedArrays
+) -> None:
     def names(supports: tuple[str, ...]) -> list[str]:
-        return [cached_name(replace(arrays, supports=supports), "a", View(number, transported=True)) for number in range(1, 7)]
+        return [cached_name(replace(arrays, supports=supports), "a", View(number, transported=True))
+                for number in range(1, 7)]
 
     assert names(("a", "b", "c")) == names(("b", "c"))  # the same others
     assert not {*names(("a", "b", "c"))} & {*names(("a", "c", "b"))}  # b in c's place
     name = names(NAMES)[1]
-    assert case_and_view(name) == ("a", View(2, transported=True)) and cached_name(arrays, "a", View(2)) == view_name("a", View(2))
+    assert case_and_view(name) == ("a", View(2, transported=True)) and cached_name(arrays, "a",
+                                                                                   View(2)) == view_name("a", View(2))
     assert arrays.properties(name).name == name == f"a__view102_{arrays.properties(name).image_digest[:8]}"
     np.testing.assert_array_equal(arrays.load(name).image, arrays.load(view_name("a", View(2, transported=True))).image)

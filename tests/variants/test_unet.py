@@ -35,7 +35,8 @@ def test_loss_weighs_half_of_the_finer_stage_and_the_coarsest_nothing(variant: U
     assert variant.loss([fine, middle, coarse], segmentation) == pytest.approx(float(expected))
     assert variant.loss([fine, middle, coarse * 9], segmentation) == pytest.approx(float(expected))
     # A U-Net of one stage, and logits in evaluation.
-    assert variant.loss([fine], segmentation) == pytest.approx(2 * float(dice_and_cross_entropy(fine, segmentation, LABELS)))
+    assert variant.loss([fine],
+                        segmentation) == pytest.approx(2 * float(dice_and_cross_entropy(fine, segmentation, LABELS)))
 
 
 def test_training_gives_all_stages_and_evaluation_the_finest(variant: UnetVariant) -> None:

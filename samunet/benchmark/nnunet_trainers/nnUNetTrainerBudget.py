@@ -19,7 +19,7 @@ WARM_UP, MEASURED = 2, 5
 CHECKPOINTS = 20
 
 
-class nnUNetTrainerBudget(nnUNetTrainer):
+class nnUNetTrainerBudget(nnUNetTrainer):  # type: ignore[misc]  # nnU-Net has no annotations
     """Trains for SAMUNET_ITERATIONS or SAMUNET_MINUTES (on this machine), and fits the learning-rate schedule to that.
 
     On a CPU it uses SAMUNET_THREADS threads instead of all cores. Everything else is nnU-Net's: loss, optimiser,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,7 @@ def oracle_prompts(
         box_relax: percent of a box's extent by which each of its sides is moved outwards; a slice's box grows in its
             plane.
     """
-    prompts: dict = {}
+    prompts: dict[Any, Any] = {}
     for index, label in enumerate(labels.foreground):
         mask = labels.mask(segmentation, label)
         slices = [int(slice_) for slice_ in np.flatnonzero(mask.any((1, 2)))]

@@ -17,13 +17,15 @@ from samunet.preprocessing.case import CaseProperties
 from samunet.preprocessing.prompts.file import PromptsFile, read_prompts
 
 LABELS = LabelSpace({"background": 0, "liver": 1, "spleen": 2, "ignore": 3})
-PLAN = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (2.0, 1.0, 1.0), (4, 20, 20), False, ("CT",), ("ct",), (False,), ({},))
+PLAN = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (2.0, 1.0, 1.0), (4, 20, 20), False, ("CT",), ("ct",), (False,),
+                   ({},))
 # 20 x 20 x 10 voxels (x, y, z); two rows are cropped away, and slices of 1 mm become 2 mm.
 GEOMETRY = Geometry("SimpleITKIO", (10, 20, 20), (1.0, 1.0, 1.0), (100.0, 0.0, 0.0), (-1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0))
 
 
 def properties(geometry: Geometry = GEOMETRY) -> CaseProperties:
-    return CaseProperties("a", geometry, (10, 20, 20), ((0, 10), (2, 20), (0, 20)), (10, 18, 20), (5, 18, 20), ((0.0, 1.0),),
+    return CaseProperties("a", geometry, (10, 20, 20), ((0, 10), (2, 20), (0, 20)), (10, 18, 20), (5, 18, 20),
+                          ((0.0, 1.0),),
                           "", None, {})
 
 
@@ -37,10 +39,12 @@ def test_voxels_are_whole_and_places_in_mm_are_as_they_stand(tmp_path: Path) -> 
     box = {"min": [3, 4, 2], "max": [6, 9, 5]}
     liver = read(tmp_path, {"liver": {"points": [[3, 4, 2]], "boxes": [box]}}).on_grid(properties(), PLAN)[1]
     assert liver.points.tolist() == [[1.25, 2.5, 3.5]]  # z (2 + 1/2) / 2, y 4 + 1/2 - 2, x 3 + 1/2
-    assert liver.boxes.tolist() == [[[1.0, 2.0, 3.0], [3.0, 8.0, 7.0]]]  # from the first voxel's outer edge to the last's
+    # from the first voxel's outer edge to the last's
+    assert liver.boxes.tolist() == [[[1.0, 2.0, 3.0], [3.0, 8.0, 7.0]]]
     # The same places in mm: x runs against the voxels, from 100 on.
     box = {"min": [100 - 6.5, 3.5, 1.5], "max": [100 - 2.5, 9.5, 5.5]}
-    again = read(tmp_path, {"liver": {"points": [[97, 4, 2]], "boxes": [box]}}, "world_mm").on_grid(properties(), PLAN)[1]
+    again = read(tmp_path, {"liver": {"points": [[97, 4, 2]], "boxes": [box]}}, "world_mm").on_grid(properties(),
+                                                                                                    PLAN)[1]
     np.testing.assert_allclose(again.points, liver.points)
     np.testing.assert_allclose(again.boxes, liver.boxes)
 
@@ -101,21 +105,31 @@ def test_every_predicted_case_must_be_named(tmp_path: Path) -> None:
     ({"space": "voxel", "cases": [], "more": 1}, r"(?s)got `array` - at `\$\.cases`.*unknown `more` - at `\$`"),
     ({"space": "mm", "cases": {}}, r"(?s)voxel.*world_mm.*'mm' - at `\$\.space`"),
     ({"space": "voxel", "cases": {"a": [1]}}, r"got `array` - at `\$\.cases\.a`"),
-    ({"space": "voxel", "cases": {"a": {"background": {}}}}, "(?s)of labels of dataset.json.*background.*liver, spleen"),
+    ({"space": "voxel", "cases": {"a": {"background": {}}}},
+     "(?s)of labels of dataset.json.*background.*liver, spleen"),
     ({"space": "voxel", "cases": {"a": {"ignore": {}}}}, "of labels of dataset.json"),
     ({"space": "voxel", "cases": {"a": {"liver": {"clicks": []}}}}, r"unknown `clicks` - at `\$\.cases\.a\.liver`"),
-    ({"space": "voxel", "cases": {"a": {"liver": {"points": [[1, 2]]}}}}, r"length 3, got 2 - at `\$\.cases\.a\.liver\.points\[0\]`, of \[1, 2\]"),
-    ({"space": "voxel", "cases": {"a": {"liver": {"points": [[1, 2, math.nan]]}}}}, r"not finite - at `\$\.cases\.a\.liver\.points\[0\]\[2\]`"),
-    ({"space": "voxel", "cases": {"a": {"liver": {"points": [[1, 2, True]]}}}}, r"got `bool` - at `\$\.cases\.a\.liver\.points\[0\]\[2\]`"),
-    ({"space": "voxel", "cases": {"a": {"liver": {"boxes": [{"min": [1, 2, 3]}]}}}}, r"no `max` - at `\$\.cases\.a\.liver\.boxes\[0\]`"),
-    ({"space": "voxel", "cases": {"a": {"liver": {"boxes": [{"min": [1, 2, 3], "max": [1, 1, 3]}]}}}}, "(?s)no minimum above.*case a, liver"),
-    ({"space": "voxel", "cases": {"a": {"liver": {"points": [[10**400, 1, 1]]}}}}, r"at `\$\.cases\.a\.liver\.points\[0\]\[0\]`"),
+    ({"space": "voxel", "cases": {"a": {"liver": {"points": [[1, 2]]}}}},
+     r"length 3, got 2 - at `\$\.cases\.a\.liver\.points\[0\]`, of \[1, 2\]"),
+    ({"space": "voxel", "cases": {"a": {"liver": {"points": [[1, 2, math.nan]]}}}},
+     r"not finite - at `\$\.cases\.a\.liver\.points\[0\]\[2\]`"),
+    ({"space": "voxel", "cases": {"a": {"liver": {"points": [[1, 2, True]]}}}},
+     r"got `bool` - at `\$\.cases\.a\.liver\.points\[0\]\[2\]`"),
+    ({"space": "voxel", "cases": {"a": {"liver": {"boxes": [{"min": [1, 2, 3]}]}}}},
+     r"no `max` - at `\$\.cases\.a\.liver\.boxes\[0\]`"),
+    ({"space": "voxel", "cases": {"a": {"liver": {"boxes": [{"min": [1, 2, 3], "max": [1, 1, 3]}]}}}},
+     "(?s)no minimum above.*case a, liver"),
+    ({"space": "voxel", "cases": {"a": {"liver": {"points": [[10**400, 1, 1]]}}}},
+     r"at `\$\.cases\.a\.liver\.points\[0\]\[0\]`"),
     ({"space": "voxel", "cases": {"a": {"liver": {"points": [[-1.1e9, 1, 1]]}}}}, ">= -1000000000"),
     ({"space": "voxel", "cases": {"a": {"liver": {"points": [[1, 1, None]]}}}}, "got `null`"),
-    ({"space": "voxel", "cases": {"a": {"liver": {"points": {"x": 1}}}}}, r"got `object` - at `\$\.cases\.a\.liver\.points`"),
+    ({"space": "voxel", "cases": {"a": {"liver": {"points": {"x": 1}}}}},
+     r"got `object` - at `\$\.cases\.a\.liver\.points`"),
     ({"space": "voxel", "cases": {"a": {"liver": {"mask": "m.nii.gz"}}}}, "unknown `mask`"),
-    ({"space": "voxel", "cases": {"a": {"liver": {"boxes": [{"min": [1, 2, 3], "max": [1, 2, 1e300]}]}}}}, "<= 1000000000"),
-    ({"space": "voxel", "cases": {"a": {"liver": {"boxes": [{"min": [1, 2, 3], "max": [1, 2, 4], "label": 1}]}}}}, "unknown `label`"),
+    ({"space": "voxel", "cases": {"a": {"liver": {"boxes": [{"min": [1, 2, 3], "max": [1, 2, 1e300]}]}}}},
+     "<= 1000000000"),
+    ({"space": "voxel", "cases": {"a": {"liver": {"boxes": [{"min": [1, 2, 3], "max": [1, 2, 4], "label": 1}]}}}},
+     "unknown `label`"),
     ({"space": ["voxel"], "cases": {}}, r"at `\$\.space`"),
     ({"space": "mm", "cases": {"a": {"liver": 3}}}, r"(?s)\$\.space.*\$\.cases\.a\.liver"),
 ])

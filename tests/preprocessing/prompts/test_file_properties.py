@@ -1,4 +1,6 @@
-"""Whatever a prompts file holds: it loads to finite places of known labels, or a UserError names the file; and places lie in the case."""
+"""Whatever a prompts file holds: it loads to finite places of known labels, or a UserError names the file; and places
+lie in the case.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +20,13 @@ from samunet.preprocessing.case import CaseProperties
 from samunet.preprocessing.prompts.file import read_prompts
 
 LABELS = LabelSpace({"background": 0, "A": 1, "B": 2})
-PLAN = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), (6, 20, 18), False, ("MRI",), ("zscore",), (False,), ({},))
+PLAN = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), (6, 20, 18), False, ("MRI",), ("zscore",),
+                   (False,), ({},))
 GEOMETRY = Geometry("SimpleITKIO", (6, 20, 18), (1.0, 1.0, 1.0), (100.0, 0.0, 0.0), (-1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0))
-PROPERTIES = CaseProperties("c0", GEOMETRY, (6, 20, 18), ((0, 6), (0, 20), (0, 18)), (6, 20, 18), (6, 20, 18), ((0.0, 1.0),), "", None, {})
-SOUND = {"space": "voxel", "cases": {"c0": {"A": {"points": [[6, 6, 3], [7, 7, 3]]}, "B": {"boxes": [{"min": [2, 2, 1], "max": [9, 9, 4]}]}}, "c1": {}}}
+PROPERTIES = CaseProperties("c0", GEOMETRY, (6, 20, 18), ((0, 6), (0, 20), (0, 18)), (6, 20, 18), (6, 20, 18),
+                            ((0.0, 1.0),), "", None, {})
+SOUND = {"space": "voxel", "cases": {"c0": {"A": {"points": [[6, 6, 3], [7, 7, 3]]},
+                                            "B": {"boxes": [{"min": [2, 2, 1], "max": [9, 9, 4]}]}}, "c1": {}}}
 
 
 def check(path: Path, content: object) -> None:

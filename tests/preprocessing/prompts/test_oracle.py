@@ -65,7 +65,8 @@ def test_draws_depend_on_seed_case_slice_and_class_and_on_nothing_else(segmentat
     alone[2] = 0
     assert oracle_prompts(alone, LABELS, "points10", 0, "x")[1].points.tolist() == points()[:10]
     # Written down, so that another machine or version is told apart.
-    assert oracle_prompts(segmentation, LABELS, "point", 0, "x")[1].points.tolist() == [[1.5, 3.5, 3.5], [2.5, 5.5, 1.5]]
+    assert oracle_prompts(segmentation, LABELS, "point", 0, "x")[1].points.tolist() == [[1.5, 3.5, 3.5],
+                                                                                        [2.5, 5.5, 1.5]]
 
 
 @pytest.mark.parametrize("kind", ["point", "points10", "slice_box", "box3d"])

@@ -1,4 +1,6 @@
-"""Where voxels and world positions of a file land on the plan's grid: by hand, and through the preprocessing of real files."""
+"""Where voxels and world positions of a file land on the plan's grid: by hand, and through the preprocessing of real
+files.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ from samunet.preprocessing.prompts.positions import plan_positions, voxels_of_fi
 
 LABELS = LabelSpace({"background": 0, "a": 1})
 # The plan's axes are the file's (x, z, y); slices of 4 mm become 2 mm.
-PLAN = DatasetPlan("SimpleITKIO", (2, 0, 1), (1, 2, 0), (2.0, 2.0, 1.0), (8, 8, 12), True, ("MRI",), ("zscore",), (False,),
+PLAN = DatasetPlan("SimpleITKIO", (2, 0, 1), (1, 2, 0), (2.0, 2.0, 1.0), (8, 8, 12), True, ("MRI",), ("zscore",),
+                   (False,),
                    ({},))
 FLIPPED = (-1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
 OBLIQUE = (math.cos(0.3), -math.sin(0.3), 0.0, math.sin(0.3), math.cos(0.3), 0.0, 0.0, 0.0, -1.0)
@@ -64,7 +67,8 @@ def test_of_a_flat_file_the_third_place_is_zero() -> None:
 
 
 def test_voxels_of_a_file_whose_array_was_turned(tmp_path: Path) -> None:
-    """x of the file runs to the back, y to the head, z to the left: in RAS x is the flipped z, y the flipped x, z is y."""
+    """x of the file runs to the back, y to the head, z to the left: in RAS x is the flipped z, y the flipped x, z is y.
+    """
     image = sitk.GetImageFromArray(np.arange(2 * 3 * 4, dtype=np.int16).reshape(2, 3, 4))  # (z, y, x)
     image.SetDirection((0, 0, 1, 1, 0, 0, 0, 1, 0))
     image.SetSpacing((1, 2, 3))
@@ -73,7 +77,8 @@ def test_voxels_of_a_file_whose_array_was_turned(tmp_path: Path) -> None:
     stored = sitk.GetArrayFromImage(image)
     places = np.array([[x, y, z] for x in range(4) for y in range(3) for z in range(2)], float)
     turned = voxels_of_file(places, geometry).round(6)
-    assert [array[0][tuple(place[::-1])] for place in turned.astype(int)] == [stored[int(z), int(y), int(x)] for x, y, z in places]
+    assert [array[0][tuple(place[::-1])] for place in turned.astype(int)] == [stored[int(z), int(y), int(x)]
+                                                                              for x, y, z in places]
     np.testing.assert_allclose(voxels_of_file(np.array([[0.5, 0, 0]]), geometry), [[1, 2.5, 0]], atol=1e-9)
     assert geometry.file is not None
     np.testing.assert_array_equal(voxels_of_file(places, geometry.file), places)
