@@ -115,7 +115,7 @@ def adapters(network: nn.Module) -> list[Adapter3d]:
 
 
 def _entry(name: str, description: str) -> VariantEntry:
-    return VariantEntry(f"adapter_forms:{name}", f"3d_adapter {description}", "picture_stacks")
+    return VariantEntry(f"adapter_forms:{name}", f"3d_adapter {description}", "image_stacks")
 
 
 FORMS = {

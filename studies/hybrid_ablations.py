@@ -68,7 +68,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="a JSON line is appended")
     options = parser.parse_args()
     for name, kind in (("hybrid_no_embeddings", NoEmbeddingsVariant), ("hybrid_no_image", NoImageVariant)):
-        VARIANTS[name] = VariantEntry(f"hybrid_ablations:{kind.__name__}", "an ablation", "stacks")
+        VARIANTS[name] = VariantEntry(f"hybrid_ablations:{kind.__name__}", "an ablation", "volumes")
     paths = resolve_paths()
     groups = kept_groups(paths.preprocessed / find_dataset(paths.raw, options.dataset).name)
     folders = {row: trained(options.dataset, row.partition(",")[0], options.fold, options.plans, "--iterations",

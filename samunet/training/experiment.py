@@ -155,7 +155,7 @@ def open_experiment(request: Request, paths: Paths) -> Experiment:
     preprocessed = paths.preprocessed / raw.name
     plans = Plans.load(preprocessed / f"{request.plans_name}.json")
     spec = encoder_spec(request.encoder)
-    if entry(request.variant).needs == "picture_stacks":
+    if entry(request.variant).needs == "image_stacks":
         plans = plans.of_adapters(spec.id)
     section = plans.for_encoder(spec.id)
     cases = cases_of(request, dataset, preprocessed)

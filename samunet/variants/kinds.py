@@ -63,7 +63,7 @@ class ImageCropVariant(TrainedVariant):
     s) over the encoder's square input.
     """
 
-    needs: ClassVar[str] = "pictures"
+    needs: ClassVar[str] = "image_crops"
 
     def batches(self, run: RunData) -> Batches[Pick]:
         """Whole tiles of the training cases and their views."""
@@ -91,7 +91,7 @@ class ImageStackVariant(TrainedVariant):
     `adapters.slices`.
     """
 
-    needs: ClassVar[str] = "picture_stacks"
+    needs: ClassVar[str] = "image_stacks"
 
     foreground_share: ClassVar[float] = FOREGROUND_SHARE  # of a batch, at least
 
@@ -142,7 +142,7 @@ class VolumeVariant(TrainedVariant):
     See `Volumes`.
     """
 
-    needs: ClassVar[str] = "stacks"
+    needs: ClassVar[str] = "volumes"
 
     @property
     def volume(self) -> VolumePlan:

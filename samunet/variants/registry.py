@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class VariantEntry:
-    """`target` is "module:Class"; `needs` is what the variant reads: `embeddings`, `stacks`, `voxels`,
-    `pictures`, `picture_stacks`, `patches` or `arrays`.
+    """`target` is "module:Class"; `needs` is what the variant reads: `embeddings`, `volumes`, `voxels`,
+    `image_crops`, `image_stacks`, `patches` or `arrays`.
 
     `prompts` are the kinds of prompts that it answers, and does nothing without: `points`, `boxes`. `support` is
     whether labelled slices ask.
@@ -37,12 +37,12 @@ class VariantEntry:
     @property
     def needs_encoder(self) -> bool:
         """Whether an encoder is loaded for it; voxels, patches and arrays are read without one."""
-        return self.reads_embeddings or self.needs in ("pictures", "picture_stacks")
+        return self.reads_embeddings or self.needs in ("image_crops", "image_stacks")
 
     @property
     def reads_embeddings(self) -> bool:
         """Whether it reads cached embeddings."""
-        return self.needs in ("embeddings", "stacks")
+        return self.needs in ("embeddings", "volumes")
 
 
 VARIANTS = {
@@ -72,27 +72,27 @@ VARIANTS = {
         "samunet.variants.fewshot:InContextVariant", "the same, with nothing trained", "embeddings", support=True
     ),
     "autosam_full": VariantEntry(
-        "samunet.variants.autosam_full:AutoSamFullVariant", "AutoSAM with the encoder trained as well", "pictures"
+        "samunet.variants.autosam_full:AutoSamFullVariant", "AutoSAM with the encoder trained as well", "image_crops"
     ),
     "hybrid": VariantEntry(
         "samunet.variants.hybrid:HybridVariant",
         "a small 3D U-Net joined with cached embeddings, and with training labels registered to the case",
-        "stacks",
+        "volumes",
     ),
     "lora": VariantEntry(
         "samunet.variants.lora:LoraVariant",
         "SAMed: low-rank updates in the frozen encoder, and AutoSAM's head",
-        "pictures",
+        "image_crops",
     ),
     "3d_adapter": VariantEntry(
         "samunet.variants.adapter_3d:Adapter3dVariant",
         "MA-SAM: adapters that see neighbouring slices in the frozen encoder, and SAM's decoder",
-        "picture_stacks",
+        "image_stacks",
     ),
     "3d_adapter_box": VariantEntry(
         "samunet.variants.adapter_3d_box:Adapter3dBoxVariant",
         "3d_adapter prompted by a 3D box for each class or object",
-        "picture_stacks",
+        "image_stacks",
         prompts=("boxes",),
     ),
     "unet": VariantEntry(

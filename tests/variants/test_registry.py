@@ -14,8 +14,8 @@ from samunet.variants.registry import VARIANTS, check_kinds, check_prompts, entr
 
 @pytest.mark.parametrize("name", sorted(VARIANTS))
 def test_every_entry_leads_to_a_variant_that_reads_what_it_says(name: str) -> None:
-    kinds = {"arrays": Baseline, "embeddings": EmbeddingVariant, "stacks": VolumeVariant, "pictures": ImageCropVariant,
-             "picture_stacks": ImageStackVariant, "patches": PatchVariant}
+    kinds = {"arrays": Baseline, "embeddings": EmbeddingVariant, "volumes": VolumeVariant, "patches": PatchVariant,
+             "image_crops": ImageCropVariant, "image_stacks": ImageStackVariant}
     assert issubclass(variant_class(name), PromptedVariant if name == "sam_zeroshot" else kinds[entry(name).needs])
     assert entry(name).help
 
