@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -55,11 +56,24 @@ def paths(prepared: Path, tmp_path: Path) -> Paths:
     return Paths(prepared / "raw", prepared / "preprocessed", tmp_path / "results")
 
 
-@pytest.fixture
-def here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Jobs run in this process, which has torch loaded, instead of one of their own."""
+@contextmanager
+def _jobs_here() -> Iterator[None]:
     threads = torch.get_num_threads()
-    for module in (choice, machines):
-        monkeypatch.setattr(module, "in_own_process", lambda work, *arguments: work(*arguments))
-    yield
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (choice, machines):
+            patch.setattr(module, "in_own_process", lambda work, *arguments: work(*arguments))
+        yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def jobs_here() -> Callable[[], AbstractContextManager[None]]:
+    """A context in which jobs run in this process, which has torch loaded, instead of one of their own."""
+    return _jobs_here
+
+
+@pytest.fixture
+def here() -> Iterator[None]:
+    """The whole test is in that context."""
+    with _jobs_here():
+        yield

@@ -40,13 +40,13 @@ def weights(benchmark: Benchmark, paths: Paths) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def finished(prepared: Path, tmp_path_factory) -> Paths:
+def finished(prepared: Path, jobs_here, tmp_path_factory) -> Paths:
     paths = Paths(prepared / "raw", prepared / "preprocessed", tmp_path_factory.mktemp("finished"))
-    run(HEADS, paths)
+    with jobs_here():
+        run(HEADS, paths)
     return paths
 
 
-@pytest.mark.slow
 def test_every_job_is_run_and_reported(finished: Paths) -> None:
     folder = finished.results / "Dataset005_Made" / "benchmark"
     rows = read_json(folder / "summary.json")
@@ -67,8 +67,7 @@ def test_every_job_is_run_and_reported(finished: Paths) -> None:
     assert run_file["trained_by"] == "samunet_benchmark" and run_file["settings"]["iterations"] == 3
 
 
-@pytest.mark.slow
-def test_a_second_call_trains_nothing_and_writes_the_same(finished: Paths) -> None:
+def test_a_second_call_trains_nothing_and_writes_the_same(finished: Paths, here: None) -> None:
     folder = finished.results / "Dataset005_Made"
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("run.json")}
     text = (folder / "benchmark" / "cases.csv").read_bytes()

@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from samunet.benchmark.jobs import Benchmark, Job
 from samunet.dataset.paths import Paths
 from samunet.files import make_folder, read_json
 from samunet.temporaries import HOST
+from samunet.workers import default_workers
 
 ITERATIONS = 400  # eight checkpoints
 ASKED = Benchmark("5", ("linear_head",), ("0", "1"), (None, 2), 1, "untrained", "tiny", "cpu", iterations=ITERATIONS)
@@ -146,22 +148,25 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def benchmarked(prepared: Path, root: Path, watch: Callable[[Paths], None]) -> tuple[Paths, Path]:
-    """Run the benchmark on a copy of the preprocessed data without cached embeddings, and `watch` in parallel."""
+def benchmarked(prepared: Path, root: Path, workers: int | None) -> tuple[Paths, Callable[[], Path]]:
+    """A copy of the preprocessed data without cached embeddings, and the benchmark on it."""
     shutil.copytree(prepared / "preprocessed", root / "preprocessed")
     paths = Paths(prepared / "raw", root / "preprocessed", root / "results")
-    threading.Thread(target=watch, args=(paths,), daemon=True).start()
-    return paths, run_benchmark(ASKED, paths, workers=4, scheduler=None, reference=None, command="")
+    return paths, lambda: run_benchmark(ASKED, paths, workers=workers, scheduler=None, reference=None, command="")
 
 
-def test_killed_workers_leave_the_numbers_of_an_undisturbed_benchmark(prepared: Path, tmp_path: Path) -> None:
+def test_killed_workers_leave_the_numbers_of_an_undisturbed_benchmark(
+    prepared: Path, jobs_here: Callable[[], AbstractContextManager[None]], tmp_path: Path
+) -> None:
     kills: list[Kill] = []
 
     def kill_two(paths: Paths) -> None:
         kills.append(kill_in_training(paths))
         kills.append(kill_in_validation(paths, spared=kills[0].job))
 
-    disturbed, folder = benchmarked(prepared, tmp_path / "disturbed", kill_two)
+    disturbed, start = benchmarked(prepared, tmp_path / "disturbed", workers=4)
+    threading.Thread(target=kill_two, args=(disturbed,), daemon=True).start()
+    folder = start()
     training, validation = kills
     assert training.worker != validation.worker
     assert not any(map(is_alive, (training.worker, training.process, validation.worker, validation.process)))
@@ -177,7 +182,11 @@ def test_killed_workers_leave_the_numbers_of_an_undisturbed_benchmark(prepared: 
     assert validation.predictions.items() <= after.items()
 
     assert all(row["why"] == "" for row in read_json(folder / "summary.json"))
-    calm, undisturbed = benchmarked(prepared, tmp_path / "calm", lambda _: None)
+    calm, start = benchmarked(prepared, tmp_path / "calm", workers=None)
+    threads = max(default_workers() // 4, 1)  # as the four workers have: more give other sums
+    with jobs_here(), pytest.MonkeyPatch.context() as patch:  # one after the other, in this process
+        patch.setattr("samunet.benchmark.benchmark.default_workers", lambda: threads)
+        undisturbed = start()
     assert (folder / "cases.csv").read_bytes() == (undisturbed / "cases.csv").read_bytes()
     # One draw of two shots and all cases: six cases, two classes, under a line of names.
     assert len((folder / "cases.csv").read_text().splitlines()) == 1 + 2 * 6 * 2
