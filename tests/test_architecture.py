@@ -87,3 +87,11 @@ def test_command_modules_and_registry_import_nothing_heavy() -> None:
             f"print(*sorted({HEAVY!r} & set(sys.modules)))")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
     assert done.stdout.split() == []
+
+
+def test_training_and_prediction_start_without_torchvision_and_the_compiler() -> None:
+    """They take longer to import than all the rest; segment-anything needs the one, torch's optimisers the other."""
+    code = ("import sys, samunet.training.run, samunet.inference.predict_folder\n"
+            "print(*sorted({'torchvision', 'torch._dynamo', 'segment_anything', 'scipy.signal'} & set(sys.modules)))")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
+    assert done.stdout.split() == []
