@@ -57,7 +57,7 @@ def test_the_table_counts_every_verdict_by_row():
                   (Fault("damaged plans: zeros", 2), Outcome(Verdict.WRONG)),
                   (Fault("two at once", 3), Outcome(Verdict.HELD))])
     assert rows["damaged plans"] == {"tried": 2, "held": 0, "rebuilt": 0, "refused": 1, "stray": 0, "lost": 0,
-                                     "wrong": 1, "traceback": 0}
+                                     "wrong": 1, "traceback": 0, "harness": 0}
     assert rows["two at once"]["held"] == 1
 
 
