@@ -77,7 +77,7 @@ class ConstantTokens(Fewshot):
         # sampled like SAM's own learned tokens
         self.tokens = nn.Parameter(torch.randn(*kinds.shape, EMBEDDING_CHANNELS))
 
-    def _asked(self, units: Tensor, guesses: Tensor) -> Prompts:
+    def _prompts_for(self, units: Tensor, guesses: Tensor) -> Prompts:
         images, classes, side = len(units), len(self.tokens), 4 * guesses.shape[-1]
         masks = torch.zeros(images * classes, 1, side, side, device=units.device)
         masked = torch.zeros(images * classes, dtype=torch.bool, device=units.device)

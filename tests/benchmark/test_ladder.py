@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from samunet.benchmark.ladder import BASELINES, FIXED, LADDER, TRAIN_NOTHING, Length, shares, sizes
-from samunet.variants.registry import VARIANTS
+from samunet.variants.registry import entry
 
 
 @pytest.mark.parametrize(("candidates", "expected"), [
@@ -31,7 +31,7 @@ def test_all_rounds_together_take_the_budget(candidates: int) -> None:
 
 
 def test_every_rung_is_a_variant_that_needs_no_prompt() -> None:
-    assert all(not VARIANTS[name].prompts for name in (*LADDER, *TRAIN_NOTHING))
+    assert all(not entry(name).prompts for name in (*LADDER, *TRAIN_NOTHING))
     assert FIXED in LADDER and not set(LADDER) & set(TRAIN_NOTHING) and set(BASELINES) <= set(TRAIN_NOTHING)
 
 

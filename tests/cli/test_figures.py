@@ -34,7 +34,7 @@ WORDS = {
     "--raw", "--preprocessed", "--results", "--variants", "--nnunet", "--nnunet_results", "--oracle_prompts",
     "--reference", "--scheduler",
     "--dataset", "--output", "--checkpoints", "--url", "--groups", "--cache_dtype", "--prompts", "--transport",
-    "--without",
+    "--without", "--set", "--list",
     "--phases",  # has a parser of its own, see tests/pretraining/test_recipe.py
 }
 ABSURD = ["nan", "inf", "-1", "1" + "0" * 400, "1" + "0" * 5000, "1e400", "", "four", "0x10", "4 4"]

@@ -79,7 +79,7 @@ def test_a_prediction_on_a_grid_that_no_turn_explains_is_refused(tmp_path):
         evaluate_folder(reference, prediction, space(PLAIN), ".nii.gz", "SimpleITKIO", None, 1)
     assert fault.value.where == str(prediction / "case_1.nii.gz") and str(reference
                                                                           / "case_1.nii.gz") in fault.value.found
-    assert fault.value.found.endswith("corners lie up to 15 mm (7.5 voxels) apart")
+    assert fault.value.found.endswith("corners are up to 15 mm (7.5 voxels) apart")
     assert not list(prediction.glob("*.json"))
 
 

@@ -50,7 +50,7 @@ def test_there_are_as_many_constant_tokens_as_tokens_of_the_support(script_modul
     network.kinds[1, 2, 0] = NO_POINT  # class 2 has a token less
     constant = script_module.ConstantTokens(3, True, 64, {}, kinds=script_module.kinds_asking(network)).eval()
     units, guesses = torch.tensor([-1, -1]), torch.zeros(2, 3, 4, 4)
-    ours, theirs = (each._asked(units, guesses) for each in (constant, network))
+    ours, theirs = (each._prompts_for(units, guesses) for each in (constant, network))
     assert ours.content.shape == theirs.content.shape == (2 * 3, tokens, 256)
     assert torch.equal(ours.kinds, theirs.kinds)
     assert torch.equal(ours.content.any(2), ours.kinds != NO_POINT)

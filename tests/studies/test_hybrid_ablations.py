@@ -23,8 +23,8 @@ def test_what_is_taken_away_is_not_seen(script, ablation: str, sees: tuple[bool,
     variant = getattr(script("hybrid_ablations"),
                       ablation)(VariantContext(LabelSpace({"background": 0, "a": 1}), DATASET, SECTION, {}))
     variant.network.eval()
-    images = torch.randn(2, 1, 1, *variant.stack.shape)
-    embeddings = torch.randn(2, 1, 256, *variant.stack.cells)
+    images = torch.randn(2, 1, 1, *variant.volume.shape)
+    embeddings = torch.randn(2, 1, 256, *variant.volume.cells)
     first = variant.logits(Volumes(images[0], embeddings[0]))
     for found, seen in zip((variant.logits(Volumes(images[1], embeddings[0])),
                             variant.logits(Volumes(images[0], embeddings[1]))), sees,

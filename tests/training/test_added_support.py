@@ -181,7 +181,7 @@ def test_other_models_and_places_are_refused(trained: Paths, prepared: Path, tmp
     with pytest.raises(UserError, match="changed: data"):
         add_support(copied, "0", file, tmp_path / "out", trained, "cpu")
     write_json(copied / "fold_0" / "run.json", {**run, "settings": {**run["settings"], "variant": "cnn_head"}})
-    with pytest.raises(UserError, match="(?s)asked by them.*fewshot, in_context"):
+    with pytest.raises(UserError, match="(?s)prompted by them.*fewshot, in_context"):
         add_support(copied, "0", file, tmp_path / "out", trained, "cpu")
     assert not (tmp_path / "out").exists()
 

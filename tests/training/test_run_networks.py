@@ -99,7 +99,7 @@ def test_hybrid_augment_reports_how_many_views_are_transported(paths, tmp_path, 
 @pytest.mark.parametrize(("variant", "fast"), [("linear_head", True), ("lora", False)])
 def test_weights_that_are_trained_or_added_to_are_never_rounded(variant: str, fast: bool, paths, monkeypatch) -> None:
     asked = []
-    for module in ("samunet.training.experiment", "samunet.inference.model_folder"):
+    for module in ("samunet.training.experiment", "samunet.inference.recorded_encoder"):
         monkeypatch.setattr(f"{module}.load_encoder", lambda *given,
                             **named: asked.append(named["fast"]) or load_encoder(*given, **named))
     start(dataclasses.replace(REQUEST, variant=variant, iterations=1), paths)
