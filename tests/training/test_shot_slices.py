@@ -123,7 +123,7 @@ def test_a_validated_case_that_trains_as_well_keeps_all_its_labels(paths: Paths)
     experiment = open_experiment(request, paths)
     first = next(name for name, slices in experiment.slices.items() if slices == (2,))
     case = _prompted(first, experiment)
-    stored = ArrayStore(experiment.arrays.folder).segmentation(first)
+    stored = ArrayStore(paths.preprocessed / "Dataset005_Made" / "tiny" / "arrays").segmentation(first)
     assert np.array_equal(case.segmentation, stored) and not np.array_equal(case.segmentation[0],
                                                                             experiment.segmentation(first))
     assert case.prompts.keys() == oracle_prompts(stored[0], experiment.dataset.labels, "box3d", 0, first).keys()
