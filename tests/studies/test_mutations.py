@@ -52,3 +52,10 @@ def test_the_table_says_what_was_found_first_and_now(mutations: ModuleType) -> N
 def test_each_fault_of_the_list_changes_its_file(mutations: ModuleType) -> None:
     assert len(mutations.MUTATIONS) >= 37
     assert all(each.old != each.new and each.tests and each.note for each in mutations.MUTATIONS)
+
+
+def test_each_fault_of_the_list_applies_once_and_its_tests_exist(mutations: ModuleType) -> None:
+    root = Path(mutations.__file__).parents[1]
+    for each in mutations.MUTATIONS:
+        assert (root / each.file).read_text(encoding="utf-8").count(each.old) == 1, each.note
+        assert all((root / test).is_file() for test in each.tests), each.note
