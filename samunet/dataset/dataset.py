@@ -223,7 +223,19 @@ def _listed_cases(described: dataset_json.Description, folder: Path, problems: l
             problems += _listed_channel_problems(name, paths, len(described.channel_names), described.file_ending)
             cases.append(RawCase(name, paths, _expanded(str(label), folder) if labelled else None))
     problems += _listed_label_problems(cases, label_ending(described.file_ending))
+    problems += _shared_image_problems(cases, where)
     return cases
+
+
+def _shared_image_problems(cases: list[RawCase], where: Path) -> list[UserError]:
+    """Images of several cases, which would train and validate in one fold."""
+    owners: dict[Path, list[str]] = {}
+    for case in cases:
+        for path in dict.fromkeys(case.images):
+            owners.setdefault(path.resolve(), []).append(case.name)
+    return [UserError("Every image must belong to one case of the `dataset` listing.", where=where,
+                      found=f"{path} in cases {', '.join(names)}", mend="List it once, or correct the paths.")
+            for path, names in owners.items() if len(names) > 1]
 
 
 def _listed_channel_problems(name: str, paths: tuple[Path, ...], channels: int, ending: str) -> list[UserError]:

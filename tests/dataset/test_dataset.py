@@ -106,6 +106,14 @@ def test_listing_replaces_the_scan_with_variables_and_relative_paths(folder, tmp
             for case in dataset.cases} == theirs
 
 
+def test_a_listed_image_of_two_cases_is_refused(folder):
+    images = ["imagesTr/a_0000.nii.gz", "imagesTr/a_0001.nii.gz"]
+    _write(folder, dataset={name: {"images": images, "label": "labelsTr/a.nii.gz"} for name in ("one", "two")})
+    problem = _problem(folder)
+    assert "Every image must belong to one case" in problem
+    assert f"{(folder / images[0]).resolve()} in cases one, two" in problem
+
+
 def test_one_file_may_hold_all_channels(folder):
     for path in folder.glob("imagesTr/*_0001.nii.gz"):
         path.unlink()

@@ -52,7 +52,8 @@ JSON: dict[str, tuple[Make, tuple[str, ...]]] = {
     "UTF-16": (with_text('{"labels": {}}'.encode("utf-16")), ("dataset.json",)),
     "brackets 100,000 deep": (with_text("[" * 100_000), ("dataset.json",)),
     "one key twice":
-        (with_text('{"labels": {"background": 0}, "labels": {"background": 0, "A": 1}}'), ("dataset.json", "twice")),
+        (with_text('{"labels": {"background": 0}, "labels": {"background": 0, "A": 1}}'),
+         ("dataset.json", "duplicate")),
     "a comment": (with_text('{"numTraining": 6 // cases\n}'), ("dataset.json",)),
     "single quotes": (with_text("{'numTraining': 6}"), ("dataset.json",)),
     "an integer of 10,000 digits": (with_text('{"numTraining": ' + "9" * 10_000 + "}"), ("dataset.json",)),

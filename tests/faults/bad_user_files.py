@@ -8,7 +8,7 @@ from tests.faults.entry import Check, Entry, anything
 from tests.faults.json_edits import NOT_OBJECTS, At, groups_file, splits_file, written
 
 SPLITS: dict[str, Any] = {
-    "no fold": [], "a fold of a list": [["c0"]], "a fold without val": [{"train": ["c0"]}],
+    "a fold of a list": [["c0"]], "a fold without val": [{"train": ["c0"]}],
     "cases of text": [{"train": "c0", "val": "c1"}], "cases of numbers": [{"train": [0], "val": [1]}],
     "cases of null": [{"train": [None], "val": ["c1"]}], "an unknown case": [{"train": ["c0", "c99"], "val": ["c1"]}],
     "a case twice": [{"train": ["c0", "c0", "c2"], "val": ["c1"]}],
