@@ -151,10 +151,12 @@ class Steps:
         """Write the preprocessed arrays, and copies of the labels so that validation does not need the raw folder.
 
         Raises:
+            UserError: dataset.json has another reader or other channels than the plans.
             BadCases: some cases failed; all others are finished.
         """
         from samunet.preprocessing.preprocess import preprocess_dataset
 
+        self._require_planned(plans)
         bad = None
         try:
             preprocess_dataset(self.dataset, plans, self._arrays_folder, self.workers)
@@ -164,6 +166,17 @@ class Steps:
             self._copy_labels(plans.dataset.reader)
         if bad is not None:
             raise bad
+
+    def _require_planned(self, plans: Plans) -> None:
+        """Refuse a dataset.json that has changed since planning, also where no case has to be preprocessed again."""
+        from samunet.dataset.io.readers import choose_reader
+
+        choose_reader(self.dataset)
+        if tuple(self.dataset.channel_names) != plans.dataset.channel_names:
+            raise UserError("`channel_names` in dataset.json must be those of the plans.",
+                            where=self.dataset.folder / "dataset.json", found=", ".join(self.dataset.channel_names),
+                            mend=f"The plans have {', '.join(plans.dataset.channel_names)}. Correct the file, or plan "
+                                 "again with samunet_plan_and_preprocess.")
 
     def embeddings(self, plans: Plans, encoder_name: str, spec: EncoderSpec) -> None:
         """Write the cached embeddings, without augmentation, of every case with arrays.

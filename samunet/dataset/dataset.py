@@ -231,7 +231,7 @@ def _shared_image_problems(cases: list[RawCase], where: Path) -> list[UserError]
     """Images of several cases, which would train and validate in one fold."""
     owners: dict[Path, list[str]] = {}
     for case in cases:
-        for path in dict.fromkeys(case.images):
+        for path in dict.fromkeys(path for path in case.images if path.exists()):
             owners.setdefault(path.resolve(), []).append(case.name)
     return [UserError("Every image must belong to one case of the `dataset` listing.", where=where,
                       found=f"{path} in cases {', '.join(names)}", mend="List it once, or correct the paths.")

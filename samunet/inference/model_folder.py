@@ -23,7 +23,7 @@ from samunet.inputs.cache_encoders import encoder_id
 from samunet.networks.checkpoints.encoders import Encoder
 from samunet.planning.plans import Plans, digest_of_plan
 from samunet.variants.base import Variant, VariantContext
-from samunet.variants.registry import built_settings, entry, variant_class
+from samunet.variants.registry import built_settings, entry, is_known, variant_class
 
 TRAINED_BY, CHOSEN_BY = "samunet_train", "samunet_find_best_configuration"
 # Folder names of `planning.shots.draw_folder`, as a pattern and as a glob.
@@ -189,6 +189,7 @@ def load_model(
     plans = Plans.load(folder / "plans.json")
     dataset, labels = read_dataset_json(folder / "dataset.json")
     first = next(iter(runs.values()))
+    _require_known_variant(folder, runs)
     section = plans.for_encoder(first["encoder"]["id"])
     _require_as_trained(folder, runs, {"plan": digest_of_plan(plans, section), "labels": digest_of_labels(labels)})
     encoder = None
@@ -254,6 +255,14 @@ def _chosen_runs(folder: Path, folds: Sequence[str] | None) -> dict[str, dict[st
 def digest_of_labels(labels: LabelSpace) -> str:
     """SHA-256 of the meaning of label values in dataset.json; stored in a run's settings."""
     return digest_of_json([labels.foreground, labels.ignore, labels.regions_class_order])
+
+
+def _require_known_variant(folder: Path, runs: Mapping[str, Mapping[str, Any]]) -> None:
+    for fold, run in runs.items():
+        if not is_known(run["variant"]):
+            raise UserError("A model must be of a variant that is installed.",
+                            where=folder / f"fold_{fold}" / "run.json", found=run["variant"],
+                            mend="Install the package that holds the variant, or train again.")
 
 
 def _require_as_trained(folder: Path, runs: Mapping[str, Mapping[str, Any]], found: Mapping[str, str]) -> None:

@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 # What is beside the plans in a dataset's preprocessed folder.
+LONGEST_NAME = 100  # bytes: a model folder's name holds the variant's and the encoder's, too
 TAKEN_NAMES = ("dataset", "dataset_fingerprint", "groups", "gt_segmentations", "splits_final")
 
 
@@ -132,6 +133,9 @@ def require_plans_name(name: str) -> None:
     Raises:
         UserError: such a name.
     """
+    if "\0" in name or len(name.encode()) > LONGEST_NAME:
+        raise UserError(f"A plans name must be a file name of at most {LONGEST_NAME} bytes.", where="-plans_name",
+                        found=repr(name), mend="Choose a shorter one.")
     if name.lower() in TAKEN_NAMES or not name or Path(name).name != name or name.startswith("."):
         raise UserError(
             "A plans name must be one file name that the dataset's folder does not use for other files.",

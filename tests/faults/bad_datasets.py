@@ -100,7 +100,7 @@ JSON: dict[str, tuple[Make, tuple[str, ...]]] = {
     "a channel of null": (_setting(channel_names={"0": None}), ("channel",)),
     "a channel of a list": (_setting(channel_names={"0": ["MRI"]}), ("channel",)),
     "an unknown channel": (_setting(channel_names={"0": "sonar"}), ("sonar",)),
-    "a channel more": (_setting(channel_names={"0": "MRI", "1": "MRI"}), ("c0|c1|imagesTr",)),
+    "a channel more": (_setting(channel_names={"0": "MRI", "1": "MRI"}), ("c0|c1|imagesTr|channel_names",)),
     "numTraining of text": (_setting(numTraining="6"), ("numTraining",)),
     "numTraining of 6.5": (_setting(numTraining=6.5), ("numTraining",)),
     "numTraining of true": (_setting(numTraining=True), ("numTraining",)),
@@ -223,7 +223,7 @@ FILES: dict[str, tuple[Make, tuple[str, ...], tuple[str, ...], Any]] = {  # how,
     "a case with a blank and quotes": (
         lambda place: (_renamed(train_image, "c 1'\"_0000.nii.gz")(place),
                        _renamed(train_label, "c 1'\".nii.gz")(place)),
-        TRAINING, ("c 1",), anything,
+        TRAINING, ("c 1|c1",), anything,
     ),
     "a case with a line break": (
         lambda place: (_renamed(train_image, "c\n1_0000.nii.gz")(place), _renamed(train_label, "c\n1.nii.gz")(place)),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
 from tests.faults.entry import Check, Entry, anything
 from tests.faults.place import Place
 
@@ -162,7 +164,7 @@ NAMES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "-i without -s": (("plot_overlay_pngs", "-i", "in", "-o", "png"), ("-s",)),
     "a loss left out that is none": (("pretrain_encoder", "-o", "encoder", "--without", "x"), ("x",)),
     "a benchmark of no variant": (("benchmark", "-d", "5", "--variants", "x"), ("x",)),
-    "candidates that are none": (("find_best_configuration", "5", "--variants", "x"), ("x",)),
+    "candidates that are none": (("find_best_configuration", "-d", "5", "--variants", "x"), ("x",)),
     "a reference that was not run":
         (("benchmark", "-d", "5", "--variants", "label_prior", "--folds", "0", "--reference", "x"), ("x",)),
 }
@@ -198,7 +200,7 @@ def _checkpoints() -> list[Entry]:
         "flat tensors": lambda state: {name: tensor.reshape(-1) for name, tensor in state.items()},
         "other names": lambda state: {f"x.{name}": tensor for name, tensor in state.items()},
         "no tensor": lambda state: {}, "one tensor less": lambda state: dict(list(state.items())[1:]),
-        "one tensor more": lambda state: {**state, "wish": next(iter(state.values())).clone()},
+        "one tensor more": lambda state: {**state, "wish": next(iter(state.values()), torch.zeros(1)).clone()},
         "float64": lambda state: {name: tensor.double() for name, tensor in state.items()},
         "whole numbers": lambda state: {name: tensor.long() for name, tensor in state.items()},
     }

@@ -118,7 +118,7 @@ def _models() -> list[Entry]:
         for value in (None, [], {}, "x", -1, True):
             made.append(Entry("model, any value", f"run.json: {key} = {shortened(value)}",
                               with_value(run, key, value=value),
-                              ("predict",), ("run.json|fold_0",), same_prediction))
+                              ("predict",), ("run.json|fold_0|trained model",), same_prediction))
     for file, at in (("plans.json", lambda place: model(place) / "plans.json"),):
         for name, (keys, value) in PLANS_VALUES.items():
             if keys[0] == "dataset":

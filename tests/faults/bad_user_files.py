@@ -27,7 +27,7 @@ GROUPS_CSV: dict[str, tuple[bytes, bool]] = {
     "no patient": (b"case,patient\n" + b"".join(b"c%d,\n" % each for each in range(6)), False),
     "Latin-1": (b"case,patient\nc0,Gr\xfc\xdfe\n", False), "UTF-16": ("case,patient\nc0,p0\n".encode("utf-16"), False),
     "a NUL": (b"case,patient\nc0,p\0\n", False),
-    "semicolons": (b"case;patient\n" + b"".join(b"c%d;p\n" % each for each in range(6)), False),
+    "bars": (b"case|patient\n" + b"".join(b"c%d|p\n" % each for each in range(6)), False),
     "a single line of 200,000 characters": (b"case,patient\n" + b"x" * 200_000, False),
     "fewer fields": (b"case,patient\nc0\nc1\n", False),
     "one patient for all": (b"case,patient\n" + b"".join(b"c%d,p\n" % each for each in range(6)), True),
