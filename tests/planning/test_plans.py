@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 
 from samunet.errors import UserError
-from samunet.planning.plans import DatasetPlan, EncoderPlan, HybridPlan, Plans, UnetPlan, digest_of_section
+from samunet.planning.plans import (
+    DatasetPlan,
+    EncoderPlan,
+    HybridPlan,
+    Plans,
+    UnetPlan,
+    digest_of_section,
+    require_plans_name,
+)
 
 CT = {"mean": 40.0, "std": 25.0, "percentile_00_5": -80.0, "percentile_99_5": 140.0}
 DATASET = DatasetPlan("SimpleITKIO", (1, 0, 2), (1, 0, 2), (3.0, 1.0, 1.0), (2, 2, 2), False, ("CT", "MRI"),
@@ -196,3 +204,10 @@ def test_the_slice_spacing_of_2d_data_is_no_distance(tmp_path: Path) -> None:
     content = changed(saved(tmp_path), "dataset/spacing_mm", [99900.0, 100.0, 100.0])
     content = changed(content, "dataset/median_shape", [1, 20, 20])
     assert load(tmp_path, content).dataset.spacing_mm == (99900.0, 100.0, 100.0)
+
+
+@pytest.mark.parametrize("name", ["a\0b", "p" * 101])
+def test_a_plans_name_that_no_file_can_have_is_refused(name: str) -> None:
+    with pytest.raises(UserError, match="at most 100 bytes"):
+        require_plans_name(name)
+    require_plans_name("p" * 100)
