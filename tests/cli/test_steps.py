@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from samunet.cli.steps import Steps
 from samunet.dataset.paths import Paths
 from samunet.dataset.phantom import make_phantom_dataset
-from samunet.errors import BadCases
+from samunet.errors import BadCases, UserError
 from samunet.files import copy_whole, write_json
 from samunet.networks.checkpoints.encoders import encoder_spec
 
@@ -85,3 +86,12 @@ def test_a_bad_case_has_neither_arrays_nor_embeddings_and_the_others_have_both(s
     assert sorted(path.stem for path in (steps.plans_folder / "arrays").glob("*.json")) == made
     assert sorted(path.stem for path in (steps.plans_folder / "embeddings").glob("*/*.npy")) == made
     assert (steps.folder / "gt_segmentations" / "phantom_000.nii.gz").is_file()
+
+
+def test_channels_that_changed_after_planning_are_refused_though_nothing_is_to_do(steps: Steps) -> None:
+    plans = steps.plan(steps.fingerprint(clean=False), encoder_spec("mini"), 8.0, None, "float16")
+    steps.arrays(plans)
+    changed = replace(steps, dataset=replace(steps.dataset, channel_names=("sonar",)))
+    with pytest.raises(UserError, match="(?s)must be those of the plans.*dataset.json.*sonar.*The plans have MRI"):
+        changed.arrays(plans)
+    steps.arrays(plans)

@@ -342,3 +342,9 @@ def test_a_record_of_a_choice_of_another_form_is_reported(results, make_run, con
     with pytest.raises(UserError, match="record of a choice") as caught:
         find_model(results)
     assert field in caught.value.found and caught.value.where == str(path)
+
+
+def test_a_model_of_a_variant_that_is_not_installed_is_refused(make_run):
+    folder = make_run("Dataset004_A", "two_convolutions__samunetPlans__untrained", 0, "2024-01-01T00:00:00+00:00")
+    with pytest.raises(UserError, match="(?s)must be of a variant that is installed.*run.json.*two_convolutions"):
+        load_model(folder, None, CPU)
