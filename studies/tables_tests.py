@@ -29,7 +29,17 @@ def mutations() -> str:
 
 def faults() -> str:
     """The last run of the fault harness, by kind."""
-    table = last("faults")["table"]
+    return _by_kind("faults")
+
+
+def corpus() -> str:
+    """The last run of the whole corpus of bad input, by what is bad."""
+    return _by_kind("corpus")
+
+
+def _by_kind(counted: str) -> str:
+    """The last record that counts `counted`."""
+    table = [record for record in records("faults") if counted in record][-1]["table"]
     columns = list(next(iter(table.values())))
     total = {name: sum(row[name] for row in table.values()) for name in columns}
     return markdown(
@@ -63,4 +73,6 @@ def shown_by_tests() -> str:
     )
 
 
-TABLES = {"mutations": mutations, "faults": faults, "main job": main_job, "shown by tests": shown_by_tests}
+TABLES = {
+    "mutations": mutations, "faults": faults, "corpus": corpus, "main job": main_job, "shown by tests": shown_by_tests,
+}
