@@ -33,7 +33,7 @@ from samunet.inference.predict_folder import PredictionSettings, predict_folder
 from samunet.networks.checkpoints.encoders import encoder_spec
 from samunet.planning.cache_rules import DEFAULT_CACHE_DTYPE
 from samunet.planning.planner import DEFAULT_MEMORY_TARGET_GB, DEFAULT_PLANS_NAME
-from samunet.preprocessing.prompts.kinds import oracle_told
+from samunet.preprocessing.prompts.kinds import oracle_name
 from samunet.training.run import ensure_trained
 from samunet.training.settings import Request
 
@@ -87,7 +87,7 @@ def measured(paths: Paths, options: argparse.Namespace) -> dict[str, dict[str, A
     shown = Trained("unet", BOXED, unet, paths, options)
     rows = {"3d_adapter": automatic.scores("automatic", "imagesTs", None)}
     for percent in RELAXED:
-        mark = f"(oracle {oracle_told('box3d', percent)})"
+        mark = f"(oracle {oracle_name('box3d', percent)})"
         rows[f"3d_adapter_box {mark}"] = boxed.scores(f"relaxed{percent}", "imagesTs",
                                                       paths.raw / f"boxes{percent}.json")
         rows[f"unet, box as a channel {mark}"] = shown.scores(f"relaxed{percent}", f"imagesTs{percent}", None)
@@ -145,7 +145,7 @@ def content(options: argparse.Namespace, rows: dict[str, dict[str, Any]]) -> dic
         of_box, of_unet, of_ellipsoid = (next(row
                                               for name, row in rows.items() if name.startswith(method)
                                               and name.endswith(
-            f"(oracle {oracle_told('box3d', percent)})")) for method in ("3d_adapter_box", "unet", "inscribed"))
+            f"(oracle {oracle_name('box3d', percent)})")) for method in ("3d_adapter_box", "unet", "inscribed"))
         met[f"{percent} %"] = {"1.5 x automatic": of_box["dice"] >= NEEDED * rows["3d_adapter"]["dice"],
                                "above unet": of_box["dice"] > of_unet["dice"],
                                "above ellipsoid": of_box["dice"] > of_ellipsoid["dice"]}

@@ -14,7 +14,7 @@ from samunet.benchmark.jobs import Benchmark, Job
 from samunet.dataset.paths import Paths
 from samunet.evaluation.report import number_of, read_metrics, read_summary
 from samunet.inference.run_file import RecordedEncoder, read_run
-from samunet.preprocessing.prompts.kinds import oracle_told
+from samunet.preprocessing.prompts.kinds import oracle_name
 
 Cases = dict[str, dict[str, dict[str, float]]]
 """Case -> class key -> metric -> value; NaN if undefined, infinity if one of the masks is empty."""
@@ -151,7 +151,7 @@ def marked(variant: str, runs: Iterable[Mapping[str, Any]]) -> str:
     """
     runs = list(runs)
     oracles = [run["settings"] for run in runs if run["settings"].get("oracle_prompts")]
-    kinds = sorted({oracle_told(settings["oracle_prompts"], settings.get("box_relax")) for settings in oracles})
+    kinds = sorted({oracle_name(settings["oracle_prompts"], settings.get("box_relax")) for settings in oracles})
     unlabelled = " (unlabelled data)" if any(run.get("pseudo_labelled_cases") for run in runs) else ""
     return variant + (f" (oracle {', '.join(kinds)})" if kinds else "") + unlabelled
 

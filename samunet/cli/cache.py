@@ -84,14 +84,14 @@ def datasets_of(options: argparse.Namespace) -> list[str | None]:
 
 def list_caches(caches: Sequence[Cache]) -> None:
     """Print one line for each cache, and the total."""
-    from samunet.inputs.embedding_cache import told_size
+    from samunet.inputs.embedding_cache import size_text
 
     for cache in caches:
         views = sum(entry.is_view for entry in cache.entries)
         result(f"{cache.dataset} {cache.plans_name} {cache.encoder}: "
                f"{len(cache.entries) - views} cases, {views} views, {' and '.join(cache.number_types) or 'nothing'}, "
-               f"{told_size(cache.size)}; {cache.state()}")
-    result(f"{len(caches)} caches, {told_size(sum(cache.size for cache in caches))}")
+               f"{size_text(cache.size)}; {cache.state()}")
+    result(f"{len(caches)} caches, {size_text(sum(cache.size for cache in caches))}")
 
 
 def verify_caches(caches: Sequence[Cache], encoder: str | None, faults_of_arrays: Sequence[str]) -> None:
@@ -126,20 +126,20 @@ def verify_caches(caches: Sequence[Cache], encoder: str | None, faults_of_arrays
 
 def prune_caches(caches: Sequence[Cache], encoder: str | None, *, everything: bool, dry_run: bool) -> None:
     """Remove the files that no command can use, or everything, and print the freed size."""
-    from samunet.inputs.embedding_cache import cache_lock, told_size
+    from samunet.inputs.embedding_cache import cache_lock, size_text
 
     total = 0
     for cache in caches:
         with nullcontext() if dry_run else locked(cache_lock(cache.folder)):  # no other command writes there meanwhile
             total += _prune(cache.folder, encoder, everything=everything, dry_run=dry_run)
-    result(f"{told_size(total)} {'would be freed' if dry_run else 'freed'}")
+    result(f"{size_text(total)} {'would be freed' if dry_run else 'freed'}")
 
 
 def _prune(folder: Path, encoder: str | None, *, everything: bool, dry_run: bool) -> int:
     """Remove one cache, or the files of it that no command can use; returns the freed bytes."""
     from samunet.inputs.cache_encoders import weights_of
     from samunet.inputs.cache_inventory import differing_weights, read_cache, remove, useless_files
-    from samunet.inputs.embedding_cache import told_size
+    from samunet.inputs.embedding_cache import size_text
 
     if not folder.is_dir():  # another call has removed it
         return 0
@@ -151,5 +151,5 @@ def _prune(folder: Path, encoder: str | None, *, everything: bool, dry_run: bool
         files = useless_files(cache, differing_weights(cache, *weights) if weights else {})
     size = sum(path.stat().st_size for path in files) if dry_run else remove(cache, files)
     if files:
-        say(f"{folder}: {len(files)} files, {told_size(size)}" + ("" if everything else f" ({cache.state()})"))
+        say(f"{folder}: {len(files)} files, {size_text(size)}" + ("" if everything else f" ({cache.state()})"))
     return size

@@ -118,7 +118,7 @@ def embeddings_of(
     return sources
 
 
-def told_size(count: int) -> str:
+def size_text(count: int) -> str:
     """Bytes as a person reads them."""
     return f"{count / 1e9:.1f} GB" if count >= 1e8 else f"{count / 1e6:.1f} MB"
 
@@ -182,7 +182,7 @@ def _has_room(store: EmbeddingStore, missing: dict[str, dict[str, Any]], channel
     needed = sum(stored_bytes(each, channels_alone) for each in missing.values())
     replaced = sum(path.stat().st_size for path in map(store.array_path, missing) if path.is_file())
     free = shutil.disk_usage(store.folder).free
-    sizes = f"{told_size(needed)}, {told_size(free)} free in {store.folder}"
+    sizes = f"{size_text(needed)}, {size_text(free)} free in {store.folder}"
     needs = f"embeddings of {len(missing)} cases ({encoder}): {sizes}"
     if needed - replaced <= SHARE_OF_FREE * free:
         say(needs)

@@ -24,7 +24,7 @@ from samunet.inference.model_folder import TRAINED_BY
 from samunet.inference.model_weights import CHECKPOINT, DIGEST, load_weights
 from samunet.planning.splits import ALL
 from samunet.preprocessing.arrays import LazyCases
-from samunet.preprocessing.prompts.kinds import oracle_told
+from samunet.preprocessing.prompts.kinds import oracle_name
 from samunet.processes import count, from_first, rank, rank0_first, require_even
 from samunet.training.checkpoints import LATEST, save_weights
 from samunet.training.experiment import Experiment, open_experiment, run_folder
@@ -289,4 +289,4 @@ def _validate(
 def _tell(experiment: Experiment, summary: dict[str, Any] | None) -> None:
     dice = "not validated" if summary is None else f"mean Dice {summary['foreground_mean']['Dice']:.4f}"
     kind, relaxed = experiment.settings.oracle_prompts, experiment.settings.box_relax
-    result(f"{experiment.folder.final}: {dice}" + (f" (oracle {oracle_told(kind, relaxed)})" if kind else ""))
+    result(f"{experiment.folder.final}: {dice}" + (f" (oracle {oracle_name(kind, relaxed)})" if kind else ""))

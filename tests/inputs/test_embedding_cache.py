@@ -19,7 +19,7 @@ from damage import flip, rewrite, truncate
 from samunet.errors import BadCases, UserError
 from samunet.files import digest_of_array
 from samunet.inputs import embedding_store
-from samunet.inputs.embedding_cache import embeddings_of, ensure_embeddings, open_embeddings, told_size
+from samunet.inputs.embedding_cache import embeddings_of, ensure_embeddings, open_embeddings, size_text
 from samunet.inputs.embedding_store import CachedEmbeddings
 from samunet.inputs.embeddings import LiveEmbeddings, StoredCaseEmbeddings, all_picks
 from samunet.networks.checkpoints.encoders import Encoder
@@ -131,7 +131,7 @@ def test_what_will_be_written_is_told_before(
 
 
 def test_sizes_are_told_as_a_person_reads_them() -> None:
-    assert [told_size(count) for count in (65_536, 99_000_000, 2_149_000_000)] == ["0.1 MB", "99.0 MB", "2.1 GB"]
+    assert [size_text(count) for count in (65_536, 99_000_000, 2_149_000_000)] == ["0.1 MB", "99.0 MB", "2.1 GB"]
 
 
 @pytest.mark.parametrize("plans", ["float16", "int8"], indirect=True)

@@ -17,6 +17,6 @@ def places_of(kind: str) -> str:
     return "points" if kind in POINTS else "boxes"
 
 
-def oracle_told(kind: str, box_relax: float | None) -> str:
+def oracle_name(kind: str, box_relax: float | None) -> str:
     """An oracle as every table calls it: `box3d`, or `box3d relaxed 10 %`."""
     return f"{kind} relaxed {box_relax:g} %" if box_relax else kind
