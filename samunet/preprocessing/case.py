@@ -62,10 +62,12 @@ class PreparedCase:
     """`image` float32 (C, Z, Y, X) normalised; `segmentation` int16 (1, Z, Y, X) or None.
 
     The segmentation has label values, OUTSIDE the non-zero mask, and UNANNOTATED where a run does not use labels.
-    `prompts` is what somebody says of the case, for variants that answer prompts; None where nobody was asked.
+    `prompts` are for variants that answer prompts; None where none were given. `start`: bool (F, Z, Y, X), for each
+    foreground label the mask that prompts correct; None where they start from nothing.
     """
 
     image: np.ndarray
     segmentation: np.ndarray | None
     properties: CaseProperties
     prompts: CasePrompts | None = None
+    start: np.ndarray | None = None

@@ -18,13 +18,20 @@ class LabelPrompts:
     prompts file's own (`preprocessing.prompts.file`) are (x, y, z).
 
     Arguments:
-        points: float64 (N, 3). All points of one slice prompt one object.
+        points: float64 (N, 3), in the order in which they were given. All points of one slice prompt one object.
         boxes: float64 (M, 2, 3), the corner where every axis is lowest and the one where it is highest. Each prompts
             an object of its own.
+        positive: bool (N,), whether each point is in the label (True) or must not be part of it; all are, if not given.
     """
 
     points: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))
     boxes: np.ndarray = field(default_factory=lambda: np.zeros((0, 2, 3)))
+    positive: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))
+
+    def __post_init__(self) -> None:
+        if len(self.positive) == 0 < len(self.points):
+            object.__setattr__(self, "positive", np.ones(len(self.points), bool))
+        assert len(self.positive) == len(self.points)
 
     def on_tile(self, slice_: int, origin: tuple[int, int], tile: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
         """What a 2D network sees of them on one tile of one slice.

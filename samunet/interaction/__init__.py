@@ -1,0 +1,1 @@
+"""Sessions: one image, its prompts in their order, undo and redo, and the mask that they give."""
