@@ -40,7 +40,7 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def page(browser: Any) -> Iterator[Any]:
-    opened = browser.new_page(viewport={"width": 1200, "height": 800})
+    opened = browser.new_page(viewport={"width": 900, "height": 600})
     opened.faults = []
     opened.on("pageerror", lambda fault: opened.faults.append(str(fault)))
     yield opened
@@ -154,7 +154,7 @@ def last_point(output: Path, case: str) -> tuple[float, ...]:
 
 @pytest.mark.parametrize("case", list(GRIDS))
 def test_a_click_lands_on_the_voxel_under_the_pointer(page: Any, white_voxels: tuple[Server, Path], case: str) -> None:
-    """In every plane, zoomed and not, at each corner of the one white voxel, as a screenshot displays it."""
+    """In every plane, zoomed and not, at opposite corners of the one white voxel, as a screenshot displays it."""
     server, output = white_voxels
     show(page, server, case)
     place = displayed_at(case)
@@ -169,12 +169,126 @@ def test_a_click_lands_on_the_voxel_under_the_pointer(page: Any, white_voxels: t
             if zoomed:
                 scroll(page, plane, (top + bottom) / 2, (left + right) / 2, -4, "Control")
                 top, bottom, left, right = bright(page, plane)
-            for row, column in ((top + 1, left + 1), (top + 1, right - 1), (bottom - 1, left + 1),
-                                (bottom - 1, right - 1)):
+            for row, column in ((top + 1, right - 1), (bottom - 1, left + 1)):
                 click(page, plane, row, column)
                 assert last_point(output, case) == WHITE[case], (plane, zoomed)
             click(page, plane, (top + bottom) / 2, right + 3)  # the neighbour
             found = np.subtract(last_point(output, case), WHITE[case])
             assert np.abs(found).sum() == 1, (plane, zoomed)
-            press(page, "u")
+            press(page, "u", "v")
+            click(page, plane, (top + bottom) / 2, (left + right) / 2)  # back
+            press(page, "p")
         scroll(page, plane, (top + bottom) / 2, (left + right) / 2, 4, "Control")
+
+
+@pytest.fixture
+def discs(tmp_path: Path) -> Path:
+    """Two cases with a bright ball of radius 5 mm in the middle, and the folder for their annotations."""
+    z, y, x = np.ogrid[:12, :24, :24]
+    for name, matrix in (("first", affine(rotation(20), (1, 1, 2))), ("second", affine(np.eye(3), (1, 1, 2)))):
+        ball = (2 * (z - 6)) ** 2 + (y - 12) ** 2 + (x - 12) ** 2 <= 25
+        write_image(tmp_path / "images" / f"{name}.nii.gz", np.where(ball, 100, 10).T, matrix)
+    return tmp_path
+
+
+def start(folder: Path) -> Server:
+    return Server("-i", folder / "images", "-o", folder / "Dataset502_Balls", "--labels", "ball=1", "rim=2")
+
+
+def saved(folder: Path, case: str) -> tuple[dict[str, Any], np.ndarray]:
+    """The prompts and the mask (x, y, z) of a case as they are on disk now."""
+    output = folder / "Dataset502_Balls"
+    prompts = json.loads((output / "prompts" / f"{case}.json").read_text())["cases"][case]
+    mask = nibabel.load(output / "sessions" / case / "session_mask.nii.gz")
+    image = nibabel.load(folder / "images" / f"{case}.nii.gz")
+    np.testing.assert_allclose(mask.affine, image.affine, atol=1e-5)
+    return prompts, np.asarray(mask.dataobj)
+
+
+def middle(page: Any, plane: str) -> tuple[float, float]:
+    edge = page.locator(f"#{plane}").bounding_box()
+    return edge["height"] / 2, edge["width"] / 2
+
+
+def test_a_case_from_the_first_click_to_the_dataset(page: Any, discs: Path) -> None:
+    """Click, correct, undo twice, redo, box, brush, eraser, next case; kill the server, go on; finish."""
+    with start(discs) as server:
+        show(page, server)
+        row, column = middle(page, "axial")
+        press(page, "p")
+        click(page, "axial", row + 3, column + 3)
+        press(page, "n", "2")
+        click(page, "coronal", *np.add(middle(page, "coronal"), (-3, 60)))
+        prompts, _ = saved(discs, "first")
+        assert prompts["ball"] == {"points": [[11, 11, 6]]}
+        assert [point["positive"] for point in prompts["rim"]["points"]] == [False]
+        press(page, "u", "u")
+        assert saved(discs, "first")[0] == {}
+        assert page.locator("#undo").is_disabled()
+        press(page, "y")
+        assert saved(discs, "first")[0] == {"ball": {"points": [[11, 11, 6]]}}
+        press(page, "b", "1")
+        drag(page, "axial", (row - 30, column - 40), (row + 30, column + 40))
+        (box,) = saved(discs, "first")[0]["ball"]["boxes"]
+        assert box["min"][2] == box["max"][2] == 6
+        assert all(low < 11 < high for low, high in zip(box["min"][:2], box["max"][:2], strict=True))
+        press(page, "r")
+        drag(page, "axial", (row, column - 40), (row, column + 40))
+        mask = saved(discs, "first")[1]
+        assert mask[11, 11, 6] == 1 and set(np.nonzero(mask)[2]) == {6}
+        press(page, "e")
+        click(page, "axial", row + 3, column + 3)
+        erased = saved(discs, "first")[1]
+        assert erased[11, 11, 6] == 0 and 0 < (erased == 1).sum() < (mask == 1).sum()
+        press(page, "]")
+        assert page.locator("li.current").inner_text() == "second"
+        press(page, "r")
+        click(page, "sagittal", *middle(page, "sagittal"))
+        server.kill()
+        press(page, "u")  # nothing answers
+        page.wait_for_selector("#message:not([hidden])")
+        assert "The server does not answer" in page.locator("#message").inner_text()
+    with start(discs) as server:
+        show(page, server, "first")
+        assert (saved(discs, "first")[1] == erased).all()
+        press(page, "u")
+        assert (saved(discs, "first")[1] == mask).all()
+        press(page, "d")
+        assert page.locator("li.finished").inner_text() == "first"
+        dataset = load_dataset(discs / "Dataset502_Balls")
+        assert [case.name for case in dataset.cases] == ["first"]
+        label = nibabel.load(dataset.cases[0].label)
+        assert (np.asarray(label.dataobj) == mask).all()
+        np.testing.assert_allclose(label.affine, nibabel.load(dataset.cases[0].images[0]).affine, atol=1e-5)
+
+
+def test_a_second_tab_shows_the_same_state_and_undoes_nothing_unseen(page: Any, browser: Any, discs: Path) -> None:
+    with start(discs) as server:
+        show(page, server)
+        other = browser.new_page(viewport={"width": 900, "height": 600})
+        other.route("**/state?*", lambda route: route.abort())  # it does not learn of changes
+        show(other, server)
+        press(page, "p")
+        click(page, "axial", *middle(page, "axial"))
+        press(other, "p", "2")
+        click(other, "coronal", *middle(other, "coronal"))
+        assert set(saved(discs, "first")[0]) == {"ball", "rim"}
+        press(other, "u")
+        assert set(saved(discs, "first")[0]) == {"ball"}
+        page.wait_for_selector("#redo:not([disabled])")  # by its own polling
+        other.close()
+
+
+def test_window_and_level_and_the_values_under_the_pointer(page: Any, discs: Path) -> None:
+    with start(discs) as server:
+        show(page, server)
+        row, column = middle(page, "axial")
+        edge = page.locator("#axial").bounding_box()
+        page.mouse.move(edge["x"] + column + 3, edge["y"] + row + 3)
+        assert page.locator("#under").inner_text().endswith(": 100, background")
+        assert (pixels(page, "axial")[int(row) + 5, int(column) + 25] > 250).all()
+        page.locator("#level").fill("100")
+        page.locator("#window").fill("180")  # from 10 to 190
+        page.locator("#window").blur()
+        settle(page)
+        assert abs(pixels(page, "axial")[int(row) + 5, int(column) + 25] - 127.5).max() < 2
