@@ -94,3 +94,9 @@ def with_start(slabs: Iterable[Slab], start: np.ndarray | None, labels: LabelSpa
         if not labels.has_regions:
             stays &= ~(~unprompted & (classes > 0)).any(0)
         yield first, np.concatenate([slab[:background], np.where(stays, np.float32(KEPT), classes)])
+
+
+def logits_of_masks(masks: np.ndarray, labels: LabelSpace) -> np.ndarray:
+    """Logits float32 (K, Z, Y, X) that decode to masks bool (F, Z, Y, X) of the foreground labels."""
+    classes = np.where(masks, np.float32(KEPT), np.float32(ABSENT))
+    return classes if labels.has_regions else np.concatenate([np.zeros_like(classes[:1]), classes])
