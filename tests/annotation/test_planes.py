@@ -25,7 +25,7 @@ def counted() -> np.ndarray:
 
 
 def value(display, volume: np.ndarray, plane: int, index: int, row: int, column: int) -> int:
-    return int(round(display.slice_of(volume, plane, index)[row, column] / 65535 * 23))
+    return round(float(display.slice_of(volume, plane, index)[row, column]) / 65535 * 23)
 
 
 def test_an_image_along_the_axes_by_hand() -> None:

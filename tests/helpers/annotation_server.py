@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import nibabel
 import numpy as np
@@ -45,7 +45,7 @@ class Server:
         if self.process.stderr is not None:
             self.process.stderr.close()
 
-    def __enter__(self) -> Server:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
