@@ -156,9 +156,17 @@ def project_of(source: Source, folder: Path, content: Mapping[str, Any] | None) 
 
 
 def channel_names(source: Source) -> dict[str, str]:
-    """Names of the channels for a dataset.json: numbers, because the files do not say what they show."""
-    count = len(next(iter(source.images.values())))
-    return {str(channel): f"channel_{channel}" for channel in range(count)}
+    """`channel_names` for a new dataset.json, by the first image; files do not say which modality they are.
+
+    Red, green and blue of natural images; `zscore`, samunet's name of a channel in doubt, for all others.
+
+    Raises:
+        UserError: the image cannot be read.
+    """
+    voxels, _ = reader_named(source.reader).read_images(source.files(next(iter(source.images))))
+    natural = source.reader == "NaturalImage2DIO" and len(voxels) == 3
+    names = ("R", "G", "B") if natural else ("zscore",) * len(voxels)
+    return {str(channel): name for channel, name in enumerate(names)}
 
 
 def _existing(folder: Path) -> dict[str, Any] | None:

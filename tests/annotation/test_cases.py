@@ -48,7 +48,7 @@ def test_finished_cases_are_a_dataset_and_others_are_not(images: Path, tmp_path:
     output = tmp_path / "Dataset501_New"
     cases = cases_of(images, output)
     assert json.loads((output / "dataset.json").read_text()) == {
-        "channel_names": {"0": "channel_0"}, "labels": {"background": 0, "a": 1, "b": 2}, "file_ending": ".nii.gz",
+        "channel_names": {"0": "zscore"}, "labels": {"background": 0, "a": 1, "b": 2}, "file_ending": ".nii.gz",
         "numTraining": 0}
     act(cases, "b1", STROKE)
     assert not list((output / "labelsTr").iterdir()) and not list((output / "imagesTr").iterdir())
