@@ -6,6 +6,7 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+import pytest
 from annotation_server import Server, write_image
 
 from samunet.cli.plan_and_preprocess import main as plan_and_preprocess
@@ -15,6 +16,7 @@ from samunet.cli.train import main as train
 COUNT = 10
 
 
+@pytest.mark.slow
 def test_five_cases_then_a_model_then_the_next_five(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     for number in range(COUNT):
