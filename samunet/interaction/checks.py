@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from samunet.dataset.labels import LabelSpace
-from samunet.dataset.segmentations import value_problems
+from samunet.dataset.segmentations import ignore_problems, value_problems
 from samunet.errors import UserError, joined
 from samunet.interaction.actions import FARTHEST, MOST_PLACES, Action, Box, Mask, Place, Stroke
 from samunet.interaction.painting import voxels_of
@@ -27,8 +27,8 @@ def require_action(action: Action, shape: Sequence[int], labels: LabelSpace) -> 
             planes; a whole mask that is damaged or has other values.
     """
     if isinstance(action, Mask):
-        problems = value_problems(action.array(shape, labels.dtype), labels, Path(action.source or "mask"))
-        if problems:
+        values, path = action.array(shape, labels.dtype), Path(action.source or "mask")
+        if problems := value_problems(values, labels, path) + ignore_problems(values, labels, path):
             raise joined(problems)
         return
     label_name(action.label, labels, background=isinstance(action, Stroke))

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from samunet.dataset.alignment import SEGMENTATION
 from samunet.dataset.labels import LabelSpace
-from samunet.dataset.segmentations import read_on_grid, value_problems
+from samunet.dataset.segmentations import ignore_problems, start_on_grid, value_problems
 from samunet.errors import UserError, joined
 from samunet.interaction.image import ARRAY, SessionImage
 
@@ -17,12 +16,10 @@ def read_mask(path: Path, image: SessionImage, labels: LabelSpace) -> np.ndarray
     """The label map in a file, of the label space's integer type (Z, Y, X), on the image's grid.
 
     Raises:
-        UserError: a file that cannot be read, another grid, unknown labels or the ignore label.
+        UserError: see `start_on_grid`.
     """
-    values, problems = read_on_grid(image.geometry.reader, path, image.geometry, image.place, labels, SEGMENTATION)
-    if problems:
-        raise joined(problems)
-    return _without_ignore(values[0], labels, path)
+    found = start_on_grid(image.geometry.reader, path, image.geometry, image.place, labels)
+    return found.astype(labels.dtype)
 
 
 def checked_mask(mask: np.ndarray, image: SessionImage, labels: LabelSpace) -> np.ndarray:
@@ -32,13 +29,6 @@ def checked_mask(mask: np.ndarray, image: SessionImage, labels: LabelSpace) -> n
         raise UserError("A mask must be whole numbers of the image's shape (z, y, x).", where=ARRAY,
                         found=f"{mask.dtype} of shape {mask.shape}, image of {shape}")
     values = mask.reshape(shape).astype(np.uint8) if mask.dtype.kind == "b" else mask.reshape(shape)
-    if problems := value_problems(values, labels, ARRAY):
+    if problems := value_problems(values, labels, ARRAY) + ignore_problems(values, labels, ARRAY):
         raise joined(problems)
-    return _without_ignore(values, labels, ARRAY)
-
-
-def _without_ignore(values: np.ndarray, labels: LabelSpace, path: Path) -> np.ndarray:
-    if labels.ignore is not None and (values == labels.ignore).any():
-        raise UserError("A mask to start from must not hold the ignore label.", where=path, found=str(labels.ignore),
-                        mend="Set these voxels to background, or to a label.")
-    return np.asarray(values).astype(labels.dtype)
+    return values.astype(labels.dtype)

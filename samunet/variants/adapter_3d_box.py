@@ -45,7 +45,7 @@ class Adapter3dBoxVariant(Adapter3dVariant):
       box.
     """
 
-    prompts = ("boxes",)
+    prompts = ("boxes", "masks")
     foreground_share: ClassVar[float] = 1.0  # a stack without a class has no box, and would teach nothing
 
     def build_network(self) -> nn.Module:

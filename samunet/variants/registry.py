@@ -24,8 +24,8 @@ class VariantEntry:
     """`target` is "module:Class"; `needs` is what the variant reads: `embeddings`, `volumes`, `voxels`,
     `image_crops`, `image_stacks`, `patches` or `arrays`.
 
-    `prompts` are the kinds of prompts that it answers, and does nothing without: `points`, `negative points`, `boxes`.
-    `support` is whether labelled slices ask.
+    `prompts` are the kinds of prompts that it answers, and does nothing without: `points`, `negative points`, `boxes`,
+    `masks` to start from. `support` is whether labelled slices ask.
     """
 
     target: str
@@ -93,7 +93,7 @@ VARIANTS = {
         "samunet.variants.adapter_3d_box:Adapter3dBoxVariant",
         "3d_adapter prompted by a 3D box for each class or object",
         "image_stacks",
-        prompts=("boxes",),
+        prompts=("boxes", "masks"),
     ),
     "unet": VariantEntry(
         "samunet.variants.unet:UnetVariant", "nnU-Net's plain 2D U-Net from scratch, without SAM", "patches"
@@ -107,7 +107,7 @@ VARIANTS = {
         "samunet.variants.sam_zeroshot:SamZeroshotVariant",
         "SAM's own decoder, nothing trained, prompted by points or boxes",
         "embeddings",
-        prompts=("points", "negative points", "boxes"),
+        prompts=("points", "negative points", "boxes", "masks"),
     ),
     "label_prior": VariantEntry(
         "samunet.variants.label_prior:LabelPriorVariant",

@@ -70,7 +70,7 @@ class SamZeroshotVariant(PromptedVariant):
     overlaps are resolved by probability and not by the class's number, and boxes are not widened by a pixel.
     """
 
-    prompts = ("points", "negative points", "boxes")
+    prompts = ("points", "negative points", "boxes", "masks")
 
     def __init__(self, context: VariantContext) -> None:
         super().__init__(context)

@@ -50,8 +50,7 @@ def plan_positions(voxels: np.ndarray, properties: CaseProperties, dataset_plan:
 
 def points_inside(points: np.ndarray, properties: CaseProperties) -> np.ndarray:
     """Whether positions (N, 3) on the plan's grid are in the case, bool (N,)."""
-    inside: np.ndarray = ((points >= 0) & (points < properties.shape)).all(1)
-    return inside
+    return np.asarray(((points >= 0) & (points < properties.shape)).all(1))
 
 
 def boxes_meet(boxes: np.ndarray, properties: CaseProperties) -> np.ndarray:
@@ -60,7 +59,7 @@ def boxes_meet(boxes: np.ndarray, properties: CaseProperties) -> np.ndarray:
     A box may be flat along the slice axis: it then belongs to one slice.
     """
     cut = np.clip(boxes, 0, properties.shape)
-    in_plane: np.ndarray = (cut[:, 1, 1:] > cut[:, 0, 1:]).all(1)
+    in_plane = np.asarray((cut[:, 1, 1:] > cut[:, 0, 1:]).all(1))
     return in_plane & (boxes[:, 1, 0] > 0) & (boxes[:, 0, 0] < properties.shape[0])
 
 
