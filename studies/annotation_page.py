@@ -74,14 +74,14 @@ def server(images: Path, output: Path, *options: object) -> Iterator[str]:
 
 
 def prompts(page: Any) -> None:
-    """A box around the shell over several slices, then a click in the core."""
+    """A box around the shell over several slices, then a click in the tube."""
     settle(page)
     page.locator("#depth").fill("15")
     page.locator("#depth").blur()
     press(page, "b")
     drag(page, "axial", (-0.29, -0.22), (0.1, 0.19))
-    press(page, "p", "2")
-    drag(page, "axial", (-0.12, -0.03))
+    press(page, "p", "3")
+    drag(page, "axial", (0.25, 0.26))
 
 
 def brush(page: Any) -> None:
@@ -90,7 +90,7 @@ def brush(page: Any) -> None:
     press(page, "d", "]", "r")
     page.locator("#radius").fill("3")
     page.locator("#radius").blur()
-    ring = [(-0.13 + 0.15 * math.sin(angle / 4), -0.11 + 0.12 * math.cos(angle / 4)) for angle in range(26)]
+    ring = [(-0.03 + 0.13 * math.sin(angle / 4), -0.11 + 0.12 * math.cos(angle / 4)) for angle in range(26)]
     drag(page, "axial", *ring)
     press(page, "2")
     drag(page, "coronal", (-0.17, -0.24), (-0.17, -0.12))

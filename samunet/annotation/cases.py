@@ -14,7 +14,7 @@ from samunet.annotation.project import Project
 from samunet.annotation.requests import Action
 from samunet.errors import UserError
 
-MOST_OPEN = 2  # in memory; the others are on disk
+MOST_OPEN = 3  # in memory; the others are on disk
 
 
 class Cases:

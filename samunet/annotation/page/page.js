@@ -12,7 +12,7 @@ const NO_SERVER = "The server does not answer.\n  mend:  Start samunet_annotate 
 const $ = (id) => document.getElementById(id);
 
 const view = {case: null, info: null, state: null, cases: [], classes: [], tool: "look", chosen: 0, channel: 0,
-              place: [0, 0, 0], zoom: 1, windows: [], panes: [], loads: 0, ticket: 0};
+              place: [0, 0, 0], zoom: 1, windows: [], panes: [], loads: 0, ticket: 0, versions: {}, over: null};
 let queue = Promise.resolve();  // actions, one after the other
 
 async function request(path, query, options = {}) {
@@ -39,7 +39,7 @@ function show(message) {
 function send(action) {
   const name = view.case;
   queue = queue.then(() => loading(async () => {
-    const body = JSON.stringify({case: name, version: view.state.version, action});
+    const body = JSON.stringify({case: name, version: view.versions[name], action});
     const answer = await json("/action", {}, {method: "POST", body});
     show(answer.state.refreshed ? "Another page has changed this case; it is up to date now." : "");
     take(answer, name);
@@ -55,7 +55,8 @@ async function poll() {
 }
 
 function take({cases, classes, state}, name) {
-  if (name === view.case && view.state && state.version < view.state.version) return;  // overtaken by a newer answer
+  if (state.version < view.versions[name]) return;  // overtaken by a newer answer
+  view.versions[name] = state.version;
   const changed = name === view.case && state.version !== view.state?.version;
   Object.assign(view, {cases, classes}, changed ? {state} : {});
   if (changed) loadSlices(true);
@@ -149,6 +150,7 @@ function loadSlices(masksToo = false) {
       Object.assign(pane, {index, channel, image, mask, stale: false});
       paint(pane);
     }
+    if (view.over) under(...view.over);
     draw(pane);
   })));
 }
@@ -224,8 +226,7 @@ function draw(pane) {
 function drawCross(pane, context) {  // with a gap around the place, which stays visible
   const [row, column] = ofVoxel(pane, view.place), [x, y] = toCanvas(pane, row + 0.5, column + 0.5);
   const [down, right] = scales(pane), gap = Math.max(down, right, 10) * 1.5;
-  context.strokeStyle = "rgb(120 200 120 / 0.5)";
-  context.lineWidth = 1;
+  Object.assign(context, {strokeStyle: "rgb(120 200 120 / 0.5)", lineWidth: 1});
   lines(context, [[0, y, x - gap, y], [x + gap, y, pane.canvas.width, y], [x, 0, x, y - gap],
                   [x, y + gap, x, pane.canvas.height]]);
 }
@@ -241,9 +242,7 @@ function lines(context, ends) {
 
 function drawPoint(pane, context, point) {
   const [row, column] = ofVoxel(pane, point.place), [x, y] = toCanvas(pane, row + 0.5, column + 0.5);
-  context.fillStyle = css(labelColour(point.label));
-  context.strokeStyle = "white";
-  context.lineWidth = 1.5;
+  Object.assign(context, {fillStyle: css(labelColour(point.label)), strokeStyle: "white", lineWidth: 1.5});
   context.beginPath();
   context.arc(x, y, 5, 0, 2 * Math.PI);
   context.fill();
@@ -254,8 +253,7 @@ function drawBox(pane, context, first, last, rgb) {
   const [[r0, c0], [r1, c1]] = [ofVoxel(pane, first), ofVoxel(pane, last)];
   const [x0, y0] = toCanvas(pane, Math.min(r0, r1), Math.min(c0, c1));
   const [x1, y1] = toCanvas(pane, Math.max(r0, r1) + 1, Math.max(c0, c1) + 1);
-  context.strokeStyle = css(rgb);
-  context.lineWidth = 2;
+  Object.assign(context, {strokeStyle: css(rgb), lineWidth: 2});
   context.strokeRect(x0, y0, x1 - x0, y1 - y0);
 }
 
@@ -347,7 +345,9 @@ function wheel(pane, event) {
 const goTo = (place) => { view.place = place; loadSlices(); };
 
 function under(pane, voxel) {
-  if (!voxel) return void ($("under").value = "");
+  view.over = voxel && view.panes.includes(pane) ? [pane, voxel] : null;
+  if (!view.over) return void ($("under").value = "");
+  voxel = voxel.with(pane.plane.axis, pane.index);  // it may have been scrolled since
   const [row, column] = ofVoxel(pane, voxel), at = row * pane.columns + column;
   const [low, high] = view.info.ranges[view.channel];
   const found = view.classes.find((each) => each.value === pane.mask[at]);
