@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -111,13 +112,15 @@ def test_an_action_that_cannot_be_saved_is_taken_back(images: Path, tmp_path: Pa
     output = tmp_path / "out"
     cases = cases_of(images, output)
     act(cases, "a1", STROKE)
-    (output / "prompts" / "a1.json").unlink()
-    (output / "prompts" / "a1.json").mkdir()
+    mask = output / "sessions" / "a1" / "session_mask.nii.gz"
+    mask.unlink()
+    mask.mkdir()
     with pytest.raises(UserError, match="The output place must be writable"):
         act(cases, "a1", Point((0, 0, 0), "a"))
-    (output / "prompts" / "a1.json").rmdir()
-    # the session had been saved already: it is the truth, and the page sees it after the message
-    assert cases.opened("a1").session.actions == cases_of(images, output).opened("a1").session.actions
+    mask.rmdir()
+    assert len(cases.opened("a1").session.actions) == 1 and cases.opened("a1").mask().sum() == 4
+    act(cases, "a1", Point((0, 0, 1), "a"))
+    assert len(cases_of(images, output).opened("a1").session.actions) == 2
 
 
 def test_what_a_killed_server_left_is_completed(images: Path, tmp_path: Path) -> None:
@@ -216,6 +219,14 @@ def test_uncertain_cases_come_first_and_finished_ones_last(
     # cached: the values in the file are used, as long as images and weights are the same
     write_json(output / "uncertainty.json", dict.fromkeys(cache, 0.5))
     assert cases_of(images, output, models["label_prior"], "uncertain").order == ("a1", "c1", "b1")
+    shutil.copytree(models["label_prior"], tmp_path / "other")
+    shutil.copytree(tmp_path / "other" / "fold_0", tmp_path / "other" / "fold_1")
+    again = cases_of(images, output, tmp_path / "other", "uncertain")  # another model
+    assert again.order == cases.order
+    (images / "a1_0000.nii.gz").unlink()
+    (images / "a1_0000.nii.gz").hardlink_to(images / "b1_0000.nii.gz")  # another image
+    cases_of(images, output, models["label_prior"], "uncertain")
+    assert len(json.loads((output / "uncertainty.json").read_text())) == 2 + 2 + 1
 
 
 def test_uncertainty_by_hand() -> None:
