@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -13,7 +14,6 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> object:
     """`samunet.Session`, imported when it is first used: commands start without it."""
     if name == "Session":
-        from samunet.interaction.session import Session
-
-        return Session
+        found: object = import_module("samunet.interaction.session").Session
+        return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -63,7 +63,7 @@ class SessionModel:
         case = prepared(image, self.model)
         first, *_ = variants = self.model.variants
         answers = first.answers_of(variants, case, Reading(self.model.plans, self.model.encoder))
-        return ModelAnswers(self.model, case.properties, answers, first.refines)
+        return ModelAnswers(self.model, case.properties, answers)
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,6 @@ class ModelAnswers:
     model: TrainedModel
     properties: CaseProperties
     answers: PromptAnswers
-    refines: bool
 
     @property
     def _plan(self) -> DatasetPlan:
@@ -103,10 +102,11 @@ class ModelAnswers:
         Where the grids differ, voxels that the answer does not change from what it started from stay as they are:
         there and back again would move them.
         """
-        given = mask if self.refines and mask.any() else start
+        given = (mask if mask.any() else None) if getattr(self.answers, "refines", True) else start
         previous = None if given is None else plan_masks(given, self.properties, self._plan, self.model.labels)
         answer = self._exported(self.answers.answer(self._case_prompts(prompts), previous))
-        if given is None or previous is None:
+        own = self.properties
+        if given is None or previous is None or own.shape == own.shape_after_cropping == own.shape_before_cropping:
             return answer
         return np.where(answer == self._exported(logits_of_masks(previous, self.model.labels)), given, answer)
 

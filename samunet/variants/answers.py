@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 import numpy as np
 
@@ -25,7 +25,11 @@ ROUNDING = 1e-3  # means of ABSENT over windows
 
 
 class PromptAnswers(Protocol):
-    """What a variant answers of one case; holds the case's features."""
+    """What a variant answers of one case; holds the case's features.
+
+    An attribute `refines` that is false says that `previous` must be the mask that the prompts started from, not the
+    one before the last prompt; without it answers refine.
+    """
 
     def answer(self, prompts: CasePrompts, previous: np.ndarray | None) -> np.ndarray:
         """Segment the case from all prompts given so far.
@@ -49,6 +53,7 @@ class PredictedAnswers:
     folds: Sequence[Variant]
     case: PreparedCase
     reading: Reading
+    refines: ClassVar[bool] = False
 
     def answer(self, prompts: CasePrompts, previous: np.ndarray | None) -> np.ndarray:
         """See `PromptAnswers`."""

@@ -37,8 +37,6 @@ class Variant(ABC):
     # what it reads, as `registry.VariantEntry` says; for variants of other packages, which have no row there
     needs: ClassVar[str] = ""
     prompts: ClassVar[tuple[str, ...]] = ()  # the kinds of prompts that it answers, as there
-    # whether answers of `answers_of` refine the mask before the last prompt; others get the mask prompts started from
-    refines: ClassVar[bool] = False
     settings_type: ClassVar[type[VariantSettings]] = VariantSettings
     settings: VariantSettings
 

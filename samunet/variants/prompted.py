@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from samunet.errors import UserError
-from samunet.inputs.embeddings import HeldEmbeddings, LiveEmbeddings
+from samunet.inputs.embeddings import HeldEmbeddings, LiveEmbeddings, images_at_once
 from samunet.inputs.protocols import CaseInputs, Place
 from samunet.preprocessing.case import PreparedCase
 from samunet.preprocessing.prompts.case_prompts import CasePrompts
@@ -73,11 +73,13 @@ class PromptedVariant(Variant):
 
     def answers_of(self, folds: Sequence[Self], case: PreparedCase, reading: Reading) -> PromptAnswers:
         """See `Variant`; each embedding is encoded when a prompt first needs it, and held."""
-        embeddings = reading.embeddings
+        embeddings, at_once = reading.embeddings, 1
         if embeddings is None:
             assert reading.encoder is not None
             embeddings = LiveEmbeddings(case, reading.plans, reading.encoder, step=reading.step)
-        return super().answers_of(folds, case, replace(reading, embeddings=HeldEmbeddings(embeddings)))
+            alone = self.context.encoder_plan.channels_alone(reading.plans.dataset)
+            at_once = max(1, images_at_once(reading.encoder, self.context.encoder_plan.input_size) // alone)
+        return super().answers_of(folds, case, replace(reading, embeddings=HeldEmbeddings(embeddings, at_once)))
 
     def state(self) -> dict[str, Tensor]:
         """Nothing."""

@@ -8,9 +8,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import imageio.v3 as imageio
 import nibabel
 import numpy as np
 import pytest
+import SimpleITK as sitk
+import tifffile
 
 import samunet
 from samunet.errors import UserError
@@ -267,3 +270,33 @@ def test_samunet_names_session_and_imports_it_when_it_is_used() -> None:
     code = "import samunet, sys; print(*{'numpy', 'torch', 'msgspec', 'samunet.interaction'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def png_file(folder: Path) -> Path:
+    imageio.imwrite(folder / "c_0000.png", np.arange(30, dtype=np.uint8).reshape(6, 5))
+    return folder / "c_0000.png"
+
+
+def tiff_file(folder: Path) -> Path:
+    tifffile.imwrite(folder / "c_0000.tiff", np.arange(120, dtype=np.uint8).reshape(SHAPE), photometric="minisblack")
+    (folder / "c.json").write_text('{"spacing": [3.0, 1.0, 2.0]}')
+    return folder / "c_0000.tiff"
+
+
+def nrrd_file(folder: Path) -> Path:
+    sitk.WriteImage(sitk.GetImageFromArray(np.arange(120, dtype=np.uint8).reshape(SHAPE)), str(folder / "c.nrrd"))
+    return folder / "c.nrrd"
+
+
+@pytest.mark.parametrize("written, name", [(png_file, "s_mask.png"), (tiff_file, "s_mask.tiff"),
+                                           (nrrd_file, "s_mask.nrrd")])
+def test_other_formats_are_saved_as_they_are_read(tmp_path: Path, written: Any, name: str) -> None:
+    opened = Session(labels=LABELS)
+    opened.set_image(written(tmp_path))
+    opened.paint([(0, 2, 3)], "tumour", 2.0)
+    assert opened.save(tmp_path / "s.json") == tmp_path / name
+    again = Session.load(tmp_path / "s.json")
+    assert again.mask[0, 2, 3] == 2 and (again.mask == opened.mask).all()
+    opened.undo()
+    opened.set_mask(tmp_path / name)
+    assert (opened.mask == again.mask).all() and opened.actions[0].source == str(tmp_path / name)

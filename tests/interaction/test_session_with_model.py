@@ -105,7 +105,7 @@ def test_painted_voxels_stay_over_later_answers(opened) -> None:
     np.testing.assert_array_equal(opened.mask, answered)
 
 
-def test_each_slice_is_encoded_once_and_only_where_prompts_are(opened, monkeypatch) -> None:
+def test_each_slice_is_encoded_once_with_its_neighbours(opened, monkeypatch) -> None:
     encoded: list[int] = []
     encode = embeddings.encode
 
@@ -118,7 +118,20 @@ def test_each_slice_is_encoded_once_and_only_where_prompts_are(opened, monkeypat
         opened.add_point(place, label, positive)
     opened.undo()
     opened.redo()
-    assert encoded == [1, 1]  # slices 1 and 2
+    assert encoded == [3]  # a batch of 8 has room for all slices
+
+
+def test_a_mask_to_start_from_gives_what_samunet_predict_gives(opened, prepared, zeroshot, tmp_path) -> None:
+    start = np.zeros(opened.mask.shape, np.uint8)
+    start[0, 3:9, 3:9], start[0, 20:25, 20:25] = 1, 2
+    opened.set_mask(start)
+    opened.save(tmp_path / "start.json")
+    for place, label, positive in POINTS[:2]:
+        opened.add_point(place, label, positive)
+    content = content_of(POINTS[:2]) | {"masks": {"c": str(tmp_path / "start_mask.nii.gz")}}
+    there = predicted(tmp_path / "started", image_of(prepared), zeroshot, content)
+    assert opened.save(tmp_path / "s.json").read_bytes() == there.read_bytes()
+    assert (opened.mask[0] == start[0]).all() and (opened.mask == 2).any()
 
 
 def test_start_from_takes_another_models_result(opened, prior, prepared, tmp_path) -> None:
