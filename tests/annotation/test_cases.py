@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,11 @@ import pytest
 import SimpleITK as sitk
 
 from samunet.annotation.annotate import AnnotationSettings, new_project, open_cases
+from samunet.annotation.assistant import Assistant
 from samunet.annotation.cases import Cases
+from samunet.annotation.project import project_of
 from samunet.annotation.requests import Action, Box, Finish, Point, Redo, Stroke, Undo
+from samunet.annotation.source import find_source
 from samunet.annotation.uncertainty import most_uncertain_first, uncertainty_of
 from samunet.dataset.dataset import load_dataset
 from samunet.dataset.labels import LabelSpace
@@ -96,6 +100,31 @@ def test_undo_of_a_page_that_is_behind_does_nothing(images: Path, tmp_path: Path
     state = cases.act("a1", Point((0, 0, 0), "a"), old)  # an addition is never lost
     assert "refreshed" not in state and state["version"] > old
     assert len(cases.opened("a1").session.actions) == 2
+
+
+def test_pages_that_act_at_once_lose_nothing(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three cases, of which one is open at a time, four threads, 60 points: all are on disk, each once."""
+    monkeypatch.setattr("samunet.annotation.cases.MOST_OPEN", 1)
+    output = tmp_path / "out"
+    cases = cases_of(images, output)
+    names = ("a1", "b1", "c1")
+    places = [(name, (number % 3, number, number)) for number in range(20) for name in names]
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda each: cases.act(each[0], Point(each[1], "a"), 0), places))
+    for name in names:
+        found = [tuple(action.place) for action in cases_of(images, output).opened(name).session.actions]
+        assert sorted(found) == sorted(place for other, place in places if other == name)
+
+
+def test_classes_of_regions_have_the_values_that_are_painted(images: Path, tmp_path: Path) -> None:
+    content = {"channel_names": {"0": "MRI"}, "labels": {"background": 0, "whole": [1, 2], "core": [2]},
+               "regions_class_order": [1, 2]}
+    project = project_of(find_source(images), tmp_path / "out", content)
+    assert Cases(project, ["a1"], Assistant(None)).to_json() == {
+        "cases": [{"name": "a1", "begun": False, "finished": False}],
+        "classes": [{"name": "whole", "value": 1}, {"name": "core", "value": 2}]}
 
 
 def test_a_refused_action_changes_nothing(images: Path, tmp_path: Path) -> None:

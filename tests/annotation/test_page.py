@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,16 @@ PLANES = ("axial", "coronal", "sagittal")
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
+    missing = [name for name, found in (("Chromium", CHROMIUM), ("the Python package playwright",
+                                                                  find_spec("playwright"))) if found is None]
+    if missing:
+        reason = f"needs {' and '.join(missing)} on this machine"
         if os.environ.get(REQUIRED):
-            pytest.fail(f"{REQUIRED} is set, and there is no Chromium")
-        pytest.skip("no Chromium on this machine: install the package chromium")
-    with playwright.sync_playwright() as driver:
+            pytest.fail(f"{reason}, and {REQUIRED} is set")
+        pytest.skip(reason)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
         launched = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)  # with a new user data folder
         yield launched
         launched.close()

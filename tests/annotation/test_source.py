@@ -59,12 +59,15 @@ def test_folders_that_are_refused(tmp_path: Path, names: list[str], rule: str) -
     assert fault.value.rule == rule
 
 
-def test_a_link_out_of_the_folder_is_refused_and_one_within_is_not(tmp_path: Path) -> None:
+def test_a_link_out_of_the_folder_is_refused_and_one_within_is_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = images(tmp_path / "a", "x.nii.gz")
     (folder / "y.nii.gz").symlink_to("x.nii.gz")
     (folder / "z.nii.gz").symlink_to(images(tmp_path / "b", "z.nii.gz") / "z.nii.gz")
     source = find_source(folder)
     assert list(source.images) == ["x", "y"]
+    assert "left out: A file of samunet_annotate must be in its folder" in capsys.readouterr().err
     (folder / "x.nii.gz").unlink()
     (folder / "x.nii.gz").symlink_to(tmp_path / "b" / "z.nii.gz")  # since it was listed
     with pytest.raises(UserError, match="after links are followed"):
