@@ -160,7 +160,10 @@ def last_point(output: Path, case: str) -> tuple[float, ...]:
 
 @pytest.mark.parametrize("case", list(GRIDS))
 def test_a_click_lands_on_the_voxel_under_the_pointer(page: Any, white_voxels: tuple[Server, Path], case: str) -> None:
-    """In every plane, zoomed and not, at opposite corners of the one white voxel, as a screenshot displays it."""
+    """In every plane, zoomed and not, at opposite corners of the one white voxel, as a screenshot displays it.
+
+    Then this voxel is painted, and the label has it alone, with the image's geometry.
+    """
     server, output = white_voxels
     show(page, server, case)
     place = displayed_at(case)
@@ -185,6 +188,15 @@ def test_a_click_lands_on_the_voxel_under_the_pointer(page: Any, white_voxels: t
             click(page, plane, (top + bottom) / 2, (left + right) / 2)  # back
             press(page, "p")
         scroll(page, plane, (top + bottom) / 2, (left + right) / 2, 4, "Control")
+    page.locator("#radius").fill("0")
+    page.locator("#radius").blur()
+    press(page, "r")
+    click(page, plane, (top + bottom) / 2, (left + right) / 2)
+    press(page, "d")
+    label = nibabel.load(output / "labelsTr" / f"{case}.nii.gz")
+    image = nibabel.load(output / "imagesTr" / f"{case}_0000.nii.gz")
+    np.testing.assert_allclose(label.affine, image.affine, atol=1e-5)
+    np.testing.assert_array_equal(np.asarray(label.dataobj), image.get_fdata() == 100)
 
 
 @pytest.fixture
