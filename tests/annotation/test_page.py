@@ -21,7 +21,7 @@ from PIL import Image
 from samunet.dataset.dataset import load_dataset
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-REQUIRED = "samunet_test_browser"  # set in CI: no browser is a failure there
+REQUIRED = "SAMUNET_REQUIRE_BROWSER"  # set in CI: no browser is a failure there
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]
 PLANES = ("axial", "coronal", "sagittal")
