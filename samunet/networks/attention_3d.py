@@ -85,13 +85,13 @@ class WindowAttention3d(nn.Module):
         counts, sides = [axis.count for axis in axes], [axis.side for axis in axes]
         order, back = _window_order(axes, tokens.device)
         # Blank tokens are any others; no query sees them.
-        qkv = self.qkv(tokens.flatten(1, 3)[:, order.flatten()])
+        qkv = self.qkv(tokens.flatten(1, 3).index_select(1, order.flatten()))
         parts = qkv.view(len(tokens), *order.shape, 3, self.heads, -1).permute(3, 0, 1, 4, 2, 5)
         query, key, value = parts.flatten(1, 2).unbind()  # each (B * windows, heads, tokens, channels)
         terms = self._terms(query.view(len(tokens), *counts, self.heads, *sides, -1), axes)
         mixed = attend(query, key, value, terms.flatten(5, 7).flatten(0, 3), sides)
         mixed = mixed.transpose(1, 2).reshape(len(tokens), order.numel(), -1)
-        return self.proj(mixed[:, back].view(tokens.shape))
+        return self.proj(mixed.index_select(1, back).view(tokens.shape))
 
     def _terms(self, query: Tensor, axes: list[AxisWindows]) -> Tensor:
         """Positional terms and masks of each slice, row and column of a window: (..., side d + side h + side w)."""

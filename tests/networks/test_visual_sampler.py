@@ -68,6 +68,22 @@ def test_a_layer_by_its_formula() -> None:
         torch.testing.assert_close(each, other)
 
 
+def test_tokens_of_prompts_are_features_plus_embeddings_of_kind_and_class() -> None:
+    made = sampler()
+    # The middle of the token at (0, 1, 2) is at voxel (1, 3, 5), the box's centre is that of the token at (1, 3, 0).
+    several = replace(clicks(0, class_=1), points=torch.tensor([[[1.0, 3.0, 5.0]]]),
+                      boxes=torch.tensor([[[[2.0, 6.0, 0.0], [4.0, 8.0, 2.0]]]]))
+    of_class = made.class_embed.weight[1]
+    point = level()[0, :, 0, 1, 2] + made.polarity_embed.weight[0] + of_class
+    box = level()[0, :, 1, 3, 0] + made.box_embed.weight[0] + of_class
+    with torch.no_grad():
+        image, tokens = level().flatten(2).transpose(1, 2), torch.stack([point, box])[None]
+        for layer in made.layers:
+            image, tokens = layer(image, tokens, torch.ones(1, 2, dtype=torch.bool), of_class[None, None])
+        found = made(level(), several)
+    torch.testing.assert_close(found, image.transpose(1, 2).unflatten(2, (2, 4, 4)))
+
+
 def test_padding_changes_nothing() -> None:
     made, plain = sampler(), clicks(1, 0)
     padded = replace(clicks(1, 0, -1), boxes=torch.full((1, 2, 2, 3), math.nan))

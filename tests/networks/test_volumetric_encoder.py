@@ -132,6 +132,10 @@ def test_volumes_of_a_batch_do_not_see_each_other(patch: tuple[int, int, int], t
                 torch.testing.assert_close(level[index], alone[0], rtol=1e-4, atol=1e-5)
 
 
+def test_blocks_of_even_index_have_shifted_windows() -> None:
+    assert [block.attn.shifted for block in volumetric((8, 16, 16)).blocks] == [True, False, True, False]
+
+
 def test_each_slice_of_tokens_has_its_position() -> None:
     made, images = volumetric((8, 16, 16)), volumes(8, 16, 16)
     with torch.no_grad():
