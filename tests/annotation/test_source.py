@@ -113,6 +113,17 @@ def test_a_folder_of_the_output_that_leads_out_is_refused(tmp_path: Path) -> Non
         project(folder, output)
 
 
+def test_files_of_the_output_that_lead_out_are_refused(tmp_path: Path) -> None:
+    begun = project(images(tmp_path / "a", "x.nii.gz"), tmp_path / "out", {"a": 1})
+    begun.prepare()
+    for find in (begun.session_file, begun.prompts_file, begun.label_file):
+        path = find("x")
+        path.parent.mkdir(exist_ok=True)
+        path.symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(UserError, match="after links are followed"):
+            find("x")
+
+
 @pytest.mark.parametrize("ending", [".png", ".tif"])
 def test_2d_images_and_tiffs_become_datasets_too(tmp_path: Path, ending: str) -> None:
     """A PNG has one plane; the label of a TIFF has its spacing beside it."""
