@@ -145,6 +145,7 @@ def digest_of_plan(plans: Plans, section: EncoderPlan, *, patches_3d: bool = Fal
 def _decided(section: HybridPlan | UnetPlan | Patch3dPlan) -> dict[str, object]:
     content = asdict(section)
     content.pop("reasons")
+    content.pop("embeddings", None)  # a run's own settings say whether it reads them
     return content
 
 

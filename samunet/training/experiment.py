@@ -172,13 +172,12 @@ def open_experiment(request: Request, paths: Paths) -> Experiment:
         prompts.require(cases.val)
     support = read_support(request.support, arrays, cases.train, dataset.labels) if request.support else None
     device = chosen_device(request.device)
-    encoder = None
-    if entry(request.variant).needs_encoder:
+    encoder, of_variant = None, built_settings(request.variant, request.settings).resolved(section)
+    if entry(request.variant).needs_encoder and of_variant.needs_encoder:
         encoder = load_encoder(request.encoder, section.input_size, device,
                                fast=entry(request.variant).reads_embeddings)
     context = VariantContext(dataset.labels, plans.dataset, section, encoder.sam_state if encoder else {}, encoder,
-                             paths.votes, plans.unet,
-                             built_settings(request.variant, request.settings))
+                             paths.votes, plans.unet, of_variant)
     settings = _settings(request, raw.name, plans, context, arrays, cases)
     return Experiment(request, dataset, plans, section, encoder, context, arrays, cases.train, cases.unlabelled,
                       cases.val,

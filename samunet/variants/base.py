@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
-from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError
 from samunet.inputs.batches import Batches
 from samunet.inputs.protocols import CaseInputs
 from samunet.inputs.support import Support
 from samunet.networks.checkpoints.encoders import Encoder
-from samunet.planning.plans import DatasetPlan, EncoderPlan, Plans, UnetPlan
+from samunet.planning.plans import Plans
 from samunet.preprocessing.case import PreparedCase
+from samunet.variants.context import VariantContext
 from samunet.variants.losses import dice_and_cross_entropy
 from samunet.variants.prediction import Reading, averaged, averaged_slabs
 from samunet.variants.settings import TrainingSettings, VariantSettings
@@ -28,31 +26,7 @@ from samunet.variants.states import require_same
 if TYPE_CHECKING:
     from samunet.variants.run_data import RunData
 
-
-@dataclass(frozen=True)
-class VariantContext:
-    """All that a variant may know when it is built.
-
-    `sam_state` is the encoder's whole SAM checkpoint (segment-anything's key names) to start a decoder from; it is
-    empty when a trained model is loaded, whose own weights follow through `load_state`. `encoder` is there for variants
-    that have it in the loop. `votes` is the folder of `Paths.votes`, for variants that register.
-    `unet_plan` is None in plans without that section. `settings` are the variant's own; None takes its defaults.
-    """
-
-    labels: LabelSpace
-    dataset_plan: DatasetPlan
-    encoder_plan: EncoderPlan
-    sam_state: Mapping[str, Tensor]
-    encoder: Encoder | None = None
-    votes: Path | None = None
-    unet_plan: UnetPlan | None = None
-    settings: VariantSettings | None = None
-
-    @property
-    def embedding_channels(self) -> int:
-        """Channels of one cached embedding: 256 for each image channel that is encoded alone."""
-        alone = 1 if self.encoder_plan.composition == "rgb" else len(self.dataset_plan.channel_names)
-        return 256 * alone
+__all__ = ["Baseline", "TrainedVariant", "Variant", "VariantContext"]
 
 
 class Variant(ABC):
@@ -74,6 +48,11 @@ class Variant(ABC):
     def settings_in(cls, context: VariantContext) -> Any:
         """The variant's settings in a context, or their defaults; for class methods, which have no `self.settings`."""
         return context.settings if isinstance(context.settings, cls.settings_type) else cls.settings_type()
+
+    @property
+    def reads_embeddings(self) -> bool:
+        """Whether cached embeddings of a case are of use to it."""
+        return self.needs in ("embeddings", "volumes")
 
     @classmethod
     def batch_size(cls, context: VariantContext) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
@@ -30,6 +30,8 @@ TILES = 8  # of one call
 
 class PromptedVariant(Variant):
     """Answers the prompts of a case, tile by tile, on the frozen encoder's embeddings."""
+
+    needs: ClassVar[str] = "embeddings"
 
     @abstractmethod
     def answers(self, prompts: CasePrompts, embeddings: CaseInputs, picks: Sequence[Place]) -> tuple[Tensor, Tensor]:
