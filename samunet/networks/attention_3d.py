@@ -8,6 +8,7 @@ as the terms are, so masks are a part of the terms, and no array of queries time
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -40,23 +41,21 @@ class AxisWindows:
         side = -(-length // count)
         return cls(length, side, count, side // 2 if shifted and count > 1 else 0)
 
-    @property
-    def padding(self) -> int:
-        """Blank tokens at the end of the axis."""
-        return self.count * self.side - self.length
+    def places(self, device: torch.device) -> Tensor:
+        """Which token of the axis is at each place of each window, int64 (count, side); `length` or more: blank."""
+        places = torch.arange(self.count * self.side, device=device) + self.shift
+        return places.remainder(self.count * self.side).view(self.count, self.side)
 
     def mask(self, device: torch.device) -> Tensor | None:
         """0 or HIDDEN for each query and key of every window, float32 (count, side, side); None: all see each other.
 
         Hidden are blank keys and, in the window that the shift wraps around the end, keys from the other end.
         """
-        if not self.padding and not self.shift:
+        if self.count * self.side == self.length and not self.shift:
             return None
-        places = torch.arange(self.count * self.side, device=device) + self.shift
-        wrapped = places >= self.count * self.side
-        blank = places.remainder(self.count * self.side) >= self.length
-        wrapped, blank = wrapped.view(self.count, self.side), blank.view(self.count, self.side)
-        hidden = (wrapped[:, :, None] != wrapped[:, None, :]) | blank[:, None, :]
+        places = self.places(device)
+        wrapped = places < places[:, :1]
+        hidden = (wrapped[:, :, None] != wrapped[:, None, :]) | (places >= self.length)[:, None, :]
         return hidden * HIDDEN
 
 
@@ -83,12 +82,16 @@ class WindowAttention3d(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, d, h, w, D) -> (B, d, h, w, D), in the number type of the weights, or autocast's where that is on."""
         axes = [AxisWindows.of(length, shifted=self.shifted) for length in tokens.shape[1:4]]
-        # Queries, keys and values, each (B, windows of d, h, w, heads, tokens of d, h, w, channels).
-        parts = _windows(self.qkv(tokens), axes, self.heads)
-        terms = self._terms(parts[0], axes).flatten(5, 7).flatten(0, 3)
-        query, key, value = parts.flatten(6, 8).flatten(1, 4).unbind()
-        mixed = attend(query, key, value, terms, [axis.side for axis in axes])
-        return self.proj(_volume(mixed.view(parts.shape[1:]), axes))
+        counts, sides = [axis.count for axis in axes], [axis.side for axis in axes]
+        order, back = _window_order(axes, tokens.device)
+        # Blank tokens are any others; no query sees them.
+        qkv = self.qkv(tokens.flatten(1, 3).index_select(1, order.flatten()))
+        parts = qkv.view(len(tokens), *order.shape, 3, self.heads, -1).permute(3, 0, 1, 4, 2, 5)
+        query, key, value = parts.flatten(1, 2).unbind()  # each (B * windows, heads, tokens, channels)
+        terms = self._terms(query.view(len(tokens), *counts, self.heads, *sides, -1), axes)
+        mixed = attend(query, key, value, terms.flatten(5, 7).flatten(0, 3), sides)
+        mixed = mixed.transpose(1, 2).reshape(len(tokens), order.numel(), -1)
+        return self.proj(mixed.index_select(1, back).view(tokens.shape))
 
     def _terms(self, query: Tensor, axes: list[AxisWindows]) -> Tensor:
         """Positional terms and masks of each slice, row and column of a window: (..., side d + side h + side w)."""
@@ -132,22 +135,20 @@ def attend(query: Tensor, key: Tensor, value: Tensor, terms: Tensor, sides: list
     return functional.scaled_dot_product_attention(query, key, wide, scale=1.0)[..., :width]
 
 
-def _windows(qkv: Tensor, axes: list[AxisWindows], heads: int) -> Tensor:
-    """(B, d, h, w, 3 D) -> (3, B, windows of d, h, w, heads, tokens of d, h, w, channels)."""
-    padding = [side for axis in reversed(axes) for side in (0, axis.padding)]
-    if any(padding):
-        qkv = functional.pad(qkv, (0, 0, *padding))
-    if any(axis.shift for axis in axes):
-        qkv = qkv.roll([-axis.shift for axis in axes], (1, 2, 3))
-    cut = [size for axis in axes for size in (axis.count, axis.side)]
-    return qkv.reshape(len(qkv), *cut, 3, heads, -1).permute(7, 0, 1, 3, 5, 8, 2, 4, 6, 9)
+def _window_order(axes: list[AxisWindows], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Numbers of a volume's tokens in the order of windows, and back.
 
-
-def _volume(parts: Tensor, axes: list[AxisWindows]) -> Tensor:
-    """(B, windows of d, h, w, heads, tokens of d, h, w, channels) -> (B, d, h, w, D)."""
-    whole = [axis.count * axis.side for axis in axes]
-    joined = parts.permute(0, 1, 5, 2, 6, 3, 7, 4, 8).reshape(len(parts), *whole, -1)
-    if any(axis.shift for axis in axes):
-        joined = joined.roll([axis.shift for axis in axes], (1, 2, 3))
-    depth, rows, columns = (axis.length for axis in axes)
-    return joined[:, :depth, :rows, :columns]
+    Returns:
+        int64 (windows, tokens of one), 0 for blank ones; int64 (d * h * w,), where each token is in the former.
+    """
+    number = torch.zeros([], dtype=torch.int64, device=device)
+    blank = torch.zeros([], dtype=torch.bool, device=device)
+    for at, axis in enumerate(axes):
+        shape = [1] * 6
+        shape[at], shape[3 + at] = axis.count, axis.side
+        places = axis.places(device).view(shape)
+        number, blank = number * axis.length + places, blank | (places >= axis.length)
+    number, blank = (each.flatten(0, 2).flatten(1) for each in (number, blank))
+    back = torch.empty(math.prod(axis.length for axis in axes), dtype=torch.int64, device=device)
+    back[number[~blank]] = torch.arange(number.numel(), device=device)[~blank.flatten()]
+    return number.masked_fill(blank, 0), back

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from samunet.networks.convolution_3d import Convolution3d, convolved
 from samunet.planning.volumetric_channels import VolumetricChannels
 
 
@@ -36,16 +37,16 @@ class JoiningConvolution(nn.Module):
 
     def __init__(self, fixed: int, varying: int, out: int) -> None:
         super().__init__()
-        self.whole = nn.Conv3d(fixed + varying, out, 3, padding=1, bias=False)
+        self.whole = Convolution3d(fixed + varying, out, 3, bias=False)
         self.count = fixed
 
     def prepare(self, maps: Tensor) -> Tensor:
         """The part of the `fixed` channels."""
-        return functional.conv3d(maps, self.whole.weight[:, : self.count], padding=1)
+        return convolved(maps, self.whole.weight[:, : self.count])
 
     def forward(self, prepared: Tensor, maps: Tensor) -> Tensor:
         """The whole, from `prepare` (B or 1, out, ...) and the `varying` channels (B, varying, ...)."""
-        return prepared + functional.conv3d(maps, self.whole.weight[:, self.count :], padding=1)
+        return prepared + convolved(maps, self.whole.weight[:, self.count :])
 
 
 class VolumetricDecoder(nn.Module):
@@ -76,11 +77,11 @@ class VolumetricDecoder(nn.Module):
             nn.Sequential(*_convolved(sizes.level, width), *_convolved(width, width)) for _ in range(4))
         self.join = JoiningConvolution(3 * width + image, width + maps, width)
         self.activate = nn.Sequential(nn.InstanceNorm3d(width), nn.ReLU())
-        self.coarse = nn.Conv3d(width, outputs, 3, padding=1, bias=False)
-        self.reduce = nn.Conv3d(width, fine, 1)
+        self.coarse = Convolution3d(width, outputs, 3, bias=False)
+        self.reduce = Convolution3d(width, fine, 1)
         self.join_fine = JoiningConvolution(image, fine + maps, fine)
         self.activate_fine = nn.Sequential(nn.InstanceNorm3d(fine), nn.ReLU())
-        self.fine = nn.Conv3d(fine, outputs, 1)
+        self.fine = Convolution3d(fine, outputs, 1)
 
     def prepare(self, levels: list[Tensor], images: Tensor) -> PreparedPatch:
         """What does not depend on prompts, of levels (B, N, d, h, w) and images (B, C, Z, Y, X)."""
@@ -107,4 +108,4 @@ class VolumetricDecoder(nn.Module):
 
 
 def _convolved(channels: int, out: int) -> list[nn.Module]:
-    return [nn.Conv3d(channels, out, 3, padding=1, bias=False), nn.InstanceNorm3d(out), nn.ReLU()]
+    return [Convolution3d(channels, out, 3, bias=False), nn.InstanceNorm3d(out), nn.ReLU()]

@@ -15,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from samunet.errors import UserError
 from samunet.networks.attention_3d import WindowAttention3d
+from samunet.networks.convolution_3d import Convolution3d
 from samunet.networks.image_encoder import NORM_EPSILON, ImageEncoder, resized_positions
 from samunet.networks.patch_embedding_3d import PatchEmbedding3d
 from samunet.planning.volumetric_channels import VolumetricChannels
@@ -112,8 +113,8 @@ class VolumetricEncoder(nn.Module):
         self.blocks = nn.ModuleList(VolumetricBlock(block, sizes.adapter, shifted=index % 2 == 0)
                                     for index, block in enumerate(plain.blocks))
         self.necks = nn.ModuleList(
-            nn.Sequential(nn.Conv3d(width, sizes.level, 1, bias=False), VolumeNorm(sizes.level),
-                          nn.Conv3d(sizes.level, sizes.level, 3, padding=1, bias=False), VolumeNorm(sizes.level))
+            nn.Sequential(Convolution3d(width, sizes.level, 1, bias=False), VolumeNorm(sizes.level),
+                          Convolution3d(sizes.level, sizes.level, 3, bias=False), VolumeNorm(sizes.level))
             for _ in range(LEVELS))
 
     def forward(self, images: Tensor) -> list[Tensor]:

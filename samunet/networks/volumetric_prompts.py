@@ -94,4 +94,5 @@ def _summed(profiles: list[Tensor], weights: Tensor) -> Tensor:
     """Sum over P of the products of profiles (B, P, Z), (B, P, Y), (B, P, X), at most 1: (B, Z, Y, X)."""
     depth, rows, columns = profiles
     planes = ((depth * weights[..., None])[..., :, None] * rows[..., None, :]).flatten(2)
-    return (planes.transpose(1, 2) @ columns).unflatten(1, (depth.shape[2], rows.shape[2])).clamp_max(1)
+    with torch.autocast(planes.device.type, enabled=False):  # bfloat16 would round places of clicks near each other
+        return (planes.transpose(1, 2) @ columns).unflatten(1, (depth.shape[2], rows.shape[2])).clamp_max(1)
