@@ -167,5 +167,6 @@ def cut_3d(array: np.ndarray, start: Sequence[int], size: Sequence[int], fill: f
     for first, side, length in zip(start, size, array.shape[-3:], strict=True):
         low, high = np.clip((first, first + side), 0, length)
         window.append(slice(low, high))
-        padding.append((int(low - first), int(first + side - high)))
+        before = min(max(-first, 0), side)
+        padding.append((before, side - before - int(high - low)))
     return np.pad(array[..., window[0], window[1], window[2]], padding, constant_values=fill)
