@@ -14,6 +14,7 @@ from samunet.networks.volumetric_decoder import PreparedPatch
 from samunet.networks.volumetric_prompts import NEGATIVE, POSITIVE, PromptTensors
 from samunet.planning.windows_3d import Window, Windows3d
 from samunet.preprocessing.prompts.case_prompts import LabelPrompts
+from samunet.variants.patch3d_kind import full_precision
 
 COMPUTED_FIRST = 64  # windows of a case that are all computed before its first prompt, if it has no more
 
@@ -53,9 +54,8 @@ class FeatureWindows:
         points = _tensor(prompts.points[chosen] - start)
         positive = torch.from_numpy(np.where(prompts.positive[chosen], POSITIVE, NEGATIVE))
         boxes = _tensor(_inside(prompts.boxes - start, self.windows.patch))
-        answers = []
-        with torch.inference_mode(), torch.autocast(self._device.type, enabled=self._device.type == "cuda"):
-            mask = torch.from_numpy(previous.astype(np.float32))
+        mask, answers = torch.from_numpy(previous.astype(np.float32)).to(self._device), []
+        with torch.inference_mode(), full_precision(mask):
             for fold, (network, prepared) in enumerate(zip(self._networks, self._features(window), strict=True)):
                 tokens = self._tokens(fold, window, prompts.points[chosen])
                 given = PromptTensors(torch.tensor([index]), points[None], positive[None], boxes[None], mask[None])
@@ -66,7 +66,7 @@ class FeatureWindows:
         if window not in self._prepared:
             patch = cut_3d(self._image, self.windows.start(window), self.windows.patch, 0.0)
             images = torch.from_numpy(patch)[None].to(self._device)
-            with torch.inference_mode(), torch.autocast(self._device.type, enabled=self._device.type == "cuda"):
+            with torch.inference_mode(), full_precision(images):
                 self._prepared[window] = [network.prepare(network.encode(images), images)
                                           for network in self._networks]
         return self._prepared[window]

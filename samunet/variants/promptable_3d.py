@@ -22,7 +22,7 @@ from samunet.variants.click_rounds import ClickRounds, loss_of_rounds
 from samunet.variants.feature_windows import FeatureWindows
 from samunet.variants.growing_answers import GrowingAnswers
 from samunet.variants.partly_trained import PartlyTrained
-from samunet.variants.patch3d_kind import Patch3dVariant
+from samunet.variants.patch3d_kind import Patch3dVariant, full_precision
 from samunet.variants.prediction import Reading
 from samunet.variants.registry import HOW_TO_PROMPT
 from samunet.variants.settings import LearningRate, TrainingSettings, WeightDecay
@@ -55,7 +55,7 @@ class Promptable3dVariant(PartlyTrained, Patch3dVariant):
     - Patches are warped and recoloured as those of `hybrid`; the authors zoom, flip and turn.
     - One AdamW for the network, its rate falling with the house's power of 0.9, gradients clipped as a whole at 12, for
       all parts; the authors have three at a rate of 4e-4, which fall linearly over 500 epochs, and clip each at 1. Runs
-      here have hundreds of iterations. Half numbers are used where all variants use them; the authors have none.
+      here have hundreds of iterations.
     - Dice and cross entropy are binary and weigh the same, as published, Dice of each query alone.
     - Prediction needs no label, finds its windows from the prompts and grows them; see `growing_answers`.
     """
@@ -87,7 +87,8 @@ class Promptable3dVariant(PartlyTrained, Patch3dVariant):
 
     def outputs(self, inputs: KeyedPatches) -> list[Tensor]:
         """See `ClickRounds`."""
-        found: list[Tensor] = self.network(inputs)
+        with full_precision(inputs.images):
+            found: list[Tensor] = self.network(inputs)
         return found
 
     def loss(self, outputs: Tensor | list[Tensor], segmentation: Tensor) -> Tensor:
