@@ -1,7 +1,7 @@
 """How much memory training on 3D patches takes with SAM's encoder in the loop, counted from the plan's numbers.
 
-Counted is one process on a CPU, in float32. What a token keeps is counted of the networks in `networks.promptable_3d`;
-studies/patch3d_memory.py measures the whole.
+Counted is one process on a CPU, in float32. What a part keeps for its gradient was counted tensor by tensor, of the
+networks as they are in `networks.promptable_3d`; studies/patch3d_memory.py measures the whole.
 """
 
 from __future__ import annotations
@@ -9,25 +9,23 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from samunet.planning.adapter_memory import (
-    FLOAT,
-    FROZEN_COPIES,
-    PROCESS_BYTES,
-    TRAINED_COPIES,
-    adapter_channels,
-    frozen_values,
-)
+from samunet.planning.adapter_memory import FLOAT, FROZEN_COPIES, PROCESS_BYTES, TRAINED_COPIES, frozen_values
 from samunet.planning.cache_rules import shape_of
+from samunet.planning.volumetric_channels import VolumetricChannels
 
 WINDOW = 8  # side in tokens of an attention window along each axis
-FEATURES, PUBLISHED_WIDTH = 256, 768
-# Answers of one sample whose graphs are held together: of two classes, in three rounds of clicks.
-ANSWERS = 6
-# Values that are kept for the gradient: of a token in one block, in channels of the encoder and in scores of attention;
-# of the four necks, in their channels; of an answer, at the grid of half tokens in channels of the decoder, and of each
-# voxel.
-BLOCK_WIDTHS, BLOCK_SCORES, NECK_FEATURES, ANSWER_FEATURES, ANSWER_VOXEL = 20, 3, 24, 10, 90
-LOGIT_COPIES = 10
+ANSWERS = 3  # of a patch, whose graphs are held together: the rounds of clicks
+# Values that are kept: of a token by a block, in channels of the encoder, and by the embedding and four necks, in
+# channels of a level; by what all answers share and by each answer, of a token in channels of a level, and at the grid
+# of half tokens in channels of the decoder; of a voxel by an answer, in channels of the finest stage and beside them.
+BLOCK_WIDTHS, NECK_LEVELS = 15, 17
+SHARED_LEVELS, ANSWER_LEVELS, PLACE_WIDTHS = 9, 10, 3
+VOXEL_FINE, VOXEL = 2, 12
+LOGIT_COPIES = 10  # of logits and their loss
+# Values of a token on their way where the gradient passes a block, in channels of the encoder: of the perceptron's
+# hidden layer, four times as wide, three copies.
+PASSING_WIDTHS = 12
+HELD = 1.4  # times what is kept: measured, with what the allocator does not give back
 
 
 @dataclass(frozen=True)
@@ -50,10 +48,10 @@ class Patch3dNumbers:
         """Tokens of a patch."""
         return math.prod(side // part for side, part in zip(self.shape, self.token, strict=True))
 
-
-def features_of(width: int) -> int:
-    """Channels of the necks of an encoder of `width` channels: 256, scaled with encoders narrower than 768."""
-    return min(FEATURES, FEATURES * width // PUBLISHED_WIDTH)
+    @property
+    def places(self) -> int:
+        """Places of the grid of half tokens; along an axis of one-voxel tokens, as many as tokens."""
+        return self.tokens * math.prod(min(2, part) for part in self.token)
 
 
 def patch3d_bytes(numbers: Patch3dNumbers, batch_size: int, *, checkpointed: bool) -> int:
@@ -63,21 +61,25 @@ def patch3d_bytes(numbers: Patch3dNumbers, batch_size: int, *, checkpointed: boo
         checkpointed: whether tokens between blocks alone are kept, and each block is computed twice.
     """
     width, depth, _, _ = shape_of(numbers.size)
-    heads, tokens, voxels = max(width // 64, 1), numbers.tokens, math.prod(numbers.shape)
-    keys = min(tokens, WINDOW**3)
-    block = BLOCK_WIDTHS * width + 10 * adapter_channels(width) + BLOCK_SCORES * heads * keys
-    kept = depth * width + block if checkpointed else depth * block
-    features = features_of(width)
-    # A half-token grid has 8 places a token, each with the four levels at half their channels, and what is made of
-    # them.
-    answer = 8 * tokens * ANSWER_FEATURES * features // 2 + voxels * ANSWER_VOXEL
-    logits = voxels * LOGIT_COPIES * numbers.classes
-    values = batch_size * (tokens * (kept + NECK_FEATURES * features) + max(ANSWERS * answer, answer + logits))
-    values += FROZEN_COPIES * frozen_values(numbers.size) + TRAINED_COPIES * _trained_values(width, depth)
+    sizes, voxels = VolumetricChannels.of(width), math.prod(numbers.shape)
+    tokens, places = numbers.tokens, numbers.places
+    blocks = depth * width + BLOCK_WIDTHS * width if checkpointed else depth * BLOCK_WIDTHS * width
+    encoder = tokens * (blocks + NECK_LEVELS * sizes.level)
+    shared = tokens * SHARED_LEVELS * sizes.level + places * PLACE_WIDTHS * sizes.decoder
+    answer = tokens * ANSWER_LEVELS * sizes.level + places * PLACE_WIDTHS * sizes.decoder
+    answer += voxels * (VOXEL_FINE * sizes.fine + VOXEL + LOGIT_COPIES)
+    # The automatic variant has one answer, of all classes.
+    answers = max(ANSWERS * answer, answer + voxels * LOGIT_COPIES * numbers.classes)
+    values = round(HELD * batch_size * (encoder + shared + answers + tokens * PASSING_WIDTHS * width))
+    values += FROZEN_COPIES * frozen_values(numbers.size) + TRAINED_COPIES * trained_values(width, depth)
     return PROCESS_BYTES + FLOAT * values
 
 
-def _trained_values(width: int, depth: int) -> int:
-    """About the adapters, four necks and decoder, in each of which 3x3x3 convolutions outweigh all else."""
-    narrow, features = adapter_channels(width), features_of(width)
-    return depth * 2 * width * narrow + 4 * (width * features + 27 * features**2) + 4 * 27 * features**2
+def trained_values(width: int, depth: int) -> int:
+    """About the trained parameters: adapters, necks, and the decoder's 3 x 3 x 3 convolutions, which outweigh all else.
+    """
+    sizes = VolumetricChannels.of(width)
+    adapters = depth * sizes.adapter * (2 * width + 27)
+    necks = 4 * (width * sizes.level + 27 * sizes.level**2)
+    branches = 4 * 27 * (sizes.level * sizes.decoder + sizes.decoder**2)
+    return adapters + necks + branches + 27 * 4 * sizes.decoder**2

@@ -75,8 +75,8 @@ def image(channels: int = 1) -> np.ndarray:
 
 def case(prompts: CasePrompts | None, channels: int = 1, start: np.ndarray | None = None) -> PreparedCase:
     box = tuple((0, side) for side in SHAPE)
-    properties = CaseProperties("one", Geometry((1.0, 1.0, 1.0), (0.0, 0.0, 0.0), tuple(np.eye(3).ravel())), SHAPE, box, SHAPE, SHAPE, ((0.0, 1.0),), "",
-                                None, {})
+    grid = Geometry((1.0, 1.0, 1.0), (0.0, 0.0, 0.0), tuple(np.eye(3).ravel()))
+    properties = CaseProperties("one", grid, SHAPE, box, SHAPE, SHAPE, ((0.0, 1.0),), "", None, {})
     return PreparedCase(image(channels), None, properties, prompts, start)
 
 
