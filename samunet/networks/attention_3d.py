@@ -8,7 +8,6 @@ as the terms are, so masks are a part of the terms, and no array of queries time
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -141,14 +140,14 @@ def _window_order(axes: list[AxisWindows], device: torch.device) -> tuple[Tensor
     Returns:
         int64 (windows, tokens of one), 0 for blank ones; int64 (d * h * w,), where each token is in the former.
     """
-    number = torch.zeros([], dtype=torch.int64, device=device)
+    number = window = within = torch.zeros([], dtype=torch.int64, device=device)
     blank = torch.zeros([], dtype=torch.bool, device=device)
     for at, axis in enumerate(axes):
-        shape = [1] * 6
-        shape[at], shape[3 + at] = axis.count, axis.side
+        shape, along = [1] * 6, [1] * 3
+        shape[at], shape[3 + at], along[at] = axis.count, axis.side, axis.length
         places = axis.places(device).view(shape)
         number, blank = number * axis.length + places, blank | (places >= axis.length)
-    number, blank = (each.flatten(0, 2).flatten(1) for each in (number, blank))
-    back = torch.empty(math.prod(axis.length for axis in axes), dtype=torch.int64, device=device)
-    back[number[~blank]] = torch.arange(number.numel(), device=device)[~blank.flatten()]
-    return number.masked_fill(blank, 0), back
+        place = (torch.arange(axis.length, device=device) - axis.shift).remainder(axis.count * axis.side).view(along)
+        window, within = window * axis.count + place // axis.side, within * axis.side + place % axis.side
+    order = number.masked_fill(blank, 0).flatten(0, 2).flatten(1)
+    return order, (window * order.shape[1] + within).flatten()

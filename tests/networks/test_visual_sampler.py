@@ -49,6 +49,8 @@ def test_parameters_of_the_published_form_and_ours() -> None:
 def test_a_layer_by_its_formula() -> None:
     torch.manual_seed(0)
     layer, image, points = SamplerLayer(16, 32), torch.randn(1, 5, 16), torch.randn(1, 2, 16)
+    for parameter in layer.parameters():  # norms start alike
+        torch.nn.init.normal_(parameter, std=0.5)
 
     def attention(part: torch.nn.Module, tokens: Tensor, others: Tensor) -> Tensor:
         mixed = []
@@ -113,7 +115,7 @@ def test_sampled_tokens_replace_those_of_this_patch() -> None:
     made, plain = sampler(), clicks(1)
     token = level()[:, :, 0, 1, 2]  # the middle of the token at (0, 1, 2) is at voxel (1, 3, 5)
     there = replace(plain, points=torch.tensor([[[1.0, 3.0, 5.0]]]))
-    elsewhere = replace(plain, points=torch.tensor([[[-40.0, 3.0, 5.0]]]), tokens=token[:, None])
+    elsewhere = replace(plain, points=torch.tensor([[[-40.0, 90.0, 90.0]]]), tokens=token[:, None])
     with torch.no_grad():
         torch.testing.assert_close(made(level(), elsewhere), made(level(), there))
 
