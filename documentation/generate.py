@@ -1,7 +1,7 @@
 """Write documentation/reference/commands.md from the commands' own parsers: `python documentation/generate.py`.
 
-A test compares the page with what this makes. The list of the Python API (`api_page`) is made when the site is built,
-and is in no file.
+And prompts-file.schema.json from the types of a prompts file. Tests compare both with what this makes. The list of the
+Python API (`api_page`) is made when the site is built, and is in no file.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import ast
 import importlib
+import json
 import re
 import textwrap
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "documentation" / "reference" / "commands.md"
+SCHEMA = ROOT / "documentation" / "reference" / "prompts-file.schema.json"
 SCRIPTS = re.findall(r'^    "(\w+)",$', (ROOT / "setup.py").read_text(encoding="utf-8"), re.MULTILINE)
 EXAMPLE = re.compile(r"examples?:?\n", re.IGNORECASE)
 REMARK = re.compile(r"^(samunet_\w+(?: \S+)*) {2,}(?=\S)", re.MULTILINE)  # what an example does, behind it
@@ -39,6 +41,13 @@ prints what is below.
 def commands_page() -> str:
     """The whole page: a section for each console script, in the order of setup.py."""
     return "\n".join([INTRODUCTION, *map(_section, SCRIPTS)])
+
+
+def prompts_schema() -> str:
+    """The JSON schema of a prompts file."""
+    from samunet.preprocessing.prompts.content import json_schema
+
+    return json.dumps(json_schema(), indent=2) + "\n"
 
 
 def _section(name: str) -> str:
@@ -102,4 +111,5 @@ def _first_line(node: ast.Module | ast.ClassDef | ast.FunctionDef) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(commands_page(), encoding="utf-8")
-    print(f"written: {PAGE}")
+    SCHEMA.write_text(prompts_schema(), encoding="utf-8")
+    print(f"written: {PAGE} and {SCHEMA}")

@@ -67,8 +67,8 @@ def step(setting: str) -> dict[str, Any]:
     (z, y, x), (depth, rows, columns) = (map(int, text.split(",")) for text in (shape_text, token_text))
     plan = Patch3dPlan((z, y, x), (depth, rows, columns), int(patches), bool(int(checkpointed)), 0)
     section = EncoderPlan(size, 256, (y, x), 0.5, "repeat", 1, "float16", 0, 1, patches_3d=plan)
-    dataset = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), plan.shape, False, ("MRI",), ("zscore",),
-                          (False,), ({},))
+    dataset = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), plan.shape, False, ("MRI",),
+                          ("zscore",), (False,), ({},))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"{size}.pth"
         torch.save(build_sam(size, 256).state_dict(), path)

@@ -146,6 +146,8 @@ class LabelSpace:
         """
         if not self.has_regions:
             # Channel i is value i: labels are consecutive from 0 (checked when the dataset is read).
+            if len(scores) == 2:  # the same for finite scores, and much faster
+                return np.asarray(scores[1] > scores[0]).astype(self.dtype)
             highest: np.ndarray = np.argmax(scores, axis=0)
             return highest.astype(self.dtype)
         segmentation = np.zeros(scores.shape[1:], self.dtype)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from samunet.dataset.alignment import PREDICTION, on_grid
+from samunet.dataset.alignment import PREDICTION, SEGMENTATION, on_grid
 from samunet.dataset.geometry import Geometry
 from samunet.dataset.io.frame_names import name_problems
 from samunet.dataset.io.readers import reader_named
 from samunet.dataset.labels import LabelSpace
-from samunet.errors import UserError
+from samunet.errors import UserError, joined
 
 MOST_VALUES = 10  # listed in one message
 
@@ -33,6 +33,28 @@ def read_on_grid(
         return segmentation, problems
     segmentation, problems = on_grid(segmentation, found, wanted, path, other, rule)
     return segmentation, problems + value_problems(segmentation, labels, path)
+
+
+def start_on_grid(
+    reader: str, path: Path, wanted: Geometry, other: Path, labels: LabelSpace
+) -> np.ndarray:
+    """The label map `path` that prompts start from, int16 (Z, Y, X), on its image's grid; see `read_on_grid`.
+
+    Raises:
+        UserError: a file that cannot be read, another grid, unknown labels, or the ignore label.
+    """
+    segmentation, problems = read_on_grid(reader, path, wanted, other, labels, SEGMENTATION)
+    if problems := problems + ignore_problems(segmentation, labels, path):
+        raise joined(problems)
+    return np.asarray(segmentation[0])
+
+
+def ignore_problems(segmentation: np.ndarray, labels: LabelSpace, path: Path) -> list[UserError]:
+    """Whether a label map that prompts start from has the ignore label, which says nothing of what is there."""
+    if labels.ignore is None or not (segmentation == labels.ignore).any():
+        return []
+    return [UserError("A mask to start from must not hold the ignore label.", where=path, found=str(labels.ignore),
+                      mend="Set these voxels to background, or to a label.")]
 
 
 def value_problems(segmentation: np.ndarray, labels: LabelSpace, path: Path) -> list[UserError]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -149,7 +149,7 @@ def predict_to_file(
     dataset_plan = model.plans.dataset
     prepared = prepare_case(case, dataset_plan.reader, dataset_plan, model.labels)
     if prompts:
-        prepared = replace(prepared, prompts=prompts.on_grid(prepared.properties, dataset_plan))
+        prepared = prompts.prompted(prepared, dataset_plan)
     slabs = predict_case(model.variants, prepared, model.plans, model.encoder, tta=settings.tta, step=settings.step)
     exported = export_case(slabs, prepared.properties, dataset_plan, model.labels,
                            with_probabilities=settings.save_probabilities)

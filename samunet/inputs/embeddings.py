@@ -79,6 +79,35 @@ class LiveEmbeddings(EncodedWhenRead):
         return self._input
 
 
+class HeldEmbeddings:
+    """Embeddings of a case, each read from `source` once, when it is first needed, and held in memory.
+
+    Arguments:
+        at_once: picks that take as long as one: the encoder's batches are filled up anyway, here with the nearest
+            slices, which the next prompts are likely to need.
+    """
+
+    def __init__(self, source: CaseInputs, at_once: int = 1) -> None:
+        self.frame, self.depth = source.frame, source.depth
+        self._source, self._at_once = source, at_once
+        self._held: dict[Place, Tensor] = {}
+
+    def read(self, picks: Sequence[Place]) -> Tensor:
+        """Float32 (B, D, g, g) on the CPU."""
+        missing = [pick for pick in dict.fromkeys(picks) if pick not in self._held]
+        if missing:
+            missing += self._nearest(missing)
+            self._held.update(zip(missing, self._source.read(missing), strict=True))
+        return torch.stack([self._held[pick] for pick in picks])
+
+    def _nearest(self, missing: Sequence[Place]) -> list[Place]:
+        """Picks on slices near the last one missing, as many as its batch has room for."""
+        last, tile = missing[-1]
+        near = [(slice_, tile) for slice_ in sorted(range(self.depth), key=lambda slice_: abs(slice_ - last))]
+        room = -len(missing) % self._at_once
+        return [pick for pick in near if pick not in self._held and pick not in missing][:room]
+
+
 class RecentInputs(Recent[EncoderInput]):
     """The images of stored cases; those that were used last stay in memory."""
 

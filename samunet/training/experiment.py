@@ -178,7 +178,7 @@ def open_experiment(request: Request, paths: Paths) -> Experiment:
                                fast=entry(request.variant).reads_embeddings)
     context = VariantContext(dataset.labels, plans.dataset, section, encoder.sam_state if encoder else {}, encoder,
                              paths.votes, plans.unet, of_variant)
-    settings = _settings(request, raw.name, plans, context, arrays, cases)
+    settings = _settings(request, raw.name, plans, context, arrays, cases, prompts)
     return Experiment(request, dataset, plans, section, encoder, context, arrays, cases.train, cases.unlabelled,
                       cases.val,
                       cases.slices, settings, run_folder(request, paths), preprocessed, prompts, support)
@@ -214,7 +214,8 @@ def run_folder(request: Request, paths: Paths) -> RunFolder:
 
 
 def _settings(
-    request: Request, dataset: str, plans: Plans, context: VariantContext, arrays: Arrays, cases: RunCases
+    request: Request, dataset: str, plans: Plans, context: VariantContext, arrays: Arrays, cases: RunCases,
+    prompts: PromptsFile | None,
 ) -> Settings:
     section, encoder, labels, chosen = context.encoder_plan, context.encoder, context.labels, context.settings
     assert chosen is not None
@@ -249,7 +250,7 @@ def _settings(
         plan=digest_of_plan(plans, section, patches_3d=entry(request.variant).reads_patches_3d),
         data=digest_of_json({"training": [[name, digests[name]] for name in cases.train],
                              "validation": [[name, digests[name]] for name in cases.val]}),
-        prompts=digest_of_file(request.prompts) if request.prompts else None,
+        prompts=prompts.digest if prompts else None,
         oracle_prompts=request.oracle_prompts,
         inner=request.inner,
         shot_slices=request.shot_slices,

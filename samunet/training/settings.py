@@ -140,7 +140,7 @@ class Settings:
         plan: SHA-256 over the dataset's and the encoder's section of the plans.
         data: SHA-256 over names and arrays of the training and validation cases; of no validation cases where none are
             read.
-        prompts: SHA-256 of the prompts file, or None.
+        prompts: SHA-256 of the prompts file and of the masks that it names, or None.
         oracle_prompts: kind of the prompts that were taken from the validation cases' own labels; None: no oracle.
         box_relax: percent by which those that are boxes were enlarged on each side; None: not at all.
         inner: number of the inner fold that was held out; None: none was.

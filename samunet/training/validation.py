@@ -59,5 +59,5 @@ def _prompted(name: str, experiment: Experiment) -> PreparedCase:
                                  settings.box_relax or 0.0)
         return replace(case, prompts=prompts)
     if experiment.prompts is not None:
-        return replace(case, prompts=experiment.prompts.on_grid(case.properties, experiment.plans.dataset))
+        return experiment.prompts.prompted(case, experiment.plans.dataset)
     return case

@@ -16,6 +16,7 @@ from samunet.inputs.support import Support
 from samunet.networks.checkpoints.encoders import Encoder
 from samunet.planning.plans import Plans
 from samunet.preprocessing.case import PreparedCase
+from samunet.variants.answers import PromptAnswers, answering
 from samunet.variants.context import VariantContext
 from samunet.variants.losses import dice_and_cross_entropy
 from samunet.variants.prediction import Reading, averaged, averaged_slabs
@@ -35,7 +36,7 @@ class Variant(ABC):
     unlabelled: ClassVar[bool] = False  # whether it learns from the run's unlabelled images, too
     # what it reads, as `registry.VariantEntry` says; for variants of other packages, which have no row there
     needs: ClassVar[str] = ""
-    prompts: ClassVar[tuple[str, ...]] = ()  # the kinds of prompts that such a variant answers
+    prompts: ClassVar[tuple[str, ...]] = ()  # the kinds of prompts that it answers, as there
     settings_type: ClassVar[type[VariantSettings]] = VariantSettings
     settings: VariantSettings
 
@@ -110,6 +111,10 @@ class Variant(ABC):
         Raises:
             UserError: an encoder or prompts are needed and there are none.
         """
+
+    def answers_of(self, folds: Sequence[Self], case: PreparedCase, reading: Reading) -> PromptAnswers:
+        """What answers prompts of a case one after the other; see `answers.answering`."""
+        return answering(self.prompts, folds, case, reading)
 
     @abstractmethod
     def state(self) -> dict[str, Tensor]:
@@ -193,10 +198,7 @@ class TrainedVariant(Variant):
         return context.encoder_plan.head_iterations
 
     def pretraining(self) -> TrainedVariant | None:
-        """What trains parts of `network` on unlabelled images in the first half of the iterations.
-
-        None: nothing does.
-        """
+        """What trains parts of `network` on unlabelled images in the first half of the iterations; None: nothing."""
         return None
 
     def optimizer(self, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
@@ -210,10 +212,7 @@ class TrainedVariant(Variant):
 
     @property
     def micro_batch(self) -> int | None:
-        """Samples of a batch that go through the network together, where memory asks for fewer than all.
-
-        See the trainer.
-        """
+        """Samples of a batch that the trainer sends through together, where memory asks for fewer than all."""
         return None
 
     @property

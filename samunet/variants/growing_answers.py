@@ -17,11 +17,11 @@ from samunet.inputs.corruption import ball
 from samunet.inputs.patches_3d import cut_3d
 from samunet.planning.windows_3d import Window, Windows3d
 from samunet.preprocessing.prompts.case_prompts import CasePrompts, LabelPrompts
+from samunet.variants.answers import ABSENT, KEPT
 from samunet.variants.mask_parts import part_at, touching
-from samunet.variants.prompted import ABSENT
 from samunet.variants.sliding_window import gaussian_weights
 
-SET = 5.0  # logit of a voxel that was set by a mask or by the click on it: a probability of 0.993
+CLICKED = 12.0  # logit of a label around a positive click that the network denies: above all others, and above KEPT
 
 
 class WindowAnswers(Protocol):
@@ -61,7 +61,8 @@ class GrowingAnswers:
     network gives up nothing, where the part is not the mask's largest and holds no positive click. What a click says of
     its own place, half a token around it, is never overruled.
 
-    What a label answered before is remembered, so that a prompt for one label does not change the others.
+    What a label answered before is remembered, so that a prompt for one label does not change the others. Voxels of a
+    mask to start from give way to labels that the network answers there.
     """
 
     def __init__(self, source: WindowAnswers, labels: LabelSpace) -> None:
@@ -76,6 +77,9 @@ class GrowingAnswers:
         for index, label in enumerate(labels.foreground):
             given = prompts.get(label, LabelPrompts())
             logits[first + index] = self._of_label(index, given, None if previous is None else previous[index])
+        if not labels.has_regions:
+            answered = np.where(logits[first:] == KEPT, ABSENT, logits[first:]).max(0) > 0
+            logits[first:][(logits[first:] == KEPT) & answered] = ABSENT
         highest = None if labels.has_regions else logits.argmax(0)
         for index, label in enumerate(labels.foreground):
             own = logits[first + index]
@@ -92,7 +96,7 @@ class GrowingAnswers:
         else:
             points, boxes = np.ones(len(given.points), bool), np.ones(len(given.boxes), bool)
             nowhere = np.zeros(self._windows.shape, bool) if start is None else start
-            logits = np.where(nowhere, np.float32(SET), np.float32(ABSENT))
+            logits = np.where(nowhere, np.float32(KEPT), np.float32(ABSENT))
         if (points & given.positive).any() or boxes.any():
             self._add(logits, index, given, points & given.positive, boxes)
         for place in given.points[points & ~given.positive]:
@@ -111,7 +115,7 @@ class GrowingAnswers:
         logits[changed] = answered[changed]
         for place in given.points[points]:
             if not logits[self._voxel(place)] > 0:
-                logits[self._around(place)] = SET
+                logits[self._around(place)] = CLICKED
 
     def _grown(
         self, index: int, given: LabelPrompts, seeds: list[Window], mask: np.ndarray

@@ -64,6 +64,7 @@ class Promptable3dVariant(PartlyTrained, Patch3dVariant):
     settings: Promptable3dSettings
     network: ClickRounds
 
+    prompts = ("points", "negative points", "boxes", "masks")
     holds_encoder: ClassVar[bool] = True
     foreground_share: ClassVar[float] = 0.8  # a query that shows its class teaches most
 

@@ -24,8 +24,9 @@ class VariantEntry:
     """`target` is "module:Class"; `needs` is what the variant reads: `embeddings`, `volumes`, `voxels`,
     `image_crops`, `image_stacks`, `patches`, `patches_3d` or `arrays`.
 
-    `prompts` are the kinds of prompts that it answers, and does nothing without: `points`, `boxes`. `support` is
-    whether labelled slices ask. `holds_encoder` is whether a network on `patches_3d` has the encoder in it.
+    `prompts` are the kinds of prompts that it answers, and does nothing without: `points`, `negative points`, `boxes`,
+    `masks` to start from. `support` is whether labelled slices ask. `holds_encoder` is whether a network on
+    `patches_3d` has the encoder in it.
     """
 
     target: str
@@ -91,20 +92,19 @@ VARIANTS = {
         "samunet.variants.adapter_3d_box:Adapter3dBoxVariant",
         "3d_adapter prompted by a 3D box for each class or object",
         "image_stacks",
-        prompts=("boxes",),
+        prompts=("boxes", "masks"),
     ),
     "3d_promptable": VariantEntry(
         "samunet.variants.promptable_3d:Promptable3dVariant",
         "3DSAM-adapter: 3D attention in the frozen encoder, prompted by clicks, boxes and a mask to correct",
         "patches_3d",
-        prompts=("points", "boxes"),
+        prompts=("points", "negative points", "boxes", "masks"),
         holds_encoder=True,
     ),
     "3d_promptable_auto": VariantEntry("samunet.variants.promptable_3d_auto:Promptable3dAutoVariant",
                                        "the same without prompts", "patches_3d", holds_encoder=True),
     "unet": VariantEntry(
-        "samunet.variants.unet:UnetVariant", "nnU-Net's plain 2D U-Net from scratch, without SAM", "patches"
-    ),
+        "samunet.variants.unet:UnetVariant", "nnU-Net's plain 2D U-Net from scratch, without SAM", "patches"),
     "unet_simclr": VariantEntry(
         "samunet.variants.unet_simclr:UnetSimclrVariant",
         "the same, its encoder first trained by SimCLR on unlabelled images",
@@ -114,7 +114,7 @@ VARIANTS = {
         "samunet.variants.sam_zeroshot:SamZeroshotVariant",
         "SAM's own decoder, nothing trained, prompted by points or boxes",
         "embeddings",
-        prompts=("points", "boxes"),
+        prompts=("points", "negative points", "boxes", "masks"),
     ),
     "label_prior": VariantEntry("samunet.variants.label_prior:LabelPriorVariant",
                                 "mean of the training labels; never looks at the image", "arrays"),
@@ -261,7 +261,7 @@ def check_prompts(name: str, given: bool) -> None:
 
 
 def check_kinds(name: str, kinds: Iterable[str], where: str) -> None:
-    """Refuse prompts (`points`, `boxes`) that a variant which answers prompts does not answer.
+    """Refuse kinds of prompts, as `VariantEntry` has them, that a variant which answers prompts does not answer.
 
     Raises:
         UserError: tells those that it answers.
@@ -269,7 +269,7 @@ def check_kinds(name: str, kinds: Iterable[str], where: str) -> None:
     others = sorted(set(kinds) - set(entry(name).prompts))
     if others:
         raise UserError(
-            f"{name} answers {' and '.join(entry(name).prompts)} alone.",
+            f"{name} answers {', '.join(entry(name).prompts)} alone.",
             where=where,
             found=", ".join(others),
             mend="Leave the others out, or choose a variant that answers them: see samunet_train --list.",

@@ -48,7 +48,7 @@ def test_a_name_is_marked_by_what_the_runs_did() -> None:
 
 def test_points_are_refused_by_those_that_answer_boxes_alone(paths: Paths) -> None:
     asked = Benchmark("5", ("3d_adapter_box",), ("0",), (None,), 1, "untrained", "tiny", "cpu", oracle_prompts="point")
-    with pytest.raises(UserError, match="answers boxes alone"):
+    with pytest.raises(UserError, match="answers boxes, masks alone"):
         run_benchmark(asked, paths, workers=None, scheduler=None, reference=None, command="")
 
 

@@ -9,6 +9,7 @@ import torch
 
 from samunet.inputs import recent
 from samunet.inputs.embeddings import (
+    HeldEmbeddings,
     LiveEmbeddings,
     RecentInputs,
     StoredCaseEmbeddings,
@@ -74,3 +75,29 @@ def test_stored_cases_are_read_once_while_they_fit(
     two.read([(0, 0)])  # drops `one`
     one.read([(0, 0)])
     assert loaded == ["one", "two", "one"]
+
+
+class CountedSlices:
+    """Embeddings of 10 slices of two tiles, each the numbers of its pick; remembers what was read."""
+
+    frame, depth = None, 10
+
+    def __init__(self) -> None:
+        self.reads: list[list[tuple[int, int]]] = []
+
+    def read(self, picks: list[tuple[int, int]]) -> torch.Tensor:
+        self.reads.append(list(picks))
+        return torch.tensor([[10 * slice_ + tile] for slice_, tile in picks])
+
+
+def test_held_embeddings_are_read_once_and_fill_a_batch_with_the_nearest_slices() -> None:
+    source = CountedSlices()
+    held = HeldEmbeddings(source, at_once=4)
+    assert held.read([(5, 1), (2, 0)]).tolist() == [[51], [20]]
+    assert source.reads == [[(5, 1), (2, 0), (1, 0), (3, 0)]]
+    assert held.read([(2, 0), (3, 0), (5, 1)]).tolist() == [[20], [30], [51]] and len(source.reads) == 1
+    assert held.read([(9, 0)]).tolist() == [[90]] and source.reads[1] == [(9, 0), (8, 0), (7, 0), (6, 0)]
+    assert held.read([(4, 0), (4, 0), (5, 0)]).tolist() == [[40], [40], [50]]
+    assert source.reads[2] == [(4, 0), (5, 0), (0, 0)]  # no more are left of the tile
+    alone = HeldEmbeddings(CountedSlices())
+    assert alone.read([(5, 1)]).tolist() == [[51]] and alone._source.reads == [[(5, 1)]]

@@ -21,12 +21,18 @@ def plan(spacing_mm: tuple[float, float, float], median: tuple[int, int, int], s
     return plan_patches_3d(dataset_plan(spacing_mm, median), size, 3, target_gb)
 
 
-def test_a_small_isotropic_image_has_fine_tokens() -> None:
-    # 18 x 25 x 18 tokens of 2 voxels. From one window of 8 x 8 x 8, rows get the second, since 25 / 8 are missing most;
-    # then columns, the last of two equals: 8 x 16 x 16 = 2048 tokens, the budget of 8 GB.
+def test_a_small_isotropic_image_is_seen_whole() -> None:
+    # Tokens of 2 voxels would be 18 x 25 x 18 = 8100, over the 2048 of 8 GB; of 4 they are 9 x 13 x 9 = 1053, all of
+    # which are taken: 36 x 52 x 36 voxels.
     made = plan((1.0, 1.0, 1.0), (36, 50, 35))
+    assert made.token == (4, 4, 4) and made.shape == (36, 52, 36)
+    assert made.batch_size == 1 and not made.checkpointed and "8100 tokens, over 2048" in made.reasons["token"]
+
+
+def test_a_still_smaller_one_has_fine_tokens() -> None:
+    # 8 x 16 x 16 tokens of 2 voxels.
+    made = plan((1.0, 1.0, 1.0), (16, 32, 32))
     assert made.token == (2, 2, 2) and made.shape == (16, 32, 32)
-    assert made.batch_size == 2 and not made.checkpointed
 
 
 def test_slices_of_10_mm_have_tokens_of_their_own() -> None:
@@ -46,9 +52,12 @@ def test_tokens_are_about_as_deep_as_wide(spacing: float, depth: int) -> None:
 
 
 def test_2d_images_have_flat_patches_of_at_most_the_image() -> None:
-    # 15 x 20 tokens: all of them, 300 of 2048.
+    # 30 x 40 tokens of 2 voxels: all of them, 1200 of 2048.
     made = plan((999.0, 1.0, 1.0), (1, 60, 80))
-    assert made.token == (1, 4, 4) and made.shape == (1, 60, 80)
+    assert made.token == (1, 2, 2) and made.shape == (1, 60, 80)
+    # 60 x 80 of 4, which are 4800: from 8 x 8 columns and rows in turn, to 40 x 48 = 1920.
+    large = plan((999.0, 1.0, 1.0), (1, 240, 320))
+    assert large.token == (1, 4, 4) and large.shape == (1, 160, 192)
 
 
 def test_a_larger_target_gives_a_larger_patch() -> None:
@@ -57,11 +66,12 @@ def test_a_larger_target_gives_a_larger_patch() -> None:
 
 
 def test_large_encoders_are_checkpointed_and_then_get_smaller_patches() -> None:
-    assert plan((1.0, 1.0, 1.0), (64, 128, 128), "vit_b").checkpointed
-    least = plan((1.0, 1.0, 1.0), (64, 128, 128), "vit_h")
-    # One window, one patch a batch, blocks computed twice: and still the weights and their moments are over 8 GB.
-    assert least.shape == (32, 32, 32) and (least.batch_size, least.checkpointed) == (1, True)
-    assert "more than the target of 8 GB" in least.reasons["batch_size"]
+    made = {size: plan((1.0, 1.0, 1.0), (64, 128, 128), size) for size in ("vit_b", "vit_l", "vit_h")}
+    assert not made["vit_b"].checkpointed and made["vit_b"].shape == (32, 64, 64)
+    assert made["vit_l"].checkpointed and made["vit_l"].shape == (32, 64, 64)
+    # One window, blocks computed twice: and still the weights and their moments are over 8 GB.
+    assert made["vit_h"].shape == (32, 32, 32) and made["vit_h"].checkpointed
+    assert "more than the target of 8 GB" in made["vit_h"].reasons["checkpointed"]
 
 
 def test_memory_grows_with_the_batch_and_shrinks_by_checkpoints() -> None:

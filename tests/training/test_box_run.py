@@ -16,6 +16,7 @@ from samunet.errors import UserError
 from samunet.files import read_json
 from samunet.inference.model_folder import load_model
 from samunet.inference.predict_folder import PredictionSettings, predict_folder
+from samunet.interaction.session import Session
 from samunet.training.run import train_model
 from samunet.training.settings import Request
 
@@ -70,11 +71,30 @@ def test_the_same_boxes_from_a_file_give_the_same_segmentations(oracle, prepared
 
 
 def test_points_are_refused_before_any_work(oracle, prepared, tmp_path) -> None:
-    with pytest.raises(UserError, match=r"(?s)boxes alone.*--oracle_prompts.*points"):
+    with pytest.raises(UserError, match=r"(?s)boxes, masks alone.*--oracle_prompts.*points"):
         dataclasses.replace(REQUEST, oracle_prompts="point", box_relax=None)
     model = load_model(fold(oracle).parent, None, torch.device("cpu"))
     images = prepared / "raw" / "Dataset005_Made" / "imagesTr"
-    with pytest.raises(UserError, match=r"(?s)boxes alone.*voxel.json.*points"):
+    with pytest.raises(UserError, match=r"(?s)boxes, masks alone.*voxel.json.*points"):
         predict_folder(model, images, tmp_path / "out",
                        PredictionSettings(prompts=prompts_file(tmp_path, "voxel", points=[[1, 1, 1]])))
+    negative = prompts_file(tmp_path, "voxel", points=[{"at": [1, 1, 1], "positive": False}])
+    with pytest.raises(UserError, match=r"(?s)boxes, masks alone.*voxel.json.*negative points"):
+        predict_folder(model, images, tmp_path / "out", PredictionSettings(prompts=negative))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_session_gives_the_same_segmentation_and_keeps_what_no_box_reaches(oracle, prepared) -> None:
+    session = Session(fold(oracle).parent, device="cpu")
+    session.set_image(prepared / "raw" / "Dataset005_Made" / "imagesTr" / "c1_0000.nii.gz")
+    with pytest.raises(UserError, match=r"(?s)boxes, masks alone.*prompt of a.*found: points"):
+        session.add_point((1, 8, 9), "a")
+    for label, (low, high) in (("a", A), ("b", B)):
+        session.add_box(low[::-1], (np.array(high) - 1)[::-1], label)
+    found = sitk.GetArrayFromImage(sitk.ReadImage(str(fold(oracle) / "validation" / "c1.nii.gz")))
+    np.testing.assert_array_equal(session.mask, found)
+    start = np.zeros(found.shape, np.uint8)
+    start[0, 2:5], start[2, 20:25, 20:25] = 1, 2
+    session.set_mask(start)
+    session.add_box((2, 2, 2), (2, 9, 9), "a")
+    assert (session.mask[:2] == start[:2]).all() and session.mask[2].any()

@@ -10,8 +10,8 @@ import pytest
 from samunet.dataset.labels import LabelSpace
 from samunet.planning.windows_3d import Window, Windows3d
 from samunet.preprocessing.prompts.case_prompts import LabelPrompts
-from samunet.variants.growing_answers import SET, GrowingAnswers
-from samunet.variants.prompted import ABSENT
+from samunet.variants.answers import ABSENT, KEPT
+from samunet.variants.growing_answers import CLICKED, GrowingAnswers
 
 ONE = LabelSpace({"background": 0, "a": 1})
 TWO = LabelSpace({"background": 0, "a": 1, "b": 2})
@@ -95,7 +95,7 @@ def test_without_prompts_nothing_is_asked_and_the_mask_is_empty() -> None:
 def test_a_start_mask_without_prompts_stays() -> None:
     start = box((0, 0, 0), (2, 2, 2))
     logits = GrowingAnswers(TrueWithin(LONG), ONE).answer({}, start[None])
-    assert np.array_equal(logits[1] > 0, start) and logits[1].max() == SET
+    assert np.array_equal(logits[1] > 0, start) and logits[1].max() == KEPT
 
 
 def test_a_start_mask_stays_where_a_positive_click_adds() -> None:
@@ -145,6 +145,18 @@ def test_a_negative_click_beside_the_mask_changes_nothing() -> None:
 def test_a_positive_click_that_the_network_denies_is_obeyed_around_it() -> None:
     found = GrowingAnswers(TrueWithin(np.zeros(SHAPE, bool)), ONE).answer({1: points((4.5, 6.5, 5.5))}, None)[1] > 0
     assert found.sum() == 7 and found[4, 6, 5]
+
+
+def test_a_mask_to_start_from_gives_way_to_another_label_that_is_prompted() -> None:
+    start = np.stack([box((2, 4, 2), (6, 8, 20)), np.zeros(SHAPE, bool)])
+    inner = box((3, 5, 4), (5, 7, 8))
+    logits = GrowingAnswers(TrueWithin(start[0], inner), TWO).answer({2: points((3.5, 5.5, 5.5))}, start)
+    assert np.array_equal(logits.argmax(0) == 2, inner)
+    assert np.array_equal(logits.argmax(0) == 1, start[0] & ~inner)
+    # Where the network denies the click, its own place is the label's all the same.
+    nothing = TrueWithin(start[0], np.zeros(SHAPE, bool))
+    denied = GrowingAnswers(nothing, TWO).answer({2: points((3.5, 5.5, 5.5))}, start)
+    assert (denied.argmax(0) == 2).sum() == 7 and denied[2].max() == CLICKED
 
 
 def test_a_prompt_for_one_label_does_not_change_or_ask_for_the_others() -> None:

@@ -31,14 +31,19 @@ def test_unknown_name_lists_the_known_ones() -> None:
 def test_prompts_and_the_variants_that_answer_them_belong_together() -> None:
     check_prompts("sam_zeroshot", True)
     check_prompts("cnn_head", False)
-    check_kinds("sam_zeroshot", ["points", "boxes"], "here")
-    check_kinds("3d_adapter_box", ["boxes"], "here")
+    check_kinds("sam_zeroshot", ["points", "negative points", "boxes", "masks"], "here")
+    check_kinds("3d_adapter_box", ["boxes", "masks"], "here")
     with pytest.raises(UserError, match="(?s)needs some.*--prompts.*--oracle_prompts"):
         check_prompts("sam_zeroshot", False)
     with pytest.raises(UserError, match="(?s)cnn_head.*one of: 3d_adapter_box, 3d_promptable, sam_zeroshot"):
         check_prompts("cnn_head", True)
-    with pytest.raises(UserError, match="(?s)3d_adapter_box answers boxes alone.*here.*points"):
-        check_kinds("3d_adapter_box", {"points", "boxes"}, "here")
+    with pytest.raises(UserError, match="(?s)3d_adapter_box answers boxes, masks alone.*here.*negative points, points"):
+        check_kinds("3d_adapter_box", {"points", "negative points", "boxes"}, "here")
+
+
+def test_a_variants_class_names_the_prompts_that_the_registry_names() -> None:
+    assert {name: variant_class(name).prompts for name in VARIANTS} == {
+        name: each.prompts for name, each in VARIANTS.items()}
 
 
 def test_registry_imports_no_torch() -> None:

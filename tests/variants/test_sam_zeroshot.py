@@ -20,6 +20,7 @@ from samunet.planning.plans import DatasetPlan, EncoderPlan
 from samunet.planning.tiles import TileFrame
 from samunet.preprocessing.prompts.case_prompts import LabelPrompts
 from samunet.variants import sam_zeroshot
+from samunet.variants.answers import REFUSED
 from samunet.variants.base import VariantContext
 from samunet.variants.sam_zeroshot import SamZeroshotVariant
 
@@ -145,6 +146,29 @@ def test_channels_that_are_encoded_alone_are_asked_alone_and_averaged(sam) -> No
     point = torch.tensor([[[8.5, 6.5]]]), torch.ones(1, 1)
     expected = torch.stack([theirs(sam, half, points=point) for half in halves]).mean(0)
     torch.testing.assert_close(logits[0, 1], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_negative_points_are_sams_label_0(sam) -> None:
+    """Positive and negative points of a slice are one prompt; negative points go with every box of their slice."""
+    positive = np.array([True, False, True])
+    logits, asked = variant(sam).answers({1: LabelPrompts(POINTS, positive=positive)}, MadeEmbeddings(), [(1, 0)])
+    both = torch.tensor([[[8.5, 6.5], [60.5, 40.5]]]), torch.tensor([[1, 0]])
+    expected = theirs(sam, MadeEmbeddings().read([(1, 0)])[0], points=both)
+    torch.testing.assert_close(logits[0, 1], expected, rtol=1e-4, atol=1e-5)
+    without, _ = variant(sam).answers({1: LabelPrompts(POINTS[:1])}, MadeEmbeddings(), [(1, 0)])
+    assert asked[0].tolist() == [True, True, False] and not torch.allclose(logits[0, 1], without[0, 1], atol=1e-3)
+    boxed = LabelPrompts(POINTS[1:2], BOX, np.array([False]))
+    logits, _ = variant(sam).answers({2: boxed}, MadeEmbeddings(), [(1, 0)])
+    box, point = torch.tensor([[6.0, 4.0, 34.0, 20.0]]), (torch.tensor([[[60.5, 40.5]]]), torch.tensor([[0]]))
+    expected = theirs(sam, MadeEmbeddings().read([(1, 0)])[0], boxes=box, points=point)
+    torch.testing.assert_close(logits[0, 2], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_class_with_negative_points_only_is_absent_and_not_decoded(sam) -> None:
+    embeddings = MadeEmbeddings()
+    prompts = {1: LabelPrompts(POINTS[:1], positive=np.array([False]))}
+    logits, asked = variant(sam).answers(prompts, embeddings, [(1, 0), (2, 0)])
+    assert asked[:, 1].tolist() == [True, False] and (logits[0, 1] == REFUSED).all() and not embeddings.picks
 
 
 def test_regions_have_no_background_channel(sam) -> None:

@@ -4,63 +4,39 @@ from __future__ import annotations
 
 import reprlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import numpy as np
-from msgspec import Meta
 
 from samunet.dataset.labels import Label, LabelSpace
+from samunet.dataset.segmentations import start_on_grid
 from samunet.errors import UserError, joined
-from samunet.files import read_json
+from samunet.files import digest_of_file, digest_of_json, digest_of_path, read_json
 from samunet.planning.plans import DatasetPlan
-from samunet.preprocessing.case import CaseProperties
+from samunet.preprocessing.case import CaseProperties, PreparedCase
 from samunet.preprocessing.prompts.case_prompts import CasePrompts, LabelPrompts
-from samunet.preprocessing.prompts.positions import plan_positions, voxels_of_file, voxels_of_world
+from samunet.preprocessing.prompts.content import PromptsContent
+from samunet.preprocessing.prompts.positions import (
+    boxes_meet,
+    plan_masks,
+    plan_positions,
+    points_inside,
+    voxels_of_file,
+    voxels_of_world,
+)
 from samunet.schema import decode
 
 SPACES = ("voxel", "world_mm")
 CORNERS = np.array(list(product((0, 1), repeat=3)))  # for each of a box's eight corners, which end of x, y and z
 SHOWN_NAMES = 5
-FARTHEST = 1e9  # voxels or mm; of boxes, which may reach out of the image
 FEWER = "Leave prompts out; a few say as much."
 MEND = "Correct what is named; documentation/reference/prompts-file.md has an example."
-# Of one label of a case. Every point of a slice is a token of one query, and every box a query on each of its slices.
-MOST_POINTS, MOST_POINTS_OF_SLICE, MOST_BOXES = 20_000, 1_000, 1_000
-
-
-Coordinate = Annotated[float, Meta(ge=-FARTHEST, le=FARTHEST)]
-Place = tuple[Coordinate, Coordinate, Coordinate]
-
-
-@dataclass(frozen=True)
-class _Box:
-    min: Place
-    max: Place
-
-
-@dataclass(frozen=True)
-class _LabelContent:
-    points: Annotated[list[Place], Meta(max_length=MOST_POINTS)] = field(default_factory=list)
-    boxes: Annotated[list[_Box], Meta(max_length=MOST_BOXES)] = field(default_factory=list)
-
-    def reversed(self) -> list[_Box]:
-        """The boxes that end before they begin."""
-        return [box for box in self.boxes if any(low > high for low, high in zip(box.min, box.max, strict=True))]
-
-    def arrays(self) -> LabelPrompts:
-        return LabelPrompts(np.reshape(self.points, (-1, 3)).astype(float),
-                            np.reshape([[box.min, box.max] for box in self.boxes], (-1, 2, 3)).astype(float))
-
-
-@dataclass(frozen=True)
-class _Content:
-    space: Literal["voxel", "world_mm"]
-    cases: dict[str, dict[str, _LabelContent]]
+MOST_POINTS_OF_SLICE = 1_000
 
 
 @dataclass(frozen=True)
@@ -70,17 +46,30 @@ class PromptsFile:
     Arguments:
         space: `voxel` or `world_mm`.
         cases: case -> label -> its prompts.
+        labels: of dataset.json.
+        masks: case -> the label map that its prompts correct.
     """
 
     path: Path
     space: str
     cases: dict[str, dict[Label, LabelPrompts]]
+    labels: LabelSpace
+    masks: dict[str, Path]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of the file, and of the masks that it names, if any."""
+        own = digest_of_file(self.path)
+        return digest_of_json([own, *map(digest_of_path, self.masks.values())]) if self.masks else own
 
     @property
     def kinds(self) -> set[str]:
-        """Which of `points` and `boxes` it holds."""
+        """Which of `points`, `negative points`, `boxes` and `masks` it holds."""
         given = [prompts for case in self.cases.values() for prompts in case.values()]
-        return {name for name in ("points", "boxes") if any(len(getattr(prompts, name)) for prompts in given)}
+        held = {"points": any(each.positive.any() for each in given), "masks": bool(self.masks),
+                "negative points": any((~each.positive).any() for each in given),
+                "boxes": any(len(each.boxes) for each in given)}
+        return {kind for kind, holds in held.items() if holds}
 
     def require(self, names: Iterable[str]) -> None:
         """Refuse to go on where a case is not in the file: a forgotten case would look like an empty one.
@@ -94,6 +83,27 @@ class PromptsFile:
             raise UserError("A prompts file must name every case that is predicted.", where=self.path,
                             found=f"not there: {', '.join(missing[:SHOWN_NAMES])}{more}",
                             mend="Add them; a case in which nothing is to be found is written as {}.")
+
+    def prompted(self, case: PreparedCase, dataset_plan: DatasetPlan) -> PreparedCase:
+        """The case with its prompts, and with the mask that they start from.
+
+        Raises:
+            UserError: see `on_grid` and `start`.
+        """
+        return replace(case, prompts=self.on_grid(case.properties, dataset_plan),
+                       start=self.start(case.properties, dataset_plan))
+
+    def start(self, properties: CaseProperties, dataset_plan: DatasetPlan) -> np.ndarray | None:
+        """The mask to start from, bool (F, Z, Y, X) on the plan's grid; None where the file names none.
+
+        Raises:
+            UserError: see `start_on_grid`.
+        """
+        if properties.name not in self.masks:
+            return None
+        segmentation = start_on_grid(dataset_plan.reader, self.masks[properties.name], properties.geometry,
+                                     Path(f"the image of {properties.name}"), self.labels)
+        return plan_masks(segmentation, properties, dataset_plan, self.labels)
 
     def on_grid(self, properties: CaseProperties, dataset_plan: DatasetPlan) -> CasePrompts:
         """The prompts of one case on the plan's grid; boxes are cut to the case.
@@ -113,12 +123,7 @@ class PromptsFile:
         for label, given in self.cases[properties.name].items():
             points = plan_positions(self._voxels(given.points, properties), properties, dataset_plan)
             boxes = self._boxes_on_grid(given.boxes, properties, dataset_plan)
-            inside = ((points >= 0) & (points < properties.shape)).all(1)
-            cut = np.clip(boxes, 0, properties.shape)
-            # A box may be flat along the slice axis: it then belongs to one slice.
-            meets = (
-                (cut[:, 1, 1:] > cut[:, 0, 1:]).all(1) & (boxes[:, 1, 0] > 0) & (boxes[:, 0, 0] < properties.shape[0])
-            )
+            inside, meets = points_inside(points, properties), boxes_meet(boxes, properties)
             outside = [place.tolist() for place in (*given.points[~inside], *given.boxes[~meets])]
             problems += _listed(outside, partial(self._outside, properties))
             if len(points) and (most := max(Counter(np.floor(points[:, 0]).tolist()).values())) > MOST_POINTS_OF_SLICE:
@@ -130,7 +135,7 @@ class PromptsFile:
                         mend=FEWER,
                     )
                 )
-            made[label] = LabelPrompts(points, cut)
+            made[label] = LabelPrompts(points, np.clip(boxes, 0, properties.shape), given.positive)
         if problems:
             raise joined(problems)
         return made
@@ -172,19 +177,21 @@ def read_prompts(path: Path, labels: LabelSpace) -> PromptsFile:
     if not path.is_file():
         raise UserError("--prompts must name a prompts file.", where=path, found="no such file")
     content = decode(
-        _Content,
+        PromptsContent,
         read_json(path),
         where=path,
         mend=MEND,
         exact=True,
         rule=(
             f'A prompts file must hold {{"space": "{SPACES[0]}" or "{SPACES[1]}", '
-            '"cases": {"<case>": {"<label>": {"points": [[x, y, z]], '
-            '"boxes": [{"min": [x, y, z], "max": [x, y, z]}]}}}}, all of them finite numbers.'
+            '"cases": {"<case>": {"<label>": {"points": [[x, y, z], {"at": [x, y, z], "positive": false}], '
+            '"boxes": [{"min": [x, y, z], "max": [x, y, z]}]}}}, "masks": {"<case>": "<path>"}}, all of them finite '
+            "numbers; masks may be left out."
         ),
     )
     known: dict[str, Label] = {labels.name_of(label): label for label in labels.foreground}
-    problems: list[UserError] = []
+    masks = {name: path.parent / mask for name, mask in content.masks.items()}
+    problems = _mask_problems(path, masks, content.cases)
     for name, given in content.cases.items():
         where = f"{path}, case {name}"
         problems += [
@@ -206,8 +213,19 @@ def read_prompts(path: Path, labels: LabelSpace) -> PromptsFile:
             )
     if problems:
         raise joined(problems)
-    return PromptsFile(path, content.space, {name: {known[label]: prompts.arrays() for label, prompts in given.items()}
-                                             for name, given in content.cases.items()})
+    cases = {name: {known[label]: prompts.arrays() for label, prompts in given.items()}
+             for name, given in content.cases.items()}
+    return PromptsFile(path, content.space, cases, labels, masks)
+
+
+def _mask_problems(path: Path, masks: Mapping[str, Path], cases: Collection[str]) -> list[UserError]:
+    """Masks of cases without prompts, which would be used in silence or not at all, and those that do not exist."""
+    problems = [UserError("A mask to start from must be of a case of the prompts file.", where=path, found=name,
+                          mend="Add the case to `cases`, if only as {}.") for name in masks if name not in cases]
+    return problems + [UserError("A mask to start from must exist.", where=f"{path}, case {name}",
+                                 found=f"no such file: {mask}",
+                                 mend="Name a label map; a path that is not absolute is relative to the prompts file.")
+                       for name, mask in masks.items() if "\0" in str(mask) or not mask.exists()]
 
 
 def _listed(wrong: Sequence[Any], problem: Callable[[str], UserError]) -> list[UserError]:

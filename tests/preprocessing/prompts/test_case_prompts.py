@@ -24,6 +24,13 @@ def test_a_point_is_seen_on_its_own_slice_and_on_tiles_that_hold_it() -> None:
     assert len(prompts.on_tile(1, (0, 0), TILE)[0]) == 0 and len(prompts.on_tile(2, (0, 0), TILE)[1]) == 0
 
 
+def test_points_of_a_tile_keep_whether_they_are_positive() -> None:
+    places = np.array([[2.5, 3.5, 9.5], [1.5, 1.5, 1.5], [2.5, 4.5, 2.5], [2.5, 9.5, 2.5]])
+    seen = LabelPrompts(points=places, positive=np.array([False, True, True, False])).on_tile(2, (0, 0), TILE)
+    assert seen.points.tolist() == [[3.5, 9.5], [4.5, 2.5]] and seen.positive.tolist() == [False, True]
+    assert LabelPrompts(points=places).on_tile(2, (0, 0), TILE).positive.tolist() == [True, True]
+
+
 def test_a_box_is_the_same_on_every_slice_whose_middle_it_holds() -> None:
     box = [[1.4, 2, 3], [3.6, 6, 7]]
     assert [boxes_on(box, slice_) for slice_ in range(5)] == [[], *[[[[2, 3], [6, 7]]]] * 3, []]

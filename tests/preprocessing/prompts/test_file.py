@@ -131,6 +131,18 @@ def test_every_predicted_case_must_be_named(tmp_path: Path) -> None:
     ({"space": "voxel", "cases": {"a": {"liver": {"boxes": [{"min": [1, 2, 3], "max": [1, 2, 4], "label": 1}]}}}},
      "unknown `label`"),
     ({"space": ["voxel"], "cases": {}}, r"at `\$\.space`"),
+    ({"space": "voxel", "cases": {"a": {"liver": {"points": [{"at": [1, 2], "positive": False}]}}}},
+     r"length 3, got 2 - at `\$\.cases\.a\.liver\.points\[0\]\.at`"),
+    ({"space": "voxel", "cases": {"a": {"liver": {"points": [{"at": [1, 2, 3], "positive": 0}]}}}},
+     r"`bool`, got `int` - at `\$\.cases\.a\.liver\.points\[0\]\.positive`"),
+    ({"space": "voxel", "cases": {"a": {"liver": {"points": [{"positive": False}]}}}}, "missing required field `at`"),
+    ({"space": "voxel", "cases": {"a": {"liver": {"points": [{"at": [1, 2, 3], "negative": True}]}}}}, "`negative`"),
+    ({"space": "voxel", "cases": {"a": {"liver": {"points": [{"at": [1, 2, math.nan]}]}}}},
+     r"not finite - at `\$\.cases\.a\.liver\.points\[0\]\.at\[2\]`"),
+    ({"space": "voxel", "cases": {"a": {}}, "masks": {"a": 3}}, r"`str`, got `int` - at `\$\.masks\.a`"),
+    ({"space": "voxel", "cases": {"a": {}}, "masks": {"b": "b.nii.gz"}}, "(?s)of a case of the prompts file.*found: b"),
+    ({"space": "voxel", "cases": {"a": {}}, "masks": {"a": "no.nii.gz"}}, "(?s)case a.*no such file: .*no.nii.gz"),
+    ({"space": "voxel", "cases": {"a": {}}, "masks": {"a": "a\0.nii.gz"}}, "no such file"),
     ({"space": "mm", "cases": {"a": {"liver": 3}}}, r"(?s)\$\.space.*\$\.cases\.a\.liver"),
 ])
 def test_bad_files_are_refused_with_all_their_faults(tmp_path: Path, content, message) -> None:
@@ -138,6 +150,17 @@ def test_bad_files_are_refused_with_all_their_faults(tmp_path: Path, content, me
     path.write_text(json.dumps(content))
     with pytest.raises(UserError, match=message):
         read_prompts(path, LABELS)
+
+
+def test_points_keep_their_order_and_say_whether_they_are_positive(tmp_path: Path) -> None:
+    mixed = [[3, 4, 2], {"at": [5, 4, 2], "positive": False}, {"at": [1, 4, 2]}, {"at": [2, 4, 2], "positive": True}]
+    prompts = read(tmp_path, {"liver": {"points": mixed}})
+    liver = prompts.on_grid(properties(), PLAN)[1]
+    assert liver.points[:, 2].tolist() == [3.5, 5.5, 1.5, 2.5] and liver.positive.tolist() == [True, False, True, True]
+    assert prompts.kinds == {"points", "negative points"}
+    assert read(tmp_path, {"liver": {"points": mixed[1:2]}}).kinds == {"negative points"}
+    assert read(tmp_path, {"liver": {"points": mixed[:1], "boxes": [{"min": [3, 4, 2], "max": [6, 9, 5]}]}}).kinds == {
+        "points", "boxes"}
 
 
 def points(count: int) -> dict:
