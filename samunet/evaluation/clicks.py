@@ -45,10 +45,12 @@ class ClickCurve:
     Arguments:
         scores: N + 1 of them: before the first click (after the box, if there is one), then after each click.
         clicks: N; None where the answer had no error, so that there was nothing to click on.
+        present: whether the reference has the label.
     """
 
     scores: tuple[ClickScore, ...]
     clicks: tuple[Click | None, ...]
+    present: bool
 
     @property
     def areas(self) -> ClickScore | None:
@@ -91,13 +93,13 @@ def tie_breaker(seed: int, case: str, label: str, click: int) -> np.random.Gener
     return np.random.default_rng([seed, zlib.crc32(case.encode()), zlib.crc32(label.encode()), click])
 
 
-def tight_box(truth: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """The first and the last voxel (z, y, x), int (3,) each, of the box around a mask (Z, Y, X); None if it is empty.
+def tight_box(truth: np.ndarray) -> tuple[list[int], list[int]] | None:
+    """The first and the last voxel (z, y, x) of the box around a mask (Z, Y, X); None if it is empty.
 
     Ours: the challenge's box has the extent of the middle slice in the plane.
     """
     voxels = np.argwhere(truth)
-    return (voxels.min(0), voxels.max(0)) if len(voxels) else None
+    return (voxels.min(0).tolist(), voxels.max(0).tolist()) if len(voxels) else None
 
 
 def click_score(truth: np.ndarray, answer: np.ndarray, spacing_mm: Sequence[float]) -> ClickScore:

@@ -117,8 +117,7 @@ def test_box_of_first_and_last_voxels() -> None:
     truth, _ = masks(5, 6, 7)
     assert tight_box(truth) is None
     truth[1, 2, 3] = truth[3, 2, 5] = True
-    box = tight_box(truth)
-    assert box is not None and [end.tolist() for end in box] == [[1, 2, 3], [3, 2, 5]]
+    assert tight_box(truth) == ([1, 2, 3], [3, 2, 5])
 
 
 def test_scores_by_hand() -> None:
@@ -141,6 +140,6 @@ def test_areas_by_hand() -> None:
 def test_a_curve_has_areas_of_its_last_five_scores() -> None:
     scores = [ClickScore(dice, nsd) for dice, nsd in [(0, 0), (0.2, 1), (0.4, 1), (0.6, 1), (0.8, 1), (1, 1)]]
     click = Click((0, 0, 0), True)
-    areas = ClickCurve(tuple(scores), (click,) * 5).areas
+    areas = ClickCurve(tuple(scores), (click,) * 5, True).areas
     assert areas is not None and areas.dice == pytest.approx(2.4) and areas.nsd == 4.0
-    assert ClickCurve(tuple(scores[:5]), (click,) * 4).areas is None
+    assert ClickCurve(tuple(scores[:5]), (click,) * 4, True).areas is None
