@@ -18,6 +18,7 @@ COMMANDS = (
     "find_best_configuration",
     "predict",
     "evaluate_folder",
+    "evaluate_clicks",
     "plot_overlay_pngs",
     "demo",
     "download_checkpoint",
