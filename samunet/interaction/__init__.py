@@ -1,1 +1,1 @@
-"""Sessions: one image, its prompts in their order, undo and redo, and the mask that they give."""
+"""Sessions: one image, prompts and strokes one after the other, and the mask that they give."""

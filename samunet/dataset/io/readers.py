@@ -152,6 +152,28 @@ def ending_problems(reader: str | None, file_ending: str, where: Path) -> list[U
     )]
 
 
+def ending_of(path: Path) -> str:
+    """The ending of an image file as `_BY_ENDING` has it, `/` for a folder; empty where none fits."""
+    if path.is_dir():
+        return FRAME_FOLDER
+    name = path.name.lower()
+    return next((path.name[-len(ending) :] for ending in _BY_ENDING if name.endswith(ending)), "")
+
+
+def reader_of_file(path: Path) -> str:
+    """Name of the reader-writer for a file that belongs to no dataset, by its ending; see `reader_for`.
+
+    Raises:
+        UserError: an ending that no reader reads.
+    """
+    ending = ending_of(path)
+    if not ending:
+        raise UserError("An image file must have an ending that samunet reads.", where=path,
+                        found=path.suffix or "no ending",
+                        mend=f"Convert it to one of {', '.join(_BY_ENDING)} (a folder of frames).")
+    return reader_for(None, ending, path if path.is_file() else None, path)
+
+
 def _unread_ending(file_ending: str, where: Path) -> UserError:
     return UserError(
         "The `file_ending` in dataset.json must be one that samunet reads.",
