@@ -126,8 +126,8 @@ def test_scores_by_hand() -> None:
     truth[1:4, 2:5, 2:5] = True
     assert click_score(truth, answer, (1, 1, 1)) == ClickScore(0.0, 0.0)
     answer[1:4, 2:5, 2:6] = True  # a column more: 27 voxels of 27 and 36
-    assert click_score(truth, answer, (1, 1, 1)) == ClickScore(54 / 63, 1.0)  # 1 mm off is within 2 mm
-    assert click_score(truth, answer, (1, 1, 3)).nsd < 1  # 3 mm off is not
+    assert click_score(truth, answer, (1, 1, 1.9)) == ClickScore(54 / 63, 1.0)  # 1.9 mm off is within 2 mm
+    assert click_score(truth, answer, (1, 1, 2.1)).nsd < 1  # 2.1 mm off is not
     assert click_score(truth, truth, (1, 1, 3)) == ClickScore(1.0, 1.0)
 
 
