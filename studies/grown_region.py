@@ -3,7 +3,7 @@
 SimpleITK's ConfidenceConnected grows from the positive clicks of a label through the voxels whose intensity is within
 `multiplier` standard deviations of the mean near the clicks. A voxel that is nearer (in mm) to a negative click than to
 every positive one is blocked. A box keeps its label inside; without a click its middle is the seed. A voxel that two
-labels reach belongs to the one whose positive click is nearer. The three parameters are chosen on training cases.
+labels reach belongs to the one whose positive click is nearer. Both parameters are chosen on training cases.
 """
 
 from __future__ import annotations
@@ -30,15 +30,14 @@ class Parameters:
     Arguments:
         smoothing_mm: standard deviation of a Gaussian filter; 0 leaves the image as it is.
         multiplier: half the width of the interval, in standard deviations of the seeds' neighbourhoods.
-        radius: of these neighbourhoods, in voxels.
     """
 
     smoothing_mm: float
     multiplier: float
-    radius: int
 
 
-GRID = tuple(Parameters(*each) for each in product((0.0, 1.0, 2.0), (1.5, 2.0, 2.5, 3.0), (1, 2)))
+RADIUS = 1  # of the neighbourhoods of seeds, in voxels
+GRID = tuple(Parameters(*each) for each in product((0.0, 1.0, 2.0), (1.5, 2.0, 2.5, 3.0)))
 
 
 @dataclass
@@ -91,7 +90,7 @@ class GrownRegion:
         """The region bool (Z, Y, X) of one label: grown, then without what only blocked voxels connect to a seed."""
         grown = sitk.GetArrayFromImage(sitk.ConfidenceConnected(
             self._smoothed, [seed[::-1] for seed in seeds], numberOfIterations=1,
-            multiplier=self.parameters.multiplier, initialNeighborhoodRadius=self.parameters.radius,
+            multiplier=self.parameters.multiplier, initialNeighborhoodRadius=RADIUS,
             replaceValue=1)).astype(bool)
         if prompts.negative:
             grown &= distance <= self._distance(prompts.negative)

@@ -72,21 +72,24 @@ def click_curves(
         mask = answers.mask
         return {labels.name_of(label): labels.mask(mask, label) & valid for label in labels.foreground}
 
-    def scored() -> dict[str, ClickScore]:
-        return {name: click_score(references[name], answer, spacing_mm) for name, answer in answered().items()}
+    def scored(answer: Mapping[str, np.ndarray]) -> dict[str, ClickScore]:
+        return {name: click_score(reference, answer[name], spacing_mm) for name, reference in references.items()}
 
     for name, reference in references.items():
         if settings.box and (box := tight_box(reference)) is not None:
             low, high = box
             answers.add_box(low, high, name)
-    scores, clicks = [scored()], []
+    answer = answered()
+    scores, clicks = [scored(answer)], []
     for number in range(settings.clicks):
-        clicks.append({name: next_click(references[name], answer, tie_breaker(settings.seed, case, name, number))
-                       for name, answer in answered().items()})
+        clicks.append({name: next_click(reference, answer[name], tie_breaker(settings.seed, case, name, number))
+                       for name, reference in references.items()})
         for name, click in clicks[-1].items():
             if click is not None:
                 answers.add_point(click.place, name, click.positive)
-        scores.append(scored() if any(clicks[-1].values()) else scores[-1])
+        if any(clicks[-1].values()):
+            answer = answered()
+        scores.append(scored(answer))
     return {name: ClickCurve(tuple(step[name] for step in scores), tuple(step[name] for step in clicks),
                              bool(reference.any())) for name, reference in references.items()}
 

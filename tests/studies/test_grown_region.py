@@ -27,7 +27,7 @@ def marked(*boxes: tuple[slice, ...]) -> np.ndarray:
 
 
 def grown(module, image, spacing=(1, 1, 1), multiplier=9.0):
-    return module.GrownRegion(image, spacing, LABELS, module.Parameters(0.0, multiplier, 1))
+    return module.GrownRegion(image, spacing, LABELS, module.Parameters(0.0, multiplier))
 
 
 def test_a_click_fills_its_object_and_no_other(script) -> None:
