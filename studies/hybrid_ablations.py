@@ -72,7 +72,8 @@ def main() -> None:
     paths = resolve_paths()
     groups = kept_groups(paths.preprocessed / find_dataset(paths.raw, options.dataset).name)
     folders = {row: trained(options.dataset, row.partition(",")[0], options.fold, options.plans, "--iterations",
-                            str(options.iterations), shots=options.shots,
+                            str(options.iterations), *(() if row in BASELINES else ("--set", "embeddings=on")),
+                            shots=options.shots,
                             **({"encoder": "untrained"} if row == UNTRAINED else {}))
                for row in options.rows}
     dice = {row: case_dice(read_json(folder / "validation" / "summary.json")) for row, folder in folders.items()}

@@ -283,8 +283,9 @@ def _require_as_trained(folder: Path, runs: Mapping[str, Mapping[str, Any]], fou
 def _loaded(fold: Path, run: Mapping[str, Any], context: VariantContext, device: torch.device) -> Variant:
     name = run["variant"]
     recorded = run.get("settings", {}).get("variant_settings") or {}  # older runs have the defaults
-    settings = built_settings(name, recorded, fold / "run.json")
-    variant = variant_class(name)(replace(context, settings=settings))
+    kind = variant_class(name)
+    settings = built_settings(name, {**kind.settings_type.earlier, **recorded}, fold / "run.json")
+    variant = kind(replace(context, settings=settings))
     load_weights(fold / CHECKPOINT, variant)
     variant.to(device)
     return variant

@@ -107,7 +107,7 @@ def boxes_on(
         for box in prompts[label].boxes if label in prompts else ():
             corners = np.full((len(planes), 2, 2), np.nan)
             for index, plane in enumerate(planes):
-                _, cut = LabelPrompts(boxes=box[None]).on_tile(plane, origin, plan.tile_shape)
+                cut = LabelPrompts(boxes=box[None]).on_tile(plane, origin, plan.tile_shape).boxes
                 corners[index, :, :] = cut[0] if len(cut) else np.nan
             for axis in mirror:
                 corners[:, :, axis] = plan.tile_shape[axis] - corners[:, ::-1, axis]

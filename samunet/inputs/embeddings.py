@@ -79,6 +79,22 @@ class LiveEmbeddings(EncodedWhenRead):
         return self._input
 
 
+class HeldEmbeddings:
+    """Embeddings of a case, each read from `source` once, when it is first needed, and held in memory."""
+
+    def __init__(self, source: CaseInputs) -> None:
+        self.frame, self.depth = source.frame, source.depth
+        self._source = source
+        self._held: dict[Place, Tensor] = {}
+
+    def read(self, picks: Sequence[Place]) -> Tensor:
+        """Float32 (B, D, g, g) on the CPU."""
+        missing = [pick for pick in dict.fromkeys(picks) if pick not in self._held]
+        if missing:
+            self._held.update(zip(missing, self._source.read(missing), strict=True))
+        return torch.stack([self._held[pick] for pick in picks])
+
+
 class RecentInputs(Recent[EncoderInput]):
     """The images of stored cases; those that were used last stay in memory."""
 

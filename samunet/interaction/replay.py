@@ -17,11 +17,11 @@ from samunet.interaction.painting import brushed
 class Answerer(Protocol):
     """A model that has an image before it."""
 
-    def answer(self, prompts: Sequence[Prompt], mask: np.ndarray, corrects: bool) -> np.ndarray:
-        """The label map, on the image's grid, that all prompts give.
+    def answer(self, prompts: Sequence[Prompt], mask: np.ndarray, start: np.ndarray | None) -> np.ndarray:
+        """The label map, on the image's grid, that all prompts give; a new array.
 
         Arguments:
-            mask: the label map before the last prompt. corrects: whether part of it is not from prompts.
+            mask: the label map before the last prompt. start: that before the first one; None where it is empty.
         """
 
 
@@ -39,16 +39,17 @@ def mask_after(
     """
     *_, last = done
     if isinstance(last, Mask):
-        return last.array(image.shape, labels.dtype).copy()
-    whole = max((index for index, action in enumerate(done) if isinstance(action, Mask)), default=-1)
-    since = done[whole + 1 :]
+        return last.array(image.shape, labels.dtype)
     if isinstance(last, Stroke):
         return _painted(mask.copy(), [last], image, labels)
     if model is None:
         return mask
+    whole = [(index, action) for index, action in enumerate(done) if isinstance(action, Mask)]
+    since = done[whole[-1][0] + 1 :] if whole else done
+    start = whole[-1][1].array(image.shape, labels.dtype) if whole else None
     prompts = [action for action in since if isinstance(action, Point | Box)]
     strokes = [action for action in since if isinstance(action, Stroke)]
-    return _painted(model.answer(prompts, mask, whole >= 0), strokes, image, labels)
+    return _painted(model.answer(prompts, mask, start), strokes, image, labels)
 
 
 def _painted(mask: np.ndarray, strokes: Sequence[Stroke], image: SessionImage, labels: LabelSpace) -> np.ndarray:

@@ -26,7 +26,7 @@ class Hybrid(nn.Module):
     from all. nnSAM (Li et al., arXiv 2309.16967) joins MobileSAM's embeddings to a skip of a 2D nnU-Net.
 
     Arguments:
-        channels: C. embedding_channels: D. classes: K.
+        channels: C. embedding_channels: D; 0: the network is a U-Net on voxels alone. classes: K.
         plan: shapes, strides and kernels; strides shorter than 4 stages end the network earlier.
         dropped: chance with which a volume's embeddings are all set to 0 in training, so that the stem learns by
             itself, too.
@@ -40,9 +40,11 @@ class Hybrid(nn.Module):
         self.encoder, self.up, self.decoder, self.heads = (nn.ModuleList() for _ in range(4))
         for stage, (stride, kernel) in enumerate(zip(plan.strides, plan.kernels, strict=True)):
             self.encoder.append(_convolutions(WIDTHS[stage - 1] if stage else channels, WIDTHS[stage], kernel, stride))
-        width = WIDTHS[self.joining]
-        self.project = nn.Sequential(nn.Conv3d(embedding_channels, width, 1), nn.InstanceNorm3d(width, affine=True))
-        self.join = _convolutions(2 * width, width, plan.kernels[self.joining], 1)
+        self.joins = embedding_channels > 0
+        if self.joins:
+            width = WIDTHS[self.joining]
+            self.project = nn.Sequential(nn.Conv3d(embedding_channels, width, 1), nn.InstanceNorm3d(width, affine=True))
+            self.join = _convolutions(2 * width, width, plan.kernels[self.joining], 1)
         for stage in range(stages - 1):
             stride = plan.strides[stage + 1]
             self.up.append(nn.ConvTranspose3d(WIDTHS[stage + 1], WIDTHS[stage], stride, stride))
@@ -61,7 +63,7 @@ class Hybrid(nn.Module):
         skips = []
         for stage, convolutions in enumerate(self.encoder):
             features = convolutions(features)
-            if stage == self.joining:
+            if self.joins and stage == self.joining:
                 features = self.join(torch.cat([features, self._projected(embeddings)], 1))
             skips.append(features)
         logits = [] if self.decoder else [self.heads[0](features)]  # a tile of under 8 voxels is never halved

@@ -72,10 +72,15 @@ class Prompts:
         return sparse, torch.where(self.masked[:, None, None, None], encoder.mask_downscaling(self.masks), plain)
 
 
-def point_prompts(points: Tensor, encoder: PromptEncoder) -> Prompts:
-    """T foreground points each, float (N, T, 2): (x, y) in input pixels; whole numbers are pixel centres."""
+def point_prompts(points: Tensor, encoder: PromptEncoder, positive: Tensor | None = None) -> Prompts:
+    """T points each, float (N, T, 2): (x, y) in input pixels; whole numbers are pixel centres.
+
+    Arguments:
+        positive: bool (N, T), whether a point is in the object (SAM's label 1) or must not be (its label 0); None: all
+            are in it.
+    """
     places = _places(points, encoder)
-    kinds = torch.tensor([FOREGROUND] * points.shape[1] + [NO_POINT], device=points.device).expand(len(points), -1)
+    kinds = pad(_kinds(points, positive), (0, 1), value=NO_POINT)
     masks = torch.zeros(len(points), 1, *(4 * side for side in encoder.image_embedding_size), device=points.device)
     return Prompts(pad(places, (0, 0, 0, 1)), kinds, masks,
                    torch.zeros(len(points), dtype=torch.bool, device=points.device))
@@ -91,6 +96,16 @@ def box_prompts(boxes: Tensor, encoder: PromptEncoder) -> Prompts:
     ellipses = inscribed_ellipses(boxes, 4 * encoder.image_embedding_size[0], MASK_SCALE)
     masks = torch.where(ellipses, SURE, -SURE)[:, None]
     return Prompts(_places(boxes.view(-1, 2, 2), encoder), kinds, masks, torch.ones_like(kinds[:, 0], dtype=torch.bool))
+
+
+def with_points(prompts: Prompts, points: Tensor, encoder: PromptEncoder, positive: Tensor) -> Prompts:
+    """The prompts with T points each before their own tokens, as segment-anything orders points and boxes.
+
+    Arguments:
+        points, positive: see `point_prompts`.
+    """
+    return Prompts(torch.cat([_places(points, encoder), prompts.content], 1),
+                   torch.cat([_kinds(points, positive), prompts.kinds], 1), prompts.masks, prompts.masked)
 
 
 def with_click(prompts: Prompts, click: Tensor, kind: Tensor, masks: Tensor, encoder: PromptEncoder) -> Prompts:
@@ -121,6 +136,11 @@ def from_middle(boxes: Tensor, shape: tuple[int, int], scale: float) -> tuple[Te
         low, high = boxes[:, axis, None], boxes[:, axis + 2, None]
         along.append((middles - (low + high) / 2) / ((high - low) / 2).clamp_min(1e-3))
     return along[0][:, None, :], along[1][:, :, None]
+
+
+def _kinds(points: Tensor, positive: Tensor | None) -> Tensor:
+    kinds = torch.full(points.shape[:2], FOREGROUND, device=points.device)
+    return kinds if positive is None else torch.where(positive, kinds, BACKGROUND)
 
 
 def _places(points: Tensor, encoder: PromptEncoder) -> Tensor:

@@ -123,6 +123,7 @@ def digest_of_plan(plans: Plans, section: EncoderPlan) -> str:
 def _decided(section: HybridPlan | UnetPlan) -> dict[str, object]:
     content = asdict(section)
     content.pop("reasons")
+    content.pop("embeddings", None)  # a run's own settings say whether it reads them
     return content
 
 

@@ -72,12 +72,15 @@ class HybridPlan:
     """Decisions about `hybrid`'s 3D network on volumes of `depth` slices of the encoder's tile.
 
     `strides` and `kernels` have an entry for each stage of the network, axes (z, y, x), the first stride all 1.
+    `embeddings` is whether the network reads the encoder's embeddings unless a setting says otherwise; it does in plans
+    that were written before this was decided.
     """
 
     depth: Voxels
     strides: tuple[tuple[Stride, Stride, Stride], ...]
     kernels: tuple[tuple[Kernel, Kernel, Kernel], ...]
     reasons: dict[str, str] = field(default_factory=dict)
+    embeddings: bool = True
 
 
 @dataclass(frozen=True)

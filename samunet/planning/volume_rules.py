@@ -6,11 +6,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from samunet.planning.encoder_spec import NAMED_ENCODERS
 from samunet.planning.sections import HYBRID_STAGES, DatasetPlan, EmbeddingsPlan, EncoderPlan, HybridPlan
 from samunet.planning.unet_rules import topology
 
 JOINING_STAGE = 2  # whose cells, four voxels wide where all axes are halved, are what embeddings are brought to
 VOLUME_VOXELS = 2**16
+SHIPPED_ENCODERS = {spec.id for spec in NAMED_ENCODERS.values() if spec.family == "mini"}
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,10 @@ class VolumePlan:
 
 
 def plan_hybrid(dataset: DatasetPlan, encoder: EmbeddingsPlan) -> HybridPlan:
-    """As many slices of the tile as VOLUME_VOXELS hold, at most the median depth; poolings by nnU-Net's rule."""
+    """As many slices of the tile as VOLUME_VOXELS hold, at most the median depth; poolings by nnU-Net's rule.
+
+    Embeddings are read of encoders that a user chose, and not of those that samunet ships.
+    """
     rows, columns = encoder.tile_shape
     fitting = VOLUME_VOXELS // (rows * columns)
     depth = most = max(1, min(dataset.median_shape[0], fitting))
@@ -48,12 +53,24 @@ def plan_hybrid(dataset: DatasetPlan, encoder: EmbeddingsPlan) -> HybridPlan:
     unpadded = f"; of {most} as many as can be pooled without padding" if depth < most else ""
     spacing = " x ".join(f"{each:g}" for each in dataset.spacing_mm)
     rule = f"nnU-Net's rule on {most} x {rows} x {columns} voxels of {spacing} mm"
+    pay = _pay(encoder)
     return HybridPlan(depth, tuple(strides), tuple(kernels), {
         "depth": f"{VOLUME_VOXELS} voxels hold {fitting} slices of the tile {rows}x{columns}, at most the median depth "
                  f"{dataset.median_shape[0]}{unpadded}",
         "strides": f"{rule}, at most {HYBRID_STAGES} stages",
         "kernels": f"{rule}: 1 along axes that are over twice as coarse as the finest",
-    })
+        "embeddings": f"{encoder.encoder} was chosen with --encoder" if pay
+        else f"embeddings of {encoder.encoder} gained nothing beside voxels where measured (studies/hybrid.md)",
+    }, pay)
+
+
+def reads_embeddings(encoder: EncoderPlan) -> bool:
+    """Whether `hybrid` reads embeddings unless a setting says otherwise: as the plan says, else by the rule."""
+    return encoder.hybrid.embeddings if encoder.hybrid else _pay(encoder)
+
+
+def _pay(encoder: EmbeddingsPlan) -> bool:
+    return encoder.encoder not in SHIPPED_ENCODERS
 
 
 def plan_volume(dataset: DatasetPlan, encoder: EncoderPlan) -> VolumePlan:

@@ -66,6 +66,21 @@ def prepare_case(case: RawCase, reader: str, dataset_plan: DatasetPlan, labels: 
             spacing by which the case is larger than the free memory on the plan's grid, or smaller than half a voxel.
     """
     image, segmentation, geometry = _read(case, reader, dataset_plan.channel_names, labels)
+    return prepare_arrays(image, segmentation, geometry, case, dataset_plan, case_signature(case, dataset_plan))
+
+
+def prepare_arrays(
+    image: np.ndarray, segmentation: np.ndarray | None, geometry: Geometry, case: RawCase, dataset_plan: DatasetPlan,
+    signature: dict[str, Any],
+) -> PreparedCase:
+    """Preprocess one case that is in memory; see `prepare_case`.
+
+    Arguments:
+        image: float32 (C, Z, Y, X) with the plan's channels, and its `geometry`; not changed.
+        segmentation: int16 (1, Z, Y, X), checked, on the image's grid; None without one.
+        case: its name and files, for messages.
+        signature: see `CaseProperties`.
+    """
     axes = (0, *(axis + 1 for axis in dataset_plan.transpose_forward))
     spacing_mm = reordered(geometry.spacing_mm, dataset_plan.transpose_forward)
     label_values = None if segmentation is None else _values(segmentation)
@@ -98,7 +113,7 @@ def prepare_case(case: RawCase, reader: str, dataset_plan: DatasetPlan, labels: 
         intensity_percentiles=tuple(_percentiles(channel) for channel in image),
         image_digest=digest_of_array(image),
         segmentation_digest=None if segmentation is None else digest_of_array(segmentation),
-        signature=case_signature(case, dataset_plan),
+        signature=signature,
         label_values=label_values,
         label_on_grid=label_values is not None,
     )

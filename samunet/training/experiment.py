@@ -174,7 +174,7 @@ def open_experiment(request: Request, paths: Paths) -> Experiment:
                                fast=entry(request.variant).reads_embeddings)
     context = VariantContext(dataset.labels, plans.dataset, section, encoder.sam_state if encoder else {}, encoder,
                              paths.votes, plans.unet,
-                             built_settings(request.variant, request.settings))
+                             built_settings(request.variant, request.settings).resolved(section))
     settings = _settings(request, raw.name, plans, context, arrays, cases)
     return Experiment(request, dataset, plans, section, encoder, context, arrays, cases.train, cases.unlabelled,
                       cases.val,

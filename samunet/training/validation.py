@@ -17,7 +17,6 @@ from samunet.preprocessing.case import PreparedCase
 from samunet.preprocessing.prompts.oracle import oracle_prompts
 from samunet.training.experiment import Experiment
 from samunet.variants.base import Variant
-from samunet.variants.registry import entry
 
 
 def validate(experiment: Experiment, variant: Variant, output: Path, workers: int) -> dict[str, Any]:
@@ -32,7 +31,7 @@ def validate(experiment: Experiment, variant: Variant, output: Path, workers: in
     make_folder(output)
     missing = [name for name in experiment.val_cases
                if not prediction_is_whole(output, name, dataset.label_ending, probabilities)]
-    embeddings = experiment.embeddings(missing) if entry(experiment.settings.variant).reads_embeddings else {}
+    embeddings = experiment.embeddings(missing) if variant.reads_embeddings else {}
     for name in progress(missing, "validating", len(missing)):
         case = _prompted(name, experiment)
         slabs = predict_case([variant], case, experiment.plans, experiment.encoder, embeddings=embeddings.get(name))

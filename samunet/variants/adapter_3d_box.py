@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Iterator, Sequence
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +21,11 @@ from samunet.networks.checkpoints.encoders import Encoder
 from samunet.planning.plans import Plans
 from samunet.preprocessing.case import PreparedCase
 from samunet.variants.adapter_3d import Adapter3dVariant
+from samunet.variants.answers import ABSENT, with_start
 from samunet.variants.kinds import tile_logits
-from samunet.variants.prompted import ABSENT
+from samunet.variants.prediction import Reading
 from samunet.variants.registry import HOW_TO_PROMPT
+from samunet.variants.sliding_window import Slab
 
 
 class Adapter3dBoxVariant(Adapter3dVariant):
@@ -43,6 +45,7 @@ class Adapter3dBoxVariant(Adapter3dVariant):
       box.
     """
 
+    prompts = ("boxes",)
     foreground_share: ClassVar[float] = 1.0  # a stack without a class has no box, and would teach nothing
 
     def build_network(self) -> nn.Module:
@@ -73,6 +76,10 @@ class Adapter3dBoxVariant(Adapter3dVariant):
         stacks = super().inputs_of(case, plans, encoder, mirror, step, cached)
         assert isinstance(stacks, CaseImageStacks)
         return CaseBoxStacks(stacks, case.prompts, self.labels, self.context.encoder_plan, mirror)
+
+    def predict_slabs(self, folds: Sequence[Self], case: PreparedCase, reading: Reading) -> Iterator[Slab]:
+        """See `Variant` and `answers.with_start`."""
+        return with_start(super().predict_slabs(folds, case, reading), case.start, self.labels)
 
     def logits(self, inputs: BoxStacks) -> Tensor:  # type: ignore[override]
         """Logits (B, K, N, rows, columns) on the voxels of the plan's tile, of the background 0."""

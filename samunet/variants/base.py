@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
-from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError
 from samunet.inputs.batches import Batches
 from samunet.inputs.protocols import CaseInputs
 from samunet.inputs.support import Support
 from samunet.networks.checkpoints.encoders import Encoder
-from samunet.planning.plans import DatasetPlan, EncoderPlan, Plans, UnetPlan
+from samunet.planning.plans import Plans
 from samunet.preprocessing.case import PreparedCase
+from samunet.variants.answers import PromptAnswers, answering
+from samunet.variants.context import VariantContext
 from samunet.variants.losses import dice_and_cross_entropy
 from samunet.variants.prediction import Reading, averaged, averaged_slabs
 from samunet.variants.settings import TrainingSettings, VariantSettings
@@ -28,31 +27,7 @@ from samunet.variants.states import require_same
 if TYPE_CHECKING:
     from samunet.variants.run_data import RunData
 
-
-@dataclass(frozen=True)
-class VariantContext:
-    """All that a variant may know when it is built.
-
-    `sam_state` is the encoder's whole SAM checkpoint (segment-anything's key names) to start a decoder from; it is
-    empty when a trained model is loaded, whose own weights follow through `load_state`. `encoder` is there for variants
-    that have it in the loop. `votes` is the folder of `Paths.votes`, for variants that register.
-    `unet_plan` is None in plans without that section. `settings` are the variant's own; None takes its defaults.
-    """
-
-    labels: LabelSpace
-    dataset_plan: DatasetPlan
-    encoder_plan: EncoderPlan
-    sam_state: Mapping[str, Tensor]
-    encoder: Encoder | None = None
-    votes: Path | None = None
-    unet_plan: UnetPlan | None = None
-    settings: VariantSettings | None = None
-
-    @property
-    def embedding_channels(self) -> int:
-        """Channels of one cached embedding: 256 for each image channel that is encoded alone."""
-        alone = 1 if self.encoder_plan.composition == "rgb" else len(self.dataset_plan.channel_names)
-        return 256 * alone
+__all__ = ["Baseline", "TrainedVariant", "Variant", "VariantContext"]
 
 
 class Variant(ABC):
@@ -61,7 +36,9 @@ class Variant(ABC):
     unlabelled: ClassVar[bool] = False  # whether it learns from the run's unlabelled images, too
     # what it reads, as `registry.VariantEntry` says; for variants of other packages, which have no row there
     needs: ClassVar[str] = ""
-    prompts: ClassVar[tuple[str, ...]] = ()  # the kinds of prompts that such a variant answers
+    prompts: ClassVar[tuple[str, ...]] = ()  # the kinds of prompts that it answers, as there
+    # whether answers of `answers_of` refine the mask before the last prompt; others get the mask prompts started from
+    refines: ClassVar[bool] = False
     settings_type: ClassVar[type[VariantSettings]] = VariantSettings
     settings: VariantSettings
 
@@ -74,6 +51,11 @@ class Variant(ABC):
     def settings_in(cls, context: VariantContext) -> Any:
         """The variant's settings in a context, or their defaults; for class methods, which have no `self.settings`."""
         return context.settings if isinstance(context.settings, cls.settings_type) else cls.settings_type()
+
+    @property
+    def reads_embeddings(self) -> bool:
+        """Whether cached embeddings of a case are of use to it."""
+        return self.needs in ("embeddings", "volumes")
 
     @classmethod
     def batch_size(cls, context: VariantContext) -> int:
@@ -131,6 +113,10 @@ class Variant(ABC):
         Raises:
             UserError: an encoder or prompts are needed and there are none.
         """
+
+    def answers_of(self, folds: Sequence[Self], case: PreparedCase, reading: Reading) -> PromptAnswers:
+        """What answers prompts of a case one after the other; see `answers.answering`."""
+        return answering(self.prompts, folds, case, reading)
 
     @abstractmethod
     def state(self) -> dict[str, Tensor]:
@@ -214,10 +200,7 @@ class TrainedVariant(Variant):
         return context.encoder_plan.head_iterations
 
     def pretraining(self) -> TrainedVariant | None:
-        """What trains parts of `network` on unlabelled images in the first half of the iterations.
-
-        None: nothing does.
-        """
+        """What trains parts of `network` on unlabelled images in the first half of the iterations; None: nothing."""
         return None
 
     def optimizer(self, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
@@ -231,10 +214,7 @@ class TrainedVariant(Variant):
 
     @property
     def micro_batch(self) -> int | None:
-        """Samples of a batch that go through the network together, where memory asks for fewer than all.
-
-        See the trainer.
-        """
+        """Samples of a batch that the trainer sends through together, where memory asks for fewer than all."""
         return None
 
     @property

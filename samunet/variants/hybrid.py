@@ -14,14 +14,12 @@ from samunet.inputs.batches import Batches
 from samunet.inputs.protocols import CaseInputs
 from samunet.inputs.volumes import CaseVolumes
 from samunet.networks.checkpoints.encoders import Encoder
-from samunet.networks.hybrid import Hybrid
 from samunet.planning.plans import Plans
 from samunet.preprocessing.arrays import LazyCases
 from samunet.preprocessing.case import PreparedCase
 from samunet.variants.atlas import AtlasVariant
 from samunet.variants.base import VariantContext
 from samunet.variants.hybrid_off import HybridOffVariant
-from samunet.variants.kinds import embeddings_of
 from samunet.variants.prior_images import PriorImages
 from samunet.variants.run_data import PRIORS, RunData
 
@@ -58,9 +56,7 @@ class HybridVariant(HybridOffVariant):
 
     def build_network(self) -> nn.Module:
         """See `TrainedVariant`."""
-        context = self.context
-        channels = len(context.dataset_plan.channel_names) + len(self.labels.foreground)
-        return Hybrid(channels, context.embedding_channels, self.labels.channels, self.volume, self.settings.dropout)
+        return self.network_of(len(self.context.dataset_plan.channel_names) + len(self.labels.foreground))
 
     def keep_supports(self, cases: Sequence[PreparedCase]) -> None:
         """Transport the labels of the first 8 of `cases` from now on."""
@@ -82,11 +78,11 @@ class HybridVariant(HybridOffVariant):
 
     def batches(self, run: RunData) -> Batches[Any]:
         """Volumes of all cases and views to which labels can be transported; registration is done here, once."""
-        embeddings = run.embeddings(run.cases_and_views(self._views(run)))
+        sources = self.sources(run, self.cases_and_views(run))
         with run.timed("transport"):
             self.keep_supports(LazyCases(run.arrays, run.train_cases))
             images = PriorImages(run.arrays, self, run.train_cases, run.scratch(PRIORS))
-            possible = {name: source for name, source in embeddings.items() if images.possible(name)}
+            possible = {name: source for name, source in sources.items() if images.possible(name)}
             for name in progress(possible, "transporting labels", len(possible)):
                 images.get(name)
         # The only case is registered to warps of itself, which succeeds far better than to another patient.
@@ -94,11 +90,15 @@ class HybridVariant(HybridOffVariant):
         return self.volume_batches(run, possible, images, lambda name: images.completed(name, run.segmentation(name)),
                                    misplaced)
 
+    def cases_and_views(self, run: RunData) -> list[str]:
+        """See `HybridOffVariant`; of a single case at least one view, which is all that it trains on."""
+        if len(run.train_cases) > 1:
+            return super().cases_and_views(run)
+        return run.cases_and_views(self._views_of_only_case(run))
+
     @staticmethod
-    def _views(run: RunData) -> int:
-        """How many views each training case gets: of a single case at least one, which is all that it trains on."""
-        planned = run.planned_views()
-        if planned or len(run.train_cases) > 1:
+    def _views_of_only_case(run: RunData) -> int:
+        if planned := run.planned_views():
             return planned
         say("the plan's budget of images has no room for a view of the only training case; one is computed all the "
             "same, since the case "
@@ -111,8 +111,8 @@ class HybridVariant(HybridOffVariant):
         cached: CaseInputs | None = None,
     ) -> CaseInputs:
         """See `TrainedVariant`; registration runs when an image is first read."""
-        embeddings = embeddings_of(case, plans, encoder, mirror, step, cached)
-        return CaseVolumes(cache(lambda: self.with_prior(case)), embeddings, self.volume, mirror)
+        source = self.source_of(case, plans, encoder, mirror, step, cached)
+        return CaseVolumes(cache(lambda: self.with_prior(case)), source, self.volume, mirror)
 
     def state(self) -> dict[str, Tensor]:
         """The network's tensors, and the supports' under `atlas.`."""

@@ -31,4 +31,4 @@ class HybridAugmentVariant(HybridOffVariant):
         run = with_transported_views(run)
         names = [cached_name(run.arrays, case, View(number, transported=number % 2 == 0))
                  for case in cases for number in range(1, views + 1)]
-        return self.volume_batches(run, run.embeddings([*cases, *names]), RecentImages(run.arrays), run.segmentation)
+        return self.volume_batches(run, self.sources(run, [*cases, *names]), RecentImages(run.arrays), run.segmentation)

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import Meta
 from torch import Tensor, nn
 
-from samunet.inputs.volumes import Volumes
+from samunet.inputs.batches import Batches
+from samunet.inputs.protocols import CaseInputs
+from samunet.inputs.recent import RecentImages
+from samunet.inputs.volumes import CaseVolumes, Volumes, without_embeddings
+from samunet.networks.checkpoints.encoders import Encoder
 from samunet.networks.hybrid import Hybrid
+from samunet.planning.plans import EncoderPlan, Plans
+from samunet.planning.volume_rules import reads_embeddings
+from samunet.preprocessing.case import PreparedCase
 from samunet.variants.base import VariantContext
-from samunet.variants.kinds import VolumeVariant
+from samunet.variants.kinds import VolumeVariant, embeddings_of
 from samunet.variants.losses import deeply_supervised
+from samunet.variants.run_data import RunData
 from samunet.variants.settings import LearningRate, TrainingSettings, WeightDecay
 
 ITERATIONS = 600
@@ -24,17 +33,29 @@ class HybridSettings(TrainingSettings):
 
     learning_rate: LearningRate = 2e-3
     weight_decay: WeightDecay = 1e-2
+    embeddings: Annotated[Literal["auto", "on", "off"],
+                          Meta(description="whether the network reads embeddings; auto: as the plan decides")] = "auto"
     transport: Annotated[Literal["off", "augment", "prior", "selftrain"],
                          Meta(description="use of labels that registration transports from case to case")] = "prior"
     dropout: Annotated[float,
                        Meta(ge=0, lt=1, description="chance with which all embeddings of a volume are dropped")] = 0.1
     batch_size: Annotated[int, Meta(ge=1, le=64, description="volumes in a batch; memory grows with it")] = 2
 
+    earlier: ClassVar[Mapping[str, Any]] = {"embeddings": "on"}
+
+    def resolved(self, plan: EncoderPlan) -> HybridSettings:
+        """`embeddings` on or off: as it is set, else as the plan's `hybrid` section says, else by the rule."""
+        if self.embeddings != "auto":
+            return self
+        pay = reads_embeddings(plan)
+        return replace(self, embeddings="on" if pay else "off")
+
 
 class HybridOffVariant(VolumeVariant):
     """Trains `networks.hybrid`; volumes and embeddings are augmented alike.
 
-    Rate, batch, length and dropout are untuned defaults.
+    Without embeddings no slice is encoded and no view is needed: volumes are warped whenever they are read. Rate,
+    batch, length and dropout are untuned defaults.
     """
 
     settings_type = HybridSettings
@@ -50,12 +71,50 @@ class HybridOffVariant(VolumeVariant):
         """See `Variant`."""
         return ITERATIONS
 
+    @property
+    def reads_embeddings(self) -> bool:
+        """Whether the run was asked to, or the plan decided so."""
+        return self.settings.resolved(self.context.encoder_plan).embeddings == "on"
+
     def build_network(self) -> nn.Module:
         """See `TrainedVariant`."""
-        context = self.context
-        return Hybrid(len(context.dataset_plan.channel_names), context.embedding_channels, self.labels.channels,
-                      self.volume,
-                      self.settings.dropout)
+        return self.network_of(len(self.context.dataset_plan.channel_names))
+
+    def network_of(self, channels: int) -> Hybrid:
+        """The network on volumes of `channels`."""
+        embedded = self.context.embedding_channels if self.reads_embeddings else 0
+        return Hybrid(channels, embedded, self.labels.channels, self.volume, self.settings.dropout)
+
+    def cases_and_views(self, run: RunData) -> list[str]:
+        """The names of what is trained on: views only where their embeddings are read."""
+        return run.cases_and_views(None if self.reads_embeddings else 0)
+
+    def sources(self, run: RunData, names: Sequence[str]) -> Mapping[str, CaseInputs]:
+        """Embeddings of cases and views by name, or their tiles alone."""
+        if self.reads_embeddings:
+            return run.embeddings(names)
+        plan = self.context.encoder_plan
+        return {name: without_embeddings(run.arrays.properties(name).shape, plan) for name in names}
+
+    def source_of(self, case: PreparedCase, plans: Plans, encoder: Encoder | None, mirror: Sequence[int],
+                  step: float | None, cached: CaseInputs | None) -> CaseInputs:
+        """The embeddings of a case that is in memory, or its tiles alone; see `inputs_of`."""
+        if self.reads_embeddings:
+            return embeddings_of(case, plans, encoder, mirror, step, cached)
+        return without_embeddings(case.image.shape[1:], self.context.encoder_plan, step)
+
+    def batches(self, run: RunData) -> Batches[Any]:
+        """Volumes of the training cases, and of views that are encoded, augmented as they are read."""
+        sources = self.sources(run, self.cases_and_views(run))
+        return self.volume_batches(run, sources, RecentImages(run.arrays), run.segmentation)
+
+    def inputs_of(
+        self, case: PreparedCase, plans: Plans, encoder: Encoder | None, mirror: Sequence[int] = (),
+        step: float | None = None, cached: CaseInputs | None = None,
+    ) -> CaseInputs:
+        """See `TrainedVariant`."""
+        source = self.source_of(case, plans, encoder, mirror, step, cached)
+        return CaseVolumes(lambda: case.image, source, self.volume, mirror)
 
     def logits(self, inputs: Volumes) -> Tensor:
         """Volumes -> logits (B, K, N, rows, columns)."""

@@ -22,8 +22,9 @@ class HybridSelftrainVariant(HybridOffVariant):
 
     def batches(self, run: RunData) -> Batches[Any]:
         """Volumes of the training cases, their views and the pseudo-labelled cases, augmented as they are read."""
-        names = run.cases_and_views()
+        names = self.cases_and_views(run)
         with run.timed("transport"):
             run, pseudo = with_pseudo_labels(run, run.scratch(PSEUDO_LABELS))
         run.record["pseudo_labelled_cases"] = list(pseudo)
-        return self.volume_batches(run, run.embeddings([*names, *pseudo]), RecentImages(run.arrays), run.segmentation)
+        sources = self.sources(run, [*names, *pseudo])
+        return self.volume_batches(run, sources, RecentImages(run.arrays), run.segmentation)

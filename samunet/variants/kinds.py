@@ -21,7 +21,7 @@ from samunet.inputs.protocols import CaseInputs
 from samunet.inputs.recent import Recent, RecentImages
 from samunet.inputs.sampling import FOREGROUND_SHARE, LabelSlices, Pick
 from samunet.inputs.tiles import TileSamples
-from samunet.inputs.volumes import CaseVolumes, VolumeAugmentation, Volumes, VolumeSamples, WithoutEmbeddings
+from samunet.inputs.volumes import CaseVolumes, VolumeAugmentation, Volumes, VolumeSamples, without_embeddings
 from samunet.networks.checkpoints.encoders import Encoder
 from samunet.planning.encoder_rules import TILE_STEP, canvas_for
 from samunet.planning.plans import EncoderPlan, Plans
@@ -201,7 +201,8 @@ class VoxelVariant(VolumeVariant):
 
     def batches(self, run: RunData) -> Batches[Any]:
         """Volumes of the training cases, augmented as they are read."""
-        sources = {name: self._without_embeddings(run.arrays.properties(name).shape, None) for name in run.train_cases}
+        plan = self.context.encoder_plan
+        sources = {name: without_embeddings(run.arrays.properties(name).shape, plan) for name in run.train_cases}
         return self.volume_batches(run, sources, RecentImages(run.arrays), run.segmentation)
 
     def inputs_of(
@@ -210,18 +211,12 @@ class VoxelVariant(VolumeVariant):
         cached: CaseInputs | None = None,
     ) -> CaseInputs:
         """See `TrainedVariant`."""
-        source = self._without_embeddings(case.image.shape[1:], step)
+        source = without_embeddings(case.image.shape[1:], self.context.encoder_plan, step)
         return CaseVolumes(lambda: case.image, source, self.volume, mirror)
 
     def logits(self, inputs: Volumes) -> Tensor:
         """Volumes -> logits (B, K, N, rows, columns)."""
         return self.network(inputs.image)
-
-    def _without_embeddings(self, shape: Sequence[int], step: float | None) -> WithoutEmbeddings:
-        plan = self.context.encoder_plan
-        depth, rows, columns = shape
-        return WithoutEmbeddings(TileFrame((rows, columns), plan.tile_shape, plan.tile_step if step is None else step),
-                                 depth)
 
 
 class PatchVariant(TrainedVariant):

@@ -7,29 +7,32 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Self
+from dataclasses import replace
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from samunet.errors import UserError
-from samunet.inputs.embeddings import LiveEmbeddings
+from samunet.inputs.embeddings import HeldEmbeddings, LiveEmbeddings
 from samunet.inputs.protocols import CaseInputs, Place
 from samunet.preprocessing.case import PreparedCase
 from samunet.preprocessing.prompts.case_prompts import CasePrompts
+from samunet.variants.answers import ABSENT, PromptAnswers, with_start
 from samunet.variants.base import Variant
 from samunet.variants.prediction import Reading
 from samunet.variants.registry import HOW_TO_PROMPT
 from samunet.variants.sliding_window import Slab, sliding_window
 from samunet.variants.states import require_same
 
-ABSENT = -10.0  # logit of a class without a prompt: a chance of 0.00005, finite since logits are interpolated
 TILES = 8  # of one call
 
 
 class PromptedVariant(Variant):
     """Answers the prompts of a case, tile by tile, on the frozen encoder's embeddings."""
+
+    needs: ClassVar[str] = "embeddings"
 
     @abstractmethod
     def answers(self, prompts: CasePrompts, embeddings: CaseInputs, picks: Sequence[Place]) -> tuple[Tensor, Tensor]:
@@ -44,7 +47,8 @@ class PromptedVariant(Variant):
         """See `Variant`; nothing is trained, so all folds answer alike, and mirroring has no place.
 
         Where tiles overlap, a class's logits are the weighted mean over those tiles on which it has a prompt: a tile
-        without its prompt knows nothing of it. Where no such tile reaches, they are ABSENT.
+        without its prompt knows nothing of it. Where no such tile reaches, they are ABSENT, unless the case has a mask
+        to start from: see `answers.with_start`.
         """
         embeddings, prompts, channels = reading.embeddings, case.prompts, self.labels.channels
         if prompts is None:
@@ -60,9 +64,20 @@ class PromptedVariant(Variant):
             shares = prompted[..., None, None].expand_as(logits)
             return torch.cat([torch.where(shares, logits, 0.0), shares.float()], 1)[:, :, None]
 
-        for first, slab in sliding_window(logits_and_shares, embeddings.frame, embeddings.depth, batch_size=TILES):
-            sums, shares = slab[:channels], slab[channels:]
-            yield first, np.divide(sums, shares, out=np.full_like(sums, ABSENT), where=shares > 0)
+        def divided() -> Iterator[Slab]:
+            for first, slab in sliding_window(logits_and_shares, embeddings.frame, embeddings.depth, batch_size=TILES):
+                sums, shares = slab[:channels], slab[channels:]
+                yield first, np.divide(sums, shares, out=np.full_like(sums, ABSENT), where=shares > 0)
+
+        yield from with_start(divided(), case.start, self.labels)
+
+    def answers_of(self, folds: Sequence[Self], case: PreparedCase, reading: Reading) -> PromptAnswers:
+        """See `Variant`; each embedding is encoded when a prompt first needs it, and held."""
+        embeddings = reading.embeddings
+        if embeddings is None:
+            assert reading.encoder is not None
+            embeddings = LiveEmbeddings(case, reading.plans, reading.encoder, step=reading.step)
+        return super().answers_of(folds, case, replace(reading, embeddings=HeldEmbeddings(embeddings)))
 
     def state(self) -> dict[str, Tensor]:
         """Nothing."""

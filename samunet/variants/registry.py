@@ -24,8 +24,8 @@ class VariantEntry:
     """`target` is "module:Class"; `needs` is what the variant reads: `embeddings`, `volumes`, `voxels`,
     `image_crops`, `image_stacks`, `patches` or `arrays`.
 
-    `prompts` are the kinds of prompts that it answers, and does nothing without: `points`, `boxes`. `support` is
-    whether labelled slices ask.
+    `prompts` are the kinds of prompts that it answers, and does nothing without: `points`, `negative points`, `boxes`.
+    `support` is whether labelled slices ask.
     """
 
     target: str
@@ -107,7 +107,7 @@ VARIANTS = {
         "samunet.variants.sam_zeroshot:SamZeroshotVariant",
         "SAM's own decoder, nothing trained, prompted by points or boxes",
         "embeddings",
-        prompts=("points", "boxes"),
+        prompts=("points", "negative points", "boxes"),
     ),
     "label_prior": VariantEntry(
         "samunet.variants.label_prior:LabelPriorVariant",
@@ -257,7 +257,7 @@ def check_prompts(name: str, given: bool) -> None:
 
 
 def check_kinds(name: str, kinds: Iterable[str], where: str) -> None:
-    """Refuse prompts (`points`, `boxes`) that a variant which answers prompts does not answer.
+    """Refuse kinds of prompts, as `VariantEntry` has them, that a variant which answers prompts does not answer.
 
     Raises:
         UserError: tells those that it answers.
@@ -265,7 +265,7 @@ def check_kinds(name: str, kinds: Iterable[str], where: str) -> None:
     others = sorted(set(kinds) - set(entry(name).prompts))
     if others:
         raise UserError(
-            f"{name} answers {' and '.join(entry(name).prompts)} alone.",
+            f"{name} answers {', '.join(entry(name).prompts)} alone.",
             where=where,
             found=", ".join(others),
             mend="Leave the others out, or choose a variant that answers them: see samunet_train --list.",

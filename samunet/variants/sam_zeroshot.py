@@ -14,11 +14,12 @@ from samunet.inputs.protocols import CaseInputs, Place
 from samunet.networks.box_answer import answer_in_box
 from samunet.networks.checkpoints.encoders import Encoder
 from samunet.networks.mask_decoding import decode_masks
-from samunet.networks.prompts import Prompts, box_prompts, point_prompts
+from samunet.networks.prompts import Prompts, box_prompts, point_prompts, with_points
 from samunet.networks.sam import build_mask_decoder, build_prompt_encoder, load_part
 from samunet.planning.encoder_spec import EMBEDDING_CHANNELS
 from samunet.planning.tiles import TileFrame
 from samunet.preprocessing.prompts.case_prompts import CasePrompts
+from samunet.variants.answers import REFUSED
 from samunet.variants.base import VariantContext
 from samunet.variants.kinds import tile_logits
 from samunet.variants.prompted import PromptedVariant
@@ -32,21 +33,30 @@ class Question:
 
     Arguments:
         pick: index of the pick. channel: of the label space.
-        is_box: whether `places` are two corners, else points in the object.
-        places: float64 (T, 2), (x, y) in pixels of the encoder's input.
+        points: float64 (T, 2), (x, y) in pixels of the encoder's input.
+        positive: bool (T,), whether each is in the object, or must not be.
+        box: two corners float64 (2, 2) as points are; None for a question of points alone.
     """
 
     pick: int
     channel: int
-    is_box: bool
-    places: np.ndarray
+    points: np.ndarray
+    positive: np.ndarray
+    box: np.ndarray | None = None
+
+    @property
+    def refuses(self) -> bool:
+        """Whether it says only where the object is not."""
+        return self.box is None and not self.positive.any()
 
 
 class SamZeroshotVariant(PromptedVariant):
     """SAM without any training (Kirillov et al., arXiv 2304.02643), which both few-shot papers compare with.
 
     Every class is prompted alone, with SAM's single mask (segment-anything's `multimask_output=False`). All points of
-    a slice and class make one question, every box one of its own; a class's masks are joined by their maximum. Then
+    a slice and class make one question, every box one of its own, with the negative points of its slice and class; a
+    class's masks are joined by their maximum. Where a class has negative points only it is absent: SAM was not trained
+    to answer them. Then
     classes compete: the background has probability 0.5 (logit 0), so a voxel is the class of the highest probability
     above that, or background; regions do not compete. Channels that are encoded alone are decoded alone and their
     logits averaged.
@@ -59,6 +69,8 @@ class SamZeroshotVariant(PromptedVariant):
     Deviations from AutoSAM's baseline (scripts/inference.py): images have the contrast that the encoder expects,
     overlaps are resolved by probability and not by the class's number, and boxes are not widened by a pixel.
     """
+
+    prompts = ("points", "negative points", "boxes")
 
     def __init__(self, context: VariantContext) -> None:
         super().__init__(context)
@@ -78,6 +90,10 @@ class SamZeroshotVariant(PromptedVariant):
             logits[:, 0], prompted[:, 0] = 0.0, True
         questions = [question for index, pick in enumerate(picks)
                      for question in self._questions(prompts, embeddings.frame, index, pick)]
+        for question in questions:
+            if question.refuses:
+                logits[question.pick, question.channel], prompted[question.pick, question.channel] = REFUSED, True
+        questions = [question for question in questions if not question.refuses]
         shown = sorted({question.pick for question in questions})
         if not shown:
             return logits, prompted
@@ -100,11 +116,12 @@ class SamZeroshotVariant(PromptedVariant):
         found = []
         for channel, label in enumerate(self.labels.foreground, first):
             if label in prompts:
-                points, boxes = prompts[label].on_tile(slice_, (top - above, left - before), plan.tile_shape)
-                if len(points):
-                    # SAM counts from the middles of pixels, and adds the half itself.
-                    found.append(Question(index, channel, False, points[:, ::-1] * pixels - 0.5))
-                found += [Question(index, channel, True, box[:, ::-1] * pixels) for box in boxes]
+                points, boxes, positive = prompts[label].on_tile(slice_, (top - above, left - before), plan.tile_shape)
+                points = points[:, ::-1] * pixels - 0.5  # SAM counts from the middles of pixels, and adds the half
+                if positive.any() or (len(points) and not len(boxes)):
+                    found.append(Question(index, channel, points, positive))
+                found += [Question(index, channel, points[~positive], positive[~positive], box[:, ::-1] * pixels)
+                          for box in boxes]
         return found
 
     def _masks(self, embedded: Tensor, questions: Sequence[Question]) -> Tensor:
@@ -117,19 +134,26 @@ class SamZeroshotVariant(PromptedVariant):
         plan = self.context.encoder_plan
         single = masks[:, 0].reshape(len(questions), alone, *masks.shape[2:]).mean(1, keepdim=True)
         found = tile_logits(single, plan)[:, 0]
-        if questions[0].is_box and self._is_mini:
-            found = answer_in_box(found, self._places(questions).flatten(1), plan.input_size / max(plan.tile_shape))
+        if questions[0].box is not None and self._is_mini:
+            found = answer_in_box(found, self._boxes(questions), plan.input_size / max(plan.tile_shape))
         return found
 
     def _prompts(self, questions: Sequence[Question]) -> Prompts:
-        places = self._places(questions)
-        if not questions[0].is_box:
-            return point_prompts(places, self.prompt_encoder)
-        boxes = box_prompts(places.flatten(1), self.prompt_encoder)
-        return boxes if self._is_mini else boxes.unmasked(boxes.masked)
+        points = self._stacked([question.points for question in questions]).float()
+        positive = self._stacked([question.positive for question in questions])
+        if questions[0].box is None:
+            return point_prompts(points, self.prompt_encoder, positive)
+        boxes = box_prompts(self._boxes(questions), self.prompt_encoder)
+        boxes = boxes if self._is_mini else boxes.unmasked(boxes.masked)
+        return with_points(boxes, points, self.prompt_encoder, positive) if points.shape[1] else boxes
 
-    def _places(self, questions: Sequence[Question]) -> Tensor:
-        return torch.from_numpy(np.stack([question.places for question in questions])).float().to(self.encoder.device)
+    def _boxes(self, questions: Sequence[Question]) -> Tensor:
+        """Float32 (N, 4)."""
+        corners = [question.box for question in questions if question.box is not None]
+        return self._stacked(corners).float().flatten(1)
+
+    def _stacked(self, arrays: Sequence[np.ndarray]) -> Tensor:
+        return torch.from_numpy(np.stack(arrays)).to(self.encoder.device)
 
     @property
     def _is_mini(self) -> bool:
@@ -140,7 +164,7 @@ def _alike(questions: Sequence[Question]) -> list[list[Question]]:
     """Groups of at most AT_ONCE questions of one kind and token count: padding would change SAM's answers."""
     kinds: dict[tuple[bool, int], list[Question]] = {}
     for question in questions:
-        kinds.setdefault((question.is_box, len(question.places)), []).append(question)
+        kinds.setdefault((question.box is not None, len(question.points)), []).append(question)
     return [same[start : start + AT_ONCE] for same in kinds.values() for start in range(0, len(same), AT_ONCE)]
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
 
 from msgspec import Meta
 
 from samunet.errors import UserError
 from samunet.schema import decode
+
+if TYPE_CHECKING:
+    from samunet.planning.sections import EncoderPlan
 
 LearningRate = Annotated[float, Meta(gt=0, le=10, description="learning rate of the first iteration; it falls to 0")]
 WeightDecay = Annotated[float, Meta(ge=0, le=10, description="weight decay of the optimiser")]
@@ -22,8 +25,15 @@ class VariantSettings:
     """What every variant's settings derive from; a variant that has none uses it as it is.
 
     A field is `name: Annotated[type, Meta(bounds, description="one line of help")] = default`, and works with no other
-    change.
+    change. A field whose default changes what a run does needs an entry in `earlier`: its value in runs that were
+    trained before it existed.
     """
+
+    earlier: ClassVar[Mapping[str, Any]] = {}
+
+    def resolved(self, plan: EncoderPlan) -> Self:
+        """The settings of a new run, where the plan decides what they leave open."""
+        return self
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from samunet.planning.plans import DatasetPlan, EncoderPlan
-from samunet.planning.volume_rules import VolumePlan, plan_volume
+from samunet.planning.volume_rules import VolumePlan, plan_hybrid, plan_volume
 
 
 def stack(spacing_mm: tuple[float, ...], median: tuple[int, ...], tile: tuple[int, int]) -> VolumePlan:
@@ -41,3 +41,14 @@ def test_a_single_slice_is_a_stack_of_one() -> None:
 @pytest.mark.parametrize("median, depth", [((3, 60, 80), 3), ((7, 60, 80), 7), ((9, 60, 80), 8), ((40, 60, 80), 12)])
 def test_no_slices_of_padding_are_computed(median: tuple[int, int, int], depth: int) -> None:
     assert stack((1.0, 1.0, 1.0), median, (60, 80)).depth == depth
+
+
+def test_embeddings_are_read_of_encoders_that_a_user_chose() -> None:
+    dataset = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), (36, 50, 35), False, ("MRI",),
+                          ("zscore",), (False,), ({},))
+    made = {name: plan_hybrid(dataset, EncoderPlan(name, 256, (59, 43), 0.5, "neighbours", 16, "float16", 0, 400))
+            for name in ("mini-3", "untrained", "vit_b", "mymodel-0a1b2c3d")}
+    assert {name: plan.embeddings for name, plan in made.items()} == {
+        "mini-3": False, "untrained": False, "vit_b": True, "mymodel-0a1b2c3d": True}
+    assert "gained nothing" in made["mini-3"].reasons["embeddings"]
+    assert "--encoder" in made["vit_b"].reasons["embeddings"]

@@ -20,12 +20,13 @@ from samunet.training.checkpoints import save_latest
 from samunet.variants.hybrid import HybridVariant
 
 
-@pytest.mark.parametrize("variant",
-                         ["fewshot", "hybrid", "hybrid_off", "hybrid_augment", "hybrid_selftrain", "unet",
-                          "unet_simclr", "autosam_full", "lora", "3d_adapter"])
-def test_networks_resume_to_the_same_bytes_and_predict_what_they_validated(variant: str, paths, tmp_path,
+@pytest.mark.parametrize(("variant", "settings"),
+                         [(name, {}) for name in ("fewshot", "hybrid", "hybrid_off", "hybrid_augment",
+                                                  "hybrid_selftrain", "unet", "unet_simclr", "autosam_full", "lora",
+                                                  "3d_adapter")] + [("hybrid", {"embeddings": "on"})])
+def test_networks_resume_to_the_same_bytes_and_predict_what_they_validated(variant: str, settings, paths, tmp_path,
                                                                            monkeypatch) -> None:
-    request = dataclasses.replace(REQUEST, variant=variant, iterations=4)
+    request = dataclasses.replace(REQUEST, variant=variant, settings=settings, iterations=4)
     undisturbed = dataclasses.replace(paths, results=tmp_path / "undisturbed")
     start(request, undisturbed)
     monkeypatch.setattr("samunet.training.trainer.ITERATIONS_PER_EPOCH", 3)
@@ -87,7 +88,7 @@ def test_of_a_single_case_hybrid_has_a_view_where_the_plan_has_room_for_none(pat
 def test_hybrid_augment_reports_how_many_views_are_transported(paths, tmp_path, capsys, pictures, views,
                                                              transported) -> None:
     """Three cases of three slices, a picture each; every second view is carried."""
-    start(dataclasses.replace(REQUEST, variant="hybrid_augment", iterations=1),
+    start(dataclasses.replace(REQUEST, variant="hybrid_augment", settings={"embeddings": "on"}, iterations=1),
           of_budget(pictures, paths, tmp_path / "preprocessed"))
     run = read_json(model(paths, "hybrid_augment") / "fold_0" / "run.json")
     assert (run["views"], run["transported_views"]) == (views, transported)

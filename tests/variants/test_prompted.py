@@ -36,7 +36,7 @@ class Fixed(PromptedVariant):
         logits[:, 0], prompted[:, 0] = 0.0, True
         for index, (slice_, tile) in enumerate(picks):
             for label, given in prompts.items():
-                points, _ = given.on_tile(slice_, embeddings.frame.starts[tile], (4, 4))
+                points = given.on_tile(slice_, embeddings.frame.starts[tile], (4, 4)).points
                 if len(points):
                     logits[index, label], prompted[index, label] = float(given.points[0, 0]), True
         return logits, prompted

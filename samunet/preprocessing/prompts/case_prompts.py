@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
 from samunet.dataset.labels import Label
+
+
+class TilePrompts(NamedTuple):
+    """What a 2D network sees of prompts on one tile, in voxels of the tile: points float64 (T, 2) and boxes float64
+    (B, 2, 2), both (row, column), and for each point whether it is positive, bool (T,).
+    """
+
+    points: np.ndarray
+    boxes: np.ndarray
+    positive: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -33,7 +44,7 @@ class LabelPrompts:
             object.__setattr__(self, "positive", np.ones(len(self.points), bool))
         assert len(self.positive) == len(self.points)
 
-    def on_tile(self, slice_: int, origin: tuple[int, int], tile: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    def on_tile(self, slice_: int, origin: tuple[int, int], tile: tuple[int, int]) -> TilePrompts:
         """What a 2D network sees of them on one tile of one slice.
 
         A point is seen on its own slice alone. A box is cut into the same box on every slice whose middle it holds, on
@@ -42,17 +53,14 @@ class LabelPrompts:
         Arguments:
             origin: (row, column) of the tile's first voxel, which may be outside the case.
             tile: (rows, columns).
-
-        Returns:
-            points float64 (T, 2) and boxes float64 (B, 2, 2) as (row, column), in voxels of the tile.
         """
-        points = self.points[np.floor(self.points[:, 0]) == slice_, 1:] - origin
-        points = points[((points >= 0) & (points < tile)).all(1)]
+        points = self.points[:, 1:] - origin
+        seen = (np.floor(self.points[:, 0]) == slice_) & ((points >= 0) & (points < tile)).all(1)
         low, high = self.boxes[:, 0, 0], self.boxes[:, 1, 0]
         thin = np.ceil(low - 0.5) + 0.5 >= high  # it holds no slice's middle
         here = np.where(thin, np.floor((low + high) / 2) == slice_, (low <= slice_ + 0.5) & (slice_ + 0.5 < high))
         boxes = np.clip(self.boxes[here][:, :, 1:] - origin, 0, tile)
-        return points, boxes[(boxes[:, 1] > boxes[:, 0]).all(1)]
+        return TilePrompts(points[seen], boxes[(boxes[:, 1] > boxes[:, 0]).all(1)], self.positive[seen])
 
 
 CasePrompts = Mapping[Label, LabelPrompts]

@@ -20,7 +20,13 @@ from samunet.files import read_json
 from samunet.planning.plans import DatasetPlan
 from samunet.preprocessing.case import CaseProperties
 from samunet.preprocessing.prompts.case_prompts import CasePrompts, LabelPrompts
-from samunet.preprocessing.prompts.positions import plan_positions, voxels_of_file, voxels_of_world
+from samunet.preprocessing.prompts.positions import (
+    boxes_meet,
+    plan_positions,
+    points_inside,
+    voxels_of_file,
+    voxels_of_world,
+)
 from samunet.schema import decode
 
 SPACES = ("voxel", "world_mm")
@@ -113,12 +119,7 @@ class PromptsFile:
         for label, given in self.cases[properties.name].items():
             points = plan_positions(self._voxels(given.points, properties), properties, dataset_plan)
             boxes = self._boxes_on_grid(given.boxes, properties, dataset_plan)
-            inside = ((points >= 0) & (points < properties.shape)).all(1)
-            cut = np.clip(boxes, 0, properties.shape)
-            # A box may be flat along the slice axis: it then belongs to one slice.
-            meets = (
-                (cut[:, 1, 1:] > cut[:, 0, 1:]).all(1) & (boxes[:, 1, 0] > 0) & (boxes[:, 0, 0] < properties.shape[0])
-            )
+            inside, meets = points_inside(points, properties), boxes_meet(boxes, properties)
             outside = [place.tolist() for place in (*given.points[~inside], *given.boxes[~meets])]
             problems += _listed(outside, partial(self._outside, properties))
             if len(points) and (most := max(Counter(np.floor(points[:, 0]).tolist()).values())) > MOST_POINTS_OF_SLICE:
@@ -130,7 +131,7 @@ class PromptsFile:
                         mend=FEWER,
                     )
                 )
-            made[label] = LabelPrompts(points, cut)
+            made[label] = LabelPrompts(points, np.clip(boxes, 0, properties.shape), given.positive)
         if problems:
             raise joined(problems)
         return made
