@@ -1,8 +1,9 @@
-# Four targets do everything on a machine with Python and make:
+# Five targets do everything on a machine with Python and make:
 #   make demo                    install, then the main job on a synthetic dataset (minutes)
 #   make demo DATASET=folder     the same on a folder DatasetXXX_Name in nnU-Net's raw format
 #   make docs                    install with the extra docs, build the documentation's site into build/site
 #   make test                    install with the extras test, nnunet, cluster and video, lint, type check, all tests
+#   make coverage                all tests once more, and the share of lines that they run
 #   make quick                   lint, type check, and the tests of rooms that train nothing (2 minutes)
 # Another interpreter: make demo PYTHON=python3.12
 
@@ -29,10 +30,10 @@ QUICK := tests/dataset tests/planning tests/registration tests/evaluation \
 	tests/test_architecture.py tests/test_array_files.py tests/test_code_limits.py tests/test_console.py \
 	tests/test_errors.py tests/test_files.py tests/test_schema.py tests/test_temporaries.py
 
-.PHONY: demo test quick docs lint unit help
+.PHONY: demo test quick coverage docs lint unit help
 
 help:
-	@sed -n '1,7s/^# \{0,1\}//p' Makefile
+	@sed -n '1,8s/^# \{0,1\}//p' Makefile
 
 demo: $(INSTALLED)
 	$(BIN)/samunet_demo $(if $(DATASET),--dataset "$(DATASET)")
@@ -50,6 +51,11 @@ lint: $(INSTALLED_TEST)
 # Processes run in parallel, each on one thread; tests/conftest.py gives the order of the files.
 unit: $(INSTALLED_TEST)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+
+# Lines that only processes started by tests run (workers of nnU-Net, killed commands) do not count.
+coverage: $(INSTALLED_TEST)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder \
+		--cov=samunet --cov-report=term --cov-report=json:build/coverage.json
 
 quick: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m "not slow" $(QUICK)

@@ -55,6 +55,7 @@ EXTRAS = {
     "report": ["jinja2>=3.1"],
     "video": ["av>=14.0"],  # PyAV: wheels with FFmpeg's libraries, under licences of their own, so never in the base
     "test": ["pytest>=8.0", "pytest-xdist>=3.8", "pytest-timeout>=2.3",  # a test that hangs must not hold up the others
+             "pytest-cov>=5.0",  # `make coverage`
              "hypothesis>=6.100", "surface-distance>=0.1", "MedPy>=0.5.2", "ruff>=0.5", "mypy>=1.10"],
     "docs": ["mkdocs-material>=9.5"],
 }

@@ -24,6 +24,7 @@ from samunet.networks.checkpoints.encoders import Encoder
 from samunet.planning.plans import Plans, digest_of_plan
 from samunet.variants.base import Variant, VariantContext
 from samunet.variants.registry import built_settings, entry, is_known, variant_class
+from samunet.variants.settings import VariantSettings
 
 TRAINED_BY, CHOSEN_BY = "samunet_train", "samunet_find_best_configuration"
 # Folder names of `planning.shots.draw_folder`, as a pattern and as a glob.
@@ -191,12 +192,17 @@ def load_model(
     first = next(iter(runs.values()))
     _require_known_variant(folder, runs)
     section = plans.for_encoder(first["encoder"]["id"])
-    _require_as_trained(folder, runs, {"plan": digest_of_plan(plans, section), "labels": digest_of_labels(labels)})
-    encoder = None
-    if entry(first["variant"]).needs_encoder:
+    plan = digest_of_plan(plans, section, patches_3d=entry(first["variant"]).reads_patches_3d)
+    _require_as_trained(folder, runs, {"plan": plan, "labels": digest_of_labels(labels)})
+    encoder, settings = None, {fold: _settings_of(run, folder / f"fold_{fold}") for fold, run in runs.items()}
+    if entry(first["variant"]).needs_encoder and any(each.needs_encoder for each in settings.values()):
         encoder = matching_encoder(folder, runs, section.input_size, device, encoder_name)
     context = VariantContext(labels, plans.dataset, section, {}, encoder, unet_plan=plans.unet)
-    variants = tuple(_loaded(folder / f"fold_{fold}", run, context, device) for fold, run in runs.items())
+    kind = variant_class(first["variant"])
+    variants = tuple(kind(replace(context, settings=each)) for each in settings.values())
+    for fold, variant in zip(runs, variants, strict=True):
+        load_weights(folder / f"fold_{fold}" / CHECKPOINT, variant)
+        variant.to(device)
     return TrainedModel(folder, first["variant"], tuple(runs), variants, plans, encoder, labels, dataset)
 
 
@@ -280,15 +286,11 @@ def _require_as_trained(folder: Path, runs: Mapping[str, Mapping[str, Any]], fou
                             mend="Copy the model's folder again, or train it again.")
 
 
-def _loaded(fold: Path, run: Mapping[str, Any], context: VariantContext, device: torch.device) -> Variant:
-    name = run["variant"]
-    recorded = run.get("settings", {}).get("variant_settings") or {}  # older runs have the defaults
-    kind = variant_class(name)
-    settings = built_settings(name, {**kind.settings_type.earlier, **recorded}, fold / "run.json")
-    variant = kind(replace(context, settings=settings))
-    load_weights(fold / CHECKPOINT, variant)
-    variant.to(device)
-    return variant
+def _settings_of(run: Mapping[str, Any], fold: Path) -> VariantSettings:
+    """The settings that a run recorded; what older runs did not record is as they were trained."""
+    kind = variant_class(run["variant"]).settings_type
+    recorded = run.get("settings", {}).get("variant_settings") or {}
+    return built_settings(run["variant"], {**kind.earlier, **recorded}, fold / "run.json")
 
 
 def _is_dataset(folder_name: str, dataset: str) -> bool:

@@ -136,7 +136,9 @@ class Experiment:
                                   f"and now {settings_text(self.settings.changed_settings)}",
                             mend="Give the same --set, another folder with --results, or remove that model's folder.")
         there = Plans.load(path)
-        if digest_of_plan(there, there.for_encoder(self.section.encoder)) != self.settings.plan:
+        reads_patches_3d = entry(self.settings.variant).reads_patches_3d
+        if digest_of_plan(there, there.for_encoder(self.section.encoder),
+                          patches_3d=reads_patches_3d) != self.settings.plan:
             raise UserError("All folds of one model must be trained under the same plans.", where=path,
                             found=f"{', '.join(sorted(others))} trained under other plans than "
                                   f"{self.plans.plans_name}.json",
@@ -157,6 +159,8 @@ def open_experiment(request: Request, paths: Paths) -> Experiment:
     spec = encoder_spec(request.encoder)
     if entry(request.variant).needs == "image_stacks":
         plans = plans.of_adapters(spec.id)
+    if entry(request.variant).reads_patches_3d:
+        plans = plans.of_patches_3d(spec.id, spec.size, dataset.labels.channels)
     section = plans.for_encoder(spec.id)
     cases = cases_of(request, dataset, preprocessed)
     store = ArrayStore(preprocessed / request.plans_name / "arrays")
@@ -168,13 +172,12 @@ def open_experiment(request: Request, paths: Paths) -> Experiment:
         prompts.require(cases.val)
     support = read_support(request.support, arrays, cases.train, dataset.labels) if request.support else None
     device = chosen_device(request.device)
-    encoder = None
-    if entry(request.variant).needs_encoder:
+    encoder, of_variant = None, built_settings(request.variant, request.settings).resolved(section)
+    if entry(request.variant).needs_encoder and of_variant.needs_encoder:
         encoder = load_encoder(request.encoder, section.input_size, device,
                                fast=entry(request.variant).reads_embeddings)
     context = VariantContext(dataset.labels, plans.dataset, section, encoder.sam_state if encoder else {}, encoder,
-                             paths.votes, plans.unet,
-                             built_settings(request.variant, request.settings).resolved(section))
+                             paths.votes, plans.unet, of_variant)
     settings = _settings(request, raw.name, plans, context, arrays, cases)
     return Experiment(request, dataset, plans, section, encoder, context, arrays, cases.train, cases.unlabelled,
                       cases.val,
@@ -243,7 +246,7 @@ def _settings(
         pretrained_weights=digest_of_file(weights) if weights else None,
         device=request.device,
         encoder_digest=encoder.digest if encoder else None,
-        plan=digest_of_plan(plans, section),
+        plan=digest_of_plan(plans, section, patches_3d=entry(request.variant).reads_patches_3d),
         data=digest_of_json({"training": [[name, digests[name]] for name in cases.train],
                              "validation": [[name, digests[name]] for name in cases.val]}),
         prompts=digest_of_file(request.prompts) if request.prompts else None,

@@ -43,6 +43,11 @@ class HybridSettings(TrainingSettings):
 
     earlier: ClassVar[Mapping[str, Any]] = {"embeddings": "on"}
 
+    @property
+    def needs_encoder(self) -> bool:
+        """Not where embeddings are off."""
+        return self.embeddings != "off"
+
     def resolved(self, plan: EncoderPlan) -> HybridSettings:
         """`embeddings` on or off: as it is set, else as the plan's `hybrid` section says, else by the rule."""
         if self.embeddings != "auto":

@@ -31,6 +31,11 @@ class VariantSettings:
 
     earlier: ClassVar[Mapping[str, Any]] = {}
 
+    @property
+    def needs_encoder(self) -> bool:
+        """Whether a variant that needs an encoder still does under these settings."""
+        return True
+
     def resolved(self, plan: EncoderPlan) -> Self:
         """The settings of a new run, where the plan decides what they leave open."""
         return self
