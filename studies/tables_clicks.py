@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from table_format import code, last, markdown, records, signed
+from table_format import RESULTS, code, markdown, records, signed
 
 SHOWN = ("1", "3", "5")  # clicks
+UNMEASURED = "Not measured yet."
+
+
+def _last(name: str, **wanted: str) -> dict[str, Any] | None:
+    """The youngest record of `name` with these values; None before the first."""
+    known = records(name) if (RESULTS / f"{name}.jsonl").is_file() else []
+    fitting = [record for record in known if all(record[key] == value for key, value in wanted.items())]
+    return fitting[-1] if fitting else None
 
 
 def _name(method: str) -> str:
@@ -16,7 +24,8 @@ def _name(method: str) -> str:
 
 
 def one_click() -> str:
-    record = last("one_click")
+    if (record := _last("one_click")) is None:
+        return UNMEASURED
     rows = []
     for method, row in record["rows"].items():
         rows.append([
@@ -28,18 +37,22 @@ def one_click() -> str:
 
 
 def negative_clicks() -> str:
-    found = last("one_click")["negative"]
+    if (record := _last("one_click")) is None:
+        return UNMEASURED
     return markdown(["negative clicks (oracle)", "remove their distractor", "change nothing else", "both"],
-                    [[found[key] for key in ("clicks", "removed", "nothing_else", "both")]])
+                    [[record["negative"][key] for key in ("clicks", "removed", "nothing_else", "both")]])
 
 
 def one_click_marks() -> str:
-    return markdown(["must be shown", ""], [[mark, "holds" if met else "missed"]
-                                            for mark, met in last("one_click")["met"].items()])
+    if (record := _last("one_click")) is None:
+        return UNMEASURED
+    return markdown(["must be shown", ""],
+                    [[mark, "holds" if met else "missed"] for mark, met in record["met"].items()])
 
 
 def _real(dataset: str) -> str:
-    record: dict[str, Any] = [each for each in records("clicks") if each["dataset"].startswith(dataset)][-1]
+    if (record := _last("clicks", dataset=dataset)) is None:
+        return UNMEASURED
     first = next(iter(record["rows"]))
     rows = []
     for method, row in record["rows"].items():
@@ -52,11 +65,11 @@ def _real(dataset: str) -> str:
 
 
 def clicks_hippocampus() -> str:
-    return _real("Dataset004")
+    return _real("Dataset004_Hippocampus")
 
 
 def clicks_acdc() -> str:
-    return _real("Dataset027")
+    return _real("Dataset027_ACDC")
 
 
 TABLES = {
