@@ -25,8 +25,7 @@ class VariantEntry:
     `image_crops`, `image_stacks`, `patches`, `patches_3d` or `arrays`.
 
     `prompts` are the kinds of prompts that it answers, and does nothing without: `points`, `negative points`, `boxes`.
-    `support` is whether labelled slices ask. `holds_encoder` is whether a network on `patches_3d` has the encoder in
-    it.
+    `support`: whether labelled slices ask. `holds_encoder`: whether a network on `patches_3d` has the encoder in it.
     """
 
     target: str
