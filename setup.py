@@ -19,6 +19,7 @@ COMMANDS = (
     "predict",
     "annotate",
     "evaluate_folder",
+    "evaluate_clicks",
     "plot_overlay_pngs",
     "demo",
     "download_checkpoint",

@@ -192,7 +192,8 @@ def load_model(
     first = next(iter(runs.values()))
     _require_known_variant(folder, runs)
     section = plans.for_encoder(first["encoder"]["id"])
-    _require_as_trained(folder, runs, {"plan": digest_of_plan(plans, section), "labels": digest_of_labels(labels)})
+    plan = digest_of_plan(plans, section, patches_3d=entry(first["variant"]).reads_patches_3d)
+    _require_as_trained(folder, runs, {"plan": plan, "labels": digest_of_labels(labels)})
     encoder, settings = None, {fold: _settings_of(run, folder / f"fold_{fold}") for fold, run in runs.items()}
     if entry(first["variant"]).needs_encoder and any(each.needs_encoder for each in settings.values()):
         encoder = matching_encoder(folder, runs, section.input_size, device, encoder_name)

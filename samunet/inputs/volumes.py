@@ -156,14 +156,14 @@ class VolumeAugmentation:
         """
         image, cells, target = volume.image, volume.embeddings, labels[None, None].float()
         if random.random() < WARPED_SHARE:
-            warp = Warp.random(random, self._plan, self._flat)
+            warp = Warp.random(random, self._plan.shape, self._flat)
             image = warp.of(image, self._plan.shape, (1, 1, 1), "bilinear")
             target = warp.of(target, self._plan.shape, (1, 1, 1), "nearest")
             cells = warp.of(cells, self._plan.padded, self._plan.cell, "bilinear")
         seed_batchgenerators(key)
         shown, others = image[:, : self._channels], image[:, self._channels :]
         if self._misplaced and random.random() < WARPED_SHARE:
-            others = Warp.shifting(random, self._plan, self._misplaced, self._flat).of(
+            others = Warp.shifting(random, self._plan.shape, self._misplaced, self._flat).of(
                 others, self._plan.shape, (1, 1, 1), "bilinear")
         recoloured = torch.from_numpy(self._intensities(data=shown.numpy())["data"].astype(np.float32))
         return Volumes(torch.cat([recoloured, others], 1), cells), target[0, 0].long()
@@ -182,29 +182,29 @@ class Warp:
         self._size = torch.tensor([float(size) for size in shape])
 
     @classmethod
-    def random(cls, random: np.random.Generator, plan: VolumePlan, flat: bool) -> Warp:
-        """A random one."""
+    def random(cls, random: np.random.Generator, shape: Sequence[int], flat: bool) -> Warp:
+        """A random one of a volume of `shape` voxels."""
         matrix = random_matrix(random, SCALE, STRETCH, flat=flat)
-        return cls._moved(random, matrix, SHIFT_FRACTION * np.array(plan.shape), BEND_VOXELS, plan, flat)
+        return cls._moved(random, matrix, SHIFT_FRACTION * np.array(shape), BEND_VOXELS, shape, flat)
 
     @classmethod
-    def shifting(cls, random: np.random.Generator, plan: VolumePlan, voxels: float, flat: bool) -> Warp:
+    def shifting(cls, random: np.random.Generator, shape: Sequence[int], voxels: float, flat: bool) -> Warp:
         """A random shift of up to 0.7 `voxels` an axis, and a bend of a standard deviation of up to `voxels`.
 
         Nothing is turned or scaled.
         """
-        return cls._moved(random, np.eye(3), np.full(3, 0.7 * voxels), voxels, plan, flat)
+        return cls._moved(random, np.eye(3), np.full(3, 0.7 * voxels), voxels, shape, flat)
 
     @classmethod
     def _moved(
         cls, random: np.random.Generator, matrix: np.ndarray, most_shift: np.ndarray, most_bend: float,
-        plan: VolumePlan, flat: bool,
+        shape: Sequence[int], flat: bool,
     ) -> Warp:
         shift = random.uniform(-1, 1, 3) * most_shift
         bends = random.standard_normal((1, 3, BENDS, BENDS, BENDS)) * random.uniform(0, most_bend)
         if flat:
             shift[0], bends[:, 0] = 0.0, 0.0
-        return cls(_tensor(matrix), _tensor(shift), _tensor(bends), plan.shape)
+        return cls(_tensor(matrix), _tensor(shift), _tensor(bends), shape)
 
     def of(self, volume: Tensor, extent: Sequence[int], cell: Sequence[int], mode: str) -> Tensor:
         """The warped `volume` float32 (1, C, z, y, x) of cells of `cell` voxels, which covers `extent` voxels.

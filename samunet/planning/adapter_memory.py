@@ -116,7 +116,7 @@ def training_bytes(numbers: AdapterNumbers, slices: int, micro_batch: int, *, ch
     on_the_way = max(decoder, tokens * (passing + (max(blocks) if checkpointed else 0)))
     embeddings = tokens * (width + 3 * EMBEDDING_CHANNELS)
     values = tokens * kept + embeddings + on_the_way
-    values += FROZEN_COPIES * _frozen_values(numbers.size) + TRAINED_COPIES * trained_values(
+    values += FROZEN_COPIES * frozen_values(numbers.size) + TRAINED_COPIES * trained_values(
         numbers.size, numbers.classes
     )
     return PROCESS_BYTES + FLOAT * values
@@ -158,6 +158,7 @@ def _passing_values(size: str, grid: int, block: int) -> int:
     return PASSING_SCORES * _scores(size, grid, block) + PASSING_WIDTHS * width
 
 
-def _frozen_values(size: str) -> int:
+def frozen_values(size: str) -> int:
+    """Values of an encoder's weights, positions left out."""
     width, depth, _, _ = shape_of(size)
     return 12 * depth * width**2 + (3 * PATCH_SIZE**2 + EMBEDDING_CHANNELS) * width + 9 * EMBEDDING_CHANNELS**2

@@ -13,7 +13,7 @@ from samunet.dataset.io.readers import reader_names
 from samunet.errors import UserError
 from samunet.planning.cache_rules import CACHE_DTYPES
 from samunet.planning.normalization_rules import SCHEMES
-from samunet.planning.sections import HYBRID_STAGES, DatasetPlan, EncoderPlan, HybridPlan, UnetPlan
+from samunet.planning.sections import HYBRID_STAGES, DatasetPlan, EncoderPlan, HybridPlan, Patch3dPlan, UnetPlan
 
 if TYPE_CHECKING:
     from samunet.planning.plans import Plans
@@ -127,7 +127,8 @@ def encoder_problems(plan: EncoderPlan, name: str, dataset: DatasetPlan, where: 
          f"At most all {adapters.batch_size} stacks can go through the network at once.", adapters.micro_batch),
     ]
     problems = _broken(embeddings, f"{where}.embeddings") + _broken(of_adapters, f"{where}.adapters")
-    return problems + ([] if plan.hybrid is None else _hybrid_problems(plan.hybrid, f"{where}.hybrid"))
+    problems += [] if plan.hybrid is None else _hybrid_problems(plan.hybrid, f"{where}.hybrid")
+    return problems + ([] if plan.patches_3d is None else _patch_problems(plan.patches_3d, f"{where}.patches_3d"))
 
 
 def _hybrid_problems(plan: HybridPlan, where: str) -> list[UserError]:
@@ -135,6 +136,13 @@ def _hybrid_problems(plan: HybridPlan, where: str) -> list[UserError]:
     return _broken([
         (1 <= stages <= HYBRID_STAGES, "strides", f"The network must have 1 to {HYBRID_STAGES} stages.", stages),
         *_stage_rules(plan.strides, plan.kernels, 3),
+    ], where)
+
+
+def _patch_problems(plan: Patch3dPlan, where: str) -> list[UserError]:
+    return _broken([
+        (all(side % part == 0 for side, part in zip(plan.shape, plan.token, strict=True)), "shape",
+         "Tokens must divide the patch.", f"{list(plan.shape)}, tokens of {list(plan.token)}"),
     ], where)
 
 

@@ -18,7 +18,8 @@ from samunet.planning.adapter_memory import STACKS, AdapterNumbers, plan_stack_t
 from samunet.planning.encoder_spec import EMBEDDING_CHANNELS, EncoderSpec
 from samunet.planning.fingerprint import Fingerprint
 from samunet.planning.normalization_rules import MASKED_BELOW, masks_for, schemes_of
-from samunet.planning.plans import Plans
+from samunet.planning.patch3d_rules import plan_patches_3d
+from samunet.planning.plans import DEFAULT_MEMORY_TARGET_GB, Plans
 from samunet.planning.sections import AdapterPlan, DatasetPlan, EncoderPlan, UnetPlan
 from samunet.planning.spacing import (
     ANISOTROPY,
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from samunet.dataset.dataset import RawDataset
 
 DEFAULT_PLANS_NAME = "samunetPlans"
-DEFAULT_MEMORY_TARGET_GB = 8.0
 
 
 def plan_experiment(
@@ -152,7 +152,8 @@ def plan_encoder(
         )
     embeddings = _plan_embeddings(dataset_plan, fingerprint, spec, memory_target_gb, cache_dtype)
     adapters = _plan_adapters(embeddings, dataset_plan, fingerprint, spec, memory_target_gb)
-    return replace(embeddings, hybrid=plan_hybrid(dataset_plan, embeddings), adapters=adapters)
+    patches = plan_patches_3d(dataset_plan, spec.size, fingerprint.label_channels, memory_target_gb)
+    return replace(embeddings, hybrid=plan_hybrid(dataset_plan, embeddings), adapters=adapters, patches_3d=patches)
 
 
 def _plan_embeddings(

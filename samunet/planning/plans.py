@@ -8,9 +8,10 @@ from pathlib import Path
 from samunet.errors import UserError, joined
 from samunet.files import digest_of_json, read_json, write_json
 from samunet.planning.first_version import FirstEncoderPlan
+from samunet.planning.patch3d_rules import plan_patches_3d
 from samunet.planning.plan_checks import dataset_problems, encoder_problems, name_problems, unet_problems
 from samunet.planning.plans_file import PLANS_VERSION, content_of, read_content
-from samunet.planning.sections import AdapterPlan, DatasetPlan, EncoderPlan, HybridPlan, UnetPlan
+from samunet.planning.sections import AdapterPlan, DatasetPlan, EncoderPlan, HybridPlan, Patch3dPlan, UnetPlan
 from samunet.planning.unet_rules import plan_unet
 from samunet.planning.volume_rules import plan_hybrid
 
@@ -20,6 +21,7 @@ __all__ = [
     "DatasetPlan",
     "EncoderPlan",
     "HybridPlan",
+    "Patch3dPlan",
     "Plans",
     "UnetPlan",
     "digest_of_plan",
@@ -27,6 +29,7 @@ __all__ = [
     "require_plans_name",
 ]
 
+DEFAULT_MEMORY_TARGET_GB = 8.0
 # What is beside the plans in a dataset's preprocessed folder.
 LONGEST_NAME = 100  # bytes: a model folder's name holds the variant's and the encoder's, too
 TAKEN_NAMES = ("dataset", "dataset_fingerprint", "groups", "gt_segmentations", "splits_final")
@@ -71,6 +74,21 @@ class Plans:
             self, encoders={**self.encoders, encoder: replace(section, input_size=section.adapters.input_size)}
         )
 
+    def of_patches_3d(self, encoder: str, size: str, classes: int) -> Plans:
+        """These plans with a section of 3D patches for encoder id `encoder`, by the rule where there is none.
+
+        Arguments:
+            size: of the encoder, as an `EncoderSpec` has it. classes: output channels of the dataset's labels.
+
+        Raises:
+            UserError: it was never planned for.
+        """
+        section = self.for_encoder(encoder)
+        if section.patches_3d is not None:
+            return self
+        patches = plan_patches_3d(self.dataset, size, classes, DEFAULT_MEMORY_TARGET_GB)
+        return replace(self, encoders={**self.encoders, encoder: replace(section, patches_3d=patches)})
+
     def save(self, path: Path) -> None:
         """Write the plans file of the newest version."""
         write_json(path, content_of(self.plans_name, self.dataset_name, self.dataset, self.unet, self.encoders))
@@ -102,8 +120,10 @@ def digest_of_section(section: DatasetPlan | EncoderPlan) -> str:
     return digest_of_json(content)
 
 
-def digest_of_plan(plans: Plans, section: EncoderPlan) -> str:
+def digest_of_plan(plans: Plans, section: EncoderPlan, *, patches_3d: bool = False) -> str:
     """SHA-256 of the decisions that a run depends on; the run's settings hold it.
+
+    The section of 3D patches counts only with `patches_3d`, for the runs that read them: earlier plans had none.
 
     Version 1 had no sections for `hybrid` and `unet`: the rules were applied in each run. So a section counts only
     where it differs
@@ -117,10 +137,12 @@ def digest_of_plan(plans: Plans, section: EncoderPlan) -> str:
         plan_unet(plans.dataset, plans.unet.classes, dimensions=2)
     ):
         parts.append({"unet": _decided(plans.unet)})
+    if patches_3d and section.patches_3d is not None:
+        parts.append({"patches_3d": _decided(section.patches_3d)})
     return digest_of_json(parts)
 
 
-def _decided(section: HybridPlan | UnetPlan) -> dict[str, object]:
+def _decided(section: HybridPlan | UnetPlan | Patch3dPlan) -> dict[str, object]:
     content = asdict(section)
     content.pop("reasons")
     content.pop("embeddings", None)  # a run's own settings say whether it reads them

@@ -9,7 +9,15 @@ from typing import Any, get_args, get_type_hints
 
 from samunet.errors import UserError, joined, some
 from samunet.planning.first_version import FirstEncoderPlan
-from samunet.planning.sections import AdapterPlan, DatasetPlan, EmbeddingsPlan, EncoderPlan, HybridPlan, UnetPlan
+from samunet.planning.sections import (
+    AdapterPlan,
+    DatasetPlan,
+    EmbeddingsPlan,
+    EncoderPlan,
+    HybridPlan,
+    Patch3dPlan,
+    UnetPlan,
+)
 from samunet.schema import decode
 
 PLANS_VERSION = 2
@@ -21,11 +29,12 @@ class _EncoderSections:
     embeddings: EmbeddingsPlan
     adapters: AdapterPlan
     hybrid: HybridPlan | None = None
+    patches_3d: Patch3dPlan | None = None
 
 
 @dataclass(frozen=True)
 class PlansContent:
-    """What a plans file of this version holds; `unet`, and `hybrid` of an encoder, may be missing."""
+    """What a plans file of this version holds; `unet`, and `hybrid` and `patches_3d` of an encoder, may be missing."""
 
     version: int
     plans_name: str
@@ -36,7 +45,8 @@ class PlansContent:
 
     def sections(self) -> dict[str, EncoderPlan]:
         """The sections of each encoder id."""
-        return {name: EncoderPlan(**vars(part.embeddings), hybrid=part.hybrid, adapters=part.adapters)
+        return {name: EncoderPlan(**vars(part.embeddings), hybrid=part.hybrid, adapters=part.adapters,
+                                  patches_3d=part.patches_3d)
                 for name, part in self.encoders.items()}
 
 
@@ -92,7 +102,7 @@ def content_of(
 
 def _parts(section: EncoderPlan) -> dict[str, Any]:
     content = asdict(section)
-    parts = {name: content.pop(name) for name in ("hybrid", "adapters")}
+    parts = {name: content.pop(name) for name in ("hybrid", "adapters", "patches_3d")}
     return {"embeddings": content, **{name: part for name, part in parts.items() if part is not None}}
 
 

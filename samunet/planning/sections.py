@@ -23,6 +23,7 @@ Count = Annotated[int, Meta(ge=0, le=2**62)]
 Stride = Annotated[int, Meta(ge=1, le=8)]
 Kernel = Annotated[int, Meta(ge=1, le=15)]
 Width = Annotated[int, Meta(ge=1, le=4096)]
+TokenSide = Annotated[int, Meta(ge=1, le=PATCH_SIZE)]
 
 
 @dataclass(frozen=True)
@@ -102,15 +103,33 @@ class AdapterPlan:
 
 
 @dataclass(frozen=True)
+class Patch3dPlan:
+    """Decisions about 3D patches that the encoder reads as a whole; axes (z, y, x), sizes in voxels of the plan's grid.
+
+    `shape` is a patch, `token` what one token of the encoder covers; tokens divide the patch. A batch has `batch_size`
+    patches; `checkpointed` is whether each block is computed twice; `training_bytes` is the memory that training is
+    expected to take.
+    """
+
+    shape: tuple[Voxels, Voxels, Voxels]
+    token: tuple[TokenSide, TokenSide, TokenSide]
+    batch_size: Batch
+    checkpointed: bool
+    training_bytes: Count
+    reasons: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class EncoderPlan(EmbeddingsPlan):
-    """All sections of one encoder: the values of its embeddings, and the sections `hybrid` and `adapters`.
+    """All sections of one encoder: the values of its embeddings, and the sections `hybrid`, `adapters`, `patches_3d`.
 
     `hybrid` is None in plans that were written before it was a section; `volume_rules.plan_volume` then applies the
-    rule.
+    rule. So is `patches_3d`; `Plans.of_patches_3d` then applies its rule.
     """
 
     hybrid: HybridPlan | None = None
     adapters: AdapterPlan = field(default_factory=lambda: AdapterPlan(1))
+    patches_3d: Patch3dPlan | None = None
 
     def channels_alone(self, dataset_plan: DatasetPlan) -> int:
         """How many encoder images a tile becomes: one, or one for each channel, whose embeddings are concatenated."""

@@ -136,7 +136,9 @@ class Experiment:
                                   f"and now {settings_text(self.settings.changed_settings)}",
                             mend="Give the same --set, another folder with --results, or remove that model's folder.")
         there = Plans.load(path)
-        if digest_of_plan(there, there.for_encoder(self.section.encoder)) != self.settings.plan:
+        reads_patches_3d = entry(self.settings.variant).reads_patches_3d
+        if digest_of_plan(there, there.for_encoder(self.section.encoder),
+                          patches_3d=reads_patches_3d) != self.settings.plan:
             raise UserError("All folds of one model must be trained under the same plans.", where=path,
                             found=f"{', '.join(sorted(others))} trained under other plans than "
                                   f"{self.plans.plans_name}.json",
@@ -157,6 +159,8 @@ def open_experiment(request: Request, paths: Paths) -> Experiment:
     spec = encoder_spec(request.encoder)
     if entry(request.variant).needs == "image_stacks":
         plans = plans.of_adapters(spec.id)
+    if entry(request.variant).reads_patches_3d:
+        plans = plans.of_patches_3d(spec.id, spec.size, dataset.labels.channels)
     section = plans.for_encoder(spec.id)
     cases = cases_of(request, dataset, preprocessed)
     store = ArrayStore(preprocessed / request.plans_name / "arrays")
@@ -243,7 +247,7 @@ def _settings(
         pretrained_weights=digest_of_file(weights) if weights else None,
         device=request.device,
         encoder_digest=encoder.digest if encoder else None,
-        plan=digest_of_plan(plans, section),
+        plan=digest_of_plan(plans, section, patches_3d=entry(request.variant).reads_patches_3d),
         data=digest_of_json({"training": [[name, digests[name]] for name in cases.train],
                              "validation": [[name, digests[name]] for name in cases.val]}),
         prompts=prompts.digest if prompts else None,

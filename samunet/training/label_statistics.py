@@ -16,8 +16,10 @@ from samunet.planning.plans import EncoderPlan
 FEWEST_TOKENS = 2.0
 
 
-def voxels_per_token(section: EncoderPlan) -> float:
-    """Side in voxels of the square that one token of the encoder covers."""
+def voxels_per_token(section: EncoderPlan, *, of_patches_3d: bool = False) -> float:
+    """Side in voxels of the square that one token of the encoder covers in-plane, of tiles or of 3D patches."""
+    if of_patches_3d and section.patches_3d is not None:
+        return float(max(section.patches_3d.token[1:]))
     return max(section.tile_shape) * PATCH_SIZE / section.input_size
 
 

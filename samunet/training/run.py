@@ -39,6 +39,7 @@ from samunet.training.settings import UNTOLD_BEFORE, Request
 from samunet.training.trainer import measured_iterations, train, training_dtype
 from samunet.training.validation import validate
 from samunet.variants.base import TrainedVariant, Variant
+from samunet.variants.registry import entry
 from samunet.variants.run_data import SCRATCH
 
 RECORDED_PACKAGES = ("torch", "numpy", "scipy", "scikit-image", "SimpleITK", "blosc2", "safetensors")
@@ -216,7 +217,8 @@ def _fit(experiment: Experiment, variant: Variant, run: dict[str, Any]) -> None:
 
 
 def _write_statistics(experiment: Experiment) -> None:
-    labels, token_voxels = experiment.dataset.labels, voxels_per_token(experiment.section)
+    labels, of_patches_3d = experiment.dataset.labels, entry(experiment.settings.variant).reads_patches_3d
+    token_voxels = voxels_per_token(experiment.section, of_patches_3d=of_patches_3d)
     figures = {name: case_statistics(experiment.segmentation(name), labels, token_voxels)
                for name in experiment.train_cases}
     statistics = label_statistics(figures, labels, token_voxels)

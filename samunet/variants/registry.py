@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class VariantEntry:
     """`target` is "module:Class"; `needs` is what the variant reads: `embeddings`, `volumes`, `voxels`,
-    `image_crops`, `image_stacks`, `patches` or `arrays`.
+    `image_crops`, `image_stacks`, `patches`, `patches_3d` or `arrays`.
 
     `prompts` are the kinds of prompts that it answers, and does nothing without: `points`, `negative points`, `boxes`,
-    `masks` to start from. `support` is whether labelled slices ask.
+    `masks` to start from. `support` is whether labelled slices ask. `holds_encoder` is whether a network on
+    `patches_3d` has the encoder in it.
     """
 
     target: str
@@ -33,35 +34,33 @@ class VariantEntry:
     needs: str
     prompts: tuple[str, ...] = ()
     support: bool = False
+    holds_encoder: bool = False
 
     @property
     def needs_encoder(self) -> bool:
         """Whether an encoder is loaded for it; voxels, patches and arrays are read without one."""
-        return self.reads_embeddings or self.needs in ("image_crops", "image_stacks")
+        return self.reads_embeddings or self.holds_encoder or self.needs in ("image_crops", "image_stacks")
 
     @property
     def reads_embeddings(self) -> bool:
         """Whether it reads cached embeddings."""
         return self.needs in ("embeddings", "volumes")
 
+    @property
+    def reads_patches_3d(self) -> bool:
+        """Whether it reads 3D patches, which have a section of the plans."""
+        return self.needs == "patches_3d"
+
 
 VARIANTS = {
-    "probe": VariantEntry(
-        "samunet.variants.probe:ProbeVariant",
-        "one 1x1 convolution on cached embeddings: what the encoder alone holds",
-        "embeddings",
-    ),
-    "linear_head": VariantEntry(
-        "samunet.variants.linear_head:LinearHeadVariant", "AutoSAM's linear head on cached embeddings", "embeddings"
-    ),
-    "cnn_head": VariantEntry(
-        "samunet.variants.cnn_head:CnnHeadVariant", "AutoSAM's CNN head on cached embeddings", "embeddings"
-    ),
-    "autosam": VariantEntry(
-        "samunet.variants.autosam:AutoSamVariant",
-        "AutoSAM: SAM's mask decoder, prompt-free, on cached embeddings",
-        "embeddings",
-    ),
+    "probe": VariantEntry("samunet.variants.probe:ProbeVariant",
+                          "one 1x1 convolution on cached embeddings: what the encoder alone holds", "embeddings"),
+    "linear_head": VariantEntry("samunet.variants.linear_head:LinearHeadVariant",
+                                "AutoSAM's linear head on cached embeddings", "embeddings"),
+    "cnn_head": VariantEntry("samunet.variants.cnn_head:CnnHeadVariant", "AutoSAM's CNN head on cached embeddings",
+                             "embeddings"),
+    "autosam": VariantEntry("samunet.variants.autosam:AutoSamVariant",
+                            "AutoSAM: SAM's mask decoder, prompt-free, on cached embeddings", "embeddings"),
     "fewshot": VariantEntry(
         "samunet.variants.fewshot:FewshotVariant",
         "SAM's mask decoder prompted by embeddings of labelled regions",
@@ -95,9 +94,17 @@ VARIANTS = {
         "image_stacks",
         prompts=("boxes", "masks"),
     ),
-    "unet": VariantEntry(
-        "samunet.variants.unet:UnetVariant", "nnU-Net's plain 2D U-Net from scratch, without SAM", "patches"
+    "3d_promptable": VariantEntry(
+        "samunet.variants.promptable_3d:Promptable3dVariant",
+        "3DSAM-adapter: 3D attention in the frozen encoder, prompted by clicks, boxes and a mask to correct",
+        "patches_3d",
+        prompts=("points", "negative points", "boxes", "masks"),
+        holds_encoder=True,
     ),
+    "3d_promptable_auto": VariantEntry("samunet.variants.promptable_3d_auto:Promptable3dAutoVariant",
+                                       "the same without prompts", "patches_3d", holds_encoder=True),
+    "unet": VariantEntry(
+        "samunet.variants.unet:UnetVariant", "nnU-Net's plain 2D U-Net from scratch, without SAM", "patches"),
     "unet_simclr": VariantEntry(
         "samunet.variants.unet_simclr:UnetSimclrVariant",
         "the same, its encoder first trained by SimCLR on unlabelled images",
@@ -109,14 +116,10 @@ VARIANTS = {
         "embeddings",
         prompts=("points", "negative points", "boxes", "masks"),
     ),
-    "label_prior": VariantEntry(
-        "samunet.variants.label_prior:LabelPriorVariant",
-        "mean of the training labels; never looks at the image",
-        "arrays",
-    ),
-    "atlas": VariantEntry(
-        "samunet.variants.atlas:AtlasVariant", "registration of training cases to the target, labels fused", "arrays"
-    ),
+    "label_prior": VariantEntry("samunet.variants.label_prior:LabelPriorVariant",
+                                "mean of the training labels; never looks at the image", "arrays"),
+    "atlas": VariantEntry("samunet.variants.atlas:AtlasVariant",
+                          "registration of training cases to the target, labels fused", "arrays"),
 }
 
 
@@ -185,7 +188,8 @@ def _outside_entry(point: EntryPoint) -> VariantEntry:
         raise UserError("A variant must be a class that derives from one in samunet.variants.kinds or base.",
                         where=f"{point.name} = {point.value} of {package_of(point)}", found=repr(kind)[:80],
                         mend="Repair or uninstall that package.")
-    return VariantEntry(point.value, f"from {package_of(point)}", kind.needs, kind.prompts)
+    return VariantEntry(point.value, f"from {package_of(point)}", kind.needs, kind.prompts,
+                        holds_encoder=getattr(kind, "holds_encoder", False))
 
 
 def stored_as(name: str, settings: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -147,7 +147,7 @@ def test_a_variant_that_answers_prompts_needs_some(asked, capsys) -> None:
     told = capsys.readouterr().err
     assert "--prompts" in told and "--oracle_prompts" in told
     assert train.main(["27", "label_prior", "0", "--oracle_prompts"]) == 2
-    assert "one of: 3d_adapter_box, sam_zeroshot" in capsys.readouterr().err and asked == []
+    assert "one of: 3d_adapter_box, 3d_promptable, sam_zeroshot" in capsys.readouterr().err and asked == []
 
 
 @pytest.mark.parametrize("flags", [["--epochs", "1", "--minutes", "2"], ["--c", "--val"], ["--iterations", "many"],

@@ -213,7 +213,7 @@ class Drawn:
 
 @pytest.mark.parametrize("flat", [False, True])
 def test_a_shifting_warp_moves_by_seven_tenths_and_turns_nothing(flat: bool) -> None:
-    moved = Warp.shifting(Drawn(), SMALL, 10 / 7, flat).of(volume(), SMALL.shape, VOXEL,
+    moved = Warp.shifting(Drawn(), SMALL.shape, 10 / 7, flat).of(volume(), SMALL.shape, VOXEL,
                                                            "bilinear")  # type: ignore[arg-type]
     slices = slice(0, 7) if flat else slice(1, 8)  # of a flat stack no slice moves
     torch.testing.assert_close(moved[:, :, :7, :11, :11], volume()[:, :, slices, 1:, 1:], atol=1e-5, rtol=0)

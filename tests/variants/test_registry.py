@@ -8,6 +8,7 @@ import pytest
 from samunet.errors import UserError
 from samunet.variants.base import Baseline
 from samunet.variants.kinds import EmbeddingVariant, ImageCropVariant, ImageStackVariant, PatchVariant, VolumeVariant
+from samunet.variants.patch3d_kind import Patch3dVariant
 from samunet.variants.prompted import PromptedVariant
 from samunet.variants.registry import VARIANTS, check_kinds, check_prompts, entry, variant_class
 
@@ -15,7 +16,7 @@ from samunet.variants.registry import VARIANTS, check_kinds, check_prompts, entr
 @pytest.mark.parametrize("name", sorted(VARIANTS))
 def test_every_entry_leads_to_a_variant_that_reads_what_it_says(name: str) -> None:
     kinds = {"arrays": Baseline, "embeddings": EmbeddingVariant, "volumes": VolumeVariant, "patches": PatchVariant,
-             "image_crops": ImageCropVariant, "image_stacks": ImageStackVariant}
+             "image_crops": ImageCropVariant, "image_stacks": ImageStackVariant, "patches_3d": Patch3dVariant}
     assert issubclass(variant_class(name), PromptedVariant if name == "sam_zeroshot" else kinds[entry(name).needs])
     assert entry(name).help
 
@@ -34,7 +35,7 @@ def test_prompts_and_the_variants_that_answer_them_belong_together() -> None:
     check_kinds("3d_adapter_box", ["boxes", "masks"], "here")
     with pytest.raises(UserError, match="(?s)needs some.*--prompts.*--oracle_prompts"):
         check_prompts("sam_zeroshot", False)
-    with pytest.raises(UserError, match="(?s)cnn_head.*one of: 3d_adapter_box, sam_zeroshot"):
+    with pytest.raises(UserError, match="(?s)cnn_head.*one of: 3d_adapter_box, 3d_promptable, sam_zeroshot"):
         check_prompts("cnn_head", True)
     with pytest.raises(UserError, match="(?s)3d_adapter_box answers boxes, masks alone.*here.*negative points, points"):
         check_kinds("3d_adapter_box", {"points", "negative points", "boxes"}, "here")

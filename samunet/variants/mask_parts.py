@@ -1,0 +1,25 @@
+"""Connected parts of masks: the one at a voxel, and those that touch another mask. Voxels connect by their faces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.ndimage import binary_dilation, find_objects, label
+
+
+def part_at(mask: np.ndarray, voxel: Sequence[int]) -> np.ndarray:
+    """The part of `mask` bool (Z, Y, X) that holds `voxel`, one of its voxels."""
+    found = np.zeros_like(mask)
+    # Parts are labelled in the mask's box alone, which is small in a large case.
+    box = find_objects(mask.astype(np.uint8))[0]
+    parts, _ = label(mask[box])
+    found[box] = parts == parts[tuple(place - each.start for place, each in zip(voxel, box, strict=True))]
+    return found
+
+
+def touching(mask: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The parts of `mask` bool (Z, Y, X) that overlap `other` or share a face with it."""
+    parts, _ = label(mask)
+    near = np.unique(parts[binary_dilation(other)])
+    return np.isin(parts, near[near > 0])
