@@ -65,7 +65,7 @@ function take({cases, classes, state}, name) {
 
 async function open(name) {
   await loading(async () => {
-    $("under").value = `opening ${name}: a model computes the image's features first`;
+    $("under").value = `opening ${name} ...`;
     const info = await json("/case", {case: name}).finally(() => { $("under").value = ""; });
     Object.assign(view, {case: name, info, state: null, zoom: 1, windows: info.windows.map((ends) => [...ends]),
                          channel: Math.min(view.channel, info.windows.length - 1),
