@@ -6,6 +6,7 @@ import json
 
 import pytest
 import SimpleITK as sitk
+from small_phantom import shorten, small_phantom
 
 ITERATIONS = "60"
 # Set by hand: label_prior reaches a foreground mean of 0.62 on the two test cases, the head 0.9.
@@ -18,12 +19,11 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def job(tmp_path_factory, workplace_at):
     """A workplace after the main job. The model that was trained last is the head; label_prior was fitted before it."""
-    from samunet.dataset.phantom import make_phantom_dataset
-
     workplace = workplace_at(tmp_path_factory.mktemp("job"))
-    dataset = make_phantom_dataset(workplace.root / "raw", cases=6, test_cases=2)
+    dataset = small_phantom(workplace.root / "raw", cases=6, test_cases=2)
     labels = dataset / "labelsTs"
     workplace.run("plan_and_preprocess", "-d", "900", "--verify_dataset_integrity")
+    shorten(workplace.root / "preprocessed" / dataset.name / "samunetPlans.json", input_size=128, view_pictures=100)
     workplace.run("train", "900", "label_prior", "0")
     workplace.run("predict", "-i", dataset / "imagesTs", "-o", workplace.root / "prior")
     workplace.run("train", "900", "cnn_head", "0", "--iterations", ITERATIONS, "-device", "cpu")
