@@ -1,7 +1,7 @@
 """Every command of the tutorial runs, one after the other, in one shell, as a reader would type them.
 
-Three things are shorter: trainings have 5 iterations, volumes have a third of the slices, with one view of each case and
-a quarter of the pixels for the encoder, and the dataset is written without the demo's own steps, which `test_demo.py`
+Three things are shorter: trainings have 5 iterations; volumes have a third of the slices, one view of each case and a
+quarter of the pixels for the encoder; and the dataset is written without the demo's own steps, which `test_demo.py`
 runs.
 """
 
