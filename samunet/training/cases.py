@@ -27,9 +27,9 @@ class RunCases:
 
     Arguments:
         train: those whose labels are learned from.
-        unlabelled: those whose images alone may be learned from: the fold's training cases except those of a drawn patient
-            that the draw left out; and the cases that dataset.json lists as `unlabelled`, unless patients are known,
-            since theirs are not.
+        unlabelled: those whose images alone may be learned from: the fold's training cases, except those of a drawn
+            patient that the draw left out; and the cases that dataset.json lists as `unlabelled`, unless patients are
+            known, since theirs are not.
         val: those to validate on.
         slices: training case -> the slices whose labels are used, by their number on the plan's grid; None: all of
             every case.
