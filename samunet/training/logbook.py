@@ -88,7 +88,7 @@ class Logbook:
             "learning rate": [entry.learning_rate for entry in self.entries],
             "seconds per iteration": [entry.seconds / step for entry, step in zip(self.entries, steps, strict=True)],
         }
-        figure = Figure(figsize=(8, 9))
+        figure = Figure(figsize=(8, 9), layout="constrained")
         FigureCanvasAgg(figure)
         for axes, (name, values) in zip(figure.subplots(len(curves), 1, sharex=True), curves.items(), strict=True):
             axes.plot(iterations, values, marker=".")
