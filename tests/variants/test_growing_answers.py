@@ -135,6 +135,16 @@ def test_a_negative_click_in_the_only_part_is_obeyed_around_it_alone() -> None:
     assert sorted(removed) == sorted([[3, 5, 9], [2, 5, 9], [4, 5, 9], [3, 4, 9], [3, 6, 9], [3, 5, 8], [3, 5, 10]])
 
 
+def test_a_later_click_outweighs_an_earlier_one() -> None:
+    answers = GrowingAnswers(TrueWithin(LONG), ONE)
+    mask = answers.answer({1: points((4.5, 6.5, 5.5))}, None)[1] > 0
+    again = ((4.5, 6.5, 5.5), (3.5, 5.5, 9.5), (3.5, 5.5, 9.5))
+    mask = answers.answer({1: points(*again[:2], positive=(True, False))}, mask[None])[1] > 0
+    assert not mask[3, 5, 9]
+    mask = answers.answer({1: points(*again, positive=(True, False, True))}, mask[None])[1] > 0
+    assert np.array_equal(mask, LONG)
+
+
 def test_a_negative_click_beside_the_mask_changes_nothing() -> None:
     answers = GrowingAnswers(TrueWithin(LONG), ONE)
     before = answers.answer({1: points((4.5, 6.5, 5.5))}, None)
