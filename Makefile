@@ -2,7 +2,7 @@
 #   make demo                    install, then the main job on a synthetic dataset (minutes)
 #   make demo DATASET=folder     the same on a folder DatasetXXX_Name in nnU-Net's raw format
 #   make docs                    install with the extra docs, build the documentation's site into build/site
-#   make test                    install with the extras test, nnunet, cluster and video, lint, type check, all tests
+#   make test                    install with all extras of the tests, lint, type check, all tests
 #   make coverage                all tests once more, and the share of lines that they run
 #   make quick                   lint, type check, and the tests of rooms that train nothing (2 minutes)
 # Another interpreter: make demo PYTHON=python3.12
@@ -78,7 +78,7 @@ $(INSTALLED): $(CREATED) $(INPUTS)
 	@touch $@
 
 $(INSTALLED_TEST): $(CREATED) $(INPUTS)
-	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[test,nnunet,cluster,video]"
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[test,nnunet,cluster,video,annotate]"
 	@touch $(INSTALLED) $@
 
 $(INSTALLED_DOCS): $(CREATED) $(INPUTS)

@@ -17,7 +17,9 @@ COMMANDS = (
     "add_support",
     "find_best_configuration",
     "predict",
+    "annotate",
     "evaluate_folder",
+    "evaluate_clicks",
     "plot_overlay_pngs",
     "demo",
     "download_checkpoint",
@@ -53,9 +55,11 @@ EXTRAS = {
     "cluster": ["dask[distributed]>=2024.1", "dask-jobqueue>=0.8"],
     "report": ["jinja2>=3.1"],
     "video": ["av>=14.0"],  # PyAV: wheels with FFmpeg's libraries, under licences of their own, so never in the base
+    "annotate": ["starlette>=0.40", "uvicorn>=0.30"],  # the page's server: pure Python, no compiled parts
     "test": ["pytest>=8.0", "pytest-xdist>=3.8", "pytest-timeout>=2.3",  # a test that hangs must not hold up the others
              "pytest-cov>=5.0",  # `make coverage`
-             "hypothesis>=6.100", "surface-distance>=0.1", "MedPy>=0.5.2", "ruff>=0.5", "mypy>=1.10"],
+             "hypothesis>=6.100", "surface-distance>=0.1", "MedPy>=0.5.2", "ruff>=0.5", "mypy>=1.10",
+             "playwright>=1.49"],  # drives the system's Chromium; its own browsers are not downloaded
     "docs": ["mkdocs-material>=9.5"],
 }
 
@@ -69,7 +73,8 @@ setup(
     license_files=["LICENSE"],
     packages=find_packages(include=["samunet", "samunet.*"]),
     package_data={
-        "samunet": ["py.typed", "**/*.json", "**/*.safetensors", "**/*.j2", "benchmark/nnunet_trainers/*.py"],
+        "samunet": ["py.typed", "**/*.json", "**/*.safetensors", "**/*.j2", "benchmark/nnunet_trainers/*.py",
+                    "annotation/page/*"],
     },
     python_requires=">=3.11,<3.14",
     install_requires=BASE,

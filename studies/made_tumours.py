@@ -73,16 +73,16 @@ def made_case(random: np.random.Generator, core: float = CORE) -> tuple[np.ndarr
     return (levels[0] > 0).astype(np.uint8), image.astype(np.float32)
 
 
-def blob(random: np.random.Generator) -> np.ndarray:
-    """Above 0 inside, 1 in the middle: an oblique ellipsoid with a bent surface."""
+def blob(random: np.random.Generator, shape: tuple[int, int, int] = SHAPE) -> np.ndarray:
+    """Above 0 inside, 1 in the middle: an oblique ellipsoid with a bent surface, in a volume (Z, Y, X)."""
     radii = np.array([random.uniform(2.5, 4), random.uniform(3, 4.5), random.uniform(6, 9)])
     centre = [random.uniform(radius + 1, size - radius - 1)
-              for radius, size in zip((radii[0], 6, 6), SHAPE, strict=True)]
-    grid = np.indices(SHAPE, float) - np.reshape(centre, (3, 1, 1, 1))
+              for radius, size in zip((radii[0], 6, 6), shape, strict=True)]
+    grid = np.indices(shape, float) - np.reshape(centre, (3, 1, 1, 1))
     angle = random.uniform(0, np.pi)
     turned = np.array([[1, 0, 0], [0, np.cos(angle), -np.sin(angle)], [0, np.sin(angle), np.cos(angle)]])
     distance = ((np.tensordot(turned, grid, 1) / radii.reshape(3, 1, 1, 1)) ** 2).sum(0)
-    bend = gaussian_filter(random.standard_normal(SHAPE), 2)
+    bend = gaussian_filter(random.standard_normal(shape), 2)
     return 1 - distance + 0.3 * bend / bend.std() * np.minimum(distance, 1)
 
 

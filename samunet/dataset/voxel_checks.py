@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ LABEL_DTYPE = np.dtype(np.int16)
 
 def require_file(path: Path) -> None:
     """Raise a UserError where `path` is no file."""
-    if not Path(path).is_file():
+    if not os.path.isfile(path):  # Path.is_file raises for names that are too long
         raise UserError("Every listed image or label file must exist.", where=path, found="no such file",
                         mend="Restore it, or remove its case from the dataset.")
 

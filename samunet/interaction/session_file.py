@@ -24,6 +24,7 @@ from samunet.interaction.masks import read_mask
 VERSION: Literal[1] = 1
 RULE = "A session's file must be as Session.save wrote it."
 MEND = "Restore the file from a copy, or begin a new session."
+NO_MODEL = "A session must be continued with its model."
 NO_IMAGE = "A session must be continued with its image."
 
 
@@ -96,7 +97,7 @@ class Record:
             UserError: names both.
         """
         if (found.digest if found else None) != (self.model.digest if self.model else None):
-            raise UserError("A session must be continued with its model.", where=self.path,
+            raise UserError(NO_MODEL, where=self.path,
                             found=f"{found.folder if found else 'no model'}; recorded: "
                                   f"{self.model.folder if self.model else 'no model'}",
                             mend="Name the recorded model, or begin a new session from the saved mask with set_mask.")

@@ -47,7 +47,8 @@ class PromptAnswers(Protocol):
 class PredictedAnswers:
     """Answers of a variant that answers all prompts at once: each is a prediction of the whole case.
 
-    `reading` holds the case's embeddings, where the variant reads any.
+    `reading` holds the case's embeddings, where the variant reads any; variants with an encoder of their own encode
+    what prompts reach again for each answer.
     """
 
     folds: Sequence[Variant]

@@ -66,6 +66,7 @@ class Promptable3dVariant(PartlyTrained, Patch3dVariant):
 
     prompts = ("points", "negative points", "boxes", "masks")
     holds_encoder: ClassVar[bool] = True
+    refines: ClassVar[bool] = True
     foreground_share: ClassVar[float] = 0.8  # a query that shows its class teaches most
 
     @classmethod

@@ -16,6 +16,7 @@ NEEDED = {
     "demo": [],
     "download_checkpoint": [],
     "evaluate_folder": ["a", "b", "-djfile", "d"],
+    "evaluate_clicks": ["-m", "m", "-i", "i", "-gt", "g", "-o", "o"],
     "extract_fingerprint": ["-d", "4"],
     "find_best_configuration": ["-d", "4"],
     "info": [],
@@ -29,7 +30,7 @@ NEEDED = {
 }
 # Flags that take no number: names, files, folders, patterns, choices.
 WORDS = {
-    "-d", "-i", "-o", "-m", "-v", "-p", "-s", "-r", "-device", "-djfile", "-pfile", "-plans_name",
+    "-d", "-i", "-o", "-m", "-v", "-p", "-s", "-r", "-device", "-djfile", "-pfile", "-gt", "-plans_name",
     "-pretrained_weights", "--encoder", "--support",
     "--raw", "--preprocessed", "--results", "--variants", "--nnunet", "--nnunet_results", "--oracle_prompts",
     "--reference", "--scheduler",
@@ -56,7 +57,7 @@ def test_the_flags_that_take_a_number_are_these() -> None:
         "-overwrite_target_spacing", "-channel_idx",
         "--folds", "--shots", "--shot_slices", "--draws", "--draw", "--seed", "--minutes", "--minutes_head",
         "--minutes_network",
-        "--iterations", "--epochs", "--workers", "--box_relax"}
+        "--iterations", "--epochs", "--workers", "--box_relax", "--clicks"}
 
 
 @pytest.mark.parametrize(("command", "flag"), number_flags())

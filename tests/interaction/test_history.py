@@ -65,6 +65,16 @@ def test_100_undos_and_redos_give_every_mask_back(loaded: bool) -> None:
     assert not history.redo()
 
 
+def test_a_mask_that_was_handed_out_does_not_change() -> None:
+    history = History(applied, EMPTY)
+    history.push(point(2, 3, 1))
+    handed, before = history.mask, history.mask.copy()
+    history.undo()
+    empty = history.mask
+    history.redo()
+    assert (handed == before).all() and not empty.any()
+
+
 def test_an_action_after_undo_drops_what_was_undone() -> None:
     history, first, second, third = History(applied, EMPTY), point(0, 0, 0), point(1, 1, 1), point(2, 2, 2)
     for action in (first, second):

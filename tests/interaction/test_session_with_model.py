@@ -93,6 +93,15 @@ def test_what_no_prompt_reaches_stays_as_the_mask_that_was_set(opened) -> None:
     assert not opened.mask[0].any() and (opened.mask[1:] == start[1:]).all()
 
 
+def test_a_whole_mask_ends_the_prompts_and_strokes_before_it(opened) -> None:
+    opened.add_point((1, 8, 9), "a")
+    opened.paint([(0, 2, 2)], "b", 0)
+    assert opened.mask[1].any() and opened.mask[0].any()
+    opened.set_mask(np.zeros(opened.mask.shape, np.uint8))
+    opened.add_point((2, 10, 12), "a")
+    assert opened.mask[2].any() and not opened.mask[:2].any()
+
+
 def test_painted_voxels_stay_over_later_answers(opened) -> None:
     opened.add_point((1, 8, 9), "a")
     answered = opened.mask.copy()

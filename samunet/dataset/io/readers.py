@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -154,7 +155,7 @@ def ending_problems(reader: str | None, file_ending: str, where: Path) -> list[U
 
 def ending_of(path: Path) -> str:
     """The ending of an image file as `_BY_ENDING` has it, `/` for a folder; empty where none fits."""
-    if path.is_dir():
+    if os.path.isdir(path):  # Path.is_dir raises for names that are too long
         return FRAME_FOLDER
     name = path.name.lower()
     return next((path.name[-len(ending) :] for ending in _BY_ENDING if name.endswith(ending)), "")
@@ -171,7 +172,7 @@ def reader_of_file(path: Path) -> str:
         raise UserError("An image file must have an ending that samunet reads.", where=path,
                         found=path.suffix or "no ending",
                         mend=f"Convert it to one of {', '.join(_BY_ENDING)} (a folder of frames).")
-    return reader_for(None, ending, path if path.is_file() else None, path)
+    return reader_for(None, ending, path if os.path.isfile(path) else None, path)
 
 
 def _unread_ending(file_ending: str, where: Path) -> UserError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import reprlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -225,7 +226,8 @@ def _mask_problems(path: Path, masks: Mapping[str, Path], cases: Collection[str]
     return problems + [UserError("A mask to start from must exist.", where=f"{path}, case {name}",
                                  found=f"no such file: {mask}",
                                  mend="Name a label map; a path that is not absolute is relative to the prompts file.")
-                       for name, mask in masks.items() if "\0" in str(mask) or not mask.exists()]
+                       # Path.exists raises for names that are too long
+                       for name, mask in masks.items() if not os.path.exists(mask)]
 
 
 def _listed(wrong: Sequence[Any], problem: Callable[[str], UserError]) -> list[UserError]:

@@ -143,6 +143,7 @@ def test_every_predicted_case_must_be_named(tmp_path: Path) -> None:
     ({"space": "voxel", "cases": {"a": {}}, "masks": {"b": "b.nii.gz"}}, "(?s)of a case of the prompts file.*found: b"),
     ({"space": "voxel", "cases": {"a": {}}, "masks": {"a": "no.nii.gz"}}, "(?s)case a.*no such file: .*no.nii.gz"),
     ({"space": "voxel", "cases": {"a": {}}, "masks": {"a": "a\0.nii.gz"}}, "no such file"),
+    ({"space": "voxel", "cases": {"a": {}}, "masks": {"a": "a" * 5000}}, "no such file"),
     ({"space": "mm", "cases": {"a": {"liver": 3}}}, r"(?s)\$\.space.*\$\.cases\.a\.liver"),
 ])
 def test_bad_files_are_refused_with_all_their_faults(tmp_path: Path, content, message) -> None:

@@ -25,21 +25,24 @@ PLAN = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), (6, 20,
 GEOMETRY = Geometry("SimpleITKIO", (6, 20, 18), (1.0, 1.0, 1.0), (100.0, 0.0, 0.0), (-1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0))
 PROPERTIES = CaseProperties("c0", GEOMETRY, (6, 20, 18), ((0, 6), (0, 20), (0, 18)), (6, 20, 18), (6, 20, 18),
                             ((0.0, 1.0),), "", None, {})
-SOUND = {"space": "voxel", "cases": {"c0": {"A": {"points": [[6, 6, 3], [7, 7, 3]]},
-                                            "B": {"boxes": [{"min": [2, 2, 1], "max": [9, 9, 4]}]}}, "c1": {}}}
+SOUND = {"space": "voxel", "cases": {"c0": {"A": {"points": [[6, 6, 3], {"at": [7, 7, 3], "positive": False}]},
+                                            "B": {"boxes": [{"min": [2, 2, 1], "max": [9, 9, 4]}]}}, "c1": {}},
+         "masks": {"c1": "mask.nii.gz"}}
 
 
 def check(path: Path, content: object) -> None:
     path.write_text(json.dumps(content))
+    (path.parent / "mask.nii.gz").touch()
     try:
         prompts = read_prompts(path, LABELS)
         on_grid = prompts.on_grid(PROPERTIES, PLAN) if "c0" in prompts.cases else {}
     except UserError as fault:
         assert str(path) in str(fault)
         return
-    assert prompts.space in ("voxel", "world_mm")
+    assert prompts.space in ("voxel", "world_mm") and prompts.masks.keys() <= prompts.cases.keys()
     for label, given_prompts in on_grid.items():
         assert label in LABELS.foreground
+        assert given_prompts.positive.shape == given_prompts.points.shape[:1] and given_prompts.positive.dtype == bool
         assert given_prompts.points.shape[1:] == (3,) and given_prompts.boxes.shape[1:] == (2, 3)
         assert np.isfinite(given_prompts.points).all() and np.isfinite(given_prompts.boxes).all()
         assert ((given_prompts.points >= 0) & (given_prompts.points < PROPERTIES.shape)).all()
