@@ -181,6 +181,20 @@ def test_a_prompt_for_one_label_does_not_change_or_ask_for_the_others() -> None:
     assert {index for _, index in source.asked[asked:]} == {1}
 
 
+def test_a_mask_that_was_on_another_grid_is_still_the_last_one_and_strokes_count() -> None:
+    a, b = box((2, 4, 2), (6, 8, 10)), box((2, 4, 20), (6, 8, 28))
+    source = TrueWithin(a, b)
+    answers = GrowingAnswers(source, TWO)
+    first = answers.answer({1: points((4.5, 6.5, 5.5))}, None)
+    rounded = box((3, 4, 2), (6, 9, 10))  # a layer less on one side, one more on another
+    stroke = box((0, 0, 50), (2, 2, 52))
+    source.asked.clear()
+    second = answers.answer({1: points((4.5, 6.5, 5.5)), 2: points((4.5, 6.5, 24.5))},
+                            np.stack([rounded | stroke, np.zeros(SHAPE, bool)]))
+    assert {index for _, index in source.asked} == {1}  # no other label was asked
+    assert np.array_equal(second[1] > 0, a | stroke) and np.array_equal(second[1][~stroke], first[1][~stroke])
+
+
 def test_labels_compete_and_regions_do_not() -> None:
     inner, outer = box((2, 4, 2), (6, 8, 10)), box((1, 3, 1), (7, 9, 11))
     prompts = points((4.5, 6.5, 5.5))
