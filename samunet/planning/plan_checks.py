@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from samunet.planning.plans import Plans
 
 COMPOSITIONS = ("neighbours", "repeat", "rgb")
+MOST_TOKENS = 2**18  # of a 3D patch, eight times those of 3DSAM-adapter's
 CT_STATISTICS = ("mean", "std", "percentile_00_5", "percentile_99_5")
 MEND = "Correct what was changed by hand, or run samunet_plan_experiment again."
 
@@ -143,6 +144,8 @@ def _patch_problems(plan: Patch3dPlan, where: str) -> list[UserError]:
     return _broken([
         (all(side % part == 0 for side, part in zip(plan.shape, plan.token, strict=True)), "shape",
          "Tokens must divide the patch.", f"{list(plan.shape)}, tokens of {list(plan.token)}"),
+        (math.prod(plan.shape) <= MOST_TOKENS * math.prod(plan.token), "shape",
+         f"A patch must have at most {MOST_TOKENS} tokens.", f"{list(plan.shape)}, tokens of {list(plan.token)}"),
     ], where)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from scipy.ndimage import binary_dilation, binary_erosion
 from scipy.ndimage import label as connected
 
 from samunet.dataset.labels import LabelSpace
@@ -90,9 +91,10 @@ class GrowingAnswers:
     def _of_label(self, index: int, given: LabelPrompts, start: np.ndarray | None) -> np.ndarray:
         """Logits float32 (Z, Y, X) of one label."""
         last = self._last.get(index)
-        if last is not None and start is not None and np.array_equal(last.mask, start):
-            points, boxes = _more(last.prompts, given)
-            logits = last.logits.copy()
+        if last is not None and start is not None and _begins(last.prompts, given):
+            points = np.arange(len(given.points)) >= len(last.prompts.points)
+            boxes = np.arange(len(given.boxes)) >= len(last.prompts.boxes)
+            logits = _edited(last, start)
         else:
             points, boxes = np.ones(len(given.points), bool), np.ones(len(given.boxes), bool)
             nowhere = np.zeros(self._windows.shape, bool) if start is None else start
@@ -186,9 +188,21 @@ class GrowingAnswers:
         return tuple(voxels[inside].T)
 
 
-def _more(before: LabelPrompts, now: LabelPrompts) -> tuple[np.ndarray, np.ndarray]:
-    """Which points, bool (N,), and boxes, bool (M,), have come since `before`; all, where those are no longer first."""
+def _begins(before: LabelPrompts, now: LabelPrompts) -> bool:
+    """Whether prompts are those of `before`, and perhaps some more."""
     points, boxes = len(before.points), len(before.boxes)
-    same = (np.array_equal(before.points, now.points[:points]) and np.array_equal(before.boxes, now.boxes[:boxes])
+    return (np.array_equal(before.points, now.points[:points]) and np.array_equal(before.boxes, now.boxes[:boxes])
             and np.array_equal(before.positive, now.positive[:points]))
-    return (np.arange(len(now.points)) >= points * same), (np.arange(len(now.boxes)) >= boxes * same)
+
+
+def _edited(last: _Answered, mask: np.ndarray) -> np.ndarray:
+    """The last logits, changed where `mask` bool (Z, Y, X) is another one: it was drawn on, or set.
+
+    Of a mask that was on the image's grid and came back, voxels at the surface differ by rounding; they are not changed
+    where they are next to the surface of the last mask.
+    """
+    logits, differs = last.logits.copy(), last.mask ^ mask
+    if differs.any():
+        differs &= ~(binary_dilation(last.mask) & ~binary_erosion(last.mask, border_value=1))
+        logits[differs] = np.where(mask[differs], KEPT, ABSENT)
+    return logits

@@ -14,6 +14,7 @@ from samunet.planning.plans import (
     DatasetPlan,
     EncoderPlan,
     HybridPlan,
+    Patch3dPlan,
     Plans,
     UnetPlan,
     digest_of_section,
@@ -26,7 +27,8 @@ DATASET = DatasetPlan("SimpleITKIO", (1, 0, 2), (1, 0, 2), (3.0, 1.0, 1.0), (2, 
                       (False, True), (CT, {}), {"reader": "reads .nii.gz files"})
 HYBRID = HybridPlan(2, ((1, 1, 1), (1, 2, 2)), ((1, 3, 3), (3, 3, 3)), {"depth": "given"})
 UNET = UnetPlan((8, 8), ((1, 1), (2, 2)), ((3, 3), (3, 3)), (32, 64), 12, 3)
-SECTION = EncoderPlan("mini-3", 64, (8, 8), 0.5, "repeat", 2, "float16", 0, 1, hybrid=HYBRID)
+PATCHES = Patch3dPlan((4, 8, 8), (2, 4, 4), 1, False, 10**9, {"token": "given"})
+SECTION = EncoderPlan("mini-3", 64, (8, 8), 0.5, "repeat", 2, "float16", 0, 1, hybrid=HYBRID, patches_3d=PATCHES)
 PLANS = Plans("tiny", "Dataset005_Made", DATASET, {"mini-3": SECTION}, UNET)
 
 
@@ -116,6 +118,9 @@ DAMAGES = [
     ("encoders/mini-3/hybrid/depth", 0, "$.encoders.mini-3.hybrid.depth"),
     ("encoders/mini-3/hybrid/strides", [[1, 1]], "$.encoders.mini-3.hybrid.strides[0]"),
     ("encoders/mini-3/hybrid/strides", [[1, 1, 1], [1, 2, 9]], "$.encoders.mini-3.hybrid.strides[1][2]"),
+    ("encoders/mini-3/patches_3d/token", [2, 4, 17], "$.encoders.mini-3.patches_3d.token[2]"),
+    ("encoders/mini-3/patches_3d/shape", [4, 8], "$.encoders.mini-3.patches_3d.shape"),
+    ("encoders/mini-3/patches_3d/checkpointed", "no", "$.encoders.mini-3.patches_3d.checkpointed"),
     ("unet", [], "$.unet"),
     ("unet/widths", [32, "64"], "$.unet.widths[1]"),
     ("unet/batch_size", 0, "$.unet.batch_size"),
@@ -150,6 +155,9 @@ DAMAGES = [
     ("encoders/mini-3/adapters/slices", 4, "encoders.mini-3.adapters.slices"),
     ("encoders/mini-3/adapters/micro_batch", 3, "encoders.mini-3.adapters.micro_batch"),
     ("encoders/mini-3/embeddings/cache_dtype", "float8", "one of float16, int8"),
+    ("encoders/mini-3/patches_3d/more", 1, "unknown: more"),
+    ("encoders/mini-3/patches_3d/shape", [4, 8, 9], "[4, 8, 9], tokens of [2, 4, 4]"),
+    ("encoders/mini-3/patches_3d/shape", [2**19, 1024, 1024], "at most 262144 tokens"),
     ("encoders/mini-3/hybrid/strides", [[1, 1, 1]], "1 strides, 2 kernels"),
     ("encoders/mini-3/hybrid/strides", [], "1 to 4 stages"),
     ("encoders/mini-3/hybrid/strides", [[1, 2, 2], [1, 2, 2]], "encoders.mini-3.hybrid.strides"),

@@ -135,6 +135,16 @@ def test_a_negative_click_in_the_only_part_is_obeyed_around_it_alone() -> None:
     assert sorted(removed) == sorted([[3, 5, 9], [2, 5, 9], [4, 5, 9], [3, 4, 9], [3, 6, 9], [3, 5, 8], [3, 5, 10]])
 
 
+def test_a_later_click_outweighs_an_earlier_one() -> None:
+    answers = GrowingAnswers(TrueWithin(LONG), ONE)
+    mask = answers.answer({1: points((4.5, 6.5, 5.5))}, None)[1] > 0
+    again = ((4.5, 6.5, 5.5), (3.5, 5.5, 9.5), (3.5, 5.5, 9.5))
+    mask = answers.answer({1: points(*again[:2], positive=(True, False))}, mask[None])[1] > 0
+    assert not mask[3, 5, 9]
+    mask = answers.answer({1: points(*again, positive=(True, False, True))}, mask[None])[1] > 0
+    assert np.array_equal(mask, LONG)
+
+
 def test_a_negative_click_beside_the_mask_changes_nothing() -> None:
     answers = GrowingAnswers(TrueWithin(LONG), ONE)
     before = answers.answer({1: points((4.5, 6.5, 5.5))}, None)
@@ -169,6 +179,20 @@ def test_a_prompt_for_one_label_does_not_change_or_ask_for_the_others() -> None:
                             np.stack([first[1] > 0, first[2] > 0]))
     assert np.array_equal(second[1], first[1]) and np.array_equal(second[2] > 0, b)
     assert {index for _, index in source.asked[asked:]} == {1}
+
+
+def test_a_mask_that_was_on_another_grid_is_still_the_last_one_and_strokes_count() -> None:
+    a, b = box((2, 4, 2), (6, 8, 10)), box((2, 4, 20), (6, 8, 28))
+    source = TrueWithin(a, b)
+    answers = GrowingAnswers(source, TWO)
+    first = answers.answer({1: points((4.5, 6.5, 5.5))}, None)
+    rounded = box((3, 4, 2), (6, 9, 10))  # a layer less on one side, one more on another
+    stroke = box((0, 0, 50), (2, 2, 52))
+    source.asked.clear()
+    second = answers.answer({1: points((4.5, 6.5, 5.5)), 2: points((4.5, 6.5, 24.5))},
+                            np.stack([rounded | stroke, np.zeros(SHAPE, bool)]))
+    assert {index for _, index in source.asked} == {1}  # no other label was asked
+    assert np.array_equal(second[1] > 0, a | stroke) and np.array_equal(second[1][~stroke], first[1][~stroke])
 
 
 def test_labels_compete_and_regions_do_not() -> None:
