@@ -57,8 +57,8 @@ class Project:
         return require_inside(self.folder / "sessions" / case / "session.json", self.folder)
 
     def prompts_file(self, case: str) -> Path:
-        """Where the points and boxes of `case` are saved."""
-        return self.folder / "prompts" / f"{case}.json"
+        """Where the points and boxes of `case` are saved; see `session_file`."""
+        return require_inside(self.folder / "prompts" / f"{case}.json", self.folder)
 
     def label_file(self, case: str) -> Path:
         """Where the label of `case` is, if it is finished."""

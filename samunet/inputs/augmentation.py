@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from batchgenerators.transforms.abstract_transforms import AbstractTransform
-from batchgenerators.transforms.color_transforms import (
-    BrightnessMultiplicativeTransform,
-    ContrastAugmentationTransform,
-    GammaTransform,
-)
-from batchgenerators.transforms.noise_transforms import GaussianBlurTransform, GaussianNoiseTransform
-from batchgenerators.transforms.resample_transforms import SimulateLowResolutionTransform
+
+if TYPE_CHECKING:
+    from batchgenerators.transforms.abstract_transforms import AbstractTransform
 
 
 def seed_batchgenerators(key: Sequence[int]) -> None:
@@ -25,6 +21,15 @@ def seed_batchgenerators(key: Sequence[int]) -> None:
 
 def intensity_transforms() -> list[AbstractTransform]:
     """Noise, blur, brightness, contrast, lower resolution and gamma, with nnU-Net's probabilities and ranges."""
+    # batchgenerators imports pandas and scipy.signal, which takes a second; heads on cached embeddings do without.
+    from batchgenerators.transforms.color_transforms import (
+        BrightnessMultiplicativeTransform,
+        ContrastAugmentationTransform,
+        GammaTransform,
+    )
+    from batchgenerators.transforms.noise_transforms import GaussianBlurTransform, GaussianNoiseTransform
+    from batchgenerators.transforms.resample_transforms import SimulateLowResolutionTransform
+
     return [
         GaussianNoiseTransform(noise_variance=(0, 0.1), p_per_sample=0.1),
         GaussianBlurTransform((0.5, 1.0), different_sigma_per_channel=True, p_per_sample=0.2, p_per_channel=0.5),

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from batchgenerators.transforms.abstract_transforms import AbstractTransform, Compose
-from batchgenerators.transforms.spatial_transforms import MirrorTransform, SpatialTransform
 from torch import Tensor
 
 from samunet.dataset.labels import OUTSIDE, UNANNOTATED, LabelSpace
@@ -19,6 +18,9 @@ from samunet.inputs.protocols import Place
 from samunet.inputs.sampling import LabelSlices, Pick
 from samunet.planning.tiles import TileFrame
 from samunet.preprocessing.arrays import Arrays
+
+if TYPE_CHECKING:
+    from batchgenerators.transforms.abstract_transforms import AbstractTransform
 
 LONG_PATCH = 1.5
 NARROW_DEGREES, ANY_DEGREES = 15.0, 180.0
@@ -226,6 +228,9 @@ def _region(patch: tuple[int, int], degrees: float) -> tuple[int, int]:
 
 
 def _transforms(patch: tuple[int, int], angle: float) -> AbstractTransform:
+    from batchgenerators.transforms.abstract_transforms import Compose
+    from batchgenerators.transforms.spatial_transforms import MirrorTransform, SpatialTransform
+
     return Compose([
         SpatialTransform(
             patch, do_elastic_deform=False, do_rotation=True, angle_x=(-angle, angle), p_rot_per_sample=0.2,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from segment_anything.modeling.common import LayerNorm2d
 from torch import nn
+
+from samunet.networks.sam_modules import LayerNorm2d
 
 
 def build_linear_head(embedding_channels: int, classes: int) -> nn.Sequential:

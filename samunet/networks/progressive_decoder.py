@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from segment_anything.modeling.mask_decoder import MLP
 from torch import Tensor, nn
 
 from samunet.networks.image_encoder import ChannelNorm
 from samunet.networks.sam import build_mask_decoder, build_prompt_encoder, load_sams
+from samunet.networks.sam_modules import MLP
 from samunet.planning.encoder_spec import EMBEDDING_CHANNELS, PATCH_SIZE
 
 WIDTHS = (64, 32, 16, 8)  # after each doubling; SAM's own decoder ends with the second

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from samunet.errors import UserError
 from samunet.networks.image_encoder import ImageEncoder
+from samunet.networks.sam_modules import MaskDecoder, PromptEncoder, TwoWayTransformer
 from samunet.planning.encoder_spec import EMBEDDING_CHANNELS, PATCH_SIZE
-
-if TYPE_CHECKING:  # segment_anything imports torchvision, for seconds
-    from segment_anything.modeling import MaskDecoder, PromptEncoder
 
 
 @dataclass(frozen=True)
@@ -55,8 +52,6 @@ def build_image_encoder(size: str | EncoderSize, input_size: int) -> ImageEncode
 
 def build_prompt_encoder(input_size: int) -> PromptEncoder:
     """SAM's prompt encoder for an S x S input."""
-    from segment_anything.modeling import PromptEncoder
-
     grid = (input_size // PATCH_SIZE, input_size // PATCH_SIZE)
     return PromptEncoder(
         embed_dim=EMBEDDING_CHANNELS,
@@ -68,8 +63,6 @@ def build_prompt_encoder(input_size: int) -> PromptEncoder:
 
 def build_mask_decoder(mask_tokens: int = 4) -> MaskDecoder:
     """SAM's mask decoder with `mask_tokens` output masks (SAM itself: 4)."""
-    from segment_anything.modeling import MaskDecoder, TwoWayTransformer
-
     return MaskDecoder(
         num_multimask_outputs=mask_tokens - 1,
         transformer=TwoWayTransformer(depth=2, embedding_dim=EMBEDDING_CHANNELS, mlp_dim=2048, num_heads=8),

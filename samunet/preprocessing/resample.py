@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from batchgenerators.augmentations.utils import resize_segmentation
 from skimage.transform import resize
 
 from samunet.planning.spacing import Shape, Three, resampled_shape
@@ -94,5 +93,8 @@ def _resize(array: np.ndarray, shape: Sequence[int], is_segmentation: bool, orde
     if array.shape == tuple(shape):
         return array
     if is_segmentation:
-        return resize_segmentation(array, tuple(shape), SEGMENTATION_ORDER)
+        from batchgenerators.augmentations.utils import resize_segmentation  # imports pandas
+
+        resized: np.ndarray = resize_segmentation(array, tuple(shape), SEGMENTATION_ORDER)
+        return resized
     return resize(array, tuple(shape), order, mode="edge", anti_aliasing=False)

@@ -33,23 +33,23 @@ UNCHANGED = ("encoder_digest", "plan", "data")
 def add_support(
     model: Path, fold: str, file: Path, output: Path, paths: Paths, device: str, encoder: str | None = None
 ) -> None:
-    """Write a model like fold `fold` of `model` that is asked by the slices of `file` as well as by its own.
+    """Write a model like fold `fold` of `model` that is prompted by the slices of `file` as well as by its own.
 
-    The old support is read once more, since a model holds no embeddings and the guess is made from all of them
-    together. Tokens are made by the model's own rule, which is not chosen again. The new model has no validation: what
-    was added may be of the cases that the old one was validated on. `run.json` tells under `added_support` which slices
-    came, over all additions, and under `added_to` the model that they came to.
+    The old support is read again, since a model holds no embeddings and its first prediction uses all of them. Tokens
+    are computed by the model's own rule, which is not chosen again. The new model has no validation: the added slices
+    may belong to cases that the old one was validated on. In `run.json`, `added_support` lists the slices of all
+    additions, and `added_to` names the model that they were added to.
 
     Arguments:
         file: see `support_file`; any labelled case of the dataset may be named.
         output: the new model's folder, which must not hold anything yet.
         device: to encode with what is not cached.
-        encoder: that of training, or its file, wherever that lies now; None takes what was named in training.
+        encoder: that of training, or its file, wherever that is now; None takes the one named in training.
 
     Raises:
-        UserError: no such fold, or none that is asked by labelled regions, or by an unknown rule; encoder, plan, cases
-            or arrays that are not those of its training any more; a bad file, or slices that ask already; an output
-            that is not empty.
+        UserError: no such fold, or one that is not prompted by labelled regions, or by an unknown rule; encoder, plan,
+            cases or arrays that are no longer those of its training; a bad file, or slices that prompt already; an
+            output that is not empty.
     """
     finished = finished_runs(model)
     run = stored_run(model / f"fold_{fold}")
@@ -85,7 +85,7 @@ def _require_new_folder(output: Path) -> None:
 
 
 def _request_of(run: Mapping[str, Any], device: str, encoder: str | None) -> Request:
-    """What the run was asked for, as far as it decides its cases."""
+    """The part of the run's request that decides its cases."""
     settings = run["settings"]
     recorded = run["encoder"]
     encoder = recorded_name(recorded) if encoder in (None, recorded["id"], recorded["name"]) else encoder

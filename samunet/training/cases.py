@@ -27,9 +27,9 @@ class RunCases:
 
     Arguments:
         train: those whose labels are learned from.
-        unlabelled: those whose images alone may be learned from: the fold's training cases without those that belong to
-            a drawn patient and were not drawn; and the cases that dataset.json lists as `unlabelled`, unless patients
-            are known, since theirs are not.
+        unlabelled: those whose images alone may be learned from: the fold's training cases, except those of a drawn
+            patient that the draw left out; and the cases that dataset.json lists as `unlabelled`, unless patients are
+            known, since theirs are not.
         val: those to validate on.
         slices: training case -> the slices whose labels are used, by their number on the plan's grid; None: all of
             every case.
@@ -42,7 +42,7 @@ class RunCases:
 
 
 def cases_of(request: Request, dataset: RawDataset, preprocessed: Path) -> RunCases:
-    """The run's cases: of the drawn shots those that have labelled slices train.
+    """The run's cases: it trains on the drawn shots that have labelled slices.
 
     With `request.inner` these are split by patient, as a dataset is into folds: that inner fold is validated on, the
     others train, and the fold's validation cases are not read.
@@ -80,7 +80,7 @@ def foreground_slices(segmentation: np.ndarray, labels: LabelSpace) -> list[int]
 
 
 def _drawn(request: Request, fold: Sequence[str], groups: Mapping[str, str]) -> list[str]:
-    """The fold's cases that are drawn, in the order of the draw where that decides anything."""
+    """The cases that the draw takes from the fold, in the draw's order where that matters."""
     if request.shots is None and request.shot_slices is None:
         return list(fold)
     return draw_shots(fold, groups or None, request.shots or len(fold), request.draw)

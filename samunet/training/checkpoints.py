@@ -25,7 +25,7 @@ NAMED = 5  # tensors that a message names
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is: finished iterations, and seconds spent on them over all its sittings."""
+    """Progress of a run: finished iterations, and the seconds that they took over all interrupted starts."""
 
     iteration: int
     seconds: float
@@ -40,7 +40,7 @@ def save_weights(path: Path, state: Mapping[str, Tensor]) -> str:
 def save_latest(
     path: Path, variant: Variant, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, progress: Progress
 ) -> None:
-    """Write all that is needed to go on exactly. One file, so that no two parts of it can disagree."""
+    """Write all that is needed to resume exactly. One file, so that no two parts of it can disagree."""
     tensors = {f"variant/{name}": tensor for name, tensor in variant.state().items()}
     for index, values in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{index}/{name}": torch.as_tensor(value).cpu() for name, value in values.items()}

@@ -185,9 +185,7 @@ def open_experiment(request: Request, paths: Paths) -> Experiment:
 
 
 def _require_made_by(plans: Plans, arrays: ArrayStore, names: Sequence[str]) -> None:
-    """Prediction goes by the plan; a model of arrays that were made otherwise would be asked about other images than it
-    knows.
-    """
+    """Refuse arrays of other plans: prediction follows the plan, where the model would see images of another kind."""
     if missing := [name for name in dict.fromkeys(names) if name not in arrays]:
         raise UserError("Every case of a run must be preprocessed.", where=arrays.folder,
                         found=f"no arrays of {some(missing)}",

@@ -1,4 +1,4 @@
-"""The training log: one JSON line an epoch, and the picture drawn from it."""
+"""The training log: one JSON line an epoch, and the plot of its curves."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Logbook:
         self._drawn = time.monotonic()
 
     def add(self, entry: Entry) -> None:
-        """Append a line; redraw the picture now and then."""
+        """Append a line; plot the curves again now and then."""
         self.entries.append(entry)
         with writing(self.path), open(self.path, "a", encoding="utf-8", newline="\n") as stream:
             stream.write(_line(entry))

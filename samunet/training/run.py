@@ -46,9 +46,9 @@ RECORDED_PACKAGES = ("torch", "numpy", "scipy", "scikit-image", "SimpleITK", "bl
 
 
 def train_model(request: Request, paths: Paths, *, must_continue: bool, workers: int) -> None:
-    """What `samunet_train` does: train or fit one fold, validate it, tell where it lies.
+    """What `samunet_train` does: train or fit one fold, validate it, report where it is.
 
-    A killed run goes on where it was when the same settings are asked for again.
+    A killed run continues where it was when it is started again with the same settings.
 
     Raises:
         UserError: see `open_experiment`, `RunFolder.owned` and `RunFolder.start`.
@@ -83,7 +83,7 @@ def ensure_trained(request: Request, paths: Paths, *, trained_by: str, workers: 
 def _run(experiment: Experiment, start: Start, trained_by: str, workers: int) -> None:
     folder = experiment.folder
     experiment.check_model_files()
-    # Every weight is drawn here, before anything else can have touched torch's random state.
+    # All weights are initialised here, before anything else can change torch's random state.
     variant = experiment.build_variant()
     run = (stored_run(folder.work) if start is Start.CONTINUE else None) or _new_run(experiment, variant, trained_by)
     if trained_by == TRAINED_BY:  # whoever began it
@@ -110,7 +110,7 @@ def _run(experiment: Experiment, start: Start, trained_by: str, workers: int) ->
 
 
 def _load_finished(checkpoint: Path, variant: Variant) -> bool:
-    """Load the final checkpoint of an earlier sitting. Returns whether there is one that can be used."""
+    """Load the final checkpoint of an interrupted run. Returns whether there is one that can be used."""
     if not checkpoint.is_file():
         return False
     try:
@@ -129,7 +129,7 @@ def validate_model(request: Request, paths: Paths, *, workers: int) -> None:
             was trained on cases that the fold validates on by now.
     """
     run = stored_run(run_folder(request, paths).final)
-    # Oracle points are drawn by the seed.
+    # The seed samples oracle points.
     if run:
         settings = request.settings or run["settings"].get("changed_settings") or {}
         request = replace(request, seed=run["settings"]["seed"], settings=settings)
@@ -161,7 +161,7 @@ def _validate_again(experiment: Experiment, run: dict[str, Any], workers: int) -
     for other in {*folder.final.glob("validation.*")} - {anew}:  # a call that was killed predicted other images
         shutil.rmtree(other)
     summary = _validate(experiment, variant, run, anew, workers)
-    run["val_cases"] = list(experiment.val_cases)  # a run that left them alone names none
+    run["val_cases"] = list(experiment.val_cases)  # a run without validation names none
     folder.replace_validation(anew)
     write_json(folder.final / "run.json", run)
     _tell(experiment, summary)
@@ -193,8 +193,8 @@ def _train(experiment: Experiment, variant: TrainedVariant, run: dict[str, Any])
 def _pretrain(
     experiment: Experiment, variant: TrainedVariant, run: dict[str, Any], iterations: int, device: torch.device
 ) -> int:
-    """Train what `variant` wants trained on unlabelled images, in place; returns the iterations that it took."""
-    # what it adds is drawn alike, whether iterations were measured before it or not
+    """Pretrain parts of `variant` on unlabelled images, in place; returns the number of iterations."""
+    # the same initial weights for what it adds, whether iterations were measured before or not
     torch.manual_seed(experiment.settings.seed)
     pretraining, folder = variant.pretraining(), experiment.folder.work / "pretraining"
     if pretraining is None or not iterations:
@@ -259,7 +259,7 @@ def peak_memory_mb(device: str) -> dict[str, float]:
     """The most memory that this process has held so far, in 10^6 bytes: resident, and of the CUDA card where it used
     one.
 
-    Windows does not tell the resident part.
+    Windows does not report the resident part.
     """
     peak = {}
     if platform.system() != "Windows":
@@ -275,7 +275,7 @@ def peak_memory_mb(device: str) -> dict[str, float]:
 def _validate(
     experiment: Experiment, variant: Variant, run: dict[str, Any], output: Path, workers: int
 ) -> dict[str, Any] | None:
-    """Predict and evaluate the run's validation cases; None where it has none or they are to be left alone."""
+    """Predict and evaluate the run's validation cases; None where it has none or skips validation."""
     if not experiment.request.validate:
         return None
     if not experiment.val_cases:

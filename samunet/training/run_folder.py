@@ -90,7 +90,7 @@ class RunFolder:
                             mend="Leave --c out to train.")
 
     def start(self, settings: Settings, must_continue: bool) -> Start:
-        """Decide, by the settings of what lies here, and clear the work folder where a run begins anew.
+        """Compare settings with the run that is here; clear the work folder where training starts from the beginning.
 
         Arguments:
             must_continue: `--c` was given.
@@ -144,7 +144,7 @@ class RunFolder:
         shutil.rmtree(self._replaced, ignore_errors=True)
 
     def replace_validation(self, anew: Path) -> None:
-        """Put folder `anew` in the place of the finished run's validation."""
+        """Replace the finished run's validation by the folder `anew`."""
         with writing(self.final / "validation"):
             shutil.rmtree(self.final / "validation", ignore_errors=True)
             anew.rename(self.final / "validation")

@@ -1,4 +1,4 @@
-"""What a training run was asked for, and the settings that it resolved to."""
+"""The request for a training run, and the settings that it resolves to."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ class Settings:
     def differences(self, stored: Mapping[str, Any]) -> list[str]:
         """One line for each setting that differs from a `stored` run's, `name: theirs there, ours here`.
 
-        A run whose length was asked for in minutes keeps the count that was measured when it began.
+        A run whose length is given in minutes keeps the iteration count measured when it began.
         """
         ours = self.to_json()
         if self.minutes is not None and stored.get("minutes") == self.minutes:

@@ -1,4 +1,4 @@
-"""The support file: which slices of which labelled cases ask a few-shot model."""
+"""The support file: which slices of which labelled cases prompt a few-shot model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SHAPE = '{"<case>": [<slice>, ...], ...}'
 
 
 def read_support(path: Path, arrays: Arrays, cases: Collection[str], labels: LabelSpace) -> dict[str, tuple[int, ...]]:
-    """Case -> its slices that ask, ascending, numbered from 0 on the plan's grid as in run.json's `labelled_slices`.
+    """Case -> its prompting slices, ascending, numbered from 0 on the plan's grid as in run.json's `labelled_slices`.
 
     Arguments:
         arrays: of the cases, with the labels that may be used.

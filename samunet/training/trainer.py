@@ -62,7 +62,7 @@ class Optimization:
         return loss.item()
 
     def _outputs(self, inputs: Inputs) -> Tensor | list[Tensor]:
-        """What the loss is taken of, of a whole batch, which is as large as configured whatever memory holds.
+        """The outputs that the loss reads, of a whole batch of the configured size, whatever memory holds.
 
         Where fewer samples go through the network at once, each part's graph is dropped and computed again for its
         gradient, with the same random numbers. So the parts' gradients add up to that of the loss of the whole batch,
@@ -81,7 +81,7 @@ class Optimization:
 def train(
     variant: TrainedVariant, batches: Batches[Any], iterations: int, folder: Path, device: torch.device
 ) -> float:
-    """Train `variant` in place, going on from `folder`'s latest checkpoint if there is one.
+    """Train `variant` in place, resuming from `folder`'s latest checkpoint if there is one.
 
     All randomness hangs on (seed, iteration, sample), so a run that was stopped anywhere and goes on ends with the same
     weights as one that was not (on one machine, with the same versions and thread count, on the CPU). Several processes
@@ -147,7 +147,7 @@ def seconds_per_iteration(
 
 
 def training_dtype(device: torch.device) -> torch.dtype:
-    """What matrix products and convolutions of training are computed in; weights, losses and sums stay float32.
+    """The number type of matrix products and convolutions in training; weights, losses and sums stay float32.
 
     float16 on a CUDA card. bfloat16 on a processor that multiplies its matrices: there an iteration takes half to four
     fifths of the time, and Dice after as many iterations was not lower (studies/speed.md). float32

@@ -1,4 +1,4 @@
-"""`3d_adapter_box`: SAM that sees neighbouring slices and is asked by a 3D box for each class or instance."""
+"""`3d_adapter_box`: SAM that sees neighbouring slices, prompted by a 3D box for each class or instance."""
 
 from __future__ import annotations
 
@@ -31,18 +31,17 @@ from samunet.variants.sliding_window import Slab
 class Adapter3dBoxVariant(Adapter3dVariant):
     """MA-SAM with a tight 3D box (Chen et al., arXiv 2309.08842; Medical Image Analysis 98, 103310).
 
-    The network of `3d_adapter`, and the same training; every slice that a 3D box reaches is asked with the same box,
-    each slice alone. What it answers prompts with at prediction, it learns from boxes around the training cases' own
-    labels; see `inputs.boxes`. Deviations, beside those of `3d_adapter` and `networks.box_decoder`:
+    The network of `3d_adapter`, and the same training; every slice that a 3D box reaches is prompted with the same box,
+    each slice alone. It is trained with boxes around the training cases' own labels; see `inputs.boxes`. Deviations,
+    beside those of `3d_adapter` and `networks.box_decoder`:
 
     - The paper has one class with one box a volume. Here every box, of several classes or several objects of a class,
-      is a pass of the decoder of its own, with a mask for what it asks for and one for the rest. A class is the maximum
+      is a separate pass of the decoder, with a mask for its object and one for the rest. A class is the maximum
       over its boxes, and classes compete by probability, as in `sam_zeroshot`: the background has logit 0. The loss is
       of the competing classes, which for one class is the paper's.
     - Outside its boxes' slices a class is absent. In their slices a mask may leave its box.
-    - Boxes are moved at random in training; the paper's are tight. All of the stack's augmentation is kept, and boxes
-      are told anew from the warped labels, where the paper leaves out what shears, scales and shifts, and turns the
-      box.
+    - Boxes are moved at random in training; the paper's are tight. All of the stack's augmentation is used, and boxes
+      are recomputed from the warped labels; the paper leaves out shears, scales and shifts, and rotates the box.
     """
 
     prompts = ("boxes", "masks")

@@ -85,7 +85,7 @@ class AtlasVariant(Baseline):
         self.cache = VoteCache(context.votes) if context.votes else None
 
     def fit(self, cases: Sequence[PreparedCase], most: int = MOST_CASES) -> None:
-        """Keep the first `most` of `cases` on the registration grid."""
+        """Store the first `most` of `cases` on the registration grid."""
         supports = []
         for case in cases[:most]:
             assert case.segmentation is not None

@@ -9,7 +9,7 @@ from samunet.variants.kinds import EmbeddingVariant
 
 
 class AutoSamVariant(EmbeddingVariant):
-    """Trains `networks.autosam_head`; source and deviations are told there."""
+    """Trains `networks.autosam_head`, whose docstring names the source and deviations."""
 
     def build_network(self) -> nn.Module:
         """See `TrainedVariant`."""

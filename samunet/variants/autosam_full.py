@@ -20,7 +20,7 @@ class AutoSamFullSettings(TrainingSettings):
 
 
 class AutoSamFullVariant(ImageCropVariant):
-    """The comparator "ft all" of AutoSAM (Hu et al., arXiv 2306.06370, table 1): encoder and head are trained.
+    """The baseline "ft all" of AutoSAM (Hu et al., arXiv 2306.06370, table 1): encoder and head are trained.
 
     Deviation: a rate of 1e-4 with AdamW, a tenth of the head's, where the authors' code has 5e-4 with Adam for all
         parts.

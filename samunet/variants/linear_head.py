@@ -9,7 +9,7 @@ from samunet.variants.kinds import EmbeddingVariant
 
 
 class LinearHeadVariant(EmbeddingVariant):
-    """Trains `networks.linear_head` on cached embeddings; which names source and deviations."""
+    """Trains `networks.linear_head`, whose docstring names the source and deviations, on cached embeddings."""
 
     def build_network(self) -> nn.Module:
         """See `TrainedVariant`."""

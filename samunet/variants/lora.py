@@ -31,13 +31,13 @@ class LoraVariant(PartlyTrained, ImageCropVariant):
     Rank, AdamW with weight decay 0.1 and the schedule's power 0.9 are SAMed's. Deviations:
 
     - The decoder is `networks.autosam_head`: a learned token for each class, all in one sequence, and one hypernetwork
-      that starts from SAM's, where SAMed has a mask token and a newly drawn hypernetwork for the background and for
-      each class.
+      that starts from SAM's, where SAMed has a mask token and a newly initialised hypernetwork for the background and
+      for each class.
     - SAM's no-mask embedding is fixed; it is all that SAMed's trained prompt encoder adds where there is no prompt.
     - The loss is the mean of Dice and cross entropy on the tile's voxels; SAMed weighs them 0.8 and 0.2 on the
       decoder's grid.
     - The rate is the head's 1e-3. SAMed's 5e-3 comes after a warm-up of 250 iterations, over half of a run here; in a
-      scratch run without one, four made pictures were not learned in 60 iterations that suffice at 1e-3.
+      scratch run without one, four synthetic images were not learned in the 60 iterations that suffice at 1e-3.
     - Batch and length are the plan's.
     """
 

@@ -37,7 +37,7 @@ class PriorImages(Recent[np.ndarray]):
         self._arrays, self._variant, self._cases, self._folder = arrays, variant, list(train_cases), folder
 
     def possible(self, name: str) -> bool:
-        """Whether labels can be transported to it that are not its own: not to the only case, but to its views."""
+        """Whether other labels than its own can be transported to it: not to the only case, but to its views."""
         return len(self._cases) > 1 or case_and_view(name)[1] is not None
 
     def completed(self, name: str, segmentation: np.ndarray) -> np.ndarray:

@@ -52,7 +52,7 @@ def gather_judged(inputs: Mapping[str, CaseInputs], labels: Mapping[str, LabelSl
 def set_chosen_support(
     variant: FewshotVariant, support: Support, judged: Judged, device: torch.device
 ) -> dict[str, Any]:
-    """Let `support` prompt, by the rule of `region_tokens` that is best on `judged`; ties go to the simpler one.
+    """Prompt with `support` by the rule of `region_tokens` that is best on `judged`; ties go to the simpler rule.
 
     The decoder is as before training. What decides is `left_out_dice`. Where all that prompts is of one
     unit, nothing would be left: `mean` is taken.

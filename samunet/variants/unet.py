@@ -1,4 +1,4 @@
-"""`unet`: nnU-Net's plain 2D U-Net from scratch, the comparator without SAM."""
+"""`unet`: nnU-Net's plain 2D U-Net from scratch, the baseline without SAM."""
 
 from __future__ import annotations
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +14,23 @@ import pytest
 import SimpleITK as sitk
 
 from samunet.annotation.annotate import AnnotationSettings, new_project, open_cases
+from samunet.annotation.assistant import Assistant
 from samunet.annotation.cases import Cases
+from samunet.annotation.project import project_of
+from samunet.annotation.prompts_json import prompts_content
 from samunet.annotation.requests import Action, Box, Finish, Point, Redo, Stroke, Undo
+from samunet.annotation.source import find_source
 from samunet.annotation.uncertainty import most_uncertain_first, uncertainty_of
 from samunet.dataset.dataset import load_dataset
+from samunet.dataset.geometry import Geometry
 from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError
 from samunet.files import write_json
 from samunet.inference.model_folder import chosen_device, load_model
 from samunet.inference.predict_folder import PredictionSettings, predict_folder
+from samunet.interaction import actions as recorded
 from samunet.interaction.session import Session
+from samunet.preprocessing.prompts.positions import voxels_of_file
 
 LABELS = {"a": 1, "b": 2}
 
@@ -98,6 +107,31 @@ def test_undo_of_a_page_that_is_behind_does_nothing(images: Path, tmp_path: Path
     assert len(cases.opened("a1").session.actions) == 2
 
 
+def test_pages_that_act_at_once_lose_nothing(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three cases, of which one is open at a time, four threads, 60 points: all are on disk, each once."""
+    monkeypatch.setattr("samunet.annotation.cases.MOST_OPEN", 1)
+    output = tmp_path / "out"
+    cases = cases_of(images, output)
+    names = ("a1", "b1", "c1")
+    places = [(name, (number % 3, number, number)) for number in range(20) for name in names]
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda each: cases.act(each[0], Point(each[1], "a"), 0), places))
+    for name in names:
+        found = [tuple(action.place) for action in cases_of(images, output).opened(name).session.actions]
+        assert sorted(found) == sorted(place for other, place in places if other == name)
+
+
+def test_classes_of_regions_have_the_values_that_are_painted(images: Path, tmp_path: Path) -> None:
+    content = {"channel_names": {"0": "MRI"}, "labels": {"background": 0, "whole": [1, 2], "core": [2]},
+               "regions_class_order": [1, 2]}
+    project = project_of(find_source(images), tmp_path / "out", content)
+    assert Cases(project, ["a1"], Assistant(None)).to_json() == {
+        "cases": [{"name": "a1", "begun": False, "finished": False}],
+        "classes": [{"name": "whole", "value": 1}, {"name": "core", "value": 2}]}
+
+
 def test_a_refused_action_changes_nothing(images: Path, tmp_path: Path) -> None:
     cases = cases_of(images, tmp_path / "out")
     before = cases.opened("a1").state()
@@ -121,6 +155,41 @@ def test_an_action_that_cannot_be_saved_is_taken_back(images: Path, tmp_path: Pa
     assert len(cases.opened("a1").session.actions) == 1 and cases.opened("a1").mask().sum() == 4
     act(cases, "a1", Point((0, 0, 1), "a"))
     assert len(cases_of(images, output).opened("a1").session.actions) == 2
+
+
+def test_models_and_options_that_do_not_fit(images: Path, tmp_path: Path, models: dict[str, Path]) -> None:
+    with pytest.raises(UserError, match="The order `uncertain` needs a model that predicts without prompts"):
+        cases_of(images, tmp_path / "out", models["sam_zeroshot"], "uncertain")
+    model = load_model(models["label_prior"], None, chosen_device("cpu"))
+    with pytest.raises(UserError, match="The labels must be given once"):
+        new_project(AnnotationSettings(images, tmp_path / "new", models["label_prior"], LABELS), model)
+    regions = replace(model, labels=LabelSpace({"background": 0, "a": (1, 2), "b": (2,)}, (1, 2)))
+    with pytest.raises(UserError, match="Regions can be annotated with a model that answers prompts alone"):
+        new_project(AnnotationSettings(images, tmp_path / "new", models["label_prior"]), regions)
+    assert not (tmp_path / "new").exists()
+
+
+def test_images_are_copied_where_the_disk_has_no_links(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.link", lambda *_: (_ for _ in ()).throw(OSError(18, "another disk")))
+    cases = cases_of(images, tmp_path / "out")
+    for _ in range(2):
+        act(cases, "a1", Finish(True))
+    copy = tmp_path / "out" / "imagesTr" / "a1_0000.nii.gz"
+    assert copy.read_bytes() == (images / "a1_0000.nii.gz").read_bytes()
+    assert not copy.samefile(images / "a1_0000.nii.gz")
+
+
+def test_prompts_of_a_turned_array_are_in_the_file_s_voxels() -> None:
+    """The reader has reversed x and exchanged y and z; `voxels_of_file` takes the places back."""
+    file = Geometry("X", (4, 5, 6), (1.0, 1.0, 1.0), (5.0, 0.0, 0.0), (-1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 1.0, 0.0))
+    turned = Geometry("X", (5, 4, 6), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0),
+                      file=file)
+    actions = [recorded.Point((1, 2, 3), "a"), recorded.Box((0, 1, 0), (1, 2, 4), "a")]
+    content = prompts_content("x", actions, turned)["cases"]["x"]["a"]
+    assert content == {"points": [[2, 1, 2]], "boxes": [{"min": [1, 0, 1], "max": [5, 1, 2]}]}
+    assert voxels_of_file(np.array(content["points"]), turned).tolist() == [[3, 2, 1]]
 
 
 def test_what_a_killed_server_left_is_completed(images: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from importlib import resources
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from PIL import Image
 from samunet.dataset.dataset import load_dataset
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-REQUIRED = "samunet_test_browser"  # set in CI: no browser is a failure there
+REQUIRED = "SAMUNET_REQUIRE_BROWSER"  # set in CI: no browser is a failure there
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]
 PLANES = ("axial", "coronal", "sagittal")
@@ -28,12 +29,16 @@ PLANES = ("axial", "coronal", "sagittal")
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
+    missing = [name for name, found in (("Chromium", CHROMIUM), ("the Python package playwright",
+                                                                  find_spec("playwright"))) if found is None]
+    if missing:
+        reason = f"needs {' and '.join(missing)} on this machine"
         if os.environ.get(REQUIRED):
-            pytest.fail(f"{REQUIRED} is set, and there is no Chromium")
-        pytest.skip("no Chromium on this machine: install the package chromium")
-    with playwright.sync_playwright() as driver:
+            pytest.fail(f"{reason}, and {REQUIRED} is set")
+        pytest.skip(reason)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
         launched = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)  # with a new user data folder
         yield launched
         launched.close()
@@ -155,7 +160,10 @@ def last_point(output: Path, case: str) -> tuple[float, ...]:
 
 @pytest.mark.parametrize("case", list(GRIDS))
 def test_a_click_lands_on_the_voxel_under_the_pointer(page: Any, white_voxels: tuple[Server, Path], case: str) -> None:
-    """In every plane, zoomed and not, at opposite corners of the one white voxel, as a screenshot displays it."""
+    """In every plane, zoomed and not, at opposite corners of the one white voxel, as a screenshot displays it.
+
+    Then this voxel is painted, and the label has it alone, with the image's geometry.
+    """
     server, output = white_voxels
     show(page, server, case)
     place = displayed_at(case)
@@ -180,6 +188,15 @@ def test_a_click_lands_on_the_voxel_under_the_pointer(page: Any, white_voxels: t
             click(page, plane, (top + bottom) / 2, (left + right) / 2)  # back
             press(page, "p")
         scroll(page, plane, (top + bottom) / 2, (left + right) / 2, 4, "Control")
+    page.locator("#radius").fill("0")
+    page.locator("#radius").blur()
+    press(page, "r")
+    click(page, plane, (top + bottom) / 2, (left + right) / 2)
+    press(page, "d")
+    label = nibabel.load(output / "labelsTr" / f"{case}.nii.gz")
+    image = nibabel.load(output / "imagesTr" / f"{case}_0000.nii.gz")
+    np.testing.assert_allclose(label.affine, image.affine, atol=1e-5)
+    np.testing.assert_array_equal(np.asarray(label.dataobj), image.get_fdata() == 100)
 
 
 @pytest.fixture

@@ -59,12 +59,15 @@ def test_folders_that_are_refused(tmp_path: Path, names: list[str], rule: str) -
     assert fault.value.rule == rule
 
 
-def test_a_link_out_of_the_folder_is_refused_and_one_within_is_not(tmp_path: Path) -> None:
+def test_a_link_out_of_the_folder_is_refused_and_one_within_is_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = images(tmp_path / "a", "x.nii.gz")
     (folder / "y.nii.gz").symlink_to("x.nii.gz")
     (folder / "z.nii.gz").symlink_to(images(tmp_path / "b", "z.nii.gz") / "z.nii.gz")
     source = find_source(folder)
     assert list(source.images) == ["x", "y"]
+    assert "left out: A file of samunet_annotate must be in its folder" in capsys.readouterr().err
     (folder / "x.nii.gz").unlink()
     (folder / "x.nii.gz").symlink_to(tmp_path / "b" / "z.nii.gz")  # since it was listed
     with pytest.raises(UserError, match="after links are followed"):
@@ -108,6 +111,17 @@ def test_a_folder_of_the_output_that_leads_out_is_refused(tmp_path: Path) -> Non
     (output / "labelsTr").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(UserError, match="after links are followed"):
         project(folder, output)
+
+
+def test_files_of_the_output_that_lead_out_are_refused(tmp_path: Path) -> None:
+    begun = project(images(tmp_path / "a", "x.nii.gz"), tmp_path / "out", {"a": 1})
+    begun.prepare()
+    for find in (begun.session_file, begun.prompts_file, begun.label_file):
+        path = find("x")
+        path.parent.mkdir(exist_ok=True)
+        path.symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(UserError, match="after links are followed"):
+            find("x")
 
 
 @pytest.mark.parametrize("ending", [".png", ".tif"])

@@ -7,9 +7,13 @@ import re
 import shlex
 
 import pytest
+from small_phantom import SLICES
 
 from samunet.cli import demo
-from samunet.planning import encoder_rules
+from samunet.dataset import phantom
+from samunet.planning import cache_rules, encoder_rules
+
+VIEW_SECONDS = 4  # 100 images: a view or two of each case
 
 pytestmark = pytest.mark.slow
 
@@ -21,6 +25,8 @@ def _steps(err: str) -> list[list[str]]:
 
 def test_phantom(workplace, monkeypatch):
     monkeypatch.setattr(demo, "PHANTOM_ITERATIONS", 5)
+    monkeypatch.setattr(cache_rules, "VIEW_SECONDS", VIEW_SECONDS)
+    monkeypatch.setattr(phantom, "SHAPE", (SLICES, *phantom.SHAPE[1:]))
     output = workplace.root / "demo"
     done = workplace.here("demo", "--output", output)
     assert done.code == 0, done.err
@@ -39,6 +45,7 @@ def test_phantom(workplace, monkeypatch):
 
 def test_real_dataset_trains_five_shots_of_fold_1_and_predicts_validation_cases(workplace, make_dataset, monkeypatch):
     monkeypatch.setattr(encoder_rules, "HEAD_ITERATIONS", 5)
+    monkeypatch.setattr(cache_rules, "VIEW_SECONDS", VIEW_SECONDS)
     dataset = make_dataset(workplace.root / "data", cases=8)
     raw = workplace.digests("data/**/*")
     done = workplace.here("demo", "--dataset", dataset, "--output", workplace.root / "demo")

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from small_phantom import small_phantom
 
 from samunet.cli import plan_and_preprocess, predict, train
-from samunet.dataset.phantom import make_phantom_dataset
 from samunet.networks.sam import EncoderSize, build_image_encoder
 
 DATASET = "Dataset900_Phantom"
@@ -19,7 +19,7 @@ DATASET = "Dataset900_Phantom"
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory) -> list[str]:
     root = tmp_path_factory.mktemp("job")
-    make_phantom_dataset(root / "raw", cases=5, test_cases=1)
+    small_phantom(root / "raw", cases=5, test_cases=1)
     return [word for name in ("raw", "preprocessed", "results") for word in (f"--{name}", str(root / name))]
 
 

@@ -6,6 +6,7 @@ import json
 
 import pytest
 import SimpleITK as sitk
+from small_phantom import shorten, small_phantom
 
 ITERATIONS = "60"
 # Set by hand: label_prior reaches a foreground mean of 0.62 on the two test cases, the head 0.9.
@@ -15,15 +16,19 @@ LABEL_PRIOR_CEILING = 0.7
 pytestmark = pytest.mark.slow
 
 
+def _plan(workplace, *flags: str) -> None:
+    """Plan and preprocess, then allow a view or two of each training case."""
+    workplace.run("plan_and_preprocess", "-d", "900", *flags)
+    shorten(workplace.root / "preprocessed" / "Dataset900_Phantom" / "samunetPlans.json", view_pictures=80)
+
+
 @pytest.fixture(scope="module")
 def job(tmp_path_factory, workplace_at):
     """A workplace after the main job. The model that was trained last is the head; label_prior was fitted before it."""
-    from samunet.dataset.phantom import make_phantom_dataset
-
     workplace = workplace_at(tmp_path_factory.mktemp("job"))
-    dataset = make_phantom_dataset(workplace.root / "raw", cases=6, test_cases=2)
+    dataset = small_phantom(workplace.root / "raw", cases=6, test_cases=2)
     labels = dataset / "labelsTs"
-    workplace.run("plan_and_preprocess", "-d", "900", "--verify_dataset_integrity")
+    _plan(workplace, "--verify_dataset_integrity")
     workplace.run("train", "900", "label_prior", "0")
     workplace.run("predict", "-i", dataset / "imagesTs", "-o", workplace.root / "prior")
     workplace.run("train", "900", "cnn_head", "0", "--iterations", ITERATIONS, "-device", "cpu")
@@ -84,7 +89,7 @@ def test_metrics_json_states_units_and_tolerance(job):
 def test_running_again_gives_the_same_bytes(job):
     patterns = ("preprocessed/**/*", "results/**/*.safetensors", "results/**/validation/*.nii.gz", "out/*.nii.gz")
     before = job.digests(*patterns)
-    job.run("plan_and_preprocess", "-d", "900")
+    _plan(job)
     job.run("train", "900", "cnn_head", "0", "--iterations", ITERATIONS, "-device", "cpu")
     images = job.root / "raw" / "Dataset900_Phantom" / "imagesTs"
     job.run("predict", "-i", images, "-o", job.root / "out", "-device", "cpu")

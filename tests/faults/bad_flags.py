@@ -159,6 +159,11 @@ NAMES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
          "out/x.txt"),
         ("x.txt|.json",),
     ),
+    "no such model to click on":
+        (("evaluate_clicks", "-m", "nowhere", "-i", "in", "-gt", "in", "-o", "clicks.json"), ("nowhere",)),
+    "no click at all": (
+        ("evaluate_clicks", "-m", "nowhere", "-i", "in", "-gt", "in", "-o", "clicks.json", "--clicks", "0"), ("clicks",)
+    ),
     "prune's flags for list": (("cache", "list", "--all"), ("--all",)),
     "an unknown action": (("cache", "burn"), ("burn",)),
     "-i without -s": (("plot_overlay_pngs", "-i", "in", "-o", "png"), ("-s",)),

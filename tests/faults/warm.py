@@ -21,7 +21,10 @@ COMMANDS = ("extract_fingerprint", "plan_experiment", "preprocess", "plan_and_pr
             "predict", "evaluate_folder", "plot_overlay_pngs", "cache", "pretrain_encoder", "benchmark", "info")
 # Imported before the first fork; a module that is missing here only costs time.
 HEAVY = ("torch", "SimpleITK", "nibabel", "blosc2", "safetensors.torch", "skimage.transform", "scipy.ndimage",
-         "matplotlib.figure", "tifffile",
+         "matplotlib.figure", "matplotlib.backends.backend_agg", "tifffile",
+         "torch._dynamo",  # which torch's optimisers import, for two seconds
+         "batchgenerators.augmentations.utils", "samunet.networks.sam", "samunet.variants.probe",
+         "samunet.variants.label_prior", "samunet.variants.sam_zeroshot", "samunet.variants.linear_head",
          "samunet.training.run", "samunet.inference.predict_folder", "samunet.inference.overlay_files",
          "samunet.evaluation.evaluate",
          "samunet.planning.planner", "samunet.planning.splits", "samunet.planning.groups", "samunet.dataset.integrity",

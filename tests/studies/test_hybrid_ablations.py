@@ -9,6 +9,7 @@ from samunet.dataset.labels import LabelSpace
 from samunet.inputs.volumes import Volumes
 from samunet.planning.plans import DatasetPlan, EncoderPlan
 from samunet.variants.base import VariantContext
+from samunet.variants.hybrid_off import HybridSettings
 
 SHAPE = (8, 16, 16)
 DATASET = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), SHAPE, False, ("MRI",), ("zscore",),
@@ -21,7 +22,8 @@ SECTION = EncoderPlan("untrained", 32, (16, 16), 0.5, "repeat", 2, "float16", 0,
 def test_what_is_taken_away_is_not_seen(script, ablation: str, sees: tuple[bool, bool]) -> None:
     torch.manual_seed(0)
     variant = getattr(script("hybrid_ablations"),
-                      ablation)(VariantContext(LabelSpace({"background": 0, "a": 1}), DATASET, SECTION, {}))
+                      ablation)(VariantContext(LabelSpace({"background": 0, "a": 1}), DATASET, SECTION, {},
+                                               settings=HybridSettings(embeddings="on")))
     variant.network.eval()
     images = torch.randn(2, 1, 1, *variant.volume.shape)
     embeddings = torch.randn(2, 1, 256, *variant.volume.cells)

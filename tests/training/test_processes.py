@@ -17,9 +17,9 @@ from torch import distributed
 from samunet.processes import process_group
 
 STEPS = 20
-# Trains the named variant for STEPS steps, a line of the log for each; under torchrun in as many processes as it
-# started.
-CURVE = f"""
+NETWORKS = ("tiny", "unet", "simclr")
+# Trains each network for STEPS steps, a line of its log for each; under torchrun in as many processes as it started.
+CURVES = f"""
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -43,8 +43,8 @@ torch.set_num_threads(1)
 torch.use_deterministic_algorithms(True)
 trainer.ITERATIONS_PER_EPOCH = 1
 trainer.training_dtype = lambda device: torch.float32  # to tell sums from rounding
-name, folder = sys.argv[1], Path(sys.argv[2])
-with process_group("cpu"):
+
+def trained(name, folder):
     torch.manual_seed(0)
     if name == "tiny":
         variant, batches = made_dataset.tiny_variant(), made_dataset.made_batches()
@@ -62,23 +62,36 @@ with process_group("cpu"):
             sampler = PatchSampler([(4, 32, 32)] * 3, variant.patch, 4, 0)
             batches = Batches(made_dataset.NAMES, sampler, PairSamples(made_dataset.NAMES, Arrays(), augmentation))
     trainer.train(variant, batches, {STEPS}, folder, torch.device("cpu"))
+
+with process_group("cpu"):
+    for name in {NETWORKS}:
+        trained(name, Path(sys.argv[1]) / name)
 """
 
 
-def curve(name: str, folder: Path, processes: int) -> list[float]:
-    folder.mkdir()
-    script = folder / "curve.py"
-    script.write_text(CURVE)
+def curves(folder: Path, processes: int) -> dict[str, list[float]]:
+    """The losses of each network, trained one after the other by one start."""
+    for name in NETWORKS:
+        (folder / name).mkdir(parents=True)
+    script = folder / "curves.py"
+    script.write_text(CURVES)
     start = [sys.executable] if processes == 1 else [
         sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    subprocess.run([*start, str(script), name, str(folder)], check=True, capture_output=True)
-    return [json.loads(line)["loss"] for line in (folder / "log.jsonl").read_text().splitlines()]
+    subprocess.run([*start, str(script), str(folder)], check=True, capture_output=True)
+    return {name: [json.loads(line)["loss"] for line in (folder / name / "log.jsonl").read_text().splitlines()]
+            for name in NETWORKS}
+
+
+@pytest.fixture(scope="module")
+def of_one_and_two(tmp_path_factory) -> list[dict[str, list[float]]]:
+    root = tmp_path_factory.mktemp("curves")
+    return [curves(root / str(processes), processes) for processes in (1, 2)]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["tiny", "unet", "simclr"])
-def test_losses_are_those_of_one_process_with_the_same_batch(name: str, tmp_path: Path) -> None:
-    one, two = (curve(name, tmp_path / str(processes), processes) for processes in (1, 2))
+@pytest.mark.parametrize("name", NETWORKS)
+def test_losses_are_those_of_one_process_with_the_same_batch(name: str, of_one_and_two) -> None:
+    one, two = (losses[name] for losses in of_one_and_two)
     assert len(one) == len(two) == STEPS and one[0] != one[-1]
     np.testing.assert_allclose(two, one, atol=1e-4)
 

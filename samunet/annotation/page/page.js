@@ -65,7 +65,8 @@ function take({cases, classes, state}, name) {
 
 async function open(name) {
   await loading(async () => {
-    const info = await json("/case", {case: name});
+    $("under").value = `opening ${name} ...`;
+    const info = await json("/case", {case: name}).finally(() => { $("under").value = ""; });
     Object.assign(view, {case: name, info, state: null, zoom: 1, windows: info.windows.map((ends) => [...ends]),
                          channel: Math.min(view.channel, info.windows.length - 1),
                          place: info.shape.map((size) => Math.floor(size / 2))});
