@@ -34,7 +34,7 @@ from samunet.training.trainer import Optimization
 from samunet.variants.base import VariantContext
 from samunet.variants.promptable_3d import Promptable3dVariant
 
-SETTINGS = ("mini:32,64,64:4,4,4:2:0", "mini:32,64,64:4,4,4:2:1", "mini:16,32,32:2,2,2:2:0", "vit_b:32,64,64:4,4,4:1:1")
+SETTINGS = ("mini:32,64,64:4,4,4:1:0", "mini:32,64,64:4,4,4:1:1", "mini:36,52,36:4,4,4:1:0")
 LABELS = LabelSpace({"background": 0, "a": 1, "b": 2})
 RATE = 1e-4
 

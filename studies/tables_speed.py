@@ -101,6 +101,16 @@ def adapter_memory() -> str:
     )
 
 
+def patch3d_memory() -> str:
+    cells = []
+    for row in last("patch3d_memory")["rows"]:
+        encoder, patch, token, _, checkpointed = row["setting"].split(":")
+        cells.append([code(encoder), patch.replace(",", " x "), token.replace(",", " x "),
+                      "yes" if checkpointed == "1" else "no", f"{row['measured_gb']:.2f} GB",
+                      f"{row['expected_gb']:.2f} GB", f"{row['expected_gb'] / row['measured_gb'] - 1:+.1%}"])
+    return markdown(["encoder", "patch", "token", "blocks computed twice", "measured", "expected", "error"], cells)
+
+
 def merged_inference() -> str:
     return markdown(
         ["commit", "merged s", "unmerged s", "largest difference of logits"],
@@ -130,6 +140,7 @@ TABLES = {
     "cache speed": cache_speed,
     "training speed": training_speed,
     "adapter memory": adapter_memory,
+    "patch3d memory": patch3d_memory,
     "merged inference": merged_inference,
     "check cost": check_cost,
 }

@@ -109,6 +109,25 @@ class Sampler:
         return Pick(case, plane, _any_of(random, self._allowed[case][plane]))
 
 
+class SpreadSampler:
+    """The picks of a sampler's batches, one after the other, in batches of another size.
+
+    So batches of one sample have the share of foreground that larger ones have; alone, each would be of foreground.
+
+    Arguments:
+        sampler: of the larger batches. batch_size: samples of a batch here.
+    """
+
+    def __init__(self, sampler: Sampler, batch_size: int) -> None:
+        self._sampler, self._batch_size, self.seed = sampler, batch_size, sampler.seed
+
+    def picks(self, iteration: int) -> list[Pick]:
+        """The batch of `iteration`, whatever was picked before."""
+        numbers = range(iteration * self._batch_size, (iteration + 1) * self._batch_size)
+        return [self._sampler.picks(number // self._sampler.batch_size)[number % self._sampler.batch_size]
+                for number in numbers]
+
+
 def first_slice(plane: int, depth: int, slices: int, random: np.random.Generator) -> int:
     """First of `depth` neighbouring slices that hold `plane`, at random, of a case of `slices`.
 

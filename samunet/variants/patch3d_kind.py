@@ -12,7 +12,7 @@ from samunet.inputs.batches import Batches, Samples
 from samunet.inputs.patches_3d import CasePatches3d, Patch3dAugmentation, Patch3dSamples
 from samunet.inputs.protocols import CaseInputs
 from samunet.inputs.recent import RecentImages
-from samunet.inputs.sampling import FOREGROUND_SHARE, LabelSlices, Pick
+from samunet.inputs.sampling import FOREGROUND_SHARE, LabelSlices, Pick, Sampler, SpreadSampler
 from samunet.networks.checkpoints.encoders import Encoder
 from samunet.planning.encoder_rules import TILE_STEP
 from samunet.planning.plans import Patch3dPlan, Plans
@@ -20,6 +20,8 @@ from samunet.planning.tiles import TileFrame
 from samunet.preprocessing.case import PreparedCase
 from samunet.variants.base import TrainedVariant, VariantContext
 from samunet.variants.run_data import RunData
+
+SPREAD = 10  # samples, of which a share is picked for foreground; batches may have one
 
 
 class Patch3dVariant(TrainedVariant):
@@ -31,7 +33,7 @@ class Patch3dVariant(TrainedVariant):
 
     needs: ClassVar[str] = "patches_3d"
     holds_encoder: ClassVar[bool] = False
-    foreground_share: ClassVar[float] = FOREGROUND_SHARE  # of a batch, at least
+    foreground_share: ClassVar[float] = FOREGROUND_SHARE  # of the patches, at least
 
     @property
     def plan(self) -> Patch3dPlan:
@@ -56,7 +58,8 @@ class Patch3dVariant(TrainedVariant):
         dataset = self.context.dataset_plan
         augmentation = Patch3dAugmentation(self.plan.shape, flat=dataset.anisotropic or self.slices == 1)
         patches = Patch3dSamples(run.train_cases, RecentImages(run.arrays).get, slices, self.labels, augmentation)
-        return Batches(run.train_cases, run.sampler(slices, self.foreground_share), self.samples(patches))
+        sampler = Sampler(slices, self.labels, SPREAD, run.seed, self.foreground_share)
+        return Batches(run.train_cases, SpreadSampler(sampler, run.batch_size), self.samples(patches))
 
     def samples(self, patches: Patch3dSamples) -> Samples[Pick]:
         """What the network reads, made from patches; the patches, unless a subclass adds something."""

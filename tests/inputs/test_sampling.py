@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from samunet.dataset.labels import LabelSpace, in_slices_alone
-from samunet.inputs.sampling import LabelSlices, Pick, Sampler, first_slice
+from samunet.inputs.sampling import LabelSlices, Pick, Sampler, SpreadSampler, first_slice
 from samunet.planning.tiles import TileFrame
 
 LABELS = LabelSpace({"background": 0, "a": 1, "b": 2})
@@ -41,6 +41,16 @@ def test_label_tiles_are_cut_like_embeddings_and_padded_with_minus_one() -> None
     segmentation = np.arange(16, dtype=np.int16).reshape(1, 2, 8)
     tile = LabelSlices.build(segmentation, frame, LABELS).tile(0, 1)
     assert tile.tolist() == [[-1] * 4, [2, 3, 4, 5], [10, 11, 12, 13], [-1] * 4]
+
+
+def test_batches_of_one_have_the_share_of_foreground_of_larger_ones() -> None:
+    cases = [LabelSlices.build(segmentation_of((3, 1, 2, 1), depth=50), FRAME, LABELS)]
+    whole = Sampler(cases, LABELS, 10, seed=0)
+    assert whole.from_foreground == 3
+    one_by_one = [pick for number in range(20) for pick in SpreadSampler(whole, 1).picks(number)]
+    assert one_by_one == [*whole.picks(0), *whole.picks(1)]
+    assert SpreadSampler(whole, 4).picks(2) == [*whole.picks(0)[8:], *whole.picks(1)[:2]]
+    assert sum(pick.label is not None for pick in one_by_one) == 6
 
 
 def test_the_last_third_of_a_batch_is_foreground_at_least_one() -> None:
