@@ -243,7 +243,8 @@ class Session:
         record.require_image(session.image)
         for action in record.actions:
             session._require(action)
-        session._state.restore(record.actions, record.cursor, record.mask(session.image, session.labels))
+        session._state.restore(record.actions, record.cursor, record.mask(session.image, session.labels),
+                               recalls=session._answers is not None and session._answers.refines)
         return session
 
     @property
