@@ -60,7 +60,8 @@ def ignore_problems(segmentation: np.ndarray, labels: LabelSpace, path: Path) ->
 def value_problems(segmentation: np.ndarray, labels: LabelSpace, path: Path) -> list[UserError]:
     """Whether the file `path` holds only values (ignore included) that dataset.json lists."""
     known = labels.known
-    if known.issuperset(range(segmentation.min(initial=0), segmentation.max(initial=0) + 1)):
+    # As Python's int, since 255 + 1 is 0 in an array of bytes.
+    if known.issuperset(range(int(segmentation.min(initial=0)), int(segmentation.max(initial=0)) + 1)):
         return []  # nearly every file; a hundred times as fast as counting each value
     values, counts = np.unique(segmentation, return_counts=True)
     unknown = [f"{value} ({count} voxels)" for value, count in zip(values.tolist(), counts, strict=True)

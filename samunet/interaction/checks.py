@@ -88,7 +88,7 @@ def _require_stroke(stroke: Stroke, shape: Sequence[int]) -> None:
     if not 0 < len(stroke.places) <= MOST_PLACES:
         raise UserError(f"A stroke must have 1 to {MOST_PLACES} places.", found=f"{len(stroke.places)} places",
                         mend="Paint in several strokes.")
-    if not isinstance(stroke.axis, Integral) or isinstance(stroke.axis, bool) or stroke.axis not in (0, 1, 2):
+    if not _is_whole(stroke.axis) or stroke.axis not in (0, 1, 2):
         raise UserError("The axis of a stroke must be 0 (z), 1 (y) or 2 (x).", found=reprlib.repr(stroke.axis))
     if not _is_number(stroke.radius_mm) or stroke.radius_mm < 0:
         raise UserError("The radius of a brush must be a finite number of mm, 0 or more.",
@@ -112,12 +112,12 @@ def label_name(label: Any, labels: LabelSpace, background: bool = False) -> str:
         UserError: an unknown label; lists the known ones.
     """
     names = {labels.name_of(each): each for each in labels.foreground}
-    if background and label in (0, BACKGROUND) and not isinstance(label, bool):
+    if background and (_is_whole(label) and label == 0 or isinstance(label, str) and label == BACKGROUND):
         return BACKGROUND
     for name, value in names.items():
         if isinstance(label, str) and label == name:
             return name
-        if isinstance(label, Integral) and not isinstance(label, bool) and value in (label, (label,)):
+        if _is_whole(label) and value in (label, (label,)):
             return name
     raise UserError("A prompt must be of a label of the session.", found=reprlib.repr(label),
                     mend=f"Use one of: {', '.join([*([BACKGROUND] if background else []), *names])}.")
@@ -136,7 +136,12 @@ def painted_value(name: str, labels: LabelSpace) -> int:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and abs(float(value)) <= FARTHEST  # NaN is not
+    # NaN is not; a whole number may be too large for a float.
+    return isinstance(value, Real) and not isinstance(value, bool) and bool(abs(value) <= FARTHEST)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
 
 
 def _by(shape: Sequence[int]) -> str:

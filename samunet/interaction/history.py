@@ -48,7 +48,7 @@ class History:
     not known, as in a session that was loaded, the actions are applied again, with the same result.
 
     Arguments:
-        apply: see `Apply`; deterministic.
+        apply: see `Apply`; deterministic, for actions applied one after the other.
         empty: the mask before all actions.
     """
 
@@ -59,6 +59,7 @@ class History:
         self.cursor = 0
         self.mask = empty
         self.last_region: Region | None = None
+        self._to_recall = False
 
     @property
     def done(self) -> Sequence[Action]:
@@ -67,6 +68,7 @@ class History:
 
     def push(self, action: Action) -> None:
         """Apply `action` after those done; undone ones are dropped. Changes nothing if `apply` raises."""
+        self._recall()
         after = self._apply([*self.done, action], self.mask)
         del self.actions[self.cursor :], self._changes[self.cursor :]
         self.actions.append(action)
@@ -80,6 +82,7 @@ class History:
             return False
         change = self._changes[self.cursor - 1]
         before = self._replayed(self.cursor - 1) if change is None else change.applied(self.mask)
+        self._to_recall &= change is not None  # they have been applied now
         self.cursor -= 1
         self._changes[self.cursor] = change = change or Change.between(before, self.mask)
         self._take(change, before)
@@ -90,21 +93,36 @@ class History:
         if self.cursor == len(self.actions):
             return False
         change = self._changes[self.cursor]
+        if change is None:
+            self._recall()
         after = self._apply(self.actions[: self.cursor + 1], self.mask) if change is None else change.applied(self.mask)
         self._changes[self.cursor] = change = change or Change.between(self.mask, after)
         self.cursor += 1
         self._take(change, after)
         return True
 
-    def restore(self, actions: Sequence[Action], cursor: int, mask: np.ndarray | None) -> None:
+    def restore(
+        self, actions: Sequence[Action], cursor: int, mask: np.ndarray | None, *, recalls: bool = False
+    ) -> None:
         """Take a recorded state.
 
         Arguments:
             mask: what the first `cursor` actions give, where it is known; None: they are applied.
+            recalls: whether `apply` goes on from what it gave for the actions before; they are then applied once before
+                the next one, and the mask stays as recorded.
         """
         self.actions, self._changes = list(actions), [None] * len(actions)
         self.cursor, self.last_region = cursor, None
         self.mask = self._replayed(cursor) if mask is None else mask
+        self._to_recall = recalls and mask is not None and cursor > 0
+
+    def _recall(self) -> None:
+        """Apply the actions done of a restored state, for `apply` alone."""
+        if self._to_recall:
+            before = self._replayed(self.cursor - 1)
+            self._apply(self.done, before)
+            self._changes[self.cursor - 1] = Change.between(before, self.mask)
+            self._to_recall = False
 
     def _replayed(self, count: int) -> np.ndarray:
         """The mask after `count` actions, applied one after the other; what they change is stored."""

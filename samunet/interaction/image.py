@@ -102,7 +102,7 @@ def image_of_array(array: np.ndarray, spacing_mm: Sequence[float] | None) -> Ses
 
 def _spacing(spacing_mm: Sequence[float] | None, axes: int) -> tuple[float, ...]:
     try:
-        spacing = tuple(float(value) for value in spacing_mm or ())
+        spacing = tuple(float(value) for value in (() if spacing_mm is None else spacing_mm))
     except (TypeError, ValueError):
         spacing = ()
     if len(spacing) != axes:

@@ -75,6 +75,11 @@ class ModelAnswers:
     answers: PromptAnswers
 
     @property
+    def refines(self) -> bool:
+        """Whether an answer goes on from the one before it; see `PromptAnswers`."""
+        return bool(getattr(self.answers, "refines", True))
+
+    @property
     def _plan(self) -> DatasetPlan:
         return self.model.plans.dataset
 
@@ -102,7 +107,7 @@ class ModelAnswers:
         Where the grids differ, voxels that the answer does not change from what it started from stay as they are:
         there and back again would move them.
         """
-        given = (mask if mask.any() else None) if getattr(self.answers, "refines", True) else start
+        given = (mask if mask.any() else None) if self.refines else start
         previous = None if given is None else plan_masks(given, self.properties, self._plan, self.model.labels)
         answer = self._exported(self.answers.answer(self._case_prompts(prompts), previous))
         own = self.properties

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+from msgspec.structs import replace
 
 from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError
@@ -160,7 +161,9 @@ class Session:
         """
         path = list(islice(places, MOST_PLACES + 1))  # longer ones are refused
         name = label_name(label, self.labels, background=True)
-        self._push(Stroke(tuple(place_of(place) for place in path), name, radius_mm, axis))  # type: ignore[arg-type]
+        stroke = Stroke(tuple(place_of(place) for place in path), name, radius_mm, axis)  # type: ignore[arg-type]
+        self._require(stroke)
+        self._state.push(replace(stroke, radius_mm=float(radius_mm), axis=int(axis)))  # NumPy's numbers are no JSON
 
     def undo(self) -> bool:
         """Take the last action back; whether there was one."""
@@ -203,13 +206,13 @@ class Session:
         return self._image
 
     def save(self, path: str | Path) -> Path:
-        """Write the session as JSON to `path`, and its mask beside it on the image's grid.
+        """Write the session as JSON to `path` (.json), and its mask beside it on the image's grid.
 
         Returns:
             The mask's path, `<name>_mask` with the image's ending.
 
         Raises:
-            UserError: a place that cannot be written.
+            UserError: a place that cannot be written; a name without .json, or one whose mask would replace the image.
         """
         recorded = self._model.recorded if self._model else None
         return session_file.save(Path(path), self.image, self._state, self.labels, recorded)
@@ -243,7 +246,8 @@ class Session:
         record.require_image(session.image)
         for action in record.actions:
             session._require(action)
-        session._state.restore(record.actions, record.cursor, record.mask(session.image, session.labels))
+        session._state.restore(record.actions, record.cursor, record.mask(session.image, session.labels),
+                               recalls=session._answers is not None and session._answers.refines)
         return session
 
     @property

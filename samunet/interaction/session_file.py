@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -127,7 +128,7 @@ class Record:
     def mask(self, image: SessionImage, labels: LabelSpace) -> np.ndarray | None:
         """The saved mask; None, with a line that says so, where its file is missing or was changed since."""
         path = Path(self.path).parent / self.recorded_mask.file
-        if path.exists() and digest_of_path(path) == self.recorded_mask.digest:
+        if os.path.exists(path) and digest_of_path(path) == self.recorded_mask.digest:
             return read_mask(path, image, labels)
         say(f"{path} is missing or was changed; the mask is recomputed from the session's actions.")
         return None
@@ -140,8 +141,13 @@ def save(
 
     A process that is killed in between leaves a mask that the old JSON does not know: it is then recomputed.
     """
+    if path.suffix != ".json":
+        raise UserError("A session's file must end with .json.", where=path,
+                        mend="Name it session.json, for example; the mask is written beside it.")
     ending = label_ending(image.ending)
     mask = path.with_name(f"{path.name.removesuffix('.json')}_mask{ending}".rstrip("/"))
+    if os.path.realpath(mask) in map(os.path.realpath, image.paths):
+        raise UserError("A session's mask must not replace its image.", where=mask, mend="Choose another name.")
     reader_named(image.geometry.reader).write_segmentation(history.mask, mask, image.geometry)
     names, order = labels_of(labels)
     record = Record(VERSION, RecordedImage([str(each) for each in image.paths], image.digest, image.shape), model,

@@ -6,7 +6,6 @@ asked for windows that are merged. What follows is samunet's own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -18,6 +17,7 @@ from samunet.inputs.corruption import ball
 from samunet.inputs.patches_3d import cut_3d
 from samunet.planning.windows_3d import Window, Windows3d
 from samunet.preprocessing.prompts.case_prompts import CasePrompts, LabelPrompts
+from samunet.variants.answered_steps import Answered, AnsweredSteps
 from samunet.variants.answers import ABSENT, KEPT
 from samunet.variants.mask_parts import part_at, touching
 from samunet.variants.sliding_window import gaussian_weights
@@ -39,15 +39,6 @@ class WindowAnswers(Protocol):
         """
 
 
-@dataclass(frozen=True)
-class _Answered:
-    """The last answer of a label: its prompts, its own logits, and its mask after labels have competed."""
-
-    prompts: LabelPrompts
-    logits: np.ndarray
-    mask: np.ndarray
-
-
 class GrowingAnswers:
     """The `PromptAnswers` of one case, each label apart; then labels compete by probability, as in `sam_zeroshot`.
 
@@ -62,39 +53,42 @@ class GrowingAnswers:
     network gives up nothing, where the part is not the mask's largest and holds no positive click. What a click says of
     its own place, half a token around it, is never overruled.
 
-    What a label answered before is remembered, so that a prompt for one label does not change the others. Voxels of a
-    mask to start from give way to labels that the network answers there.
+    The answers so far are stored (`AnsweredSteps`): with one prompt more, that prompt alone is answered, so that it does
+    not change other labels, and after an undo the next prompt goes on from the answer before. Other prompts are all
+    answered, from the given mask. Voxels of a mask to start from give way to labels that the network answers there.
     """
 
     def __init__(self, source: WindowAnswers, labels: LabelSpace) -> None:
         self._source, self._windows, self._labels = source, source.windows, labels
-        self._last: dict[int, _Answered] = {}
+        self._steps = AnsweredSteps()
         self._weights = gaussian_weights(self._windows.patch).numpy()
 
     def answer(self, prompts: CasePrompts, previous: np.ndarray | None) -> np.ndarray:
         """See `PromptAnswers`."""
         labels, first = self._labels, self._labels.channels - len(self._labels.foreground)
+        given = tuple(prompts.get(label, LabelPrompts()) for label in labels.foreground)
+        last = None if previous is None else self._steps.before(given)
         logits = np.zeros((labels.channels, *self._windows.shape), np.float32)
-        for index, label in enumerate(labels.foreground):
-            given = prompts.get(label, LabelPrompts())
-            logits[first + index] = self._of_label(index, given, None if previous is None else previous[index])
-        if not labels.has_regions:
-            answered = np.where(logits[first:] == KEPT, ABSENT, logits[first:]).max(0) > 0
-            logits[first:][(logits[first:] == KEPT) & answered] = ABSENT
-        highest = None if labels.has_regions else logits.argmax(0)
-        for index, label in enumerate(labels.foreground):
-            own = logits[first + index]
-            mask = own > 0 if highest is None else highest == first + index
-            self._last[index] = _Answered(prompts.get(label, LabelPrompts()), own, mask)
+        for index in range(len(given)):
+            logits[first + index] = self._of_label(index, given[index], last,
+                                                   None if previous is None else previous[index])
+        own = logits[first:]
+        if labels.has_regions:
+            masks = own > 0
+        else:
+            answered = np.where(own == KEPT, ABSENT, own).max(0) > 0
+            own[(own == KEPT) & answered] = ABSENT
+            highest = logits.argmax(0)
+            masks = np.stack([highest == first + index for index in range(len(given))])
+        self._steps.add(Answered(given, own, masks))
         return logits
 
-    def _of_label(self, index: int, given: LabelPrompts, start: np.ndarray | None) -> np.ndarray:
+    def _of_label(self, index: int, given: LabelPrompts, last: Answered | None, start: np.ndarray | None) -> np.ndarray:
         """Logits float32 (Z, Y, X) of one label."""
-        last = self._last.get(index)
-        if last is not None and start is not None and _begins(last.prompts, given):
-            points = np.arange(len(given.points)) >= len(last.prompts.points)
-            boxes = np.arange(len(given.boxes)) >= len(last.prompts.boxes)
-            logits = _edited(last, start)
+        if last is not None and start is not None:
+            points = np.arange(len(given.points)) >= len(last.prompts[index].points)
+            boxes = np.arange(len(given.boxes)) >= len(last.prompts[index].boxes)
+            logits = _edited(last.logits[index], last.masks[index], start)
         else:
             points, boxes = np.ones(len(given.points), bool), np.ones(len(given.boxes), bool)
             nowhere = np.zeros(self._windows.shape, bool) if start is None else start
@@ -188,21 +182,14 @@ class GrowingAnswers:
         return tuple(voxels[inside].T)
 
 
-def _begins(before: LabelPrompts, now: LabelPrompts) -> bool:
-    """Whether prompts are those of `before`, and perhaps some more."""
-    points, boxes = len(before.points), len(before.boxes)
-    return (np.array_equal(before.points, now.points[:points]) and np.array_equal(before.boxes, now.boxes[:boxes])
-            and np.array_equal(before.positive, now.positive[:points]))
-
-
-def _edited(last: _Answered, mask: np.ndarray) -> np.ndarray:
-    """The last logits, changed where `mask` bool (Z, Y, X) is another one: it was drawn on, or set.
+def _edited(logits: np.ndarray, shown: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The last logits, whose mask was `shown`, changed where `mask` bool (Z, Y, X) is another one: it was drawn on.
 
     Of a mask that was on the image's grid and came back, voxels at the surface differ by rounding; they are not changed
     where they are next to the surface of the last mask.
     """
-    logits, differs = last.logits.copy(), last.mask ^ mask
+    logits, differs = logits.copy(), shown ^ mask
     if differs.any():
-        differs &= ~(binary_dilation(last.mask) & ~binary_erosion(last.mask, border_value=1))
+        differs &= ~(binary_dilation(shown) & ~binary_erosion(shown, border_value=1))
         logits[differs] = np.where(mask[differs], KEPT, ABSENT)
     return logits

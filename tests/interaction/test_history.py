@@ -105,3 +105,45 @@ def test_a_state_without_its_mask_is_replayed_up_to_its_cursor() -> None:
 
 def test_the_bounding_region_of_nothing_is_none() -> None:
     assert bounding_region(np.zeros((2, 2, 2), bool)) is None
+
+
+class Remembering:
+    """Adds to each mask how many actions it has seen, one after the other; others are refused."""
+
+    def __init__(self) -> None:
+        self.seen: list[Action] = []
+
+    def __call__(self, done: Sequence[Action], mask: np.ndarray) -> np.ndarray:
+        *before, last = done
+        while self.seen != before:
+            self.seen.pop()  # what was undone; raises where the actions before were never seen
+        self.seen.append(last)
+        return mask + np.uint8(len(self.seen))
+
+
+@pytest.mark.parametrize("undone", [0, 1, 2])
+def test_a_restored_history_lets_the_model_see_the_actions_done_before_the_next(undone: int) -> None:
+    recorded = History(Remembering(), EMPTY)
+    for action in many(3):
+        recorded.push(action)
+    recorded.undo()
+    restored = History(Remembering(), EMPTY)
+    restored.restore(recorded.actions, recorded.cursor, recorded.mask, recalls=True)
+    for history in (recorded, restored):
+        for _ in range(undone):
+            assert history.undo()
+        history.push(point(1, 1, 1))
+    np.testing.assert_array_equal(restored.mask, recorded.mask)
+    assert restored.undo() and recorded.undo()
+    np.testing.assert_array_equal(restored.mask, recorded.mask)
+    assert restored.redo() and not restored.redo()
+
+
+def test_redo_after_restoring_lets_the_model_see_the_actions_done() -> None:
+    recorded = History(Remembering(), EMPTY)
+    for action in many(3):
+        recorded.push(action)
+    restored = History(Remembering(), EMPTY)
+    restored.restore(recorded.actions, 2, EMPTY + np.uint8(3), recalls=True)
+    assert restored.redo()
+    np.testing.assert_array_equal(restored.mask, recorded.mask)

@@ -92,6 +92,7 @@ BAD = [
     (lambda s: s.add_point((0, 0), "organ"), "three finite numbers"),
     (lambda s: s.add_point(3, "organ"), "three finite numbers"),
     (lambda s: s.add_point("abc", "organ"), "three finite numbers"),
+    (lambda s: s.add_point((0, 0, 10**400), "organ"), "three finite numbers"),
     (lambda s: s.add_point((0, 0, 0), "liver"), "(?s)label of the session.*'liver'.*organ, tumour"),
     (lambda s: s.add_point((0, 0, 0), 0), "label of the session"),
     (lambda s: s.add_point((0, 0, 0), 3), "label of the session"),
@@ -107,8 +108,12 @@ BAD = [
     (lambda s: s.paint([(0, 0, 0)], 1, 1.0, 3), "axis of a stroke"),
     (lambda s: s.paint([(0, 0, 0), (1, 0, 0)], 1, 1.0), "(?s)one plane.*planes 0 to 1"),
     (lambda s: s.paint([(0, 0, 9)], 1, 1.0), "inside the image"),
+    (lambda s: s.paint([(0, 0, 0)], np.array([0, 1]), 1.0), "label of the session"),
+    (lambda s: s.paint([(0, 0, 0)], 0.0, 1.0), "label of the session"),
     (lambda s: s.paint([(0, 0, 0)], "liver", 1.0), "(?s)label of the session.*background, organ"),
     (lambda s: s.set_mask(np.full(SHAPE, 3)), "(?s)only values that dataset.json lists.*3 .120 voxels"),
+    (lambda s: s.set_mask(np.full(SHAPE, 255, np.uint8)), "(?s)only values that dataset.json lists.*255 .120 voxels"),
+    (lambda s: s.set_mask(np.full(SHAPE, 2**64 - 1, np.uint64)), "(?s)only values that dataset.json lists.*120 voxels"),
     (lambda s: s.set_mask(np.zeros((4, 6, 6), int)), "image's shape"),
     (lambda s: s.set_mask(np.zeros(SHAPE)), "whole numbers"),
     (lambda s: s.set_mask("nowhere.nii.gz"), "no such file"),
@@ -157,7 +162,7 @@ def test_a_session_needs_labels_and_an_image() -> None:
     with pytest.raises(UserError, match="consecutive integers"):
         Session(labels={"a": 2})
     opened = Session(labels={"a": 1})
-    for call in (lambda: opened.mask, opened.undo, lambda: opened.add_point((0, 0, 0), "a"), lambda: opened.save("x")):
+    for call in (lambda: opened.mask, opened.undo, lambda: opened.add_point((0, 0, 0), "a"), lambda: opened.save("x.json")):
         with pytest.raises(UserError, match="(?s)must have an image first.*set_image"):
             call()
 
@@ -234,6 +239,10 @@ def test_a_mask_that_was_changed_or_lost_is_replayed(tmp_path: Path, capsys: pyt
         damage()
         np.testing.assert_array_equal(Session.load(tmp_path / "s.json").mask, opened.mask)
         assert "is missing or was changed; the mask is recomputed" in capsys.readouterr().err
+    content = json.loads((tmp_path / "s.json").read_text())
+    content["recorded_mask"]["file"] = "x" * 400  # no file's name is as long
+    (tmp_path / "s.json").write_text(json.dumps(content))
+    np.testing.assert_array_equal(Session.load(tmp_path / "s.json").mask, opened.mask)
 
 
 @pytest.mark.parametrize("edit, message", [
@@ -301,3 +310,26 @@ def test_other_formats_are_saved_as_they_are_read(tmp_path: Path, written: Any, 
     opened.undo()
     opened.set_mask(tmp_path / name)
     assert (opened.mask == again.mask).all() and opened.actions[0].source == str(tmp_path / name)
+
+
+def test_numbers_of_numpy_are_taken_and_saved(tmp_path: Path) -> None:
+    opened = Session(labels=LABELS)
+    opened.set_image(np.arange(120.0).reshape(SHAPE), np.array([3.0, 1.0, 2.0]))
+    opened.add_point(np.array([1, 2, 3]), np.int64(1))
+    opened.paint(np.array([[1.0, 2.0, 3.0]]), np.uint8(2), np.float32(1), np.int64(0))
+    assert np.argwhere(opened.mask == 2).tolist() == [[1, 1, 3], [1, 2, 3], [1, 3, 3]]
+    opened.save(tmp_path / "s.json")
+    again = Session.load(tmp_path / "s.json", image=np.arange(120.0).reshape(SHAPE), spacing_mm=(3, 1, 2))
+    assert again.actions == opened.actions and (again.mask == opened.mask).all()
+
+
+def test_saving_never_replaces_the_image(tmp_path: Path) -> None:
+    for name, path in (("c_mask.nii.gz", "c.json"), ("c.nii.gz", "c.nii.gz")):
+        image = image_file(tmp_path / name)
+        before = image.read_bytes()
+        opened = Session(labels=LABELS)
+        opened.set_image(image)
+        with pytest.raises(UserError, match="must not replace its image|must end with .json"):
+            opened.save(tmp_path / path)
+        assert image.read_bytes() == before and sorted(tmp_path.iterdir()) == [image]
+        image.unlink()

@@ -77,3 +77,21 @@ def test_a_session_answers_clicks_and_changes_only_what_they_say(oracle: Paths, 
     assert np.array_equal(session.mask, start)
     session.add_point((1, 10, 9), "b")
     assert session.mask[1, 10, 9] == 2  # what was clicked
+
+
+def test_a_saved_session_answers_the_next_click_as_if_it_had_not_been_closed(
+    oracle: Paths, prepared: Path, tmp_path: Path
+) -> None:
+    session = Session(model_folder(oracle), device="cpu")
+    session.set_image(prepared / "raw" / "Dataset005_Made" / "imagesTr" / "c1_0000.nii.gz")
+    for place, label in (((1, 10, 9), "a"), ((2, 9, 8), "b"), ((0, 20, 20), "a")):
+        session.add_point(place, label)
+    session.save(tmp_path / "s.json")
+    session.add_point((1, 10, 12), "a", positive=False)
+    again = Session.load(tmp_path / "s.json", device="cpu")
+    again.add_point((1, 10, 12), "a", positive=False)
+    assert again.mask.any() and np.array_equal(again.mask, session.mask) and again.changed == session.changed
+    # A click that is undone and given again does the same again.
+    session.undo()
+    session.add_point((1, 10, 12), "a", positive=False)
+    assert np.array_equal(again.mask, session.mask)

@@ -218,6 +218,39 @@ def test_replayed_prompts_give_the_same_answers() -> None:
     assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
 
 
+def test_after_an_undo_the_next_prompt_goes_on_from_the_answer_before_the_undone_one() -> None:
+    """Session.undo does not call `answer`: the next call has the mask before the undone prompt, and other prompts."""
+    organ, one, other = box((2, 4, 2), (6, 8, 10)), box((0, 0, 2), (2, 3, 5)), box((0, 9, 2), (2, 12, 6))
+    b = box((2, 4, 20), (6, 8, 28))
+    first, in_one, in_other = (4.5, 6.5, 5.5), (0.5, 1.5, 3.5), (0.5, 10.5, 3.5)
+    clicked = {1: points(first)}
+    undone = {1: points(first, in_one, positive=(True, False))}
+    following = {1: points(first, in_other, positive=(True, False))}
+
+    def given(*steps: dict[int, LabelPrompts]) -> np.ndarray:
+        answers = GrowingAnswers(TrueWithin(organ | one | other, b), TWO)
+        before = answers.answer(clicked, None)
+        logits = before
+        for step in steps:
+            logits = answers.answer(step, before[1:] > 0)  # each but the last is undone
+        return logits
+
+    assert np.array_equal(given(undone)[1] > 0, organ | other)
+    # The same click again removes the same again; other clicks give what they give where nothing was undone.
+    assert np.array_equal(given(undone, undone), given(undone))
+    assert np.array_equal(given(undone, following), given(following))
+    other_label = clicked | {2: points((4.5, 6.5, 24.5))}
+    assert np.array_equal(given(other_label, following), given(following))
+    assert np.array_equal(given(undone, other_label), given(other_label))
+
+
+def test_the_same_click_after_another_mask_was_set_is_answered_from_that_mask() -> None:
+    answers, click = GrowingAnswers(TrueWithin(LONG), ONE), {1: points((4.5, 6.5, 5.5))}
+    answers.answer(click, None)
+    start = box((0, 0, 56), (2, 2, 60))
+    assert np.array_equal(answers.answer(click, start[None])[1] > 0, LONG | start)
+
+
 @pytest.mark.parametrize("place", [(-3.0, 6.0, 5.0), (4.0, 6.0, 99.0)])
 def test_prompts_outside_the_case_are_moved_into_it(place: tuple[float, float, float]) -> None:
     logits = GrowingAnswers(TrueWithin(LONG), ONE).answer({1: points(place)}, None)
