@@ -19,7 +19,7 @@ from samunet.planning.windows_3d import Window, Windows3d
 from samunet.preprocessing.prompts.case_prompts import CasePrompts, LabelPrompts
 from samunet.variants.answered_steps import Answered, AnsweredSteps
 from samunet.variants.answers import ABSENT, KEPT
-from samunet.variants.mask_parts import part_at, touching
+from samunet.variants.mask_parts import in_middle, part_at, touching
 from samunet.variants.sliding_window import gaussian_weights
 
 CLICKED = 12.0  # logit of a label around a positive click that the network denies: above all others, and above KEPT
@@ -49,13 +49,13 @@ class GrowingAnswers:
 
     Prompts that follow an answer, or that correct a mask, change nothing but what they say: positive clicks and boxes
     add voxels alone; a negative click removes voxels of the one connected part that it hits, and nothing else. Of that
-    part goes what the network's answer gives up around the click; or all of it, if that is half or more or if the
-    network gives up nothing, where the part is not the mask's largest and holds no positive click. What a click says of
-    its own place, half a token around it, is never overruled.
+    part goes what the network's answer gives up around the click. All of a part without a positive click goes if the
+    click is in its middle, at least half as deep as it gets; or if the network gives up half or more of it, or nothing,
+    and it is not the mask's largest. What a click says of its own place, half a token around it, is never overruled.
 
-    The answers so far are stored (`AnsweredSteps`): with one prompt more, that prompt alone is answered, so that it does
-    not change other labels, and after an undo the next prompt goes on from the answer before. Other prompts are all
-    answered, from the given mask. Voxels of a mask to start from give way to labels that the network answers there.
+    The answers so far are stored (`AnsweredSteps`): with one prompt more, that prompt alone is answered, so that it
+    does not change other labels, and after an undo the next prompt goes on from the answer before. Other prompts are
+    all answered, from the given mask. Voxels of a mask to start from give way to labels that the network answers there.
     """
 
     def __init__(self, source: WindowAnswers, labels: LabelSpace) -> None:
@@ -158,16 +158,16 @@ class GrowingAnswers:
         given_up = np.zeros_like(mask)
         given_up[case] = (self._source.logits(window, index, given, before) <= 0)[own] & part[case]
         gone = part_at(given_up, voxel) if given_up[voxel] else np.zeros_like(mask)
-        if 2 * gone.sum() >= part[case].sum() or not gone.any():
-            gone = part if self._stands_alone(part, mask, given) else gone
+        half_or_nothing = 2 * gone.sum() >= part[case].sum() or not gone.any()
+        if not self._is_clicked(part, given) and (in_middle(part, voxel) or half_or_nothing and _beside(part, mask)):
+            gone = part
         logits[gone] = ABSENT
         around = self._around(place)
         logits[tuple(axis[part[around]] for axis in around)] = ABSENT
 
-    def _stands_alone(self, part: np.ndarray, mask: np.ndarray, given: LabelPrompts) -> bool:
-        """Whether a part of the mask holds no positive click and is not the largest."""
-        clicked = any(part[self._voxel(place)] for place in given.points[given.positive])
-        return not clicked and int(np.bincount(connected(mask)[0].ravel())[1:].max()) > int(part.sum())
+    def _is_clicked(self, part: np.ndarray, given: LabelPrompts) -> bool:
+        """Whether a part of the mask holds a positive click."""
+        return any(part[self._voxel(place)] for place in given.points[given.positive])
 
     def _voxel(self, place: np.ndarray) -> tuple[int, ...]:
         """The voxel of a place, moved into the case where it lies outside."""
@@ -180,6 +180,11 @@ class GrowingAnswers:
         voxels = np.argwhere(small) + np.subtract(self._voxel(place), radii)
         inside = ((voxels >= 0) & (voxels < self._windows.shape)).all(1)
         return tuple(voxels[inside].T)
+
+
+def _beside(part: np.ndarray, mask: np.ndarray) -> bool:
+    """Whether a part of the mask is not its largest."""
+    return int(np.bincount(connected(mask)[0].ravel())[1:].max()) > int(part.sum())
 
 
 def _edited(logits: np.ndarray, shown: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.ndimage import binary_dilation, find_objects, label
+from scipy.ndimage import binary_dilation, distance_transform_edt, find_objects, label
 
 
 def part_at(mask: np.ndarray, voxel: Sequence[int]) -> np.ndarray:
@@ -16,6 +16,14 @@ def part_at(mask: np.ndarray, voxel: Sequence[int]) -> np.ndarray:
     parts, _ = label(mask[box])
     found[box] = parts == parts[tuple(place - each.start for place, each in zip(voxel, box, strict=True))]
     return found
+
+
+def in_middle(part: np.ndarray, voxel: Sequence[int]) -> bool:
+    """Whether `voxel` is at least half as deep in `part` bool (Z, Y, X) as the deepest one. Beyond the case is outside.
+    """
+    box = find_objects(part.astype(np.uint8))[0]
+    depth = distance_transform_edt(np.pad(part[box], 1))[1:-1, 1:-1, 1:-1]
+    return bool(2 * depth[tuple(place - each.start for place, each in zip(voxel, box, strict=True))] >= depth.max())
 
 
 def touching(mask: np.ndarray, other: np.ndarray) -> np.ndarray:

@@ -117,6 +117,17 @@ def test_a_negative_click_removes_the_distractor_that_it_hits_and_nothing_else()
     assert np.array_equal(after[1][~one], before[1][~one])
 
 
+@pytest.mark.parametrize(("place", "left"), [((4.5, 6.5, 6.5), 0), ((1.5, 3.5, 2.5), 284)])
+def test_a_negative_click_in_the_middle_of_an_unprompted_part_removes_it(
+    place: tuple[float, float, float], left: int
+) -> None:
+    one, other = box((1, 3, 2), (7, 9, 10)), box((1, 3, 20), (7, 9, 28))  # 288 voxels each, at most 3 deep
+    answers = GrowingAnswers(TrueWithin(one | other), ONE)  # which gives nothing up
+    after = answers.answer({1: points(place, positive=(False,))}, (one | other)[None])[1] > 0
+    # At a corner, half a token around the click are its voxel and three neighbours in the part.
+    assert int((after & one).sum()) == left and np.array_equal(after & other, other)
+
+
 def test_a_negative_click_in_a_leak_removes_what_the_network_gives_up() -> None:
     organ, leak = box((2, 4, 2), (6, 8, 10)), box((3, 8, 4), (5, 11, 6))
     answers = GrowingAnswers(TrueWithin(organ), ONE)
