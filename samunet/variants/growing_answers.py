@@ -53,7 +53,7 @@ class GrowingAnswers:
     network gives up nothing, where the part is not the mask's largest and holds no positive click. What a click says of
     its own place, half a token around it, is never overruled.
 
-    The answers so far are stored (`AnsweredSteps`): with one prompt more, that prompt alone is answered, so that it does
+    The answers so far are stored (`AnsweredSteps`): of one prompt more, that prompt alone is answered, so that it does
     not change other labels, and after an undo the next prompt goes on from the answer before. Other prompts are all
     answered, from the given mask. Voxels of a mask to start from give way to labels that the network answers there.
     """
