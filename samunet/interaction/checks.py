@@ -136,8 +136,8 @@ def painted_value(name: str, labels: LabelSpace) -> int:
 
 
 def _is_number(value: Any) -> bool:
-    # NaN is not; a whole number may be too large for a float.
-    return isinstance(value, Real) and not isinstance(value, bool) and bool(abs(value) <= FARTHEST)
+    number: Any = value  # NaN is not one; a whole number may be too large for a float
+    return isinstance(value, Real) and not isinstance(value, bool) and bool(abs(number) <= FARTHEST)
 
 
 def _is_whole(value: Any) -> bool:

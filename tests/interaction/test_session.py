@@ -162,7 +162,8 @@ def test_a_session_needs_labels_and_an_image() -> None:
     with pytest.raises(UserError, match="consecutive integers"):
         Session(labels={"a": 2})
     opened = Session(labels={"a": 1})
-    for call in (lambda: opened.mask, opened.undo, lambda: opened.add_point((0, 0, 0), "a"), lambda: opened.save("x.json")):
+    for call in (lambda: opened.mask, opened.undo, lambda: opened.add_point((0, 0, 0), "a"),
+                 lambda: opened.save("x.json")):
         with pytest.raises(UserError, match="(?s)must have an image first.*set_image"):
             call()
 
