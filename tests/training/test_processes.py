@@ -158,5 +158,5 @@ def test_num_gpus_trains_validates_and_continues_as_one_process_does(command: Ca
 def test_a_fault_of_the_user_ends_all_processes_with_exit_code_2(command: Callable[..., Any], tmp_path: Path) -> None:
     done = command(tmp_path, "--iterations", "2", "-num_gpus", "2", "--shots", "50")
     assert done.returncode == 2 and "--shots must be at least 1" in done.stderr
-    uneven = command(tmp_path, "--iterations", "2", "-num_gpus", "3")
+    uneven = command(tmp_path, "--iterations", "2", "-num_gpus", "5")
     assert uneven.returncode == 2 and "dealt evenly" in uneven.stderr
