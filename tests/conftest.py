@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from warm_server import WarmServer
 
 
 @pytest.fixture(autouse=True)
@@ -16,6 +17,15 @@ def threads() -> Iterator[None]:
     yield
     if torch and torch.get_num_threads() != before:
         torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def warm_server() -> Iterator[WarmServer]:
+    """Starts commands as processes of their own that take no start-up time."""
+    if sys.platform != "linux":
+        pytest.skip("passes processors and open files to a forked process as Linux does")
+    with WarmServer() as server:
+        yield server
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

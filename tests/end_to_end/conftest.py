@@ -7,9 +7,6 @@ import hashlib
 import importlib
 import io
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from warm_server import Command, WarmServer
 
 PATHS = ("raw", "preprocessed", "results")
 SHAPE = (8, 32, 28)  # z, y, x
@@ -35,9 +33,10 @@ class Finished:
 
 @dataclass(frozen=True)
 class Workplace:
-    """Folders of one user; commands are run in this process or as console scripts."""
+    """Folders of one user; commands are run in this process or as processes of their own, like console scripts."""
 
     root: Path
+    server: WarmServer
 
     @property
     def environment(self) -> dict[str, str]:
@@ -53,19 +52,17 @@ class Workplace:
             code = main([str(argument) for argument in arguments])
         return Finished(code, out.getvalue(), err.getvalue())
 
-    def start(self, command: str, *arguments: str | Path) -> subprocess.Popen[str]:
-        """Start a console script, on one thread so that bytes can be compared."""
-        script = Path(sys.executable).with_name(f"samunet_{command}")
-        environment = {**os.environ, **self.environment, "OMP_NUM_THREADS": "1"}
-        return subprocess.Popen([script, *map(str, arguments)], env=environment, cwd=self.root, text=True,
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    def start(self, command: str, *arguments: str | Path) -> Command:
+        """Start a command as a process of its own, on one thread so that bytes can be compared."""
+        return self.server.start(command, arguments, self.root, self.environment)
 
     def run(self, command: str, *arguments: str | Path) -> Finished:
-        """Run a console script to its end, which must be a good one."""
+        """Run a command as a process of its own to its end, which must be a good one."""
         process = self.start(command, *arguments)
-        out, err = process.communicate()
-        assert process.returncode == 0, err
-        return Finished(process.returncode, out, err)
+        process.ends_within(None)
+        out, err = process.output
+        assert process.code == 0, err
+        return Finished(process.code, out, err)
 
     def digests(self, *patterns: str) -> dict[str, str]:
         """SHA-256 of each file below the root that one of the glob patterns matches, by relative path."""
@@ -109,13 +106,13 @@ def write_dataset(folder: Path, cases: int = 4, *, labels: Mapping[str, Any] | N
 
 
 @pytest.fixture
-def workplace(tmp_path: Path) -> Workplace:
-    return Workplace(tmp_path)
+def workplace(tmp_path: Path, warm_server: WarmServer) -> Workplace:
+    return Workplace(tmp_path, warm_server)
 
 
 @pytest.fixture(scope="session")
-def workplace_at() -> type[Workplace]:
-    return Workplace
+def workplace_at(warm_server: WarmServer) -> Callable[[Path], Workplace]:
+    return lambda root: Workplace(root, warm_server)
 
 
 @pytest.fixture(scope="session")

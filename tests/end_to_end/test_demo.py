@@ -18,6 +18,12 @@ VIEW_SECONDS = 4  # 100 images: a view or two of each case
 pytestmark = pytest.mark.slow
 
 
+@pytest.fixture(autouse=True)
+def one_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No command starts workers for cases that take less than a worker's start."""
+    monkeypatch.setattr("samunet.workers.default_workers", lambda: 1)
+
+
 def _steps(err: str) -> list[list[str]]:
     """The printed commands as words."""
     return [shlex.split(line) for line in re.findall(r"^\$ (.*)$", err, re.MULTILINE)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -11,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from warm_server import WarmServer
 
 from samunet.dataset.phantom import NAME, make_phantom_dataset
 from samunet.files import read_json, write_json
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def phantom(tmp_path_factory: pytest.TempPathFactory, samunet: Callable[..., str]) -> Path:
     """A root with the phantom, planned and preprocessed for the encoder `pixels`, without views."""
     root = tmp_path_factory.mktemp("phantom")
     make_phantom_dataset(root / "raw", cases=5, test_cases=1)
@@ -39,35 +39,34 @@ def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def samunet(root: Path, source: Path, command: str, *arguments: str) -> str:
-    """Run a console script with packages from `source` before all others; its output."""
-    folders = {f"samunet_{name}": str(root / name) for name in ("raw", "preprocessed", "results")}
-    environment = {**os.environ, **folders, "PYTHONPATH": str(source), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([Path(sys.executable).with_name(f"samunet_{command}"), *arguments], env=environment, cwd=root,
-                          capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+@pytest.fixture(scope="module")
+def samunet(warm_server: WarmServer) -> Callable[..., str]:
+    """Run a command with packages from `source` before all others; its output."""
+
+    def run(root: Path, source: Path, command: str, *arguments: str) -> str:
+        folders = {f"samunet_{name}": str(root / name) for name in ("raw", "preprocessed", "results")}
+        done = warm_server.start(command, arguments, root, {**folders, "PYTHONPATH": str(source)})
+        done.ends_within(None)
+        out, err = done.output
+        assert done.code == 0, err
+        return out
+
+    return run
 
 
-def trained_and_predicted(root: Path, source: Path, variant: str, *settings: str) -> dict:
+@pytest.fixture
+def trained_and_predicted(phantom: Path, samunet: Callable[..., str]) -> Callable[..., dict]:
     """Train fold 0 for some iterations, predict the test image; the content of run.json."""
-    samunet(root, source, "train", "900", variant, "0", "--encoder", "pixels", "--iterations", "4", *settings)
-    output = root / f"predicted_{variant}"
-    samunet(
-        root,
-        source,
-        "predict",
-        "-d",
-        "900",
-        "-v",
-        variant,
-        "-i",
-        str(root / "raw" / NAME / "imagesTs"),
-        "-o",
-        str(output),
-    )
-    assert (output / "phantom_005.nii.gz").is_file()
-    return read_json(root / "results" / NAME / f"{variant}__samunetPlans__pixels" / "fold_0" / "run.json")
+
+    def run(source: Path, variant: str, *settings: str) -> dict:
+        samunet(phantom, source, "train", "900", variant, "0", "--encoder", "pixels", "--iterations", "4", *settings)
+        output = phantom / f"predicted_{variant}"
+        images = str(phantom / "raw" / NAME / "imagesTs")
+        samunet(phantom, source, "predict", "-d", "900", "-v", variant, "-i", images, "-o", str(output))
+        assert (output / "phantom_005.nii.gz").is_file()
+        return read_json(phantom / "results" / NAME / f"{variant}__samunetPlans__pixels" / "fold_0" / "run.json")
+
+    return run
 
 
 @pytest.fixture
@@ -84,20 +83,24 @@ def checkout(tmp_path: Path) -> Callable[..., Path]:
     return changed
 
 
-def test_a_head_is_one_file_and_one_line(phantom: Path, checkout: Callable[..., Path]) -> None:
+def test_a_head_is_one_file_and_one_line(
+    checkout: Callable[..., Path], trained_and_predicted: Callable[..., dict]
+) -> None:
     file = "samunet/variants/one_hidden.py"
     assert len(SNIPPETS[file].splitlines()) < LONGEST_HEAD
     source = checkout(file, SNIPPETS["samunet/variants/registry.py"])
-    run = trained_and_predicted(phantom, source, "one_hidden")
+    run = trained_and_predicted(source, "one_hidden")
     # 256 channels x 9 x 64 + 64, and 64 x 4 + 4: the phantom has 3 labels and background.
     assert run["trainable_parameters"] == 147_520 + 260
 
 
-def test_a_3d_network_on_volumes_is_one_file_and_one_line(phantom: Path, checkout: Callable[..., Path]) -> None:
+def test_a_3d_network_on_volumes_is_one_file_and_one_line(
+    checkout: Callable[..., Path], trained_and_predicted: Callable[..., dict]
+) -> None:
     file = "samunet/variants/small_3d.py"
     assert len(SNIPPETS[file].splitlines()) < LONGEST
     source = checkout(file, SNIPPETS["samunet/variants/registry.py, volumes"])
-    run = trained_and_predicted(phantom, source, "small_3d", "--set", "width=4")
+    run = trained_and_predicted(source, "small_3d", "--set", "width=4")
     # Convolutions of 27 places: 1 to 4 channels, 4 to 8, with a bias and two figures of a norm; the head from 12 to 4.
     assert run["trainable_parameters"] == 27 * 4 + 3 * 4 + 27 * 4 * 8 + 3 * 8 + 12 * 4 + 4
     assert run["encoder"]["digest"] is None
@@ -109,7 +112,9 @@ def test_a_package_of_its_own_is_what_the_page_shows() -> None:
         assert len(SNIPPETS[name].splitlines()) < LONGEST
 
 
-def test_an_installed_package_adds_its_variant(phantom: Path, tmp_path: Path) -> None:
+def test_an_installed_package_adds_its_variant(
+    phantom: Path, samunet: Callable[..., str], trained_and_predicted: Callable[..., dict], tmp_path: Path
+) -> None:
     source, target = tmp_path / "source", tmp_path / "target"
     shutil.copytree(EXAMPLE, source)  # a build leaves files beside the source
     subprocess.run(
@@ -136,7 +141,7 @@ def test_an_installed_package_adds_its_variant(phantom: Path, tmp_path: Path) ->
     assert "--set width: int at least 8 at most 1024, default 64" in samunet(
         phantom, target, "train", "--list", "two_convolutions"
     )
-    run = trained_and_predicted(phantom, target, "two_convolutions", "--set", "width=16")
+    run = trained_and_predicted(target, "two_convolutions", "--set", "width=16")
     assert run["settings"]["changed_settings"] == {"width": 16}
     assert run["trainable_parameters"] == 256 * 9 * 16 + 16 + 16 * 4 + 4
 

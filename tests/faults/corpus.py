@@ -27,7 +27,8 @@ from tests.faults import (
 from tests.faults.bases import prepared
 from tests.faults.entry import Entry, Finding, try_entry
 from tests.faults.place import Place
-from tests.faults.warm import scratch, warm_up
+from tests.faults.warm import scratch
+from tests.helpers.warm import warm_up
 
 SOURCES = (bad_headers, bad_voxels, bad_datasets, bad_json, bad_user_files, bad_pictures, bad_flags)
 VERDICTS = ("right", "refused", "warned", "false alarm", "unclear", "accepted", "wrong", "stray", "traceback")

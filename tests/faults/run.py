@@ -21,7 +21,8 @@ from tests.faults.disturbances import DISTURBANCES
 from tests.faults.job import Job, undisturbed
 from tests.faults.record import record
 from tests.faults.verdict import Outcome, Verdict
-from tests.faults.warm import scratch, warm_up
+from tests.faults.warm import scratch
+from tests.helpers.warm import warm_up
 
 # Of all faults, the share that meets running commands; the others damage files.
 RUNNING_SHARE = 0.5

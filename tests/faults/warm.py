@@ -1,37 +1,19 @@
-"""Commands in processes forked from this one, which has imported what they need, so that they take no start-up time."""
+"""Commands in processes forked from this one: how each ends, what it says, and signals on its way."""
 
 from __future__ import annotations
 
 import contextlib
-import importlib
-import io
-import multiprocessing
 import os
 import signal
 import sys
 import tempfile
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-COMMANDS = ("extract_fingerprint", "plan_experiment", "preprocess", "plan_and_preprocess", "train", "add_support",
-            "find_best_configuration",
-            "predict", "evaluate_folder", "plot_overlay_pngs", "cache", "pretrain_encoder", "benchmark", "info")
-# Imported before the first fork; a module that is missing here only costs time.
-HEAVY = ("torch", "SimpleITK", "nibabel", "blosc2", "safetensors.torch", "skimage.transform", "scipy.ndimage",
-         "matplotlib.figure", "matplotlib.backends.backend_agg", "tifffile",
-         "torch._dynamo",  # which torch's optimisers import, for two seconds
-         "batchgenerators.augmentations.utils", "samunet.networks.sam", "samunet.variants.probe",
-         "samunet.variants.label_prior", "samunet.variants.sam_zeroshot", "samunet.variants.linear_head",
-         "samunet.training.run", "samunet.inference.predict_folder", "samunet.inference.overlay_files",
-         "samunet.evaluation.evaluate",
-         "samunet.planning.planner", "samunet.planning.splits", "samunet.planning.groups", "samunet.dataset.integrity",
-         "samunet.preprocessing.preprocess", "samunet.inputs.embedding_cache", "samunet.inputs.cache_inventory",
-         "samunet.benchmark.benchmark", "samunet.benchmark.choice", "samunet.training.added_support")
-THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",
-           "BLOSC_NTHREADS")
+from tests.helpers.warm import be_command
+
 SLOW_S = 120.0
 
 
@@ -49,18 +31,6 @@ class Ended:
         return next(iter(self.err.strip().splitlines()[-1:]), "")
 
 
-def warm_up() -> None:
-    """Import all that commands need, on one thread each: threads do not survive a fork."""
-    for name in THREADS:
-        os.environ[name] = "1"
-    for name in (*HEAVY, *(f"samunet.cli.{command}" for command in COMMANDS)):
-        with contextlib.suppress(ModuleNotFoundError):
-            importlib.import_module(name)
-    import torch
-
-    torch.set_num_threads(1)
-
-
 class Running:
     """A command in a process group of its own."""
 
@@ -75,7 +45,8 @@ class Running:
         sys.stdout.flush(), sys.stderr.flush()
         self.pid = os.fork()
         if self.pid == 0:
-            _be_command(command, environment, self._told, prepare)
+            streams = {number: os.open(path, os.O_WRONLY) for number, path in enumerate(self._told, 1)}
+            be_command(command[0], command[1:], environment, streams, prepare)
 
     def poll(self) -> int | None:
         """The exit code, or None while the command runs."""
@@ -117,34 +88,6 @@ def run(command: Sequence[str], environment: Mapping[str, str], prepare: Callabl
         limit_s: float = SLOW_S) -> Ended:
     """Run a command to its end: its name without `samunet_`, then its arguments."""
     return Running(command, environment, prepare).end(limit_s)
-
-
-def _be_command(command: Sequence[str], environment: Mapping[str, str], told: Sequence[Path],
-                prepare: Callable[[], None] | None) -> None:
-    """What the forked process does; it never returns."""
-    code = 1
-    try:
-        os.setsid()
-        for number, path in enumerate(told, 1):
-            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
-        sys.stdout = io.TextIOWrapper(io.FileIO(1, "w"))
-        sys.stderr = io.TextIOWrapper(io.FileIO(2, "w"), errors="backslashreplace", line_buffering=True)
-        os.environ.update(environment)
-        forked = multiprocessing.get_context("fork")
-        # Workers cost milliseconds then, not seconds.
-        multiprocessing.get_context = lambda method=None: forked  # type: ignore[assignment]
-        if prepare:
-            prepare()
-        sys.argv = [f"samunet_{command[0]}", *map(str, command[1:])]
-        code = importlib.import_module("samunet.cli.entry").run(command[0])
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
-    except BaseException:  # noqa: BLE001 - what escapes a command is what the harness looks for
-        traceback.print_exc()
-    finally:
-        with contextlib.suppress(BaseException):
-            sys.stdout.flush(), sys.stderr.flush()
-        os._exit(code)
 
 
 @contextlib.contextmanager

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
-import sys
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file
 from torch import distributed
+from warm_server import WarmServer
 
 from samunet.processes import process_group
 
@@ -69,23 +72,30 @@ with process_group("cpu"):
 """
 
 
-def curves(folder: Path, processes: int) -> dict[str, list[float]]:
+def curves(folder: Path, processes: int, python: Path) -> dict[str, list[float]]:
     """The losses of each network, trained one after the other by one start."""
     for name in NETWORKS:
         (folder / name).mkdir(parents=True)
     script = folder / "curves.py"
     script.write_text(CURVES)
-    start = [sys.executable] if processes == 1 else [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    subprocess.run([*start, str(script), str(folder)], check=True, capture_output=True)
+    start = [python] if processes == 1 else [
+        python, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    subprocess.run([*start, str(script), str(folder)], check=True, capture_output=True,
+                   env={**os.environ, "PYTHON_EXEC": str(python)})
     return {name: [json.loads(line)["loss"] for line in (folder / name / "log.jsonl").read_text().splitlines()]
             for name in NETWORKS}
 
 
 @pytest.fixture(scope="module")
-def of_one_and_two(tmp_path_factory) -> list[dict[str, list[float]]]:
+def python(tmp_path_factory, warm_server: WarmServer) -> Path:
+    """A Python without start-up time; torchrun starts processes by it, too, where PYTHON_EXEC names it."""
+    return warm_server.write_scripts(tmp_path_factory.mktemp("scripts") / "bin") / "python"
+
+
+@pytest.fixture(scope="module")
+def of_one_and_two(tmp_path_factory, python: Path) -> list[dict[str, list[float]]]:
     root = tmp_path_factory.mktemp("curves")
-    return [curves(root / str(processes), processes) for processes in (1, 2)]
+    return [curves(root / str(processes), processes, python) for processes in (1, 2)]
 
 
 @pytest.mark.slow
@@ -117,16 +127,21 @@ def test_each_process_has_its_own_card(started_alone) -> None:
         assert device == "cuda:1" and torch.cuda.current_device() == 1
 
 
-def command(root: Path, results: Path, *flags: str) -> subprocess.CompletedProcess[str]:
-    arguments = ["5", "unet", "0", "--encoder", "untrained", "-p", "tiny", "-device", "cpu", "-np", "1", "--raw",
-                 str(root / "raw"), "--preprocessed", str(root / "preprocessed"), "--results", str(results), *flags]
-    return subprocess.run([sys.executable, "-m", "samunet.cli.train", *arguments], capture_output=True, text=True,
-                          check=False)
+@pytest.fixture
+def command(prepared: Path, python: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    def run(results: Path, *flags: str) -> subprocess.CompletedProcess[str]:
+        arguments = ["5", "unet", "0", "--encoder", "untrained", "-p", "tiny", "-device", "cpu", "-np", "1", "--raw",
+                     str(prepared / "raw"), "--preprocessed", str(prepared / "preprocessed"), "--results", str(results)]
+        return subprocess.run([python, "-m", "samunet.cli.train", *arguments, *flags], capture_output=True, text=True,
+                              check=False, env={**os.environ, "PYTHON_EXEC": str(python)})
+
+    return run
 
 
 @pytest.mark.slow
-def test_num_gpus_trains_validates_and_continues_as_one_process_does(prepared: Path, tmp_path: Path) -> None:
-    done = [command(prepared, tmp_path / name, "--iterations", "12", *flags)
+def test_num_gpus_trains_validates_and_continues_as_one_process_does(command: Callable[..., Any],
+                                                                     tmp_path: Path) -> None:
+    done = [command(tmp_path / name, "--iterations", "12", *flags)
             for name, flags in (("one", ()), ("two", ("-num_gpus", "2")))]
     assert [each.returncode for each in done] == [0, 0], done[1].stderr
     folds = [tmp_path / name / "Dataset005_Made" / "unet__tiny__untrained" / "fold_0" for name in ("one", "two")]
@@ -135,13 +150,13 @@ def test_num_gpus_trains_validates_and_continues_as_one_process_does(prepared: P
         np.testing.assert_allclose(weights[1][name], tensor, atol=2e-3)
     assert [json.loads((fold / "run.json").read_text())["processes"] for fold in folds] == [1, 2]
     assert {path.name for path in (folds[1] / "validation").glob("*.nii.gz")} == {"c1.nii.gz", "d1.nii.gz"}
-    again = command(prepared, tmp_path / "two", "--iterations", "12", "-num_gpus", "2", "--c")
+    again = command(tmp_path / "two", "--iterations", "12", "-num_gpus", "2", "--c")
     assert again.returncode == 0 and "already finished" in again.stdout
 
 
 @pytest.mark.slow
-def test_a_fault_of_the_user_ends_all_processes_with_exit_code_2(prepared: Path, tmp_path: Path) -> None:
-    done = command(prepared, tmp_path, "--iterations", "2", "-num_gpus", "2", "--shots", "50")
+def test_a_fault_of_the_user_ends_all_processes_with_exit_code_2(command: Callable[..., Any], tmp_path: Path) -> None:
+    done = command(tmp_path, "--iterations", "2", "-num_gpus", "2", "--shots", "50")
     assert done.returncode == 2 and "--shots must be at least 1" in done.stderr
-    uneven = command(prepared, tmp_path, "--iterations", "2", "-num_gpus", "5")
+    uneven = command(tmp_path, "--iterations", "2", "-num_gpus", "5")
     assert uneven.returncode == 2 and "dealt evenly" in uneven.stderr
