@@ -1,9 +1,10 @@
 """Seconds of `Session.set_image` and of a click on a volume of 128 x 128 x 64 voxels, with `3d_promptable`.
 
     python studies/click_speed.py --work click_speed --threads 2 --output studies/results/click_speed.jsonl
+    python studies/click_speed.py --work click_speed --model MODEL --output studies/results/click_speed.jsonl
 
-A model is trained for 2 iterations on synthetic tumours (how good it is changes little about the time: windows are
-answered one by one). Then, --rounds times: a new Session's image is set, an array of 1 mm voxels with a bright ball;
+Without --model, one is trained for 2 iterations on synthetic tumours. Its answers are large and wrong, so they grow into
+many windows, which takes longer than those of a trained model. Then, --rounds times: a new Session's image is set, an array of 1 mm voxels with a bright ball;
 --clicks clicks follow, every second one negative, each in another place. Given are medians, extremes and how many
 windows the image has. An answer that grows into more windows takes longer; how many each click took is not told apart.
 Appends one JSON line to --output.
@@ -38,13 +39,14 @@ TARGETS = {"set_image": 10.0, "click": 0.3}  # seconds, on 2 cores
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, required=True, help="folder for dataset and model")
+    parser.add_argument("--model", type=Path, help="folder of a trained 3d_promptable with a label `tumour`")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--clicks", type=int, default=10)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--output", type=Path)
     options = parser.parse_args()
     work_in(options.work)
-    model, image = model_in(options.work), ball()
+    model, image = options.model or model_in(options.work), ball()
     torch.set_num_threads(options.threads)
     seconds: dict[str, list[float]] = {"set_image": [], "click": []}
     for _ in range(options.rounds):
@@ -59,7 +61,7 @@ def main() -> None:
                for name, each in seconds.items()}
     for name, row in figures.items():
         print(f"{name}: {row['median']:.2f} s ({row['least']:.2f} to {row['most']:.2f}), target {row['target']:g} s")
-    append(options.output, facts() | {"shape": SHAPE, "threads": options.threads, "load": os.getloadavg()[0],
+    append(options.output, facts() | {"shape": SHAPE, "trained": options.model is not None, "threads": options.threads, "load": os.getloadavg()[0],
                                       "seconds": figures})
 
 
