@@ -3,11 +3,10 @@
     python studies/click_speed.py --work click_speed --threads 2 --output studies/results/click_speed.jsonl
     python studies/click_speed.py --work click_speed --model MODEL --output studies/results/click_speed.jsonl
 
-Without --model, one is trained for 2 iterations on synthetic tumours. Its answers are large and wrong, so they grow into
-many windows, which takes longer than those of a trained model. Then, --rounds times: a new Session's image is set, an array of 1 mm voxels with a bright ball;
---clicks clicks follow, every second one negative, each in another place. Given are medians, extremes and how many
-windows the image has. An answer that grows into more windows takes longer; how many each click took is not told apart.
-Appends one JSON line to --output.
+Without --model, one is trained for 2 iterations on synthetic tumours. Its answers are large and wrong, so they grow
+into many windows, which takes longer than those of a trained model. Then, --rounds times: a new Session's image is set,
+an array of 1 mm voxels with a bright ball; --clicks clicks follow, every second one negative, each in another place.
+Given are medians and extremes. Appends one JSON line to --output.
 """
 
 from __future__ import annotations
@@ -61,8 +60,8 @@ def main() -> None:
                for name, each in seconds.items()}
     for name, row in figures.items():
         print(f"{name}: {row['median']:.2f} s ({row['least']:.2f} to {row['most']:.2f}), target {row['target']:g} s")
-    append(options.output, facts() | {"shape": SHAPE, "trained": options.model is not None, "threads": options.threads, "load": os.getloadavg()[0],
-                                      "seconds": figures})
+    append(options.output, facts() | {"shape": SHAPE, "trained": options.model is not None, "threads": options.threads,
+                                      "load": os.getloadavg()[0], "seconds": figures})
 
 
 def model_in(work: Path) -> Path:
