@@ -36,7 +36,7 @@ from samunet.training.label_statistics import (
 )
 from samunet.training.run_folder import Start, stored_run
 from samunet.training.settings import UNTOLD_BEFORE, Request
-from samunet.training.trainer import measured_iterations, train, training_dtype
+from samunet.training.trainer import dtype_of, measured_iterations, train
 from samunet.training.validation import validate
 from samunet.variants.base import TrainedVariant, Variant
 from samunet.variants.registry import entry
@@ -245,7 +245,7 @@ def _new_run(experiment: Experiment, variant: Variant, trained_by: str) -> dict[
                      "device": torch.cuda.get_device_name() if experiment.settings.device.startswith("cuda")
                      else "cpu"},
         "threads": torch.get_num_threads(),
-        "precision": str(training_dtype(torch.device(experiment.settings.device))).removeprefix("torch."),
+        "precision": str(dtype_of(variant, torch.device(experiment.settings.device))).removeprefix("torch."),
         "processes": count(),
         "ct_statistics_over_all_cases": "ct" in experiment.plans.dataset.normalization,
         "seconds": {},

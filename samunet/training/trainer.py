@@ -24,7 +24,7 @@ from samunet.processes import is_distributed, local_rows, rank, wait_for_all
 from samunet.training.checkpoints import LATEST, Progress, load_latest, save_latest
 from samunet.training.logbook import Entry, Logbook
 from samunet.training.settings import ITERATIONS_PER_EPOCH
-from samunet.variants.base import TrainedVariant
+from samunet.variants.base import TrainedVariant, Variant
 
 POLY_POWER = 0.9
 GRADIENT_NORM = 12.0
@@ -43,7 +43,7 @@ class Optimization:
             replicate(variant.network, find_unused_parameters=True)
         self.parameters = [parameter for parameter in variant.network.parameters() if parameter.requires_grad]
         self.optimizer = variant.optimizer(self.parameters)
-        self.dtype = training_dtype(device)
+        self.dtype = dtype_of(variant, device)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.dtype is torch.float16)
 
     def step(self, inputs: Inputs, segmentation: Tensor, learning_rate: float) -> float:
@@ -144,6 +144,11 @@ def seconds_per_iteration(
             if batch.iteration == WARM_UP_ITERATIONS - 1:
                 started = time.perf_counter()  # before the wait for the next batch, which counts as well
     return (time.perf_counter() - started) / iterations
+
+
+def dtype_of(variant: Variant, device: torch.device) -> torch.dtype:
+    """What a variant's training is computed in: `training_dtype`, or float32 where the variant needs it."""
+    return torch.float32 if variant.full_precision else training_dtype(device)
 
 
 def training_dtype(device: torch.device) -> torch.dtype:

@@ -37,6 +37,7 @@ class Variant(ABC):
     # what it reads, as `registry.VariantEntry` says; for variants of other packages, which have no row there
     needs: ClassVar[str] = ""
     prompts: ClassVar[tuple[str, ...]] = ()  # the kinds of prompts that it answers, as there
+    full_precision: ClassVar[bool] = False  # whether it computes in float32 where others take half precision
     settings_type: ClassVar[type[VariantSettings]] = VariantSettings
     settings: VariantSettings
 

@@ -14,7 +14,6 @@ from samunet.networks.volumetric_decoder import PreparedPatch
 from samunet.networks.volumetric_prompts import NEGATIVE, POSITIVE, PromptTensors
 from samunet.planning.windows_3d import Window, Windows3d
 from samunet.preprocessing.prompts.case_prompts import LabelPrompts
-from samunet.variants.patch3d_kind import full_precision
 
 COMPUTED_FIRST = 64  # windows of a case that are all computed before its first prompt, if it has no more
 
@@ -55,7 +54,7 @@ class FeatureWindows:
         positive = torch.from_numpy(np.where(prompts.positive[chosen], POSITIVE, NEGATIVE))
         boxes = _tensor(_inside(prompts.boxes - start, self.windows.patch))
         mask, answers = torch.from_numpy(previous.astype(np.float32)).to(self._device), []
-        with torch.inference_mode(), full_precision(mask):
+        with torch.inference_mode():
             for fold, (network, prepared) in enumerate(zip(self._networks, self._features(window), strict=True)):
                 tokens = self._tokens(fold, window, prompts.points[chosen])
                 given = PromptTensors(torch.tensor([index]), points[None], positive[None], boxes[None], mask[None])
@@ -66,7 +65,7 @@ class FeatureWindows:
         if window not in self._prepared:
             patch = cut_3d(self._image, self.windows.start(window), self.windows.patch, 0.0)
             images = torch.from_numpy(patch)[None].to(self._device)
-            with torch.inference_mode(), full_precision(images):
+            with torch.inference_mode():
                 self._prepared[window] = [network.prepare(network.encode(images), images)
                                           for network in self._networks]
         return self._prepared[window]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
 
 from samunet.inputs.batches import Batches, Samples
@@ -29,10 +28,14 @@ class Patch3dVariant(TrainedVariant):
 
     The network maps the normalised channels float32 (B, C, z, y, x) to class logits (B, K, z, y, x). One that has SAM's
     encoder in it sets `holds_encoder`; `context.encoder` is there then.
+
+    All compute in float32, as published: PyTorch 2's bfloat16 convolutions of a volume of one slice gave NaN on a
+    processor, where an iteration takes no less with them (1.9 s of 2.2).
     """
 
     needs: ClassVar[str] = "patches_3d"
     holds_encoder: ClassVar[bool] = False
+    full_precision: ClassVar[bool] = True
     foreground_share: ClassVar[float] = FOREGROUND_SHARE  # of the patches, at least
 
     @property
@@ -76,15 +79,6 @@ class Patch3dVariant(TrainedVariant):
         """Patches float32 (B, C, z, y, x) -> logits (B, K, z, y, x)."""
         shown: Tensor = self.network(inputs)
         return shown
-
-
-def full_precision(inputs: Tensor) -> torch.autocast:
-    """A context in which networks on 3D patches compute in float32, whatever the trainer does, as published.
-
-    On a processor that multiplies in bfloat16 an iteration takes no less with it (1.9 s of 2.2), and PyTorch 2's
-    bfloat16 convolutions of a volume of one slice gave NaN there.
-    """
-    return torch.autocast(inputs.device.type, enabled=False)
 
 
 def plan_of(context: VariantContext) -> Patch3dPlan:

@@ -84,7 +84,8 @@ def _logits(sources: Sequence[_Source], picks: Sequence[Place]) -> Tensor:
     """Logits float32 (B, K, N, rows, columns), the mean over mirrors and folds."""
     device = next(sources[0].readers[0].network.parameters()).device
     views = []
-    with torch.autocast(device.type, enabled=device.type == "cuda"):
+    half = device.type == "cuda" and not sources[0].readers[0].full_precision
+    with torch.autocast(device.type, enabled=half):
         for source in sources:
             inputs = source.inputs.read(picks).to(device)
             for variant in source.readers:

@@ -22,7 +22,7 @@ from samunet.variants.click_rounds import ClickRounds, loss_of_rounds
 from samunet.variants.feature_windows import FeatureWindows
 from samunet.variants.growing_answers import GrowingAnswers
 from samunet.variants.partly_trained import PartlyTrained
-from samunet.variants.patch3d_kind import Patch3dVariant, full_precision
+from samunet.variants.patch3d_kind import Patch3dVariant
 from samunet.variants.prediction import Reading
 from samunet.variants.registry import HOW_TO_PROMPT
 from samunet.variants.settings import LearningRate, TrainingSettings, WeightDecay
@@ -66,7 +66,6 @@ class Promptable3dVariant(PartlyTrained, Patch3dVariant):
 
     prompts = ("points", "negative points", "boxes", "masks")
     holds_encoder: ClassVar[bool] = True
-    refines: ClassVar[bool] = True
     foreground_share: ClassVar[float] = 0.8  # a query that shows its class teaches most
 
     @classmethod
@@ -89,8 +88,7 @@ class Promptable3dVariant(PartlyTrained, Patch3dVariant):
 
     def outputs(self, inputs: KeyedPatches) -> list[Tensor]:
         """See `ClickRounds`."""
-        with full_precision(inputs.images):
-            found: list[Tensor] = self.network(inputs)
+        found: list[Tensor] = self.network(inputs)
         return found
 
     def loss(self, outputs: Tensor | list[Tensor], segmentation: Tensor) -> Tensor:

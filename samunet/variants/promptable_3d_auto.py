@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import nn
 
 from samunet.networks.promptable_3d import Automatic3d
 from samunet.variants.base import VariantContext
 from samunet.variants.partly_trained import PartlyTrained
-from samunet.variants.patch3d_kind import Patch3dVariant, full_precision
+from samunet.variants.patch3d_kind import Patch3dVariant
 from samunet.variants.settings import LearningRate, TrainingSettings, WeightDecay
 
 ITERATIONS = 600
@@ -48,8 +48,3 @@ class Promptable3dAutoVariant(PartlyTrained, Patch3dVariant):
         return Automatic3d(context.encoder.module, channels=len(context.dataset_plan.channel_names),
                            outputs=self.labels.channels, patch=plan.shape, token=plan.token,
                            checkpointed=plan.checkpointed)
-
-    def logits(self, inputs: Tensor) -> Tensor:
-        """See `Patch3dVariant`."""
-        with full_precision(inputs):
-            return super().logits(inputs)

@@ -21,10 +21,10 @@ from samunet.inference.model_weights import CHECKPOINT
 from samunet.training.checkpoints import LATEST, save_weights
 from samunet.training.trainer import (
     Optimization,
+    dtype_of,
     measured_iterations,
     poly_learning_rate,
     train,
-    training_dtype,
     warmed_up,
 )
 
@@ -65,11 +65,15 @@ def undisturbed(request, tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("able, dtype", [({"avx512_bf16": True}, torch.bfloat16), ({"avx2": True}, torch.float32)])
-def test_products_are_in_what_the_processor_multiplies_and_weights_in_float32(made, able, dtype, monkeypatch) -> None:
+@pytest.mark.parametrize("able, full, dtype", [({"avx512_bf16": True}, False, torch.bfloat16),
+                                               ({"avx512_bf16": True}, True, torch.float32),
+                                               ({"avx2": True}, False, torch.float32)])
+def test_products_are_in_what_the_processor_multiplies_and_weights_in_float32(made, able, full, dtype,
+                                                                              monkeypatch) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able, raising=False)
-    assert training_dtype(CPU) == dtype
     variant, batch, seen = made.tiny_variant(), made.made_batches().read(0), []
+    variant.full_precision = full
+    assert dtype_of(variant, CPU) == dtype
     optimization = Optimization(variant, CPU)
     for module in variant.network.modules():
         if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
