@@ -11,6 +11,7 @@ import numpy as np
 
 from samunet.interaction.actions import COMPRESSION, Action
 from samunet.interaction.painting import Region
+from samunet.variants.mask_parts import bounding_region
 
 Apply = Callable[[Sequence[Action], np.ndarray], np.ndarray]
 """(actions done, mask before the last of them) -> mask after it, a new array."""
@@ -136,14 +137,3 @@ class History:
 
     def _take(self, change: Change | None, mask: np.ndarray) -> None:
         self.last_region, self.mask = change.region if change else None, mask
-
-
-def bounding_region(found: np.ndarray) -> Region | None:
-    """The smallest box of slices that holds all True voxels of bool (Z, Y, X); None where there is none."""
-    region = []
-    for axis in range(3):
-        present = np.flatnonzero(found.any(tuple(other for other in range(3) if other != axis)))
-        if len(present) == 0:
-            return None
-        region.append(slice(int(present[0]), int(present[-1]) + 1))
-    return region[0], region[1], region[2]

@@ -77,7 +77,7 @@ class ModelAnswers:
     @property
     def refines(self) -> bool:
         """Whether an answer goes on from the one before it; see `PromptAnswers`."""
-        return bool(getattr(self.answers, "refines", True))
+        return self.answers.refines
 
     @property
     def _plan(self) -> DatasetPlan:

@@ -9,7 +9,7 @@ import numpy as np
 from samunet.interaction.actions import Stroke
 
 ROUNDING_MM = 1e-6  # a voxel exactly a radius away is painted on every side
-Region = tuple[slice, slice, slice]
+Region = tuple[slice, ...]
 
 
 def brushed(stroke: Stroke, shape: Sequence[int], spacing_mm: Sequence[float]) -> tuple[Region, np.ndarray]:

@@ -6,9 +6,9 @@ from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.ndimage import find_objects
 
 from samunet.preprocessing.prompts.case_prompts import LabelPrompts
+from samunet.variants.mask_parts import bounding_region
 
 MOST_EARLIER = 32  # answers before the last that are stored, each as what the next one changed
 
@@ -55,7 +55,7 @@ class AnsweredSteps:
         """Store the newest answer."""
         last = self._last
         if last is not None:
-            region = _region((last.logits != answer.logits) | (last.masks != answer.masks))
+            region = bounding_region((last.logits != answer.logits) | (last.masks != answer.masks))
             cut = region or (slice(0, 0),)
             self._earlier.append(_Earlier(last.prompts, region, last.logits[cut].copy(), last.masks[cut].copy()))
         self._last = answer
@@ -83,9 +83,3 @@ def _begins(before: LabelPrompts, now: LabelPrompts) -> bool:
     points, boxes = len(before.points), len(before.boxes)
     return (np.array_equal(before.points, now.points[:points]) and np.array_equal(before.boxes, now.boxes[:boxes])
             and np.array_equal(before.positive, now.positive[:points]))
-
-
-def _region(found: np.ndarray) -> tuple[slice, ...] | None:
-    """The smallest box that holds all True values of a bool array; None where there is none."""
-    boxes = find_objects(found.view(np.uint8), 1)
-    return boxes[0] if boxes else None

@@ -27,16 +27,18 @@ ROUNDING = 1e-3  # means of ABSENT over windows
 class PromptAnswers(Protocol):
     """What a variant answers of one case; holds the case's features.
 
-    An attribute `refines` that is false says that `previous` must be the mask that the prompts started from, not the
-    one before the last prompt; without it answers refine.
+    `refines`: whether `previous` must be the mask before the last prompt, which the answer corrects; else it is the one
+    that the prompts started from.
     """
+
+    refines: ClassVar[bool]
 
     def answer(self, prompts: CasePrompts, previous: np.ndarray | None) -> np.ndarray:
         """Segment the case from all prompts given so far.
 
         Arguments:
-            prompts: on the plan's grid. previous: bool (F, Z, Y, X), the mask of each foreground label before the
-                last prompt, which a variant may refine or ignore; None: there is none.
+            prompts: on the plan's grid. previous: bool (F, Z, Y, X), a mask of each foreground label, see `refines`;
+                None: there is none.
 
         Returns:
             finite logits float32 (K, Z, Y, X) on the plan's grid.

@@ -6,7 +6,7 @@ asked for windows that are merged. What follows is samunet's own.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 from scipy.ndimage import binary_dilation, binary_erosion
@@ -57,6 +57,8 @@ class GrowingAnswers:
     does not change other labels, and after an undo the next prompt goes on from the answer before. Other prompts are
     all answered, from the given mask. Voxels of a mask to start from give way to labels that the network answers there.
     """
+
+    refines: ClassVar[bool] = True
 
     def __init__(self, source: WindowAnswers, labels: LabelSpace) -> None:
         self._source, self._windows, self._labels = source, source.windows, labels

@@ -1,4 +1,7 @@
-"""Connected parts of masks: the one at a voxel, and those that touch another mask. Voxels connect by their faces."""
+"""The box of a mask, and its connected parts: the one at a voxel, those that touch another mask.
+
+Voxels connect by their faces.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,12 @@ from collections.abc import Sequence
 
 import numpy as np
 from scipy.ndimage import binary_dilation, distance_transform_edt, find_objects, label
+
+
+def bounding_region(found: np.ndarray) -> tuple[slice, ...] | None:
+    """The smallest box that holds all True values of a bool array; None where there is none."""
+    boxes = find_objects(found.view(np.uint8), 1)
+    return boxes[0] if boxes else None
 
 
 def part_at(mask: np.ndarray, voxel: Sequence[int]) -> np.ndarray:

@@ -9,7 +9,8 @@ import pytest
 
 from samunet.errors import UserError
 from samunet.interaction.actions import Action, Point
-from samunet.interaction.history import History, bounding_region
+from samunet.interaction.history import History
+from samunet.variants.mask_parts import bounding_region
 
 EMPTY = np.zeros((4, 5, 6), np.uint8)
 

@@ -30,6 +30,8 @@ SAME, COARSE = (6, 3, 4), (3, 3, 4)  # of the plan's grid: the same voxels, or t
 class LastClick:
     """Adds the voxel of each label's last point to the mask before it (a negative one: takes it away)."""
 
+    refines = True
+
     def __init__(self, shape: tuple[int, int, int], labels: LabelSpace) -> None:
         self.shape, self.labels = shape, labels
         self.given: list[tuple[CasePrompts, np.ndarray | None]] = []
