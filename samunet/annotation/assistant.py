@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from samunet.annotation.project import Project
 from samunet.console import say
-from samunet.errors import UserError
 from samunet.interaction import session_file
 from samunet.interaction.session import Session
+from samunet.interaction.session_file import RecordedModel
 from samunet.variants.registry import entry
 
 if TYPE_CHECKING:
@@ -45,20 +45,26 @@ class Assistant:
         """
         path, files = project.session_file(case), project.source.files(case)
         if path.is_file():
-            try:
+            record = session_file.read(path)
+            if record.is_of(self._recorded()):
                 return Session.load(path, self.model if self.answers_prompts else None, image=files,
                                     device=self.device)
-            except UserError as fault:
-                if fault.rule != session_file.NO_MODEL:
-                    raise
             say(f"{case}: the session goes on from its mask, because another model answered its prompts.")
-            return self._from_mask(project, files, path.parent / session_file.read(path).recorded_mask.file)
+            return self._from_mask(project, files, path.parent / record.recorded_mask.file)
         if project.is_finished(case):
             return self._from_mask(project, files, project.label_file(case))
         session = self._new(project, files)
         if self.model is not None and not self.answers_prompts:
             session.start_from(self.model.folder)
         return session
+
+    def _recorded(self) -> RecordedModel | None:
+        """What files of sessions say of the model; None where none answers prompts."""
+        if self.model is None or not self.answers_prompts:
+            return None
+        from samunet.interaction.model import SessionModel
+
+        return SessionModel(self.model).recorded
 
     def _from_mask(self, project: Project, files: tuple[Path, ...], mask: Path) -> Session:
         session = self._new(project, files)

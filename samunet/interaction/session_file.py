@@ -25,7 +25,6 @@ from samunet.interaction.masks import read_mask
 VERSION: Literal[1] = 1
 RULE = "A session's file must be as Session.save wrote it."
 MEND = "Restore the file from a copy, or begin a new session."
-NO_MODEL = "A session must be continued with its model."
 NO_IMAGE = "A session must be continued with its image."
 
 
@@ -91,14 +90,18 @@ class Record:
                             mend="Call Session.load with image and spacing_mm.")
         return self.image.paths
 
+    def is_of(self, model: RecordedModel | None) -> bool:
+        """Whether `model` answered its prompts, wherever its folder is now; None: no model did."""
+        return (model.digest if model else None) == (self.model.digest if self.model else None)
+
     def require_model(self, found: RecordedModel | None) -> None:
         """Refuse another model than the one that answered.
 
         Raises:
             UserError: names both.
         """
-        if (found.digest if found else None) != (self.model.digest if self.model else None):
-            raise UserError(NO_MODEL, where=self.path,
+        if not self.is_of(found):
+            raise UserError("A session must be continued with its model.", where=self.path,
                             found=f"{found.folder if found else 'no model'}; recorded: "
                                   f"{self.model.folder if self.model else 'no model'}",
                             mend="Name the recorded model, or begin a new session from the saved mask with set_mask.")

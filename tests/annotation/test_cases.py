@@ -251,6 +251,21 @@ def test_a_case_of_another_model_goes_on_from_its_mask(images: Path, tmp_path: P
     assert (cases_of(images, output, models["sam_zeroshot"]).opened("a1").mask() == clicked.opened("a1").mask()).all()
 
 
+def test_a_case_whose_model_is_gone_goes_on_from_its_mask(
+    images: Path, tmp_path: Path, models: dict[str, Path]
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(models["sam_zeroshot"], model)
+    clicked = cases_of(images, tmp_path / "out", model)
+    act(clicked, "a1", Box((0, 4, 4), (2, 20, 20), "b"))
+    mask = clicked.opened("a1").mask()
+    shutil.rmtree(model)
+    without = cases_of(images, tmp_path / "out")
+    assert mask.any() and np.array_equal(without.opened("a1").mask(), mask)
+    act(without, "a1", Point((2, 8, 8), "b"))  # recorded, and answered by no model
+    np.testing.assert_array_equal(without.opened("a1").mask(), mask)
+
+
 def test_a_finished_case_without_session_begins_with_its_label(images: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     cases = cases_of(images, output)
