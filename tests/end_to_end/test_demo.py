@@ -18,18 +18,14 @@ VIEW_SECONDS = 4  # 100 images: a view or two of each case
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(autouse=True)
-def one_processor(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No command starts workers for cases that take less than a worker's start."""
-    monkeypatch.setattr("samunet.workers.default_workers", lambda: 1)
-
-
 def _steps(err: str) -> list[list[str]]:
     """The printed commands as words."""
     return [shlex.split(line) for line in re.findall(r"^\$ (.*)$", err, re.MULTILINE)]
 
 
 def test_phantom(workplace, monkeypatch):
+    # Workers take more than such cases; the other test has as many as a user.
+    monkeypatch.setattr("samunet.workers.default_workers", lambda: 1)
     monkeypatch.setattr(demo, "PHANTOM_ITERATIONS", 5)
     monkeypatch.setattr(cache_rules, "VIEW_SECONDS", VIEW_SECONDS)
     monkeypatch.setattr(phantom, "SHAPE", (SLICES, *phantom.SHAPE[1:]))

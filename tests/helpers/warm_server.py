@@ -1,7 +1,7 @@
 """A process that has imported what samunet's commands need and forks one for whoever asks, and those who ask.
 
 A command is a process of its own: it has its arguments, folder, environment, processors and output files, an exit code,
-and can be killed. `tests/cli/test_entry.py` starts the real console scripts.
+and can be killed. On systems other than Linux, `console_scripts` starts the installed scripts instead.
 """
 
 from __future__ import annotations
