@@ -11,22 +11,14 @@ three classes, on the CPU in float32. Measured is the largest resident memory of
 
 from __future__ import annotations
 
-import argparse
-import json
-import subprocess
-import sys
-import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
 from export_memory import largest_resident_bytes
-from record import append, facts
+from memory_rows import measure, random_encoder
 
 from samunet.dataset.labels import LabelSpace
-from samunet.networks.checkpoints.encoders import load_encoder
-from samunet.networks.sam import build_sam
 from samunet.planning.adapter_memory import AdapterNumbers, training_bytes
 from samunet.planning.plans import AdapterPlan, DatasetPlan, EncoderPlan
 from samunet.training.trainer import Optimization
@@ -36,28 +28,6 @@ from samunet.variants.base import VariantContext
 SETTINGS = ("mini:256:5:2:0", "vit_b:256:5:1:0", "vit_b:512:5:1:1")
 LABELS = LabelSpace({"background": 0, "a": 1, "b": 2})
 RATE = 1e-4
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--settings", nargs="+", default=SETTINGS)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--output", type=Path)
-    parser.add_argument("--one", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    if options.one:
-        print(json.dumps(step(options.one)))
-        return
-    rows = []
-    for setting in options.settings:
-        command = [sys.executable, __file__, "--one", setting, "--threads", str(options.threads)]
-        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        row = json.loads(output.strip().splitlines()[-1])
-        rows.append(row)
-        print(f"{setting:20} measured {row['measured_gb']:6.2f} GB  expected {row['expected_gb']:6.2f} GB  "
-              f"{row['expected_gb'] / row['measured_gb'] - 1:+.1%}  {row['seconds']:.0f} s", flush=True)
-    append(options.output, facts() | {"torch": torch.__version__, "threads": options.threads, "rows": rows})
 
 
 def step(setting: str) -> dict[str, Any]:
@@ -70,10 +40,7 @@ def step(setting: str) -> dict[str, Any]:
     dataset = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), (40, *tile), False, ("MRI",),
                           ("zscore",), (False,),
                           ({},))
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"{size}.pth"
-        torch.save(build_sam(size, 256).state_dict(), path)
-        encoder = load_encoder(str(path), input_size)
+    encoder = random_encoder(size, input_size)
     loaded = largest_resident_bytes()
     variant = Adapter3dVariant(VariantContext(LABELS, dataset, plan, encoder.sam_state, encoder))
     optimization, random = Optimization(variant, torch.device("cpu")), torch.Generator().manual_seed(0)
@@ -91,4 +58,4 @@ def step(setting: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    measure(__file__, __doc__ or "", SETTINGS, step)

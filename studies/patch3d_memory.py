@@ -11,23 +11,15 @@ Appends one JSON line to --output.
 
 from __future__ import annotations
 
-import argparse
-import json
-import subprocess
-import sys
-import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 import torch
 from export_memory import largest_resident_bytes
-from record import append, facts
+from memory_rows import measure, random_encoder
 
 from samunet.dataset.labels import LabelSpace
 from samunet.inputs.patches_3d import KeyedPatches
-from samunet.networks.checkpoints.encoders import load_encoder
-from samunet.networks.sam import build_sam
 from samunet.planning.patch3d_memory import Patch3dNumbers, patch3d_bytes
 from samunet.planning.plans import DatasetPlan, EncoderPlan, Patch3dPlan
 from samunet.training.trainer import Optimization
@@ -39,28 +31,6 @@ LABELS = LabelSpace({"background": 0, "a": 1, "b": 2})
 RATE = 1e-4
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--settings", nargs="+", default=SETTINGS)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--output", type=Path)
-    parser.add_argument("--one", help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    if options.one:
-        print(json.dumps(step(options.one)))
-        return
-    rows = []
-    for setting in options.settings:
-        command = [sys.executable, __file__, "--one", setting, "--threads", str(options.threads)]
-        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        row = json.loads(output.strip().splitlines()[-1])
-        rows.append(row)
-        print(f"{setting:28} measured {row['measured_gb']:6.2f} GB  expected {row['expected_gb']:6.2f} GB  "
-              f"{row['expected_gb'] / row['measured_gb'] - 1:+.1%}  {row['seconds']:.0f} s", flush=True)
-    append(options.output, facts() | {"torch": torch.__version__, "threads": options.threads, "rows": rows})
-
-
 def step(setting: str) -> dict[str, Any]:
     """One step in this process."""
     size, shape_text, token_text, patches, checkpointed = setting.split(":")
@@ -69,10 +39,7 @@ def step(setting: str) -> dict[str, Any]:
     section = EncoderPlan(size, 256, (y, x), 0.5, "repeat", 1, "float16", 0, 1, patches_3d=plan)
     dataset = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), plan.shape, False, ("MRI",),
                           ("zscore",), (False,), ({},))
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"{size}.pth"
-        torch.save(build_sam(size, 256).state_dict(), path)
-        encoder = load_encoder(str(path), 256)
+    encoder = random_encoder(size, 256)
     loaded = largest_resident_bytes()
     variant = Promptable3dVariant(VariantContext(LABELS, dataset, section, encoder.sam_state, encoder))
     optimization, random = Optimization(variant, torch.device("cpu")), torch.Generator().manual_seed(0)
@@ -90,4 +57,4 @@ def step(setting: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    measure(__file__, __doc__ or "", SETTINGS, step)
