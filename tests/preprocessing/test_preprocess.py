@@ -17,38 +17,18 @@ import pytest
 import SimpleITK as sitk
 import tifffile
 from damage import flip, truncate
+from raw_datasets import plans, raw_dataset, stamps
 from raw_files import LABELS, blob, plan, raw_case, write
 
 from samunet.dataset.dataset import load_dataset
-from samunet.errors import BadCases, UserError
+from samunet.errors import UserError
 from samunet.files import digest_of_array, digest_of_file
-from samunet.planning.plans import Plans
 from samunet.preprocessing.preprocess import case_signature, prepare_case, preprocess_dataset
 from samunet.preprocessing.store import ArrayStore
 
 
-def raw_dataset(folder: Path, cases: int = 3) -> Path:
-    folder = folder / "Dataset001_Made"
-    for index in range(cases):
-        image, label = blob((6 + index, 10, 9), index)
-        write(folder / "imagesTr" / f"case_{index}_0000.nii.gz", image[0], (1.0, 1.0, 1.2))
-        write(folder / "labelsTr" / f"case_{index}.nii.gz", label, (1.0, 1.0, 1.2))
-    (folder / "dataset.json").write_text(json.dumps({
-        "channel_names": {"0": "MR"}, "labels": dict(LABELS.names), "numTraining": cases, "file_ending": ".nii.gz"}))
-    return folder
-
-
-def plans() -> Plans:
-    dataset_plan = plan(spacing_mm=(1.0, 1.1, 1.1), normalization=("zscore",))
-    return Plans("samunetPlans", "Dataset001_Made", dataset_plan, {})
-
-
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
-
-
-def stamps(folder: Path) -> dict[str, tuple[int, int]]:
-    return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in sorted(folder.iterdir())}
 
 
 def test_a_dataset_is_made_once_and_the_same_by_any_number_of_workers(tmp_path, capsys):
@@ -350,53 +330,3 @@ def test_a_2d_file_stays_one_slice_and_arrays_of_before_are_made_anew(tmp_path):
     store.write(dataclasses.replace(case, image=image, segmentation=segmentation, properties=properties))
     preprocess_dataset(load_dataset(folder), flat, tmp_path / "arrays", 1)
     assert store.image("a").shape == (1, 1, 96, 64) and store.properties("a") == case.properties
-
-
-def damage(path: Path) -> bytes:
-    whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) // 2])
-    return whole
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_bad_cases_are_told_together_the_others_are_made_and_kept(tmp_path, workers):
-    folder, arrays = raw_dataset(tmp_path, 4), tmp_path / "arrays"
-    image, label = folder / "imagesTr" / "case_0_0000.nii.gz", folder / "labelsTr" / "case_2.nii.gz"
-    whole = damage(image), damage(label)
-    with pytest.raises(BadCases) as caught:
-        preprocess_dataset(load_dataset(folder), plans(), arrays, workers)
-    assert [problem.where for problem in caught.value.problems] == [str(image), str(label)]
-    assert ArrayStore(arrays).names() == ["case_1", "case_3"]
-    before = stamps(arrays)
-    image.write_bytes(whole[0])
-    label.write_bytes(whole[1])
-    assert preprocess_dataset(load_dataset(folder), plans(), arrays,
-                              workers).names() == [f"case_{number}" for number in range(4)]
-    after = stamps(arrays)
-    assert {name: after[name] for name in before} == before
-
-
-def test_arrays_of_a_file_that_is_damaged_now_are_not_used_on(tmp_path):
-    folder, arrays = raw_dataset(tmp_path), tmp_path / "arrays"
-    preprocess_dataset(load_dataset(folder), plans(), arrays, 1)
-    damage(folder / "imagesTr" / "case_1_0000.nii.gz")
-    with pytest.raises(BadCases):
-        preprocess_dataset(load_dataset(folder), plans(), arrays, 1)
-    assert ArrayStore(arrays).names() == ["case_0", "case_2"]
-    assert not [path for path in arrays.iterdir() if path.name.startswith("case_1")]
-
-
-def test_a_file_that_cannot_be_read_is_a_bad_case(tmp_path, monkeypatch):
-    folder, arrays = raw_dataset(tmp_path), tmp_path / "arrays"
-    closed = folder / "imagesTr" / "case_1_0000.nii.gz"
-
-    def digest(path):
-        if path == closed:
-            raise PermissionError(13, "Permission denied", str(path))
-        return "0" * 64
-
-    monkeypatch.setattr("samunet.dataset.case_files.digest_of_path", digest)
-    with pytest.raises(BadCases, match="must be readable") as caught:
-        preprocess_dataset(load_dataset(folder), plans(), arrays, 1)
-    assert caught.value.where == str(closed) and caught.value.found == "Permission denied"
-    assert ArrayStore(arrays).names() == ["case_0", "case_2"]
