@@ -82,6 +82,9 @@ def test_scripts_that_a_page_calls_exist_with_their_flags(path: Path) -> None:
             file = ROOT / (script if script.endswith(".py") else f"{script.replace('.', '/')}.py")
             assert file.is_file(), f"{path.name} calls {script}"
             source = file.read_text(encoding="utf-8")
+            for shared in re.findall(r"^from (\w+) import", source, re.MULTILINE):  # a script's parser may be there
+                if (beside := file.with_name(f"{shared}.py")).is_file():
+                    source += beside.read_text(encoding="utf-8")
             for flag in re.findall(r"(?<= )--?[a-z][\w-]*", flags.partition("#")[0]):
                 assert f'"{flag}"' in source, f"{path.name}: {script} has no {flag}"
 
