@@ -10,9 +10,9 @@ from safetensors.torch import save_file
 
 from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError
+from samunet.inference.model_files import digest_of_labels
 from samunet.inference.model_folder import (
     chosen_device,
-    digest_of_labels,
     find_model,
     finished_runs,
     list_models,
