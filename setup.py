@@ -21,6 +21,8 @@ COMMANDS = (
     "evaluate_folder",
     "evaluate_clicks",
     "plot_overlay_pngs",
+    "export_model_to_zip",
+    "install_pretrained_model_from_zip",
     "demo",
     "download_checkpoint",
     "cache",

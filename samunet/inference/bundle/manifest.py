@@ -90,7 +90,8 @@ def decode_manifest(content: Any, where: str) -> Manifest:
         raise UserError(f"The manifest of a bundle must be of the format '{FORMAT}'.", where=where,
                         found=str(found[0])[:80], mend=FAULTY)
     if type(found[1]) is not int or found[1] != VERSION:
-        raise UserError(f"The manifest of a bundle must be of version {VERSION}.", where=where, found=str(found[1])[:80],
+        raise UserError(f"The manifest of a bundle must be of version {VERSION}.", where=where,
+                        found=str(found[1])[:80],
                         mend="Install the version of samunet that wrote it, or export the model again.")
     return decode(Manifest, content, rule="The manifest of a bundle must hold what samunet_export_model_to_zip writes.",
                   where=where, mend=FAULTY, exact=True)
