@@ -34,7 +34,8 @@ def test_a_bundle_predicts_the_same_bytes_in_a_fresh_environment(prepared, tmp_p
     (tmp_path / "temporary").mkdir()
     done = subprocess.run(
         [sys.executable, "-c", COMMAND, "-m", "model.zip", "-i", "in", "-o", "out", "--save_probabilities"], cwd=fresh,
-        env={"OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path / "temporary")}, capture_output=True, text=True, check=False)
+        env={"OMP_NUM_THREADS": "1", "TMPDIR": str(tmp_path / "temporary")}, capture_output=True, text=True,
+        check=False)
     assert done.returncode == 0, done.stderr
     for name in ("c1.nii.gz", "d1.nii.gz", "c1.npz", "d1.npz"):
         assert (fresh / "out" / name).read_bytes() == (tmp_path / "here" / name).read_bytes()

@@ -61,8 +61,8 @@ def convert_msd(source: Path, paths: Paths, number: int | None, workers: int) ->
     with new_dataset(name, paths) as work:
         for folder in (_TRAINING, _TEST, _LABELS):
             make_folder(work / folder)
-        jobs = [_Job(image, work / folder, len(old.channels)) for folder, images in ((_TRAINING, training), (_TEST, test))
-                for image in images.values()]
+        jobs = [_Job(image, work / folder, len(old.channels))
+                for folder, images in ((_TRAINING, training), (_TEST, test)) for image in images.values()]
         names = [f"{job.folder.name}/{job.name()}" for job in jobs]
         for _ in progress(each_case(_split, jobs, names, workers), "converting", len(jobs)):
             pass
