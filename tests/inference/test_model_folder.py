@@ -255,7 +255,7 @@ def test_an_encoders_file_that_moved_is_found_by_its_name_in_the_checkpoints_fol
     moved, own, typed, family, monkeypatch
 ):
     folder = moved(typed)
-    with pytest.raises(UserError, match="or an existing path"):
+    with pytest.raises(UserError, match="Name its file with --encoder"):
         load_model(folder, None, CPU)
     monkeypatch.setenv("samunet_checkpoints", str(own.parent))
     for given in (None, typed, folder.name.split("__")[2]):

@@ -1,5 +1,5 @@
 """The small synthetic dataset of `made_dataset`, for models that are trained here."""
 
-from made_dataset import prepared
+from made_dataset import made, prepared
 
-__all__ = ["prepared"]
+__all__ = ["made", "prepared"]

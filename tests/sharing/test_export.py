@@ -6,7 +6,9 @@ import hashlib
 import json
 import os
 import shutil
+from fnmatch import fnmatchcase
 
+import numpy as np
 import pytest
 import torch
 from bundles import contents_of, made_model, prior_model
@@ -17,6 +19,9 @@ from samunet.inference.bundle.archive import read_bundle
 from samunet.inference.model_folder import load_model
 from samunet.sharing.export import export_model
 from samunet.sharing.portable import last_part, without_folders
+from samunet.variants.atlas import AtlasVariant, Support
+from samunet.variants.base import VariantContext
+from samunet.variants.hybrid import HybridVariant
 
 MEMBERS = ["LICENSE.txt", "dataset.json", "fold_0/checkpoint_final.safetensors", "fold_0/run.json",
            "fold_0/validation/summary.json", "model_card.md", "plans.json"]
@@ -95,6 +100,15 @@ def test_the_card_says_how_many_training_images_the_weights_hold(tmp_path, varia
     assert "2 training images" in capsys.readouterr().err
     assert read_bundle(tmp_path / "model.zip").training_images == 2
     assert "hold 2 training images" in contents_of(tmp_path / "model.zip")["model_card.md"].decode()
+
+
+@pytest.mark.parametrize("kind, prefix", [(AtlasVariant, ""), (HybridVariant, "atlas.")])
+def test_training_images_are_known_by_the_names_that_the_variants_give(made, kind, prefix):
+    variant = kind(VariantContext(made.LABELS, made.DATASET_PLAN, made.SECTION, {}))
+    atlas = variant if kind is AtlasVariant else variant.atlas
+    atlas.supports = (Support(np.zeros((1, 2, 3), np.float32), np.zeros((1, 2, 3), np.int16), (1.0, 1.0, 1.0)),) * 2
+    names = [name for name in variant.state() if fnmatchcase(name, kind.image_tensors)]
+    assert names == [f"{prefix}00.image", f"{prefix}01.image"]
 
 
 def test_predictions_are_included_where_they_are_wanted(tmp_path):
