@@ -19,8 +19,8 @@ from samunet.temporaries import REPLACED_PREFIX, TEMPORARY_PREFIX, clear_abandon
 
 __all__ = [
     "TEMPORARY_PREFIX", "cannot_write", "copy_whole", "digest_of_array", "digest_of_file", "digest_of_json",
-    "digest_of_path", "make_folder", "read_json", "read_json_lines", "remove_path", "require_writable", "whole_file",
-    "whole_folder", "write_json", "write_text", "writing",
+    "digest_of_path", "make_folder", "parse_json", "read_json", "read_json_lines", "remove_path", "require_writable",
+    "whole_file", "whole_folder", "write_json", "write_text", "writing",
 ]
 
 MOST_JSON_BYTES = 256 * 2**20  # far above a summary.json of 100,000 cases
@@ -217,20 +217,28 @@ def read_json(path: Path) -> Any:
     try:
         with open(path, "rb") as stream:
             content = stream.read(MOST_JSON_BYTES + 1)
+    except FileNotFoundError as fault:
+        raise UserError("A required file is missing.", where=path,
+                        mend="Run the command that writes it first.") from fault
+    except (OSError, ValueError) as fault:  # a path may hold a zero byte
+        raise UserError("A required file must be readable.", where=path,
+                        found=getattr(fault, "strerror", None) or str(fault),
+                        mend="Name a file, not a folder, and make it readable.") from fault
+    return parse_json(content, path)
+
+
+def parse_json(content: bytes, where: str | Path) -> Any:
+    """As `read_json`, of a file's bytes that are in memory; `where` is what messages name."""
+    try:
         if len(content) > MOST_JSON_BYTES:
             raise ValueError(f"more than {MOST_JSON_BYTES} bytes")
         text = content.decode("utf-8")
         return _sound(json.loads(text, object_pairs_hook=_unique), text)
-    except FileNotFoundError as fault:
-        raise UserError("A required file is missing.", where=path,
-                        mend="Run the command that writes it first.") from fault
-    except OSError as fault:
-        raise UserError("A required file must be readable.", where=path, found=fault.strerror or str(fault),
-                        mend="Name a file, not a folder, and make it readable.") from fault
     except RecursionError as fault:
-        raise UserError("A .json file must hold valid JSON.", where=path, found="brackets nested too deeply") from fault
+        raise UserError("A .json file must hold valid JSON.", where=where,
+                        found="brackets nested too deeply") from fault
     except ValueError as fault:  # not JSON, not UTF-8, half a character, too deep, or an integer of thousands of digits
-        raise UserError("A .json file must hold valid JSON.", where=path, found=str(fault)[:300]) from fault
+        raise UserError("A .json file must hold valid JSON.", where=where, found=str(fault)[:300]) from fault
 
 
 def read_json_lines(path: Path) -> list[Any]:

@@ -6,17 +6,18 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from samunet.cli.figures import MOST_CASES, Distinct, fold, real, whole
+from samunet.cli.figures import MOST_CASES, real, whole
 from samunet.cli.main import command
-from samunet.cli.options import add_paths, command_parser, paths_of
+from samunet.cli.model_options import add_model, found_model, require_variant
+from samunet.cli.options import add_paths, command_parser
 from samunet.console import result, say
 from samunet.planning.encoder_spec import SMALLEST_STEP
-from samunet.variants.registry import entry
 
 EXAMPLES = """\
 samunet_predict -i images -o segmentations                            the chosen model, else the last one trained
 samunet_predict -i images -o segmentations -d 4 -v cnn_head -f 0 1 2
-samunet_predict -i images -o segmentations -m results/Dataset004_Hippocampus/cnn_head__samunetPlans__mini-3"""
+samunet_predict -i images -o segmentations -m results/Dataset004_Hippocampus/cnn_head__samunetPlans__mini-3
+samunet_predict -i images -o segmentations -m model.zip               a bundle of samunet_export_model_to_zip"""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -31,24 +32,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("-i", dest="input", type=Path, required=True, metavar="FOLDER", help="folder of images")
     parser.add_argument("-o", dest="output", type=Path, required=True, metavar="FOLDER",
                         help="folder that receives the segmentations")
-    model = parser.add_argument_group("model (default: the chosen one, else the last one trained, that matches)")
-    model.add_argument("-m", dest="model", type=Path, metavar="FOLDER",
-                       help="folder of the model; of the flags below, only --encoder and -f apply then")
-    model.add_argument("-d", dest="dataset", metavar="DATASET",
-                       help="dataset id or name, e.g. 4 or Dataset004_Hippocampus")
-    model.add_argument("-v", dest="variant", metavar="VARIANT", help="variant, e.g. cnn_head")
-    model.add_argument("-p", dest="plans_name", metavar="PLANS", help="name of the plans")
-    model.add_argument("--encoder", metavar="NAME",
-                       help="encoder that the model was trained with: its id, its name, or the current path of its "
-                            "file")
-    model.add_argument("--shots", type=whole(1, MOST_CASES), metavar="K",
-                       help="number of labelled cases it was trained with")
-    model.add_argument("--draw", type=whole(0, MOST_CASES), metavar="N",
-                       help="which draw of K cases it was trained with")
-    model.add_argument("--shot_slices", type=whole(1, MOST_CASES), metavar="M",
-                       help="number of labelled slices it was trained with")
-    model.add_argument("-f", dest="folds", nargs="+", type=fold, action=Distinct, metavar="FOLD",
-                       help="folds to average (default: all finished ones; runs of a benchmark only with -v or -m)")
+    add_model(parser, "folds to average (default: all finished ones; runs of a benchmark only with -v or -m)")
     parser.add_argument("--save_probabilities", action="store_true",
                         help="also write <case>.npz, .pkl and .properties.json for nnUNetv2_ensemble")
     parser.add_argument("--continue_prediction", action="store_true", help="skip cases that are already predicted")
@@ -74,19 +58,15 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command with `arguments`, by default those of the process."""
     options = parser().parse_args(arguments)
-    if options.variant is not None:
-        entry(options.variant)  # reports a wrong name with the known ones
-    from samunet.inference.model_folder import FoundModel, chosen_device, find_model, load_model
+    require_variant(options)
+    from samunet.inference.model_folder import chosen_device, load_model
     from samunet.inference.predict_folder import PredictionSettings, predict_folder
     from samunet.networks.checkpoints.encoders import announce
 
     settings = PredictionSettings(options.save_probabilities, options.continue_prediction, options.tta,
                                   options.step_size, options.num_parts, options.part_id, options.prompts)
-    found = FoundModel(options.model, None, "named with -m") if options.model else find_model(
-        paths_of(options).results, dataset=options.dataset, variant=options.variant, plans_name=options.plans_name,
-        encoder=options.encoder, shots=options.shots, draw=options.draw, shot_slices=options.shot_slices,
-    )
-    model = load_model(found.folder, options.folds or found.folds, chosen_device(options.device), options.encoder)
+    found = found_model(options)
+    model = load_model(found.folder, found.folds, chosen_device(options.device), options.encoder)
     say(f"model: {found.folder}, fold{'s' if len(model.folds) > 1 else ''} {', '.join(model.folds)}; {found.why}")
     if model.encoder is not None and (line := announce(model.encoder.spec)):
         say(line)

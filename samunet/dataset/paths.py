@@ -79,8 +79,8 @@ def _unknown(rule: str, root: Path, found: str, known: Iterable[str]) -> UserErr
     mend = "Use one of these, or set samunet_raw to the folder that holds the dataset."
     if old := sorted(folder.name for folder in _folders(Path(root), _OLD_FOLDER_NAME)):
         listing += f"; folders of nnU-Net v1, which are not read: {some(old)}"
-        mend += (f" To convert a folder of nnU-Net v1, rename {old[0]} to {old[0].replace('Task', 'Dataset', 1)} and "
-                 "its images to CASE_0000.nii.gz, and write dataset.json in the format of version 2.")
+        mend += (f" To convert a folder of nnU-Net v1: samunet_convert_old_nnUNet_dataset {Path(root) / old[0]} "
+                 f"{old[0].replace('Task', 'Dataset', 1)}.")
     return UserError(rule, where=root, found=listing, mend=mend)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,20 +11,20 @@ from typing import Any
 import torch
 
 from samunet.dataset.case_paths import label_ending
-from samunet.dataset.dataset import read_dataset_json
 from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError
-from samunet.files import digest_of_json
+from samunet.inference.bundle.archive import unpacked
 from samunet.inference.choice_file import Choice, list_choices
+from samunet.inference.model_files import model_files
 from samunet.inference.model_weights import CHECKPOINT, load_weights
 from samunet.inference.recorded_encoder import matching_encoder
+from samunet.inference.recorded_settings import needs_encoder, recorded_settings
 from samunet.inference.run_file import read_run
 from samunet.inputs.cache_encoders import encoder_id
 from samunet.networks.checkpoints.encoders import Encoder
-from samunet.planning.plans import Plans, digest_of_plan
+from samunet.planning.plans import Plans
 from samunet.variants.base import Variant, VariantContext
-from samunet.variants.registry import built_settings, entry, is_known, variant_class
-from samunet.variants.settings import VariantSettings
+from samunet.variants.registry import variant_class
 
 TRAINED_BY, CHOSEN_BY = "samunet_train", "samunet_find_best_configuration"
 # Folder names of `planning.shots.draw_folder`, as a pattern and as a glob.
@@ -181,21 +181,20 @@ def load_model(
     """Load the folds of a model, all finished ones if `folds` is None, and the encoder that they were trained with.
 
     Arguments:
+        folder: the model's, or a bundle of samunet_export_model_to_zip, which is unpacked for as long as it is read.
         encoder_name: that encoder's name, or the present path of its file; None takes the name recorded in training.
 
     Raises:
         UserError: no such model or fold, a missing or broken file, or another encoder than in training.
     """
-    runs = _chosen_runs(folder, folds)
-    plans = Plans.load(folder / "plans.json")
-    dataset, labels = read_dataset_json(folder / "dataset.json")
+    if folder.is_file():
+        with unpacked(folder) as inside:
+            return replace(load_model(inside, folds, device, encoder_name), folder=folder)
+    runs = chosen_runs(folder, folds)
+    plans, section, dataset, labels = model_files(folder, runs)
     first = next(iter(runs.values()))
-    _require_known_variant(folder, runs)
-    section = plans.for_encoder(first["encoder"]["id"])
-    plan = digest_of_plan(plans, section, patches_3d=entry(first["variant"]).reads_patches_3d)
-    _require_as_trained(folder, runs, {"plan": plan, "labels": digest_of_labels(labels)})
-    encoder, settings = None, {fold: _settings_of(run, folder / f"fold_{fold}") for fold, run in runs.items()}
-    if entry(first["variant"]).needs_encoder and any(each.needs_encoder for each in settings.values()):
+    encoder, settings = None, recorded_settings(folder, runs)
+    if needs_encoder(first["variant"], settings.values()):
         encoder = matching_encoder(folder, runs, section.input_size, device, encoder_name)
     context = VariantContext(labels, plans.dataset, section, {}, encoder, unet_plan=plans.unet)
     kind = variant_class(first["variant"])
@@ -243,54 +242,22 @@ def _choices(results: Path, models: Sequence[ModelEntry]) -> dict[Path, Choice]:
             if (choice.model, choice.fold) in runs and _for_use(runs[choice.model, choice.fold])}
 
 
-def _chosen_runs(folder: Path, folds: Sequence[str] | None) -> dict[str, dict[str, Any]]:
+def chosen_runs(folder: Path, folds: Sequence[str] | None) -> dict[str, dict[str, Any]]:
+    """The run.json of the requested folds of a model, of all finished ones where `folds` is None.
+
+    Raises:
+        UserError: one of them is not there, or not finished.
+    """
     runs = finished_runs(folder)
     missing = [fold for fold in folds or () if fold not in runs]
     if not runs or missing:
         below = ", ".join(path.name for path in sorted(folder.glob(_DRAWS)))
-        raise UserError(
-            "A model's folder must hold the requested folds, finished.",
-            where=folder,
-            found=f"finished: {', '.join(runs) or 'none'}" + (f"; missing: {', '.join(missing)}" if missing else "")
-            + (f"; folders below: {below}" if below else ""),
-            mend="Train the fold with samunet_train, or choose others with -f.",
-        )
+        raise UserError("A model's folder must hold the requested folds, finished.", where=folder,
+                        found=f"finished: {', '.join(runs) or 'none'}"
+                        + (f"; missing: {', '.join(missing)}" if missing else "")
+                        + (f"; folders below: {below}" if below else ""),
+                        mend="Train the fold with samunet_train, or choose others with -f.")
     return {fold: runs[fold] for fold in folds} if folds else runs
-
-
-def digest_of_labels(labels: LabelSpace) -> str:
-    """SHA-256 of the meaning of label values in dataset.json; stored in a run's settings."""
-    return digest_of_json([labels.foreground, labels.ignore, labels.regions_class_order])
-
-
-def _require_known_variant(folder: Path, runs: Mapping[str, Mapping[str, Any]]) -> None:
-    for fold, run in runs.items():
-        if not is_known(run["variant"]):
-            raise UserError("A model must be of a variant that is installed.",
-                            where=folder / f"fold_{fold}" / "run.json", found=run["variant"],
-                            mend="Install the package that holds the variant, or train again.")
-
-
-def _require_as_trained(folder: Path, runs: Mapping[str, Mapping[str, Any]], found: Mapping[str, str]) -> None:
-    """Compare the plans and the labels of a model's folder with those that its folds recorded.
-
-    Raises:
-        UserError: they differ: a file was damaged or changed.
-    """
-    for name, file in (("plan", "plans.json"), ("labels", "dataset.json")):
-        others = [f"fold_{fold}" for fold, run in runs.items()
-                  if run.get("settings", {}).get(name) not in (None, found[name])]
-        if others:
-            raise UserError(f"A model must be used with the {file} that it was trained with.", where=folder / file,
-                            found=f"other content than {', '.join(others)} recorded",
-                            mend="Copy the model's folder again, or train it again.")
-
-
-def _settings_of(run: Mapping[str, Any], fold: Path) -> VariantSettings:
-    """The settings that a run recorded; what older runs did not record is as they were trained."""
-    kind = variant_class(run["variant"]).settings_type
-    recorded = run.get("settings", {}).get("variant_settings") or {}
-    return built_settings(run["variant"], {**kind.earlier, **recorded}, fold / "run.json")
 
 
 def _is_dataset(folder_name: str, dataset: str) -> bool:

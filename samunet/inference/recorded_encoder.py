@@ -37,11 +37,16 @@ def matching_encoder(
         given: the value of --encoder, or None.
 
     Raises:
-        UserError: another encoder, or other weights under its name.
+        UserError: the recorded file is missing and none was given; another encoder, or other weights under its name.
     """
     recorded = next(iter(runs.values()))["encoder"]
     known = {run["encoder"][key] for run in runs.values() for key in ("id", "name")}
     name = recorded_name(recorded) if given is None or given in known else given
+    if given is None and name.partition("@")[0] not in NAMED_ENCODERS and encoder_file(name) is None:
+        raise UserError("A model needs the encoder that it was trained with.", where=folder,
+                        found=f"no file {PureWindowsPath(name).name} for '{recorded['id']}' "
+                              f"(weights {_short(recorded['digest'])})",
+                        mend=f"Name its file with --encoder, or put it into {checkpoints_folder()}.")
     encoder = load_encoder(name, input_size, device, fast=entry(next(iter(runs.values()))["variant"]).reads_embeddings)
     for fold, run in runs.items():
         trained_with = run["encoder"]

@@ -14,7 +14,8 @@ from samunet.dataset.dataset import RawDataset, load_dataset
 from samunet.dataset.paths import Paths, find_dataset
 from samunet.errors import UserError, some
 from samunet.files import digest_of_file, digest_of_json, read_json, write_json
-from samunet.inference.model_folder import chosen_device, digest_of_labels
+from samunet.inference.model_files import digest_of_labels
+from samunet.inference.model_folder import chosen_device
 from samunet.inputs.embedding_cache import embeddings_of
 from samunet.inputs.protocols import CaseInputs
 from samunet.networks.checkpoints.encoders import Encoder, encoder_spec, load_encoder

@@ -77,6 +77,7 @@ class AtlasVariant(Baseline):
     to 0.795, 0.802 and 0.780. About half a second a pair for registration, a tenth for fusion.
     """
 
+    image_tensors = "[0-9][0-9].image"
     def __init__(self, context: VariantContext) -> None:
         super().__init__(context)
         median = context.dataset_plan.median_shape

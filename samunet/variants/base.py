@@ -38,6 +38,8 @@ class Variant(ABC):
     needs: ClassVar[str] = ""
     prompts: ClassVar[tuple[str, ...]] = ()  # the kinds of prompts that it answers, as there
     full_precision: ClassVar[bool] = False  # whether it computes in float32 where others take half precision
+    # pattern of the names in its checkpoint that are training images; a shared model says how many it holds
+    image_tensors: ClassVar[str] = ""
     settings_type: ClassVar[type[VariantSettings]] = VariantSettings
     settings: VariantSettings
 

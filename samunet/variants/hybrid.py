@@ -48,6 +48,7 @@ class HybridVariant(HybridOffVariant):
     200), adding the network's logits to the logarithm of the channels (0.839 after 200 of 300).
     """
 
+    image_tensors = _ATLAS + AtlasVariant.image_tensors
     inputs_depend_on_model: ClassVar[bool] = True
 
     def __init__(self, context: VariantContext) -> None:

@@ -84,7 +84,8 @@ def test_a_folder_of_nnunet_v1_is_named_with_its_new_name(root, given):
     with pytest.raises(UserError) as caught:
         find_dataset(root, given)
     assert "which are not read: Task314_Old" in caught.value.found
-    assert "rename Task314_Old to Dataset314_Old" in caught.value.mend and "DatasetXXX_Name" in caught.value.rule
+    assert f"samunet_convert_old_nnUNet_dataset {root / 'Task314_Old'} Dataset314_Old." in caught.value.mend
+    assert "DatasetXXX_Name" in caught.value.rule
 
 
 def test_a_number_of_thousands_of_digits_is_no_dataset(root):

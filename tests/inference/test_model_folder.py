@@ -10,9 +10,9 @@ from safetensors.torch import save_file
 
 from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError
+from samunet.inference.model_files import digest_of_labels
 from samunet.inference.model_folder import (
     chosen_device,
-    digest_of_labels,
     find_model,
     finished_runs,
     list_models,
@@ -255,7 +255,7 @@ def test_an_encoders_file_that_moved_is_found_by_its_name_in_the_checkpoints_fol
     moved, own, typed, family, monkeypatch
 ):
     folder = moved(typed)
-    with pytest.raises(UserError, match="or an existing path"):
+    with pytest.raises(UserError, match="Name its file with --encoder"):
         load_model(folder, None, CPU)
     monkeypatch.setenv("samunet_checkpoints", str(own.parent))
     for given in (None, typed, folder.name.split("__")[2]):

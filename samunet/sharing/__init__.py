@@ -1,0 +1,1 @@
+"""Trained models shared as bundles: exported to one zip, installed from it."""
