@@ -18,8 +18,9 @@ IMAGE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".gipl", ".hdr", ".
                  ".jpeg", ".tif", ".tiff", ".mp4", ".avi")
 A_FOLDER = "a folder"  # why one is passed over
 MOST_LINKS = 20  # named in one message
-# Files next to images and segmentations that are no cases: spacings of 3D TIFFs, plans, scores, probabilities.
-COMPANIONS = (".json", ".npz", ".pkl", ".lock")
+# Files next to images and segmentations that are no cases: spacings of 3D TIFFs, plans, scores, probabilities,
+# label descriptions.
+COMPANIONS = (".json", ".npz", ".pkl", ".lock", ".label")
 GET_LINKED = ("Fetch the files (`datalad get` or `git annex get` where this is such a dataset), correct the links, or "
               "remove their cases.")
 

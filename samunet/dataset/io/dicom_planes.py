@@ -104,9 +104,10 @@ class _Values:
     def numbers(self, keyword: str, count: int) -> tuple[float, ...] | None:
         """`count` finite numbers; None where the file has no such attribute, or an empty one."""
         try:
-            value = next((place.get(keyword) for place in self._places(keyword) if place.get(keyword) is not None), None)
-            if value is None or value == "":
+            values = [place.get(keyword) for place in self._places(keyword) if place.get(keyword) is not None]
+            if not values or values[0] == "":
                 return None
+            value = values[0]
             found = tuple(float(each) for each in ([value] if count == 1 else value))
         except (TypeError, ValueError) as fault:
             raise self._wrong(keyword, str(fault)) from fault
