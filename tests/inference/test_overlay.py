@@ -29,7 +29,7 @@ def test_middle_by_hand():
 
 
 def test_fill_is_the_labels_colour_and_outline_the_references(tmp_path):
-    """A black 2D image, its left half predicted as 1: filled pixels are FILL of the first colour, nowhere the second."""
+    """A black 2D image, its left half predicted as 1: filled pixels are FILL of a colour, nowhere the second."""
     prediction = np.zeros((1, 20, 20), np.uint8)
     prediction[0, :, :10] = 1
     image = np.zeros((1, 20, 20), np.float32)

@@ -56,11 +56,16 @@ def sorted_planes(folder: Path, reader: str) -> tuple[list[Plane], Geometry]:
         reader: name of the reader-writer that writes results on this grid.
 
     Raises:
-        UserError: a file that is no grey image with a geometry; several series, frames of reference, sizes,
-            orientations or spacings; slices that are displaced against each other (a tilted gantry), two at one place,
-            uneven distances (missing slices).
+        UserError: a file that is no grey image with a geometry; several series, enhanced files, frames of reference,
+            sizes, orientations or spacings; slices that are displaced against each other (a tilted gantry), two at one
+            place, uneven distances (missing slices).
     """
-    planes = [plane for path, header in headers(folder) for plane in planes_of(path, header)]
+    files = headers(folder)
+    enhanced = [path.name for path, header in files if "PerFrameFunctionalGroupsSequence" in header]
+    if enhanced and len(files) > 1:
+        raise UserError(ONE_SERIES.format("one enhanced file, or files of one slice"), where=folder,
+                        found=f"{len(files)} files, enhanced: {some(enhanced)}", mend=SPLIT)
+    planes = [plane for path, header in files for plane in planes_of(path, header)]
     if problems := _mixed(planes, folder):
         raise joined(problems)
     row, column = np.array(planes[0].row), np.array(planes[0].column)
