@@ -20,6 +20,7 @@ COMMANDS = (
     "annotate",
     "evaluate_folder",
     "evaluate_clicks",
+    "statistics",
     "plot_overlay_pngs",
     "demo",
     "download_checkpoint",

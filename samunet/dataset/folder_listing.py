@@ -21,6 +21,7 @@ MOST_LINKS = 20  # named in one message
 # Files next to images and segmentations that are no cases: spacings of 3D TIFFs, plans, scores, probabilities,
 # label descriptions.
 COMPANIONS = (".json", ".npz", ".pkl", ".lock", ".label")
+SEGMENTATION_OBJECT = ".dcm"  # the DICOM SEG of a prediction, beside its file of volumes
 GET_LINKED = ("Fetch the files (`datalad get` or `git annex get` where this is such a dataset), correct the links, or "
               "remove their cases.")
 
@@ -80,6 +81,8 @@ def list_folder(folder: Path, ending: str) -> Listing:
         else:
             names.append(name)
     read = {name.removesuffix(ending) for name in names} if passed_over else set()
+    for name in [name for name in passed_over if name.endswith(SEGMENTATION_OBJECT) and _stem(name) in read]:
+        del passed_over[name]
     for name in passed_over:
         if not name.startswith(".") and _stem(name) != name and _stem(name) in read:
             passed_over[name] = f"also there as {ending}"
