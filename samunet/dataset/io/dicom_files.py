@@ -11,8 +11,8 @@ import numpy as np
 
 from samunet.console import say_once
 from samunet.dataset.voxel_checks import cannot_read
+from samunet.digests import files_in
 from samunet.errors import UserError, some
-from samunet.files import files_in
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -71,7 +71,7 @@ def read_frames(path: Path, wanted: Sequence[int]) -> np.ndarray:
     Raises:
         UserError: compressed in a way that no installed package decodes; damaged or missing voxels.
     """
-    from pydicom.pixels import pixel_array
+    from pydicom.pixels.utils import pixel_array
 
     _require_decoder(path)
     try:
@@ -83,7 +83,7 @@ def read_frames(path: Path, wanted: Sequence[int]) -> np.ndarray:
 
 def _require_decoder(path: Path) -> None:
     from pydicom import dcmread
-    from pydicom.pixels import get_decoder
+    from pydicom.pixels.decoders.base import get_decoder
 
     syntax = dcmread(path, specific_tags=[], stop_before_pixels=True).file_meta.TransferSyntaxUID
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from pydicom.encaps import encapsulate
 
 from samunet.dataset.dataset import scan_images
 from samunet.dataset.grids import affine_mm, turn_between
+from samunet.dataset.integrity import verify_folder
 from samunet.dataset.io.readers import reader_named
 from samunet.dataset.io.sitk_io import SimpleItkIO, read_file
 from samunet.errors import UserError
@@ -177,6 +179,20 @@ def test_folders_of_series_are_cases_of_one_channel_beside_files(tmp_path, capsy
         ("other", ["other_0000.nii.gz"]), ("scan_0001", ["scan_0001"])]
     assert "notes (a folder)" in capsys.readouterr().err
     np.testing.assert_array_equal(reader_named("SimpleITKIO").read_images(cases[0].images)[0], image)
+
+
+def test_a_raw_dataset_may_hold_series_with_labels_as_nifti(tmp_path) -> None:
+    folder = tmp_path / "Dataset009_Scans"
+    series = write_series(folder / "imagesTr" / "a", slices(ramp(), "oblique"))
+    (folder / "labelsTr").mkdir()
+    SimpleItkIO().write_segmentation((ramp() > 200).astype(np.uint8), folder / "labelsTr" / "a.nii.gz",
+                                     read_file(series)[1])
+    (folder / "dataset.json").write_text(json.dumps({
+        "channel_names": {"0": "CT"}, "labels": {"background": 0, "a": 1}, "numTraining": 1, "file_ending": ".nii.gz"}))
+    assert verify_folder(folder, 1).cases[0].images == (series,)
+    (folder / "dataset.json").write_text((folder / "dataset.json").read_text().replace('"CT"', '"CT", "1": "PET"'))
+    with pytest.raises(UserError, match="the channels that dataset.json names"):
+        verify_folder(folder, 1)
 
 
 def test_files_of_a_series_without_a_folder_of_their_own_are_refused(tmp_path) -> None:
