@@ -43,6 +43,9 @@ ANATOMICAL = {
 PATHOLOGICAL = {"edema": "Edema", "lesion": "Lesion", "mass": "Mass", "necrosis": "Necrosis", "neoplasm": "Neoplasm",
                 "tumor": "Neoplasm", "tumour": "Neoplasm"}
 SERIES_NUMBER = 900  # far above those that scanners give
+# Of patient and study (PS3.3, sections C.7.1.1 and C.7.2.1); type 2: present, but may be empty.
+MAY_BE_EMPTY = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID",
+                "AccessionNumber", "ReferringPhysicianName")
 LABEL_CHARACTERS = 64  # of a SegmentLabel and of a code's meaning (PS3.5, value representation LO)
 
 
@@ -70,11 +73,17 @@ def write_dicom_seg(
     if segmentation.shape != grid.shape:
         raise UserError("A DICOM series must not change while it is predicted.", where=series,
                         found=f"{grid.shape} voxels; {segmentation.shape} were read", mend="Predict the case again.")
-    sources, order = _sources(planes)
+    sources, order = _sources(planes, grid.spacing_mm[0])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # about the scanner's own texts, which are copied as they are
-        written = _object(highdicom, sources, _masks(segmentation, labels)[order], _segments(labels, algorithm),
-                          algorithm)
+        try:
+            written = _object(highdicom, sources, _masks(segmentation, labels)[order], _segments(labels, algorithm),
+                              algorithm)
+        except (AttributeError, TypeError, ValueError) as fault:  # what highdicom raises on headers
+            raise UserError("The headers of a DICOM series must be valid, for its DICOM SEG copies from them.",
+                            where=series, found=f"{type(fault).__name__}: {fault}",
+                            mend="Correct the headers and predict again. The segmentation in the other format is "
+                                 "written all the same.") from fault
     with whole_file(path) as temporary:
         written.save_as(temporary)
 
@@ -135,14 +144,23 @@ def _masks(segmentation: np.ndarray, labels: LabelSpace) -> np.ndarray:
     return np.where(np.isin(segmentation, labels.foreground), segmentation, 0).astype(labels.dtype)
 
 
-def _sources(planes: Sequence[Plane]) -> tuple[list[Dataset], np.ndarray]:
-    """The series' headers, and which slice (its place along the normal) each of their frames is."""
+def _sources(planes: Sequence[Plane], step_mm: float) -> tuple[list[Dataset], np.ndarray]:
+    """The series' headers, and which slice (its place along the normal) each of their frames is.
+
+    Attributes that the standard allows to be empty, and that anonymised headers lack, are added empty.
+    """
     from pydicom import dcmread
 
-    if len({plane.path for plane in planes}) == len(planes):
-        return [dcmread(plane.path, stop_before_pixels=True) for plane in planes], np.arange(len(planes))
-    order = np.argsort([plane.frame for plane in planes])
-    return [dcmread(planes[0].path, stop_before_pixels=True)], order
+    one_slice_each = len({plane.path for plane in planes}) == len(planes)
+    sources = [dcmread(plane.path, stop_before_pixels=True) for plane in (planes if one_slice_each else planes[:1])]
+    for source in sources:
+        for keyword in MAY_BE_EMPTY:
+            if keyword not in source:
+                setattr(source, keyword, "")
+        if one_slice_each and not source.get("SliceThickness"):
+            source.SliceThickness = f"{step_mm:.10g}"
+    order = np.arange(len(planes)) if one_slice_each else np.argsort([plane.frame for plane in planes])
+    return sources, order
 
 
 def _text(name: str) -> str:

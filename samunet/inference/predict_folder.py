@@ -11,8 +11,8 @@ import torch
 
 from samunet.console import progress, say
 from samunet.dataset.case_names import require_text
-from samunet.dataset.case_paths import SEQUENCE_READERS
 from samunet.dataset.dataset import RawCase, scan_images
+from samunet.dataset.io.readers import VOLUME_ENDINGS
 from samunet.errors import BadCases, UserError, joined
 from samunet.files import require_writable
 from samunet.inference.dicom_seg import write_dicom_seg
@@ -164,7 +164,11 @@ def predict_to_file(
     if settings.remove_small_blobs is not None:
         exported = replace(exported, segmentation=without_small_blobs(
             exported.segmentation, geometry, model.labels, settings.remove_small_blobs, case.name))
-    if case.images[0].is_dir() and geometry.reader not in SEQUENCE_READERS:
-        write_dicom_seg(exported.segmentation, geometry, case.images[0], output / f"{case.name}.dcm", model.labels,
-                        model.variant)
+    if case.images[0].is_dir() and model.file_ending.lower() in VOLUME_ENDINGS:  # a DICOM series
+        try:
+            write_dicom_seg(exported.segmentation, geometry, case.images[0], output / f"{case.name}.dcm", model.labels,
+                            model.variant)
+        except UserError:  # reported as the case's problem; the other file is written all the same
+            write_prediction(exported, output, prepared.properties, model.label_ending)
+            raise
     write_prediction(exported, output, prepared.properties, model.label_ending)

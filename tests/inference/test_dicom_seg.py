@@ -16,7 +16,7 @@ from pydicom.sr.codedict import codes
 from samunet.dataset.io.readers import reader_named
 from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError
-from samunet.inference.dicom_seg import ANATOMICAL, PATHOLOGICAL, code_of, write_dicom_seg
+from samunet.inference.dicom_seg import ANATOMICAL, MAY_BE_EMPTY, PATHOLOGICAL, code_of, write_dicom_seg
 
 LABELS = LabelSpace({"background": 0, "liver": 1, "Löwe \\ a long name": 2})
 
@@ -109,6 +109,26 @@ def test_regions_overlap(tmp_path) -> None:
 def test_a_segmentation_without_foreground_is_written(tmp_path) -> None:
     dataset = pydicom.dcmread(written(tmp_path, slices(ramp()), np.zeros_like(labelled())))
     assert len(dataset.SegmentSequence) == 2 and not dataset.pixel_array.any()
+
+
+def test_headers_that_were_anonymised_are_enough(tmp_path) -> None:
+    series = slices(ramp(), "coronal")
+    for slice_ in series:
+        for keyword in (*MAY_BE_EMPTY, "SliceThickness"):
+            if keyword in slice_:
+                delattr(slice_, keyword)
+    dataset = pydicom.dcmread(path := written(tmp_path, series, labelled()))
+    assert dataset.PatientID == "" and dataset.PatientBirthDate == ""
+    assert dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SliceThickness == 2.5
+    assert places_of(path, 2, "coronal") == {(3, 4, 5)}
+
+
+def test_headers_without_identifiers_are_refused(tmp_path) -> None:
+    series = slices(ramp())
+    for slice_ in series:
+        del slice_.StudyInstanceUID
+    with pytest.raises(UserError, match="headers of a DICOM series must be valid"):
+        written(tmp_path, series, labelled())
 
 
 def test_every_name_of_the_table_has_a_code() -> None:

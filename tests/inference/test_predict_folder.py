@@ -157,6 +157,17 @@ def test_a_dicom_series_becomes_nifti_and_dicom_seg_on_its_grid(place):
     assert expected()[tuple(indices[:3].round().astype(int))].all()
 
 
+def test_a_series_whose_headers_are_not_enough_for_dicom_seg_is_predicted_and_reported(place, capsys):
+    series = slices(np.ones((7, 7, 11), np.int16))
+    for slice_ in series:
+        del slice_.StudyInstanceUID
+    write_series(place / "in" / "bare", series)
+    assert predict(place) == 2
+    assert "its DICOM SEG copies from them" in capsys.readouterr().err
+    assert sorted(path.name for path in (place / "out").iterdir() if path.suffix in (".gz", ".dcm")) == [
+        "bare.nii.gz", *(f"{name}.nii.gz" for name in NAMES)]
+
+
 def test_small_components_are_removed_and_the_setting_is_recorded(place):
     """The predicted block has 5 x 3 x 8 voxels of 3 mm3: 0.36 ml."""
     assert predict(place, "--remove_small_blobs", "0.36") == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -10,9 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from samunet.console import say_once
+from samunet.dataset.folder_listing import broken_links
 from samunet.dataset.voxel_checks import cannot_read
 from samunet.digests import files_in
-from samunet.errors import UserError, some
+from samunet.errors import UserError, joined, some
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -33,8 +35,13 @@ def is_dicom(path: Path) -> bool:
 
 
 def series_folders(folders: Iterable[Path]) -> list[Path]:
-    """Those of `folders` that have DICOM files among their first files."""
-    return [folder for folder in folders if folder.is_dir() and any(map(is_dicom, files_in(folder)[:OPENED]))]
+    """Those of `folders` that have DICOM files among their first files; folders that cannot be listed are none."""
+    found = []
+    for folder in folders:
+        with suppress(OSError):
+            if any(map(is_dicom, files_in(folder)[:OPENED])):
+                found.append(folder)
+    return found
 
 
 def headers(folder: Path) -> list[tuple[Path, Dataset]]:
@@ -43,9 +50,12 @@ def headers(folder: Path) -> list[tuple[Path, Dataset]]:
     Hidden files, a DICOMDIR and files of other formats are ignored, the latter with a warning.
 
     Raises:
-        UserError: pydicom is not installed, no DICOM file, a header that is damaged.
+        UserError: pydicom is not installed, no DICOM file, a link to nothing, a header that is damaged.
     """
     pydicom = library(folder)
+    if problems := broken_links(folder, sorted(path.name for path in folder.iterdir()
+                                               if path.is_symlink() and not path.exists())):
+        raise joined(problems)
     found, ignored = [], []
     for path in files_in(folder):
         if not is_dicom(path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import dcm2niix
@@ -138,6 +139,31 @@ def test_what_is_no_volume_is_refused_with_one_message(tmp_path, fault) -> None:
     message = refusal(write_series(tmp_path / "case", series))
     for text in expected:
         assert text in message
+
+
+def test_a_link_to_nothing_is_no_missing_end(tmp_path) -> None:
+    folder = write_series(tmp_path / "case", slices(ramp()))
+    (folder / "IM0031").unlink()
+    (folder / "IM0031").symlink_to(tmp_path / "nowhere")
+    assert "link to nothing: IM0031" in refusal(folder)
+
+
+def test_several_enhanced_files_are_refused(tmp_path) -> None:
+    other = enhanced(ramp())
+    assert "one enhanced file" in refusal(write_series(tmp_path / "case", [enhanced(ramp()), other]))
+
+
+def test_other_files_are_ignored_with_a_warning(tmp_path, capsys) -> None:
+    folder = write_series(tmp_path / "case", slices(ramp()))
+    (folder / "readme.txt").write_text("not DICOM")
+    np.testing.assert_array_equal(read_file(folder)[0][0], ramp())
+    assert "readme.txt (no DICOM)" in capsys.readouterr().err
+
+
+def test_without_pydicom_the_extra_is_named(tmp_path, monkeypatch) -> None:
+    folder = write_series(tmp_path / "case", slices(ramp()))
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    assert "pip install 'samunet[dicom]'" in refusal(folder)
 
 
 def test_a_syntax_that_nothing_decodes_is_named_with_its_remedy(tmp_path) -> None:
