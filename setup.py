@@ -20,6 +20,7 @@ COMMANDS = (
     "annotate",
     "evaluate_folder",
     "evaluate_clicks",
+    "statistics",
     "plot_overlay_pngs",
     "export_model_to_zip",
     "install_pretrained_model_from_zip",
@@ -40,6 +41,7 @@ BASE = [
     "segment-anything>=1.0",
     "batchgenerators>=0.25.1",
     "dynamic-network-architectures>=0.4",
+    "acvl-utils>=0.2",  # connected components
     "SimpleITK>=2.3",
     "scipy>=1.11",
     "scikit-image>=0.22",
@@ -60,10 +62,12 @@ EXTRAS = {
     "cluster": ["dask[distributed]>=2024.1", "dask-jobqueue>=0.8"],
     "report": ["jinja2>=3.1"],
     "video": ["av>=14.0"],  # PyAV: wheels with FFmpeg's libraries, under licences of their own, so never in the base
+    "dicom": ["pydicom>=3.0", "highdicom>=0.24"],  # series as cases, and DICOM SEG
     "annotate": ["starlette>=0.40", "uvicorn>=0.30"],  # the page's server: pure Python, no compiled parts
     "test": ["pytest>=8.0", "pytest-xdist>=3.8", "pytest-timeout>=2.3",  # a test that hangs must not hold up the others
              "pytest-cov>=5.0",  # `make coverage`
              "hypothesis>=6.100", "surface-distance>=0.1", "MedPy>=0.5.2", "ruff>=0.5", "mypy>=1.10",
+             "dcm2niix>=1.0.20230411",  # the second opinion on the geometry of DICOM series; a wheel holds the binary
              "playwright>=1.49"],  # drives the system's Chromium; its own browsers are not downloaded
     "docs": ["mkdocs-material>=9.5"],
 }

@@ -24,7 +24,7 @@ from samunet.dataset.case_paths import SEQUENCE_READERS
 from samunet.dataset.dataset import RawCase, RawDataset, load_dataset
 from samunet.dataset.io.readers import choose_reader
 from samunet.dataset.paths import Paths, find_dataset
-from samunet.errors import UserError
+from samunet.errors import UserError, some
 from samunet.evaluation.evaluate import evaluate_folder
 from samunet.files import copy_whole, digest_of_json, make_folder, read_json, write_json, writing
 from samunet.locks import lock_beside, owned
@@ -223,8 +223,8 @@ def run_nnunet(benchmark: Benchmark, job: Job, paths: Paths) -> None:
     Replaces a finished run with other settings or data.
 
     Raises:
-        UserError: nnU-Net is not installed, no such configuration, a dataset of sequences, or one of its commands
-        failed.
+        UserError: nnU-Net is not installed, no such configuration, a dataset of sequences or DICOM, or one of its
+        commands failed.
     """
     configuration = job.variant.removeprefix(NNUNET)
     if importlib.util.find_spec("nnunetv2") is None:
@@ -235,6 +235,9 @@ def run_nnunet(benchmark: Benchmark, job: Job, paths: Paths) -> None:
     if choose_reader(dataset) in SEQUENCE_READERS:
         raise UserError("nnU-Net does not support sequences of frames.", where="--nnunet",
                         found=f"{dataset.name} is read by {choose_reader(dataset)}", mend="Leave out --nnunet.")
+    if series := [case.name for case in dataset.cases if case.images[0].is_dir()]:
+        raise UserError("nnU-Net does not read DICOM.", where="--nnunet", found=f"series: {some(series)}",
+                        mend="Convert the series to NIfTI, or leave out --nnunet.")
     cases = cases_of(request, dataset, paths.preprocessed / raw.name)
     run = NnunetRun(dataset, configuration, cases.train, cases.val, request.iterations, request.minutes,
                     benchmark.device)

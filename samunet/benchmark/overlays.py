@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import imageio.v3 as imageio
-import matplotlib
 import numpy as np
 from skimage.segmentation import find_boundaries
 
 from samunet.benchmark.results import Result
 from samunet.dataset.alignment import SEGMENTATION, on_grid
 from samunet.dataset.io.readers import reader_named
+from samunet.dataset.label_colours import COLOURS
 from samunet.errors import joined
 
 MOST_SLICES, LONGEST_SIDE = 24, 320
@@ -72,9 +72,9 @@ def _data_url(grey: np.ndarray, predicted: np.ndarray, labelled: np.ndarray) -> 
     """One slice as a data URL: grey, the prediction filled, the reference's inner boundary white."""
     step = max(1, -(-max(grey.shape) // LONGEST_SIDE))
     grey, predicted, labelled = (each[::step, ::step] for each in (grey, predicted, labelled))
-    colours = matplotlib.colormaps["tab10"](np.arange(10))[:, :3]
     image = np.repeat(grey[..., None], 3, axis=2)
     inside = predicted > 0
+    colours = np.array(COLOURS) / 255
     image[inside] = (1 - FILL) * image[inside] + FILL * colours[(predicted[inside].astype(int) - 1) % len(colours)]
     image[find_boundaries(labelled, mode="inner")] = 1.0
     file = io.BytesIO()

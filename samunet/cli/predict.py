@@ -24,7 +24,8 @@ def parser() -> argparse.ArgumentParser:
     """The parser of the command's arguments."""
     parser = command_parser(
         "samunet_predict",
-        "Segment every case of a folder (CASE_0000.nii.gz, ...). Each segmentation is on the grid of its image.\n"
+        "Segment every case of a folder: CASE_0000.nii.gz, ... or folders CASE with the files of a DICOM series.\n"
+        "Each segmentation is on the grid of its image; those of DICOM series are also written as DICOM SEG.\n"
         "By default it uses the model that samunet_find_best_configuration chose, else the one that samunet_train\n"
         "trained last, with all its finished folds.",
         EXAMPLES,
@@ -49,6 +50,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--prompts", type=Path, metavar="FILE",
                         help="JSON file with points and boxes for every case (promptable variants; "
                              "documentation/how-to/prompts.md)")
+    parser.add_argument("--remove_small_blobs", type=real(0, 1e6, above=True), metavar="ML",
+                        help="remove connected components of a class that are smaller than this volume in ml")
     parser.add_argument("-device", metavar="NAME", help="cpu, cuda or mps (default: cuda if available, else cpu)")
     add_paths(parser)
     return parser
@@ -64,7 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from samunet.networks.checkpoints.encoders import announce
 
     settings = PredictionSettings(options.save_probabilities, options.continue_prediction, options.tta,
-                                  options.step_size, options.num_parts, options.part_id, options.prompts)
+                                  options.step_size, options.num_parts, options.part_id, options.prompts,
+                                  options.remove_small_blobs)
     found = found_model(options)
     model = load_model(found.folder, found.folds, chosen_device(options.device), options.encoder)
     say(f"model: {found.folder}, fold{'s' if len(model.folds) > 1 else ''} {', '.join(model.folds)}; {found.why}")

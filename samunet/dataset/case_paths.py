@@ -19,3 +19,8 @@ def label_ending(file_ending: str) -> str:
 def is_there(path: Path, ending: str) -> bool:
     """Whether the image or label `path` exists, as a folder where `ending` is "/", else as a file."""
     return path.is_dir() if ending == FRAME_FOLDER else path.is_file()
+
+
+def image_is_there(path: Path, ending: str) -> bool:
+    """As `is_there`; where images are files, a folder may hold the DICOM series of a case."""
+    return is_there(path, ending) or path.is_dir()

@@ -11,7 +11,7 @@ from typing import Any
 from samunet.console import say_once
 from samunet.dataset import dataset_json
 from samunet.dataset.case_names import case_name_problems
-from samunet.dataset.case_paths import FRAME_FOLDER, is_there, label_ending
+from samunet.dataset.case_paths import FRAME_FOLDER, image_is_there, is_there, label_ending
 from samunet.dataset.folder_listing import GET_LINKED, list_folder
 from samunet.dataset.image_folder import images_of
 from samunet.dataset.io.frame_names import frame_names, name_problems, say_passed_over_frames
@@ -243,7 +243,7 @@ def _listed_channel_problems(name: str, paths: tuple[Path, ...], channels: int, 
         UserError("Every image that dataset.json lists must exist.", where=path, found=f"{_absent(path)} (case {name})",
                   mend=GET_LINKED if path.is_symlink() else
                   "Correct the path (are its environment variables set?), or restore the file.")
-        for path in paths if not is_there(path, ending)
+        for path in paths if not image_is_there(path, ending)
     ]
     if len(paths) not in (1, channels):
         problems.append(UserError(

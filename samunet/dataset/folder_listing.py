@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from samunet.console import say_once
@@ -16,9 +16,12 @@ from samunet.temporaries import REPLACED_PREFIX, TEMPORARY_PREFIX
 # Common image endings. A file with one of them that is not read is usually a mistake.
 IMAGE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".gipl", ".hdr", ".img", ".dcm", ".png", ".bmp", ".jpg",
                  ".jpeg", ".tif", ".tiff", ".mp4", ".avi")
+A_FOLDER = "a folder"  # why one is passed over
 MOST_LINKS = 20  # named in one message
-# Files next to images and segmentations that are no cases: spacings of 3D TIFFs, plans, scores, probabilities.
-COMPANIONS = (".json", ".npz", ".pkl", ".lock")
+# Files next to images and segmentations that are no cases: spacings of 3D TIFFs, plans, scores, probabilities,
+# label descriptions.
+COMPANIONS = (".json", ".npz", ".pkl", ".lock", ".label")
+SEGMENTATION_OBJECT = ".dcm"  # the DICOM SEG of a prediction, beside its file of volumes
 GET_LINKED = ("Fetch the files (`datalad get` or `git annex get` where this is such a dataset), correct the links, or "
               "remove their cases.")
 
@@ -38,6 +41,11 @@ class Listing:
     paths: tuple[Path, ...]
     broken_links: tuple[Path, ...]
     passed_over: Mapping[str, tuple[str, ...]]
+
+    def without(self, names: Collection[str]) -> Listing:
+        """This listing, where the entries `names` are read by other means and so are not passed over."""
+        others = {why: tuple(name for name in held if name not in names) for why, held in self.passed_over.items()}
+        return replace(self, passed_over={why: held for why, held in others.items() if held})
 
     def say_passed_over(self) -> None:
         """Name in one line what is not read, once in a process."""
@@ -73,6 +81,8 @@ def list_folder(folder: Path, ending: str) -> Listing:
         else:
             names.append(name)
     read = {name.removesuffix(ending) for name in names} if passed_over else set()
+    for name in [name for name in passed_over if name.endswith(SEGMENTATION_OBJECT) and _stem(name) in read]:
+        del passed_over[name]
     for name in passed_over:
         if not name.startswith(".") and _stem(name) != name and _stem(name) in read:
             passed_over[name] = f"also there as {ending}"
@@ -105,7 +115,7 @@ def _reason(name: str, kind: str, ending: str) -> str | None:
     if ending == FRAME_FOLDER:
         return None if kind in ("folder", "link") else "no folder of frames"
     if kind == "folder":
-        return "a folder"
+        return A_FOLDER
     if not name.endswith(ending):
         return f"an image, but not {ending}" if name.lower().endswith(IMAGE_ENDINGS) else f"not {ending}"
     return "no file" if kind == "other" else None

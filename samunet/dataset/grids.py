@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
+from samunet.dataset.case_paths import SEQUENCE_READERS
 from samunet.dataset.geometry import Geometry
 
 # Grids agree if no corner is further off than this, along any axis of the first grid.
@@ -53,6 +55,14 @@ def affine_mm(geometry: Geometry) -> np.ndarray:
     matrix[:3, :3] = (direction * geometry.spacing_mm[::-1])[:, ::-1]
     matrix[:3, 3] = origin
     return matrix
+
+
+def voxel_volume_ml(geometry: Geometry) -> float:
+    """Volume of a voxel in ml, sheared axes included; NaN for 2D files and sequences, whose slices are no millimetres.
+    """
+    if geometry.is_2d or geometry.reader in SEQUENCE_READERS:
+        return math.nan
+    return abs(float(np.linalg.det(affine_mm(geometry)[:3, :3]))) / 1000
 
 
 def corner_distance_voxels(first: Geometry, second: Geometry) -> float:

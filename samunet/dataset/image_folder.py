@@ -1,4 +1,7 @@
-"""A folder of images, CASE_0000.ending, CASE_0001.ending, ...: which of them belong to which case."""
+"""A folder of images, CASE_0000.ending, CASE_0001.ending, ...: which of them belong to which case.
+
+Where files are volumes, a folder CASE of DICOM files is a case too, of one channel.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,10 @@ from pathlib import Path
 
 from samunet.dataset.case_names import case_name_problems
 from samunet.dataset.case_paths import FRAME_FOLDER
-from samunet.dataset.folder_listing import Listing, list_folder
+from samunet.dataset.folder_listing import A_FOLDER, Listing, list_folder
+from samunet.dataset.io.dicom_files import series_folders
 from samunet.dataset.io.frame_names import say_passed_over_frames
+from samunet.dataset.io.readers import VOLUME_ENDINGS
 from samunet.errors import UserError, some
 
 _CHANNEL_FILE = re.compile(r"(?P<name>.+)_(?P<channel>[0-9]{4})", re.DOTALL)
@@ -36,7 +41,8 @@ def images_of(folder: Path, file_ending: str, channels: int) -> ImageFolder:
     """The images CASE_XXXX + `file_ending` in `folder`; ignored files are named in one warning.
 
     The folder is wrong as a whole if it is missing, holds no image, or holds one without channel number. A case is
-    bad if a channel is missing, surplus or a link to nothing, or if its name cannot be used.
+    bad if a channel is missing, surplus or a link to nothing, or if its name cannot be used. A folder of a DICOM series
+    is a case with the folder's name, of one channel: `_0000` at its end is no channel number.
 
     Arguments:
         channels: number of channels in dataset.json.
@@ -48,8 +54,12 @@ def images_of(folder: Path, file_ending: str, channels: int) -> ImageFolder:
         listing = list_folder(folder, file_ending)
     except UserError as fault:
         return ImageFolder({}, [fault], [], frozenset())
+    series = _series_in(listing, file_ending)
+    listing = listing.without([path.name for path in series])
     listing.say_passed_over()
     numbered, unnumbered = _by_case(listing, file_ending)
+    twice = [path.name for path in series if path.name in numbered]
+    numbered |= {path.name: {0: path} for path in series}
     images = {name: tuple(path for _, path in sorted(files.items())) for name, files in sorted(numbered.items())}
     if file_ending == FRAME_FOLDER:
         say_passed_over_frames(path for paths in images.values() for path in paths)
@@ -63,7 +73,15 @@ def images_of(folder: Path, file_ending: str, channels: int) -> ImageFolder:
         if problems := _channel_problems(name, set(files), expected, folder, file_ending):
             case_problems += problems
             bad.add(name)
-    return ImageFolder(images, _folder_problems(listing, unnumbered, file_ending), case_problems, frozenset(bad))
+    problems = _folder_problems(listing, unnumbered, file_ending, series) + _double_problems(twice, folder)
+    return ImageFolder(images, problems, case_problems, frozenset(bad))
+
+
+def _series_in(listing: Listing, file_ending: str) -> list[Path]:
+    """The folders of DICOM series beside, or instead of, files of volumes; other formats have none."""
+    if file_ending.lower() not in VOLUME_ENDINGS:
+        return []
+    return series_folders(listing.folder / name for name in listing.passed_over.get(A_FOLDER, ()))
 
 
 def _by_case(listing: Listing, file_ending: str) -> tuple[dict[str, dict[int, Path]], list[str]]:
@@ -79,16 +97,25 @@ def _by_case(listing: Listing, file_ending: str) -> tuple[dict[str, dict[int, Pa
     return numbered, unnumbered
 
 
-def _folder_problems(listing: Listing, unnumbered: list[str], file_ending: str) -> list[UserError]:
+def _double_problems(twice: list[str], folder: Path) -> list[UserError]:
+    """Cases that are there as files and as a DICOM series."""
+    return [UserError("A case must be there once: as image files or as a DICOM series.", where=folder,
+                      found=f"both for {some(twice)}", mend="Remove one of them.")] if twice else []
+
+
+def _folder_problems(
+    listing: Listing, unnumbered: list[str], file_ending: str, series: list[Path]
+) -> list[UserError]:
     if unnumbered:
         return [UserError(
             f"Image files must be named CASE_XXXX{file_ending}, XXXX the channel number.", where=listing.folder,
             found=some(unnumbered), mend=f"Rename them, for example to CASE_0000{file_ending}.",
         )]
-    if not listing.paths:
+    if not listing.paths and not series:
         others = some(sorted(name for names in listing.passed_over.values() for name in names)) or "nothing"
         return [UserError(f"The folder of images must hold files CASE_0000{file_ending}.", where=listing.folder,
-                          found=others, mend="Put the images there, or correct `file_ending`.")]
+                          found=others, mend="Put the images there, or correct `file_ending`. DICOM files belong "
+                                             "into one folder for each case.")]
     return []
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from samunet.console import progress
 from samunet.dataset.alignment import LABEL, on_grid
-from samunet.dataset.case_paths import is_there, label_ending
+from samunet.dataset.case_paths import image_is_there, is_there, label_ending
 from samunet.dataset.dataset import RawCase, RawDataset, scan_dataset
 from samunet.dataset.io.readers import choose_reader, reader_named
 from samunet.dataset.labels import LabelSpace
@@ -73,7 +73,7 @@ def _check(job: _Job) -> list[UserError]:
     case, reader = job.case, reader_named(job.reader)
     problems: list[UserError] = []
     image_geometry = None
-    if all(is_there(path, job.file_ending) for path in case.images):
+    if all(image_is_there(path, job.file_ending) for path in case.images):
         try:
             image, image_geometry = reader.read_images(case.images)
             problems += channel_problems(image, case.images[0], job.channel_names)

@@ -11,6 +11,8 @@ import numpy as np
 
 from samunet.dataset.case_paths import is_there
 from samunet.dataset.io.readers import reader_named
+from samunet.dataset.label_colours import write_label_colours
+from samunet.dataset.labels import LabelSpace
 from samunet.dataset.nnunet_properties import reader_properties
 from samunet.files import whole_file, write_json
 from samunet.inference.export import Exported
@@ -83,7 +85,8 @@ def nnunet_plans(plans: Plans) -> dict[str, Any]:
 
 
 def write_companions(folder: Path, plans: Plans, dataset: Mapping[str, Any], arguments: Mapping[str, Any]) -> None:
-    """Write dataset.json, plans.json and predict_from_raw_data_args.json to the predictions' folder, as nnU-Net does.
+    """Write dataset.json, plans.json and predict_from_raw_data_args.json to the predictions' folder, as nnU-Net does,
+    and names and colours of the labels for viewers (`samunet.dataset.label_colours`).
 
     Arguments:
         dataset: the content of dataset.json.
@@ -92,3 +95,4 @@ def write_companions(folder: Path, plans: Plans, dataset: Mapping[str, Any], arg
     write_json(folder / "dataset.json", dict(dataset))
     write_json(folder / "plans.json", nnunet_plans(plans))
     write_json(folder / "predict_from_raw_data_args.json", dict(arguments))
+    write_label_colours(folder, LabelSpace.from_dataset_json(dataset))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -13,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from samunet.dataset.label_colours import colour_of, names_of
 from samunet.dataset.labels import LabelSpace
 from samunet.files import whole_file
 
@@ -66,9 +66,8 @@ def middle_of_foreground(overlay: Overlay) -> tuple[int, int, int]:
 
 def colours_of(labels: LabelSpace) -> dict[int, Colour]:
     """Each foreground value's colour."""
-    values = [value for value in labels.values if value > 0]
-    palette = matplotlib.colormaps["tab20" if len(values) > 10 else "tab10"]
-    return {value: palette((value - 1) % palette.N) for value in values}
+    colours = {value: [part / 255 for part in colour_of(value)] for value in labels.values if value > 0}
+    return {value: (red, green, blue, 1.0) for value, (red, green, blue) in colours.items()}
 
 
 def draw_maps(
@@ -87,7 +86,7 @@ def draw_maps(
 
 def legend(labels: LabelSpace, colours: dict[int, Colour], with_reference: bool) -> list[Artist]:
     """The legend's handles: every value's colour, and the meaning of an outline."""
-    handles: list[Artist] = [Patch(facecolor=colour, alpha=0.7, label=_names_of(labels, value))
+    handles: list[Artist] = [Patch(facecolor=colour, alpha=0.7, label=names_of(labels, value))
                      for value, colour in colours.items()]
     if with_reference:
         handles.append(Line2D([], [], color="black", linewidth=1.2, label="outline: reference"))
@@ -105,10 +104,3 @@ def _draw_panel(
     draw_maps(axes, np.take(overlay.prediction, place, axis), reference, colours, aspect)
     axes.set_title(f"{AXIS_NAMES[axis]} {place}", fontsize=9)
     axes.set_axis_off()
-
-
-def _names_of(labels: LabelSpace, value: int) -> str:
-    """The label's name, or the names of all regions that contain it."""
-    names = [name for name, held in labels.names.items()
-             if name != "ignore" and (value in held if isinstance(held, tuple) else held == value)]
-    return ", ".join(names) or str(value)

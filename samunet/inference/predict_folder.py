@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -12,12 +12,15 @@ import torch
 from samunet.console import progress, say
 from samunet.dataset.case_names import require_text
 from samunet.dataset.dataset import RawCase, scan_images
+from samunet.dataset.io.readers import VOLUME_ENDINGS
 from samunet.errors import BadCases, UserError, joined
 from samunet.files import require_writable
+from samunet.inference.dicom_seg import write_dicom_seg
 from samunet.inference.export import export_case
 from samunet.inference.model_folder import TrainedModel
 from samunet.inference.nnunet_files import prediction_is_whole, write_companions, write_prediction
 from samunet.inference.predictor import predict_case
+from samunet.inference.small_blobs import without_small_blobs
 from samunet.locks import owned
 from samunet.preprocessing.preprocess import prepare_case
 from samunet.preprocessing.prompts.file import PromptsFile, read_prompts
@@ -35,6 +38,7 @@ class PredictionSettings:
         tta: average over mirrored tiles.
         step: fraction of a tile between neighbours; None takes the plan's.
         prompts: a prompts file, for a variant that answers prompts.
+        remove_small_blobs: remove components of a class below this volume in ml; probabilities are unchanged.
         parts, part: this call predicts the cases number part, part + parts, ... of the sorted list.
     """
 
@@ -45,11 +49,14 @@ class PredictionSettings:
     parts: int = 1
     part: int = 0
     prompts: Path | None = None
+    remove_small_blobs: float | None = None
 
     def __post_init__(self) -> None:
         problems = []
         if self.step is not None and not 0 < self.step <= 1:
             problems.append(UserError("-step_size must be above 0 and at most 1.", found=str(self.step)))
+        if self.remove_small_blobs is not None and not self.remove_small_blobs > 0:
+            problems.append(UserError("--remove_small_blobs must be above 0 ml.", found=str(self.remove_small_blobs)))
         if not 0 <= self.part < self.parts:
             problems.append(UserError("-part_id must be between 0 and -num_parts - 1.",
                                       found=f"-part_id {self.part} of -num_parts {self.parts}"))
@@ -153,4 +160,15 @@ def predict_to_file(
     slabs = predict_case(model.variants, prepared, model.plans, model.encoder, tta=settings.tta, step=settings.step)
     exported = export_case(slabs, prepared.properties, dataset_plan, model.labels,
                            with_probabilities=settings.save_probabilities)
+    geometry = prepared.properties.geometry
+    if settings.remove_small_blobs is not None:
+        exported = replace(exported, segmentation=without_small_blobs(
+            exported.segmentation, geometry, model.labels, settings.remove_small_blobs, case.name))
+    if case.images[0].is_dir() and model.file_ending.lower() in VOLUME_ENDINGS:  # a DICOM series
+        try:
+            write_dicom_seg(exported.segmentation, geometry, case.images[0], output / f"{case.name}.dcm", model.labels,
+                            model.variant)
+        except UserError:  # reported as the case's problem; the other file is written all the same
+            write_prediction(exported, output, prepared.properties, model.label_ending)
+            raise
     write_prediction(exported, output, prepared.properties, model.label_ending)

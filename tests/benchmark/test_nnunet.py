@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -164,4 +165,12 @@ def test_what_was_left_of_other_data_is_not_gone_on_with(paths: Paths, tmp_path:
 def test_sequences_of_frames_are_refused(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("samunet.benchmark.nnunet.choose_reader", lambda dataset: "VideoIO")
     with pytest.raises(UserError, match="nnU-Net does not support sequences"):
+        run_nnunet(ASKED, JOB, paths)
+
+
+def test_dicom_series_are_refused(paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = load_dataset(paths.raw / "Dataset005_Made")
+    cases = (replace(dataset.cases[0], images=(tmp_path,)), *dataset.cases[1:])
+    monkeypatch.setattr("samunet.benchmark.nnunet.load_dataset", lambda folder: replace(dataset, cases=cases))
+    with pytest.raises(UserError, match="nnU-Net does not read DICOM"):
         run_nnunet(ASKED, JOB, paths)

@@ -26,11 +26,12 @@ NEEDED = {
     "predict": ["-i", "i", "-o", "o"],
     "preprocess": ["-d", "4"],
     "pretrain_encoder": ["-o", "o"],
+    "statistics": ["-i", "i", "-o", "o"],
     "train": ["4", "cnn_head", "0"],
 }
 # Flags that take no number: names, files, folders, patterns, choices.
 WORDS = {
-    "-d", "-i", "-o", "-m", "-v", "-p", "-s", "-r", "-device", "-djfile", "-pfile", "-gt", "-plans_name",
+    "-d", "-i", "-o", "-m", "-v", "-p", "-s", "-r", "-device", "-djfile", "-pfile", "-gt", "-plans_name", "-images",
     "-pretrained_weights", "--encoder", "--support",
     "--raw", "--preprocessed", "--results", "--variants", "--nnunet", "--nnunet_results", "--oracle_prompts",
     "--reference", "--scheduler",
@@ -57,7 +58,7 @@ def test_the_flags_that_take_a_number_are_these() -> None:
         "-overwrite_target_spacing", "-channel_idx",
         "--folds", "--shots", "--shot_slices", "--draws", "--draw", "--seed", "--minutes", "--minutes_head",
         "--minutes_network",
-        "--iterations", "--epochs", "--workers", "--box_relax", "--clicks"}
+        "--iterations", "--epochs", "--workers", "--box_relax", "--clicks", "--remove_small_blobs"}
 
 
 @pytest.mark.parametrize(("command", "flag"), number_flags())

@@ -16,7 +16,7 @@ from samunet.inference.contact_sheet import Sheet, draw_contact_sheet, shown_fra
 from samunet.inference.overlay import Overlay, draw_overlay, middle_of_foreground
 
 LABELS = LabelSpace({"background": 0, "a": 1, "b": 2})
-BLUE, ORANGE = (31, 119, 180), (255, 127, 14)  # the first two colours of matplotlib's tab10
+FIRST, SECOND = (213, 94, 0), (86, 180, 233)  # the first two colours of samunet.dataset.label_colours
 
 
 def test_middle_by_hand():
@@ -29,7 +29,7 @@ def test_middle_by_hand():
 
 
 def test_fill_is_the_labels_colour_and_outline_the_references(tmp_path):
-    """A black 2D image, its left half predicted as 1: filled pixels are FILL of tab10's blue, nowhere orange."""
+    """A black 2D image, its left half predicted as 1: filled pixels are FILL of a colour, nowhere the second."""
     prediction = np.zeros((1, 20, 20), np.uint8)
     prediction[0, :, :10] = 1
     image = np.zeros((1, 20, 20), np.float32)
@@ -37,11 +37,11 @@ def test_fill_is_the_labels_colour_and_outline_the_references(tmp_path):
     reference = np.zeros_like(prediction)
     reference[0, 5:15, 12:18] = 2
     draw_overlay(Overlay(image, prediction, reference, (999.0, 1.0, 1.0)), LABELS, "t", tmp_path / "outlined.png")
-    fill = tuple(round(0.45 * value) for value in BLUE)
+    fill = tuple(round(0.45 * value) for value in FIRST)
     plain, outlined = (_pixels(tmp_path / f"{name}.png") for name in ("plain", "outlined"))
     assert 0.8 < _count(plain, fill) / _count(plain, (0, 0, 0)) < 1.3
     # Outside the legend, orange is drawn only as the outline.
-    assert _count(outlined, ORANGE) > _count(plain, ORANGE)
+    assert _count(outlined, SECOND) > _count(plain, SECOND)
 
 
 def _pixels(path):
@@ -171,14 +171,14 @@ def test_twelve_frames_at_most_from_the_first_to_the_last():
 
 
 def test_a_contact_sheet_keeps_colours_and_fills_only_the_labelled_frame(tmp_path):
-    """Two red frames, in the second the left half predicted as 1: filled pixels are red and FILL of tab10's blue."""
+    """Two red frames, in the second the left half predicted as 1: filled pixels are red and FILL of a colour."""
     frames = np.zeros((2, 20, 20, 3), np.float32)
     frames[..., 0] = 255
     prediction = np.zeros((2, 20, 20), np.uint8)
     prediction[1, :, :10] = 1
     draw_contact_sheet(Sheet(frames, prediction, None, ("f9", "f10")), LABELS, "t", tmp_path / "sheet.png")
     pixels = _pixels(tmp_path / "sheet.png")
-    fill = tuple(round(0.45 * value + 0.55 * below) for value, below in zip(BLUE, (255, 0, 0), strict=True))
+    fill = tuple(round(0.45 * value + 0.55 * below) for value, below in zip(FIRST, (255, 0, 0), strict=True))
     assert 2.5 < _count(pixels, (255, 0, 0)) / _count(pixels, fill) < 3.5
 
 

@@ -11,9 +11,13 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 import torch
+from dicom_files import slices, write_series
+from highdicom.seg import segread
 from safetensors.torch import save_file
 
 from samunet.cli.predict import main
+from samunet.dataset.grids import affine_mm, same_grid
+from samunet.dataset.io.sitk_io import read_file
 from samunet.errors import BadCases, UserError
 from samunet.inference.model_folder import load_model
 from samunet.inference.predict_folder import PredictionSettings, predict_folder, predict_to_file
@@ -84,7 +88,8 @@ def test_segmentations_lie_on_the_images_grid(place):
         assert image.GetOrigin() == reference.GetOrigin()
         assert image.GetDirection() == reference.GetDirection()
     assert {path.name for path in (place / "out").iterdir()} == {
-        *(f"{name}.nii.gz" for name in NAMES), "dataset.json", "plans.json", "predict_from_raw_data_args.json"}
+        *(f"{name}.nii.gz" for name in NAMES), "dataset.json", "plans.json", "predict_from_raw_data_args.json",
+        "label_colours.json", "label_colours.label"}
 
 
 def test_probabilities(place):
@@ -134,6 +139,42 @@ def test_bad_folders_are_reported_before_any_work(place, capsys):
     assert predict(place) == 2
     assert "four.nii.gz" in capsys.readouterr().err
     assert not (place / "out").exists()
+
+
+def test_a_dicom_series_becomes_nifti_and_dicom_seg_on_its_grid(place):
+    for name in NAMES:
+        (place / "in" / f"{name}_0000.nii.gz").unlink()
+    image = np.pad(np.random.default_rng([0]).integers(100, 200, SHAPE), ((2, 0), (1, 0), (0, 3))).astype(np.int16)
+    series = write_series(place / "in" / "scan_0001", slices(image, "sagittal"))
+    assert predict(place) == 0
+    segmentation, geometry = read_file(place / "out" / "scan_0001.nii.gz")
+    np.testing.assert_array_equal(segmentation[0], expected())
+    assert same_grid(geometry, read_file(series)[1])
+    volume = segread(place / "out" / "scan_0001.dcm").get_volume(combine_segments=True)
+    assert volume.array.sum() == expected().sum()
+    inside = np.column_stack([np.argwhere(volume.array), np.ones(expected().sum())]).T
+    indices = np.linalg.inv(affine_mm(geometry)) @ volume.affine @ inside
+    assert expected()[tuple(indices[:3].round().astype(int))].all()
+
+
+def test_a_series_whose_headers_are_not_enough_for_dicom_seg_is_predicted_and_reported(place, capsys):
+    series = slices(np.ones((7, 7, 11), np.int16))
+    for slice_ in series:
+        del slice_.StudyInstanceUID
+    write_series(place / "in" / "bare", series)
+    assert predict(place) == 2
+    assert "its DICOM SEG copies from them" in capsys.readouterr().err
+    assert sorted(path.name for path in (place / "out").iterdir() if path.suffix in (".gz", ".dcm")) == [
+        "bare.nii.gz", *(f"{name}.nii.gz" for name in NAMES)]
+
+
+def test_small_components_are_removed_and_the_setting_is_recorded(place):
+    """The predicted block has 5 x 3 x 8 voxels of 3 mm3: 0.36 ml."""
+    assert predict(place, "--remove_small_blobs", "0.36") == 0
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(place / "out" / "one.nii.gz"))), expected())
+    assert predict(place, "--remove_small_blobs", "0.37") == 0
+    assert not sitk.GetArrayFromImage(sitk.ReadImage(str(place / "out" / "one.nii.gz"))).any()
+    assert json.loads((place / "out" / "predict_from_raw_data_args.json").read_text())["remove_small_blobs"] == 0.37
 
 
 def test_settings_are_checked():

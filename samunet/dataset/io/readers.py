@@ -35,7 +35,7 @@ _BY_ENDING = {
     ".avi": "VideoIO",
     FRAME_FOLDER: "FrameFolderIO",
 }
-_VOLUME_ENDINGS = tuple(ending for ending, reader in _BY_ENDING.items() if reader == "SimpleITKIO")
+VOLUME_ENDINGS = tuple(ending for ending, reader in _BY_ENDING.items() if reader == "SimpleITKIO")
 # The endings of readers that are limited to some formats. JPEG is missing: it would change label values.
 _READS = {
     "NaturalImage2DIO": (".png", ".bmp", ".tif", ".tiff"),
@@ -142,7 +142,7 @@ def ending_problems(reader: str | None, file_ending: str, where: Path) -> list[U
     if reader is None:
         return [] if ending in _BY_ENDING else [_unread_ending(file_ending, where)]
     of_volumes = reader not in _READS
-    read = _VOLUME_ENDINGS if of_volumes else _READS[reader]
+    read = VOLUME_ENDINGS if of_volumes else _READS[reader]
     if ending in read or (of_volumes and ending not in (*VIDEO_ENDINGS, FRAME_FOLDER)):
         return []
     return [UserError(

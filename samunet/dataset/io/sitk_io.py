@@ -1,4 +1,4 @@
-"""SimpleITKIO: NIfTI through nibabel; NRRD, MetaImage and GIPL files through SimpleITK."""
+"""SimpleITKIO: NIfTI through nibabel; NRRD, MetaImage and GIPL through SimpleITK; DICOM series through pydicom."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from samunet.dataset.alignment import on_first_grid
 from samunet.dataset.geometry import SLICE_SPACING_2D, Geometry
 from samunet.dataset.grid_checks import check_grid
 from samunet.dataset.io import nifti_io
+from samunet.dataset.io.dicom_series import read_series
 from samunet.dataset.io.sitk_header import check_text_header
 from samunet.dataset.voxel_checks import as_image, as_segmentation, cannot_read, for_writing, require_file
 from samunet.errors import UserError
@@ -29,7 +30,7 @@ PAIR_ENDINGS = (".hdr", ".img", ".hdr.gz", ".img.gz")
 class SimpleItkIO:
     """See `samunet.dataset.io.readers.ReaderWriter`.
 
-    A 4D file, or one with several values a voxel, gives several channels.
+    A 4D file, or one with several values a voxel, gives several channels. A folder is a DICOM series of one channel.
     """
 
     name = NAME
@@ -51,7 +52,9 @@ class SimpleItkIO:
 
 
 def read_file(path: Path) -> tuple[np.ndarray, Geometry]:
-    """Array (C, Z, Y, X) in the file's own type, and its geometry."""
+    """Array (C, Z, Y, X) in the file's own type, and its geometry; a folder is read as a DICOM series, float32."""
+    if path.is_dir():
+        return read_series(path, NAME)
     require_file(path)
     if path.name.lower().endswith(PAIR_ENDINGS):
         raise UserError("Header and voxels must be in one file.", where=path, found="a file of a pair (.hdr and .img)",
