@@ -17,6 +17,7 @@ COMMANDS = (
     "add_support",
     "find_best_configuration",
     "predict",
+    "calibrate",
     "annotate",
     "evaluate_folder",
     "evaluate_clicks",

@@ -1,0 +1,61 @@
+"""Predict a folder with what the model's calibration adds: a table of predicted Dice, and scaled probabilities."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from samunet.console import say
+from samunet.errors import UserError
+from samunet.inference.model_folder import TrainedModel
+from samunet.inference.predict_folder import PredictionSettings, predict_folder
+from samunet.quality.calibration_file import FILE, MIRRORED, PLAIN, Calibration, usable_calibration
+from samunet.quality.table import QualityWatch, read_table, worst_lines
+
+
+def predict_with_quality(
+    model: TrainedModel, images: Path, output: Path, settings: PredictionSettings, *,
+    calibrated_probabilities: bool = False,
+) -> int:
+    """Predict the cases in `images` into `output`; returns how many were predicted now.
+
+    Where the model has a calibration for this way to predict, quality.json in `output` gets the predicted Dice of each
+    case and class, and the worst cases are printed. Segmentations are the same with it and without.
+
+    Arguments:
+        calibrated_probabilities: save probabilities at the calibration's temperature. By default they are the
+            model's own, which tools that average them with other models' expect.
+
+    Raises:
+        UserError: calibrated probabilities without a calibration or without saving any; see `predict_folder`.
+        BadCases: see `predict_folder`.
+    """
+    calibration = _calibration(model, settings)
+    if calibrated_probabilities:
+        if not settings.save_probabilities:
+            raise UserError("--calibrated_probabilities scales the probabilities that --save_probabilities saves.",
+                            mend="Give both flags, or neither.")
+        if calibration is None:
+            raise UserError("Calibrated probabilities need the model's calibration for this way to predict.",
+                            where=model.folder / FILE,
+                            mend="Run samunet_calibrate, with --tta if you predict with --tta.")
+        settings = replace(settings, temperature=calibration.temperature)
+    if calibration is None:
+        return predict_folder(model, images, output, settings)
+    watch = QualityWatch(calibration, model.labels, output, len(model.folds), settings.tta)
+    try:
+        return predict_folder(model, images, output, settings, watch)
+    finally:
+        if table := read_table(output):
+            say(f"worst by predicted Dice, all in {output / FILE}:")
+            for line in worst_lines(table):
+                say(f"  {line}")
+
+
+def _calibration(model: TrainedModel, settings: PredictionSettings) -> Calibration | None:
+    """The model's calibration for this way to predict, if it has one."""
+    calibration = usable_calibration(model.folder, model.folds, MIRRORED if settings.tta else PLAIN)
+    if calibration is not None and settings.step is not None:
+        say(f"no predicted Dice: {model.folder / FILE} was measured without -step_size")
+        return None
+    return calibration
