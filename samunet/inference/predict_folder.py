@@ -65,7 +65,10 @@ class Watch(Protocol):
     """Sees the logits of each case on their way into its files."""
 
     def watched(self, case: str, slabs: Iterator[Slab]) -> Iterator[Slab]:
-        """The mean's slabs, from slabs that hold those of each member as well; see `variants.prediction.Reading`."""
+        """The mean's slabs, from slabs that hold those of each member as well; see `variants.prediction.Reading`.
+
+        It is run to its end.
+        """
 
 
 def predict_folder(
@@ -173,4 +176,7 @@ def predict_to_file(
         slabs = watch.watched(case.name, slabs)
     exported = export_case(slabs, prepared.properties, dataset_plan, model.labels,
                            with_probabilities=settings.save_probabilities, temperature=settings.temperature)
+    if watch is not None:
+        for _ in slabs:  # those that the file's grid needs no more
+            pass
     write_prediction(exported, output, prepared.properties, model.label_ending)

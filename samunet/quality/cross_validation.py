@@ -25,7 +25,6 @@ from samunet.preprocessing.store import ArrayStore
 from samunet.quality.features import VIEWS, MemberFeatures, watched
 from samunet.quality.temperature import Voxels, sampled
 from samunet.variants.registry import entry
-from samunet.variants.sliding_window import Slab
 
 
 @dataclass(frozen=True)
@@ -84,20 +83,14 @@ def measured_cases(
         for name in progress(names, f"measuring fold {fold}", len(names)):
             member = MemberFeatures(model.labels, VIEWS if mirrored else 1)
             case = store.load(name)
-            slabs = predict_case(model.variants, case, model.plans, model.encoder, embeddings=cached.get(name),
-                                 tta=mirrored, members=True)
-            logits: list[np.ndarray] = []
-            exported = export_case(_collected(watched(slabs, model.labels.channels, [member]), logits),
-                                   case.properties, model.plans.dataset, model.labels)
-            voxels = sampled(np.concatenate(logits, 1), labels_of(store, name), model.labels, zlib.crc32(name.encode()))
+            stream = predict_case(model.variants, case, model.plans, model.encoder, embeddings=cached.get(name),
+                                  tta=mirrored, members=True)
+            slabs = list(watched(stream, model.labels.channels, [member]))
+            exported = export_case(slabs, case.properties, model.plans.dataset, model.labels)
+            logits = np.concatenate([slab for _, slab in slabs], 1)
+            voxels = sampled(logits, labels_of(store, name), model.labels, zlib.crc32(name.encode()))
             dice = _real_dice(exported.segmentation, name, model, preprocessed)
             yield MeasuredCase(name, fold, member.values(), dice, voxels)
-
-
-def _collected(slabs: Iterator[Slab], logits: list[np.ndarray]) -> Iterator[Slab]:
-    for slab in slabs:
-        logits.append(slab[1])
-        yield slab
 
 
 def _real_dice(segmentation: np.ndarray, name: str, model: TrainedModel, preprocessed: Path) -> dict[str, float]:
