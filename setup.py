@@ -46,7 +46,7 @@ BASE = [
     "safetensors>=0.4.3",
     "filelock>=4.2",
     "tifffile>=2023.9",
-    "matplotlib>=3.8",
+    "matplotlib>=3.10",
     "rich>=13.0",
 ]
 
