@@ -10,7 +10,9 @@ from samunet.errors import UserError
 from samunet.inference.model_folder import TrainedModel
 from samunet.inference.predict_folder import PredictionSettings, predict_folder
 from samunet.quality.calibration_file import FILE, MIRRORED, PLAIN, Calibration, usable_calibration
-from samunet.quality.table import QualityWatch, read_table, worst_lines
+from samunet.quality.table import QualityWatch, line_of, read_table
+
+SHOWN = 5
 
 
 def predict_with_quality(
@@ -47,9 +49,9 @@ def predict_with_quality(
         return predict_folder(model, images, output, settings, watch)
     finally:
         if table := read_table(output):
-            say(f"worst by predicted Dice, all in {output / FILE}:")
-            for line in worst_lines(table):
-                say(f"  {line}")
+            say(f"the worst cases, all in {output / FILE}:")
+            for row in table.cases[:SHOWN]:
+                say(f"  {line_of(row)}")
 
 
 def _calibration(model: TrainedModel, settings: PredictionSettings) -> Calibration | None:

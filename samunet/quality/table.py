@@ -16,7 +16,6 @@ from samunet.quality.features import VIEWS, MemberFeatures, watched
 from samunet.schema import decode
 from samunet.variants.sliding_window import Slab
 
-SHOWN = 5
 RULE = "quality.json of predictions must be as samunet_predict wrote it."
 MEND = "Remove the file, and predict again."
 
@@ -86,11 +85,10 @@ def read_table(folder: Path) -> QualityTable | None:
     return decode(QualityTable, read_json(path), rule=RULE, where=path, mend=MEND) if path.is_file() else None
 
 
-def worst_lines(table: QualityTable) -> list[str]:
-    """A line for each of the worst cases: name, mean, classes."""
-    return [f"{row.case}: {row.predicted_dice:.2f} ("
-            + ", ".join(f"{name} {dice:.2f}" for name, dice in row.classes.items()) + ")"
-            for row in table.cases[:SHOWN]]
+def line_of(row: QualityRow) -> str:
+    """The row as a line of text: name, mean, classes."""
+    classes = ", ".join(f"{name} {dice:.2f}" for name, dice in row.classes.items())
+    return f"{row.case}: predicted Dice {row.predicted_dice:.2f} ({classes})"
 
 
 def _put(path: Path, row: QualityRow, calibration: Calibration, labels: LabelSpace) -> None:

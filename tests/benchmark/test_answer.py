@@ -63,7 +63,8 @@ def test_the_opponent_is_the_runner_up_or_a_reference_that_was_named() -> None:
 def test_who_leads_on_the_common_cases_is_named_as_ahead() -> None:
     """`unet` has the higher mean, over a case that the other lacks; on the 8 common cases it is behind."""
     easy = result("unet", [*BASE, 3.0])
-    assert "hybrid is better than unet on this data by 0.040 [0.025, 0.055] Dice (8 validation" in answer([easy, BETTER])
+    found = answer([easy, BETTER])
+    assert "hybrid is better than unet on this data by 0.040 [0.025, 0.055] Dice (8 validation" in found
 
 
 @pytest.mark.parametrize(("shots", "slices", "text"), [
@@ -76,6 +77,7 @@ def test_the_amount_of_labels(shots: int | None, slices: int | None, text: str) 
 
 
 def test_each_number_of_shots_has_a_sentence_and_nothing_complete_says_so() -> None:
-    both = answers([result("a", BASE, 1), result("a", BASE, 5), result("b", BASE, 5)], "label_prior", "label_prior", None)
+    found = [result("a", BASE, 1), result("a", BASE, 5), result("b", BASE, 5)]
+    both = answers(found, "label_prior", "label_prior", None)
     assert [sentence[:20] for sentence in both] == ["From 1 labelled case", "From 5 labelled case"]
     assert answer([result("a", []), result("b", [math.nan])]) == "No setting is complete yet."

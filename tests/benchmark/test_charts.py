@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from itertools import pairwise
 
 import matplotlib.colors
 import numpy as np
@@ -46,14 +47,16 @@ def test_labels_have_their_names_and_text_is_legible() -> None:
 def test_neighbouring_marks_differ_in_colour_and_in_shape() -> None:
     found = list(marks(f"m{index}" for index in range(56)).values())
     assert len({*found}) == 56 == len({(mark.colour, mark.shape) for mark in found})
-    for one, other in zip(found, found[1:], strict=False):
+    for one, other in pairwise(found):
         assert one.colour != other.colour and one.shape != other.shape and one.dash != other.dash
     assert list(marks(["b", "a", "b"])) == ["b", "a"]
 
 
 # Machado, Oliveira and Fernandes, IEEE TVCG 15 (2009), severity 1: protanopia and deuteranopia, on linear RGB.
-BLINDNESS = {"protan": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
-             "deutan": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]}
+BLINDNESS = {
+    "protan": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deutan": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+}
 
 
 @pytest.mark.parametrize("kind", BLINDNESS)

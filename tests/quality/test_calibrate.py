@@ -69,7 +69,7 @@ def test_a_prediction_has_the_features_of_cross_validation_and_unchanged_labels(
             assert rows[name]["predicted_dice"] == pytest.approx((big + small) / 2, abs=1e-6)
     dice = [row["predicted_dice"] for row in table["cases"]]
     assert sorted(rows) == list(NAMES) and dice == sorted(dice)
-    assert f"{table['cases'][0]['case']}: {dice[0]:.2f} (big" in capsys.readouterr().err
+    assert f"{table['cases'][0]['case']}: predicted Dice {dice[0]:.2f} (big" in capsys.readouterr().err
     for name in NAMES:
         file = f"{name}.nii.gz"
         assert (tmp_path / "before" / file).read_bytes() == (tmp_path / "out" / file).read_bytes()
