@@ -71,7 +71,7 @@ def boxes(results: Sequence[Result], label: str, name: str) -> str | None:
                                if not np.isnan(value)]) > 1]
     if not shown:
         return None
-    figure, axes = _figure(f"Dice of {name}", "", (SMALL[0], 1.0 + 0.42 * len(shown)))
+    figure, axes = _figure(f"Dice of {name}", "", (WIDE[0], 1.0 + 0.36 * len(shown)))
     styles = marks(each.method for each in results)
     artists = axes.boxplot([values for _, values in shown], orientation="horizontal", widths=0.6, patch_artist=True,
                            medianprops={"color": "black", "linewidth": 2}, flierprops={"markersize": 4})
