@@ -1,14 +1,15 @@
 """What a predicted Dice and a temperature are worth on a fold that they were not fitted on.
 
-    samunet_train 4 unet 1 --shots 5 --iterations 120                (and folds 2 and 3)
-    python studies/quality.py MODEL --fit 1 2 --kept 3 --output studies/results/quality.jsonl
-    python studies/quality.py MODEL --fit 1 2 --kept 3 --tta --output studies/results/quality.jsonl
+    samunet_train 4 unet 1 --shots 5 --iterations 120
+    python studies/quality.py MODEL --fold 1 --kept 3 --output studies/results/quality.jsonl
+    python studies/quality.py MODEL --fold 1 --kept 3 --tta --output studies/results/quality.jsonl
 
-MODEL is the model's folder. The regressions and the temperature are fitted on the validation cases of the folds of
-`--fit`, as samunet_calibrate does, and evaluated on those of `--kept`, each case predicted by the fold that validates
-it. For each class: Pearson's and Spearman's correlation of predicted and real Dice, the mean absolute error, and that
-of always predicting the mean Dice of the fitted cases. Of all classes: calibration error and negative log-likelihood
-at temperature 1 and at the fitted one. Paths come from samunet_preprocessed.
+MODEL is the model's folder. The regressions and the temperature are fitted on the validation cases of `--fold`, as
+samunet_calibrate does with one fold. They are evaluated on those validation cases of the fold `--kept` whose patients
+neither train the model nor are in the fit, predicted by the same weights. For each class: Pearson's and Spearman's
+correlation of predicted and real Dice, the mean absolute error, and that of always predicting the mean Dice of the
+fitted cases. Of all classes: calibration error and negative log-likelihood at temperature 1 and at the fitted one.
+Paths come from samunet_preprocessed.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from samunet.dataset.dataset import read_dataset_json
 from samunet.dataset.labels import LabelSpace
 from samunet.dataset.paths import resolve_paths
 from samunet.files import read_json
+from samunet.inference.model_folder import finished_runs
+from samunet.planning.groups import kept_groups
 from samunet.quality.calibrate import calibrated
 from samunet.quality.calibration_file import Calibration
 from samunet.quality.cross_validation import MeasuredCase, measured_cases, validation_cases
@@ -39,24 +42,32 @@ from samunet.quality.temperature import calibration_error, joined, negative_log_
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
-    parser.add_argument("--fit", nargs="+", required=True, metavar="FOLD")
-    parser.add_argument("--kept", nargs="+", required=True, metavar="FOLD")
+    parser.add_argument("--fold", required=True)
+    parser.add_argument("--kept", required=True, metavar="FOLD")
     parser.add_argument("--tta", action="store_true")
     parser.add_argument("--output", type=Path, help="a JSON line is appended")
     options = parser.parse_args()
-    folds = {fold: names for fold, names in validation_cases(options.model).items()
-             if fold in (*options.fit, *options.kept)}
+    fitting = validation_cases(options.model)[options.fold]
     preprocessed = resolve_paths().preprocessed / str(read_json(options.model / "plans.json")["dataset_name"])
+    training = finished_runs(options.model)[options.fold]["train_cases"]
+    keeping = kept_cases(preprocessed, int(options.kept), [*fitting, *training])
     _, labels = read_dataset_json(options.model / "dataset.json")
     started = time.process_time()
-    cases = list(measured_cases(options.model, folds, preprocessed, torch.device("cpu"), None, options.tta))
-    fitted = [case for case in cases if case.fold in options.fit]
-    kept = [case for case in cases if case.fold in options.kept]
+    fitted, kept = (list(measured_cases(options.model, {options.fold: names}, preprocessed, torch.device("cpu"), None,
+                                        options.tta)) for names in (fitting, keeping))
     found = figures(calibrated(fitted, labels, {}, options.model), fitted, kept, labels)
     seconds = time.process_time() - started
     print(found)
-    append(options.output, facts() | {"model": options.model.name, "fit": options.fit, "kept": options.kept,
+    append(options.output, facts() | {"model": options.model.name, "fold": options.fold, "kept": options.kept,
                                       "tta": options.tta, "cpu_seconds": seconds, **found})
+
+
+def kept_cases(preprocessed: Path, fold: int, used: Sequence[str]) -> list[str]:
+    """The validation cases of `fold` of no patient who has a case in `used`."""
+    groups = kept_groups(preprocessed) or {}
+    patients = {groups.get(name, name) for name in used}
+    return [name for name in read_json(preprocessed / "splits_final.json")[fold]["val"]
+            if groups.get(name, name) not in patients]
 
 
 def figures(
