@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from samunet.console import say
-from samunet.errors import UserError
+from samunet.errors import BadCases, UserError
 from samunet.inference.model_folder import TrainedModel
 from samunet.inference.predict_folder import PredictionSettings, predict_folder
 from samunet.quality.calibration_file import FILE, MIRRORED, PLAIN, Calibration, usable_calibration
@@ -43,15 +43,28 @@ def predict_with_quality(
                             mend="Run samunet_calibrate, with --tta if you predict with --tta.")
         settings = replace(settings, temperature=calibration.temperature)
     if calibration is None:
-        return predict_folder(model, images, output, settings)
+        return _without_table(model, images, output, settings)
+    read_table(output)  # one of another form is reported before anything is predicted
     watch = QualityWatch(calibration, model.labels, output, len(model.folds), settings.tta)
+    count = predict_folder(model, images, output, settings, watch)
+    if table := read_table(output):
+        say(f"the worst cases, all in {output / FILE}:")
+        for row in table.cases[:SHOWN]:
+            say(f"  {line_of(row)}")
+    return count
+
+
+def _without_table(model: TrainedModel, images: Path, output: Path, settings: PredictionSettings) -> int:
+    """Predict; then a table of earlier predictions in the same folder no longer describes what is there."""
     try:
-        return predict_folder(model, images, output, settings, watch)
-    finally:
-        if table := read_table(output):
-            say(f"the worst cases, all in {output / FILE}:")
-            for row in table.cases[:SHOWN]:
-                say(f"  {line_of(row)}")
+        count = predict_folder(model, images, output, settings)
+    except BadCases:
+        (output / FILE).unlink(missing_ok=True)
+        raise
+    if count and (output / FILE).is_file():
+        (output / FILE).unlink()
+        say(f"{output / FILE} is removed, since it described earlier predictions")
+    return count
 
 
 def _calibration(model: TrainedModel, settings: PredictionSettings) -> Calibration | None:

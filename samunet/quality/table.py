@@ -10,7 +10,7 @@ from typing import Any
 
 from samunet.dataset.labels import LabelSpace
 from samunet.files import read_json, write_json
-from samunet.locks import locked
+from samunet.locks import lock_beside, owned
 from samunet.quality.calibration_file import FILE, Calibration
 from samunet.quality.features import VIEWS, MemberFeatures, watched
 from samunet.schema import decode
@@ -59,7 +59,7 @@ class QualityWatch:
         members = [MemberFeatures(self.labels, VIEWS if self.mirrored else 1) for _ in range(self.folds)]
         yield from watched(slabs, self.labels.channels, members)
         row = row_of(case, [member.values() for member in members], self.calibration, self.labels)
-        with locked(self.output / f".{FILE}.lock"):  # other parts of the folder write it as well
+        with owned(lock_beside(self.output / FILE), self.output, wait=True):  # other parts write it as well
             _put(self.output / FILE, row, self.calibration, self.labels)
 
 

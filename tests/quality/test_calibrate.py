@@ -85,6 +85,29 @@ def test_folds_are_averaged_and_parts_share_the_table(model: Path, trained: Path
         assert predict_it(model, trained, tmp_path / "both", "-num_parts", "2", "-part_id", part) == 0
     expected = {name: (tables[0][name] + tables[1][name]) / 2 for name in NAMES}
     assert predicted(tmp_path / "both") == pytest.approx(expected)
+    assert not list((tmp_path / "both").glob(".*"))  # no lock is left
+
+
+def test_a_table_that_is_broken_or_out_of_date_is_not_used(
+    model: Path, trained: Paths, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert calibrate_it(model, trained) == 0
+    assert predict_it(model, trained, tmp_path / "out") == 0
+    table = tmp_path / "out" / "quality.json"
+    write_json(table, read_json(table) | {"calibration": "another", "cases": [
+        {"case": "gone", "predicted_dice": 0.1, "classes": {}}]})
+    assert predict_it(model, trained, tmp_path / "out") == 0
+    assert sorted(predicted(tmp_path / "out")) == list(NAMES)
+    (model / "quality.json").unlink()
+    assert predict_it(model, trained, tmp_path / "out", "--continue_prediction") == 0 and table.is_file()
+    assert predict_it(model, trained, tmp_path / "out") == 0
+    assert "is removed, since it described earlier predictions" in capsys.readouterr().err and not table.exists()
+    assert calibrate_it(model, trained) == 0
+    table.write_text('{"cases": 3}')
+    (tmp_path / "out" / "a.nii.gz").unlink()
+    assert predict_it(model, trained, tmp_path / "out") == 2
+    assert "quality.json of predictions must be" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "a.nii.gz").exists()
 
 
 def test_probabilities_are_scaled_only_on_request(model: Path, trained: Paths, tmp_path: Path) -> None:
