@@ -30,7 +30,7 @@ def answers(results: Sequence[Result], reference: str, default_reference: str, g
         ranked = _ranked([result for result in results if result.shots == shots], groups)
         if ranked:
             named = [result for result in ranked[1:] if result.named(reference) and reference != default_reference]
-            found.append(_sentence(ranked[0], (named or ranked[1:2] or [None])[0], groups))
+            found.append(_sentence(ranked[0], next(iter([*named, *ranked[1:2]]), None), groups))
     return found or ["No setting is complete yet."]
 
 
