@@ -17,6 +17,7 @@ COMMANDS = (
     "add_support",
     "find_best_configuration",
     "predict",
+    "calibrate",
     "annotate",
     "evaluate_folder",
     "evaluate_clicks",
@@ -52,7 +53,7 @@ BASE = [
     "safetensors>=0.4.3",
     "filelock>=4.2",
     "tifffile>=2023.9",
-    "matplotlib>=3.8",
+    "matplotlib>=3.10",
     "rich>=13.0",
 ]
 

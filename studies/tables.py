@@ -19,6 +19,7 @@ import tables_clicks
 import tables_hippocampus
 import tables_methods
 import tables_mini
+import tables_quality
 import tables_speed
 import tables_tests
 
@@ -28,6 +29,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     **tables_hippocampus.TABLES,
     **tables_methods.TABLES,
     **tables_mini.TABLES,
+    **tables_quality.TABLES,
     **tables_speed.TABLES,
     **tables_tests.TABLES,
 }

@@ -6,7 +6,7 @@ import importlib.util
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from samunet.benchmark.comparison import compare
+from samunet.benchmark.comparison import REFERENCE, compare
 from samunet.benchmark.crossval import accumulate
 from samunet.benchmark.jobs import NNUNET, Benchmark, Job
 from samunet.benchmark.machines import Outcome, run_here, run_on_dask
@@ -26,7 +26,6 @@ from samunet.preprocessing.prompts.kinds import places_of
 from samunet.variants.registry import check_kinds, check_prompts, entry
 from samunet.workers import default_workers
 
-REFERENCE = "label_prior"
 SHORT = ("method", "shots", "Dice", "draws", "difference", "p (Holm)", "training s", "why")
 
 

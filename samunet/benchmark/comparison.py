@@ -15,6 +15,7 @@ from samunet.evaluation.statistics import Differences, Interval, paired_differen
 
 MARGIN = 0.02  # in Dice, fixed before any result was seen: about the difference between two readers
 WORST = 3
+REFERENCE = "label_prior"  # what methods are compared with by default
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A self-contained HTML page: tables, charts, overlays of cases, and the command that reproduces it."""
+"""A self-contained HTML page: the answer, tables, charts, overlays of cases, and the command that reproduces it."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ from pathlib import Path
 from typing import Any
 
 from samunet.benchmark import charts
-from samunet.benchmark.comparison import MARGIN
+from samunet.benchmark.answer import answers
+from samunet.benchmark.comparison import MARGIN, REFERENCE
 from samunet.benchmark.jobs import Benchmark, Job
 from samunet.benchmark.overlays import CaseOverlay, case_overlay, chosen_cases
 from samunet.benchmark.results import Result, shots_text
 from samunet.dataset.dataset import RawDataset
 from samunet.dataset.io.readers import choose_reader
+from samunet.dataset.labels import LabelSpace
 from samunet.dataset.paths import Paths
 from samunet.training.logbook import read_log
 
 Section = tuple[str, list[tuple[str, str]]]
+FIRST_COLUMNS = ("method", "shots", "Dice", "difference", "HD95 mm", "training s", "why")  # the others need a click
 
 
 def write_report(
@@ -45,9 +48,16 @@ def write_report(
         title=f"Benchmark of {dataset.name}",
         introduction=f"{len(complete)} of {len(results)} settings are complete. Folds: {', '.join(benchmark.folds)}. "
         f"Labelled cases: {shots}. Draws: {benchmark.draws}. Encoder: {benchmark.encoder}.",
-        rows=rows, columns=[*dict.fromkeys(name for row in rows for name in row)], reference=_shown(reference, results),
-        margin=MARGIN, sections=_sections(benchmark, complete, reference, groups, paths),
+        answers=answers(results, reference, REFERENCE, groups), rows=rows, columns=_columns(rows),
+        first_columns=FIRST_COLUMNS, reference=_shown(reference, results), margin=MARGIN,
+        sections=_sections(benchmark, complete, reference, groups, paths, dataset.labels),
         overlays=_overlays(complete, dataset), commands=command, facts=_facts(complete)))
+
+
+def _columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The columns that some row fills, those of `FIRST_COLUMNS` first."""
+    filled = dict.fromkeys(name for row in rows for name, value in row.items() if value not in ("", None))
+    return sorted(filled, key=lambda name: FIRST_COLUMNS.index(name) if name in FIRST_COLUMNS else len(FIRST_COLUMNS))
 
 
 def _shown(reference: str, results: Sequence[Result]) -> str:
@@ -56,28 +66,35 @@ def _shown(reference: str, results: Sequence[Result]) -> str:
 
 
 def _sections(
-    benchmark: Benchmark, results: Sequence[Result], reference: str, groups: Mapping[str, str] | None, paths: Paths
+    benchmark: Benchmark, results: Sequence[Result], reference: str, groups: Mapping[str, str] | None, paths: Paths,
+    labels: LabelSpace,
 ) -> list[Section]:
-    sections: list[Section] = []
-    if curve := charts.label_efficiency(results, groups):
-        sections.append(("Label efficiency", [("Mean Dice against labelled cases, with 95 % intervals.", curve)]))
-    if not results:
-        return sections
-    sections.append(("Dice against training time",
-                     [("One point for each setting.", charts.dice_over_time(results, groups))]))
+    """(title, charts with their captions), without charts and sections that have nothing to show."""
     base = {result.shots: result for result in results if result.named(reference)}
     pairs = [((f"{result.method}, {result.labelled} labelled cases. Points above the line are better than "
                f"{base[result.shots].method}."), charts.paired(result, base[result.shots]))
              for result in results if not result.named(reference) and result.shots in base]
-    if pairs:
-        sections.append((f"Case by case against {_shown(reference, results)}", pairs))
-    sections.append(("Dice of each class", [(f"Class {label}: every case and draw.", charts.boxes(results, label))
-                                            for label in results[0].labels()]))
+    classes = [(labels.name_of(label), str(label)) for label in labels.foreground]
+    sections = [
+        ("Label efficiency", [("Mean Dice against labelled cases, with 95 % intervals.",
+                               charts.label_efficiency(results, groups))]),
+        ("Dice against training time", [("One point for each setting.", charts.dice_over_time(results, groups))]),
+        (f"Case by case against {_shown(reference, results)}", pairs),
+        ("Dice of each class", [(f"{name}: every case and draw.", charts.boxes(results, key, name))
+                                for name, key in classes]),
+        ("Training", _training(benchmark, results, paths)),
+    ]
+    drawn = [(title, [(caption, chart) for caption, chart in each if chart]) for title, each in sections]
+    return [(title, each) for title, each in drawn if each]
+
+
+def _training(benchmark: Benchmark, results: Sequence[Result], paths: Paths) -> list[tuple[str, str | None]]:
+    found = []
     for shots in dict.fromkeys(result.shots for result in results):
-        if curves := _curves(benchmark, [result for result in results if result.shots == shots], paths):
-            caption = f"{shots_text(shots, benchmark.shot_slices)} labelled cases, draw 0, fold {benchmark.folds[0]}."
-            sections.append(("Training", [(caption, charts.training_curves(curves))]))
-    return sections
+        curves = _curves(benchmark, [result for result in results if result.shots == shots], paths)
+        caption = f"{shots_text(shots, benchmark.shot_slices)} labelled cases, draw 0, fold {benchmark.folds[0]}."
+        found.append((caption, charts.training_curves(curves)))
+    return found
 
 
 def _curves(benchmark: Benchmark, results: Sequence[Result], paths: Paths) -> dict[str, list[dict[str, float]]]:

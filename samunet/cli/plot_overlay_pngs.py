@@ -9,7 +9,7 @@ from pathlib import Path
 from samunet.cli.figures import whole
 from samunet.cli.main import command
 from samunet.cli.options import add_paths, add_workers, command_parser, paths_of, workers_of
-from samunet.console import result
+from samunet.console import result, say
 from samunet.errors import UserError
 
 EXAMPLES = """\
@@ -23,7 +23,8 @@ def parser() -> argparse.ArgumentParser:
     parser = command_parser(
         "samunet_plot_overlay_pngs",
         "Plot segmentations over their images: one PNG for each case, at the middle slice of the foreground,\n"
-        "or a contact sheet of 12 frames for a sequence.",
+        "or a contact sheet of 12 frames for a sequence. Where samunet_predict wrote quality.json beside the\n"
+        "segmentations, titles show the predicted Dice, and worst_cases.png the 12 cases of the lowest.",
         EXAMPLES,
     )
     parser.add_argument("-d", dest="dataset", metavar="DATASET", help="id or name of a raw dataset: plot its labels")
@@ -52,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if (options.dataset is None) != has_images or has_images != has_segmentations:
         raise UserError("Either -d, or both -i and -s, must be given.")
     from samunet.inference.overlay_files import draw_all, jobs_of_dataset, jobs_of_folder
+    from samunet.quality.overlays import draw_worst, worst_first
 
     if options.dataset is not None:
         from samunet.dataset.dataset import load_dataset
@@ -61,7 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         jobs = jobs_of_dataset(dataset, options.output, options.channel_idx)
     else:
         dataset_file = options.djfile or options.segmentations / "dataset.json"
-        jobs = jobs_of_folder(options.images, options.segmentations, options.references, dataset_file, options.output,
-                              options.channel_idx)
+        jobs = worst_first(jobs_of_folder(options.images, options.segmentations, options.references, dataset_file,
+                                          options.output, options.channel_idx), options.segmentations)
     draw_all(jobs, options.output, workers_of(options))
+    if sheet := draw_worst(jobs, options.output):
+        say(f"the worst cases by predicted Dice: {sheet}")
     result(f"{len(jobs)} overlay{'' if len(jobs) == 1 else 's'}: {options.output}")

@@ -36,6 +36,9 @@ def parser() -> argparse.ArgumentParser:
     add_model(parser, "folds to average (default: all finished ones; runs of a benchmark only with -v or -m)")
     parser.add_argument("--save_probabilities", action="store_true",
                         help="also write <case>.npz, .pkl and .properties.json for nnUNetv2_ensemble")
+    parser.add_argument("--calibrated_probabilities", action="store_true",
+                        help="scale the saved probabilities by the temperature of samunet_calibrate (default: as the "
+                             "model gives them)")
     parser.add_argument("--continue_prediction", action="store_true", help="skip cases that are already predicted")
     mirroring = parser.add_mutually_exclusive_group()
     mirroring.add_argument("--tta", action="store_true", help="average over mirrored images (takes four times as long)")
@@ -63,8 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser().parse_args(arguments)
     require_variant(options)
     from samunet.inference.model_folder import chosen_device, load_model
-    from samunet.inference.predict_folder import PredictionSettings, predict_folder
+    from samunet.inference.predict_folder import PredictionSettings
     from samunet.networks.checkpoints.encoders import announce
+    from samunet.quality.prediction import predict_with_quality
 
     settings = PredictionSettings(options.save_probabilities, options.continue_prediction, options.tta,
                                   options.step_size, options.num_parts, options.part_id, options.prompts,
@@ -74,5 +78,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     say(f"model: {found.folder}, fold{'s' if len(model.folds) > 1 else ''} {', '.join(model.folds)}; {found.why}")
     if model.encoder is not None and (line := announce(model.encoder.spec)):
         say(line)
-    count = predict_folder(model, options.input, options.output, settings)
+    count = predict_with_quality(model, options.input, options.output, settings,
+                                 calibrated_probabilities=options.calibrated_probabilities)
     result(f"{count} case{'' if count == 1 else 's'} predicted: {options.output}")

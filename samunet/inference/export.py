@@ -38,6 +38,7 @@ def export_case(
     labels: LabelSpace,
     *,
     with_probabilities: bool = False,
+    temperature: float = 1.0,
 ) -> Exported:
     """Bring a case's logits back to the grid of its files: resample, decode, undo the crop, undo the transpose.
 
@@ -49,6 +50,7 @@ def export_case(
         slabs: (first slice, finite logits float32 (K, dz, Y, X)) on the plan's grid, every slice once, in order.
         properties: of the prepared case.
         with_probabilities: also return all probabilities, the only part that needs K volumes in memory.
+        temperature: above 0; the probabilities are of the logits divided by it. Labels do not depend on it.
 
     Raises:
         ValueError: slabs that are out of order, end early or have another shape than the case.
@@ -72,8 +74,13 @@ def export_case(
         logits = planes.blended(maps[0], slice_)
         target[first + slice_][window] = labels.decode(logits, threshold=0.0)
         if chances is not None:
-            chances[:, first + slice_][(slice(None), *window)] = labels.activate(torch.from_numpy(logits)).numpy()
+            chances[:, first + slice_][(slice(None), *window)] = _activated(logits / temperature, labels)
     return Exported(segmentation, probabilities)
+
+
+def _activated(logits: np.ndarray, labels: LabelSpace) -> np.ndarray:
+    probabilities: np.ndarray = labels.activate(torch.from_numpy(logits)).numpy()
+    return probabilities
 
 
 def axis_maps(properties: CaseProperties, dataset_plan: DatasetPlan) -> list[AxisMap]:

@@ -26,7 +26,10 @@ from samunet.workers import each_case
 
 @dataclass(frozen=True)
 class OverlayJob:
-    """One overlay: files in, PNG out. `channel` is the image channel that is shown; colour sequences show all."""
+    """One overlay: files in, PNG out. `channel` is the image channel that is shown; colour sequences show all.
+
+    `title` is above the overlay, by default the name.
+    """
 
     name: str
     images: tuple[Path, ...]
@@ -36,6 +39,7 @@ class OverlayJob:
     labels: LabelSpace
     channel: int
     output: Path
+    title: str = ""
 
 
 def jobs_of_dataset(dataset: RawDataset, output: Path, channel: int) -> list[OverlayJob]:
@@ -135,10 +139,11 @@ def draw(job: OverlayJob) -> None:
     if job.reader in SEQUENCE_READERS:
         frames = np.moveaxis(image, 0, -1) if len(image) == 3 else image[channel]
         names = geometry.frames or tuple(map(str, range(len(frames))))
-        draw_contact_sheet(Sheet(frames, prediction, reference, names), job.labels, job.name, job.output)
+        draw_contact_sheet(Sheet(frames, prediction, reference, names), job.labels,
+                           job.title or job.name, job.output)
     else:
-        draw_overlay(Overlay(image[channel], prediction, reference, geometry.spacing_mm), job.labels, job.name,
-                     job.output)
+        draw_overlay(Overlay(image[channel], prediction, reference, geometry.spacing_mm), job.labels,
+                     job.title or job.name, job.output)
 
 
 def _maps(job: OverlayJob, geometry: Geometry, image: Path) -> list[np.ndarray]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import torch
 
@@ -25,6 +26,7 @@ from samunet.locks import owned
 from samunet.preprocessing.preprocess import prepare_case
 from samunet.preprocessing.prompts.file import PromptsFile, read_prompts
 from samunet.variants.registry import check_kinds, check_prompts
+from samunet.variants.sliding_window import Slab
 from samunet.workers import out_of_memory
 
 
@@ -39,6 +41,7 @@ class PredictionSettings:
         step: fraction of a tile between neighbours; None takes the plan's.
         prompts: a prompts file, for a variant that answers prompts.
         remove_small_blobs: remove components of a class below this volume in ml; probabilities are unchanged.
+        temperature: what logits are divided by for the saved probabilities; labels do not depend on it.
         parts, part: this call predicts the cases number part, part + parts, ... of the sorted list.
     """
 
@@ -50,6 +53,7 @@ class PredictionSettings:
     part: int = 0
     prompts: Path | None = None
     remove_small_blobs: float | None = None
+    temperature: float = 1.0
 
     def __post_init__(self) -> None:
         problems = []
@@ -64,10 +68,25 @@ class PredictionSettings:
             raise joined(problems)
 
 
-def predict_folder(model: TrainedModel, images: Path, output: Path, settings: PredictionSettings) -> int:
+class Watch(Protocol):
+    """Sees the logits of each case on their way into its files."""
+
+    def watched(self, case: str, slabs: Iterator[Slab]) -> Iterator[Slab]:
+        """The mean's slabs, from slabs that hold those of each member as well; see `variants.prediction.Reading`.
+
+        It is run to its end.
+        """
+
+
+def predict_folder(
+    model: TrainedModel, images: Path, output: Path, settings: PredictionSettings, watch: Watch | None = None
+) -> int:
     """Predict the cases in `images` into `output`; returns how many were predicted now.
 
     A bad case does not stop the others.
+
+    Arguments:
+        watch: of a variant without prompts, what sees each case's logits by member.
 
     Raises:
         UserError: no images or images without channel number, an output that cannot be written or that another process
@@ -82,7 +101,7 @@ def predict_folder(model: TrainedModel, images: Path, output: Path, settings: Pr
     if prompts:
         prompts.require(case.name for case in cases)
     with _owned_part(output, settings.parts, settings.part):
-        _predict_cases(model, images, output, settings, cases, prompts, problems)
+        _predict_cases(model, images, output, settings, cases, prompts, problems, watch)
     return len(cases)
 
 
@@ -106,7 +125,7 @@ def _owned_part(output: Path, parts: int, part: int) -> Iterator[None]:
 
 def _predict_cases(
     model: TrainedModel, images: Path, output: Path, settings: PredictionSettings, cases: Sequence[RawCase],
-    prompts: PromptsFile | None, problems: list[UserError],
+    prompts: PromptsFile | None, problems: list[UserError], watch: Watch | None,
 ) -> None:
     """Predict `cases`; `problems` has the problems of other cases, and gets those of these."""
     if settings.part == 0:  # parallel parts would write the same files at the same time
@@ -116,7 +135,7 @@ def _predict_cases(
         write_companions(output, model.plans, model.dataset, {**arguments, **given})
     for case in progress(cases, "predicting", len(cases)):
         try:
-            predict_to_file(model, case, output, settings, prompts)
+            predict_to_file(model, case, output, settings, prompts, watch)
         except UserError as fault:
             problems.append(fault)
         except (MemoryError, torch.OutOfMemoryError) as fault:
@@ -150,16 +169,23 @@ def find_cases(
 
 
 def predict_to_file(
-    model: TrainedModel, case: RawCase, output: Path, settings: PredictionSettings, prompts: PromptsFile | None
+    model: TrainedModel, case: RawCase, output: Path, settings: PredictionSettings, prompts: PromptsFile | None,
+    watch: Watch | None = None,
 ) -> None:
     """Read, predict and write one case; only one case is in memory."""
     dataset_plan = model.plans.dataset
     prepared = prepare_case(case, dataset_plan.reader, dataset_plan, model.labels)
     if prompts:
         prepared = prompts.prompted(prepared, dataset_plan)
-    slabs = predict_case(model.variants, prepared, model.plans, model.encoder, tta=settings.tta, step=settings.step)
+    slabs = predict_case(model.variants, prepared, model.plans, model.encoder, tta=settings.tta, step=settings.step,
+                         members=watch is not None)
+    if watch is not None:
+        slabs = watch.watched(case.name, slabs)
     exported = export_case(slabs, prepared.properties, dataset_plan, model.labels,
-                           with_probabilities=settings.save_probabilities)
+                           with_probabilities=settings.save_probabilities, temperature=settings.temperature)
+    if watch is not None:
+        for _ in slabs:  # those that the file's grid needs no more
+            pass
     geometry = prepared.properties.geometry
     if settings.remove_small_blobs is not None:
         exported = replace(exported, segmentation=without_small_blobs(

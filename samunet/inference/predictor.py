@@ -25,18 +25,21 @@ def predict_case(
     embeddings: CaseInputs | None = None,
     tta: bool = False,
     step: float | None = None,
+    members: bool = False,
 ) -> Iterator[Slab]:
     """Predict `case` on the plan's grid; networks are left in evaluation mode, on the device where they were.
 
     Arguments:
         variants: one trained variant, or one for each fold, all of the same class; their logits are averaged.
         case: the preprocessed case; its segmentation is never read, its prompts by variants that answer them.
-        plans, encoder, embeddings, tta, step: see `Reading`.
+        plans, encoder, embeddings, tta, step, members: see `Reading`.
 
     Yields:
-        (first slice, finite logits float32 (K, dz, Y, X)), every slice once, in order; baselines yield one slab.
+        (first slice, finite logits float32 (K, dz, Y, X)), every slice once, in order; baselines yield one slab. With
+        `members` there are more channels.
 
     Raises:
         UserError: a needed encoder or prompts are missing.
     """
-    yield from variants[0].predict_slabs(variants, case, Reading(plans, encoder, embeddings, tta, step))
+    yield from variants[0].predict_slabs(variants, case, Reading(plans, encoder, embeddings, tta, step,
+                                                                   members))

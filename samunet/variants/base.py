@@ -109,7 +109,8 @@ class Variant(ABC):
             folds: the variant as each fold trained it, itself among them; their logits are averaged.
 
         Yields:
-            (first slice, finite logits float32 (K, dz, Y, X)), together every slice once, in order.
+            (first slice, finite logits float32 (K, dz, Y, X)), together every slice once, in order; with
+            `reading.members` more channels, where no prompts are answered.
 
         Raises:
             UserError: an encoder or prompts are needed and there are none.
@@ -278,4 +279,6 @@ class Baseline(Variant):
 
     def predict_slabs(self, folds: Sequence[Self], case: PreparedCase, reading: Reading) -> Iterator[Slab]:
         """See `Variant`; the whole case is one slab."""
-        yield 0, averaged([each.predict(case) for each in folds]).numpy()
+        views = [each.predict(case) for each in folds]
+        mean = averaged(views)
+        yield 0, (torch.cat([mean, *views]) if reading.members else mean).numpy()

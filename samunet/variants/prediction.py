@@ -32,6 +32,8 @@ class Reading:
         tta: average the logits of the tiles and of their mirror images along rows, columns and both. Mirrored tiles are
             always encoded again.
         step: fraction of a tile between neighbours; None takes the plan's.
+        members: behind the K channels of the mean, also give those of each member, a fold with one mirrored view, fold
+            after fold: (1 + folds * views) * K channels. The mean's are the same bytes with them or without.
     """
 
     plans: Plans
@@ -39,6 +41,7 @@ class Reading:
     embeddings: CaseInputs | None = None
     tta: bool = False
     step: float | None = None
+    members: bool = False
 
 
 def averaged_slabs(networks: Sequence[TrainedVariant], case: PreparedCase, reading: Reading) -> Iterator[Slab]:
@@ -50,7 +53,7 @@ def averaged_slabs(networks: Sequence[TrainedVariant], case: PreparedCase, readi
     for each in networks:
         each.network.eval()
     yield from sliding_window(
-        lambda picks: _logits(sources, picks), clean.frame, clean.depth,
+        lambda picks: _logits(sources, picks, networks if reading.members else ()), clean.frame, clean.depth,
         batch_size=networks[0].batch_size(networks[0].context), slices=networks[0].slices,
         uniform_weights=networks[0].uniform_weights,
     )
@@ -80,16 +83,19 @@ class _Source(NamedTuple):
     readers: Sequence[TrainedVariant]
 
 
-def _logits(sources: Sequence[_Source], picks: Sequence[Place]) -> Tensor:
-    """Logits float32 (B, K, N, rows, columns), the mean over mirrors and folds."""
+def _logits(sources: Sequence[_Source], picks: Sequence[Place], members: Sequence[TrainedVariant]) -> Tensor:
+    """Logits float32 (B, K, N, rows, columns), the mean over mirrors and folds; behind it those of each of `members`.
+    """
     device = next(sources[0].readers[0].network.parameters()).device
-    views = []
+    views: list[tuple[TrainedVariant, Tensor]] = []
     half = device.type == "cuda" and not sources[0].readers[0].full_precision
     with torch.autocast(device.type, enabled=half):
         for source in sources:
             inputs = source.inputs.read(picks).to(device)
             for variant in source.readers:
                 logits = variant.logits(inputs).float()
-                views.append(logits.flip([axis - 2 for axis in source.mirror]) if source.mirror else logits)
-    mean = averaged(views)
-    return mean if mean.ndim == 5 else mean[:, :, None]
+                views.append((variant, logits.flip([axis - 2 for axis in source.mirror]) if source.mirror else logits))
+    mean = averaged([logits for _, logits in views])
+    of_members = [logits for member in members for variant, logits in views if variant is member]
+    found = torch.cat([mean, *of_members], 1) if of_members else mean
+    return found if found.ndim == 5 else found[:, :, None]

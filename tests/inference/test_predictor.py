@@ -169,3 +169,23 @@ def test_the_step_can_be_given():
     # Tiles of four columns from 0 and 4: two ramps side by side.
     logits = joined(predict_case([scaled(1.0)], case, PLANS, encoder, step=1.0))
     np.testing.assert_allclose(logits[1, 0, 0], [0, 1, 2, 3, 0, 1, 2, 3], atol=1e-6)
+
+
+def test_members_follow_the_mean_fold_after_fold_and_leave_its_bytes():
+    case, encoder = made_case((3, 4, 4)), made_encoder(Ramp())
+    folds = [scaled(1.0), scaled(4.0)]
+    mean = joined(predict_case(folds, case, PLANS, encoder, tta=True))
+    found = joined(predict_case(folds, case, PLANS, encoder, tta=True, members=True))
+    np.testing.assert_array_equal(found[:2], mean)
+    # Of each fold unmirrored, along rows, along columns, along both; the last two give the ramp reversed.
+    ramp, reversed_ramp = np.array([0, 1, 2, 3]), np.array([3, 2, 1, 0])
+    expected = [factor * each for factor in (1, 4) for each in (ramp, ramp, reversed_ramp, reversed_ramp)]
+    np.testing.assert_allclose(found[3::2, 0, 0], expected, atol=1e-6)
+    assert not found[2::2].any()
+
+
+def test_members_of_a_baseline():
+    low, high = ConstantVariant(CONTEXT), ConstantVariant(CONTEXT)
+    high.value = 3.0
+    [(_, logits)] = predict_case([low, high], made_case(), PLANS, None, members=True)
+    np.testing.assert_allclose(logits[:, 0, 0, 0], [1.5, 1.5, 0, 0, 3, 3])
