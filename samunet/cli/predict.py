@@ -8,7 +8,7 @@ from pathlib import Path
 
 from samunet.cli.figures import MOST_CASES, Distinct, fold, real, whole
 from samunet.cli.main import command
-from samunet.cli.options import add_paths, command_parser, paths_of
+from samunet.cli.options import add_paths, command_parser
 from samunet.console import result, say
 from samunet.planning.encoder_spec import SMALLEST_STEP
 from samunet.variants.registry import entry
@@ -75,20 +75,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command with `arguments`, by default those of the process."""
     options = parser().parse_args(arguments)
     if options.variant is not None:
-        entry(options.variant)  # reports a wrong name with the known ones
-    from samunet.inference.model_folder import FoundModel, chosen_device, find_model, load_model
-    from samunet.inference.predict_folder import PredictionSettings, predict_folder
-    from samunet.networks.checkpoints.encoders import announce
+        entry(options.variant)  # reports a wrong name before torch is loaded
+    from samunet.api.prediction import Predictor
 
-    settings = PredictionSettings(options.save_probabilities, options.continue_prediction, options.tta,
-                                  options.step_size, options.num_parts, options.part_id, options.prompts)
-    found = FoundModel(options.model, None, "named with -m") if options.model else find_model(
-        paths_of(options).results, dataset=options.dataset, variant=options.variant, plans_name=options.plans_name,
-        encoder=options.encoder, shots=options.shots, draw=options.draw, shot_slices=options.shot_slices,
-    )
-    model = load_model(found.folder, options.folds or found.folds, chosen_device(options.device), options.encoder)
-    say(f"model: {found.folder}, fold{'s' if len(model.folds) > 1 else ''} {', '.join(model.folds)}; {found.why}")
-    if model.encoder is not None and (line := announce(model.encoder.spec)):
+    predictor = Predictor(
+        options.model, dataset=options.dataset, variant=options.variant, plans_name=options.plans_name,
+        shots=options.shots, draw=options.draw, shot_slices=options.shot_slices, folds=options.folds,
+        encoder=options.encoder, tta=options.tta, step=options.step_size, device=options.device,
+        results=options.results)
+    for line in predictor.description():
         say(line)
-    count = predict_folder(model, options.input, options.output, settings)
+    count = predictor.predict_folder(
+        options.input, options.output, probabilities=options.save_probabilities,
+        continue_prediction=options.continue_prediction, prompts=options.prompts, parts=options.num_parts,
+        part=options.part_id)
     result(f"{count} case{'' if count == 1 else 's'} predicted: {options.output}")

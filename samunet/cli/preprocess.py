@@ -9,15 +9,13 @@ from samunet.cli.main import command
 from samunet.cli.options import (
     add_datasets,
     add_encoder,
+    add_no_embeddings,
     add_paths,
     add_plans_name,
     add_workers,
     command_parser,
     encoder_of,
-    paths_of,
-    workers_of,
 )
-from samunet.cli.steps import Steps, add_no_embeddings
 from samunet.console import result
 
 
@@ -42,10 +40,14 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command with `arguments`, by default those of the process."""
     options = parser().parse_args(arguments)
-    paths, spec = paths_of(options), None if options.no_embeddings else encoder_of(options)
-    for steps in [Steps.of(name, paths, options.plans_name, workers_of(options)) for name in options.datasets]:
-        plans = steps.load_plans()
-        if spec is not None:
-            plans.for_encoder(spec.id)
-        steps.preprocess(plans, options.encoder, spec)
-        result(f"preprocessed: {steps.plans_folder}")
+    if not options.no_embeddings:
+        encoder_of(options)
+    from samunet.api.preparation import preprocess, require_datasets
+
+    require_datasets(options.datasets, plans_name=options.plans_name, raw=options.raw,
+                     preprocessed=options.preprocessed)
+    for dataset in options.datasets:
+        folder = preprocess(dataset, encoder=options.encoder, embeddings=not options.no_embeddings,
+                            plans_name=options.plans_name, workers=options.workers, raw=options.raw,
+                            preprocessed=options.preprocessed)
+        result(f"preprocessed: {folder}")
