@@ -51,8 +51,7 @@ def benchmark(
 
     Example:
         >>> import samunet
-        >>> folder = samunet.benchmark(900, variants=["label_prior"], folds=[0])  # doctest: +ELLIPSIS
-        /.../label_prior__samunetPlans__mini-3/fold_0: mean Dice 0...
+        >>> folder = samunet.benchmark(900, variants=["label_prior"], folds=[0])
         >>> (folder / "summary.json").is_file()
         True
     """

@@ -45,7 +45,7 @@ class Predictor:
     Example:
         >>> import samunet
         >>> predictor = samunet.Predictor(dataset=900, variant="label_prior", device="cpu")
-        >>> labels = predictor.predict("raw/Dataset900_Phantom/imagesTs/phantom_002_0000.nii.gz")
+        >>> labels = predictor.predict("raw/Dataset900_Phantom/imagesTs/phantom_008_0000.nii.gz")
         >>> labels.dtype, labels.ndim, sorted(predictor.labels)
         (dtype('uint8'), 3, ['background', 'core', 'shell', 'tube'])
     """
@@ -125,7 +125,7 @@ class Predictor:
 
     def predict_folder(
         self, images: str | Path, output: str | Path, *, probabilities: bool = False, continue_prediction: bool = False,
-        prompts: str | Path | None = None, parts: int = 1, part: int = 0,
+        prompts: str | Path | None = None, parts: int = 1, part: int = 0, preparing_workers: int = 1,
     ) -> int:
         """Segment every case of a folder into files on the images' own grids; returns how many.
 
@@ -135,6 +135,7 @@ class Predictor:
             continue_prediction: skip cases that are predicted.
             prompts: JSON file with points and boxes, for variants that answer prompts.
             parts, part: predict only the cases number part, part + parts, ... of the sorted list.
+            preparing_workers: processes that read and preprocess the coming cases meanwhile; 1: this process does both.
 
         Raises:
             UserError: no images, prompts that are missing or not used, a folder that cannot be written or that another
@@ -145,10 +146,10 @@ class Predictor:
             >>> import samunet
             >>> predictor = samunet.Predictor(dataset=900, variant="label_prior", device="cpu")
             >>> predictor.predict_folder("raw/Dataset900_Phantom/imagesTs", "predictions")
-            1
+            2
         """
         settings = PredictionSettings(probabilities, continue_prediction, self._tta, self._step, parts, part,
-                                      None if prompts is None else Path(prompts))
+                                      None if prompts is None else Path(prompts), preparing_workers)
         return predict_folder(self.model, Path(images), Path(output), settings)
 
     def _read(self, image: Image, spacing_mm: Sequence[float] | None) -> SessionImage:

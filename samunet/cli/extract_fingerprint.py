@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from samunet.cli.main import command
+from samunet.cli.nnunet_flags import add_progress, show_progress
 from samunet.cli.options import (
     add_datasets,
     add_fingerprint,
@@ -26,6 +27,7 @@ def parser() -> argparse.ArgumentParser:
     add_datasets(parser)
     add_fingerprint(parser)
     add_workers(parser)
+    add_progress(parser, "--no_pbar")
     add_paths(parser)
     return parser
 
@@ -34,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command with `arguments`, by default those of the process."""
     options = parser().parse_args(arguments)
+    show_progress(options)
     from samunet.api.preparation import extract_fingerprint
 
     for dataset in options.datasets:

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from samunet.cli.main import command
+from samunet.cli.nnunet_flags import add_progress, show_progress
 from samunet.cli.options import (
     add_datasets,
     add_encoder,
@@ -36,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
     add_planning(parser)
     add_no_embeddings(parser)
     add_workers(parser)
+    add_progress(parser, "--no_pbar")
     add_paths(parser)
     return parser
 
@@ -44,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command with `arguments`, by default those of the process."""
     options = parser().parse_args(arguments)
+    show_progress(options)
     encoder_of(options)
     from samunet.api.preparation import plan, preprocess, require_datasets
 

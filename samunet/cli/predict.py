@@ -6,8 +6,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from samunet.cli.figures import MOST_CASES, Distinct, fold, real, whole
+from samunet.cli.figures import MOST_CASES, MOST_PROCESSES, Distinct, fold, real, whole
 from samunet.cli.main import command
+from samunet.cli.nnunet_flags import CHECKPOINT, Refused, Unneeded, add_progress, checkpoint, show_progress
 from samunet.cli.options import add_paths, command_parser
 from samunet.console import result, say
 from samunet.planning.encoder_spec import SMALLEST_STEP
@@ -36,7 +37,8 @@ def parser() -> argparse.ArgumentParser:
                        help="folder of the model; of the flags below, only --encoder and -f apply then")
     model.add_argument("-d", dest="dataset", metavar="DATASET",
                        help="dataset id or name, e.g. 4 or Dataset004_Hippocampus")
-    model.add_argument("-v", dest="variant", metavar="VARIANT", help="variant, e.g. cnn_head")
+    model.add_argument("-v", "-c", dest="variant", metavar="VARIANT",
+                       help="variant, e.g. cnn_head; it takes the place of nnU-Net's configuration")
     model.add_argument("-p", dest="plans_name", metavar="PLANS", help="name of the plans")
     model.add_argument("--encoder", metavar="NAME",
                        help="encoder that the model was trained with: its id, its name, or the current path of its "
@@ -62,12 +64,31 @@ def parser() -> argparse.ArgumentParser:
                         help="split the cases into N parts (default: 1)")
     parser.add_argument("-part_id", type=whole(0, MOST_CASES), default=0, metavar="K",
                         help="part to predict, counted from 0 (default: 0)")
+    parser.add_argument("-npp", dest="preparing_workers", type=whole(1, MOST_PROCESSES), default=1, metavar="N",
+                        help="number of processes that read and preprocess the coming cases while one is predicted; "
+                             "each holds up to two cases in memory (default: 1, in turn with prediction)")
     parser.add_argument("--prompts", type=Path, metavar="FILE",
                         help="JSON file with points and boxes for every case (promptable variants; "
                              "documentation/how-to/prompts.md)")
     parser.add_argument("-device", metavar="NAME", help="cpu, cuda or mps (default: cuda if available, else cpu)")
+    add_progress(parser, "--disable_progress_bar")
+    _add_nnunet_flags(parser)
     add_paths(parser)
     return parser
+
+
+def _add_nnunet_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags that keep command lines of nnU-Net running, where they can."""
+    group = parser.add_argument_group("flags of nnU-Net without a choice here")
+    group.add_argument("-chk", type=checkpoint, default=CHECKPOINT, metavar="NAME",
+                       help="name of the weights: checkpoint_final, the only ones that a model has")
+    group.add_argument("-nps", action=Unneeded, type=whole(0, MOST_PROCESSES), metavar="N",
+                       reason="each slice is exported as soon as it is predicted, so that no volume of logits is in "
+                              "memory")
+    group.add_argument("--not_on_device", action=Unneeded, nargs=0,
+                       reason="only the slices of the current window are on the device")
+    group.add_argument("-prev_stage_predictions", action=Refused, metavar="FOLDER",
+                       reason="samunet has no cascade, so no model reads the predictions of another")
 
 
 @command
@@ -76,6 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser().parse_args(arguments)
     if options.variant is not None:
         entry(options.variant)  # reports a wrong name before torch is loaded
+    show_progress(options)
     from samunet.api.prediction import Predictor
 
     predictor = Predictor(
@@ -88,5 +110,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
     count = predictor.predict_folder(
         options.input, options.output, probabilities=options.save_probabilities,
         continue_prediction=options.continue_prediction, prompts=options.prompts, parts=options.num_parts,
-        part=options.part_id)
+        part=options.part_id, preparing_workers=options.preparing_workers)
     result(f"{count} case{'' if count == 1 else 's'} predicted: {options.output}")
