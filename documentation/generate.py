@@ -1,8 +1,8 @@
 """Write documentation/reference/commands.md from the commands' own parsers: `python documentation/generate.py`.
 
-And python-api.md from the docstrings of the stable names, and prompts-file.schema.json from the types of a prompts file.
-Tests compare all of them with what this makes. The list of all modules (`api_page`) is made when the site is built, and
-is in no file.
+And python-api.md from the docstrings of the stable names, and prompts-file.schema.json from the types of a prompts
+file. Tests compare all of them with what this makes. The list of all modules (`api_page`) is made when the site is
+built, and is in no file.
 """
 
 from __future__ import annotations

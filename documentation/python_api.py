@@ -25,9 +25,10 @@ INTRODUCTION = """# Python API
 
 <!-- Written by documentation/generate.py from the docstrings: edit those. -->
 
-What the commands do, from Python: the commands call these functions and nothing else. The names on this page are stable;
-`import samunet` is fast, and each name imports what it needs when it is first used. Bad input raises
-`samunet.errors.UserError`, whose message names the rule, the place, what was found and what to do. Progress goes to stderr.
+What the commands do, from Python: the commands call these functions and nothing else. The names on this page are
+stable; `import samunet` is fast, and each name imports what it needs when it is first used. Bad input raises
+`samunet.errors.UserError`, whose message names the rule, the place, what was found and what to do. Progress goes to
+stderr.
 
 Arrays are (z, y, x), as SimpleITK and nnU-Net index them, with channels or classes first. Spacings are (z, y, x) in mm.
 
@@ -88,7 +89,7 @@ def _signature(node: ast.FunctionDef | ast.ClassDef, name: str) -> str:
     assert isinstance(function, ast.FunctionDef)
     if "property" in map(ast.unparse, function.decorator_list):
         return ""
-    own = function.args.args[1:] if function.args.args[:1] and function.args.args[0].arg == "self" else function.args.args
+    own = [each for each in function.args.args if each.arg != "self"]
     defaults = [None] * (len(own) - len(function.args.defaults)) + list(function.args.defaults)
     given = [_argument(each, default) for each, default in zip(own, defaults, strict=True)]
     named = [_argument(each, default)

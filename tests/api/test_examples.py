@@ -22,6 +22,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setenv(f"samunet_{name}", "")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(phantom, "SHAPE", (8, *phantom.SHAPE[1:]))
+    monkeypatch.setattr("samunet.workers.default_workers", lambda: 1)  # processes take seconds to start
     exec(blocks(PAGE.read_text(encoding="utf-8"), "python")[0], {})  # noqa: S102 - the page's own code
     return tmp_path
 

@@ -12,7 +12,8 @@ import sys
 before = set(sys.modules)
 import samunet
 assert {name for name in sys.modules if name.startswith("samunet")} == {"samunet"}
-print(*sorted({"torch", "numpy", "scipy", "SimpleITK", "rich", "msgspec"} & set(sys.modules)), len(set(sys.modules) - before))
+heavy = {"torch", "numpy", "scipy", "SimpleITK", "rich", "msgspec"}
+print(*sorted(heavy & set(sys.modules)), len(set(sys.modules) - before))
 assert {"plan", "preprocess", "train", "Predictor", "evaluate", "benchmark", "Session"} <= set(dir(samunet))
 """
 ROOM = """

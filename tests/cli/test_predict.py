@@ -1,4 +1,4 @@
-"""samunet_predict's flags that nnU-Net has: checked, refused or answered by one message; none is accepted in silence."""
+"""samunet_predict's flags that nnU-Net has: checked, refused or answered by a message; none is accepted in silence."""
 
 from __future__ import annotations
 
