@@ -55,4 +55,4 @@ def evaluate(
     reader = reader_for(content.get("overwrite_image_reader_writer"), content["file_ending"], example,
                         Path(dataset_json))
     return evaluate_folder(reference, prediction, labels, ending, reader, None if output is None else Path(output),
-                           processes(workers))
+                           processes(workers), chill=chill)
