@@ -1,7 +1,8 @@
 """Write documentation/reference/commands.md from the commands' own parsers: `python documentation/generate.py`.
 
-And prompts-file.schema.json from the types of a prompts file. Tests compare both with what this makes. The list of the
-Python API (`api_page`) is made when the site is built, and is in no file.
+And python-api.md from the docstrings of the stable names, and prompts-file.schema.json from the types of a prompts
+file. Tests compare all of them with what this makes. The list of all modules (`api_page`) is made when the site is
+built, and is in no file.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ import ast
 import importlib
 import json
 import re
+import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "documentation" / "reference" / "commands.md"
+PYTHON_API = ROOT / "documentation" / "reference" / "python-api.md"
 SCHEMA = ROOT / "documentation" / "reference" / "prompts-file.schema.json"
 SCRIPTS = re.findall(r'^    "(\w+)",$', (ROOT / "setup.py").read_text(encoding="utf-8"), re.MULTILINE)
 EXAMPLE = re.compile(r"examples?:?\n", re.IGNORECASE)
@@ -74,10 +77,10 @@ def _prose(text: str) -> str:
 def api_page() -> str:
     """A section for each room: its modules with the first line of every public docstring."""
     text = [
-        "# Python API",
+        "# Modules",
         "",
-        "Every public class and function of samunet by room, with the first line of its docstring. The commands are",
-        "the stable interface; these names may change between versions.",
+        "Every public class and function of samunet by room, with the first line of its docstring. The commands and",
+        "the [Python API](python-api.md) are the stable interface; these names may change between versions.",
         "",
     ]
     for folder in [
@@ -110,6 +113,8 @@ def _first_line(node: ast.Module | ast.ClassDef | ast.FunctionDef) -> str:
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parent))
     PAGE.write_text(commands_page(), encoding="utf-8")
+    PYTHON_API.write_text(importlib.import_module("python_api").page(), encoding="utf-8")
     SCHEMA.write_text(prompts_schema(), encoding="utf-8")
-    print(f"written: {PAGE} and {SCHEMA}")
+    print(f"written: {PAGE}, {PYTHON_API} and {SCHEMA}")

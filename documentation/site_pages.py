@@ -1,7 +1,6 @@
 """Hooks of mkdocs: pages from outside documentation/, with links that also work in a repository browser.
 
-The studies, CHANGELOG.md and CONTRIBUTING.md join the site under their own paths, and so does the list of the Python
-API.
+The studies, CHANGELOG.md and CONTRIBUTING.md join the site under their own paths, and so does the list of all modules.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ def on_files(files: Files, config: Any) -> Files:
         *sorted((ROOT / "studies").glob("*.png")),
     ]:
         files.append(File.generated(config, path.relative_to(ROOT).as_posix(), abs_src_path=str(path)))
-    files.append(File.generated(config, "reference/python-api.md", content=generate.api_page()))
+    files.append(File.generated(config, "reference/modules.md", content=generate.api_page()))
     return files
 
 

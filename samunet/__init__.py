@@ -6,14 +6,38 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from samunet.api.benchmarking import benchmark as benchmark
+    from samunet.api.evaluation import evaluate as evaluate
+    from samunet.api.prediction import Predictor as Predictor
+    from samunet.api.preparation import plan as plan
+    from samunet.api.preparation import preprocess as preprocess
+    from samunet.api.training import train as train
     from samunet.interaction.session import Session as Session
 
 __version__ = "0.1.0"
 
+# The stable names and where they are; each is imported when it is first used, so that commands start without it.
+# `benchmark` is its room, which can be called: importing any module of the room binds the name to it.
+_PLACES = {
+    "plan": "samunet.api.preparation",
+    "preprocess": "samunet.api.preparation",
+    "train": "samunet.api.training",
+    "Predictor": "samunet.api.prediction",
+    "evaluate": "samunet.api.evaluation",
+    "Session": "samunet.interaction.session",
+}
+
 
 def __getattr__(name: str) -> object:
-    """`samunet.Session`, imported when it is first used: commands start without it."""
-    if name == "Session":
-        found: object = import_module("samunet.interaction.session").Session
+    """A name of the Python API, imported now."""
+    if name == "benchmark":
+        return import_module("samunet.benchmark")
+    if name in _PLACES:
+        found: object = getattr(import_module(_PLACES[name]), name)
         return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The module's own names and those of the Python API."""
+    return sorted({*globals(), *_PLACES, "benchmark"})

@@ -5,13 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from samunet.errors import UserError
 
 T = TypeVar("T")
 _said: set[str] = set()
 _held: list[str] | None = None
+_progress: Literal["bar", "cases", "none"] = "bar"
 
 
 def say(message: str) -> None:
@@ -61,10 +62,19 @@ def result(message: str) -> None:
                         mend="Redirect it elsewhere, or free some disk space.") from fault
 
 
+def show_progress(kind: Literal["bar", "cases", "none"]) -> None:
+    """What `progress` shows in this process from now on: its default, a line for each case, or nothing."""
+    global _progress
+    _progress = kind
+
+
 def progress(items: Iterable[T], label: str, total: int) -> Iterator[T]:
     """Yield `items` with one progress bar; if stderr is no terminal, print a plain line at every tenth."""
-    if not sys.stderr.isatty():
-        yield from _plain_progress(items, label, total)
+    if _progress == "none":
+        yield from items
+        return
+    if _progress == "cases" or not sys.stderr.isatty():
+        yield from _plain_progress(items, label, total, every=_progress == "cases")
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -74,10 +84,12 @@ def progress(items: Iterable[T], label: str, total: int) -> Iterator[T]:
         yield from bar.track(items, total=total, description=label)
 
 
-def _plain_progress(items: Iterable[T], label: str, total: int) -> Iterator[T]:
-    step = max(total // 10, 1)
-    done = 0
+def _plain_progress(items: Iterable[T], label: str, total: int, *, every: bool) -> Iterator[T]:
+    """Lines; `every` item's with its name, where it is a name or a tuple that begins with one, or has one."""
+    step = 1 if every else max(total // 10, 1)
     for done, item in enumerate(items, 1):
         yield item
         if done % step == 0 or done == total:
-            say(f"{label}: {done}/{total}")
+            first = item[0] if isinstance(item, tuple) and item else item
+            name = first if isinstance(first, str) else getattr(first, "name", "")
+            say(f"{label}: {done}/{total}" + (f" {name}" if every and name else ""))

@@ -22,7 +22,7 @@ import torch
 from made_tumours import BOXED, CORE, LABELS, NOISE, PLAIN, RELAXED, make_datasets
 from record import append, facts
 
-from samunet.cli.steps import Steps
+from samunet.api.steps import Steps
 from samunet.dataset.labels import LabelSpace
 from samunet.dataset.paths import Paths
 from samunet.evaluation.evaluate import evaluate_folder

@@ -12,7 +12,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "samunet"
 ROOMS = ["dataset", "planning", "registration", "networks", "preprocessing", "inputs", "variants", "evaluation",
          "inference", "training", "sharing", "quality", "benchmark",
-         "pretraining", "interaction", "annotation", "cli"]
+         "pretraining", "interaction", "annotation", "api", "cli"]
 ROOT_MODULES = {"errors", "signals", "console", "temporaries", "digests", "files", "array_files", "locks", "schema",
                 "extensions", "workers", "processes",
                 "__init__"}
@@ -87,6 +87,22 @@ def test_command_modules_and_registry_import_nothing_heavy() -> None:
             f"print(*sorted({HEAVY!r} & set(sys.modules)))")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
     assert done.stdout.split() == []
+
+
+# What a command that the Python API has a function for may import: the API, and what its parser says.
+THIN = ("extract_fingerprint", "plan_experiment", "preprocess", "plan_and_preprocess", "train", "predict",
+        "evaluate_folder", "benchmark")
+LIGHT = {"samunet", "samunet.signals", "samunet.errors", "samunet.console", "samunet.variants.registry",
+         "samunet.variants.settings", "samunet.planning.encoder_spec"}
+
+
+@pytest.mark.parametrize("name", THIN)
+def test_commands_call_the_python_api_and_nothing_else(name: str) -> None:
+    tree = ast.parse((PACKAGE / "cli" / f"{name}.py").read_text(encoding="utf-8"))
+    imported = {node.module for node in ast.walk(tree)
+                if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "samunet"}
+    assert {module for module in imported - LIGHT if module.split(".")[1] not in ("api", "cli")} == set()
+    assert any(module.startswith("samunet.api.") for module in imported)
 
 
 def test_training_and_prediction_start_without_torchvision_and_the_compiler() -> None:

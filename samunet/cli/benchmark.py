@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,11 +29,8 @@ from samunet.cli.options import (
     add_shot_slices,
     command_parser,
     encoder_of,
-    paths_of,
 )
 from samunet.console import result
-from samunet.preprocessing.prompts.kinds import places_of
-from samunet.variants.registry import entry, listed
 
 EXAMPLES = """\
 samunet_benchmark -d 4 --folds 0 --shots 5                    every variant, one fold, five labelled cases
@@ -95,21 +93,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command with `arguments`, by default those of the process."""
     options = parser().parse_args(arguments)
     encoder_of(options)
-    from samunet.benchmark.benchmark import run_benchmark
-    from samunet.benchmark.jobs import Benchmark
-    from samunet.benchmark.report import command_of
-    from samunet.cli.train import default_device
+    from samunet.api.benchmarking import benchmark
 
-    prompt_type = places_of(options.oracle_prompts) if options.oracle_prompts else None
-    variants = options.variants or [name for name in listed()
-                                    if not entry(name).prompts or prompt_type in entry(name).prompts]
-    benchmark = Benchmark(
-        dataset=options.dataset, variants=(*variants, *(f"nnunet_{name}" for name in options.nnunet)),
-        folds=tuple(options.folds), shots=tuple(options.shots), draws=options.draws, encoder=options.encoder,
-        plans_name=options.plans_name, device=options.device or default_device(), seed=options.seed,
+    command_line = shlex.join(["samunet_benchmark", *(sys.argv[1:] if arguments is None else arguments)])
+    folder = benchmark(
+        options.dataset, variants=options.variants, folds=options.folds, shots=options.shots, draws=options.draws,
+        shot_slices=options.shot_slices, nnunet=options.nnunet, nnunet_results=options.nnunet_results,
         minutes_head=options.minutes_head, minutes_network=options.minutes_network, iterations=options.iterations,
-        oracle_prompts=options.oracle_prompts, shot_slices=options.shot_slices, box_relax=options.box_relax)
-    folder = run_benchmark(benchmark, paths_of(options), workers=options.workers, scheduler=options.scheduler,
-                           reference=options.reference, nnunet_results=options.nnunet_results,
-                           command=command_of(sys.argv[1:] if arguments is None else arguments))
+        reference=options.reference, oracle_prompts=options.oracle_prompts, box_relax=options.box_relax,
+        encoder=options.encoder, plans_name=options.plans_name, seed=options.seed, device=options.device,
+        workers=options.workers, scheduler=options.scheduler, command=command_line, raw=options.raw,
+        preprocessed=options.preprocessed, results=options.results)
     result(f"benchmark: {folder}")

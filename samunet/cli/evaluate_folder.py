@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from samunet.cli.main import command
-from samunet.cli.options import add_workers, command_parser, workers_of
+from samunet.cli.options import add_workers, command_parser
 from samunet.console import result, say
 
 DESCRIPTION = """Evaluate every case and class. Writes nnU-Net's summary.json and, in the same folder, metrics.json
 with HD95, ASSD, NSD and volume error in mm and ml.
-A missing prediction is an error. Predictions without a reference are ignored."""
+A missing prediction is an error, except with --chill. Predictions without a reference are ignored."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -27,6 +27,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("-o", dest="output", type=Path, metavar="FILE",
                         help="summary file, ending in .json (default: PRED_FOLDER/summary.json)")
     add_workers(parser)
+    parser.add_argument("--chill", action="store_true",
+                        help="evaluate the cases that have a prediction, and name those that have none")
     return parser
 
 
@@ -34,20 +36,10 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command with `arguments`, by default those of the process."""
     options = parser().parse_args(arguments)
-    from samunet.dataset.case_paths import label_ending
-    from samunet.dataset.dataset import read_dataset_json
-    from samunet.dataset.folder_listing import list_folder
-    from samunet.dataset.io.readers import reader_for
-    from samunet.evaluation.evaluate import evaluate_folder
-    from samunet.evaluation.report import metrics_path
+    from samunet.api.evaluation import evaluate, metrics_path
 
-    content, labels = read_dataset_json(options.djfile)
-    file_ending = content["file_ending"]
-    references = list_folder(options.reference, label_ending(file_ending))
-    example = next((path for path in references.paths if path not in references.broken_links), None)
-    reader = reader_for(content.get("overwrite_image_reader_writer"), file_ending, example, options.djfile)
     output = options.output or options.prediction / "summary.json"
-    summary = evaluate_folder(options.reference, options.prediction, labels, label_ending(file_ending), reader, output,
-                              workers_of(options))
+    summary = evaluate(options.reference, options.prediction, options.djfile, output=output, chill=options.chill,
+                       workers=options.workers)
     say(f"mean foreground Dice of {len(summary['metric_per_case'])} cases: {summary['foreground_mean']['Dice']:.4f}")
     result(f"evaluation: {output} and {metrics_path(output)}")

@@ -6,17 +6,14 @@ import argparse
 from collections.abc import Sequence
 
 from samunet.cli.main import command
+from samunet.cli.nnunet_flags import add_progress, show_progress
 from samunet.cli.options import (
-    DEFAULT_PLANS_NAME,
     add_datasets,
     add_fingerprint,
     add_paths,
     add_workers,
     command_parser,
-    paths_of,
-    workers_of,
 )
-from samunet.cli.steps import Steps
 from samunet.console import result
 
 
@@ -30,6 +27,7 @@ def parser() -> argparse.ArgumentParser:
     add_datasets(parser)
     add_fingerprint(parser)
     add_workers(parser)
+    add_progress(parser, "--no_pbar")
     add_paths(parser)
     return parser
 
@@ -38,10 +36,10 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command with `arguments`, by default those of the process."""
     options = parser().parse_args(arguments)
-    paths = paths_of(options)
+    show_progress(options)
+    from samunet.api.preparation import extract_fingerprint
+
     for dataset in options.datasets:
-        steps = Steps.of(
-            dataset, paths, DEFAULT_PLANS_NAME, workers_of(options), verify=options.verify_dataset_integrity
-        )
-        steps.fingerprint(options.clean)
-        result(f"fingerprint: {steps.folder / 'dataset_fingerprint.json'}")
+        file = extract_fingerprint(dataset, verify=options.verify_dataset_integrity, clean=options.clean,
+                                   workers=options.workers, raw=options.raw, preprocessed=options.preprocessed)
+        result(f"fingerprint: {file}")

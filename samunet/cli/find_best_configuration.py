@@ -64,8 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command with `arguments`, by default those of the process."""
     options = parser().parse_args(arguments)
     encoder_of(options)
+    from samunet.api.defaults import default_device
     from samunet.benchmark.choice import Search, find_best
-    from samunet.cli.train import default_device
 
     search = Search(
         dataset=options.dataset, fold=options.fold, variants=tuple(options.variants), encoder=options.encoder,

@@ -28,7 +28,8 @@ def add_model(parser: argparse.ArgumentParser, folds: str, *, bundles: bool = Tr
                             "only --encoder and -f apply then")
     model.add_argument("-d", dest="dataset", metavar="DATASET",
                        help="dataset id or name, e.g. 4 or Dataset004_Hippocampus")
-    model.add_argument("-v", dest="variant", metavar="VARIANT", help="variant, e.g. cnn_head")
+    model.add_argument("-v", "-c", dest="variant", metavar="VARIANT",
+                       help="variant, e.g. cnn_head; it takes the place of nnU-Net's configuration")
     model.add_argument("-p", dest="plans_name", metavar="PLANS", help="name of the plans")
     model.add_argument("--encoder", metavar="NAME",
                        help="encoder that the model was trained with: its id, its name, or the current path of its "

@@ -8,7 +8,6 @@ from textwrap import indent
 from typing import TYPE_CHECKING
 
 from samunet.cli.figures import MOST_CASES, MOST_PROCESSES, Distinct, real, whole
-from samunet.console import say
 from samunet.planning.cache_rules import CACHE_DTYPES, DEFAULT_CACHE_DTYPE
 from samunet.planning.encoder_spec import DEFAULT_ENCODER
 from samunet.preprocessing.prompts.kinds import DEFAULT_KIND, PROMPT_KINDS
@@ -96,12 +95,9 @@ def add_encoder(parser: argparse.ArgumentParser) -> None:
 
 def encoder_of(options: argparse.Namespace) -> EncoderSpec:
     """What planning must know of the encoder; prints a line if its weights are random or from a user's file."""
-    from samunet.networks.checkpoints.encoders import announce, encoder_spec
+    from samunet.api.defaults import announced
 
-    spec = encoder_spec(options.encoder)
-    if line := announce(spec):
-        say(line)
-    return spec
+    return announced(options.encoder)
 
 
 def add_oracle_prompts(parser: argparse._ActionsContainer) -> None:
@@ -139,6 +135,12 @@ def add_plans_name(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="name of the plans file and of the folder of arrays (default: %(default)s)",
     )
+
+
+def add_no_embeddings(parser: argparse.ArgumentParser) -> None:
+    """`--no_embeddings`."""
+    parser.add_argument("--no_embeddings", action="store_true",
+                        help="skip the embedding cache; training then computes the embeddings it needs")
 
 
 def add_fingerprint(parser: argparse.ArgumentParser) -> None:

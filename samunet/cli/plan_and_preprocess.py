@@ -6,20 +6,19 @@ import argparse
 from collections.abc import Sequence
 
 from samunet.cli.main import command
+from samunet.cli.nnunet_flags import add_progress, show_progress
 from samunet.cli.options import (
     add_datasets,
     add_encoder,
     add_fingerprint,
+    add_no_embeddings,
     add_paths,
     add_planning,
     add_plans_name,
     add_workers,
     command_parser,
     encoder_of,
-    paths_of,
-    workers_of,
 )
-from samunet.cli.steps import Steps, add_no_embeddings
 from samunet.console import result
 
 
@@ -38,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
     add_planning(parser)
     add_no_embeddings(parser)
     add_workers(parser)
+    add_progress(parser, "--no_pbar")
     add_paths(parser)
     return parser
 
@@ -46,15 +46,18 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command with `arguments`, by default those of the process."""
     options = parser().parse_args(arguments)
-    paths, spec = paths_of(options), encoder_of(options)
-    all_steps = [
-        Steps.of(name, paths, options.plans_name, workers_of(options), verify=options.verify_dataset_integrity)
-        for name in options.datasets
-    ]
-    for steps in all_steps:
-        fingerprint = steps.fingerprint(options.clean)
-        plans = steps.plan(fingerprint, spec, options.gpu_memory_target, options.overwrite_target_spacing,
-                           options.cache_dtype)
-        steps.splits(options.groups)
-        steps.preprocess(plans, options.encoder, None if options.no_embeddings else spec)
-        result(f"preprocessed: {steps.plans_folder}")
+    show_progress(options)
+    encoder_of(options)
+    from samunet.api.preparation import plan, preprocess, require_datasets
+
+    require_datasets(options.datasets, plans_name=options.plans_name, verify=options.verify_dataset_integrity,
+                     workers=options.workers, raw=options.raw, preprocessed=options.preprocessed)
+    for dataset in options.datasets:
+        plan(dataset, encoder=options.encoder, plans_name=options.plans_name,
+             memory_target_gb=options.gpu_memory_target, target_spacing_mm=options.overwrite_target_spacing,
+             cache_dtype=options.cache_dtype, groups=options.groups, clean=options.clean, workers=options.workers,
+             raw=options.raw, preprocessed=options.preprocessed)
+        folder = preprocess(dataset, encoder=options.encoder, embeddings=not options.no_embeddings,
+                            plans_name=options.plans_name, workers=options.workers, raw=options.raw,
+                            preprocessed=options.preprocessed)
+        result(f"preprocessed: {folder}")

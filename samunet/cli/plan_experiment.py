@@ -14,11 +14,7 @@ from samunet.cli.options import (
     add_plans_name,
     add_workers,
     command_parser,
-    encoder_of,
-    paths_of,
-    workers_of,
 )
-from samunet.cli.steps import Steps
 from samunet.console import result
 
 
@@ -43,11 +39,11 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command with `arguments`, by default those of the process."""
     options = parser().parse_args(arguments)
-    paths, spec = paths_of(options), encoder_of(options)
+    from samunet.api.preparation import plan
+
     for dataset in options.datasets:
-        steps = Steps.of(dataset, paths, options.plans_name, workers_of(options))
-        fingerprint = steps.fingerprint(clean=False)
-        steps.plan(fingerprint, spec, options.gpu_memory_target, options.overwrite_target_spacing,
-                   options.cache_dtype)
-        steps.splits(options.groups)
-        result(f"plans: {steps.plans_file}")
+        plans = plan(dataset, encoder=options.encoder, plans_name=options.plans_name,
+                     memory_target_gb=options.gpu_memory_target, target_spacing_mm=options.overwrite_target_spacing,
+                     cache_dtype=options.cache_dtype, groups=options.groups, workers=options.workers, raw=options.raw,
+                     preprocessed=options.preprocessed)
+        result(f"plans: {plans}")

@@ -6,9 +6,10 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from samunet.cli.figures import MOST_CASES, real, whole
+from samunet.cli.figures import MOST_CASES, MOST_PROCESSES, real, whole
 from samunet.cli.main import command
-from samunet.cli.model_options import add_model, found_model, require_variant
+from samunet.cli.model_options import add_model, require_variant
+from samunet.cli.nnunet_flags import CHECKPOINT, Refused, Unneeded, add_progress, checkpoint, show_progress
 from samunet.cli.options import add_paths, command_parser
 from samunet.console import result, say
 from samunet.planning.encoder_spec import SMALLEST_STEP
@@ -50,14 +51,33 @@ def parser() -> argparse.ArgumentParser:
                         help="split the cases into N parts (default: 1)")
     parser.add_argument("-part_id", type=whole(0, MOST_CASES), default=0, metavar="K",
                         help="part to predict, counted from 0 (default: 0)")
+    parser.add_argument("-npp", dest="preparing_workers", type=whole(1, MOST_PROCESSES), default=1, metavar="N",
+                        help="number of processes that read and preprocess the coming cases while one is predicted; "
+                             "each holds up to two cases in memory (default: 1, in turn with prediction)")
     parser.add_argument("--prompts", type=Path, metavar="FILE",
                         help="JSON file with points and boxes for every case (promptable variants; "
                              "documentation/how-to/prompts.md)")
     parser.add_argument("--remove_small_blobs", type=real(0, 1e6, above=True), metavar="ML",
                         help="remove connected components of a class that are smaller than this volume in ml")
     parser.add_argument("-device", metavar="NAME", help="cpu, cuda or mps (default: cuda if available, else cpu)")
+    add_progress(parser, "--disable_progress_bar")
+    _add_nnunet_flags(parser)
     add_paths(parser)
     return parser
+
+
+def _add_nnunet_flags(parser: argparse.ArgumentParser) -> None:
+    """Flags that keep command lines of nnU-Net running, where they can."""
+    group = parser.add_argument_group("flags of nnU-Net without a choice here")
+    group.add_argument("-chk", type=checkpoint, default=CHECKPOINT, metavar="NAME",
+                       help="name of the weights: checkpoint_final, the only ones that a model has")
+    group.add_argument("-nps", action=Unneeded, type=whole(0, MOST_PROCESSES), metavar="N",
+                       reason="each slice is exported as soon as it is predicted, so that no volume of logits is in "
+                              "memory")
+    group.add_argument("--not_on_device", action=Unneeded, nargs=0,
+                       reason="only the slices of the current window are on the device")
+    group.add_argument("-prev_stage_predictions", action=Refused, metavar="FOLDER",
+                       reason="samunet has no cascade, so no model reads the predictions of another")
 
 
 @command
@@ -65,19 +85,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command with `arguments`, by default those of the process."""
     options = parser().parse_args(arguments)
     require_variant(options)
-    from samunet.inference.model_folder import chosen_device, load_model
-    from samunet.inference.predict_folder import PredictionSettings
-    from samunet.networks.checkpoints.encoders import announce
-    from samunet.quality.prediction import predict_with_quality
+    show_progress(options)
+    from samunet.api.prediction import Predictor
 
-    settings = PredictionSettings(options.save_probabilities, options.continue_prediction, options.tta,
-                                  options.step_size, options.num_parts, options.part_id, options.prompts,
-                                  options.remove_small_blobs)
-    found = found_model(options)
-    model = load_model(found.folder, found.folds, chosen_device(options.device), options.encoder)
-    say(f"model: {found.folder}, fold{'s' if len(model.folds) > 1 else ''} {', '.join(model.folds)}; {found.why}")
-    if model.encoder is not None and (line := announce(model.encoder.spec)):
+    predictor = Predictor(
+        options.model, dataset=options.dataset, variant=options.variant, plans_name=options.plans_name,
+        shots=options.shots, draw=options.draw, shot_slices=options.shot_slices, folds=options.folds,
+        encoder=options.encoder, tta=options.tta, step=options.step_size, device=options.device,
+        results=options.results)
+    for line in predictor.description():
         say(line)
-    count = predict_with_quality(model, options.input, options.output, settings,
-                                 calibrated_probabilities=options.calibrated_probabilities)
+    count = predictor.predict_folder(
+        options.input, options.output, probabilities=options.save_probabilities,
+        continue_prediction=options.continue_prediction, prompts=options.prompts, parts=options.num_parts,
+        part=options.part_id, preparing_workers=options.preparing_workers,
+        remove_small_blobs=options.remove_small_blobs, calibrated_probabilities=options.calibrated_probabilities)
     result(f"{count} case{'' if count == 1 else 's'} predicted: {options.output}")

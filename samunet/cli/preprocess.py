@@ -6,18 +6,17 @@ import argparse
 from collections.abc import Sequence
 
 from samunet.cli.main import command
+from samunet.cli.nnunet_flags import add_progress, show_progress
 from samunet.cli.options import (
     add_datasets,
     add_encoder,
+    add_no_embeddings,
     add_paths,
     add_plans_name,
     add_workers,
     command_parser,
     encoder_of,
-    paths_of,
-    workers_of,
 )
-from samunet.cli.steps import Steps, add_no_embeddings
 from samunet.console import result
 
 
@@ -34,6 +33,7 @@ def parser() -> argparse.ArgumentParser:
     add_plans_name(parser)
     add_no_embeddings(parser)
     add_workers(parser)
+    add_progress(parser, "--no_pbar")
     add_paths(parser)
     return parser
 
@@ -42,10 +42,15 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command with `arguments`, by default those of the process."""
     options = parser().parse_args(arguments)
-    paths, spec = paths_of(options), None if options.no_embeddings else encoder_of(options)
-    for steps in [Steps.of(name, paths, options.plans_name, workers_of(options)) for name in options.datasets]:
-        plans = steps.load_plans()
-        if spec is not None:
-            plans.for_encoder(spec.id)
-        steps.preprocess(plans, options.encoder, spec)
-        result(f"preprocessed: {steps.plans_folder}")
+    show_progress(options)
+    if not options.no_embeddings:
+        encoder_of(options)
+    from samunet.api.preparation import preprocess, require_datasets
+
+    require_datasets(options.datasets, plans_name=options.plans_name, raw=options.raw,
+                     preprocessed=options.preprocessed)
+    for dataset in options.datasets:
+        folder = preprocess(dataset, encoder=options.encoder, embeddings=not options.no_embeddings,
+                            plans_name=options.plans_name, workers=options.workers, raw=options.raw,
+                            preprocessed=options.preprocessed)
+        result(f"preprocessed: {folder}")

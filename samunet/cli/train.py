@@ -6,11 +6,10 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from samunet import signals
-from samunet.cli.entry import run
+from samunet.cli.entry import run as run_command
 from samunet.cli.figures import (
     LARGEST_SEED,
     MOST_CASES,
@@ -32,8 +31,6 @@ from samunet.cli.options import (
     add_workers,
     command_parser,
     encoder_of,
-    paths_of,
-    workers_of,
 )
 from samunet.console import result, say
 from samunet.variants.registry import entry, listed, parsed_settings, variant_class
@@ -149,38 +146,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     given = options.settings + ([f"transport={options.transport}"] if options.transport else [])
     settings = parsed_settings(options.variant, given)
-    from samunet.processes import process_group
-    from samunet.training.run import train_model, validate_model
-    from samunet.training.settings import ITERATIONS_PER_EPOCH, Request
+    from samunet.api.training import train
 
-    request = Request(
-        dataset=options.dataset,
-        variant=options.variant,
-        fold=options.fold,
-        encoder=options.encoder,
-        plans_name=options.plans_name,
-        iterations=options.iterations if options.epochs is None else options.epochs * ITERATIONS_PER_EPOCH,
-        minutes=options.minutes,
-        shots=options.shots,
-        draw=options.draw,
-        seed=options.seed,
-        pretrained_weights=options.pretrained_weights,
-        device=options.device or default_device(),
-        probabilities=options.npz,
-        prompts=options.prompts,
-        oracle_prompts=options.oracle_prompts,
-        shot_slices=options.shot_slices,
-        box_relax=options.box_relax,
-        support=options.support,
-        settings=settings,
-    )
-    paths = paths_of(options)
-    if options.val:
-        validate_model(request, paths, workers=workers_of(options))
-        return
-    with process_group(request.device) as device:
-        train_model(replace(request, device=device), paths, must_continue=options.must_continue,
-                    workers=workers_of(options))
+    run = train(
+        options.dataset, options.variant, options.fold, iterations=options.iterations, epochs=options.epochs,
+        minutes=options.minutes, shots=options.shots, draw=options.draw, shot_slices=options.shot_slices,
+        support=options.support, settings=settings, seed=options.seed, pretrained_weights=options.pretrained_weights,
+        prompts=options.prompts, oracle_prompts=options.oracle_prompts, box_relax=options.box_relax,
+        probabilities=options.npz, must_continue=options.must_continue, only_validate=options.val,
+        encoder=options.encoder, plans_name=options.plans_name, device=options.device, workers=options.workers,
+        raw=options.raw, preprocessed=options.preprocessed, results=options.results)
+    if run.text:
+        result(run.text)
 
 
 def launch(processes: int, arguments: Sequence[str]) -> None:
@@ -198,12 +175,5 @@ def launch(processes: int, arguments: Sequence[str]) -> None:
         sys.exit(128 + fault.sigval)
 
 
-def default_device() -> str:
-    """`cuda` where PyTorch has one, else `cpu`."""
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
 if __name__ == "__main__":  # torchrun -m samunet.cli.train
-    sys.exit(run("train"))
+    sys.exit(run_command("train"))

@@ -34,6 +34,7 @@ def evaluate_folder(
     tolerance_mm: float = TOLERANCE_MM,
     names: Sequence[str] | None = None,
     shown_prediction_folder: Path | None = None,
+    chill: bool = False,
 ) -> dict[str, Any]:
     """Write nnU-Net's summary.json and, next to it, metrics.json (see `samunet.evaluation.report`).
 
@@ -45,6 +46,7 @@ def evaluate_folder(
         output: the summary's path, ending in .json; default <prediction>/summary.json.
         tolerance_mm: of NSD.
         names: evaluate only these cases; default: every file of `reference`.
+        chill: leave out references that have no prediction, and name them, as long as one has.
         shown_prediction_folder: written into the files instead of `prediction`, if that is temporary.
 
     Returns:
@@ -60,7 +62,7 @@ def evaluate_folder(
         raise UserError("The output file must end with .json.", where=output, mend="Name it summary.json, for example.")
     if not labels.foreground:
         raise UserError("`labels` in dataset.json must name a label besides the background.", found=repr(labels.names))
-    pairs = _find_pairs(Path(reference), Path(prediction), file_ending, names)
+    pairs = _find_pairs(Path(reference), Path(prediction), file_ending, names, chill)
     files.require_writable(output.parent)
     with owned(lock_beside(output), output):
         return _evaluated(pairs, reader, labels, tolerance_mm, output, workers, shown_prediction_folder)
@@ -118,7 +120,7 @@ def _evaluate_case(job: _Job) -> CaseMetrics | UserError:
 
 
 def _find_pairs(
-    reference: Path, prediction: Path, file_ending: str, names: Sequence[str] | None
+    reference: Path, prediction: Path, file_ending: str, names: Sequence[str] | None, chill: bool
 ) -> list[tuple[Path, Path]]:
     """The files to compare, sorted by name. Predictions without a reference and other files are reported."""
     (references, broken_references), (predictions, broken_predictions) = (
@@ -131,6 +133,10 @@ def _find_pairs(
             found=f"no file that ends with {file_ending}",
             mend="Name the folder with the labels, such as labelsTr.",
         )
+    if chill and (skipped := [name for name in wanted if name not in predictions]) and len(skipped) < len(wanted):
+        say(f"Warning: {len(skipped)} of {len(wanted)} references have no prediction and count nowhere: "
+            f"{', '.join(skipped)}")
+        wanted = [name for name in wanted if name in predictions]
     problems = []
     for rule, folder, present, broken in (
         ("Every case needs its reference file.", reference, references, broken_references),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -23,11 +24,12 @@ from samunet.inference.nnunet_files import prediction_is_whole, write_companions
 from samunet.inference.predictor import predict_case
 from samunet.inference.small_blobs import without_small_blobs
 from samunet.locks import owned
+from samunet.preprocessing.case import PreparedCase
 from samunet.preprocessing.preprocess import prepare_case
 from samunet.preprocessing.prompts.file import PromptsFile, read_prompts
 from samunet.variants.registry import check_kinds, check_prompts
 from samunet.variants.sliding_window import Slab
-from samunet.workers import out_of_memory
+from samunet.workers import each_case, out_of_memory
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class PredictionSettings:
         prompts: a prompts file, for a variant that answers prompts.
         remove_small_blobs: remove components of a class below this volume in ml; probabilities are unchanged.
         temperature: what logits are divided by for the saved probabilities; labels do not depend on it.
+        preparing_workers: processes that read and preprocess the coming cases while one is predicted, two cases each
+            in memory; with 1, this process does both in turn.
         parts, part: this call predicts the cases number part, part + parts, ... of the sorted list.
     """
 
@@ -54,6 +58,7 @@ class PredictionSettings:
     prompts: Path | None = None
     remove_small_blobs: float | None = None
     temperature: float = 1.0
+    preparing_workers: int = 1
 
     def __post_init__(self) -> None:
         problems = []
@@ -64,6 +69,8 @@ class PredictionSettings:
         if not 0 <= self.part < self.parts:
             problems.append(UserError("-part_id must be between 0 and -num_parts - 1.",
                                       found=f"-part_id {self.part} of -num_parts {self.parts}"))
+        if self.preparing_workers < 1:
+            problems.append(UserError("-npp must be 1 or more.", found=str(self.preparing_workers)))
         if problems:
             raise joined(problems)
 
@@ -133,15 +140,35 @@ def _predict_cases(
                      "folds": list(model.folds)}
         given = asdict(settings) | {"prompts": str(settings.prompts) if settings.prompts else None}
         write_companions(output, model.plans, model.dataset, {**arguments, **given})
-    for case in progress(cases, "predicting", len(cases)):
-        try:
-            predict_to_file(model, case, output, settings, prompts, watch)
-        except UserError as fault:
-            problems.append(fault)
-        except (MemoryError, torch.OutOfMemoryError) as fault:
-            problems.append(out_of_memory(case.name, fault))
+    try:
+        for case, prepared in progress(_ahead(model, cases, settings.preparing_workers), "predicting", len(cases)):
+            try:
+                predict_to_file(model, case, output, settings, prompts, prepared, watch)
+            except UserError as fault:
+                problems.append(fault)
+            except (MemoryError, torch.OutOfMemoryError) as fault:
+                problems.append(out_of_memory(case.name, fault))
+    except BadCases as fault:
+        problems.append(fault)
     if problems:
         raise BadCases(problems)
+
+
+def _ahead(
+    model: TrainedModel, cases: Sequence[RawCase], workers: int
+) -> Iterator[tuple[RawCase, PreparedCase | None]]:
+    """The cases, preprocessed by `workers` processes in the order in which they are done; not yet with one.
+
+    Raises:
+        BadCases: after all others, those that cannot be preprocessed.
+    """
+    if workers == 1:
+        yield from ((case, None) for case in cases)
+        return
+    plan, named = model.plans.dataset, {case.name: case for case in cases}
+    prepare = partial(prepare_case, reader=plan.reader, dataset_plan=plan, labels=model.labels)
+    for name, prepared in each_case(prepare, cases, list(named), workers):
+        yield named[name], prepared
 
 
 def find_cases(
@@ -170,11 +197,12 @@ def find_cases(
 
 def predict_to_file(
     model: TrainedModel, case: RawCase, output: Path, settings: PredictionSettings, prompts: PromptsFile | None,
-    watch: Watch | None = None,
+    prepared: PreparedCase | None = None, watch: Watch | None = None,
 ) -> None:
-    """Read, predict and write one case; only one case is in memory."""
+    """Read, unless it is `prepared`, predict and write one case."""
     dataset_plan = model.plans.dataset
-    prepared = prepare_case(case, dataset_plan.reader, dataset_plan, model.labels)
+    if prepared is None:
+        prepared = prepare_case(case, dataset_plan.reader, dataset_plan, model.labels)
     if prompts:
         prepared = prompts.prompted(prepared, dataset_plan)
     slabs = predict_case(model.variants, prepared, model.plans, model.encoder, tta=settings.tta, step=settings.step,

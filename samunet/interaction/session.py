@@ -42,6 +42,14 @@ class Session:
 
     Raises:
         UserError: a model that cannot be loaded or answers no prompts; labels that dataset.json could not have.
+
+    Example:
+        >>> import samunet
+        >>> session = samunet.Session(labels={"tumour": 1})
+        >>> session.set_image("raw/Dataset900_Phantom/imagesTs/phantom_008_0000.nii.gz")
+        >>> session.paint([(4, 20, 20)], "tumour", radius_mm=0)
+        >>> session.mask[4, 20, 18:23].tolist()
+        [0, 0, 1, 0, 0]
     """
 
     def __init__(

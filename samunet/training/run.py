@@ -24,10 +24,10 @@ from samunet.inference.model_folder import TRAINED_BY
 from samunet.inference.model_weights import CHECKPOINT, DIGEST, load_weights
 from samunet.planning.splits import ALL
 from samunet.preprocessing.arrays import LazyCases
-from samunet.preprocessing.prompts.kinds import oracle_name
 from samunet.processes import count, from_first, rank, rank0_first, require_even
 from samunet.training.checkpoints import LATEST, save_weights
 from samunet.training.experiment import Experiment, open_experiment, run_folder
+from samunet.training.finished_run import FinishedRun, finished_before, finished_now
 from samunet.training.label_statistics import (
     case_statistics,
     label_statistics,
@@ -45,8 +45,8 @@ from samunet.variants.run_data import SCRATCH
 RECORDED_PACKAGES = ("torch", "numpy", "scipy", "scikit-image", "SimpleITK", "blosc2", "safetensors")
 
 
-def train_model(request: Request, paths: Paths, *, must_continue: bool, workers: int) -> None:
-    """What `samunet_train` does: train or fit one fold, validate it, report where it is.
+def train_model(request: Request, paths: Paths, *, must_continue: bool, workers: int) -> FinishedRun:
+    """What `samunet_train` does: train or fit one fold and validate it.
 
     A killed run continues where it was when it is started again with the same settings.
 
@@ -59,9 +59,8 @@ def train_model(request: Request, paths: Paths, *, must_continue: bool, workers:
     with experiment.folder.owned() if rank() == 0 else nullcontext():
         start = from_first(lambda: experiment.folder.start(experiment.settings, must_continue))
         if start is Start.NOTHING:
-            result(f"already finished: {experiment.folder.final}")
-        else:
-            _run(experiment, start, TRAINED_BY, workers)
+            return finished_before(experiment.folder.final)
+        return _run(experiment, start, TRAINED_BY, workers)
 
 
 def ensure_trained(request: Request, paths: Paths, *, trained_by: str, workers: int) -> None:
@@ -77,10 +76,11 @@ def ensure_trained(request: Request, paths: Paths, *, trained_by: str, workers: 
     with experiment.folder.owned(wait=True):  # a worker that was killed may leave a process that is about to end
         finished = stored_run(experiment.folder.final)
         if finished is None or experiment.settings.differences(finished["settings"]):
-            _run(experiment, experiment.folder.start(experiment.settings, must_continue=False), trained_by, workers)
+            start = experiment.folder.start(experiment.settings, must_continue=False)
+            result(_run(experiment, start, trained_by, workers).text)
 
 
-def _run(experiment: Experiment, start: Start, trained_by: str, workers: int) -> None:
+def _run(experiment: Experiment, start: Start, trained_by: str, workers: int) -> FinishedRun:
     folder = experiment.folder
     experiment.check_model_files()
     # All weights are initialised here, before anything else can change torch's random state.
@@ -95,7 +95,7 @@ def _run(experiment: Experiment, start: Start, trained_by: str, workers: int) ->
     elif rank() == 0:
         _fit(experiment, variant, run)
     if rank() > 0:
-        return  # one process is enough for what is left
+        return FinishedRun(folder.final, None, "")  # one process is enough for what is left
     summary = _validate(experiment, variant, run, folder.work / "validation", workers)
     run["peak_memory_mb"] = peak_memory_mb(experiment.settings.device)
     run["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
@@ -106,7 +106,7 @@ def _run(experiment: Experiment, start: Start, trained_by: str, workers: int) ->
         shutil.rmtree(folder.work / scratch, ignore_errors=True)
     folder.write(run)
     folder.finish()
-    _tell(experiment, summary)
+    return finished_now(experiment, summary)
 
 
 def _load_finished(checkpoint: Path, variant: Variant) -> bool:
@@ -121,7 +121,7 @@ def _load_finished(checkpoint: Path, variant: Variant) -> bool:
     return True
 
 
-def validate_model(request: Request, paths: Paths, *, workers: int) -> None:
+def validate_model(request: Request, paths: Paths, *, workers: int) -> FinishedRun:
     """What `samunet_train --val` does: validate a finished run once more, replacing its validation folder when whole.
 
     Raises:
@@ -151,10 +151,10 @@ def validate_model(request: Request, paths: Paths, *, workers: int) -> None:
         raise UserError("A model must be validated on cases that it was not trained on.", where=folder.final,
                         found=f"the folds were changed since; trained on {some(both)}", mend="Train it again.")
     with folder.owned():
-        _validate_again(experiment, run, workers)
+        return _validate_again(experiment, run, workers)
 
 
-def _validate_again(experiment: Experiment, run: dict[str, Any], workers: int) -> None:
+def _validate_again(experiment: Experiment, run: dict[str, Any], workers: int) -> FinishedRun:
     folder, variant = experiment.folder, experiment.build_variant()
     load_weights(folder.final / CHECKPOINT, variant)
     anew = folder.final / f"validation.{experiment.settings.data[:8]}.unfinished"
@@ -164,7 +164,7 @@ def _validate_again(experiment: Experiment, run: dict[str, Any], workers: int) -
     run["val_cases"] = list(experiment.val_cases)  # a run without validation names none
     folder.replace_validation(anew)
     write_json(folder.final / "run.json", run)
-    _tell(experiment, summary)
+    return finished_now(experiment, summary)
 
 
 def _train(experiment: Experiment, variant: TrainedVariant, run: dict[str, Any]) -> None:
@@ -286,9 +286,3 @@ def _validate(
     summary = validate(experiment, variant, output, workers)
     run["seconds"]["validation"] = time.perf_counter() - started
     return summary
-
-
-def _tell(experiment: Experiment, summary: dict[str, Any] | None) -> None:
-    dice = "not validated" if summary is None else f"mean Dice {summary['foreground_mean']['Dice']:.4f}"
-    kind, relaxed = experiment.settings.oracle_prompts, experiment.settings.box_relax
-    result(f"{experiment.folder.final}: {dice}" + (f" (oracle {oracle_name(kind, relaxed)})" if kind else ""))

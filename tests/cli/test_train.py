@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from samunet import console
 from samunet.cli import train
+from samunet.dataset.paths import Paths
+from samunet.training.finished_run import FinishedRun
+from samunet.training.settings import Request
 from samunet.variants.registry import VARIANTS
 
 LIGHT = ("import sys; from samunet.cli.train import main, parser; {}; "
@@ -19,9 +24,14 @@ LIGHT = ("import sys; from samunet.cli.train import main, parser; {}; "
 def asked(monkeypatch, tmp_path) -> list:
     """What the command hands to the training room; nothing is trained."""
     calls: list = []
+    monkeypatch.setattr(console, "_said", set())
+
+    def noted(name: str, request: Request, paths: Paths, **named: object) -> FinishedRun:
+        calls.append((name, request, paths, named))
+        return FinishedRun(paths.results, None, "")
+
     for name in ("train_model", "validate_model"):
-        monkeypatch.setattr(f"samunet.training.run.{name}",
-                            lambda request, paths, name=name, **named: calls.append((name, request, paths, named)))
+        monkeypatch.setattr(f"samunet.api.training.{name}", partial(noted, name))
     for name in ("raw", "preprocessed", "results"):
         monkeypatch.setenv(f"samunet_{name}", str(tmp_path / name))
     return calls
@@ -98,6 +108,7 @@ def test_one_process_validates_once_more_however_many_trained(asked, monkeypatch
 def test_a_line_says_that_the_encoder_is_untrained(asked, capsys) -> None:
     train.main(["27", "cnn_head", "0", "--encoder", "untrained"])
     assert capsys.readouterr().err.count("untrained") == 1
+    console._said.clear()
     train.main(["27", "label_prior", "0", "--encoder", "untrained"])
     assert "untrained" not in capsys.readouterr().err
 

@@ -98,6 +98,26 @@ def test_missing_predictions_are_all_named_and_nothing_is_written(tmp_path):
     assert not (tmp_path / "new").exists()
 
 
+def test_with_chill_missing_predictions_are_left_out_and_named(tmp_path, capsys):
+    reference, prediction = folders(tmp_path)
+    dataset = tmp_path / "dataset.json"
+    dataset.write_text(json.dumps({"channel_names": {"0": "MR"}, "labels": PLAIN, "numTraining": 4,
+                                   "file_ending": ".nii.gz"}))
+    (prediction / "case_1.nii.gz").unlink()
+    (prediction / "case_3.nii.gz").unlink()
+    arguments = [str(reference), str(prediction), "-djfile", str(dataset), "-np", "1"]
+    assert main(arguments) == 2 and "2 of 4 are missing" in capsys.readouterr().err
+    assert main([*arguments, "--chill"]) == 0
+    assert ("2 of 4 references have no prediction and count nowhere: case_1.nii.gz, case_3.nii.gz"
+            in capsys.readouterr().err)
+    rows = json.loads((prediction / "summary.json").read_text())["metric_per_case"]
+    assert [Path(row["reference_file"]).name for row in rows] == ["case_0.nii.gz", "case_2.nii.gz"]
+    for path in prediction.glob("*.nii.gz"):
+        path.unlink()
+    assert main([*arguments, "--chill"]) == 2  # there is nothing to evaluate
+    assert "4 of 4 are missing" in capsys.readouterr().err
+
+
 def test_extra_predictions_are_passed_over_with_a_word(tmp_path, capsys):
     reference, prediction = folders(tmp_path)
     write(prediction / "stranger.nii.gz", np.zeros((2, 2, 2)))

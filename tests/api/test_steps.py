@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from samunet.cli.steps import Steps
+from samunet.api.steps import Steps
 from samunet.dataset.paths import Paths
 from samunet.dataset.phantom import make_phantom_dataset
 from samunet.errors import BadCases, UserError
@@ -45,7 +45,7 @@ def test_labels_are_copied_by_one_command_after_the_other(steps: Steps, monkeypa
     for path in (steps.folder / "gt_segmentations").iterdir():
         path.unlink()
     seen = Seen(copy_whole, threading.Thread(target=steps.arrays, args=(plans,)))
-    monkeypatch.setattr("samunet.cli.steps.copy_whole", seen)
+    monkeypatch.setattr("samunet.api.steps.copy_whole", seen)
     steps.arrays(plans)
     seen.second.join()
     assert seen.callers == ["first"] * CASES + ["second"] * CASES

@@ -1,14 +1,14 @@
-"""The steps from a raw dataset to arrays and embeddings, shared by the commands that do one or all of them."""
+"""The steps from a raw dataset to arrays and embeddings, shared by the functions that do one or all of them."""
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from samunet.api.defaults import default_device
 from samunet.errors import BadCases, UserError
 from samunet.files import copy_whole, make_folder, remove_path
 from samunet.locks import locked
@@ -20,12 +20,6 @@ if TYPE_CHECKING:
     from samunet.planning.encoder_spec import EncoderSpec
     from samunet.planning.fingerprint import Fingerprint
     from samunet.planning.plans import Plans
-
-
-def add_no_embeddings(parser: argparse.ArgumentParser) -> None:
-    """`--no_embeddings`."""
-    parser.add_argument("--no_embeddings", action="store_true",
-                        help="skip the embedding cache; training then computes the embeddings it needs")
 
 
 @dataclass(frozen=True)
@@ -191,7 +185,7 @@ class Steps:
         from samunet.preprocessing.store import ArrayStore
 
         store = ArrayStore(self._arrays_folder)
-        encoder = load_encoder(encoder_name, plans.for_encoder(spec.id).input_size, _device())
+        encoder = load_encoder(encoder_name, plans.for_encoder(spec.id).input_size, default_device())
         ensure_embeddings(store.names(), store, plans, encoder, self.plans_folder / "embeddings" / spec.id)
 
     def _alone(self) -> AbstractContextManager[None]:
@@ -219,9 +213,3 @@ class Steps:
             if path.name not in copied and not is_temporary(path):
                 remove_path(path)
         clear_abandoned(target)
-
-
-def _device() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
