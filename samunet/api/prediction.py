@@ -30,8 +30,8 @@ class Predictor:
     """A trained model, loaded once, with all of the folds it averages. As `samunet_predict`, with the same bytes.
 
     Arguments:
-        model: the model's folder or bundle; None finds it in `results`: the one that samunet_find_best_configuration chose, else
-            the one that was trained last, among those that match the arguments below.
+        model: the model's folder or bundle; None finds it in `results`: the one that samunet_find_best_configuration
+            chose, else the one that was trained last, among those that match the arguments below.
         dataset, variant, plans_name, shots, draw, shot_slices: what it was trained with; None matches all.
         folds: to average; None: all finished ones.
         encoder: the encoder of its training: id, name, or present path of its file; None: as recorded.
