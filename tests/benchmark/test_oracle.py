@@ -72,7 +72,7 @@ def test_without_an_oracle_they_are_refused_before_anything_runs(paths: Paths) -
 ])
 def test_every_variant_means_those_with_available_prompts(monkeypatch, tmp_path: Path, flags, expected) -> None:
     asked: list[Benchmark] = []
-    monkeypatch.setattr("samunet.benchmark.benchmark.run_benchmark",
+    monkeypatch.setattr("samunet.api.benchmarking.run_benchmark",
                         lambda benchmark, *_, **__: asked.append(benchmark) or tmp_path)
     folders = [word for name in ("--raw", "--preprocessed", "--results") for word in (name, str(tmp_path))]
     assert command.main(["-d", "5", *flags, *folders]) == 0

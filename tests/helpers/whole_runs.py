@@ -8,6 +8,7 @@ from pathlib import Path
 
 from samunet.dataset.paths import Paths
 from samunet.files import read_json, write_json
+from samunet.training.finished_run import FinishedRun
 from samunet.training.run import train_model
 from samunet.training.settings import Request
 
@@ -18,8 +19,8 @@ def model(paths: Paths, variant: str = "linear_head") -> Path:
     return paths.results / "Dataset005_Made" / f"{variant}__tiny__untrained"
 
 
-def start(request: Request, paths: Paths, must_continue: bool = False) -> None:
-    train_model(request, paths, must_continue=must_continue, workers=1)
+def start(request: Request, paths: Paths, must_continue: bool = False) -> FinishedRun:
+    return train_model(request, paths, must_continue=must_continue, workers=1)
 
 
 def of_budget(pictures: int, paths: Paths, folder: Path) -> Paths:

@@ -46,16 +46,16 @@ def test_what_labels_mean_is_a_setting_and_their_names_are_not(paths, tmp_path) 
         assert [line.split(":")[0] for line in found.differences(plain.to_json())] == names
 
 
-def test_c_on_a_finished_run_says_so_and_on_another_names_the_difference(paths, capsys) -> None:
+def test_c_on_a_finished_run_says_so_and_on_another_names_the_difference(paths) -> None:
     with pytest.raises(UserError, match="needs a run to continue"):
         start(REQUEST, paths, must_continue=True)
     assert not model(paths).exists()
     short = dataclasses.replace(REQUEST, iterations=2)
-    start(short, paths)
+    first = start(short, paths)
     weights = (model(paths) / "fold_0" / "checkpoint_final.safetensors").read_bytes()
-    capsys.readouterr()
-    start(short, paths, must_continue=True)
-    assert "already finished" in capsys.readouterr().out
+    again = start(short, paths, must_continue=True)
+    assert again.text == f"already finished: {first.folder}"
+    assert again.dice == first.dice and first.text == f"{first.folder}: mean Dice {first.dice:.4f}"
     with pytest.raises(UserError, match="iterations: 2 there, 60 here"):
         start(REQUEST, paths, must_continue=True)
     with pytest.raises(UserError, match="seed: 0 there, 3 here"):

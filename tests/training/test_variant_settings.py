@@ -46,7 +46,7 @@ def test_settings_decide_the_network_from_training_to_prediction(prepared: Path,
 
 
 def test_a_run_under_version_1_of_the_plans_and_without_recorded_settings_is_the_same_run(
-    prepared: Path, tmp_path: Path, capsys
+    prepared: Path, tmp_path: Path
 ) -> None:
     preprocessed = tmp_path / "preprocessed"
     shutil.copytree(prepared / "preprocessed", preprocessed, ignore=shutil.ignore_patterns("embeddings"))
@@ -72,9 +72,7 @@ def test_a_run_under_version_1_of_the_plans_and_without_recorded_settings_is_the
     del run["settings"]["variant_settings"], run["settings"]["changed_settings"]
     write_json(record, run)
     write_json(plans_file, plans)  # version 2
-    capsys.readouterr()
-    train_model(request, paths, must_continue=True, workers=1)
-    assert "already finished" in capsys.readouterr().out
+    assert "already finished" in train_model(request, paths, must_continue=True, workers=1).text
     write_json(
         record.parents[1] / "plans.json",
         {**read_json(record.parents[1] / "plans.json"), "version": 1, "encoders": {"untrained": old}},
