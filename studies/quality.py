@@ -1,6 +1,6 @@
 """What a predicted Dice and a temperature are worth on a fold that they were not fitted on.
 
-    samunet_train 4 unet 1 --shots 5 --iterations 120
+    samunet_train 4 atlas 1 --shots 1        (or another variant, with as many iterations as there is time for)
     python studies/quality.py MODEL --fold 1 --kept 3 --output studies/results/quality.jsonl
     python studies/quality.py MODEL --fold 1 --kept 3 --tta --output studies/results/quality.jsonl
 
