@@ -1,6 +1,6 @@
 """What a predicted Dice and a temperature are worth on a fold that they were not fitted on.
 
-    samunet_train 4 unet 1 --shots 5 --iterations 120
+    samunet_train 4 atlas 1 --shots 1        (or another variant, with as many iterations as there is time for)
     python studies/quality.py MODEL --fold 1 --kept 3 --output studies/results/quality.jsonl
     python studies/quality.py MODEL --fold 1 --kept 3 --tta --output studies/results/quality.jsonl
 
@@ -17,7 +17,7 @@ from __future__ import annotations
 import argparse
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -92,11 +92,16 @@ def of_class(
     predicted = np.array([regression.predict(case.features[key]) for case in shown])
     usual = mean(case.dice[key] for case in fitted if not math.isnan(case.dice[key]))
     return {"real": float(real.mean()), "predicted": float(predicted.mean()),
-            "pearson": float(pearsonr(predicted, real)[0]), "spearman": float(spearmanr(predicted, real)[0]),
+            "pearson": correlation(pearsonr, predicted, real), "spearman": correlation(spearmanr, predicted, real),
             "error": float(np.abs(predicted - real).mean()),
             "error_of_the_mean": float(np.abs(usual - real).mean()), "weights": regression.weights,
             "cases": {case.name: [float(one), float(other)]
                       for case, one, other in zip(shown, predicted, real, strict=True)}}
+
+
+def correlation(kind: Callable[[np.ndarray, np.ndarray], Any], one: np.ndarray, other: np.ndarray) -> float | None:
+    """None where all values of one side are equal, so that it is undefined."""
+    return float(kind(one, other)[0]) if np.ptp(one) and np.ptp(other) else None
 
 
 if __name__ == "__main__":
