@@ -20,6 +20,11 @@ COMMANDS = (
     "annotate",
     "evaluate_folder",
     "evaluate_clicks",
+    "evaluate_simple",
+    "ensemble",
+    "accumulate_crossval_results",
+    "determine_postprocessing",
+    "apply_postprocessing",
     "plot_overlay_pngs",
     "demo",
     "download_checkpoint",
@@ -33,6 +38,7 @@ BASE = [
     "torch>=2.4",
     "torchvision>=0.19",  # segment-anything imports it; must be of the same release as torch
     "segment-anything>=1.0",
+    "acvl-utils>=0.2.5",  # connected components, bounding boxes
     "batchgenerators>=0.25.1",
     "dynamic-network-architectures>=0.4",
     "SimpleITK>=2.3",

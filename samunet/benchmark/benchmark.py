@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from samunet.benchmark.comparison import compare
-from samunet.benchmark.crossval import accumulate
+from samunet.selection.crossval import accumulate
 from samunet.benchmark.jobs import NNUNET, Benchmark, Job
 from samunet.benchmark.machines import Outcome, run_here, run_on_dask
 from samunet.benchmark.nnunet_results import import_results

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from samunet.benchmark.crossval import accumulate
+from samunet.selection.crossval import accumulate
 from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError
 from samunet.evaluation.evaluate import evaluate_folder
