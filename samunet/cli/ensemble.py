@@ -20,8 +20,8 @@ def parser() -> argparse.ArgumentParser:
     """The parser of the command's arguments."""
     parser = command_parser(
         "samunet_ensemble",
-        "Average the probabilities that samunet_predict or nnUNetv2_predict wrote with --save_probabilities, and write\n"
-        "the labels. All folders must hold the same cases, with the same labels and on the same grids.",
+        "Average the probabilities that samunet_predict or nnUNetv2_predict wrote with --save_probabilities,\n"
+        "and write the labels. All folders must hold the same cases, with the same labels and on the same grids.",
         EXAMPLES,
     )
     parser.add_argument("-i", dest="folders", type=Path, nargs="+", action=Distinct, required=True, metavar="FOLDER",

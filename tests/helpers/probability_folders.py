@@ -28,8 +28,8 @@ GEOMETRY = Geometry("SimpleITKIO", (4, 9, 8), (3.0, 1.5, 1.25), (-12.5, 3.25, 40
 PLAIN = {"labels": {"background": 0, "a": 1, "b": 2}}
 REGIONS = {"labels": {"background": 0, "whole": [1, 2], "core": [2]}, "regions_class_order": [1, 2]}
 PLANS = Plans("samunetPlans", "Dataset900_Phantom",
-              DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (3.0, 1.5, 1.25), (4, 9, 8), False, ("MRI",), ("zscore",),
-                          (False,), ({},)), {})
+              DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (3.0, 1.5, 1.25), (4, 9, 8), False, ("MRI",),
+                          ("zscore",), (False,), ({},)), {})
 
 
 def dataset_json(labels: dict[str, Any]) -> dict[str, Any]:

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from samunet.selection.crossval import accumulate
 from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError
 from samunet.evaluation.evaluate import evaluate_folder
 from samunet.files import write_json
+from samunet.selection.crossval import accumulate
 
 LABELS = LabelSpace({"background": 0, "a": 1, "b": 2})
 FOLDS = {"0": ("c", "a"), "1": ("b",)}
