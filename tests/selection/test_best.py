@@ -26,10 +26,11 @@ def information(root: Path) -> dict:
     return json.loads((root / "results" / DATASET / "inference_information.json").read_text())
 
 
-@pytest.mark.parametrize("labels, seeds", [(PLAIN, (1, 2, 3)), (REGIONS, (4, 5, 6)), (PLAIN, (7, 7, 7))],
-                         ids=["plain", "regions", "tie"])
+@pytest.mark.parametrize("labels, seeds, members", [(PLAIN, (1, 2, 3), 2), (REGIONS, (4, 5, 6), 1),
+                                                    (PLAIN, (7, 7, 7), 1)], ids=["ensemble", "regions", "tie"])
 @pytest.mark.filterwarnings("ignore:Mean of empty slice")
-def test_the_choice_is_nnunets(tmp_path: Path, monkeypatch, labels: dict, seeds: tuple[int, ...]) -> None:
+def test_the_choice_is_nnunets(tmp_path: Path, monkeypatch, labels: dict, seeds: tuple[int, ...],
+                                members: int) -> None:
     pytest.importorskip("nnunetv2")
     write_models(tmp_path, labels, dict(zip(VARIANTS, seeds, strict=True)))
     for name, value in copy_for_nnunet(tmp_path, VARIANTS, CONFIGURATIONS).items():
@@ -51,7 +52,7 @@ def test_the_choice_is_nnunets(tmp_path: Path, monkeypatch, labels: dict, seeds:
     named = dict(zip(VARIANTS, CONFIGURATIONS, strict=True))
     assert ([named[each["variant"]] for each in best["selected_model_or_models"]]
             == [each["configuration"] for each in other["selected_model_or_models"]])
-    assert len(best["selected_model_or_models"]) == (1 if len(set(seeds)) == 1 else 2)
+    assert len(best["selected_model_or_models"]) == members
     for key in ("result_on_crossval_pre_pp", "result_on_crossval_post_pp"):
         assert best[key] == pytest.approx(other[key], abs=1e-12)
     assert best["result_on_crossval_post_pp"] >= best["result_on_crossval_pre_pp"]

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from probability_folders import nnunet_in_threads
 
 from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError
@@ -98,7 +99,8 @@ def test_a_case_of_two_folds_is_refused(model: Path) -> None:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("nnunetv2") is None, reason="needs nnU-Net")
-def test_equal_to_nnunets_evaluation_of_all_cases(model: Path, tmp_path: Path) -> None:
+def test_equal_to_nnunets_evaluation_of_all_cases(model: Path, tmp_path: Path, monkeypatch) -> None:
+    nnunet_in_threads(monkeypatch, "nnunetv2.evaluation.evaluate_predictions")
     from nnunetv2.evaluation.evaluate_predictions import compute_metrics_on_folder
     from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 
