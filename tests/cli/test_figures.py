@@ -60,7 +60,7 @@ def number_flags() -> list[tuple[str, str]]:
 def test_the_flags_that_take_a_number_are_these() -> None:
     assert {flag for _, flag in number_flags()} == {
         "-f", "-np", "-step_size", "-num_parts", "-part_id", "-num_gpus", "-gpu_memory_target",
-        "-overwrite_target_spacing", "-channel_idx",
+        "-overwrite_target_spacing", "-channel_idx", "-l", "-il",
         "--folds", "--shots", "--shot_slices", "--draws", "--draw", "--seed", "--minutes", "--minutes_head",
         "--minutes_network",
         "--iterations", "--epochs", "--workers", "--box_relax", "--clicks"}
