@@ -21,6 +21,11 @@ COMMANDS = (
     "annotate",
     "evaluate_folder",
     "evaluate_clicks",
+    "evaluate_simple",
+    "ensemble",
+    "accumulate_crossval_results",
+    "determine_postprocessing",
+    "apply_postprocessing",
     "statistics",
     "plot_overlay_pngs",
     "export_model_to_zip",
@@ -40,9 +45,9 @@ BASE = [
     "torch>=2.4",
     "torchvision>=0.19",  # segment-anything imports it; must be of the same release as torch
     "segment-anything>=1.0",
+    "acvl-utils>=0.2.5",  # connected components, bounding boxes
     "batchgenerators>=0.25.1",
     "dynamic-network-architectures>=0.4",
-    "acvl-utils>=0.2",  # connected components
     "SimpleITK>=2.3",
     "scipy>=1.11",
     "scikit-image>=0.22",

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from samunet.benchmark.comparison import REFERENCE, compare
-from samunet.benchmark.crossval import accumulate
 from samunet.benchmark.jobs import NNUNET, Benchmark, Job
 from samunet.benchmark.machines import Outcome, run_here, run_on_dask
 from samunet.benchmark.nnunet_results import import_results
@@ -23,6 +22,7 @@ from samunet.locks import lock_beside, owned
 from samunet.planning.groups import known_groups
 from samunet.planning.splits import ALL, ensure_splits, fold_cases
 from samunet.preprocessing.prompts.kinds import places_of
+from samunet.selection.crossval import accumulate
 from samunet.variants.registry import check_kinds, check_prompts, entry
 from samunet.workers import default_workers
 

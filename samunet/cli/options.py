@@ -82,6 +82,14 @@ def workers_of(options: argparse.Namespace) -> int:
     return options.workers if options.workers is not None else default_workers()
 
 
+def add_prediction_files(parser: argparse.ArgumentParser) -> None:
+    """`-plans_json -dataset_json`, for folders of predictions that lack them."""
+    parser.add_argument("-plans_json", type=Path, metavar="FILE",
+                        help="names the reader of the files (default: plans.json in the folder of -i, if it exists)")
+    parser.add_argument("-dataset_json", type=Path, metavar="FILE",
+                        help="dataset.json with the labels (default: the one in the folder of -i)")
+
+
 def add_encoder(parser: argparse.ArgumentParser) -> None:
     """`--encoder`; read it with `encoder_of`."""
     parser.add_argument(

@@ -12,7 +12,8 @@ from samunet.errors import UserError, some
 # File systems hold names of 255 bytes; ours add an ending, and a prefix while they are unfinished.
 MOST_BYTES = 180
 # A prediction <case>.tif has its spacing in <case>.json, and these .json files are in the same folder as predictions.
-RESERVED = ("dataset", "plans", "predict_from_raw_data_args", "summary", "metrics", "label_colours")
+RESERVED = ("dataset", "plans", "predict_from_raw_data_args", "summary", "metrics", "label_colours",
+            "postprocessing")
 _TIFF = (".tif", ".tiff")
 
 

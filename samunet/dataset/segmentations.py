@@ -17,12 +17,13 @@ MOST_VALUES = 10  # listed in one message
 
 
 def read_on_grid(
-    reader: str, path: Path, wanted: Geometry, other: Path, labels: LabelSpace, rule: str
+    reader: str, path: Path, wanted: Geometry, other: Path, labels: LabelSpace | None, rule: str
 ) -> tuple[np.ndarray, list[UserError]]:
     """The segmentation `path`, int16 (1, Z, Y, X), on the grid `wanted` of the file `other`, and what is wrong with it.
 
     Arguments:
         reader: a reader-writer's name.
+        labels: what its values must be of; None: values are not checked.
         rule: see `samunet.dataset.alignment.on_grid`.
 
     Raises:
@@ -32,7 +33,7 @@ def read_on_grid(
     if problems := name_problems(found.frames, wanted.frames, path, "reference" if rule == PREDICTION else "image"):
         return segmentation, problems
     segmentation, problems = on_grid(segmentation, found, wanted, path, other, rule)
-    return segmentation, problems + value_problems(segmentation, labels, path)
+    return segmentation, problems + (value_problems(segmentation, labels, path) if labels else [])
 
 
 def start_on_grid(

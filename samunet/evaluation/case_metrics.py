@@ -56,6 +56,15 @@ def case_metrics(
     return CaseMetrics(overlap, surface)
 
 
+def case_overlap(reference: np.ndarray, prediction: np.ndarray, labels: LabelSpace) -> dict[str, dict[str, Any]]:
+    """`CaseMetrics.overlap` alone, for integer (Z, Y, X) label values on the same grid."""
+    valid = labels.valid(reference)
+    counted = int(np.count_nonzero(valid))
+    return {str(label): overlap_metrics(labels.mask(reference, label) & valid, labels.mask(prediction, label) & valid,
+                                        counted)
+            for label in labels.foreground}
+
+
 def overlap_metrics(reference: np.ndarray, prediction: np.ndarray, counted: int) -> dict[str, Any]:
     """nnU-Net's eight metrics of two boolean masks, which may be cropped; `counted` is the number of all valid voxels.
 

@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from samunet import files
 from samunet.console import progress, say
 from samunet.dataset.alignment import PREDICTION
 from samunet.dataset.folder_listing import broken_links, list_folder
+from samunet.dataset.geometry import Geometry
 from samunet.dataset.io.readers import reader_named
 from samunet.dataset.labels import LabelSpace
 from samunet.dataset.segmentations import read_on_grid, value_problems
-from samunet.errors import UserError, joined
+from samunet.errors import UserError, joined, some
 from samunet.evaluation.case_metrics import CaseMetrics, case_metrics
 from samunet.evaluation.report import metrics_content, metrics_path, summary_content, write_summary
 from samunet.locks import lock_beside, owned
@@ -34,6 +37,7 @@ def evaluate_folder(
     tolerance_mm: float = TOLERANCE_MM,
     names: Sequence[str] | None = None,
     shown_prediction_folder: Path | None = None,
+    other_values: bool = False,
     chill: bool = False,
 ) -> dict[str, Any]:
     """Write nnU-Net's summary.json and, next to it, metrics.json (see `samunet.evaluation.report`).
@@ -46,8 +50,9 @@ def evaluate_folder(
         output: the summary's path, ending in .json; default <prediction>/summary.json.
         tolerance_mm: of NSD.
         names: evaluate only these cases; default: every file of `reference`.
-        chill: leave out references that have no prediction, and name them, as long as one has.
         shown_prediction_folder: written into the files instead of `prediction`, if that is temporary.
+        other_values: files may hold values that are not in `labels`; they are evaluated as no class.
+        chill: evaluate the cases that have a prediction, and report the others.
 
     Returns:
         The content of summary.json: `foreground_mean`, `mean` by class key and `metric_per_case`, sorted by file name.
@@ -55,7 +60,8 @@ def evaluate_folder(
     Raises:
         UserError: a folder or files are missing (all are named, nothing is written), a file cannot be read, a
             prediction is on another grid than its reference (see `alignment.on_grid`), either holds values that are not
-            in `labels`, the output place is not writable, or another process evaluates into it.
+            in `labels`, no case has a prediction, the output place is not writable, or another process evaluates into
+            it.
     """
     output = Path(output) if output is not None else Path(prediction) / "summary.json"
     if output.suffix != ".json":
@@ -64,16 +70,15 @@ def evaluate_folder(
         raise UserError("`labels` in dataset.json must name a label besides the background.", found=repr(labels.names))
     pairs = _find_pairs(Path(reference), Path(prediction), file_ending, names, chill)
     files.require_writable(output.parent)
+    jobs = [_Job(*pair, reader, labels, tolerance_mm, other_values) for pair in pairs]
     with owned(lock_beside(output), output):
-        return _evaluated(pairs, reader, labels, tolerance_mm, output, workers, shown_prediction_folder)
+        return _evaluated(jobs, output, workers, shown_prediction_folder)
 
 
 def _evaluated(
-    pairs: Sequence[tuple[Path, Path]], reader: str, labels: LabelSpace, tolerance_mm: float, output: Path,
-    workers: int, shown_prediction_folder: Path | None,
+    jobs: Sequence[_Job], output: Path, workers: int, shown_prediction_folder: Path | None
 ) -> dict[str, Any]:
     """Measure every pair and write both files."""
-    jobs = [_Job(*pair, reader, labels, tolerance_mm) for pair in pairs]
     finished = each_case(_evaluate_case, jobs, [job.reference.name for job in jobs], workers)
     measured: dict[str, CaseMetrics] = {}
     faults: dict[str, UserError] = {}
@@ -93,7 +98,7 @@ def _evaluated(
         overlap_rows.append({"metrics": measured[name].overlap, **paths})
         surface_rows.append({"metrics": measured[name].surface, **paths})
     summary = summary_content(overlap_rows)
-    files.write_json(metrics_path(output), metrics_content(surface_rows, tolerance_mm))
+    files.write_json(metrics_path(output), metrics_content(surface_rows, jobs[0].tolerance_mm))
     write_summary(output, summary)
     return summary
 
@@ -105,18 +110,36 @@ class _Job:
     reader: str
     labels: LabelSpace
     tolerance_mm: float
+    other_values: bool
 
 
 def _evaluate_case(job: _Job) -> CaseMetrics | UserError:
     """The case's metrics, or the problems of its files, so that the problems of all cases are reported together."""
     try:
-        reference, geometry = reader_named(job.reader).read_segmentation(job.reference)
-        prediction, problems = read_on_grid(job.reader, job.prediction, geometry, job.reference, job.labels, PREDICTION)
+        reference, prediction, geometry = read_pair(job.reader, job.reference, job.prediction, job.labels,
+                                                    other_values=job.other_values)
     except UserError as fault:
         return fault
-    if problems := value_problems(reference, job.labels, job.reference) + problems:
-        return joined(problems)
-    return case_metrics(reference[0], prediction[0], geometry, job.labels, job.tolerance_mm)
+    return case_metrics(reference, prediction, geometry, job.labels, job.tolerance_mm)
+
+
+def read_pair(
+    reader: str, reference: Path, prediction: Path, labels: LabelSpace, *, other_values: bool = False
+) -> tuple[np.ndarray, np.ndarray, Geometry]:
+    """A reference and a prediction of it, both int16 (Z, Y, X) on the reference's grid, and this grid.
+
+    Arguments:
+        other_values: whether the files may hold values that are not in `labels`.
+
+    Raises:
+        UserError: a file that cannot be read, another grid, or other values.
+    """
+    expected, geometry = reader_named(reader).read_segmentation(reference)
+    known = None if other_values else labels
+    found, problems = read_on_grid(reader, prediction, geometry, reference, known, PREDICTION)
+    if problems := ([] if known is None else value_problems(expected, known, reference)) + problems:
+        raise joined(problems)
+    return expected[0], found[0], geometry
 
 
 def _find_pairs(
@@ -133,10 +156,13 @@ def _find_pairs(
             found=f"no file that ends with {file_ending}",
             mend="Name the folder with the labels, such as labelsTr.",
         )
-    if chill and (skipped := [name for name in wanted if name not in predictions]) and len(skipped) < len(wanted):
-        say(f"Warning: {len(skipped)} of {len(wanted)} references have no prediction and count nowhere: "
-            f"{', '.join(skipped)}")
+    if chill and (without := [name for name in wanted if name not in predictions]):
+        say(f"Warning: {len(without)} of {len(wanted)} references have no prediction and are not evaluated: "
+            f"{some(without)}")
         wanted = [name for name in wanted if name in predictions]
+        if not wanted:
+            raise UserError("At least one reference needs its prediction file.", where=prediction,
+                            found=f"none of {len(without)}", mend="Name the folder with the predictions.")
     problems = []
     for rule, folder, present, broken in (
         ("Every case needs its reference file.", reference, references, broken_references),

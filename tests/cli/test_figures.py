@@ -10,6 +10,11 @@ import pytest
 from samunet.cli.figures import Distinct, fold, real, shots, whole
 
 NEEDED = {
+    "accumulate_crossval_results": ["4", "-v", "cnn_head"],
+    "apply_postprocessing": ["-i", "i", "-o", "o", "-pp_file", "f"],
+    "determine_postprocessing": ["-i", "i", "-ref", "r"],
+    "ensemble": ["-i", "i", "-o", "o"],
+    "evaluate_simple": ["a", "b", "-l", "1"],
     "add_support": ["-m", "m", "--support", "s", "-o", "o"],
     "benchmark": ["-d", "4"],
     "cache": ["list"],
@@ -32,6 +37,7 @@ NEEDED = {
 # Flags that take no number: names, files, folders, patterns, choices.
 WORDS = {
     "-d", "-i", "-o", "-m", "-v", "-p", "-s", "-r", "-device", "-djfile", "-pfile", "-gt", "-plans_name", "-images",
+    "-ref", "-pp_file", "-pp_pkl_file", "-plans_json", "-dataset_json",
     "-pretrained_weights", "--encoder", "--support",
     "--raw", "--preprocessed", "--results", "--variants", "--nnunet", "--nnunet_results", "--oracle_prompts",
     "--reference", "--scheduler",
@@ -55,7 +61,7 @@ def number_flags() -> list[tuple[str, str]]:
 def test_the_flags_that_take_a_number_are_these() -> None:
     assert {flag for _, flag in number_flags()} == {
         "-f", "-np", "-step_size", "-num_parts", "-part_id", "-num_gpus", "-gpu_memory_target",
-        "-overwrite_target_spacing", "-channel_idx",
+        "-overwrite_target_spacing", "-channel_idx", "-l", "-il",
         "--folds", "--shots", "--shot_slices", "--draws", "--draw", "--seed", "--minutes", "--minutes_head",
         "--minutes_network",
         "--iterations", "--epochs", "--workers", "--box_relax", "--clicks", "--remove_small_blobs"}

@@ -28,7 +28,8 @@ def test_unusable_names(name, rule):
 
 
 @pytest.mark.parametrize("name",
-                         ["dataset", "plans", "predict_from_raw_data_args", "summary", "metrics", "a.properties"])
+                         ["dataset", "plans", "predict_from_raw_data_args", "summary", "metrics", "postprocessing",
+                          "a.properties"])
 def test_names_of_files_beside_predictions_are_taken_where_a_case_has_a_json_of_its_own(name):
     (problem,), bad = case_name_problems([name], ".tif", Path("imagesTr"))
     assert bad == {name} and problem.found == name

@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from probability_folders import nnunet_in_threads
 
-from samunet.benchmark.crossval import accumulate
 from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError
 from samunet.evaluation.evaluate import evaluate_folder
 from samunet.files import write_json
+from samunet.selection.crossval import accumulate
 
 LABELS = LabelSpace({"background": 0, "a": 1, "b": 2})
 FOLDS = {"0": ("c", "a"), "1": ("b",)}
@@ -98,7 +99,8 @@ def test_a_case_of_two_folds_is_refused(model: Path) -> None:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("nnunetv2") is None, reason="needs nnU-Net")
-def test_equal_to_nnunets_evaluation_of_all_cases(model: Path, tmp_path: Path) -> None:
+def test_equal_to_nnunets_evaluation_of_all_cases(model: Path, tmp_path: Path, monkeypatch) -> None:
+    nnunet_in_threads(monkeypatch, "nnunetv2.evaluation.evaluate_predictions")
     from nnunetv2.evaluation.evaluate_predictions import compute_metrics_on_folder
     from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 
