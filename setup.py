@@ -55,6 +55,8 @@ EXTRAS = {
     "cluster": ["dask[distributed]>=2024.1", "dask-jobqueue>=0.8"],
     "report": ["jinja2>=3.1"],
     "video": ["av>=14.0"],  # PyAV: wheels with FFmpeg's libraries, under licences of their own, so never in the base
+    "tensorboard": ["tensorboard>=2.17"],  # samunet_train --logger tensorboard
+    "wandb": ["wandb>=0.19"],  # samunet_train --logger wandb
     "annotate": ["starlette>=0.40", "uvicorn>=0.30"],  # the page's server: pure Python, no compiled parts
     "test": ["pytest>=8.0", "pytest-xdist>=3.8", "pytest-timeout>=2.3",  # a test that hangs must not hold up the others
              "pytest-cov>=5.0",  # `make coverage`
