@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
@@ -73,8 +74,8 @@ class Loggers:
         """Make the loggers, and the run's folder for their files; give them the run's settings."""
         if self._makers:
             make_folder(self._folder)
-        for name, make in self._makers.items():
-            self._guarded(name, lambda name=name, make=make: self._made.update({name: make(self._folder)}))
+        for name in self._makers:
+            self._guarded(name, partial(self._make, name))
         self.update_config(config)
 
     def update_config(self, config: Mapping[str, Any]) -> None:
@@ -83,22 +84,30 @@ class Loggers:
 
     def log(self, values: Mapping[str, float], step: int) -> None:
         """Pass on the values of one line."""
-        self._all(lambda logger: [logger.log(key, value, step) for key, value in values.items()])
+        for key, value in values.items():
+            self._all(partial(_log, key=key, value=value, step=step))
 
     def end(self, values: Mapping[str, float]) -> None:
         """Pass on the run's scores."""
         self._all(lambda logger: logger.log_summary(values))
 
-    def _all(self, call: Callable[[Logger], Any]) -> None:
-        for name, logger in list(self._made.items()):
-            self._guarded(name, lambda logger=logger: call(logger))
+    def _make(self, name: str) -> None:
+        self._made[name] = self._makers[name](self._folder)
 
-    def _guarded(self, name: str, call: Callable[[], Any]) -> None:
+    def _all(self, call: Callable[[Logger], None]) -> None:
+        for name, logger in list(self._made.items()):
+            self._guarded(name, partial(call, logger))
+
+    def _guarded(self, name: str, call: Callable[[], None]) -> None:
         try:
             call()
         except Exception as fault:  # noqa: BLE001 - a tracker that is down must not end hours of training
             say(f"logger {name} failed and gets nothing more: {type(fault).__name__}: {fault}")
             self._made.pop(name, None)
+
+
+def _log(logger: Logger, key: str, value: float, step: int) -> None:
+    logger.log(key, value, step)
 
 
 def scores_of(summary: Mapping[str, Any] | None) -> dict[str, float]:

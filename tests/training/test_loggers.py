@@ -113,18 +113,17 @@ def test_tensorboard_reads_what_was_logged(tmp_path: Path) -> None:
 
 
 def test_wandb_stores_a_run_on_the_disk_and_continues_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("wandb")
+    wandb = pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
-    names = []
     for _ in range(2):
         run = Loggers(makers_of(["wandb"]), tmp_path)
         run.begin({"variant": "unet"})
-        logger = run._made["wandb"]
         run.log({"loss": 0.5, "learning_rate": 0.125}, 50)
         run.end({"Dice": 0.75})
-        assert run._made and dict(logger._run.config) == {"variant": "unet"}
-        assert logger._run.summary["Dice"] == 0.75 and logger._run.summary["loss"] == 0.5
-        names.append(logger._run.id)
-    assert names == [(tmp_path / "wandb_run.txt").read_text()] * 2
-    assert {path.name.rpartition("-")[2] for path in (tmp_path / "wandb").glob("offline-run-*")} == {names[0]}
+    wandb.teardown()  # its service writes on when a run is finished
+    name = (tmp_path / "wandb_run.txt").read_text()
+    stored = list((tmp_path / "wandb").glob(f"offline-run-*-{name}/run-{name}.wandb"))
+    assert 1 <= len(stored) <= 2 and len(list((tmp_path / "wandb").glob("offline-run-*"))) == len(stored)
+    for each in (b'"unet"', b"loss", b"0.125", b"Dice", b"0.75"):
+        assert all(each in path.read_bytes() for path in stored)
