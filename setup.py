@@ -47,6 +47,7 @@ BASE = [
     "tifffile>=2023.9",
     "matplotlib>=3.8",
     "rich>=13.0",
+    "argcomplete>=3.5",  # completion in shells: pure Python, no dependencies, imported by nothing else
 ]
 
 EXTRAS = {

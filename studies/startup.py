@@ -16,6 +16,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from predict_speed import PLAIN, check, nnunet_commands, samunet_command, timed
@@ -44,7 +45,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="a JSON line is appended")
     options = parser.parse_args()
     rows = helps() | predictions(options)
-    floor = best(lambda: timed([sys.executable, "-c", "import torch"], ONE_THREAD), options.rounds)
+    floor = best(partial(timed, [sys.executable, "-c", FLOOR], ONE_THREAD), options.rounds)
     seconds = {name: (best(ours, options.rounds), best(peer, options.rounds)) for name, (ours, peer) in rows.items()}
     print(markdown(seconds, floor))
     append(options.output, facts() | {
@@ -56,7 +57,7 @@ def helps():
     """`--help` of training and prediction, by name: what calls samunet's, what calls nnU-Net's."""
     folder = Path(sys.executable).parent
     return {f"{job} --help": tuple(
-        lambda script=script: timed([str(folder / script), "--help"], ONE_THREAD)
+        partial(timed, [str(folder / script), "--help"], ONE_THREAD)
         for script in (f"samunet_{job}", f"nnUNetv2_{job}")) for job in ("train", "predict")}
 
 
@@ -77,7 +78,7 @@ def predictions(options: argparse.Namespace):
     command, environment = nnunet_commands(options, dataset, images)[PLAIN]
     environment |= {"SAMUNET_THREADS": "1"}
     return {f"one case, {variant}": (
-        lambda ours=samunet_command(options, variant, images): call(*ours), lambda: call(command, environment))
+        partial(call, *samunet_command(options, variant, images)), partial(call, command, environment))
         for variant in options.variants}
 
 

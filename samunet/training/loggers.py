@@ -10,13 +10,8 @@ from typing import Any, Protocol
 
 from samunet.console import say
 from samunet.errors import UserError
-from samunet.extensions import LOGGERS, extensions, loaded
+from samunet.extensions import LOGGERS, SHIPPED_LOGGERS, extensions, loaded
 from samunet.files import make_folder
-
-SHIPPED = {
-    "tensorboard": "samunet.training.tensorboard_logger:TensorBoardLogger",
-    "wandb": "samunet.training.wandb_logger:WandbLogger",
-}
 
 
 class Logger(Protocol):
@@ -44,16 +39,16 @@ def makers_of(names: Sequence[str]) -> dict[str, Maker]:
     Raises:
         UserError: no logger has such a name, or the package that it needs cannot be imported.
     """
-    outside = extensions(LOGGERS, SHIPPED)
-    known = [*SHIPPED, *outside]
+    outside = extensions(LOGGERS, SHIPPED_LOGGERS)
+    known = [*SHIPPED_LOGGERS, *outside]
     if unknown := [name for name in names if name not in known]:
         raise UserError("A logger must be one of samunet's own or of an installed package.", where="--logger",
                         found=", ".join(unknown), mend=f"Choose from: {', '.join(known)}.")
-    return {name: _shipped(name) if name in SHIPPED else loaded(outside[name]) for name in names}
+    return {name: _shipped(name) if name in SHIPPED_LOGGERS else loaded(outside[name]) for name in names}
 
 
 def _shipped(name: str) -> Maker:
-    module, _, of_class = SHIPPED[name].partition(":")
+    module, _, of_class = SHIPPED_LOGGERS[name].partition(":")
     try:
         maker: Maker = getattr(import_module(module), of_class)
     except ImportError as fault:

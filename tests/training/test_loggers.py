@@ -45,7 +45,7 @@ class Broken(Memory):
 def test_a_run_gives_its_settings_then_its_lines_then_its_scores(
     paths: Paths, finished: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(loggers.SHIPPED, "memory", f"{__name__}:Memory")
+    monkeypatch.setitem(loggers.SHIPPED_LOGGERS, "memory", f"{__name__}:Memory")
     monkeypatch.setitem(sys.modules, __name__, sys.modules[Memory.__module__])
     start(replace(REQUEST, loggers=("memory",)), paths)
     made, config, *lines, summary = Memory.calls
