@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Meta
 
@@ -20,12 +21,16 @@ SECONDS_BETWEEN_PICTURES = 30.0
 
 @dataclass(frozen=True)
 class Entry:
-    """One line: iterations finished, mean loss since the line before, learning rate of the last step, seconds taken."""
+    """One line: iterations finished, mean loss since the line before, learning rate of the last step, seconds taken.
+
+    `pseudo_dice` is of windows of validation cases (`pseudo_dice.PseudoDice`), None where there is none.
+    """
 
     iteration: Annotated[int, Meta(ge=1)]
     loss: float
     learning_rate: float
     seconds: float
+    pseudo_dice: float | None = None
 
 
 class Logbook:
@@ -46,13 +51,13 @@ class Logbook:
         self.entries.append(entry)
         with writing(self.path), open(self.path, "a", encoding="utf-8", newline="\n") as stream:
             stream.write(_line(entry))
-        values = asdict(entry)
+        values = _values(entry)
         self._loggers.log(values, values.pop("iteration"))
         if time.monotonic() - self._drawn > SECONDS_BETWEEN_PICTURES:
             self.draw()
 
     def draw(self) -> None:
-        """Write progress.png: loss, learning rate, seconds per iteration, over iterations."""
+        """Write progress.png, over iterations: loss, learning rate, seconds per iteration, pseudo-Dice if any."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
@@ -63,7 +68,10 @@ class Logbook:
             "learning rate": [entry.learning_rate for entry in self.entries],
             "seconds per iteration": [entry.seconds / step for entry, step in zip(self.entries, steps, strict=True)],
         }
-        figure = Figure(figsize=(8, 9), layout="constrained")
+        if any(entry.pseudo_dice is not None for entry in self.entries):
+            curves["validation pseudo-Dice"] = [math.nan if entry.pseudo_dice is None else entry.pseudo_dice
+                                                for entry in self.entries]
+        figure = Figure(figsize=(8, 3 * len(curves)), layout="constrained")
         FigureCanvasAgg(figure)
         for axes, (name, values) in zip(figure.subplots(len(curves), 1, sharex=True), curves.items(), strict=True):
             axes.plot(iterations, values, marker=".")
@@ -76,7 +84,11 @@ class Logbook:
 
 
 def _line(entry: Entry) -> str:
-    return json.dumps(asdict(entry)) + "\n"
+    return json.dumps(_values(entry)) + "\n"
+
+
+def _values(entry: Entry) -> dict[str, Any]:
+    return {name: value for name, value in asdict(entry).items() if value is not None}
 
 
 def read_log(path: Path) -> list[Entry]:

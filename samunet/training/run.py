@@ -32,6 +32,7 @@ from samunet.training.label_statistics import (
     warn_of_small_objects,
 )
 from samunet.training.loggers import Loggers, Maker, makers_of, scores_of
+from samunet.training.pseudo_dice import pseudo_dice_of
 from samunet.training.run_folder import Start, stored_run
 from samunet.training.run_record import new_run, peak_memory_mb
 from samunet.training.settings import UNTOLD_BEFORE, Request
@@ -187,7 +188,9 @@ def _train(experiment: Experiment, variant: TrainedVariant, run: dict[str, Any],
         folder.write(run)
         _write_statistics(experiment)
     done = _pretrain(experiment, variant, run, iterations // 2, device)
-    run["seconds"]["training"] = train(variant, batches, iterations - done, folder.work, device, loggers)
+    pseudo = pseudo_dice_of(experiment, variant)
+    run["seconds"]["training"] = train(variant, batches, iterations - done, folder.work, device, loggers,
+                                       pseudo.now if pseudo else None)
     if rank() == 0:
         run[DIGEST] = save_weights(folder.work / CHECKPOINT, variant.state())
         folder.write(run)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -81,13 +82,14 @@ class Optimization:
 
 def train(
     variant: TrainedVariant, batches: Batches[Any], iterations: int, folder: Path, device: torch.device,
-    loggers: Loggers | None = None,
+    loggers: Loggers | None = None, pseudo_dice: Callable[[], float] | None = None,
 ) -> float:
     """Train `variant` in place, resuming from `folder`'s latest checkpoint if there is one.
 
     All randomness hangs on (seed, iteration, sample), so a run that was stopped anywhere and goes on ends with the same
     weights as one that was not (on one machine, with the same versions and thread count, on the CPU). Several processes
     (`processes`) share each batch; the first writes, and passes the lines of its log on to `loggers`.
+    `pseudo_dice` is called for each line, for display alone.
 
     Returns:
         Seconds of training over all sittings.
@@ -117,7 +119,8 @@ def train(
                 if logbook:
                     # The log first: a line that the checkpoint does not know is dropped on resume, a lost one would
                     # stay lost.
-                    logbook.add(Entry(reached, sum(losses) / len(losses), rate, seconds))
+                    shown = pseudo_dice() if pseudo_dice else None
+                    logbook.add(Entry(reached, sum(losses) / len(losses), rate, seconds, shown))
                     save_latest(folder / LATEST, variant, optimization.optimizer, optimization.scaler, done)
                 losses, started = [], time.perf_counter()
 

@@ -52,7 +52,7 @@ def test_a_run_gives_its_settings_then_its_lines_then_its_scores(
     assert made == ("made", "fold_0.unfinished", True)
     assert config[1]["iterations"] == 60 and config[1]["variant"] == "linear_head"
     assert [(key, step) for key, _, step in lines] == [
-        (key, step) for step in (50, 60) for key in ("loss", "learning_rate", "seconds")]
+        (key, step) for step in (50, 60) for key in ("loss", "learning_rate", "seconds", "pseudo_dice")]
     written = read_json(model(paths) / "fold_0" / "validation" / "summary.json")
     assert summary[1]["Dice"] == written["foreground_mean"]["Dice"] and len(summary[1]) == 1 + len(written["mean"])
     name = "checkpoint_final.safetensors"
