@@ -60,6 +60,7 @@ BASE = [
     "tifffile>=2023.9",
     "matplotlib>=3.10",
     "rich>=13.0",
+    "argcomplete>=3.5",  # completion in shells: pure Python, no dependencies, imported by nothing else
 ]
 
 EXTRAS = {
@@ -69,6 +70,8 @@ EXTRAS = {
     "report": ["jinja2>=3.1"],
     "video": ["av>=14.0"],  # PyAV: wheels with FFmpeg's libraries, under licences of their own, so never in the base
     "dicom": ["pydicom>=3.0", "highdicom>=0.24"],  # series as cases, and DICOM SEG
+    "tensorboard": ["tensorboard>=2.17"],  # samunet_train --logger tensorboard
+    "wandb": ["wandb>=0.19"],  # samunet_train --logger wandb
     "annotate": ["starlette>=0.40", "uvicorn>=0.30"],  # the page's server: pure Python, no compiled parts
     "test": ["pytest>=8.0", "pytest-xdist>=3.8", "pytest-timeout>=2.3",  # a test that hangs must not hold up the others
              "pytest-cov>=5.0",  # `make coverage`

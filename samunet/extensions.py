@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 VARIANTS, READERS, LOGGERS = "samunet.variants", "samunet.readers", "samunet.loggers"
+SHIPPED_LOGGERS = {
+    "tensorboard": "samunet.training.tensorboard_logger:TensorBoardLogger",
+    "wandb": "samunet.training.wandb_logger:WandbLogger",
+}
 # Names become parts of folder names, in which `__` separates.
 _NAME = re.compile(r"(?!.*__)[A-Za-z0-9][A-Za-z0-9_]*(?<!_)")
 

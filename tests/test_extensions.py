@@ -11,7 +11,7 @@ import pytest
 from samunet import extensions
 from samunet.dataset.io.readers import reader_named, reader_names
 from samunet.errors import UserError
-from samunet.training.logbook import Entry, Logbook
+from samunet.training.loggers import makers_of
 from samunet.variants.registry import entry, is_known, listed, variant_class
 
 VARIANT = """
@@ -93,27 +93,13 @@ def test_a_reader_is_named_as_samunets_own_are(site: Path) -> None:
         reader_names()
 
 
-def test_a_logger_gets_the_values_of_each_line(site: Path, tmp_path: Path) -> None:
-    code = "def make(folder): return lambda values: (folder / 'seen.txt').write_text(str(values))"
-    install(site, "own_logger", extensions.LOGGERS, {"own": "own_logger:make"}, code)
-    Logbook(tmp_path, 0).add(Entry(50, 0.5, 0.001, 2.0))
-    assert (
-        tmp_path / "seen.txt"
-    ).read_text() == "{'iteration': 50, 'loss': 0.5, 'learning_rate': 0.001, 'seconds': 2.0}"
-
-
-def test_a_logger_that_fails_is_reported_once_and_ends_nothing(
-    site: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    install(
-        site,
-        "own_logger",
-        extensions.LOGGERS,
-        {"own": "own_logger:make"},
-        "def make(folder): return lambda values: 1 / 0",
-    )
-    logbook = Logbook(tmp_path, 0)
-    for iteration in (50, 100):
-        logbook.add(Entry(iteration, 0.5, 0.001, 2.0))
-    assert capsys.readouterr().err.count("logger own failed and gets no more lines: ZeroDivisionError") == 1
-    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 2
+def test_a_logger_is_made_by_its_name_alone_and_may_not_take_a_name_of_samunet(site: Path) -> None:
+    install(site, "own_logger", extensions.LOGGERS, {"own": "own_logger:make"}, "make = 7")
+    assert makers_of([]) == {} and "own_logger" not in sys.modules
+    assert makers_of(["own"]) == {"own": 7}
+    with pytest.raises(UserError, match=r"(?s)found: other.*Choose from: tensorboard, wandb, own\.") as caught:
+        makers_of(["other"])
+    assert caught.value.where == "--logger"
+    install(site, "other_logger", extensions.LOGGERS, {"wandb": "other_logger:make"})
+    with pytest.raises(UserError, match=r"wandb of samunet and of other_logger 1\.0"):
+        makers_of([])

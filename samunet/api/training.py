@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,8 @@ def train(
     pretrained_weights: str | Path | None = None, prompts: str | Path | None = None, oracle_prompts: str | None = None,
     box_relax: float | None = None, probabilities: bool = False, must_continue: bool = False,
     only_validate: bool = False, encoder: str = DEFAULT_ENCODER, plans_name: str = DEFAULT_PLANS_NAME,
-    device: str | None = None, workers: int | None = None, raw: Folder = None, preprocessed: Folder = None,
-    results: Folder = None,
+    device: str | None = None, workers: int | None = None, loggers: Sequence[str] = (), raw: Folder = None,
+    preprocessed: Folder = None, results: Folder = None,
 ) -> FinishedRun:
     """Train one fold, then predict and score its validation cases. As `samunet_train`; called again, it continues.
 
@@ -42,7 +42,7 @@ def train(
         prompts: JSON file with prompts for the validation cases. oracle_prompts: kind of prompts from their labels
             instead; box_relax: percent, enlarges its boxes.
         probabilities: also save the validation's. must_continue: refuse to begin a run.
-        only_validate: repeat the validation of a finished run.
+        only_validate: repeat the validation of a finished run. loggers: names of those that are told as well.
         device: cpu, cuda or mps; None: cuda if available. Under torchrun, the processes share each batch.
 
     Returns:
@@ -66,7 +66,8 @@ def train(
         iterations=_iterations(iterations, epochs), minutes=minutes, shots=shots, draw=draw, seed=seed,
         pretrained_weights=_path(pretrained_weights), device=device or default_device(), probabilities=probabilities,
         prompts=_path(prompts), oracle_prompts=oracle_prompts, shot_slices=shot_slices, box_relax=box_relax,
-        support=_path(support), settings=dict(settings or {}))
+        support=_path(support), settings=dict(settings or {}),
+        loggers=tuple(dict.fromkeys(loggers)))
     paths = resolve_paths(raw, preprocessed, results)
     if only_validate:
         return validate_model(request, paths, workers=processes(workers))

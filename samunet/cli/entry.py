@@ -1,4 +1,5 @@
 """Entry point of the console scripts: installs the signal handlers before the command and its imports are loaded."""
+# PYTHON_ARGCOMPLETE_OK: argcomplete's global completion looks for these words here
 
 from __future__ import annotations
 
@@ -23,7 +24,12 @@ def run(name: str) -> int:
     """Import command `name` and run it with the process's arguments; returns its exit code."""
     signals.install(announce="TORCHELASTIC_RUN_ID" not in os.environ)
     try:
-        code: int = import_module(f"samunet.cli.{name}").main()
+        module = import_module(f"samunet.cli.{name}")
+        if "_ARGCOMPLETE" in os.environ:  # a shell wants completions: of this command line, and nothing else
+            from samunet.cli.completion import complete
+
+            complete(module.parser())
+        code: int = module.main()
     # outside the command's own handling; an import may turn a signal into another exception
     except BaseException as fault:
         if signals.received() is None and not isinstance(fault, KeyboardInterrupt):

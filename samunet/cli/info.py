@@ -14,6 +14,7 @@ import samunet
 from samunet.cli.main import command
 from samunet.cli.options import command_parser
 from samunet.console import result
+from samunet.extensions import LOGGERS, SHIPPED_LOGGERS, extensions
 from samunet.networks.checkpoints.released import (
     RELEASED_FILES,
     SHIPPED_ENCODER,
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def gather() -> dict[str, Any]:
-    """Everything the command prints, as built-in types."""
+    """Everything the command prints, as built-in types; documentation/reference/info.md names the keys."""
     return {
         "samunet": samunet.__version__,
         "python": platform.python_version(),
@@ -57,6 +58,8 @@ def gather() -> dict[str, Any]:
         "encoders": _encoders(),
         "hardware": _hardware(),
         "variants": listed(),
+        "readers": _readers(),
+        "loggers": [*SHIPPED_LOGGERS, *extensions(LOGGERS, SHIPPED_LOGGERS)],
     }
 
 
@@ -69,11 +72,37 @@ def as_text(content: dict[str, Any]) -> str:
     lines += ["packages  " + ", ".join(installed[:half]), "          " + ", ".join(installed[half:])]
     if missing:
         lines.append("          not installed: " + ", ".join(missing))
-    for title in ("paths", "hardware", "encoders", "variants"):
-        width = max(map(len, content[title]))
-        for number, (name, text) in enumerate(content[title].items()):
+    for title, rows in _sections(content).items():
+        width = max(map(len, rows))
+        for number, (name, text) in enumerate(rows.items()):
             lines.append(f"{title if number == 0 else '':<10}{name:<{width}}  {text}")
     return "\n".join(lines)
+
+
+def _sections(content: dict[str, Any]) -> dict[str, dict[str, str]]:
+    """The rows of each section of the text."""
+    hardware = content["hardware"]
+    rows = {
+        "system": f"{hardware['system']} {hardware['machine']}",
+        "processors": f"{hardware['processors']} ({hardware['default_workers']} used by default, "
+                      f"{hardware['torch_threads']} torch threads)",
+    }
+    if hardware["memory_bytes"] is not None:
+        rows["memory"] = f"{hardware['memory_bytes'] / 2**30:.1f} GiB"
+    return {
+        "paths": {name: folder["path"] + ("" if folder["exists"] else " (does not exist yet)")
+                  for name, folder in content["paths"].items()},
+        "hardware": rows | hardware["devices"],
+        "encoders": {name: encoder["description"] + (" (default)" if encoder["default"] else "")
+                     for name, encoder in content["encoders"].items()},
+        "variants": content["variants"],
+    }
+
+
+def _readers() -> list[str]:
+    from samunet.dataset.io.readers import reader_names  # imports NumPy
+
+    return reader_names()
 
 
 def _version(package: str) -> str | None:
@@ -83,17 +112,17 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _paths() -> dict[str, str]:
-    """The folders of data and checkpoints."""
+def _paths() -> dict[str, dict[str, Any]]:
+    """The folders of data and checkpoints, by the names of their environment variables."""
     from samunet.dataset.paths import resolve_paths
 
     found = resolve_paths()
     paths = {"samunet_raw": found.raw, "samunet_preprocessed": found.preprocessed, "samunet_results": found.results,
              "samunet_checkpoints": checkpoints_folder()}
-    return {name: f"{folder}{'' if folder.is_dir() else ' (does not exist yet)'}" for name, folder in paths.items()}
+    return {name: {"path": str(folder), "exists": folder.is_dir()} for name, folder in paths.items()}
 
 
-def _encoders() -> dict[str, str]:
+def _encoders() -> dict[str, dict[str, Any]]:
     """The named encoders and the checkpoint files found; a file is checked only when it is used."""
     card, folder = shipped_card(), checkpoints_folder()
     encoders = {
@@ -101,29 +130,28 @@ def _encoders() -> dict[str, str]:
         else f"{SHIPPED_ENCODER}, not shipped with this installation",
         "untrained": "mini SAM with random weights, as a lower bound",
         "pixels": "no encoder: the pixel values themselves, as a baseline",
-        ", ".join(RELEASED_FILES): "Meta's SAM; download with samunet_download_checkpoint",
+        **dict.fromkeys(RELEASED_FILES, "Meta's SAM; download with samunet_download_checkpoint"),
     }
-    encoders[DEFAULT_ENCODER] += " (default)"
-    for path in checkpoint_files(folder):
-        encoders[path.name] = f"{path.stat().st_size / 2**20:.0f} MiB in {folder}"
-    return encoders
+    encoders |= {path.name: f"{path.stat().st_size / 2**20:.0f} MiB in {folder}" for path in checkpoint_files(folder)}
+    return {name: {"description": text, "default": name == DEFAULT_ENCODER} for name, text in encoders.items()}
 
 
-def _hardware() -> dict[str, str]:
+def _hardware() -> dict[str, Any]:
     """Processors, memory and PyTorch's devices."""
     import torch
 
     from samunet.workers import default_workers
 
-    hardware = {
-        "system": f"{platform.system()} {platform.machine()}",
-        "processors": f"{os.cpu_count()} ({default_workers()} used by default, {torch.get_num_threads()} torch "
-                      "threads)",
-    }
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        hardware["memory"] = f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / 2**30:.1f} GiB"
-    for index in range(torch.cuda.device_count()):
-        hardware[f"cuda:{index}"] = torch.cuda.get_device_name(index)
+    known = hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names
+    devices = {f"cuda:{index}": torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())}
     if torch.backends.mps.is_available():
-        hardware["mps"] = "available"
-    return hardware
+        devices["mps"] = "available"
+    return {
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "processors": os.cpu_count(),
+        "default_workers": default_workers(),
+        "torch_threads": torch.get_num_threads(),
+        "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if known else None,
+        "devices": devices,
+    }

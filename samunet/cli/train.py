@@ -125,6 +125,9 @@ def parser() -> argparse.ArgumentParser:
                          help="continue a run; fail if no run with the same settings exists")
     sitting.add_argument("--val", action="store_true", help="only repeat the validation of a finished run")
     parser.add_argument("--npz", action="store_true", help="also save the probabilities of the validation cases")
+    parser.add_argument("--logger", action="append", dest="loggers", default=[], metavar="NAME",
+                        help="also log to tensorboard, wandb or a logger of an installed package, repeatable; "
+                             "log.jsonl and progress.png are always written")
     parser.add_argument("-device", default=None, metavar="NAME",
                         help="cpu, cuda or mps (default: cuda if available, else cpu)")
     parser.add_argument("-num_gpus", type=whole(1, MOST_PROCESSES), default=1, metavar="N",
@@ -155,6 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prompts=options.prompts, oracle_prompts=options.oracle_prompts, box_relax=options.box_relax,
         probabilities=options.npz, must_continue=options.must_continue, only_validate=options.val,
         encoder=options.encoder, plans_name=options.plans_name, device=options.device, workers=options.workers,
+        loggers=options.loggers,
         raw=options.raw, preprocessed=options.preprocessed, results=options.results)
     if run.text:
         result(run.text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import binary_fill_holes, find_objects
+import SimpleITK as sitk
 
 from samunet.dataset.labels import OUTSIDE
 
@@ -25,9 +25,8 @@ def crop_to_nonzero(
         segmentation: 0 inside, -1 outside); the half-open box ((low, high), ...). Where every voxel is zero, the box
         is the whole array.
     """
-    mask = binary_fill_holes((image != 0).any(axis=0))
-    found = find_objects(mask.astype(np.uint8), 1)[0] if mask.any() else None
-    window = found or tuple(slice(0, size) for size in mask.shape)
+    mask = _filled((image != 0).any(axis=0))
+    window = _window(mask)
     outside = ~mask[window][None]
     if segmentation is None:
         cropped = np.where(outside, np.int16(OUTSIDE), np.int16(0))
@@ -36,3 +35,24 @@ def crop_to_nonzero(
         cropped[(cropped == 0) & outside] = OUTSIDE
     bbox = tuple((int(part.start), int(part.stop)) for part in window)
     return image[(slice(None), *window)], cropped, bbox
+
+
+def _filled(mask: np.ndarray) -> np.ndarray:
+    """bool (Z, Y, X) with its holes: what is not connected to the array's border by faces.
+
+    ITK's filter, which gives what scipy.ndimage.binary_fill_holes gives; importing the latter takes longer than
+    reading and cropping a small case.
+    """
+    if mask.all():
+        return mask
+    filled = sitk.BinaryFillhole(sitk.GetImageFromArray(mask.view(np.uint8)), False, 1)
+    array: np.ndarray = sitk.GetArrayFromImage(filled).view(bool)
+    return array
+
+
+def _window(mask: np.ndarray) -> tuple[slice, ...]:
+    """The smallest box that holds `mask`; all of it where nothing is true."""
+    if not mask.any():
+        return tuple(slice(0, size) for size in mask.shape)
+    shadows = [np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis))) for axis in range(3)]
+    return tuple(slice(int(shadow[0]), int(shadow[-1]) + 1) for shadow in shadows)

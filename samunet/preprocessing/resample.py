@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from skimage.transform import resize
 
 from samunet.planning.spacing import Shape, Three, resampled_shape
 
@@ -97,4 +96,6 @@ def _resize(array: np.ndarray, shape: Sequence[int], is_segmentation: bool, orde
 
         resized: np.ndarray = resize_segmentation(array, tuple(shape), SEGMENTATION_ORDER)
         return resized
+    from skimage.transform import resize  # imports scipy.ndimage; images on the plan's grid do without
+
     return resize(array, tuple(shape), order, mode="edge", anti_aliasing=False)

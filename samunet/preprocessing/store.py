@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import blosc2
 import numpy as np
 
 from samunet.errors import UserError
@@ -15,6 +14,9 @@ from samunet.files import digest_of_array, digest_of_json, read_json, whole_file
 from samunet.preprocessing.case import CaseProperties, PreparedCase
 from samunet.preprocessing.checksums import checksum_of_file, proven, read_once
 from samunet.temporaries import clear_abandoned, is_temporary
+
+if TYPE_CHECKING:
+    import blosc2  # imports an HTTP client and more; prediction reads no store
 
 CHUNK_BYTES = 4 * 2**20
 COMPRESSION_LEVEL = 5
@@ -191,6 +193,8 @@ def _properties_and_checksums(path: Path) -> tuple[CaseProperties, dict[str, int
 
 
 def _decoded(path: Path) -> blosc2.NDArray:
+    import blosc2
+
     return blosc2.open(str(path), mode="r", dparams={"nthreads": 1})
 
 
@@ -199,6 +203,8 @@ def _write_array(path: Path, array: np.ndarray) -> None:
 
     One thread: more would make the bytes and the memory of a worker depend on the machine.
     """
+    import blosc2
+
     block = (1, 1, *array.shape[2:])
     slices = max(1, CHUNK_BYTES // (int(np.prod(block)) * array.itemsize))
 

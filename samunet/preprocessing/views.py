@@ -10,7 +10,6 @@ import zlib
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, map_coordinates
 
 from samunet.files import digest_of_json
 from samunet.planning.plans import DatasetPlan, EncoderPlan
@@ -94,6 +93,8 @@ def view_of(case: PreparedCase, view: View, dataset_plan: DatasetPlan) -> Prepar
     own standard deviation. Slices are not tilted against each other where they are thick (anisotropic plans) or there
     is one only.
     """
+    from scipy.ndimage import map_coordinates  # prediction, which imports this module, warps nothing
+
     random = np.random.default_rng([SEED, zlib.crc32(case.properties.name.encode()), view.key])
     coordinates = _warped_grid(random, case.image.shape[1:], flat=dataset_plan.anisotropic or case.image.shape[1] == 1)
     image = np.stack([_recoloured(random, map_coordinates(channel, coordinates, order=1, mode="nearest"))
@@ -106,6 +107,8 @@ def view_of(case: PreparedCase, view: View, dataset_plan: DatasetPlan) -> Prepar
 
 def _warped_grid(random: np.random.Generator, shape: tuple[int, ...], *, flat: bool) -> np.ndarray:
     """Source coordinates float64 (3, Z, Y, X) of each voxel of the view."""
+    from scipy.ndimage import gaussian_filter
+
     matrix = random_matrix(random, SCALE, STRETCH, flat=flat)
     shift = random.uniform(-1, 1, 3) * SHIFT_FRACTION * np.array(shape)
     if flat:

@@ -3,57 +3,44 @@
 from __future__ import annotations
 
 import json
+import math
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Meta
 
-from samunet.console import say
 from samunet.errors import UserError
-from samunet.extensions import LOGGERS, extensions, loaded
 from samunet.files import read_json_lines, whole_file, write_text, writing
 from samunet.schema import decode
+from samunet.training.loggers import Loggers
 
 SECONDS_BETWEEN_PICTURES = 30.0
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One line: iterations finished, mean loss since the line before, learning rate of the last step, seconds taken."""
+    """One line: iterations finished, mean loss since the line before, learning rate of the last step, seconds taken.
+
+    `pseudo_dice` is of windows of validation cases (`pseudo_dice.PseudoDice`), None where there is none.
+    """
 
     iteration: Annotated[int, Meta(ge=1)]
     loss: float
     learning_rate: float
     seconds: float
-
-
-Logger = Callable[[Mapping[str, float]], None]
-"""What gets the values of each line (`iteration`, `loss`, `learning_rate`, `seconds`).
-
-An entry point of the group `samunet.loggers` is called with the run's folder (Path) when training begins, or goes on,
-and returns one."""
-
-
-def outside_loggers(folder: Path) -> dict[str, Logger]:
-    """The loggers of installed packages for a run's folder, by name.
-
-    Raises:
-        UserError: see `extensions.extensions` and `extensions.loaded`.
-    """
-    return {name: loaded(point)(folder) for name, point in extensions(LOGGERS).items()}
+    pseudo_dice: float | None = None
 
 
 class Logbook:
     """`log.jsonl` and `progress.png` in a run's folder. A run that goes on first drops what its checkpoint never saw.
 
-    Loggers of installed packages get the values of each line that is added; one that raises is left out from then on.
+    `loggers` get the values of each line that is added.
     """
 
-    def __init__(self, folder: Path, finished_iterations: int) -> None:
-        self.loggers = outside_loggers(folder)
+    def __init__(self, folder: Path, finished_iterations: int, loggers: Loggers | None = None) -> None:
+        self._loggers = loggers or Loggers()
         self.path, self.picture = folder / "log.jsonl", folder / "progress.png"
         self.entries = [entry for entry in read_log(self.path) if entry.iteration <= finished_iterations]
         write_text(self.path, "".join(_line(entry) for entry in self.entries))
@@ -64,20 +51,13 @@ class Logbook:
         self.entries.append(entry)
         with writing(self.path), open(self.path, "a", encoding="utf-8", newline="\n") as stream:
             stream.write(_line(entry))
-        self._pass_on(asdict(entry))
+        values = _values(entry)
+        self._loggers.log(values, values.pop("iteration"))
         if time.monotonic() - self._drawn > SECONDS_BETWEEN_PICTURES:
             self.draw()
 
-    def _pass_on(self, values: Mapping[str, float]) -> None:
-        for name, logger in list(self.loggers.items()):
-            try:
-                logger(values)
-            except Exception as fault:  # noqa: BLE001 - a tracker that is down must not end hours of training
-                say(f"logger {name} failed and gets no more lines: {type(fault).__name__}: {fault}")
-                del self.loggers[name]
-
     def draw(self) -> None:
-        """Write progress.png: loss, learning rate, seconds per iteration, over iterations."""
+        """Write progress.png, over iterations: loss, learning rate, seconds per iteration, pseudo-Dice if any."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
@@ -88,7 +68,10 @@ class Logbook:
             "learning rate": [entry.learning_rate for entry in self.entries],
             "seconds per iteration": [entry.seconds / step for entry, step in zip(self.entries, steps, strict=True)],
         }
-        figure = Figure(figsize=(8, 9), layout="constrained")
+        if any(entry.pseudo_dice is not None for entry in self.entries):
+            curves["validation pseudo-Dice"] = [math.nan if entry.pseudo_dice is None else entry.pseudo_dice
+                                                for entry in self.entries]
+        figure = Figure(figsize=(8, 3 * len(curves)), layout="constrained")
         FigureCanvasAgg(figure)
         for axes, (name, values) in zip(figure.subplots(len(curves), 1, sharex=True), curves.items(), strict=True):
             axes.plot(iterations, values, marker=".")
@@ -101,7 +84,11 @@ class Logbook:
 
 
 def _line(entry: Entry) -> str:
-    return json.dumps(asdict(entry)) + "\n"
+    return json.dumps(_values(entry)) + "\n"
+
+
+def _values(entry: Entry) -> dict[str, Any]:
+    return {name: value for name, value in asdict(entry).items() if value is not None}
 
 
 def read_log(path: Path) -> list[Entry]:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import shutil
 import time
+from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
 
-import samunet
 from samunet.console import result, say
 from samunet.dataset.paths import Paths
 from samunet.errors import UserError, some
@@ -34,15 +31,16 @@ from samunet.training.label_statistics import (
     voxels_per_token,
     warn_of_small_objects,
 )
+from samunet.training.loggers import Loggers, Maker, makers_of, scores_of
+from samunet.training.pseudo_dice import pseudo_dice_of
 from samunet.training.run_folder import Start, stored_run
+from samunet.training.run_record import new_run, peak_memory_mb
 from samunet.training.settings import UNTOLD_BEFORE, Request
-from samunet.training.trainer import dtype_of, measured_iterations, train
+from samunet.training.trainer import measured_iterations, train
 from samunet.training.validation import validate
 from samunet.variants.base import TrainedVariant, Variant
 from samunet.variants.registry import entry
 from samunet.variants.run_data import SCRATCH
-
-RECORDED_PACKAGES = ("torch", "numpy", "scipy", "scikit-image", "SimpleITK", "blosc2", "safetensors")
 
 
 def train_model(request: Request, paths: Paths, *, must_continue: bool, workers: int) -> FinishedRun:
@@ -51,8 +49,9 @@ def train_model(request: Request, paths: Paths, *, must_continue: bool, workers:
     A killed run continues where it was when it is started again with the same settings.
 
     Raises:
-        UserError: see `open_experiment`, `RunFolder.owned` and `RunFolder.start`.
+        UserError: see `makers_of`, `open_experiment`, `RunFolder.owned` and `RunFolder.start`.
     """
+    makers = makers_of(request.loggers)
     experiment = open_experiment(request, paths)
     if must_continue:
         experiment.folder.require_run()
@@ -60,7 +59,7 @@ def train_model(request: Request, paths: Paths, *, must_continue: bool, workers:
         start = from_first(lambda: experiment.folder.start(experiment.settings, must_continue))
         if start is Start.NOTHING:
             return finished_before(experiment.folder.final)
-        return _run(experiment, start, TRAINED_BY, workers)
+        return _run(experiment, start, TRAINED_BY, workers, makers if rank() == 0 else {})
 
 
 def ensure_trained(request: Request, paths: Paths, *, trained_by: str, workers: int) -> None:
@@ -77,26 +76,30 @@ def ensure_trained(request: Request, paths: Paths, *, trained_by: str, workers: 
         finished = stored_run(experiment.folder.final)
         if finished is None or experiment.settings.differences(finished["settings"]):
             start = experiment.folder.start(experiment.settings, must_continue=False)
-            result(_run(experiment, start, trained_by, workers).text)
+            result(_run(experiment, start, trained_by, workers, {}).text)
 
 
-def _run(experiment: Experiment, start: Start, trained_by: str, workers: int) -> FinishedRun:
-    folder = experiment.folder
+def _run(
+    experiment: Experiment, start: Start, trained_by: str, workers: int, makers: Mapping[str, Maker]
+) -> FinishedRun:
+    folder, loggers = experiment.folder, Loggers(makers, experiment.folder.work)
     experiment.check_model_files()
     # All weights are initialised here, before anything else can change torch's random state.
     variant = experiment.build_variant()
-    run = (stored_run(folder.work) if start is Start.CONTINUE else None) or _new_run(experiment, variant, trained_by)
+    run = (stored_run(folder.work) if start is Start.CONTINUE else None) or new_run(experiment, variant, trained_by)
     if trained_by == TRAINED_BY:  # whoever began it
         run["trained_by"] = trained_by
+    loggers.begin(run["settings"])
     if _load_finished(folder.work / CHECKPOINT, variant):
         run[DIGEST] = digest_of_file(folder.work / CHECKPOINT)
     elif trained := variant.by_gradient():
-        _train(experiment, trained, run)
+        _train(experiment, trained, run, loggers)
     elif rank() == 0:
         _fit(experiment, variant, run)
     if rank() > 0:
         return FinishedRun(folder.final, None, "")  # one process is enough for what is left
     summary = _validate(experiment, variant, run, folder.work / "validation", workers)
+    loggers.end(scores_of(summary))
     run["peak_memory_mb"] = peak_memory_mb(experiment.settings.device)
     run["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
     experiment.write_model_files()
@@ -167,7 +170,7 @@ def _validate_again(experiment: Experiment, run: dict[str, Any], workers: int) -
     return finished_now(experiment, summary)
 
 
-def _train(experiment: Experiment, variant: TrainedVariant, run: dict[str, Any]) -> None:
+def _train(experiment: Experiment, variant: TrainedVariant, run: dict[str, Any], loggers: Loggers) -> None:
     """Train on the training cases (and their views), write the final checkpoint."""
     folder, settings = experiment.folder, experiment.settings
     require_even(settings.batch_size)
@@ -180,11 +183,14 @@ def _train(experiment: Experiment, variant: TrainedVariant, run: dict[str, Any])
         measured = measured_iterations(variant, batches, float(settings.minutes or 0), device)
         iterations = run["settings"]["iterations"] = from_first(lambda: measured)
         say(f"{settings.minutes:g} minutes are {iterations} iterations here")
+        loggers.update_config({"iterations": iterations})
     if rank() == 0:
         folder.write(run)
         _write_statistics(experiment)
     done = _pretrain(experiment, variant, run, iterations // 2, device)
-    run["seconds"]["training"] = train(variant, batches, iterations - done, folder.work, device)
+    pseudo = pseudo_dice_of(experiment, variant)
+    run["seconds"]["training"] = train(variant, batches, iterations - done, folder.work, device, loggers,
+                                       pseudo.now if pseudo else None)
     if rank() == 0:
         run[DIGEST] = save_weights(folder.work / CHECKPOINT, variant.state())
         folder.write(run)
@@ -224,52 +230,6 @@ def _write_statistics(experiment: Experiment) -> None:
     statistics = label_statistics(figures, labels, token_voxels)
     write_json(experiment.folder.work / "label_statistics.json", statistics)
     warn_of_small_objects(statistics)
-
-
-def _new_run(experiment: Experiment, variant: Variant, trained_by: str) -> dict[str, Any]:
-    """The content of run.json of a run that begins."""
-    encoder = experiment.encoder
-    return {
-        "settings": experiment.settings.to_json(),
-        "variant": experiment.settings.variant,
-        "fold": experiment.settings.fold,
-        "encoder": {"id": experiment.section.encoder, "name": experiment.request.encoder,
-                    "digest": encoder.digest if encoder else None},
-        "train_cases": list(experiment.train_cases),
-        "labelled_slices": experiment.slices,
-        "support": experiment.support,
-        "val_cases": list(experiment.val_cases),
-        "versions": {"samunet": samunet.__version__, "python": platform.python_version(),
-                     **{name: metadata.version(name) for name in RECORDED_PACKAGES}},
-        "hardware": {"system": f"{platform.system()} {platform.machine()}", "processors": os.cpu_count(),
-                     "device": torch.cuda.get_device_name() if experiment.settings.device.startswith("cuda")
-                     else "cpu"},
-        "threads": torch.get_num_threads(),
-        "precision": str(dtype_of(variant, torch.device(experiment.settings.device))).removeprefix("torch."),
-        "processes": count(),
-        "ct_statistics_over_all_cases": "ct" in experiment.plans.dataset.normalization,
-        "seconds": {},
-        "trainable_parameters": variant.trainable_parameters,
-        "finished": None,
-        "trained_by": trained_by,
-    }
-
-
-def peak_memory_mb(device: str) -> dict[str, float]:
-    """The most memory that this process has held so far, in 10^6 bytes: resident, and of the CUDA card where it used
-    one.
-
-    Windows does not report the resident part.
-    """
-    peak = {}
-    if platform.system() != "Windows":
-        import resource
-
-        unit = 1 if platform.system() == "Darwin" else 1024  # bytes there, KiB elsewhere
-        peak["resident"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
-    if device.startswith("cuda"):
-        peak["cuda"] = torch.cuda.max_memory_allocated(device) / 1e6
-    return peak
 
 
 def _validate(

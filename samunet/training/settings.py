@@ -45,6 +45,7 @@ class Request:
         shot_slices: labelled slices to use over all of these cases, see `planning.shots.choose_slices`; None uses all.
         support: a file that names the labelled slices that ask, see `support_file`; None chooses them.
         settings: of the variant, by name, in place of its defaults.
+        loggers: names of loggers that get the lines of the training log, see `loggers.makers_of`.
     """
 
     dataset: str
@@ -68,6 +69,7 @@ class Request:
     box_relax: float | None = None
     support: Path | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    loggers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         rules = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from samunet.networks.image_encoder import fast_dtype
 from samunet.processes import is_distributed, local_rows, rank, wait_for_all
 from samunet.training.checkpoints import LATEST, Progress, load_latest, save_latest
 from samunet.training.logbook import Entry, Logbook
+from samunet.training.loggers import Loggers
 from samunet.training.settings import ITERATIONS_PER_EPOCH
 from samunet.variants.base import TrainedVariant, Variant
 
@@ -79,13 +81,15 @@ class Optimization:
 
 
 def train(
-    variant: TrainedVariant, batches: Batches[Any], iterations: int, folder: Path, device: torch.device
+    variant: TrainedVariant, batches: Batches[Any], iterations: int, folder: Path, device: torch.device,
+    loggers: Loggers | None = None, pseudo_dice: Callable[[], float] | None = None,
 ) -> float:
     """Train `variant` in place, resuming from `folder`'s latest checkpoint if there is one.
 
     All randomness hangs on (seed, iteration, sample), so a run that was stopped anywhere and goes on ends with the same
     weights as one that was not (on one machine, with the same versions and thread count, on the CPU). Several processes
-    (`processes`) share each batch; the first writes.
+    (`processes`) share each batch; the first writes, and passes the lines of its log on to `loggers`.
+    `pseudo_dice` is called for each line, for display alone.
 
     Returns:
         Seconds of training over all sittings.
@@ -98,7 +102,7 @@ def train(
     if (folder / LATEST).is_file():
         done = load_latest(folder / LATEST, variant, optimization.optimizer, optimization.scaler)
     wait_for_all()  # before the first one writes what others might still read
-    logbook = Logbook(folder, done.iteration) if rank() == 0 else None
+    logbook = Logbook(folder, done.iteration, loggers) if rank() == 0 else None
     losses: list[float] = []
     started = time.perf_counter()
 
@@ -115,7 +119,8 @@ def train(
                 if logbook:
                     # The log first: a line that the checkpoint does not know is dropped on resume, a lost one would
                     # stay lost.
-                    logbook.add(Entry(reached, sum(losses) / len(losses), rate, seconds))
+                    shown = pseudo_dice() if pseudo_dice else None
+                    logbook.add(Entry(reached, sum(losses) / len(losses), rate, seconds, shown))
                     save_latest(folder / LATEST, variant, optimization.optimizer, optimization.scaler, done)
                 losses, started = [], time.perf_counter()
 

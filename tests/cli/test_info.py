@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+from pathlib import Path
 
 import pytest
 
@@ -28,18 +31,28 @@ def content(capsys, monkeypatch, tmp_path):
 def test_json_has_versions_paths_encoders_hardware_and_variants(content, tmp_path):
     assert content["samunet"] == samunet.__version__
     assert content["packages"]["torch"].count(".") >= 2
-    assert content["paths"]["samunet_raw"] == str(tmp_path / "raw")
-    assert content["paths"]["samunet_results"] == f"{tmp_path / 'results'} (does not exist yet)"
-    assert list(content["encoders"]) == ["mini", "untrained", "pixels", "vit_b, vit_l, vit_h", "sam_vit_b_01ec64.pth"]
-    assert [name for name, told in content["encoders"].items() if "(default)" in told] == [DEFAULT_ENCODER]
-    assert content["encoders"]["sam_vit_b_01ec64.pth"].startswith("3 MiB")
+    assert content["paths"]["samunet_raw"] == {"path": str(tmp_path / "raw"), "exists": True}
+    assert content["paths"]["samunet_results"] == {"path": str(tmp_path / "results"), "exists": False}
+    names = ["mini", "untrained", "pixels", "vit_b", "vit_l", "vit_h", "sam_vit_b_01ec64.pth"]
+    assert list(content["encoders"]) == names
+    assert [name for name, encoder in content["encoders"].items() if encoder["default"]] == [DEFAULT_ENCODER]
+    assert content["encoders"]["sam_vit_b_01ec64.pth"]["description"].startswith("3 MiB")
     assert content["variants"] == {name: entry.help for name, entry in VARIANTS.items()}
-    assert int(content["hardware"]["processors"].split()[0]) >= 1
+    hardware = content["hardware"]
+    assert hardware["processors"] == os.cpu_count() and hardware["memory_bytes"] > 2**30
+    assert "SimpleITKIO" in content["readers"] and content["loggers"] == ["tensorboard", "wandb"]
+
+
+def test_the_page_names_the_keys(content):
+    page = (Path(__file__).parents[2] / "documentation" / "reference" / "info.md").read_text(encoding="utf-8")
+    table = set(re.findall(r"`(\w+)`", page.partition("|---|---|")[2].partition("```")[0]))
+    assert content.keys() | content["hardware"].keys() | {"path", "exists", "description", "default"} <= table
 
 
 def test_text_fits_one_screen(capsys, content):
     assert main([]) == 0
     text = capsys.readouterr().out
+    assert f"{os.cpu_count()} (" in text and "results (does not exist yet)" in text and "mini-3" in text
     assert text.startswith(f"samunet {samunet.__version__}, Python 3.")
     assert len(text.splitlines()) <= 40
     for name in ("untrained", *VARIANTS):

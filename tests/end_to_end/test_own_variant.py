@@ -9,7 +9,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import SimpleITK as sitk
 from warm_server import WarmServer
 
 from samunet.dataset.phantom import NAME, make_phantom_dataset
@@ -18,6 +20,7 @@ from samunet.files import read_json, write_json
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "documentation" / "how-to" / "own-variant.md"
 EXAMPLE = ROOT / "documentation" / "examples" / "two_convolutions"
+NPZ_AND_CSV = EXAMPLE.with_name("npz_and_csv")
 SNIPPETS = dict(
     re.findall(r'^```\w+ title="([^"]+)"\n(.*?)^```$', PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 )
@@ -112,27 +115,19 @@ def test_a_package_of_its_own_is_what_the_page_shows() -> None:
         assert len(SNIPPETS[name].splitlines()) < LONGEST
 
 
+def installed(example: Path, folder: Path) -> Path:
+    """Install a package into a folder of its own, which is returned."""
+    source, target = folder / "source", folder / "target"
+    shutil.copytree(example, source)  # a build leaves files beside the source
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*pip, "--target", str(target), str(source)], check=True)
+    return target
+
+
 def test_an_installed_package_adds_its_variant(
     phantom: Path, samunet: Callable[..., str], trained_and_predicted: Callable[..., dict], tmp_path: Path
 ) -> None:
-    source, target = tmp_path / "source", tmp_path / "target"
-    shutil.copytree(EXAMPLE, source)  # a build leaves files beside the source
-    subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--no-index",
-            "--no-deps",
-            "--no-build-isolation",
-            "--target",
-            str(target),
-            str(source),
-        ],
-        check=True,
-    )
+    target = installed(EXAMPLE, tmp_path)
     assert re.search(
         r"^two_convolutions +from samunet-two-convolutions 0\.1\.0$",
         samunet(phantom, target, "train", "--list"),
@@ -146,8 +141,37 @@ def test_an_installed_package_adds_its_variant(
     assert run["trainable_parameters"] == 256 * 9 * 16 + 16 + 16 * 4 + 4
 
 
-def test_the_logger_of_the_page_prints_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    scope: dict = {}
-    exec(SNIPPETS["my_logger.py"], scope)  # noqa: S102 - a snippet of our own page
-    scope["printing"](tmp_path / "fold_0")({"iteration": 50, "loss": 0.25, "learning_rate": 1e-3, "seconds": 2.0})
-    assert capsys.readouterr().out == "fold_0: iteration 50, loss 0.2500\n"
+def test_a_package_with_a_reader_and_a_logger_is_what_the_page_shows() -> None:
+    assert (NPZ_AND_CSV / "samunet_csv_logger.py").read_text() == SNIPPETS["samunet_csv_logger.py"]
+    assert SNIPPETS["readers and loggers in pyproject.toml"] in (NPZ_AND_CSV / "pyproject.toml").read_text()
+    assert all(len(path.read_text().splitlines()) < LONGEST for path in NPZ_AND_CSV.iterdir() if path.is_file())
+
+
+def test_an_installed_package_adds_its_reader_and_its_logger(samunet: Callable[..., str], tmp_path: Path) -> None:
+    target, raw = installed(NPZ_AND_CSV, tmp_path), tmp_path / "raw"
+    make_phantom_dataset(raw, cases=5, test_cases=1)
+    spacings = {to_npz(path) for path in raw.rglob("*.nii.gz")}
+    content = read_json(raw / NAME / "dataset.json")
+    changed = {"file_ending": ".npz", "overwrite_image_reader_writer": "NpzIO"}
+    write_json(raw / NAME / "dataset.json", content | changed)
+    samunet(tmp_path, target, "plan_and_preprocess", "-d", "900", "--encoder", "pixels", "--no_embeddings", "-np", "1")
+    samunet(tmp_path, target, "train", "900", "label_prior", "0", "--encoder", "pixels", "--logger", "csv")
+    samunet(tmp_path, target, "predict", "-i", str(raw / NAME / "imagesTs"), "-o", str(tmp_path / "out"))
+    with np.load(tmp_path / "out" / "phantom_005.npz") as predicted, np.load(
+            raw / NAME / "imagesTs" / "phantom_005_0000.npz") as image:
+        assert predicted["voxels"].shape == image["voxels"].shape and predicted["voxels"].any()
+        assert tuple(predicted["spacing_mm"]) in spacings
+    fold = next((tmp_path / "results" / NAME).glob("label_prior*")) / "fold_0"
+    rows = [line.split(",", 2) for line in (fold / "log.csv").read_text().splitlines()]
+    dice = read_json(fold / "validation" / "summary.json")["foreground_mean"]["Dice"]
+    assert ["", '"variant"', '"label_prior"'] in rows and ["end", '"Dice"', f'"{dice}"'] in rows
+
+
+def to_npz(path: Path) -> tuple[float, float, float]:
+    """Replace a NIfTI file by what the package's reader reads; returns its spacing (z, y, x)."""
+    image = sitk.ReadImage(str(path))
+    spacing_mm = tuple(image.GetSpacing()[::-1])
+    np.savez(path.with_name(path.name.replace(".nii.gz", ".npz")), voxels=sitk.GetArrayFromImage(image),
+             spacing_mm=spacing_mm)
+    path.unlink()
+    return spacing_mm

@@ -108,7 +108,7 @@ def test_with_chill_missing_predictions_are_left_out_and_named(tmp_path, capsys)
     arguments = [str(reference), str(prediction), "-djfile", str(dataset), "-np", "1"]
     assert main(arguments) == 2 and "2 of 4 are missing" in capsys.readouterr().err
     assert main([*arguments, "--chill"]) == 0
-    assert ("2 of 4 references have no prediction and count nowhere: case_1.nii.gz, case_3.nii.gz"
+    assert ("2 of 4 references have no prediction and are not evaluated: case_1.nii.gz, case_3.nii.gz"
             in capsys.readouterr().err)
     rows = json.loads((prediction / "summary.json").read_text())["metric_per_case"]
     assert [Path(row["reference_file"]).name for row in rows] == ["case_0.nii.gz", "case_2.nii.gz"]
