@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
+import numpy as np
 from msgspec import Meta
 from torch import Tensor, nn
 
+from samunet.errors import UserError
 from samunet.inputs.batches import Batches
+from samunet.inputs.free_volumes import FreeVolumeSamples
 from samunet.inputs.protocols import CaseInputs
-from samunet.inputs.recent import RecentImages
+from samunet.inputs.recent import Recent, RecentImages
+from samunet.inputs.sampling import Pick
 from samunet.inputs.volumes import CaseVolumes, Volumes, without_embeddings
 from samunet.networks.checkpoints.encoders import Encoder
 from samunet.networks.hybrid import Hybrid
@@ -35,13 +40,16 @@ class HybridSettings(TrainingSettings):
     weight_decay: WeightDecay = 1e-2
     embeddings: Annotated[Literal["auto", "on", "off"],
                           Meta(description="whether the network reads embeddings; auto: as the plan decides")] = "auto"
+    augmentation: Annotated[Literal["auto", "small", "free"],
+                            Meta(description="small: warps that embeddings can follow; free: nnU-Net's ranges; auto: "
+                                 "free without embeddings")] = "auto"
     transport: Annotated[Literal["off", "augment", "prior", "selftrain"],
                          Meta(description="use of labels that registration transports from case to case")] = "prior"
     dropout: Annotated[float,
                        Meta(ge=0, lt=1, description="chance with which all embeddings of a volume are dropped")] = 0.1
     batch_size: Annotated[int, Meta(ge=1, le=64, description="volumes in a batch; memory grows with it")] = 2
 
-    earlier: ClassVar[Mapping[str, Any]] = {"embeddings": "on"}
+    earlier: ClassVar[Mapping[str, Any]] = {"embeddings": "on", "augmentation": "small"}
 
     @property
     def needs_encoder(self) -> bool:
@@ -49,18 +57,24 @@ class HybridSettings(TrainingSettings):
         return self.embeddings != "off"
 
     def resolved(self, plan: EncoderPlan) -> HybridSettings:
-        """`embeddings` on or off: as it is set, else as the plan's `hybrid` section says, else by the rule."""
-        if self.embeddings != "auto":
-            return self
-        pay = reads_embeddings(plan)
-        return replace(self, embeddings="on" if pay else "off")
+        """What is `auto`: embeddings as the plan's `hybrid` section says, else by the rule; augmentation after them.
+
+        Raises:
+            UserError: free augmentation, which cached embeddings cannot follow, and embeddings.
+        """
+        pay = self.embeddings == "on" or (self.embeddings == "auto" and reads_embeddings(plan))
+        if pay and self.augmentation == "free":
+            raise UserError("Free augmentation must go without embeddings, which are cached.", where="--set",
+                            found="augmentation=free with embeddings", mend="Add --set embeddings=off.")
+        chosen = ("small" if pay else "free") if self.augmentation == "auto" else self.augmentation
+        return replace(self, embeddings="on" if pay else "off", augmentation=chosen)
 
 
 class HybridOffVariant(VolumeVariant):
     """Trains `networks.hybrid`; volumes and embeddings are augmented alike.
 
-    Without embeddings no slice is encoded and no view is needed: volumes are warped whenever they are read. Rate,
-    batch, length and dropout are untuned defaults.
+    Without embeddings no slice is encoded and no view is needed: volumes are cut and warped freely whenever they are
+    read. Rate, batch, length and dropout are untuned defaults.
     """
 
     settings_type = HybridSettings
@@ -79,7 +93,11 @@ class HybridOffVariant(VolumeVariant):
     @property
     def reads_embeddings(self) -> bool:
         """Whether the run was asked to, or the plan decided so."""
-        return self.settings.resolved(self.context.encoder_plan).embeddings == "on"
+        return self._resolved.embeddings == "on"
+
+    @property
+    def _resolved(self) -> HybridSettings:
+        return self.settings.resolved(self.context.encoder_plan)
 
     def build_network(self) -> nn.Module:
         """See `TrainedVariant`."""
@@ -112,6 +130,18 @@ class HybridOffVariant(VolumeVariant):
         """Volumes of the training cases, and of views that are encoded, augmented as they are read."""
         sources = self.sources(run, self.cases_and_views(run))
         return self.volume_batches(run, sources, RecentImages(run.arrays), run.segmentation)
+
+    def volume_batches(
+        self, run: RunData, embeddings: Mapping[str, CaseInputs], images: Recent[np.ndarray],
+        segmentation: Callable[[str], np.ndarray], misplaced_voxels: float = 0.0,
+    ) -> Batches[Pick]:
+        """See `VolumeVariant`; freely augmented, where they may be and no channel is misplaced."""
+        if misplaced_voxels or self._resolved.augmentation != "free":
+            return super().volume_batches(run, embeddings, images, segmentation, misplaced_voxels)
+        slices = run.label_slices(embeddings, segmentation)
+        samples = FreeVolumeSamples([partial(images.get, name) for name in embeddings], slices, self.volume,
+                                    len(run.plans.dataset.channel_names), flat=self.flat(run.plans))
+        return Batches(list(embeddings), run.sampler(slices), samples)
 
     def inputs_of(
         self, case: PreparedCase, plans: Plans, encoder: Encoder | None, mirror: Sequence[int] = (),
