@@ -184,6 +184,8 @@ def _train(experiment: Experiment, variant: TrainedVariant, run: dict[str, Any])
         folder.write(run)
         _write_statistics(experiment)
     done = _pretrain(experiment, variant, run, iterations // 2, device)
+    if not (folder.work / LATEST).is_file():
+        variant.begin(batches)
     run["seconds"]["training"] = train(variant, batches, iterations - done, folder.work, device)
     if rank() == 0:
         run[DIGEST] = save_weights(folder.work / CHECKPOINT, variant.state())

@@ -8,17 +8,20 @@ from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
+import torch
 from msgspec import Meta
 from torch import Tensor, nn
 
 from samunet.errors import UserError
-from samunet.inputs.batches import Batches
+from samunet.inputs.batches import Batch, Batches
 from samunet.inputs.free_volumes import FreeVolumeSamples
 from samunet.inputs.protocols import CaseInputs
 from samunet.inputs.recent import Recent, RecentImages
 from samunet.inputs.sampling import Pick
 from samunet.inputs.volumes import CaseVolumes, Volumes, without_embeddings
 from samunet.networks.checkpoints.encoders import Encoder
+from samunet.networks.checkpoints.released import start_path
+from samunet.networks.closed_form import Sample, fit_head
 from samunet.networks.hybrid import Hybrid
 from samunet.planning.plans import EncoderPlan, Plans
 from samunet.planning.volume_rules import reads_embeddings
@@ -30,6 +33,10 @@ from samunet.variants.run_data import RunData
 from samunet.variants.settings import LearningRate, TrainingSettings, WeightDecay
 
 ITERATIONS = 600
+FITTED_BATCHES = 8  # from whose volumes a pretrained start's head is fitted
+# Slices. Of thinner volumes, bfloat16 convolutions by PyTorch 2.14.1 and oneDNN ended the process or corrupted its memory
+# in the backward pass (3 and 4 slices of 160 x 136 voxels, on a processor with AMX); of 8 and more they did not.
+THIN = 8
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,9 @@ class HybridSettings(TrainingSettings):
                                  "free without embeddings")] = "auto"
     transport: Annotated[Literal["off", "augment", "prior", "selftrain"],
                          Meta(description="use of labels that registration transports from case to case")] = "prior"
+    start: Annotated[Literal["random", "pretrained"],
+                     Meta(description="first weights; pretrained: on synthetic anatomies, the class head fitted")
+                     ] = "random"
     dropout: Annotated[float,
                        Meta(ge=0, lt=1, description="chance with which all embeddings of a volume are dropped")] = 0.1
     batch_size: Annotated[int, Meta(ge=1, le=64, description="volumes in a batch; memory grows with it")] = 2
@@ -57,15 +67,23 @@ class HybridSettings(TrainingSettings):
         return self.embeddings != "off"
 
     def resolved(self, plan: EncoderPlan) -> HybridSettings:
-        """What is `auto`: embeddings as the plan's `hybrid` section says, else by the rule; augmentation after them.
+        """See `decided`.
 
         Raises:
-            UserError: free augmentation, which cached embeddings cannot follow, and embeddings.
+            UserError: free augmentation, which cached embeddings cannot follow, and embeddings; a start that this
+                installation does not have.
         """
-        pay = self.embeddings == "on" or (self.embeddings == "auto" and reads_embeddings(plan))
-        if pay and self.augmentation == "free":
+        decided = self.decided(plan)
+        if decided.embeddings == "on" and decided.augmentation == "free":
             raise UserError("Free augmentation must go without embeddings, which are cached.", where="--set",
                             found="augmentation=free with embeddings", mend="Add --set embeddings=off.")
+        if self.start == "pretrained":
+            start_path()
+        return decided
+
+    def decided(self, plan: EncoderPlan) -> HybridSettings:
+        """What is `auto`: embeddings as the plan's `hybrid` section says, else by the rule; augmentation after them."""
+        pay = self.embeddings == "on" or (self.embeddings == "auto" and reads_embeddings(plan))
         chosen = ("small" if pay else "free") if self.augmentation == "auto" else self.augmentation
         return replace(self, embeddings="on" if pay else "off", augmentation=chosen)
 
@@ -80,6 +98,10 @@ class HybridOffVariant(VolumeVariant):
     settings_type = HybridSettings
     settings: HybridSettings
 
+    def __init__(self, context: VariantContext) -> None:
+        super().__init__(context)
+        self.full_precision = self.volume.depth < THIN
+
     @classmethod
     def batch_size(cls, context: VariantContext) -> int:
         """Volumes of one iteration."""
@@ -93,11 +115,11 @@ class HybridOffVariant(VolumeVariant):
     @property
     def reads_embeddings(self) -> bool:
         """Whether the run was asked to, or the plan decided so."""
-        return self._resolved.embeddings == "on"
+        return self._decided.embeddings == "on"
 
     @property
-    def _resolved(self) -> HybridSettings:
-        return self.settings.resolved(self.context.encoder_plan)
+    def _decided(self) -> HybridSettings:
+        return self.settings.decided(self.context.encoder_plan)
 
     def build_network(self) -> nn.Module:
         """See `TrainedVariant`."""
@@ -136,7 +158,7 @@ class HybridOffVariant(VolumeVariant):
         segmentation: Callable[[str], np.ndarray], misplaced_voxels: float = 0.0,
     ) -> Batches[Pick]:
         """See `VolumeVariant`; freely augmented, where they may be and no channel is misplaced."""
-        if misplaced_voxels or self._resolved.augmentation != "free":
+        if misplaced_voxels or self._decided.augmentation != "free":
             return super().volume_batches(run, embeddings, images, segmentation, misplaced_voxels)
         slices = run.label_slices(embeddings, segmentation)
         samples = FreeVolumeSamples([partial(images.get, name) for name in embeddings], slices, self.volume,
@@ -150,6 +172,16 @@ class HybridOffVariant(VolumeVariant):
         """See `TrainedVariant`."""
         source = self.source_of(case, plans, encoder, mirror, step, cached)
         return CaseVolumes(lambda: case.image, source, self.volume, mirror)
+
+    def begin(self, batches: Batches[Any]) -> None:
+        """Fit the head of a pretrained start in closed form to the labels of the first batches."""
+        if self.settings.start == "pretrained":
+            fit_head(self.network, map(self._sample, map(batches.read, range(FITTED_BATCHES))))
+
+    def _sample(self, batch: Batch) -> Sample:
+        members = torch.stack(self.labels.channel_masks(batch.segmentation), 1)
+        assert isinstance(batch.inputs, Volumes)
+        return batch.inputs.image, batch.inputs.embeddings, members, self.labels.valid(batch.segmentation)
 
     def logits(self, inputs: Volumes) -> Tensor:
         """Volumes -> logits (B, K, N, rows, columns)."""
