@@ -34,8 +34,8 @@ from samunet.variants.settings import LearningRate, TrainingSettings, WeightDeca
 
 ITERATIONS = 600
 FITTED_BATCHES = 8  # from whose volumes a pretrained start's head is fitted
-# Slices. Of thinner volumes, bfloat16 convolutions by PyTorch 2.14.1 and oneDNN ended the process or corrupted its memory
-# in the backward pass (3 and 4 slices of 160 x 136 voxels, on a processor with AMX); of 8 and more they did not.
+# Slices. Of thinner volumes, bfloat16 convolutions by PyTorch 2.14.1 and oneDNN ended the process or corrupted its
+# memory in the backward pass (3 and 4 slices of 160 x 136 voxels, a processor with AMX); of 8 and more they did not.
 THIN = 8
 
 
