@@ -16,10 +16,12 @@ from samunet.pretraining.start_volumes import Kind, bends, make_family, volume_p
 
 PATIENTS = {1: 3, 2: 3, 3: 4}  # of an episode, by how many of them are labelled
 PRIOR_SHARE = 0.5  # of episodes with transported labels
-MISPLACED_VOXELS = (1.0, 4.0)  # standard deviation of the bend of transported labels; shifts are up to 0.7 of it
+MISPLACED = (0.015, 0.06)  # standard deviation of the bend of transported labels, of a slice's longer side
+SHIFTED = 0.7  # of that: the largest shift
 TRANSPORTS = 2  # label maps that are averaged, as registration averages those of several supports
 PARTITION_SHARE = 0.25  # of the background partition's regions that are as likely a class as an object is
 SMALLEST_CLASS = 32  # voxels among the labelled patients; smaller regions are no class of an episode
+MISSING_SHARE = 0.2  # of episodes whose classes may be missing in all patients without labels
 
 _FLAT, _FULL = (1, 3, 3), (3, 3, 3)
 _ONE, _PLANE, _ALL = (1, 1, 1), (1, 2, 2), (2, 2, 2)
@@ -80,11 +82,15 @@ def random_classes(labels: Tensor, labelled: int, generator: torch.Generator) ->
         uint8 of the same shape.
     """
     visible = torch.bincount(labels[:labelled].flatten().long(), minlength=LABELS) >= SMALLEST_CLASS
+    if uniform(0, 1, generator) >= MISSING_SHARE:
+        visible &= torch.bincount(labels[labelled:].flatten().long(), minlength=LABELS) >= SMALLEST_CLASS
     # In random order, objects first except for some regions of the partition: most datasets label objects.
     order = uniform(0, 1, generator, LABELS)
     order[:PARTITION] += uniform(0, 1, generator, PARTITION) >= PARTITION_SHARE
     order = order.argsort()
     candidates = order[visible[order]]
+    if not len(candidates):  # no label is in all of them
+        candidates = labels[:labelled].flatten()[:1].long()
     most = max(min(SLOTS, len(candidates) - 1), 1)  # one label at least is background
     chosen = candidates[: integer(1, most, generator)]
     merged = uniform(0, 1, generator, LABELS) < MERGED_SHARE
@@ -106,14 +112,14 @@ def _transported(classes: Tensor, thick: bool, generator: torch.Generator) -> Te
     patients, shape = len(classes), classes.shape[1:]
     shares = one_hot(classes.long(), SLOTS + 1)[..., 1:].movedim(-1, 1).float()
     shares = shares[:, torch.randperm(SLOTS, generator=generator, device=classes.device)]
-    voxels = uniform(*MISPLACED_VOXELS, generator, 1)
+    voxels = uniform(*MISPLACED, generator, 1) * max(shape[1:])
     size = torch.tensor(shape[::-1], device=classes.device)
     axes = [(torch.arange(count, device=classes.device) + 0.5) * 2 / count - 1 for count in shape]
     places = torch.stack(torch.meshgrid(*axes, indexing="ij")[::-1], -1)
     answers = []
     for _ in range(TRANSPORTS):
         move = bends(patients, (shape[0], shape[1], shape[2]), generator) * voxels
-        move = move + 0.7 * voxels * uniform(-1, 1, generator, patients, 3, 1, 1, 1)
+        move = move + SHIFTED * voxels * uniform(-1, 1, generator, patients, 3, 1, 1, 1)
         if thick:
             move[:, 2] = 0  # a slice's labels come from the same slice
         grid = places + move.movedim(1, -1) * 2 / size

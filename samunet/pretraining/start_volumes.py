@@ -15,7 +15,7 @@ from samunet.pretraining.batches import BEND, GROWTH, SCALE, SHIFT, SPREAD, ZOOM
 from samunet.pretraining.random_numbers import normal, uniform
 from samunet.pretraining.start_rendering import render_volumes
 
-DEPTH_SHIFT = 0.5  # of a volume's depth: volumes of a dataset are cut at any slice
+DEPTH_SHIFT = 0.25  # of a volume's depth: volumes of a dataset are cut at any slice
 BEND_POINTS = 4  # along each axis
 
 
