@@ -74,6 +74,8 @@ def random_episode(seed: int, step: int, kinds: tuple[Kind, ...] = KINDS) -> Epi
 def random_classes(labels: Tensor, labelled: int, generator: torch.Generator) -> Tensor:
     """Some labels of the anatomy become classes 1, 2, ..., and others parts of these or background.
 
+    The largest label is background, unless no other is visible.
+
     Arguments:
         labels: uint8 (P, Z, Y, X), of `anatomy.LABELS`.
         labelled: the number of patients, the first ones, in which a class must be visible.
@@ -81,22 +83,22 @@ def random_classes(labels: Tensor, labelled: int, generator: torch.Generator) ->
     Returns:
         uint8 of the same shape.
     """
-    visible = torch.bincount(labels[:labelled].flatten().long(), minlength=LABELS) >= SMALLEST_CLASS
+    voxels = torch.bincount(labels[:labelled].flatten().long(), minlength=LABELS)
+    visible, largest = voxels >= SMALLEST_CLASS, int(voxels.argmax())
     if uniform(0, 1, generator) >= MISSING_SHARE:
         visible &= torch.bincount(labels[labelled:].flatten().long(), minlength=LABELS) >= SMALLEST_CLASS
     # In random order, objects first except for some regions of the partition: most datasets label objects.
     order = uniform(0, 1, generator, LABELS)
     order[:PARTITION] += uniform(0, 1, generator, PARTITION) >= PARTITION_SHARE
     order = order.argsort()
-    candidates = order[visible[order]]
-    if not len(candidates):  # no label is in all of them
-        candidates = labels[:labelled].flatten()[:1].long()
-    most = max(min(SLOTS, len(candidates) - 1), 1)  # one label at least is background
-    chosen = candidates[: integer(1, most, generator)]
+    candidates = order[visible[order] & (order != largest)]
+    if not len(candidates):
+        return (labels == largest).to(torch.uint8)
+    chosen = candidates[: integer(1, min(SLOTS, len(candidates)), generator)]
     merged = uniform(0, 1, generator, LABELS) < MERGED_SHARE
     into = torch.randint(1, len(chosen) + 1, (LABELS,), generator=generator, device=labels.device)
     table = torch.where(merged, into, torch.zeros_like(into))
-    table[candidates[-1]] = 0
+    table[largest] = 0
     table[chosen] = torch.arange(1, len(chosen) + 1, device=labels.device)
     return table.to(torch.uint8)[labels.long()]
 
