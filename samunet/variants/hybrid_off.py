@@ -23,6 +23,7 @@ from samunet.networks.checkpoints.encoders import Encoder
 from samunet.networks.checkpoints.released import start_path
 from samunet.networks.closed_form import Sample, fit_head
 from samunet.networks.hybrid import Hybrid
+from samunet.networks.start import load_start
 from samunet.planning.plans import EncoderPlan, Plans
 from samunet.planning.volume_rules import reads_embeddings
 from samunet.preprocessing.case import PreparedCase
@@ -34,9 +35,7 @@ from samunet.variants.settings import LearningRate, TrainingSettings, WeightDeca
 
 ITERATIONS = 600
 FITTED_BATCHES = 8  # from whose volumes a pretrained start's head is fitted
-# Slices. Of thinner volumes, bfloat16 convolutions by PyTorch 2.14.1 and oneDNN ended the process or corrupted its
-# memory in the backward pass (3 and 4 slices of 160 x 136 voxels, a processor with AMX); of 8 and more they did not.
-THIN = 8
+THIN = 8  # slices
 
 
 @dataclass(frozen=True)
@@ -100,7 +99,10 @@ class HybridOffVariant(VolumeVariant):
 
     def __init__(self, context: VariantContext) -> None:
         super().__init__(context)
-        self.full_precision = self.volume.depth < THIN
+        # With kernels of 1 along an axis, or few slices, bfloat16 convolutions of PyTorch 2.14.1 (a processor with AMX)
+        # write beyond their memory in the backward pass, and the process ends: at 3 x 160 x 136 and 8 x 96 x 80 voxels.
+        cubes = all(kernel == (3, 3, 3) for kernel in self.volume.kernels)
+        self.full_precision = not cubes or self.volume.depth < THIN
 
     @classmethod
     def batch_size(cls, context: VariantContext) -> int:
@@ -174,8 +176,10 @@ class HybridOffVariant(VolumeVariant):
         return CaseVolumes(lambda: case.image, source, self.volume, mirror)
 
     def begin(self, batches: Batches[Any]) -> None:
-        """Fit the head of a pretrained start in closed form to the labels of the first batches."""
+        """Take the pretrained weights, and fit the head in closed form to the labels of the first batches."""
         if self.settings.start == "pretrained":
+            assert isinstance(self.network, Hybrid)
+            load_start(self.network, start_path(), len(self.context.dataset_plan.channel_names))
             fit_head(self.network, map(self._sample, map(batches.read, range(FITTED_BATCHES))))
 
     def _sample(self, batch: Batch) -> Sample:
