@@ -34,7 +34,7 @@ from samunet.training.label_statistics import (
     voxels_per_token,
     warn_of_small_objects,
 )
-from samunet.training.run_folder import Start, stored_run
+from samunet.training.run_folder import Start, changed_settings_of, stored_run
 from samunet.training.settings import UNTOLD_BEFORE, Request
 from samunet.training.trainer import dtype_of, measured_iterations, train
 from samunet.training.validation import validate
@@ -131,8 +131,8 @@ def validate_model(request: Request, paths: Paths, *, workers: int) -> None:
     run = stored_run(run_folder(request, paths).final)
     # The seed samples oracle points.
     if run:
-        settings = request.settings or run["settings"].get("changed_settings") or {}
-        request = replace(request, seed=run["settings"]["seed"], settings=settings)
+        stored = {**run["settings"], "changed_settings": changed_settings_of(run)}
+        request = replace(request, seed=stored["seed"], settings=request.settings or stored["changed_settings"])
     experiment = open_experiment(request, paths)
     folder = experiment.folder
     if run is None:
@@ -141,7 +141,7 @@ def validate_model(request: Request, paths: Paths, *, workers: int) -> None:
     for name in ("encoder_digest", "plan", "labels", "prompts", "oracle_prompts", "box_relax", "changed_settings"):
         if name in UNTOLD_BEFORE and name not in run["settings"]:
             continue
-        there, here = run["settings"].get(name), experiment.settings.to_json()[name]
+        there, here = stored.get(name), experiment.settings.to_json()[name]
         if there != here:
             raise UserError("A model must be validated with the encoder, the plans, the labels, the prompts and the "
                             "settings of its run.",
