@@ -132,7 +132,7 @@ def validate_model(request: Request, paths: Paths, *, workers: int) -> None:
     # The seed samples oracle points.
     if run:
         stored = {**run["settings"], "changed_settings": changed_settings_of(run)}
-        request = replace(request, seed=stored["seed"], settings=request.settings or stored["changed_settings"])
+        request = replace(request, seed=stored["seed"], settings=request.settings or stored["changed_settings"] or {})
     experiment = open_experiment(request, paths)
     folder = experiment.folder
     if run is None:

@@ -167,12 +167,15 @@ def stored_run(folder: Path) -> dict[str, Any] | None:
     return read_run(folder / RUN_FILE, TrainingRecord) if (folder / RUN_FILE).is_file() else None
 
 
-def changed_settings_of(run: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a run that are not today's defaults; what older runs did not record is as they were trained."""
+def changed_settings_of(run: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The settings of a run that are not today's defaults, as run.json has them: None for none.
+
+    What older runs did not record is as they were trained.
+    """
     recorded = run["settings"].get("variant_settings") or {}
     earlier = variant_class(run["variant"]).settings_type.earlier
-    return {name: value for name, value in earlier.items() if name not in recorded} | (
-        run["settings"].get("changed_settings") or {})
+    missing = {name: value for name, value in earlier.items() if name not in recorded}
+    return missing | (run["settings"].get("changed_settings") or {}) or None
 
 
 def _refused(folder: Path, differing: list[str]) -> UserError:
