@@ -18,7 +18,7 @@ from samunet.inputs.volumes import BENDS, Volumes, Warp, normalised, voxel_middl
 from samunet.planning.volume_rules import VolumePlan
 from samunet.preprocessing.views import random_matrix
 
-GEOMETRY_SHARE = 0.5  # with which a volume is turned, scaled or bent, each by itself
+GEOMETRY_SHARE = 0.2  # nnU-Net's, with which a volume is turned, scaled or bent, each by itself
 DEGREES, SCALE = 30.0, (0.7, 1.4)  # nnU-Net's in 3D
 BEND_FRACTION = 0.04  # largest standard deviation of the bend, of the volume's side
 MOVED_FRACTION = 0.25  # of a tile, by which a volume's corner may lie off the tile's
@@ -31,9 +31,8 @@ class FreeVolumeSamples:
     case where that is long enough, and what a warp brings in from beyond its edges is the case's own. All channels are
     warped at once, what is transported to the case as well; the intensities of the image's alone change.
 
-    After nnUNetTrainer.get_training_transforms (2.8.1), with these deviations. Each part of the geometry is given to
-    half of the volumes, not to a fifth: a run sees a few cases some hundred times. Volumes are bent, too. Slices that
-    are thick are turned by the same angles in the plane (nnU-Net: any), never tilted, moved against each other or made
+    After nnUNetTrainer.get_training_transforms (2.8.1), with these deviations. Volumes are bent, too. Slices that are
+    thick are turned by the same angles in the plane (nnU-Net: any), never tilted, moved against each other or made
     coarser. Nothing is mirrored: the patients of a dataset lie alike, and a mirrored left side is a right one, which
     dataset.json does not say.
 

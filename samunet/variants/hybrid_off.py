@@ -46,9 +46,9 @@ class HybridSettings(TrainingSettings):
     weight_decay: WeightDecay = 1e-2
     embeddings: Annotated[Literal["auto", "on", "off"],
                           Meta(description="whether the network reads embeddings; auto: as the plan decides")] = "auto"
-    augmentation: Annotated[Literal["auto", "small", "free"],
-                            Meta(description="small: warps that embeddings can follow; free: nnU-Net's ranges; auto: "
-                                 "free without embeddings")] = "auto"
+    augmentation: Annotated[Literal["small", "free"],
+                            Meta(description="small: warps that embeddings can follow; free: nnU-Net's ranges, without "
+                                 "embeddings")] = "small"
     transport: Annotated[Literal["off", "augment", "prior", "selftrain"],
                          Meta(description="use of labels that registration transports from case to case")] = "prior"
     start: Annotated[Literal["random", "pretrained"],
@@ -58,7 +58,7 @@ class HybridSettings(TrainingSettings):
                        Meta(ge=0, lt=1, description="chance with which all embeddings of a volume are dropped")] = 0.1
     batch_size: Annotated[int, Meta(ge=1, le=64, description="volumes in a batch; memory grows with it")] = 2
 
-    earlier: ClassVar[Mapping[str, Any]] = {"embeddings": "on", "augmentation": "small"}
+    earlier: ClassVar[Mapping[str, Any]] = {"embeddings": "on"}
 
     @property
     def needs_encoder(self) -> bool:
@@ -81,17 +81,16 @@ class HybridSettings(TrainingSettings):
         return decided
 
     def decided(self, plan: EncoderPlan) -> HybridSettings:
-        """What is `auto`: embeddings as the plan's `hybrid` section says, else by the rule; augmentation after them."""
+        """`embeddings` on or off: as it is set, else as the plan's `hybrid` section says, else by the rule."""
         pay = self.embeddings == "on" or (self.embeddings == "auto" and reads_embeddings(plan))
-        chosen = ("small" if pay else "free") if self.augmentation == "auto" else self.augmentation
-        return replace(self, embeddings="on" if pay else "off", augmentation=chosen)
+        return replace(self, embeddings="on" if pay else "off")
 
 
 class HybridOffVariant(VolumeVariant):
     """Trains `networks.hybrid`; volumes and embeddings are augmented alike.
 
-    Without embeddings no slice is encoded and no view is needed: volumes are cut and warped freely whenever they are
-    read. Rate, batch, length and dropout are untuned defaults.
+    Without embeddings no slice is encoded and no view is needed: volumes are warped whenever they are read. Rate,
+    batch, length and dropout are untuned defaults.
     """
 
     settings_type = HybridSettings
@@ -117,11 +116,7 @@ class HybridOffVariant(VolumeVariant):
     @property
     def reads_embeddings(self) -> bool:
         """Whether the run was asked to, or the plan decided so."""
-        return self._decided.embeddings == "on"
-
-    @property
-    def _decided(self) -> HybridSettings:
-        return self.settings.decided(self.context.encoder_plan)
+        return self.settings.decided(self.context.encoder_plan).embeddings == "on"
 
     def build_network(self) -> nn.Module:
         """See `TrainedVariant`."""
@@ -159,8 +154,8 @@ class HybridOffVariant(VolumeVariant):
         self, run: RunData, embeddings: Mapping[str, CaseInputs], images: Recent[np.ndarray],
         segmentation: Callable[[str], np.ndarray], misplaced_voxels: float = 0.0,
     ) -> Batches[Pick]:
-        """See `VolumeVariant`; freely augmented, where they may be and no channel is misplaced."""
-        if misplaced_voxels or self._decided.augmentation != "free":
+        """See `VolumeVariant`; freely augmented, where that is set and no channel is misplaced."""
+        if misplaced_voxels or self.settings.augmentation != "free":
             return super().volume_batches(run, embeddings, images, segmentation, misplaced_voxels)
         slices = run.label_slices(embeddings, segmentation)
         samples = FreeVolumeSamples([partial(images.get, name) for name in embeddings], slices, self.volume,

@@ -84,7 +84,7 @@ def test_warps_stay_within_their_ranges(flat: bool) -> None:
     middle = torch.tensor([8.0, 16.0, 12.0])
     moved = [free_warp(np.random.default_rng(seed), shape, flat).sources(places) for seed in range(60)]
     still = sum(bool(torch.allclose(each, places, atol=1e-4)) for each in moved)
-    assert 2 <= still <= 16  # an eighth of 60 is neither turned, scaled nor bent
+    assert 20 <= still <= 42  # 0.8 to the third of 60, 31, are neither turned, scaled nor bent
     for each in moved:
         if flat:
             torch.testing.assert_close(each[..., 0], places[..., 0], atol=1e-4, rtol=0)

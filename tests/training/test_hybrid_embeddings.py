@@ -33,8 +33,7 @@ def test_auto_encodes_nothing_and_has_no_views(paths, tmp_path) -> None:
     start(HYBRID, paths)
     fold = model(paths, "hybrid_off") / "fold_0"
     run = read_json(fold / "run.json")
-    settings = run["settings"]["variant_settings"]
-    assert (settings["embeddings"], settings["augmentation"]) == ("off", "free") and run["views"] == 0
+    assert run["settings"]["variant_settings"]["embeddings"] == "off" and run["views"] == 0
     assert not list(paths.preprocessed.rglob("embeddings"))
     weights = load_file(fold / "checkpoint_final.safetensors")
     assert not [name for name in weights if name.startswith(("project", "join"))]
@@ -55,7 +54,7 @@ def test_a_run_from_before_the_setting_is_opened_as_it_was_trained(paths) -> Non
     run = read_json(folder / "fold_0" / "run.json")
     del run["settings"]["variant_settings"]["embeddings"]
     write_json(folder / "fold_0" / "run.json", run)
-    del run["settings"]["variant_settings"]["augmentation"], run["settings"]["changed_settings"]["augmentation"]
+    run["settings"]["changed_settings"] = None  # of its defaults then
     write_json(folder / "fold_0" / "run.json", run)
     (variant,) = load_model(folder, None, torch.device("cpu")).variants
     assert variant.reads_embeddings
@@ -82,7 +81,7 @@ def test_a_pretrained_start_segments_before_it_has_learned(paths, tmp_path, monk
     file = tmp_path / "start.safetensors"
     save_file({name: tensor.detach().contiguous() for name, tensor in start_of(network).items()}, file)
     monkeypatch.setattr(hybrid_off, "start_path", lambda: file)
-    settings = {"start": "pretrained", "learning_rate": 1e-9, "weight_decay": 0.0, "augmentation": "small"}
+    settings = {"start": "pretrained", "learning_rate": 1e-9, "weight_decay": 0.0}
     start(dataclasses.replace(HYBRID, settings=settings), paths)
     fold = model(paths, "hybrid_off") / "fold_0"
     weights = load_file(fold / "checkpoint_final.safetensors")
