@@ -131,5 +131,6 @@ def test_supports_come_back_with_the_network(arrays: ViewedArrays) -> None:
 def test_kernels_that_are_no_cubes_and_thin_volumes_are_computed_in_float32() -> None:
     thick = replace(DATASET, spacing_mm=(10.0, 1.0, 1.0), anisotropic=True)
     thin = replace(DATASET, median_shape=(4, 16, 16))
-    precise = [HybridVariant(VariantContext(LABELS, plan, SECTION, {})).full_precision for plan in (DATASET, thick, thin)]
-    assert precise == [False, True, True]
+    plans = (DATASET, thick, thin)
+    assert [HybridVariant(VariantContext(LABELS, plan, SECTION, {})).full_precision for plan in plans] == [
+        False, True, True]
