@@ -19,8 +19,12 @@ def seed_batchgenerators(key: Sequence[int]) -> None:
     np.random.seed(word)
 
 
-def intensity_transforms() -> list[AbstractTransform]:
-    """Noise, blur, brightness, contrast, lower resolution and gamma, with nnU-Net's probabilities and ranges."""
+def intensity_transforms(*, flat: bool = False) -> list[AbstractTransform]:
+    """Noise, blur, brightness, contrast, lower resolution and gamma, with nnU-Net's probabilities and ranges.
+
+    Arguments:
+        flat: whether the first axis, of thick slices, keeps its resolution.
+    """
     # batchgenerators imports pandas and scipy.signal, which takes a second; heads on cached embeddings do without.
     from batchgenerators.transforms.color_transforms import (
         BrightnessMultiplicativeTransform,
@@ -36,7 +40,7 @@ def intensity_transforms() -> list[AbstractTransform]:
         BrightnessMultiplicativeTransform((0.75, 1.25), p_per_sample=0.15),
         ContrastAugmentationTransform((0.75, 1.25), p_per_sample=0.15),
         SimulateLowResolutionTransform((0.5, 1), per_channel=True, p_per_channel=0.5, order_downsample=0,
-                                       order_upsample=3, p_per_sample=0.25),
+                                       order_upsample=3, p_per_sample=0.25, ignore_axes=(0,) if flat else None),
         GammaTransform((0.7, 1.5), invert_image=True, per_channel=True, retain_stats=True, p_per_sample=0.1),
         GammaTransform((0.7, 1.5), invert_image=False, per_channel=True, retain_stats=True, p_per_sample=0.3),
     ]

@@ -50,8 +50,11 @@ class LabelSlices:
 
     def tile(self, plane: int, tile: int) -> np.ndarray:
         """Label values int16 (rows, columns) of one tile, -1 outside the image."""
-        labels = np.frombuffer(zlib.decompress(self.packed[plane]), np.int16).reshape(self.frame.shape)
-        return self.frame.cut(labels, tile, OUTSIDE)
+        return self.frame.cut(self.plane(plane), tile, OUTSIDE)
+
+    def plane(self, plane: int) -> np.ndarray:
+        """Label values int16 (Y, X) of one slice."""
+        return np.frombuffer(zlib.decompress(self.packed[plane]), np.int16).reshape(self.frame.shape)
 
 
 @dataclass(frozen=True)

@@ -178,8 +178,7 @@ class Warp:
     """
 
     def __init__(self, matrix: Tensor, shift: Tensor, bends: Tensor, shape: Sequence[int]) -> None:
-        self._matrix, self._shift, self._bends = matrix, shift, bends
-        self._size = torch.tensor([float(size) for size in shape])
+        self._matrix, self._shift, self._bends, self._shape = matrix, shift, bends, shape
 
     @classmethod
     def random(cls, random: np.random.Generator, shape: Sequence[int], flat: bool) -> Warp:
@@ -211,13 +210,14 @@ class Warp:
 
         Both begin at the volume's first voxel. What comes from outside is that of the border.
         """
-        axes = [(torch.arange(count) + 0.5) * width for count, width in zip(volume.shape[2:], cell, strict=True)]
-        places = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)
-        bent = grid_sample(self._bends, _normalised(places, self._size), padding_mode="border", align_corners=False)
-        middle = self._size / 2
-        sources = (places - middle) @ self._matrix.T + middle + self._shift + bent[0].movedim(0, -1)
-        grid = _normalised(sources, torch.tensor([float(size) for size in extent]))
+        grid = normalised(self.sources(voxel_middles(volume.shape[2:], cell)), extent)
         return grid_sample(volume, grid, mode=mode, padding_mode="border", align_corners=False)
+
+    def sources(self, places: Tensor) -> Tensor:
+        """Where each of `places` float32 (z, y, x, 3) comes from; both in voxels from the volume's first corner."""
+        bent = grid_sample(self._bends, normalised(places, self._shape), padding_mode="border", align_corners=False)
+        middle = torch.tensor([size / 2 for size in self._shape])
+        return (places - middle) @ self._matrix.T + middle + self._shift + bent[0].movedim(0, -1)
 
 
 class VolumeSamples:
@@ -257,6 +257,12 @@ def _tensor(values: np.ndarray) -> Tensor:
     return torch.from_numpy(values.astype(np.float32))
 
 
-def _normalised(places: Tensor, size: Tensor) -> Tensor:
+def voxel_middles(shape: Sequence[int], cell: Sequence[int] = (1, 1, 1)) -> Tensor:
+    """The middles float32 (z, y, x, 3) of `shape` cells of `cell` voxels, in voxels from the first corner."""
+    axes = [(torch.arange(count) + 0.5) * width for count, width in zip(shape, cell, strict=True)]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)
+
+
+def normalised(places: Tensor, size: Sequence[int]) -> Tensor:
     """Places in voxels (z, y, x, 3) as grid_sample wants them: -1 to 1 over `size`, axes turned round."""
-    return (places / size * 2 - 1).flip(-1)[None]
+    return (places / torch.tensor([float(each) for each in size]) * 2 - 1).flip(-1)[None]

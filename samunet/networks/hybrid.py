@@ -58,6 +58,17 @@ class Hybrid(nn.Module):
 
         Those of coarser stages cover the padded shape.
         """
+        stages = self._decoded(image, embeddings)
+        read = len(stages) if self.training else 1
+        finest, *coarser = [head(features) for head, features in zip(self.heads, stages[:read], strict=False)]
+        return [_cropped(finest, image), *coarser]
+
+    def features(self, image: Tensor, embeddings: Tensor) -> Tensor:
+        """What the head of the finest stage reads: (B, 16, *shape)."""
+        return _cropped(self._decoded(image, embeddings)[0], image)
+
+    def _decoded(self, image: Tensor, embeddings: Tensor) -> list[Tensor]:
+        """Features of each decoder stage, finest first, on the padded shape; of the only encoder stage, if one is."""
         after = [size for axis in (2, 1, 0) for size in (0, self.plan.padded[axis] - image.shape[axis - 3])]
         features = pad(image, after)
         skips = []
@@ -66,13 +77,13 @@ class Hybrid(nn.Module):
             if self.joins and stage == self.joining:
                 features = self.join(torch.cat([features, self._projected(embeddings)], 1))
             skips.append(features)
-        logits = [] if self.decoder else [self.heads[0](features)]  # a tile of under 8 voxels is never halved
+        if not self.decoder:  # a tile of under 8 voxels is never halved
+            return [features]
+        decoded = []
         for stage in reversed(range(len(self.decoder))):
             features = self.decoder[stage](torch.cat([self.up[stage](features), skips[stage]], 1))
-            if self.training or stage == 0:
-                logits.append(self.heads[stage](features))
-        slices, rows, columns = image.shape[2:]
-        return [logits[-1][:, :, :slices, :rows, :columns], *logits[-2::-1]]
+            decoded.append(features)
+        return decoded[::-1]
 
     def _projected(self, embeddings: Tensor) -> Tensor:
         projected = self.project(embeddings)
@@ -80,6 +91,11 @@ class Hybrid(nn.Module):
             retained = torch.rand(len(projected), 1, 1, 1, 1, device=projected.device) >= self.dropped
             projected = projected * retained
         return projected
+
+
+def _cropped(volume: Tensor, image: Tensor) -> Tensor:
+    slices, rows, columns = image.shape[2:]
+    return volume[:, :, :slices, :rows, :columns]
 
 
 def _convolutions(channels: int, width: int, kernel: tuple[int, ...], stride: Any) -> nn.Module:

@@ -123,15 +123,19 @@ def _warped_grid(random: np.random.Generator, shape: tuple[int, ...], *, flat: b
     return warped
 
 
-def random_matrix(random: np.random.Generator, scale: tuple[float, float], stretch: float, *, flat: bool) -> np.ndarray:
+def random_matrix(
+    random: np.random.Generator, scale: tuple[float, float], stretch: float, *, flat: bool,
+    degrees: tuple[float, float] = (IN_PLANE_DEGREES, THROUGH_PLANE_DEGREES),
+) -> np.ndarray:
     """A random rotation and scaling, float64 (3, 3), axes (z, y, x): from where in the source each place comes.
 
     Arguments:
         scale: limits of the scaling of all axes. stretch: logarithm of the most by which an axis' own may differ.
         flat: rotate and scale in the plane alone.
+        degrees: the most by which slices are turned in their plane, and tilted.
     """
-    tilt = 0.0 if flat else THROUGH_PLANE_DEGREES
-    angles = np.radians(random.uniform(-1, 1, 3) * (IN_PLANE_DEGREES, tilt, tilt))
+    in_plane, tilt = degrees[0], 0.0 if flat else degrees[1]
+    angles = np.radians(random.uniform(-1, 1, 3) * (in_plane, tilt, tilt))
     factors = np.exp(random.uniform(*np.log(scale))) * np.exp(random.uniform(-stretch, stretch, 3))
     if flat:
         factors[0] = 1.0

@@ -126,7 +126,7 @@ def _coordinates(shape: BatchShape, spread: Tensor, generator: torch.Generator) 
     points = torch.stack([plane[:, :, :, 0], plane[:, :, :, 1], depth], -1)  # (F, P, S * 3, h, h, 3)
     points = points + _bend(points, patients, generator) * spread[..., None, None, None]
     each = spread.repeat_interleave(patients, 0)
-    affine = _tilt(each, generator) * torch.exp(SCALE * each * uniform(-1, 1, generator, families * patients, 1, 3))
+    affine = tilt(each, generator) * torch.exp(SCALE * each * uniform(-1, 1, generator, families * patients, 1, 3))
     view = random_rotation(generator, families).repeat_interleave(patients, 0)
     points = torch.einsum("vnhwc,vcd->vnhwd", points.flatten(0, 1), affine @ view)
     centre = uniform(-0.25, 0.25, generator, families, 1, 3) + SHIFT * spread * normal(generator, families, patients, 3)
@@ -146,7 +146,7 @@ def _bend(points: Tensor, patients: int, generator: torch.Generator) -> Tensor:
     return (1 - along) * first + along * last
 
 
-def _tilt(spread: Tensor, generator: torch.Generator) -> Tensor:
+def tilt(spread: Tensor, generator: torch.Generator) -> Tensor:
     """(V, 3, 3) rotations by up to `spread` (V, 1, 1) times TILT_DEGREES about a random axis (Rodrigues' formula)."""
     count, device = len(spread), generator.device
     axis = normalize(normal(generator, count, 3), dim=1)

@@ -43,11 +43,11 @@ def render(labels: Tensor, label_count: int, patients: int, generator: torch.Gen
         label_count: number of labels.
         patients: number of consecutive volumes that are one family.
     """
-    protocol = _protocols(len(labels), patients, generator)
+    protocol = protocols(len(labels), patients, generator)
     composition = _choices(COMPOSITION_SHARE, len(labels), generator)[protocol]
     alone = composition != NEIGHBOURS
     labels = torch.where(alone[:, None, None, None, None], labels[:, :, 1:2], labels).long()
-    contrast = _contrast(composition == RGB, label_count, protocol, generator)
+    contrast = contrasts(composition == RGB, label_count, protocol, generator)
     image = torch.stack([_looked_up(contrast[:, channel], labels[:, :, channel]) for channel in range(3)], 2)
     clean = torch.where((composition == RGB)[:, None, None, None], image.mean(2), image[:, :, 1])
     image = image + _texture(labels, label_count, alone, protocol, generator)
@@ -55,7 +55,7 @@ def render(labels: Tensor, label_count: int, patients: int, generator: torch.Gen
     return _scaled(image, clean, protocol, generator)
 
 
-def _protocols(volumes: int, patients: int, generator: torch.Generator) -> Tensor:
+def protocols(volumes: int, patients: int, generator: torch.Generator) -> Tensor:
     """int (V,): index of the volume whose protocol each volume uses, the family's first or its own."""
     own = torch.arange(volumes, device=generator.device)
     first = own - own % patients
@@ -68,7 +68,7 @@ def _choices(shares: tuple[float, ...], count: int, generator: torch.Generator) 
     return torch.multinomial(weights, count, replacement=True, generator=generator)
 
 
-def _contrast(coloured: Tensor, label_count: int, protocol: Tensor, generator: torch.Generator) -> Tensor:
+def contrasts(coloured: Tensor, label_count: int, protocol: Tensor, generator: torch.Generator) -> Tensor:
     """(V, 3, label_count) mean intensities; the three channels differ in coloured images only."""
     contrast = uniform(0, 1, generator, len(coloured), 3, label_count)
     others = torch.randint(label_count, (len(coloured), 1, label_count), generator=generator, device=contrast.device)

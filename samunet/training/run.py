@@ -21,7 +21,7 @@ from samunet.inference.model_folder import TRAINED_BY
 from samunet.inference.model_weights import CHECKPOINT, DIGEST, load_weights
 from samunet.planning.splits import ALL
 from samunet.preprocessing.arrays import LazyCases
-from samunet.processes import count, from_first, rank, rank0_first, require_even
+from samunet.processes import from_first, rank, rank0_first, require_even
 from samunet.training.checkpoints import LATEST, save_weights
 from samunet.training.experiment import Experiment, open_experiment, run_folder
 from samunet.training.finished_run import FinishedRun, finished_before, finished_now
@@ -33,7 +33,7 @@ from samunet.training.label_statistics import (
 )
 from samunet.training.loggers import Loggers, Maker, makers_of, scores_of
 from samunet.training.pseudo_dice import pseudo_dice_of
-from samunet.training.run_folder import Start, stored_run
+from samunet.training.run_folder import Start, changed_settings_of, stored_run
 from samunet.training.run_record import new_run, peak_memory_mb
 from samunet.training.settings import UNTOLD_BEFORE, Request
 from samunet.training.trainer import measured_iterations, train
@@ -134,8 +134,8 @@ def validate_model(request: Request, paths: Paths, *, workers: int) -> FinishedR
     run = stored_run(run_folder(request, paths).final)
     # The seed samples oracle points.
     if run:
-        settings = request.settings or run["settings"].get("changed_settings") or {}
-        request = replace(request, seed=run["settings"]["seed"], settings=settings)
+        stored = {**run["settings"], "changed_settings": changed_settings_of(run)}
+        request = replace(request, seed=stored["seed"], settings=request.settings or stored["changed_settings"] or {})
     experiment = open_experiment(request, paths)
     folder = experiment.folder
     if run is None:
@@ -144,7 +144,7 @@ def validate_model(request: Request, paths: Paths, *, workers: int) -> FinishedR
     for name in ("encoder_digest", "plan", "labels", "prompts", "oracle_prompts", "box_relax", "changed_settings"):
         if name in UNTOLD_BEFORE and name not in run["settings"]:
             continue
-        there, here = run["settings"].get(name), experiment.settings.to_json()[name]
+        there, here = stored.get(name), experiment.settings.to_json()[name]
         if there != here:
             raise UserError("A model must be validated with the encoder, the plans, the labels, the prompts and the "
                             "settings of its run.",
@@ -188,6 +188,8 @@ def _train(experiment: Experiment, variant: TrainedVariant, run: dict[str, Any],
         folder.write(run)
         _write_statistics(experiment)
     done = _pretrain(experiment, variant, run, iterations // 2, device)
+    if not (folder.work / LATEST).is_file():
+        variant.begin(batches)
     pseudo = pseudo_dice_of(experiment, variant)
     run["seconds"]["training"] = train(variant, batches, iterations - done, folder.work, device, loggers,
                                        pseudo.now if pseudo else None)

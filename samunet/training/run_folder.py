@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -15,6 +15,7 @@ from samunet.files import make_folder, write_json, writing
 from samunet.inference.run_file import RunRecord, read_run
 from samunet.locks import lock_beside, owned
 from samunet.training.settings import Settings, settings_text
+from samunet.variants.registry import variant_class
 
 RUN_FILE = "run.json"
 
@@ -164,6 +165,17 @@ def stored_run(folder: Path) -> dict[str, Any] | None:
         UserError: it is no record of a training run.
     """
     return read_run(folder / RUN_FILE, TrainingRecord) if (folder / RUN_FILE).is_file() else None
+
+
+def changed_settings_of(run: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The settings of a run that are not today's defaults, as run.json has them: None for none.
+
+    What older runs did not record is as they were trained.
+    """
+    recorded = run["settings"].get("variant_settings") or {}
+    earlier = variant_class(run["variant"]).settings_type.earlier
+    missing = {name: value for name, value in earlier.items() if name not in recorded}
+    return missing | (run["settings"].get("changed_settings") or {}) or None
 
 
 def _refused(folder: Path, differing: list[str]) -> UserError:

@@ -37,7 +37,7 @@ class Variant(ABC):
     # what it reads, as `registry.VariantEntry` says; for variants of other packages, which have no row there
     needs: ClassVar[str] = ""
     prompts: ClassVar[tuple[str, ...]] = ()  # the kinds of prompts that it answers, as there
-    full_precision: ClassVar[bool] = False  # whether it computes in float32 where others take half precision
+    full_precision: bool = False  # whether it computes in float32 where others take half precision
     # pattern of the names in its checkpoint that are training images; a shared model says how many it holds
     image_tensors: ClassVar[str] = ""
     settings_type: ClassVar[type[VariantSettings]] = VariantSettings
@@ -200,6 +200,10 @@ class TrainedVariant(Variant):
     def iterations(cls, context: VariantContext) -> int:
         """How long to train unless the user says otherwise."""
         return context.encoder_plan.head_iterations
+
+    def begin(self, batches: Batches[Any]) -> None:
+        """What is done to the network before its first iteration, from the samples; nothing, unless a subclass does."""
+        return
 
     def pretraining(self) -> TrainedVariant | None:
         """What trains parts of `network` on unlabelled images in the first half of the iterations; None: nothing."""

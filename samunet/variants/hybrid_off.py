@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
+import numpy as np
+import torch
 from msgspec import Meta
 from torch import Tensor, nn
 
-from samunet.inputs.batches import Batches
+from samunet.errors import UserError
+from samunet.inputs.batches import Batch, Batches
+from samunet.inputs.free_volumes import FreeVolumeSamples
 from samunet.inputs.protocols import CaseInputs
-from samunet.inputs.recent import RecentImages
+from samunet.inputs.recent import Recent, RecentImages
+from samunet.inputs.sampling import Pick
 from samunet.inputs.volumes import CaseVolumes, Volumes, without_embeddings
 from samunet.networks.checkpoints.encoders import Encoder
+from samunet.networks.checkpoints.released import start_path
+from samunet.networks.closed_form import Sample, fit_head
 from samunet.networks.hybrid import Hybrid
+from samunet.networks.start import load_start
 from samunet.planning.plans import EncoderPlan, Plans
 from samunet.planning.volume_rules import reads_embeddings
 from samunet.preprocessing.case import PreparedCase
@@ -25,6 +34,8 @@ from samunet.variants.run_data import RunData
 from samunet.variants.settings import LearningRate, TrainingSettings, WeightDecay
 
 ITERATIONS = 600
+FITTED_BATCHES = 8  # from whose volumes a pretrained start's head is fitted
+THIN = 8  # slices
 
 
 @dataclass(frozen=True)
@@ -35,8 +46,14 @@ class HybridSettings(TrainingSettings):
     weight_decay: WeightDecay = 1e-2
     embeddings: Annotated[Literal["auto", "on", "off"],
                           Meta(description="whether the network reads embeddings; auto: as the plan decides")] = "auto"
+    augmentation: Annotated[Literal["small", "free"],
+                            Meta(description="small: warps that embeddings can follow; free: nnU-Net's ranges, without "
+                                 "embeddings")] = "small"
     transport: Annotated[Literal["off", "augment", "prior", "selftrain"],
                          Meta(description="use of labels that registration transports from case to case")] = "prior"
+    start: Annotated[Literal["random", "pretrained"],
+                     Meta(description="first weights; pretrained: on synthetic anatomies, the class head fitted")
+                     ] = "random"
     dropout: Annotated[float,
                        Meta(ge=0, lt=1, description="chance with which all embeddings of a volume are dropped")] = 0.1
     batch_size: Annotated[int, Meta(ge=1, le=64, description="volumes in a batch; memory grows with it")] = 2
@@ -49,10 +66,23 @@ class HybridSettings(TrainingSettings):
         return self.embeddings != "off"
 
     def resolved(self, plan: EncoderPlan) -> HybridSettings:
+        """See `decided`.
+
+        Raises:
+            UserError: free augmentation, which cached embeddings cannot follow, and embeddings; a start that this
+                installation does not have.
+        """
+        decided = self.decided(plan)
+        if decided.embeddings == "on" and decided.augmentation == "free":
+            raise UserError("Free augmentation must go without embeddings, which are cached.", where="--set",
+                            found="augmentation=free with embeddings", mend="Add --set embeddings=off.")
+        if self.start == "pretrained":
+            start_path()
+        return decided
+
+    def decided(self, plan: EncoderPlan) -> HybridSettings:
         """`embeddings` on or off: as it is set, else as the plan's `hybrid` section says, else by the rule."""
-        if self.embeddings != "auto":
-            return self
-        pay = reads_embeddings(plan)
+        pay = self.embeddings == "on" or (self.embeddings == "auto" and reads_embeddings(plan))
         return replace(self, embeddings="on" if pay else "off")
 
 
@@ -65,6 +95,13 @@ class HybridOffVariant(VolumeVariant):
 
     settings_type = HybridSettings
     settings: HybridSettings
+
+    def __init__(self, context: VariantContext) -> None:
+        super().__init__(context)
+        # With kernels of 1 along an axis, or few slices, bfloat16 convolutions of PyTorch 2.14.1 (a processor with AMX)
+        # write beyond their memory in the backward pass, and the process ends: at 3 x 160 x 136 and 8 x 96 x 80 voxels.
+        cubes = all(kernel == (3, 3, 3) for kernel in self.volume.kernels)
+        self.full_precision = not cubes or self.volume.depth < THIN
 
     @classmethod
     def batch_size(cls, context: VariantContext) -> int:
@@ -79,7 +116,7 @@ class HybridOffVariant(VolumeVariant):
     @property
     def reads_embeddings(self) -> bool:
         """Whether the run was asked to, or the plan decided so."""
-        return self.settings.resolved(self.context.encoder_plan).embeddings == "on"
+        return self.settings.decided(self.context.encoder_plan).embeddings == "on"
 
     def build_network(self) -> nn.Module:
         """See `TrainedVariant`."""
@@ -113,6 +150,18 @@ class HybridOffVariant(VolumeVariant):
         sources = self.sources(run, self.cases_and_views(run))
         return self.volume_batches(run, sources, RecentImages(run.arrays), run.segmentation)
 
+    def volume_batches(
+        self, run: RunData, embeddings: Mapping[str, CaseInputs], images: Recent[np.ndarray],
+        segmentation: Callable[[str], np.ndarray], misplaced_voxels: float = 0.0,
+    ) -> Batches[Pick]:
+        """See `VolumeVariant`; freely augmented, where that is set and no channel is misplaced."""
+        if misplaced_voxels or self.settings.augmentation != "free":
+            return super().volume_batches(run, embeddings, images, segmentation, misplaced_voxels)
+        slices = run.label_slices(embeddings, segmentation)
+        samples = FreeVolumeSamples([partial(images.get, name) for name in embeddings], slices, self.volume,
+                                    len(run.plans.dataset.channel_names), flat=self.flat(run.plans))
+        return Batches(list(embeddings), run.sampler(slices), samples)
+
     def inputs_of(
         self, case: PreparedCase, plans: Plans, encoder: Encoder | None, mirror: Sequence[int] = (),
         step: float | None = None, cached: CaseInputs | None = None,
@@ -120,6 +169,18 @@ class HybridOffVariant(VolumeVariant):
         """See `TrainedVariant`."""
         source = self.source_of(case, plans, encoder, mirror, step, cached)
         return CaseVolumes(lambda: case.image, source, self.volume, mirror)
+
+    def begin(self, batches: Batches[Any]) -> None:
+        """Take the pretrained weights, and fit the head in closed form to the labels of the first batches."""
+        if self.settings.start == "pretrained":
+            assert isinstance(self.network, Hybrid)
+            load_start(self.network, start_path(), len(self.context.dataset_plan.channel_names))
+            fit_head(self.network, map(self._sample, map(batches.read, range(FITTED_BATCHES))))
+
+    def _sample(self, batch: Batch) -> Sample:
+        members = torch.stack(self.labels.channel_masks(batch.segmentation), 1)
+        assert isinstance(batch.inputs, Volumes)
+        return batch.inputs.image, batch.inputs.embeddings, members, self.labels.valid(batch.segmentation)
 
     def logits(self, inputs: Volumes) -> Tensor:
         """Volumes -> logits (B, K, N, rows, columns)."""

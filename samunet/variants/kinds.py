@@ -154,6 +154,10 @@ class VolumeVariant(TrainedVariant):
         """Slices of a volume."""
         return self.volume.depth
 
+    def flat(self, plans: Plans) -> bool:
+        """Whether slices must not be tilted or moved against each other."""
+        return plans.dataset.anisotropic or self.volume.depth == 1
+
     def batches(self, run: RunData) -> Batches[Any]:
         """Volumes of the training cases and their views, augmented as they are read."""
         embeddings = run.embeddings(run.cases_and_views())
@@ -169,10 +173,9 @@ class VolumeVariant(TrainedVariant):
             images: float32 (C, Z, Y, X) by name. segmentation: label values int16 (Z, Y, X) by name.
             misplaced_voxels: see `VolumeAugmentation`.
         """
-        plan, slices = run.plans.dataset, run.label_slices(embeddings, segmentation)
+        slices = run.label_slices(embeddings, segmentation)
         volumes = [CaseVolumes(partial(images.get, name), source, self.volume) for name, source in embeddings.items()]
-        flat = plan.anisotropic or self.volume.depth == 1
-        augmentation = VolumeAugmentation(self.volume, len(plan.channel_names), flat=flat,
+        augmentation = VolumeAugmentation(self.volume, len(run.plans.dataset.channel_names), flat=self.flat(run.plans),
                                           misplaced_voxels=misplaced_voxels)
         return Batches(list(embeddings), run.sampler(slices), VolumeSamples(volumes, slices, self.volume, augmentation))
 

@@ -35,7 +35,7 @@ class Patch3dVariant(TrainedVariant):
 
     needs: ClassVar[str] = "patches_3d"
     holds_encoder: ClassVar[bool] = False
-    full_precision: ClassVar[bool] = True
+    full_precision = True
     foreground_share: ClassVar[float] = FOREGROUND_SHARE  # of the patches, at least
 
     @property

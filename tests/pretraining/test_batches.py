@@ -144,12 +144,12 @@ def test_coordinates_stay_in_the_cube_and_slices_are_a_step_apart(monkeypatch) -
 
 
 def test_tilts_are_rotations_by_no_more_than_their_limit() -> None:
-    tilts = batches._tilt(torch.ones(200, 1, 1), torch.Generator().manual_seed(0))
+    tilts = batches.tilt(torch.ones(200, 1, 1), torch.Generator().manual_seed(0))
     torch.testing.assert_close(tilts @ tilts.transpose(1, 2), torch.eye(3).expand(200, 3, 3), atol=1e-5, rtol=0)
     degrees = torch.rad2deg(((tilts.diagonal(dim1=1, dim2=2).sum(1) - 1) / 2).clamp(-1, 1).acos())
     assert 18 < float(degrees.max()) <= 20.1
     assert bool((torch.linalg.det(tilts) > 0.99).all())
-    assert torch.equal(batches._tilt(torch.zeros(4, 1, 1), torch.Generator()), torch.eye(3).expand(4, 3, 3))
+    assert torch.equal(batches.tilt(torch.zeros(4, 1, 1), torch.Generator()), torch.eye(3).expand(4, 3, 3))
 
 
 def test_patients_of_a_family_without_spread_lie_alike() -> None:

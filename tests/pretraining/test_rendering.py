@@ -34,7 +34,7 @@ def without_degradation(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def with_contrast(table: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rendering, "_contrast", lambda *given: torch.tensor(table).expand(2, 3, -1))
+    monkeypatch.setattr(rendering, "contrasts", lambda *given: torch.tensor(table).expand(2, 3, -1))
 
 
 def generator() -> torch.Generator:
@@ -72,7 +72,7 @@ def test_repeated_and_coloured_images_show_the_middle_slice_alone(labels, monkey
 
 
 def test_only_coloured_images_have_a_contrast_for_each_channel() -> None:
-    table = rendering._contrast(torch.tensor([False, True]), BANDS, OWN, generator())
+    table = rendering.contrasts(torch.tensor([False, True]), BANDS, OWN, generator())
     assert table.shape == (2, 3, BANDS)
     assert torch.equal(table[0, 0], table[0, 1]) and torch.equal(table[0, 0], table[0, 2])
     assert not torch.equal(table[1, 0], table[1, 1]) and not torch.equal(table[1, 1], table[1, 2])
@@ -156,16 +156,16 @@ def intensities(made: rendering.Rendering, labels: Tensor) -> Tensor:
 
 def test_patients_of_a_shared_family_point_at_its_first_volume(monkeypatch) -> None:
     monkeypatch.setattr(rendering, "SHARED_SHARE", 1.0)
-    assert rendering._protocols(8, 4, generator()).tolist() == [0, 0, 0, 0, 4, 4, 4, 4]
+    assert rendering.protocols(8, 4, generator()).tolist() == [0, 0, 0, 0, 4, 4, 4, 4]
     monkeypatch.setattr(rendering, "SHARED_SHARE", 0.0)
-    assert rendering._protocols(8, 4, generator()).tolist() == [0, 1, 2, 3, 4, 5, 6, 7]
+    assert rendering.protocols(8, 4, generator()).tolist() == [0, 1, 2, 3, 4, 5, 6, 7]
     monkeypatch.setattr(rendering, "SHARED_SHARE", 0.7)
     monkeypatch.setattr(rendering, "uniform", lambda *given: torch.tensor([0.69, 0.71, 0.2]))
-    assert rendering._protocols(9, 3, generator()).tolist() == [0, 0, 0, 3, 4, 5, 6, 6, 6]
+    assert rendering.protocols(9, 3, generator()).tolist() == [0, 0, 0, 3, 4, 5, 6, 6, 6]
 
 
 def test_seven_families_of_ten_are_shared() -> None:
-    protocol = rendering._protocols(8000, 4, generator()).view(2000, 4)
+    protocol = rendering.protocols(8000, 4, generator()).view(2000, 4)
     own = torch.arange(8000).view(2000, 4)
     shared = (protocol == own[:, :1]).all(1)
     assert torch.equal(protocol[~shared], own[~shared])
@@ -191,19 +191,19 @@ def test_a_label_is_as_bright_in_all_patients_of_a_shared_family(labels, kind, m
 
 def test_shared_contrasts_are_equal_up_to_the_jitter(monkeypatch) -> None:
     gray, first = torch.zeros(4000, dtype=torch.bool), torch.zeros(4000, dtype=torch.long)
-    table = rendering._contrast(gray, BANDS, first, generator())[:, 0]
+    table = rendering.contrasts(gray, BANDS, first, generator())[:, 0]
     middle = table.mean(0)
     assert bool((middle > -0.01).all()) and bool((middle < 1.01).all()) and float(middle.std()) > 0.05
     torch.testing.assert_close(table.std(0), torch.full((BANDS,), 0.04), atol=0, rtol=0.05)
     monkeypatch.setattr(rendering, "CONTRAST_JITTER", 0.0)
-    table = rendering._contrast(gray, BANDS, first, generator())[:, 0]
+    table = rendering.contrasts(gray, BANDS, first, generator())[:, 0]
     assert torch.equal(table, table[:1].expand_as(table))
 
 
 def test_a_quarter_of_labels_are_as_bright_as_others(monkeypatch) -> None:
     monkeypatch.setattr(rendering, "CONTRAST_JITTER", 0.0)
     gray = torch.zeros(4000, dtype=torch.bool)
-    table = rendering._contrast(gray, 4, torch.arange(4000), generator())[:, 0]
+    table = rendering.contrasts(gray, 4, torch.arange(4000), generator())[:, 0]
     # A hidden label takes the brightness of one of four, perhaps its own: a pair is equal in 2 * 1/4 * 1/4 of all
     # cases, and a little more where both hide.
     assert 0.1 < float((table[:, 0] == table[:, 1]).float().mean()) < 0.15

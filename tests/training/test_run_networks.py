@@ -23,7 +23,8 @@ from samunet.variants.hybrid import HybridVariant
 @pytest.mark.parametrize(("variant", "settings"),
                          [(name, {}) for name in ("fewshot", "hybrid", "hybrid_off", "hybrid_augment",
                                                   "hybrid_selftrain", "unet", "unet_simclr", "autosam_full", "lora",
-                                                  "3d_adapter")] + [("hybrid", {"embeddings": "on"})])
+                                                  "3d_adapter")]
+                         + [("hybrid", {"embeddings": "on"}), ("hybrid_off", {"augmentation": "free"})])
 def test_networks_resume_to_the_same_bytes_and_predict_what_they_validated(variant: str, settings, paths, tmp_path,
                                                                            monkeypatch) -> None:
     request = dataclasses.replace(REQUEST, variant=variant, settings=settings, iterations=4)

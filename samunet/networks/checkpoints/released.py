@@ -18,6 +18,7 @@ RELEASED_FILES = {"vit_b": "sam_vit_b_01ec64.pth", "vit_l": "sam_vit_l_0b3195.pt
 RELEASED_ADDRESS = "https://dl.fbaipublicfiles.com/segment_anything/"
 SAM_LICENCE = "Segment Anything's weights are Meta's, under the Apache-2.0 licence"
 SHIPPED_ENCODER = "mini-3"
+SHIPPED_START = "hybrid-start"
 CHECKPOINT_ENDINGS = (".pth", ".pt", ".safetensors")
 
 
@@ -69,6 +70,19 @@ def shipped_path() -> Path:
     return path
 
 
+def start_path() -> Path:
+    """The weights that `hybrid` can start from.
+
+    Raises:
+        UserError: this installation has none.
+    """
+    path = _weights(f"{SHIPPED_START}.safetensors")
+    if not path.is_file():
+        raise UserError("start=pretrained needs the weights that ship with samunet.", where=path, found="no such file",
+                        mend="Reinstall samunet, or leave start=random.")
+    return path
+
+
 def shipped_card() -> dict[str, Any] | None:
     """How the shipped weights were trained (`trained_on`, `command`, `licence`, ...); None if there are none."""
     path = _shipped(".json")
@@ -81,4 +95,8 @@ def shipped_card() -> dict[str, Any] | None:
 
 
 def _shipped(ending: str) -> Path:
-    return Path(str(files("samunet.networks"))) / "weights" / f"{SHIPPED_ENCODER}{ending}"
+    return _weights(f"{SHIPPED_ENCODER}{ending}")
+
+
+def _weights(name: str) -> Path:
+    return Path(str(files("samunet.networks"))) / "weights" / name
