@@ -20,9 +20,10 @@ from samunet.files import make_folder, write_text, writing
 from samunet.networks.checkpoints.tensor_files import read_tensors, write_tensors
 from samunet.networks.start import canonical_network, require_start, start_of
 from samunet.pretraining.log_lines import read_lines
-from samunet.pretraining.start_episodes import KINDS, Episode, random_episode
+from samunet.pretraining.start_episodes import KINDS, random_episode
 from samunet.pretraining.start_probe import Features, logits_of, loss_of
 from samunet.pretraining.start_validation import validate
+from samunet.pretraining.start_volumes import Kind
 from samunet.pretraining.state import part_of
 from samunet.schema import decode
 
@@ -56,13 +57,13 @@ class StartTrainer:
         seed: of the first weights and of all episodes.
         weights: an exported file to begin with where the folder has no state. Steps are counted on from it, so that
             other episodes follow; AdamW's moments begin at zero, so the result is not that of an unbroken run.
-        episode: what a step trains on.
+        kinds: of volumes, which take turns.
     """
 
     folder: Path
     seed: int
     weights: Path | None = None
-    episode: Callable[[int, int], Episode] = random_episode
+    kinds: tuple[Kind, ...] = KINDS
     scalars: Scalars = field(init=False)
 
     def __post_init__(self) -> None:
@@ -78,7 +79,7 @@ class StartTrainer:
         for tensor in self.start.values():
             tensor.requires_grad_()
         self.optimizer = torch.optim.AdamW(self.start.values(), lr=RATE, weight_decay=WEIGHT_DECAY, fused=True)
-        self.features = {kind: Features(kind.plan) for kind in KINDS}
+        self.features = {kind: Features(kind.plan) for kind in self.kinds}
         if (self.folder / STATE).is_file():
             self._restore()
 
@@ -109,7 +110,7 @@ class StartTrainer:
                 self._save()
 
     def _train_step(self, step: int) -> float:
-        episode = self.episode(self.seed, step)
+        episode = random_episode(self.seed, step, self.kinds)
         features = self.features[episode.kind].of(self.start, episode.inputs)
         loss = loss_of(logits_of(features, episode), episode.classes[episode.labelled :], self.start[TEMPERATURE])
         value = float(loss.detach())
