@@ -16,7 +16,7 @@ from torch import Tensor
 
 from samunet.console import progress, say
 from samunet.errors import UserError
-from samunet.files import make_folder, write_text, writing
+from samunet.files import digest_of_file, make_folder, write_json, write_text, writing
 from samunet.networks.checkpoints.tensor_files import read_tensors, write_tensors
 from samunet.networks.start import canonical_network, require_start, start_of
 from samunet.pretraining.log_lines import read_lines
@@ -27,7 +27,8 @@ from samunet.pretraining.start_volumes import Kind
 from samunet.pretraining.state import part_of
 from samunet.schema import decode
 
-STATE, LOG, WEIGHTS = "state.safetensors", "log.jsonl", "hybrid-start.safetensors"
+STATE, LOG = "state.safetensors", "log.jsonl"
+WEIGHTS, CARD = "hybrid-start.safetensors", "hybrid-start.json"
 SCALARS = "start"  # key of the metadata of states and weights
 RATE, WARM_UP, WEIGHT_DECAY, GRADIENT_NORM = 1e-3, 100, 1e-2, 1.0
 DECAY = 0.998  # of the averaged weights
@@ -53,7 +54,7 @@ class StartTrainer:
     can be continued for as long as there is time.
 
     Arguments:
-        folder: receives state, log and averaged weights; the state in it is continued.
+        folder: receives state, log, averaged weights and their card; the state in it is continued.
         seed: of the first weights and of all episodes.
         weights: an exported file to begin with where the folder has no state. Steps are counted on from it, so that
             other episodes follow; AdamW's moments begin at zero, so the result is not that of an unbroken run.
@@ -139,6 +140,13 @@ class StartTrainer:
     def _export(self) -> None:
         weights = {name: tensor.half() for name, tensor in self.average.items() if name != TEMPERATURE}
         write_tensors(self.folder / WEIGHTS, weights, self._metadata())
+        judged = [line for line in read_lines(self.folder / LOG) if "validation" in line]
+        write_json(self.folder / CARD, {
+            "trained_on": f"{self.scalars.step} episodes of synthetic anatomies; no collected image",
+            "command": f"python studies/pretrain_start.py -o FOLDER --steps {self.scalars.step} --seed {self.seed}",
+            **vars(self.scalars), "torch": torch.__version__, "validation": [judged[0], judged[-1]],
+            "sha256": digest_of_file(self.folder / WEIGHTS), "licence": "Apache-2.0",
+        })
 
     def _save(self) -> None:
         tensors = {f"start/{name}": tensor for name, tensor in self.start.items()}

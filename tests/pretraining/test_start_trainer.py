@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from samunet.errors import UserError
+from samunet.files import digest_of_file
 from samunet.networks.checkpoints.tensor_files import read_tensors
 from samunet.pretraining import start_trainer as module
 from samunet.pretraining.start_episodes import make_episode
-from samunet.pretraining.start_trainer import LOG, STATE, WEIGHTS, StartTrainer, read_weights
+from samunet.pretraining.start_trainer import CARD, LOG, STATE, WEIGHTS, StartTrainer, read_weights
 from samunet.pretraining.start_volumes import Kind, volume_plan
 
 STRIDES, FULL, FLAT = ((1, 1, 1), (2, 2, 2)), (3, 3, 3), (1, 3, 3)
@@ -68,6 +69,8 @@ def test_a_run_that_was_killed_ends_with_the_bytes_of_the_unbroken_one(
 def test_exported_weights_are_continued_with_other_episodes(tmp_path: Path) -> None:
     trained(tmp_path / "first", 2)
     weights, scalars = read_weights(tmp_path / "first" / WEIGHTS)
+    card = json.loads((tmp_path / "first" / CARD).read_text())
+    assert card["step"] == 2 and card["sha256"] == digest_of_file(tmp_path / "first" / WEIGHTS)
     assert scalars.step == 2 and all(tensor.dtype == torch.float32 for tensor in weights.values())
     continued = StartTrainer(tmp_path / "second", 7, tmp_path / "first" / WEIGHTS, TINY)
     assert continued.scalars.step == 2
