@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from samunet.errors import UserError
+from samunet.files import digest_of_file, read_json
 from samunet.networks.checkpoints.tensor_files import write_tensors
 from samunet.networks.hybrid import Hybrid
 from samunet.networks.start import SLOTS, canonical_network, fitted, load_start, start_of
@@ -84,3 +86,11 @@ def test_weights_of_other_names_or_shapes_are_refused(start, tmp_path: Path) -> 
     write_tensors(tmp_path / "other.safetensors", {**start, UP: torch.zeros(1)})
     with pytest.raises(UserError, match=r"1 that are missing, unknown or of another shape, as up\.0\.weight"):
         load_start(network(1, 0), tmp_path / "other.safetensors", 1)
+
+
+def test_the_shipped_start_is_the_one_of_its_card_and_fits() -> None:
+    folder = Path(str(files("samunet.networks"))) / "weights"
+    weights = folder / "hybrid-start.safetensors"
+    assert digest_of_file(weights) == read_json(folder / "hybrid-start.json")["sha256"]
+    assert weights.stat().st_size <= 8e6
+    load_start(network(1, 2), weights, 1)
