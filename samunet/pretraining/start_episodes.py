@@ -63,7 +63,7 @@ def make_episode(kind: Kind, labelled: int, prior: bool, generator: torch.Genera
     return Episode(kind, torch.cat([family.image, transported], 1), classes, labelled, prior)
 
 
-def random_episode(seed: int, step: int, kinds: tuple[Kind, ...] = KINDS) -> Episode:
+def random_episode(seed: int, step: int, kinds: tuple[Kind, ...]) -> Episode:
     """The episode of (seed, step) on a CPU; kinds take turns."""
     generator = torch.Generator().manual_seed((seed * 1_000_003 + step) % 2**63)
     labelled = integer(1, max(PATIENTS), generator)

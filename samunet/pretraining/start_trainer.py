@@ -16,17 +16,19 @@ from torch import Tensor
 
 from samunet.console import progress, say
 from samunet.errors import UserError
-from samunet.files import make_folder, write_text, writing
+from samunet.files import digest_of_file, make_folder, write_json, write_text, writing
 from samunet.networks.checkpoints.tensor_files import read_tensors, write_tensors
 from samunet.networks.start import canonical_network, require_start, start_of
 from samunet.pretraining.log_lines import read_lines
-from samunet.pretraining.start_episodes import KINDS, Episode, random_episode
+from samunet.pretraining.start_episodes import KINDS, random_episode
 from samunet.pretraining.start_probe import Features, logits_of, loss_of
 from samunet.pretraining.start_validation import validate
+from samunet.pretraining.start_volumes import Kind
 from samunet.pretraining.state import part_of
 from samunet.schema import decode
 
-STATE, LOG, WEIGHTS = "state.safetensors", "log.jsonl", "hybrid-start.safetensors"
+STATE, LOG = "state.safetensors", "log.jsonl"
+WEIGHTS, CARD = "hybrid-start.safetensors", "hybrid-start.json"
 SCALARS = "start"  # key of the metadata of states and weights
 RATE, WARM_UP, WEIGHT_DECAY, GRADIENT_NORM = 1e-3, 100, 1e-2, 1.0
 DECAY = 0.998  # of the averaged weights
@@ -52,17 +54,17 @@ class StartTrainer:
     can be continued for as long as there is time.
 
     Arguments:
-        folder: receives state, log and averaged weights; the state in it is continued.
+        folder: receives state, log, averaged weights and their card; the state in it is continued.
         seed: of the first weights and of all episodes.
         weights: an exported file to begin with where the folder has no state. Steps are counted on from it, so that
             other episodes follow; AdamW's moments begin at zero, so the result is not that of an unbroken run.
-        episode: what a step trains on.
+        kinds: of volumes, which take turns.
     """
 
     folder: Path
     seed: int
     weights: Path | None = None
-    episode: Callable[[int, int], Episode] = random_episode
+    kinds: tuple[Kind, ...] = KINDS
     scalars: Scalars = field(init=False)
 
     def __post_init__(self) -> None:
@@ -78,7 +80,7 @@ class StartTrainer:
         for tensor in self.start.values():
             tensor.requires_grad_()
         self.optimizer = torch.optim.AdamW(self.start.values(), lr=RATE, weight_decay=WEIGHT_DECAY, fused=True)
-        self.features = {kind: Features(kind.plan) for kind in KINDS}
+        self.features = {kind: Features(kind.plan) for kind in self.kinds}
         if (self.folder / STATE).is_file():
             self._restore()
 
@@ -109,7 +111,7 @@ class StartTrainer:
                 self._save()
 
     def _train_step(self, step: int) -> float:
-        episode = self.episode(self.seed, step)
+        episode = random_episode(self.seed, step, self.kinds)
         features = self.features[episode.kind].of(self.start, episode.inputs)
         loss = loss_of(logits_of(features, episode), episode.classes[episode.labelled :], self.start[TEMPERATURE])
         value = float(loss.detach())
@@ -138,6 +140,13 @@ class StartTrainer:
     def _export(self) -> None:
         weights = {name: tensor.half() for name, tensor in self.average.items() if name != TEMPERATURE}
         write_tensors(self.folder / WEIGHTS, weights, self._metadata())
+        judged = [line for line in read_lines(self.folder / LOG) if "validation" in line]
+        write_json(self.folder / CARD, {
+            "trained_on": f"{self.scalars.step} episodes of synthetic anatomies; no collected image",
+            "command": f"python studies/pretrain_start.py -o FOLDER --steps {self.scalars.step} --seed {self.seed}",
+            **vars(self.scalars), "torch": torch.__version__, "validation": [judged[0], judged[-1]],
+            "sha256": digest_of_file(self.folder / WEIGHTS), "licence": "Apache-2.0",
+        })
 
     def _save(self) -> None:
         tensors = {f"start/{name}": tensor for name, tensor in self.start.items()}
