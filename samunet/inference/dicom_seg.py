@@ -152,7 +152,8 @@ def _sources(planes: Sequence[Plane], step_mm: float) -> tuple[list[Dataset], np
     from pydicom import dcmread
 
     one_slice_each = len({plane.path for plane in planes}) == len(planes)
-    sources = [dcmread(plane.path, stop_before_pixels=True) for plane in (planes if one_slice_each else planes[:1])]
+    sources: list[Dataset] = [dcmread(plane.path, stop_before_pixels=True)
+                              for plane in (planes if one_slice_each else planes[:1])]
     for source in sources:
         for keyword in MAY_BE_EMPTY:
             if keyword not in source:
