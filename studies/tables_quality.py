@@ -10,8 +10,8 @@ from table_format import markdown, records
 
 def predicted_dice() -> str:
     """Every record, one row for each class."""
-    header = ["model", "mirrored views", "class", "cases", "real Dice", "predicted", "Pearson", "Spearman", "mean error",
-              "error of the mean Dice", "commit"]
+    header = ["model", "mirrored views", "class", "cases", "real Dice", "predicted", "Pearson", "Spearman",
+              "mean error", "error of the mean Dice", "commit"]
     return markdown(header, [row for record in records("quality") for row in _classes(record)])
 
 
