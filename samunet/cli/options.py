@@ -135,6 +135,13 @@ def add_shot_slices(parser: argparse.ArgumentParser) -> None:
                              "classes they show (default: every slice)")
 
 
+def add_logger(parser: argparse.ArgumentParser) -> None:
+    """`--logger NAME`, repeatable, as `options.loggers`."""
+    parser.add_argument("--logger", action="append", dest="loggers", default=[], metavar="NAME",
+                        help="also log to tensorboard, wandb or a logger of an installed package, repeatable; "
+                             "log.jsonl and progress.png are always written")
+
+
 def add_plans_name(parser: argparse.ArgumentParser) -> None:
     """`-plans_name`, as `options.plans_name`."""
     parser.add_argument(

@@ -25,6 +25,7 @@ from samunet.cli.options import (
     DEFAULT_PLANS_NAME,
     add_box_relax,
     add_encoder,
+    add_logger,
     add_oracle_prompts,
     add_paths,
     add_shot_slices,
@@ -125,9 +126,7 @@ def parser() -> argparse.ArgumentParser:
                          help="continue a run; fail if no run with the same settings exists")
     sitting.add_argument("--val", action="store_true", help="only repeat the validation of a finished run")
     parser.add_argument("--npz", action="store_true", help="also save the probabilities of the validation cases")
-    parser.add_argument("--logger", action="append", dest="loggers", default=[], metavar="NAME",
-                        help="also log to tensorboard, wandb or a logger of an installed package, repeatable; "
-                             "log.jsonl and progress.png are always written")
+    add_logger(parser)
     parser.add_argument("-device", default=None, metavar="NAME",
                         help="cpu, cuda or mps (default: cuda if available, else cpu)")
     parser.add_argument("-num_gpus", type=whole(1, MOST_PROCESSES), default=1, metavar="N",

@@ -178,3 +178,9 @@ def test_bad_numbers_are_reported_with_their_bounds_and_exit_with_2(asked, capsy
     with pytest.raises(SystemExit) as stopped:
         train.main(["4", "label_prior", "0", *flags])
     assert stopped.value.code == 2 and told in capsys.readouterr().err and asked == []
+
+
+def test_loggers_are_named_once_each(asked) -> None:
+    assert train.main(["27", "unet", "0", "--logger", "wandb", "--logger", "csv", "--logger", "wandb"]) == 0
+    assert asked.pop()[1].loggers == ("wandb", "csv")
+    assert train.main(["27", "unet", "0"]) == 0 and asked.pop()[1].loggers == ()

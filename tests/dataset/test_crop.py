@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from nnunetv2.preprocessing.cropping.cropping import crop_to_nonzero as nnunet_crop
+from scipy.ndimage import binary_fill_holes
 
 from samunet.dataset.crop import crop_to_nonzero
 
@@ -50,3 +51,14 @@ def test_as_nnunet(seed, labelled):
     np.testing.assert_array_equal(ours[0], expected[0])
     np.testing.assert_array_equal(ours[1], expected[1])
     assert ours[2] == tuple(tuple(part) for part in expected[2])
+
+
+def test_holes_are_those_of_scipy():
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        image = (rng.random((1, *rng.integers(1, 8, 3))) < rng.random()).astype(np.float32)
+        filled = binary_fill_holes(image[0] > 0)
+        _, mask, bbox = crop_to_nonzero(image, None)
+        window = tuple(slice(*part) for part in bbox)
+        np.testing.assert_array_equal(mask[0] == 0, filled[window])
+        assert filled.sum() == filled[window].sum()
