@@ -15,13 +15,6 @@ from pages import ROOT, SCRIPTS
 
 PAGE = ROOT / "documentation" / "reference" / "coming-from-nnunet.md"
 NONE = "no"
-# Commands that are not yet in this version; their rows state nnU-Net's names.
-PENDING = {"ensemble", "determine_postprocessing", "apply_postprocessing", "accumulate_crossval_results",
-           "evaluate_simple", "convert_MSD_dataset", "convert_old_nnUNet_dataset", "move_plans_between_datasets",
-           "export_model_to_zip", "install_pretrained_model_from_zip"}
-# Flags that existing commands will have.
-PENDING_FLAGS = {("find_best_configuration", name) for name in ("dataset_name_or_id", "-c", "-tr", "-np",
-                                                                "--disable_ensembling", "--no_overwrite")}
 
 
 class Row(NamedTuple):
@@ -109,18 +102,12 @@ def test_every_command_and_flag_of_nnunet_has_a_row() -> None:
 @pytest.mark.parametrize("section", sections(), ids=lambda section: section.theirs)
 def test_every_row_names_a_flag_that_exists_or_a_reason(section: Section) -> None:
     theirs = nnunet_flags()[section.theirs]
-    if section.ours not in (NONE, *PENDING):
+    if section.ours != NONE:
         assert section.ours in SCRIPTS
         ours = samunet_flags(section.ours)
     for row in section.rows:
         if row.ours == NONE:
             assert len(row.remark) > 15, f"{row.theirs} needs a reason"
-        elif (section.ours, row.ours) not in PENDING_FLAGS and section.ours not in PENDING:
+        else:
             assert row.ours in ours, f"samunet_{section.ours} has no {row.ours}"
             assert ours[row.ours] == theirs[row.theirs], f"{row.ours} takes a value, or takes none"
-
-
-def test_what_is_pending_is_not_there_yet() -> None:
-    """Remove a command or flag from the lists when it arrives, so that its rows are tested."""
-    assert not PENDING & set(SCRIPTS)
-    assert not {(command, flag) for command, flag in PENDING_FLAGS if flag in samunet_flags(command)}

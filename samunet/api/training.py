@@ -42,7 +42,7 @@ def train(
         prompts: JSON file with prompts for the validation cases. oracle_prompts: kind of prompts from their labels
             instead; box_relax: percent, enlarges its boxes.
         probabilities: also save the validation's. must_continue: refuse to begin a run.
-        only_validate: repeat the validation of a finished run. loggers: names of those that are told as well.
+        only_validate: repeat the validation of a finished run. loggers: names of loggers to log to as well.
         device: cpu, cuda or mps; None: cuda if available. Under torchrun, the processes share each batch.
 
     Returns:

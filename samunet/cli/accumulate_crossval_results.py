@@ -26,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
         EXAMPLES,
     )
     parser.add_argument("dataset", metavar="DATASET", help="dataset id or name, e.g. 4 or Dataset004_Hippocampus")
-    parser.add_argument("-v", dest="variant", required=True, metavar="VARIANT", help="variant, e.g. hybrid")
+    parser.add_argument("-v", "-c", dest="variant", required=True, metavar="VARIANT", help="variant, e.g. hybrid")
     parser.add_argument("-f", dest="folds", nargs="+", type=fold, action=Distinct, default=FOLDS, metavar="FOLD",
                         help="folds to merge (default: 0 1 2 3 4)")
     parser.add_argument("-p", dest="plans_name", default=DEFAULT_PLANS_NAME, metavar="PLANS",

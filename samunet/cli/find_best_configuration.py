@@ -71,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
                              "and the training of the chosen variant are not included")
     length.add_argument("--iterations", type=whole(1, MOST_ITERATIONS), metavar="N",
                         help="iterations of each run in the first round, instead of --minutes; each round doubles them")
-    parser.add_argument("-v", "--variants", dest="variants", nargs="+", action=Distinct, metavar="NAME",
+    parser.add_argument("-v", "-c", "--variants", dest="variants", nargs="+", action=Distinct, metavar="NAME",
                         help="candidates (default: with DATASET all that have the folds, with -d "
                              f"{' '.join((*BASELINES, *LADDER))})")
     add_encoder(parser)

@@ -42,7 +42,7 @@ WORDS = {
     "--raw", "--preprocessed", "--results", "--variants", "--nnunet", "--nnunet_results", "--oracle_prompts",
     "--reference", "--scheduler",
     "--dataset", "--output", "--checkpoints", "--url", "--groups", "--cache_dtype", "--prompts", "--transport",
-    "--without", "--set", "--list",
+    "--without", "--set", "--list", "--logger", "-chk", "-prev_stage_predictions",
     "--phases",  # has a parser of its own, see tests/pretraining/test_recipe.py
 }
 ABSURD = ["nan", "inf", "-1", "1" + "0" * 400, "1" + "0" * 5000, "1e400", "", "four", "0x10", "4 4"]
@@ -60,7 +60,7 @@ def number_flags() -> list[tuple[str, str]]:
 
 def test_the_flags_that_take_a_number_are_these() -> None:
     assert {flag for _, flag in number_flags()} == {
-        "-f", "-np", "-step_size", "-num_parts", "-part_id", "-num_gpus", "-gpu_memory_target",
+        "-f", "-np", "-npp", "-nps", "-step_size", "-num_parts", "-part_id", "-num_gpus", "-gpu_memory_target",
         "-overwrite_target_spacing", "-channel_idx", "-l", "-il",
         "--folds", "--shots", "--shot_slices", "--draws", "--draw", "--seed", "--minutes", "--minutes_head",
         "--minutes_network",
