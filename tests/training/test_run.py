@@ -159,7 +159,7 @@ def test_where_the_disk_is_full_the_same_weights_are_trained_on_the_fly(
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(total=10**9, used=10**9, free=1000))
     start(REQUEST, dataclasses.replace(paths, preprocessed=tmp_path / "preprocessed"))
     final = model(paths) / "fold_0"
-    assert capsys.readouterr().err.count("encoded on the fly") == 2  # training, validation
+    assert capsys.readouterr().err.count("encoded on the fly") == 3  # training, pseudo-Dice, validation
     assert not list((tmp_path / "preprocessed").glob("**/*.npy"))
     assert read_json(final / "run.json")["views"] == read_json(finished / "run.json")["views"] == 6
     for name in ("checkpoint_final.safetensors", "validation/c1.nii.gz", "validation/d1.nii.gz"):

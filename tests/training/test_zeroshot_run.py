@@ -118,10 +118,10 @@ def test_other_prompts_are_another_run_and_not_validated_as_the_old_one(oracle, 
 
 
 @pytest.mark.parametrize("kind", ["point", "points10", "box3d"])
-def test_the_result_line_says_oracle(prepared, tmp_path, capsys, kind) -> None:
+def test_the_result_line_says_oracle(prepared, tmp_path, kind) -> None:
     paths = Paths(prepared / "raw", prepared / "preprocessed", tmp_path / "results")
-    train_model(dataclasses.replace(REQUEST, oracle_prompts=kind), paths, must_continue=False, workers=1)
-    assert capsys.readouterr().out.strip().endswith(f"(oracle {kind})")
+    run = train_model(dataclasses.replace(REQUEST, oracle_prompts=kind), paths, must_continue=False, workers=1)
+    assert run.text.endswith(f"(oracle {kind})")
 
 
 def test_bad_prompts_are_told_before_any_work(prepared, tmp_path) -> None:
