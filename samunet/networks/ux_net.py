@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 
@@ -32,7 +34,7 @@ class UxNet(nn.Module):
         widths = [width * 2**stage for stage in range(STAGES + 1)]
         stem = nn.Sequential(nn.Conv3d(channels, width, 7, 2, padding=3), ChannelNorm(width))
         poolings = [nn.Sequential(ChannelNorm(fine), nn.Conv3d(fine, coarse, 2, 2))
-                    for fine, coarse in zip(widths[:-2], widths[1:-1], strict=True)]
+                    for fine, coarse in pairwise(widths[:-1])]
         self.downsampling = nn.ModuleList([stem, *poolings])
         self.stages = nn.ModuleList(nn.Sequential(*(UxBlock(each) for _ in range(BLOCKS))) for each in widths[:-1])
         self.norms = nn.ModuleList(ChannelNorm(each) for each in widths[:-1])
