@@ -24,8 +24,8 @@ class NnFormer(nn.Module):
 
     The finest has the patch's grid, the others a half and a quarter of that of `padded(patch)`, to which patches are
     padded inside. 150,054,210 parameters for 1 channel, 14 classes and patches of 64 x 128 x 128, 0.3 % fewer than the
-    150.5 M that are published for Synapse (see UNETR++, arXiv 2212.04497): the layers of the authors' released code, which
-    give the 149.3 M of 3D UX-Net's table (arXiv 2209.15076) for its patches of 96 x 96 x 96 and one head.
+    150.5 M that are published for Synapse (see UNETR++, arXiv 2212.04497): the layers of the authors' released code,
+    which give the 149.3 M of 3D UX-Net's table (arXiv 2209.15076) for its patches of 96 x 96 x 96 and one head.
 
     Deviations: a window is at most the map along each axis by itself, where the authors shorten all sides to the
     shortest axis; padded tokens are not seen; each offset within a window has a bias of its own, where the authors'

@@ -11,7 +11,6 @@ import torch
 from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError
 from samunet.planning.plans import DatasetPlan, EncoderPlan, Patch3dPlan
-from samunet.planning.unet_rules import plan_unet
 from samunet.training.trainer import Optimization
 from samunet.variants.base import VariantContext
 from samunet.variants.patch3d_kind import Patch3dVariant
@@ -33,17 +32,6 @@ def variant(name: str, **settings) -> Patch3dVariant:
     found = variant_class(name)(context)
     assert isinstance(found, Patch3dVariant)
     return found
-
-
-@pytest.mark.parametrize(("shape", "spacing_mm", "patch", "batch"), [
-    ((36, 50, 35), (1.0, 1.0, 1.0), (40, 56, 40), 9),  # Hippocampus
-    ((9, 256, 216), (10.0, 1.5625, 1.5625), (10, 256, 224), 7),  # like ACDC
-])
-def test_the_3d_u_net_is_planned_as_nnunets_reference(shape, spacing_mm, patch, batch: int) -> None:
-    # nnU-Net 2.8.1's own planner on uniform fingerprints; test_unet_rules.py compares with it where it is installed.
-    plan = plan_unet(dataset(shape, spacing_mm), classes=LABELS.channels + 2, dimensions=3)
-    assert plan.patch == patch and plan.batch_size == 2
-    assert plan.reasons["batch_size"].startswith(f"{batch} patches of ")
 
 
 def test_the_3d_u_net_has_its_own_patch() -> None:
