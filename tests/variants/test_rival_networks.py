@@ -16,7 +16,7 @@ from samunet.variants.base import VariantContext
 from samunet.variants.patch3d_kind import Patch3dVariant
 from samunet.variants.registry import built_settings, variant_class
 
-LABELS, SHAPE = LabelSpace({"background": 0, "a": 1}), (8, 20, 24)
+LABELS, SHAPE = LabelSpace({"background": 0, "a": 1}), (8, 16, 24)
 
 
 def dataset(shape=SHAPE, spacing_mm=(1.0, 1.0, 1.0)) -> DatasetPlan:
@@ -35,24 +35,24 @@ def variant(name: str, **settings) -> Patch3dVariant:
 
 
 def test_the_3d_u_net_has_its_own_patch() -> None:
-    # 20 -> 10 -> 5 and 24 -> 12 -> 6; 8 -> 4.
+    # 16 -> 8 -> 4 and 24 -> 12 -> 6; 8 -> 4.
     found = variant("unet_3d")
-    assert found.patch == (8, 20, 24) and found.slices == 8 and found.batch_size(found.context) == 2
+    assert found.patch == (8, 16, 24) and found.slices == 8 and found.batch_size(found.context) == 2
 
 
 @pytest.mark.parametrize(("name", "settings", "rate"), [
-    ("unet_3d", {}, 1e-2), ("ux_net", {"width": 8}, 5e-3), ("nnformer", {"width": 12}, 1e-2)])
+    ("unet_3d", {}, 1e-2), ("ux_net", {"width": 4}, 5e-3), ("nnformer", {"width": 12}, 3e-2)])
 def test_one_volume_is_learned(name: str, settings, rate: float) -> None:
     of_name, segmentation = variant(name, **settings), torch.zeros(1, *SHAPE, dtype=torch.long)
-    segmentation[:, 2:6, 4:14, 4:14] = 1
+    segmentation[:, 2:6, 4:12, 4:14] = 1
     noise = np.random.default_rng(0).normal(0, 0.2, (1, 1, *SHAPE)).astype(np.float32)
     image = segmentation[:, None] * 2.0 + torch.from_numpy(noise)
     optimization = Optimization(of_name, torch.device("cpu"))
     losses = []
-    for iteration in range(16):
+    for iteration in range(8):
         torch.manual_seed(iteration)
         losses.append(optimization.step(image, segmentation, rate))
-    assert np.mean(losses[-3:]) < 0.8 * np.mean(losses[:3])
+    assert np.mean(losses[-2:]) < 0.9 * np.mean(losses[:2])
     of_name.network.eval()
     with torch.no_grad():
         assert of_name.logits(image).shape == (1, 2, *SHAPE)
