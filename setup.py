@@ -72,10 +72,12 @@ EXTRAS = {
     "dicom": ["pydicom>=3.0", "highdicom>=0.24"],  # series as cases, and DICOM SEG
     "tensorboard": ["tensorboard>=2.17"],  # samunet_train --logger tensorboard
     "wandb": ["wandb>=0.19"],  # samunet_train --logger wandb
+    "monai": ["monai>=1.4", "einops>=0.8"],  # the variant swin_unetr; MONAI's transformer imports einops
     "annotate": ["starlette>=0.40", "uvicorn>=0.30"],  # the page's server: pure Python, no compiled parts
     "test": ["pytest>=8.0", "pytest-xdist>=3.8", "pytest-timeout>=2.3",  # a test that hangs must not hold up the others
              "pytest-cov>=5.0",  # `make coverage`
              "hypothesis>=6.100", "surface-distance>=0.1", "MedPy>=0.5.2", "ruff>=0.5", "mypy>=1.10",
+             "monai>=1.4", "einops>=0.8",  # the variant swin_unetr
              "dcm2niix>=1.0.20230411",  # the second opinion on the geometry of DICOM series; a wheel holds the binary
              "playwright>=1.49"],  # drives the system's Chromium; its own browsers are not downloaded
     "docs": ["mkdocs-material>=9.5"],

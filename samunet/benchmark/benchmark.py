@@ -12,7 +12,7 @@ from samunet.benchmark.machines import Outcome, run_here, run_on_dask
 from samunet.benchmark.nnunet_results import import_results
 from samunet.benchmark.report import write_report
 from samunet.benchmark.results import Result, gather
-from samunet.benchmark.tables import cases_csv, markdown, summary_rows
+from samunet.benchmark.tables import cases_csv, label_rows, markdown, summary_rows
 from samunet.console import say
 from samunet.dataset.dataset import RawDataset, load_dataset
 from samunet.dataset.paths import Paths, find_dataset
@@ -93,6 +93,9 @@ def _write(
     write_json(folder / "summary.json", rows)
     text = markdown(rows, SHORT)
     write_text(folder / "summary.md", text + "\n")
+    names = {str(label): dataset.labels.name_of(label) for label in dataset.labels.foreground}
+    if by_label := list(label_rows(results, names, groups)):
+        write_text(folder / "by_label.md", markdown(by_label, list(by_label[0])) + "\n")
     if importlib.util.find_spec("jinja2") is None:
         say("report.html is not written because it needs jinja2: pip install 'samunet[report]'")
     else:

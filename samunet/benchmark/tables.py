@@ -56,6 +56,25 @@ def summary_rows(
                                       "why": "; ".join(result.missing)}
 
 
+def label_rows(
+    results: Sequence[Result], labels: Mapping[str, str], groups: Mapping[str, str] | None
+) -> Iterator[dict[str, str]]:
+    """One row for each result with cases: mean Dice, then mean HD95 in mm, of each label; "-" where none is finite.
+
+    Arguments:
+        labels: class key, as in `Cases`, -> the label's name.
+    """
+    for result in results:
+        if result.cases:
+            row = {"method": result.method, "shots": result.labelled}
+            for metric, digits in (("Dice", 3), ("HD95_mm", 2)):
+                for key, name in labels.items():
+                    found = summarise(result, metric, groups, key)
+                    value = "-" if found is None else f"{found.interval.mean:.{digits}f}"
+                    row[f"{UNITS.get(metric, metric)} {name}"] = value
+            yield row
+
+
 def markdown(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
     """A Markdown table with the columns that at least one row has."""
     shown = [column for column in columns if any(row.get(column) for row in rows)]

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from samunet.inputs.batches import Batches, Samples
-from samunet.inputs.patches_3d import CasePatches3d, Patch3dAugmentation, Patch3dSamples
+from samunet.inputs.patches_3d import Axes, CasePatches3d, Patch3dAugmentation, Patch3dSamples
 from samunet.inputs.protocols import CaseInputs
 from samunet.inputs.recent import RecentImages
 from samunet.inputs.sampling import FOREGROUND_SHARE, LabelSlices, Pick, Sampler, SpreadSampler
@@ -49,9 +49,14 @@ class Patch3dVariant(TrainedVariant):
         return plan_of(context).batch_size
 
     @property
+    def patch(self) -> Axes:
+        """Voxels (z, y, x) of a patch: the plan's."""
+        return self.plan.shape
+
+    @property
     def slices(self) -> int:
         """Slices of a patch."""
-        return self.plan.shape[0]
+        return self.patch[0]
 
     def batches(self, run: RunData) -> Batches[Any]:
         """Patches of the training cases, augmented as they are read."""
@@ -59,7 +64,7 @@ class Patch3dVariant(TrainedVariant):
         slices = [LabelSlices.build(each, TileFrame(each.shape[1:], each.shape[1:], step=1.0), self.labels)
                   for each in segmentations]
         dataset = self.context.dataset_plan
-        augmentation = Patch3dAugmentation(self.plan.shape, flat=dataset.anisotropic or self.slices == 1)
+        augmentation = Patch3dAugmentation(self.patch, flat=dataset.anisotropic or self.slices == 1)
         patches = Patch3dSamples(run.train_cases, RecentImages(run.arrays).get, slices, self.labels, augmentation)
         sampler = Sampler(slices, self.labels, SPREAD, run.seed, self.foreground_share)
         return Batches(run.train_cases, SpreadSampler(sampler, run.batch_size), self.samples(patches))
@@ -73,7 +78,7 @@ class Patch3dVariant(TrainedVariant):
         step: float | None = None, cached: CaseInputs | None = None,
     ) -> CaseInputs:
         """See `TrainedVariant`."""
-        return CasePatches3d(case.image, self.plan.shape, TILE_STEP if step is None else step, mirror)
+        return CasePatches3d(case.image, self.patch, TILE_STEP if step is None else step, mirror)
 
     def logits(self, inputs: Tensor) -> Tensor:
         """Patches float32 (B, C, z, y, x) -> logits (B, K, z, y, x)."""

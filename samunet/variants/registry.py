@@ -11,45 +11,13 @@ from typing import TYPE_CHECKING, Any
 from samunet.errors import UserError
 from samunet.extensions import VARIANTS as OUTSIDE
 from samunet.extensions import extensions, loaded, package_of
+from samunet.variants.entries import VariantEntry
 from samunet.variants.settings import VariantSettings, built, changed, parsed
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
     from samunet.variants.base import Variant
-
-
-@dataclass(frozen=True)
-class VariantEntry:
-    """`target` is "module:Class"; `needs` is what the variant reads: `embeddings`, `volumes`, `voxels`,
-    `image_crops`, `image_stacks`, `patches`, `patches_3d` or `arrays`.
-
-    `prompts` are the kinds of prompts that it answers, and does nothing without: `points`, `negative points`, `boxes`,
-    `masks` to start from. `support` is whether labelled slices ask. `holds_encoder` is whether a network on
-    `patches_3d` has the encoder in it.
-    """
-
-    target: str
-    help: str
-    needs: str
-    prompts: tuple[str, ...] = ()
-    support: bool = False
-    holds_encoder: bool = False
-
-    @property
-    def needs_encoder(self) -> bool:
-        """Whether an encoder is loaded for it; voxels, patches and arrays are read without one."""
-        return self.reads_embeddings or self.holds_encoder or self.needs in ("image_crops", "image_stacks")
-
-    @property
-    def reads_embeddings(self) -> bool:
-        """Whether it reads cached embeddings."""
-        return self.needs in ("embeddings", "volumes")
-
-    @property
-    def reads_patches_3d(self) -> bool:
-        """Whether it reads 3D patches, which have a section of the plans."""
-        return self.needs == "patches_3d"
 
 
 VARIANTS = {
@@ -110,6 +78,14 @@ VARIANTS = {
         "the same, its encoder first trained by SimCLR on unlabelled images",
         "patches",
     ),
+    "unet_3d": VariantEntry("samunet.variants.unet_3d:Unet3dVariant",
+                            "nnU-Net's plain 3D U-Net from scratch, without SAM", "patches_3d"),
+    "swin_unetr": VariantEntry("samunet.variants.swin_unetr:SwinUnetrVariant",
+                               "MONAI's Swin UNETR from scratch, without SAM (extra monai)", "patches_3d"),
+    "ux_net": VariantEntry("samunet.variants.ux_net:UxNetVariant", "3D UX-Net from scratch, without SAM",
+                           "patches_3d"),
+    "nnformer": VariantEntry("samunet.variants.nnformer:NnFormerVariant", "nnFormer from scratch, without SAM",
+                             "patches_3d"),
     "sam_zeroshot": VariantEntry(
         "samunet.variants.sam_zeroshot:SamZeroshotVariant",
         "SAM's own decoder, nothing trained, prompted by points or boxes",

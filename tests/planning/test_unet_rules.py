@@ -69,8 +69,31 @@ def test_equal_to_nnunets_planner(monkeypatch, dimensions: int, seed: int) -> No
     assert ours.batch_size == min(theirs["batch_size"], {2: 12, 3: 2}[dimensions])
 
 
-def nnunets(monkeypatch, spacing, shape, channels: int, classes: int) -> dict:
-    """nnU-Net's configuration for a grid, without a dataset on disk and without its cap by the dataset's size."""
+# Cases of one shape and spacing: Hippocampus, and like ACDC. The patches that fit 8 GB, and nnU-Net's batch, which is
+# at most 5 % of the dataset's voxels: 0.05 * 260 * 36 * 50 * 35 / (40 * 56 * 40) = 9.1 on hippocampus.
+REFERENCES = [((1.0, 1.0, 1.0), (36, 50, 35), 3, 260, (40, 56, 40), 58, 9),
+              ((10.0, 1.5625, 1.5625), (9, 256, 216), 4, 200, (10, 256, 224), 7, 7)]
+
+
+@pytest.mark.parametrize(("spacing_mm", "shape", "classes", "cases", "patch", "fitting", "batch"), REFERENCES)
+def test_reference_values_of_3d_fullres(monkeypatch, spacing_mm, shape, classes, cases, patch, fitting, batch) -> None:
+    ours = plan_unet(grid(spacing_mm, shape), classes, dimensions=3)
+    assert ours.patch == patch and ours.batch_size == 2
+    assert ours.reasons["batch_size"].startswith(f"{fitting} patches of ")
+    assert min(fitting, round(0.05 * cases * np.prod(shape) / np.prod(patch))) == batch
+    if importlib.util.find_spec("nnunetv2") is None:
+        return
+    theirs = nnunets(monkeypatch, spacing_mm, shape, 1, classes, covered=0.05, voxels=cases * float(np.prod(shape)))
+    network = theirs["architecture"]["arch_kwargs"]
+    assert tuple(theirs["patch_size"]) == patch and theirs["batch_size"] == batch
+    assert tuple(map(tuple, network["strides"])) == ours.strides
+    assert tuple(map(tuple, network["kernel_sizes"])) == ours.kernels
+    assert tuple(network["features_per_stage"]) == ours.widths
+
+
+def nnunets(monkeypatch, spacing, shape, channels: int, classes: int, covered: float = 1e9,
+            voxels: float = 1e15) -> dict:
+    """nnU-Net's configuration for a grid, without a dataset on disk and, by default, its cap by the dataset's size."""
     for name in ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results"):
         monkeypatch.setenv(name, "unused")
     from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
@@ -80,8 +103,8 @@ def nnunets(monkeypatch, spacing, shape, channels: int, classes: int) -> dict:
             return [], []
 
     planner = Planner.__new__(Planner)
-    planner.__dict__ |= made_planner(channels, classes)
-    return planner.get_plans_for_configuration(np.array(spacing), np.array(shape), "made", 1e15, {})
+    planner.__dict__ |= made_planner(channels, classes) | {"max_dataset_covered": covered}
+    return planner.get_plans_for_configuration(np.array(spacing), np.array(shape), "made", voxels, {})
 
 
 def made_planner(channels: int, classes: int) -> dict:
