@@ -78,7 +78,7 @@ $(INSTALLED): $(CREATED) $(INPUTS)
 	@touch $@
 
 $(INSTALLED_TEST): $(CREATED) $(INPUTS)
-	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[test,nnunet,cluster,video,annotate,dicom,tensorboard,wandb]"
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[test,nnunet,cluster,video,annotate,dicom,monai,tensorboard,wandb]"
 	@touch $(INSTALLED) $@
 
 $(INSTALLED_DOCS): $(CREATED) $(INPUTS)

@@ -31,7 +31,7 @@ def benchmark(
 
     Arguments:
         dataset, encoder, plans_name, raw, preprocessed: see `samunet.plan`; device, seed, results: see `samunet.train`.
-        variants: names; None: all, promptable ones only with `oracle_prompts`.
+        variants: names; None: all but the largest networks, promptable ones only with `oracle_prompts`.
         shots: numbers of labelled cases; None in it is all of them. draws: of each number of shots.
         shot_slices: total number of labelled slices of each job; None: all.
         nnunet: configurations of nnU-Net to train as well, of 2d and 3d_fullres (extra `nnunet`).
@@ -57,7 +57,8 @@ def benchmark(
     """
     announced(encoder)
     place = places_of(oracle_prompts) if oracle_prompts else None
-    chosen = variants or [name for name in listed() if not entry(name).prompts or place in entry(name).prompts]
+    chosen = variants or [name for name in listed() if not entry(name).only_named
+                          and (not entry(name).prompts or place in entry(name).prompts)]
     settings = Benchmark(
         dataset=str(dataset), variants=(*chosen, *(f"{NNUNET}{name}" for name in nnunet)),
         folds=tuple(map(str, folds)), shots=tuple(shots), draws=draws, encoder=encoder, plans_name=plans_name,

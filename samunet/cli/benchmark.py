@@ -49,7 +49,8 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("-d", dest="dataset", required=True, metavar="ID", help="id or name of a planned dataset")
     parser.add_argument("--variants", nargs="+", action=Distinct, metavar="NAME",
-                        help="variants to run (default: all; promptable ones only with --oracle_prompts)")
+                        help="variants to run (default: all but the largest networks, ux_net, nnformer and swin_unetr; "
+                             "promptable ones only with --oracle_prompts)")
     parser.add_argument("--nnunet", nargs="+", action=Distinct, metavar="CONFIGURATION", default=[],
                         choices=("2d", "3d_fullres"),
                         help="also train nnU-Net with the same budget: 2d, 3d_fullres (needs the extra [nnunet])")
