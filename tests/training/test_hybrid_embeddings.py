@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -63,6 +64,32 @@ def test_a_run_from_before_the_setting_is_opened_as_it_was_trained(paths) -> Non
     write_json(folder / "fold_0" / "run.json", run)
     with pytest.raises(UserError):
         load_model(folder, None, torch.device("cpu"))
+
+
+def test_volumes_of_voxels_alone_are_the_plans_and_those_of_earlier_runs_the_tiles(paths) -> None:
+    start(dataclasses.replace(HYBRID, settings={"volume": "tile"}), paths)
+    folder = model(paths, "hybrid_off")
+    section = read_json(folder / "plans.json")["encoders"]["untrained"]
+    tile, own = section["embeddings"]["tile_shape"], section["hybrid"]["voxels"]["shape"]
+    assert list(own[1:]) != list(tile)
+    run = read_json(folder / "fold_0" / "run.json")
+    del run["settings"]["variant_settings"]["volume"]
+    run["settings"]["changed_settings"] = {"embeddings": "off"}
+    write_json(folder / "fold_0" / "run.json", run)
+    (variant,) = load_model(folder, None, torch.device("cpu")).variants
+    assert list(variant.volume.shape[1:]) == list(tile)
+    validate_model(HYBRID, paths, workers=1)
+    shutil.rmtree(folder)
+    start(HYBRID, paths)
+    assert read_json(folder / "fold_0" / "run.json")["settings"]["variant_settings"]["volume"] == "own"
+    (variant,) = load_model(folder, None, torch.device("cpu")).variants
+    assert list(variant.volume.shape) == list(own)
+
+
+def test_own_volumes_and_embeddings_are_refused(paths) -> None:
+    with pytest.raises(UserError, match="on the encoder's tiles"):
+        start(dataclasses.replace(HYBRID, settings={"embeddings": "on", "volume": "own"}), paths)
+    assert not model(paths, "hybrid_off").exists()
 
 
 def test_free_augmentation_of_embeddings_and_a_missing_start_are_refused(paths, tmp_path, monkeypatch) -> None:
