@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from samunet.networks.unet import build_unet
 from samunet.planning.sections import UnetPlan
-from samunet.planning.unet_rules import plan_unet
+from samunet.planning.unet_rules import SMALLEST_BATCH, plan_unet
 from samunet.variants.base import VariantContext
 from samunet.variants.kinds import PatchVariant
 from samunet.variants.losses import deeply_supervised
@@ -34,11 +34,12 @@ class UnetVariant(PatchVariant):
     supervision.
 
     The Dice term is taken over the batch, as nnU-Net does in 2D. Deviation: the batch, see
-    `planning.unet_rules.plan_unet`.
+    `planning.unet_rules.plan_unet`, and `training.length` where a run's minutes hold few iterations.
     """
 
     settings_type = UnetSettings
     settings: UnetSettings
+    smallest_batch: ClassVar[int | None] = SMALLEST_BATCH
 
     @property
     def plan(self) -> UnetPlan:

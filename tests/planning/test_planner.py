@@ -14,7 +14,15 @@ from samunet.planning.encoder_spec import EncoderSpec
 from samunet.planning.fingerprint import Fingerprint
 from samunet.planning.planner import plan_dataset, plan_encoder, plan_experiment, plan_grid_shapes
 from samunet.planning.plans import Plans
-from samunet.planning.sections import AdapterPlan, DatasetPlan, EmbeddingsPlan, HybridPlan, Patch3dPlan, UnetPlan, VoxelsPlan
+from samunet.planning.sections import (
+    AdapterPlan,
+    DatasetPlan,
+    EmbeddingsPlan,
+    HybridPlan,
+    Patch3dPlan,
+    UnetPlan,
+    VoxelsPlan,
+)
 from samunet.planning.unet_rules import plan_unet
 
 MINI = EncoderSpec("untrained", "mini", "mini", 256)
