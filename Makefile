@@ -1,15 +1,18 @@
-# Five targets do everything on a machine with Python and make:
+# These targets do everything on a machine with Python and make:
 #   make demo                    install, then the main job on a synthetic dataset (minutes)
 #   make demo DATASET=folder     the same on a folder DatasetXXX_Name in nnU-Net's raw format
 #   make docs                    install with the extra docs, build the documentation's site into build/site
 #   make test                    install with all extras of the tests, lint, type check, all tests
 #   make coverage                all tests once more, and the share of lines that they run
 #   make quick                   lint, type check, and the tests of rooms that train nothing (2 minutes)
+#   make bench                   short forms of the studies of speed, beside their peers (under 10 minutes of 2 cores)
+#   make bench BENCH=4           also of prediction and of the start of commands, on raw dataset 4
 # Another interpreter: make demo PYTHON=python3.12
 
 PYTHON ?= python3
 VENV ?= .venv
 DATASET ?=
+BENCH ?=
 JOBS ?= 2
 
 ifeq ($(OS),Windows_NT)
@@ -30,10 +33,10 @@ QUICK := tests/dataset tests/planning tests/registration tests/evaluation \
 	tests/test_architecture.py tests/test_array_files.py tests/test_code_limits.py tests/test_console.py \
 	tests/test_errors.py tests/test_files.py tests/test_schema.py tests/test_temporaries.py
 
-.PHONY: demo test quick coverage docs lint unit help
+.PHONY: demo test quick coverage docs lint unit bench help
 
 help:
-	@sed -n '1,8s/^# \{0,1\}//p' Makefile
+	@sed -n '1,10s/^# \{0,1\}//p' Makefile
 
 demo: $(INSTALLED)
 	$(BIN)/samunet_demo $(if $(DATASET),--dataset "$(DATASET)")
@@ -59,6 +62,19 @@ coverage: $(INSTALLED_TEST)
 
 quick: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile -m "not slow" $(QUICK)
+
+# Nothing is recorded; build/bench holds the models of the last two.
+bench: $(INSTALLED_TEST)
+	mkdir -p build/bench
+	$(BIN)/python studies/preprocess_speed.py --volumes 2 --size 256 256 100 -o build/bench
+	$(BIN)/python studies/metrics_speed.py --size 100 256 256 --classes 4
+	$(BIN)/python studies/export_memory.py --shape 100 256 256 --plan_shape 50 128 128 --classes 5
+	$(BIN)/python studies/encoder_speed.py --encoders mini --input-sizes 256 --rounds 1
+	$(BIN)/python studies/cache_speed.py --encoders mini --heads linear_head --rounds 1 --iterations 2
+ifneq ($(BENCH),)
+	$(BIN)/python studies/predict_speed.py -d $(BENCH) --cases 5 --minutes 0.1 -o build/bench
+	$(BIN)/python studies/startup.py -d $(BENCH) --rounds 1 -o build/bench
+endif
 
 $(CREATED):
 	@command -v "$(PYTHON)" >/dev/null 2>&1 || { \

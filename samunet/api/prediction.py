@@ -137,7 +137,8 @@ class Predictor:
             continue_prediction: skip cases that are predicted.
             prompts: JSON file with points and boxes, for variants that answer prompts.
             parts, part: predict only the cases number part, part + parts, ... of the sorted list.
-            preparing_workers: processes that read and preprocess the coming cases meanwhile; 1: this process does both.
+            preparing_workers: processes that read and preprocess the coming cases meanwhile; 1: a thread does,
+                one case ahead.
             remove_small_blobs: ml; remove connected components of a class below this volume.
             calibrated_probabilities: save probabilities at the temperature of samunet_calibrate.
 

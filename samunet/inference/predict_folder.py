@@ -1,9 +1,9 @@
-"""Predict every case of a folder: read, preprocess, predict, export, write, one after another."""
+"""Predict every case of a folder: read, preprocess, predict, export, write; the next is prepared meanwhile."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from samunet.inference.model_folder import TrainedModel
 from samunet.inference.nnunet_files import prediction_is_whole, write_companions, write_prediction
 from samunet.inference.predictor import predict_case
 from samunet.inference.small_blobs import without_small_blobs
+from samunet.inputs.read_ahead import read_ahead
 from samunet.locks import owned
 from samunet.preprocessing.case import PreparedCase
 from samunet.preprocessing.preprocess import prepare_case
@@ -45,7 +46,7 @@ class PredictionSettings:
         remove_small_blobs: remove components of a class below this volume in ml; probabilities are unchanged.
         temperature: what logits are divided by for the saved probabilities; labels do not depend on it.
         preparing_workers: processes that read and preprocess the coming cases while one is predicted, two cases each
-            in memory; with 1, this process does both in turn.
+            in memory; with 1, a thread of this process prepares the next one.
         parts, part: this call predicts the cases number part, part + parts, ... of the sorted list.
     """
 
@@ -157,18 +158,29 @@ def _predict_cases(
 def _ahead(
     model: TrainedModel, cases: Sequence[RawCase], workers: int
 ) -> Iterator[tuple[RawCase, PreparedCase | None]]:
-    """The cases, preprocessed by `workers` processes in the order in which they are done; not yet with one.
+    """The cases, preprocessed by `workers` processes in the order in which they are done.
+
+    With one, a thread of this process prepares the next case in turn; one whose preparation failed is given without it,
+    so that the fault is found again, and reported, where the case is predicted.
 
     Raises:
-        BadCases: after all others, those that cannot be preprocessed.
+        BadCases: after all others, those that several processes cannot prepare.
     """
-    if workers == 1:
-        yield from ((case, None) for case in cases)
-        return
     plan, named = model.plans.dataset, {case.name: case for case in cases}
     prepare = partial(prepare_case, reader=plan.reader, dataset_plan=plan, labels=model.labels)
+    if workers == 1:
+        with closing(read_ahead(((case, _tried(prepare, case)) for case in cases), ahead=1)) as ahead:
+            yield from ahead
+        return
     for name, prepared in each_case(prepare, cases, list(named), workers):
         yield named[name], prepared
+
+
+def _tried(prepare: Callable[[RawCase], PreparedCase], case: RawCase) -> PreparedCase | None:
+    try:
+        return prepare(case)
+    except (UserError, MemoryError):
+        return None
 
 
 def find_cases(

@@ -16,7 +16,6 @@ from samunet.inputs.augmentation import intensity_transforms, seed_batchgenerato
 from samunet.inputs.batches import Key
 from samunet.inputs.protocols import CaseInputs, Place
 from samunet.inputs.sampling import LabelSlices, Pick, first_slice
-from samunet.planning.sections import EmbeddingsPlan
 from samunet.planning.tiles import TileFrame
 from samunet.planning.volume_rules import VolumePlan
 from samunet.preprocessing.views import random_matrix
@@ -96,11 +95,10 @@ class WithoutEmbeddings:
         return torch.zeros(len(picks), 0, 1, 1)
 
 
-def without_embeddings(shape: Sequence[int], plan: EmbeddingsPlan, step: float | None = None) -> WithoutEmbeddings:
-    """The tiles of a case of `shape` (Z, Y, X) voxels; `step` is a fraction of a tile, None the plan's."""
+def without_embeddings(shape: Sequence[int], volume: VolumePlan, step: float) -> WithoutEmbeddings:
+    """The tiles of a case of `shape` (Z, Y, X) voxels, as large as a volume is; `step` is a fraction of a tile."""
     depth, rows, columns = shape
-    frame = TileFrame((rows, columns), plan.tile_shape, plan.tile_step if step is None else step)
-    return WithoutEmbeddings(frame, depth)
+    return WithoutEmbeddings(TileFrame((rows, columns), volume.shape[1:], step), depth)
 
 
 def on_cells(embeddings: Tensor, place: Tensor, plan: VolumePlan) -> Tensor:

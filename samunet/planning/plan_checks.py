@@ -13,7 +13,15 @@ from samunet.dataset.io.readers import reader_names
 from samunet.errors import UserError
 from samunet.planning.cache_rules import CACHE_DTYPES
 from samunet.planning.normalization_rules import SCHEMES
-from samunet.planning.sections import HYBRID_STAGES, DatasetPlan, EncoderPlan, HybridPlan, Patch3dPlan, UnetPlan
+from samunet.planning.sections import (
+    HYBRID_STAGES,
+    DatasetPlan,
+    EncoderPlan,
+    HybridPlan,
+    Patch3dPlan,
+    UnetPlan,
+    VoxelsPlan,
+)
 
 if TYPE_CHECKING:
     from samunet.planning.plans import Plans
@@ -133,11 +141,23 @@ def encoder_problems(plan: EncoderPlan, name: str, dataset: DatasetPlan, where: 
 
 
 def _hybrid_problems(plan: HybridPlan, where: str) -> list[UserError]:
+    problems = _broken(_hybrid_rules(plan), where)
+    if plan.voxels is None:
+        return problems
+    divisors = [math.prod(stride[axis] for stride in plan.voxels.strides) for axis in range(3)]
+    return problems + _broken([
+        *_hybrid_rules(plan.voxels),
+        (all(side % by == 0 for side, by in zip(plan.voxels.shape, divisors, strict=True)), "shape",
+         "The strides must divide the volume.", f"{list(plan.voxels.shape)}, strides of {divisors} in all"),
+    ], f"{where}.voxels")
+
+
+def _hybrid_rules(plan: HybridPlan | VoxelsPlan) -> list[tuple[bool, str, str, object]]:
     stages = len(plan.strides)
-    return _broken([
+    return [
         (1 <= stages <= HYBRID_STAGES, "strides", f"The network must have 1 to {HYBRID_STAGES} stages.", stages),
         *_stage_rules(plan.strides, plan.kernels, 3),
-    ], where)
+    ]
 
 
 def _patch_problems(plan: Patch3dPlan, where: str) -> list[UserError]:

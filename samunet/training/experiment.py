@@ -82,7 +82,8 @@ class Experiment:
     def data(self, record: dict[str, Any]) -> RunData:
         """What a variant may read of the run; what it decides goes into `record`, the content of run.json."""
         return RunData(self.context, self.plans, self.arrays, self.train_cases, self.unlabelled_cases, self.support,
-                       self.settings.batch_size, self.settings.seed, torch.device(self.settings.device),
+                       record.get("settings", {}).get("batch_size", self.settings.batch_size), self.settings.seed,
+                       torch.device(self.settings.device),
                        self.folder.work,
                        self._embeddings_folder, record)
 

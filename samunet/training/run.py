@@ -19,6 +19,7 @@ from samunet.errors import UserError, some
 from samunet.files import digest_of_file, make_folder, write_json
 from samunet.inference.model_folder import TRAINED_BY
 from samunet.inference.model_weights import CHECKPOINT, DIGEST, load_weights
+from samunet.inputs.batches import Batches
 from samunet.planning.splits import ALL
 from samunet.preprocessing.arrays import LazyCases
 from samunet.processes import from_first, rank, rank0_first, require_even
@@ -31,12 +32,13 @@ from samunet.training.label_statistics import (
     voxels_per_token,
     warn_of_small_objects,
 )
+from samunet.training.length import fitted_length
 from samunet.training.loggers import Loggers, Maker, makers_of, scores_of
 from samunet.training.pseudo_dice import pseudo_dice_of
 from samunet.training.run_folder import Start, changed_settings_of, stored_run
 from samunet.training.run_record import new_run, peak_memory_mb
 from samunet.training.settings import UNTOLD_BEFORE, Request
-from samunet.training.trainer import measured_iterations, train
+from samunet.training.trainer import train
 from samunet.training.validation import validate
 from samunet.variants.base import TrainedVariant, Variant
 from samunet.variants.registry import entry
@@ -170,6 +172,27 @@ def _validate_again(experiment: Experiment, run: dict[str, Any], workers: int) -
     return finished_now(experiment, summary)
 
 
+def _settle_length(
+    experiment: Experiment, variant: TrainedVariant, run: dict[str, Any], loggers: Loggers
+) -> Batches[Any]:
+    """Record how many iterations of which batch the run's minutes are; returns the batches."""
+    settings = experiment.settings
+
+    def batches_of(size: int) -> Batches[Any]:
+        run["settings"]["batch_size"] = size
+        return rank0_first(lambda: variant.batches(experiment.data(run)))
+
+    length = fitted_length(variant, float(settings.minutes or 0), settings.batch_size, batches_of,
+                           torch.device(settings.device))
+    iterations = run["settings"]["iterations"] = from_first(lambda: length.iterations)
+    if length.reason:
+        run["batch_reason"] = length.reason
+        say(f"a batch has {length.batch_size} samples: {length.reason}")
+    say(f"{settings.minutes:g} minutes are {iterations} iterations here")
+    loggers.update_config({"iterations": iterations, "batch_size": length.batch_size})
+    return length.batches
+
+
 def _train(experiment: Experiment, variant: TrainedVariant, run: dict[str, Any], loggers: Loggers) -> None:
     """Train on the training cases (and their views), write the final checkpoint."""
     folder, settings = experiment.folder, experiment.settings
@@ -177,13 +200,11 @@ def _train(experiment: Experiment, variant: TrainedVariant, run: dict[str, Any],
     device = torch.device(settings.device)
     if rank() == 0:
         folder.write(run)  # before hours of registration, whose files a run that goes on finds again
-    batches = rank0_first(lambda: variant.batches(experiment.data(run)))
+    if run["settings"]["iterations"] is None:
+        batches = _settle_length(experiment, variant, run, loggers)
+    else:
+        batches = rank0_first(lambda: variant.batches(experiment.data(run)))
     iterations = run["settings"]["iterations"]
-    if iterations is None:
-        measured = measured_iterations(variant, batches, float(settings.minutes or 0), device)
-        iterations = run["settings"]["iterations"] = from_first(lambda: measured)
-        say(f"{settings.minutes:g} minutes are {iterations} iterations here")
-        loggers.update_config({"iterations": iterations})
     if rank() == 0:
         folder.write(run)
         _write_statistics(experiment)

@@ -192,11 +192,12 @@ class Settings:
     def differences(self, stored: Mapping[str, Any]) -> list[str]:
         """One line for each setting that differs from a `stored` run's, `name: theirs there, ours here`.
 
-        A run whose length is given in minutes keeps the iteration count measured when it began.
+        A run whose length is given in minutes keeps the iteration count measured when it began, and the batch that was
+        chosen for it.
         """
         ours = self.to_json()
         if self.minutes is not None and stored.get("minutes") == self.minutes:
-            ours["iterations"] = stored.get("iterations")
+            ours |= {name: stored.get(name) for name in ("iterations", "batch_size")}
         names = [
             *(name for name in ours if name in stored or name not in UNTOLD_BEFORE),
             *(name for name in stored if name not in ours),

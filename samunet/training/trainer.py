@@ -129,13 +129,6 @@ def train(
     return done.seconds
 
 
-def measured_iterations(
-    variant: TrainedVariant, batches: Batches[Any], minutes: float, device: torch.device
-) -> int:
-    """How many iterations fit in `minutes`, from the time that a few take. At least 1."""
-    return max(1, int(minutes * 60 / seconds_per_iteration(variant, batches, device)))
-
-
 def seconds_per_iteration(
     variant: TrainedVariant, batches: Batches[Any], device: torch.device,
     iterations: int = MEASURED_ITERATIONS,

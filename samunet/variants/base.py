@@ -149,6 +149,9 @@ class TrainedVariant(Variant):
         super().__init__(context)
         self.network = self.build_network()
 
+    # down to which a batch may shrink where a run's minutes hold few iterations; None: it is as planned
+    smallest_batch: ClassVar[int | None] = None
+
     @property
     def learning_rate(self) -> float:
         """Of the first iteration."""

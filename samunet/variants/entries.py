@@ -12,8 +12,8 @@ class VariantEntry:
 
     `prompts` are the kinds of prompts that it answers, and does nothing without: `points`, `negative points`, `boxes`,
     `masks` to start from. `support` is whether labelled slices ask. `holds_encoder` is whether a network on
-    `patches_3d` has the encoder in it. `only_named` is whether a benchmark runs it only when it is named: its network is
-    so large that an iteration takes seconds where others take tenths.
+    `patches_3d` has the encoder in it. `only_named` is whether a benchmark runs it only when it is named: its
+    network is so large that an iteration takes seconds where others take tenths.
     """
 
     target: str

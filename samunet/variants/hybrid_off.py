@@ -18,14 +18,14 @@ from samunet.inputs.free_volumes import FreeVolumeSamples
 from samunet.inputs.protocols import CaseInputs
 from samunet.inputs.recent import Recent, RecentImages
 from samunet.inputs.sampling import Pick
-from samunet.inputs.volumes import CaseVolumes, Volumes, without_embeddings
+from samunet.inputs.volumes import CaseVolumes, Volumes
 from samunet.networks.checkpoints.encoders import Encoder
 from samunet.networks.checkpoints.released import start_path
 from samunet.networks.closed_form import Sample, fit_head
 from samunet.networks.hybrid import Hybrid
 from samunet.networks.start import load_start
 from samunet.planning.plans import EncoderPlan, Plans
-from samunet.planning.volume_rules import reads_embeddings
+from samunet.planning.volume_rules import VolumePlan, plan_volume, reads_embeddings
 from samunet.preprocessing.case import PreparedCase
 from samunet.variants.base import VariantContext
 from samunet.variants.kinds import VolumeVariant, embeddings_of
@@ -58,7 +58,12 @@ class HybridSettings(TrainingSettings):
                        Meta(ge=0, lt=1, description="chance with which all embeddings of a volume are dropped")] = 0.1
     batch_size: Annotated[int, Meta(ge=1, le=64, description="volumes in a batch; memory grows with it")] = 2
 
-    earlier: ClassVar[Mapping[str, Any]] = {"embeddings": "on"}
+    volume: Annotated[Literal["auto", "tile", "own"],
+                      Meta(description="what the network reads at once: slices of the encoder's tile, or volumes that "
+                           "are planned for voxels alone; auto: own without embeddings, where the plan has them")
+                      ] = "auto"
+
+    earlier: ClassVar[Mapping[str, Any]] = {"embeddings": "on", "volume": "tile"}
 
     @property
     def needs_encoder(self) -> bool:
@@ -69,21 +74,29 @@ class HybridSettings(TrainingSettings):
         """See `decided`.
 
         Raises:
-            UserError: free augmentation, which cached embeddings cannot follow, and embeddings; a start that this
-                installation does not have.
+            UserError: free augmentation, which cached embeddings cannot follow, or volumes that are no tiles, and
+                embeddings; a start that this installation does not have.
         """
         decided = self.decided(plan)
         if decided.embeddings == "on" and decided.augmentation == "free":
             raise UserError("Free augmentation must go without embeddings, which are cached.", where="--set",
                             found="augmentation=free with embeddings", mend="Add --set embeddings=off.")
+        if decided.embeddings == "on" and decided.volume == "own":
+            raise UserError("Embeddings must be read on the encoder's tiles.", where="--set",
+                            found="volume=own with embeddings", mend="Leave volume out, or add --set embeddings=off.")
         if self.start == "pretrained":
             start_path()
         return decided
 
     def decided(self, plan: EncoderPlan) -> HybridSettings:
-        """`embeddings` on or off: as it is set, else as the plan's `hybrid` section says, else by the rule."""
+        """`embeddings` on or off: as it is set, else as the plan's `hybrid` section says, else by the rule.
+
+        So the `volume`: without embeddings the plan's own, where it has them.
+        """
         pay = self.embeddings == "on" or (self.embeddings == "auto" and reads_embeddings(plan))
-        return replace(self, embeddings="on" if pay else "off")
+        own = not pay and plan.hybrid is not None and plan.hybrid.voxels is not None
+        volume = self.volume if self.volume != "auto" else "own" if own else "tile"
+        return replace(self, embeddings="on" if pay else "off", volume=volume)
 
 
 class HybridOffVariant(VolumeVariant):
@@ -114,6 +127,12 @@ class HybridOffVariant(VolumeVariant):
         return ITERATIONS
 
     @property
+    def volume(self) -> VolumePlan:
+        """The tile's, or the plan's own for voxels alone, as the run's settings say."""
+        own = self.settings.decided(self.context.encoder_plan).volume == "own"
+        return plan_volume(self.context.dataset_plan, self.context.encoder_plan, voxels=own)
+
+    @property
     def reads_embeddings(self) -> bool:
         """Whether the run was asked to, or the plan decided so."""
         return self.settings.decided(self.context.encoder_plan).embeddings == "on"
@@ -135,15 +154,14 @@ class HybridOffVariant(VolumeVariant):
         """Embeddings of cases and views by name, or their tiles alone."""
         if self.reads_embeddings:
             return run.embeddings(names)
-        plan = self.context.encoder_plan
-        return {name: without_embeddings(run.arrays.properties(name).shape, plan) for name in names}
+        return {name: self.tiles_of(run.arrays.properties(name).shape) for name in names}
 
     def source_of(self, case: PreparedCase, plans: Plans, encoder: Encoder | None, mirror: Sequence[int],
                   step: float | None, cached: CaseInputs | None) -> CaseInputs:
         """The embeddings of a case that is in memory, or its tiles alone; see `inputs_of`."""
         if self.reads_embeddings:
             return embeddings_of(case, plans, encoder, mirror, step, cached)
-        return without_embeddings(case.image.shape[1:], self.context.encoder_plan, step)
+        return self.tiles_of(case.image.shape[1:], step)
 
     def batches(self, run: RunData) -> Batches[Any]:
         """Volumes of the training cases, and of views that are encoded, augmented as they are read."""

@@ -154,6 +154,10 @@ class VolumeVariant(TrainedVariant):
         """Slices of a volume."""
         return self.volume.depth
 
+    def tiles_of(self, shape: Sequence[int], step: float | None = None) -> CaseInputs:
+        """The tiles of a case of `shape` (Z, Y, X) voxels, without embeddings; `step` None takes the plan's."""
+        return without_embeddings(shape, self.volume, self.context.encoder_plan.tile_step if step is None else step)
+
     def flat(self, plans: Plans) -> bool:
         """Whether slices must not be tilted or moved against each other."""
         return plans.dataset.anisotropic or self.volume.depth == 1
@@ -204,8 +208,7 @@ class VoxelVariant(VolumeVariant):
 
     def batches(self, run: RunData) -> Batches[Any]:
         """Volumes of the training cases, augmented as they are read."""
-        plan = self.context.encoder_plan
-        sources = {name: without_embeddings(run.arrays.properties(name).shape, plan) for name in run.train_cases}
+        sources = {name: self.tiles_of(run.arrays.properties(name).shape) for name in run.train_cases}
         return self.volume_batches(run, sources, RecentImages(run.arrays), run.segmentation)
 
     def inputs_of(
@@ -214,8 +217,7 @@ class VoxelVariant(VolumeVariant):
         cached: CaseInputs | None = None,
     ) -> CaseInputs:
         """See `TrainedVariant`."""
-        source = without_embeddings(case.image.shape[1:], self.context.encoder_plan, step)
-        return CaseVolumes(lambda: case.image, source, self.volume, mirror)
+        return CaseVolumes(lambda: case.image, self.tiles_of(case.image.shape[1:], step), self.volume, mirror)
 
     def logits(self, inputs: Volumes) -> Tensor:
         """Volumes -> logits (B, K, N, rows, columns)."""

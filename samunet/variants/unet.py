@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import nn
 
 from samunet.networks.unet import build_unet
 from samunet.planning.sections import UnetPlan
-from samunet.planning.unet_rules import plan_unet
+from samunet.planning.unet_rules import SMALLEST_BATCH, plan_unet
 from samunet.variants.base import VariantContext
 from samunet.variants.kinds import PatchVariant
 from samunet.variants.unet_training import UnetTraining
@@ -17,8 +19,10 @@ class UnetVariant(UnetTraining, PatchVariant):
     supervision.
 
     The Dice term is taken over the batch, as nnU-Net does in 2D. Deviation: the batch, see
-    `planning.unet_rules.plan_unet`.
+    `planning.unet_rules.plan_unet`, and `training.length` where a run's minutes hold few iterations.
     """
+
+    smallest_batch: ClassVar[int | None] = SMALLEST_BATCH
 
     @property
     def plan(self) -> UnetPlan:

@@ -20,6 +20,7 @@ class UnetSimclrVariant(UnetVariant):
     """
 
     unlabelled: ClassVar[bool] = True
+    smallest_batch: ClassVar[int | None] = None  # SimCLR contrasts a sample with all others of its batch
 
     def pretraining(self) -> PatchVariant:
         """SimCLR on the encoder."""

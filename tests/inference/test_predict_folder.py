@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from samunet.cli.predict import main
 from samunet.dataset.grids import affine_mm, same_grid
 from samunet.dataset.io.sitk_io import read_file
 from samunet.errors import BadCases, UserError
+from samunet.inference import predict_folder as predict_folder_module
 from samunet.inference.model_folder import load_model
 from samunet.inference.predict_folder import PredictionSettings, predict_folder, predict_to_file
 from samunet.locks import owned
@@ -266,3 +268,24 @@ def test_two_predictions_of_the_same_cases_into_one_folder_are_refused_and_parts
         assert [path.name for path in (place / "out").glob("*.nii.gz")] == ["three.nii.gz"]
     assert predict(place) == 0
     assert not list((place / "out").glob(".*"))
+
+
+def test_the_next_case_is_prepared_while_one_is_predicted(place, monkeypatch):
+    """The first case waits for the second's preparation: it would wait for ever if one came after the other."""
+    begun = {name: threading.Event() for name in NAMES}
+    prepare, predict_one = predict_folder_module.prepare_case, predict_folder_module.predict_to_file
+
+    def prepared(case, reader, dataset_plan, labels):
+        begun[case.name].set()
+        return prepare(case, reader, dataset_plan, labels)
+
+    def predicted(model, case, *others):
+        if case.name == "one":
+            assert begun["three"].wait(60) and not begun["two"].is_set()  # one ahead, no more
+        predict_one(model, case, *others)
+
+    monkeypatch.setattr(predict_folder_module, "prepare_case", prepared)
+    monkeypatch.setattr(predict_folder_module, "predict_to_file", predicted)
+    assert predict(place) == 0
+    for name in NAMES:
+        assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(place / "out" / f"{name}.nii.gz"))), expected())

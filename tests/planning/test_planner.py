@@ -14,7 +14,15 @@ from samunet.planning.encoder_spec import EncoderSpec
 from samunet.planning.fingerprint import Fingerprint
 from samunet.planning.planner import plan_dataset, plan_encoder, plan_experiment, plan_grid_shapes
 from samunet.planning.plans import Plans
-from samunet.planning.sections import AdapterPlan, DatasetPlan, EmbeddingsPlan, HybridPlan, Patch3dPlan, UnetPlan
+from samunet.planning.sections import (
+    AdapterPlan,
+    DatasetPlan,
+    EmbeddingsPlan,
+    HybridPlan,
+    Patch3dPlan,
+    UnetPlan,
+    VoxelsPlan,
+)
 from samunet.planning.unet_rules import plan_unet
 
 MINI = EncoderSpec("untrained", "mini", "mini", 256)
@@ -167,6 +175,7 @@ def test_every_field_has_a_reason_of_one_line(name, spec, tmp_path):
     section = plan_encoder(dataset_plan, made.fingerprint(), spec)
     unet = plan_unet(dataset_plan, 3, dimensions=2)
     for kind, plan in ((DatasetPlan, dataset_plan), (EmbeddingsPlan, section), (HybridPlan, section.hybrid),
+                       (VoxelsPlan, section.hybrid.voxels),
                        (AdapterPlan, section.adapters), (Patch3dPlan, section.patches_3d), (UnetPlan, unet)):
         assert set(plan.reasons) == {field.name for field in fields(kind)} - {"reasons"}
         assert all(reason and "\n" not in reason for reason in plan.reasons.values())

@@ -17,6 +17,7 @@ from whole_runs import REQUEST, model, start
 from samunet.errors import UserError
 from samunet.files import digest_of_file, read_json
 from samunet.planning.plans import Plans
+from samunet.training import length
 from samunet.training import run as run_module
 from samunet.training.checkpoints import save_latest
 from samunet.training.run import validate_model
@@ -123,7 +124,7 @@ def test_the_old_run_stays_until_the_new_one_is_whole(paths, monkeypatch) -> Non
 
 def test_minutes_become_a_count_that_a_resumed_run_keeps(paths, monkeypatch) -> None:
     counted = []
-    monkeypatch.setattr(run_module, "measured_iterations", lambda *_: counted.append(1) or 3)
+    monkeypatch.setattr(length, "seconds_per_iteration", lambda *_: counted.append(1) or 10.0)
     by_minutes = dataclasses.replace(REQUEST, iterations=None, minutes=0.5)
     with monkeypatch.context() as patch:
         patch.setattr(run_module, "train", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
