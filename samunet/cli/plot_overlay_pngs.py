@@ -62,7 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         dataset = load_dataset(find_dataset(paths_of(options).raw, options.dataset))
         jobs = jobs_of_dataset(dataset, options.output, options.channel_idx)
     else:
-        dataset_file = options.djfile or options.segmentations / "dataset.json"
+        from samunet.dataset.dataset_json import dataset_json_in
+
+        dataset_file = options.djfile or dataset_json_in(options.segmentations)
         jobs = worst_first(jobs_of_folder(options.images, options.segmentations, options.references, dataset_file,
                                           options.output, options.channel_idx), options.segmentations)
     draw_all(jobs, options.output, workers_of(options))

@@ -38,8 +38,9 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command with `arguments`, by default those of the process."""
     options = parser().parse_args(arguments)
+    from samunet.dataset.dataset_json import dataset_json_in
     from samunet.evaluation.statistics_files import write_statistics
 
-    dataset_file = options.djfile or options.segmentations / "dataset.json"
+    dataset_file = options.djfile or dataset_json_in(options.segmentations)
     count = write_statistics(options.segmentations, dataset_file, options.output, workers_of(options), options.images)
     result(f"statistics of {count} case{'' if count == 1 else 's'}: {options.output}")

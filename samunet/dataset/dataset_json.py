@@ -19,6 +19,23 @@ LABELS_MEND = 'Write a mapping of name to value, such as {"background": 0, "live
 SHOWN_LETTERS = 300
 
 
+def dataset_json_in(segmentations: Path) -> Path:
+    """dataset.json in a folder of segmentations, where the commands that write them put it.
+
+    Raises:
+        UserError: no folder, or no such file in it.
+    """
+    path = segmentations / "dataset.json"
+    if not segmentations.is_dir():
+        raise UserError("The folder of segmentations must exist.", where=segmentations, found="no such folder",
+                        mend="Correct the path.")
+    if not path.is_file():
+        raise UserError("A folder of segmentations must hold dataset.json.", where=segmentations,
+                        found="no dataset.json", mend="Name a folder that samunet_predict or nnUNetv2_predict wrote, "
+                        "or copy the dataset's dataset.json into this one.")
+    return path
+
+
 @dataclass(frozen=True)
 class Description:
     """What a raw dataset's dataset.json says. `listing` is its `dataset`; None: cases are found in the folders."""

@@ -76,7 +76,8 @@ def find_dataset(root: Path, dataset: str) -> Path:
 def _unknown(rule: str, root: Path, found: str, known: Iterable[str]) -> UserError:
     """The error for a dataset that is not in `root`; explains how to convert a folder of nnU-Net v1."""
     listing = f"{found}; available: {', '.join(sorted(known)) or 'no dataset'}"
-    mend = "Use one of these, or set samunet_raw to the folder that holds the dataset."
+    mend = ("Use one of these, or name the folder that holds the dataset: --raw, --preprocessed or --results, or the "
+            "variable samunet_raw, samunet_preprocessed or samunet_results.")
     if old := sorted(folder.name for folder in _folders(Path(root), _OLD_FOLDER_NAME)):
         listing += f"; folders of nnU-Net v1, which are not read: {some(old)}"
         mend += (f" To convert a folder of nnU-Net v1: samunet_convert_old_nnUNet_dataset {Path(root) / old[0]} "

@@ -106,6 +106,17 @@ def finished_runs(folder: Path) -> dict[str, dict[str, Any]]:
     return dict(sorted(runs.items(), key=lambda item: (not item[0].isdecimal(), item[0].zfill(6))))
 
 
+def require_folder(folder: Path) -> None:
+    """Refuse a model's folder that is not there, before its folds are missed.
+
+    Raises:
+        UserError: no such folder.
+    """
+    if not folder.is_dir():
+        raise UserError("A model must be a folder, or a bundle (.zip), that exists.", where=folder,
+                        found="no such file or folder", mend="Correct the path.")
+
+
 def list_models(results: Path) -> Iterator[ModelEntry]:
     """All models below the results folder, sorted by path."""
     for model in sorted(results.glob("Dataset*/*__*__*")):
@@ -246,8 +257,9 @@ def chosen_runs(folder: Path, folds: Sequence[str] | None) -> dict[str, dict[str
     """The run.json of the requested folds of a model, of all finished ones where `folds` is None.
 
     Raises:
-        UserError: one of them is not there, or not finished.
+        UserError: no such model; one of the folds is not there, or not finished.
     """
+    require_folder(folder)
     runs = finished_runs(folder)
     missing = [fold for fold in folds or () if fold not in runs]
     if not runs or missing:

@@ -17,7 +17,7 @@ from samunet.dataset.labels import UNANNOTATED, LabelSpace
 from samunet.errors import UserError, some
 from samunet.evaluation.case_metrics import overlap_metrics
 from samunet.inference.export import export_case
-from samunet.inference.model_folder import TrainedModel, finished_runs, load_model
+from samunet.inference.model_folder import TrainedModel, finished_runs, load_model, require_folder
 from samunet.inference.predictor import predict_case
 from samunet.inputs.embedding_cache import embeddings_of
 from samunet.preprocessing.arrays import labels_of
@@ -44,6 +44,7 @@ def validation_cases(folder: Path) -> dict[str, tuple[str, ...]]:
     Raises:
         UserError: there is no such fold, or the model answers prompts, which cross-validation does not have.
     """
+    require_folder(folder)
     runs: Mapping[str, Mapping[str, Any]] = finished_runs(folder)
     prompted = [run["variant"] for run in runs.values() if entry(run["variant"]).prompts]
     if prompted:

@@ -9,8 +9,10 @@ from typing import Any
 
 from samunet.dataset.case_paths import FRAME_FOLDER, label_ending
 from samunet.dataset.dataset import read_dataset_json
+from samunet.dataset.dataset_json import dataset_json_in
 from samunet.dataset.folder_listing import list_folder
 from samunet.dataset.io.readers import reader_for, reader_named
+from samunet.dataset.label_colours import write_label_colours
 from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError, joined
 from samunet.files import copy_whole, read_json
@@ -57,8 +59,9 @@ class PredictionFolder:
         return self.folder / f"{case}{self.ending}"
 
     def copy_companions(self, output: Path) -> None:
-        """Copy dataset.json and, if there is one, plans.json to `output`."""
+        """Copy dataset.json and, if there is one, plans.json to `output`; write the labels' names and colours there."""
         copy_whole(self.dataset_json, output / DATASET_JSON)
+        write_label_colours(output, self.labels)
         if self.plans_json is not None:
             copy_whole(self.plans_json, output / PLANS_JSON)
 
@@ -77,9 +80,7 @@ def open_predictions(
     Raises:
         UserError: no folder, no dataset.json, or one of both files is not valid.
     """
-    if not folder.is_dir():
-        raise UserError("A folder of predictions must exist.", where=folder)
-    dataset_json = dataset_json or folder / DATASET_JSON
+    dataset_json = dataset_json or dataset_json_in(folder)
     if plans_json is None and (folder / PLANS_JSON).is_file():
         plans_json = folder / PLANS_JSON
     content, labels = read_dataset_json(dataset_json)

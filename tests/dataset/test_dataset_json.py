@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from samunet.dataset.dataset_json import parse
+from samunet.dataset.dataset_json import dataset_json_in, parse
 from samunet.errors import UserError
 
 SOUND = {"channel_names": {"0": "T1", "1": "T2"}, "labels": {"background": 0, "organ": 1}, "numTraining": 2,
@@ -82,3 +82,12 @@ def test_no_object(content):
 def test_nothing_at_all_is_four_problems():
     assert [problem.rule for problem in fault({}).problems] == [
         f"dataset.json must have `{key}`." for key in ("channel_names", "labels", "numTraining", "file_ending")]
+
+
+def test_a_folder_of_segmentations_that_is_not_there_is_not_one_without_dataset_json(tmp_path):
+    with pytest.raises(UserError, match="The folder of segmentations must exist"):
+        dataset_json_in(tmp_path / "missing")
+    with pytest.raises(UserError, match="must hold dataset.json"):
+        dataset_json_in(tmp_path)
+    (tmp_path / "dataset.json").write_text("{}")
+    assert dataset_json_in(tmp_path) == tmp_path / "dataset.json"

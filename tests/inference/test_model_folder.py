@@ -13,6 +13,7 @@ from samunet.errors import UserError
 from samunet.inference.model_files import digest_of_labels
 from samunet.inference.model_folder import (
     chosen_device,
+    chosen_runs,
     find_model,
     finished_runs,
     list_models,
@@ -348,3 +349,12 @@ def test_a_model_of_a_variant_that_is_not_installed_is_refused(make_run):
     folder = make_run("Dataset004_A", "two_convolutions__samunetPlans__untrained", 0, "2024-01-01T00:00:00+00:00")
     with pytest.raises(UserError, match="(?s)must be of a variant that is installed.*run.json.*two_convolutions"):
         load_model(folder, None, CPU)
+
+
+def test_a_model_that_is_not_there_is_no_model_without_folds(tmp_path):
+    with pytest.raises(UserError, match=r"must be a folder, or a bundle \(.zip\), that exists") as caught:
+        chosen_runs(tmp_path / "model.zip", ["0"])
+    assert caught.value.where == str(tmp_path / "model.zip")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="finished: none; missing: 0"):
+        chosen_runs(tmp_path / "empty", ["0"])

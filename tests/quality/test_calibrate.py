@@ -191,3 +191,8 @@ def test_ignored_voxels_do_not_count_in_dice() -> None:
     labels = LabelSpace({"background": 0, "a": 1, "ignore": 2})
     reference, prediction = np.array([[[1, 1, 0, 2]]]), np.array([[[1, 0, 0, 1]]])
     assert dice_of(reference, prediction, labels) == {"1": pytest.approx(2 / 3)}
+
+
+def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="that exists"):
+        validation_cases(tmp_path / "missing")

@@ -53,6 +53,9 @@ def test_an_ensemble_can_be_ensembled_again_with_several_processes(tmp_path: Pat
     assert main(["-i", both, "-o", again, "-np", "1"]) == 0
     assert (tmp_path / "again" / "case_1.nii.gz").read_bytes() == (tmp_path / "both" / "case_1.nii.gz").read_bytes()
     assert not list((tmp_path / "again").glob("*.npz"))
+    described = json.loads((tmp_path / "again" / "label_colours.json").read_text())["labels"]
+    assert {each["name"]: each["value"] for each in described} == {
+        name: value for name, value in PLAIN["labels"].items() if value}
 
 
 def other_names_of_labels(folder: Path) -> None:
@@ -72,7 +75,7 @@ def other_classes(folder: Path) -> None:
     (lambda folder: [path.unlink() for path in folder.glob("*.npz")], "2 of 2 are missing"),
     (lambda folder: (folder / "case_2.nii.gz").unlink(), "needs its segmentation"),
     (lambda folder: (folder / "case_2.npz").write_bytes(b"PK"), "whole .npz file"),
-    (lambda folder: (folder / "dataset.json").unlink(), "required file is missing"),
+    (lambda folder: (folder / "dataset.json").unlink(), "must hold dataset.json"),
     (lambda folder: (folder / "plans.json").write_text('{"image_reader_writer": "Unknown"}'), "reader"),
     (other_names_of_labels, "b: 1, a: 2"),
     (other_grid, "on one grid"),

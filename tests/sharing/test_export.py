@@ -17,7 +17,10 @@ from samunet.cli.export_model_to_zip import main
 from samunet.errors import UserError
 from samunet.inference.bundle.archive import read_bundle
 from samunet.inference.model_folder import load_model
+from samunet.quality.calibration_file import Calibration, checkpoint_digest, usable_calibration, write_calibration
+from samunet.quality.regression import DiceRegression
 from samunet.sharing.export import export_model
+from samunet.sharing.install import install_model
 from samunet.sharing.portable import last_part, without_folders
 from samunet.variants.atlas import AtlasVariant, Support
 from samunet.variants.base import VariantContext
@@ -42,6 +45,16 @@ def test_a_bundle_holds_the_model_and_the_digest_of_every_file(tmp_path):
                       for name in MEMBERS}
     weights = tmp_path / "Dataset900_Phantom/label_prior__samunetPlans__untrained/fold_0/checkpoint_final.safetensors"
     assert contents["fold_0/checkpoint_final.safetensors"] == weights.read_bytes()
+
+
+def test_a_calibration_goes_with_the_model(tmp_path):
+    model = prior_model(tmp_path / "here")
+    fitted = Calibration(0.5, (0.2, 0.1), {"1": DiceRegression({"f": 1.0}, 0.1, 4, 0.0)},
+                         {"0": checkpoint_digest(model, "0")})
+    write_calibration(model, "plain", fitted)
+    assert json.loads(exported(model, tmp_path)["quality.json"])["plain"]["temperature"] == 0.5
+    installed = install_model(tmp_path / "model.zip", tmp_path / "there")
+    assert usable_calibration(installed, ["0"], "plain") == fitted
 
 
 def test_equal_models_give_equal_bytes(tmp_path):

@@ -8,7 +8,7 @@ from samunet.dataset.folder_listing import IMAGE_ENDINGS
 
 MANIFEST, CARD, LICENCE = "manifest.json", "model_card.md", "LICENSE.txt"
 REQUIRED = ("plans.json", "dataset.json", CARD, LICENCE)
-OPTIONAL = ("dataset_fingerprint.json",)
+OPTIONAL = ("dataset_fingerprint.json", "quality.json")
 REQUIRED_OF_FOLD = ("run.json", "checkpoint_final.safetensors")
 OPTIONAL_OF_FOLD = ("label_statistics.json", "validation/summary.json", "validation/metrics.json")
 MOST_DEPTH = 3  # fold_0/validation/case.nii.gz
