@@ -17,7 +17,7 @@ from samunet.errors import UserError
 from samunet.files import read_json, write_json
 from samunet.quality.calibrate import calibrated
 from samunet.quality.calibration_file import usable_calibration
-from samunet.quality.cross_validation import MeasuredCase, dice_of, measured_cases, validation_cases
+from samunet.quality.cross_validation import MeasuredCase, measured_cases, validation_cases
 from samunet.quality.temperature import Voxels
 
 NAMES = "abcdef"
@@ -185,9 +185,3 @@ def test_undefined_dice_does_not_count_and_few_cases_are_refused() -> None:
     with pytest.raises(UserError, match="4 validation cases that show each class") as caught:
         calibrated(cases, labels, {"0": None}, Path("model"))
     assert caught.value.found == "3 of big"
-
-
-def test_ignored_voxels_do_not_count_in_dice() -> None:
-    labels = LabelSpace({"background": 0, "a": 1, "ignore": 2})
-    reference, prediction = np.array([[[1, 1, 0, 2]]]), np.array([[[1, 0, 0, 1]]])
-    assert dice_of(reference, prediction, labels) == {"1": pytest.approx(2 / 3)}
