@@ -36,7 +36,8 @@ def parser() -> argparse.ArgumentParser:
                         help="folder that receives the segmentations")
     add_model(parser, "folds to average (default: all finished ones; runs of a benchmark only with -v or -m)")
     parser.add_argument("--save_probabilities", action="store_true",
-                        help="also write <case>.npz, .pkl and .properties.json for nnUNetv2_ensemble")
+                        help="also write <case>.npz, .pkl and .properties.json, for samunet_ensemble and "
+                             "nnUNetv2_ensemble")
     parser.add_argument("--calibrated_probabilities", action="store_true",
                         help="scale the saved probabilities by the temperature of samunet_calibrate (default: as the "
                              "model gives them)")
