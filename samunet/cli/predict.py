@@ -69,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_nnunet_flags(parser: argparse.ArgumentParser) -> None:
     """Flags that keep command lines of nnU-Net running, where they can."""
-    group = parser.add_argument_group("flags of nnU-Net without a choice here")
+    group = parser.add_argument_group("flags for compatibility with nnU-Net")
     group.add_argument("-chk", type=checkpoint, default=CHECKPOINT, metavar="NAME",
                        help="name of the weights: checkpoint_final, the only ones that a model has")
     group.add_argument("-nps", action=Unneeded, type=whole(0, MOST_PROCESSES), metavar="N",

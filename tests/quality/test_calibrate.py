@@ -16,7 +16,7 @@ from samunet.dataset.paths import Paths
 from samunet.errors import UserError
 from samunet.files import read_json, write_json
 from samunet.quality.calibrate import calibrated
-from samunet.quality.calibration_file import usable_calibration
+from samunet.quality.calibration_file import Calibration, usable_calibration, write_calibration
 from samunet.quality.cross_validation import MeasuredCase, measured_cases, validation_cases
 from samunet.quality.temperature import Voxels
 
@@ -150,6 +150,21 @@ def test_a_calibration_of_other_weights_or_another_way_is_not_used(
     assert predict_it(model, trained, tmp_path / "other") == 0
     assert "not measured with fold 1 as it is now" in capsys.readouterr().err
     assert not list(tmp_path.glob("*/quality.json"))
+
+
+def test_a_fold_that_was_not_measured_has_no_calibration_though_no_digest_is_recorded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Runs of before digests were recorded have none."""
+    for fold in "01":
+        write_json(tmp_path / f"fold_{fold}" / "run.json", {
+            "variant": "unet", "trained_by": "samunet_train", "finished": "now",
+            "encoder": {"id": "untrained", "digest": None}})
+    calibration = Calibration(1.0, (0.1, 0.1), {}, {"0": None})
+    write_calibration(tmp_path, "plain", calibration)
+    assert usable_calibration(tmp_path, ["0"], "plain") == calibration
+    assert usable_calibration(tmp_path, ["0", "1"], "plain") is None
+    assert "not measured with fold 1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("content", "field"), [
