@@ -83,8 +83,7 @@ def jobs_of_folder(
         say(f"without a reference in {references}: {some(without)}")
     return [
         OverlayJob(case.name, case.images, segmentations / f"{case.name}{of_labels}", reference_of(case), reader,
-                   labels,
-                   channel, output / f"{case.name}.png")
+                   labels, channel, output / f"{case.name}.png")
         for case in drawn
     ]
 
