@@ -9,7 +9,7 @@ from samunet.api.defaults import processes
 from samunet.dataset.case_paths import label_ending
 from samunet.dataset.dataset import read_dataset_json
 from samunet.dataset.folder_listing import list_folder
-from samunet.dataset.io.readers import reader_for
+from samunet.dataset.segmentations import reader_of_listing
 from samunet.evaluation.evaluate import evaluate_folder
 from samunet.evaluation.report import metrics_path
 
@@ -47,12 +47,9 @@ def evaluate(
         >>> summary["foreground_mean"]["Dice"]
         1.0
     """
-    reference, prediction = Path(reference), Path(prediction)
-    content, labels = read_dataset_json(Path(dataset_json))
+    reference, prediction, dataset_json = Path(reference), Path(prediction), Path(dataset_json)
+    content, labels = read_dataset_json(dataset_json)
     ending = label_ending(content["file_ending"])
-    references = list_folder(reference, ending)
-    example = next((path for path in references.paths if path not in references.broken_links), None)
-    reader = reader_for(content.get("overwrite_image_reader_writer"), content["file_ending"], example,
-                        Path(dataset_json))
+    reader = reader_of_listing(content, list_folder(reference, ending), dataset_json)
     return evaluate_folder(reference, prediction, labels, ending, reader, None if output is None else Path(output),
                            processes(workers), chill=chill)

@@ -25,7 +25,6 @@ from samunet.errors import UserError
 from samunet.variants.registry import entry
 
 DEFAULT_MINUTES = 60.0
-
 DEFAULT_FOLDS = ("0", "1", "2", "3", "4")
 # Flags that have a meaning in one of the two forms only.
 OF_SEARCH = ("shots", "draw", "minutes", "iterations", "encoder", "seed", "device")
@@ -67,8 +66,7 @@ def parser() -> argparse.ArgumentParser:
     length = parser.add_mutually_exclusive_group()
     length.add_argument("--minutes", type=real(0, MOST_MINUTES, above=True), metavar="M", default=DEFAULT_MINUTES,
                         help="total training time of all rounds in minutes (default: %(default)g). Encoding, "
-                             "validation "
-                             "and the training of the chosen variant are not included")
+                             "validation and the training of the chosen variant are not included")
     length.add_argument("--iterations", type=whole(1, MOST_ITERATIONS), metavar="N",
                         help="iterations of each run in the first round, instead of --minutes; each round doubles them")
     parser.add_argument("-v", "-c", "--variants", dest="variants", nargs="+", action=Distinct, metavar="NAME",

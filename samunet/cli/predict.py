@@ -36,7 +36,8 @@ def parser() -> argparse.ArgumentParser:
                         help="folder that receives the segmentations")
     add_model(parser, "folds to average (default: all finished ones; runs of a benchmark only with -v or -m)")
     parser.add_argument("--save_probabilities", action="store_true",
-                        help="also write <case>.npz, .pkl and .properties.json for nnUNetv2_ensemble")
+                        help="also write <case>.npz, .pkl and .properties.json, for samunet_ensemble and "
+                             "nnUNetv2_ensemble")
     parser.add_argument("--calibrated_probabilities", action="store_true",
                         help="scale the saved probabilities by the temperature of samunet_calibrate (default: as the "
                              "model gives them)")
@@ -68,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _add_nnunet_flags(parser: argparse.ArgumentParser) -> None:
     """Flags that keep command lines of nnU-Net running, where they can."""
-    group = parser.add_argument_group("flags of nnU-Net without a choice here")
+    group = parser.add_argument_group("flags for compatibility with nnU-Net")
     group.add_argument("-chk", type=checkpoint, default=CHECKPOINT, metavar="NAME",
                        help="name of the weights: checkpoint_final, the only ones that a model has")
     group.add_argument("-nps", action=Unneeded, type=whole(0, MOST_PROCESSES), metavar="N",

@@ -136,17 +136,17 @@ def read_dataset_json(path: Path) -> tuple[dict[str, Any], LabelSpace]:
     return content, labels
 
 
-def channel_count(content: Mapping[str, Any], where: Path) -> int:
-    """Number of channels in the content of a dataset.json; 0 if it names none, as a copy next to segmentations may.
+def channel_names_of(content: Mapping[str, Any], where: Path) -> tuple[str, ...]:
+    """Names of the channels in the content of a dataset.json; none if it has none, as a copy next to segmentations may.
 
     Raises:
-        UserError: `channel_names` is no mapping.
+        UserError: `channel_names` does not map 0, 1, ... to names.
     """
     names = content.get("channel_names", content.get("modality", {}))
-    if not isinstance(names, Mapping):
+    if not isinstance(names, Mapping) or set(names) != set(map(str, range(len(names)))):
         raise UserError("`channel_names` in dataset.json must map numbers to names.", where=where, found=repr(names),
                         mend=dataset_json.CHANNELS_MEND)
-    return len(names)
+    return tuple(str(names[str(channel)]) for channel in range(len(names)))
 
 
 def scan_images(folder: Path, file_ending: str, channels: int) -> tuple[tuple[RawCase, ...], list[UserError]]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from samunet.dataset.alignment import PREDICTION, SEGMENTATION, on_grid
+from samunet.dataset.folder_listing import Listing
 from samunet.dataset.geometry import Geometry
 from samunet.dataset.io.frame_names import name_problems
-from samunet.dataset.io.readers import reader_named
+from samunet.dataset.io.readers import reader_for, reader_named
 from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError, joined
 
@@ -34,6 +37,16 @@ def read_on_grid(
         return segmentation, problems
     segmentation, problems = on_grid(segmentation, found, wanted, path, other, rule)
     return segmentation, problems + (value_problems(segmentation, labels, path) if labels else [])
+
+
+def reader_of_listing(content: Mapping[str, Any], listing: Listing, where: Path) -> str:
+    """Name of the reader-writer of listed segmentations, by the content of the dataset.json `where`.
+
+    Raises:
+        UserError: see `reader_for`.
+    """
+    example = next((path for path in listing.paths if path not in listing.broken_links), None)
+    return reader_for(content.get("overwrite_image_reader_writer"), content["file_ending"], example, where)
 
 
 def start_on_grid(

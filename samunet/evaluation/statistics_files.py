@@ -12,12 +12,12 @@ from typing import Any
 from samunet.console import progress, say
 from samunet.dataset.alignment import on_grid
 from samunet.dataset.case_paths import label_ending
-from samunet.dataset.dataset import channel_count, collect_cases, read_dataset_json
+from samunet.dataset.dataset import channel_names_of, collect_cases, read_dataset_json
 from samunet.dataset.folder_listing import list_folder
 from samunet.dataset.integrity import channel_problems
-from samunet.dataset.io.readers import ORIENTED_READERS, reader_for, reader_named
+from samunet.dataset.io.readers import ORIENTED_READERS, reader_named
 from samunet.dataset.labels import LabelSpace
-from samunet.dataset.segmentations import value_problems
+from samunet.dataset.segmentations import reader_of_listing, value_problems
 from samunet.errors import UserError, joined, some
 from samunet.evaluation.label_statistics import LabelStatistics, label_statistics
 from samunet.files import require_writable, write_json, write_text
@@ -105,24 +105,23 @@ def _cases(segmentations: Path, dataset_file: Path, images: Path | None) -> list
         raise UserError("A folder of segmentations must hold some.", where=segmentations,
                         found=f"no file that ends with {label_ending(ending)}",
                         mend="Name the folder that samunet_predict wrote, or one with labels.")
-    reader = reader_for(content.get("overwrite_image_reader_writer"), ending, listing.paths[0], dataset_file)
+    reader = reader_of_listing(content, listing, dataset_file)
     if reader in ORIENTED_READERS:
         reader = "SimpleITKIO"  # so that indices are those of the file's own axes
     names = {path.name.removesuffix(label_ending(ending)): path for path in listing.paths}
-    files = _images_of(names, images, content, dataset_file) if images is not None else {}
-    channels = _channel_names(content)
+    channels = channel_names_of(content, dataset_file)
+    files = _images_of(names, images, ending, channels, dataset_file) if images is not None else {}
     return [Case(name, path, files.get(name, ()), reader, labels, channels) for name, path in names.items()]
 
 
 def _images_of(
-    names: Mapping[str, Path], images: Path, content: Mapping[str, Any], dataset_file: Path
+    names: Mapping[str, Path], images: Path, ending: str, channels: tuple[str, ...], dataset_file: Path
 ) -> dict[str, tuple[Path, ...]]:
     """The image files of every named case."""
-    channels = channel_count(content, dataset_file)
     if not channels:
         raise UserError("dataset.json must name the channels of the images.", where=dataset_file,
                         found="no `channel_names`", mend="Add them, or leave out -images.")
-    files = {case.name: case.images for case in collect_cases(images, content["file_ending"], channels)}
+    files = {case.name: case.images for case in collect_cases(images, ending, len(channels))}
     if missing := [name for name in names if name not in files]:
         raise UserError("Every segmentation needs the images of its case.", where=images,
                         found=f"{len(missing)} of {len(names)} have none: {some(missing)}",
@@ -130,11 +129,6 @@ def _images_of(
     if others := len(files) - len(names):
         say(f"{others} of {len(files)} cases in {images} have no segmentation and are skipped.")
     return files
-
-
-def _channel_names(content: Mapping[str, Any]) -> tuple[str, ...]:
-    names = content.get("channel_names", content.get("modality", {}))
-    return tuple(str(names[key]) for key in sorted(names, key=int))
 
 
 def _without_label(row: LabelStatistics) -> dict[str, Any]:

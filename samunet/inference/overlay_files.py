@@ -11,7 +11,7 @@ import numpy as np
 from samunet.console import progress, say
 from samunet.dataset.alignment import SEGMENTATION
 from samunet.dataset.case_paths import SEQUENCE_READERS, is_there, label_ending
-from samunet.dataset.dataset import RawCase, RawDataset, channel_count, collect_cases, read_dataset_json
+from samunet.dataset.dataset import RawCase, RawDataset, channel_names_of, collect_cases, read_dataset_json
 from samunet.dataset.folder_listing import list_folder
 from samunet.dataset.geometry import Geometry
 from samunet.dataset.io.readers import choose_reader, reader_for, reader_named
@@ -63,7 +63,7 @@ def jobs_of_folder(
     """
     content, labels = read_dataset_json(dataset_file)
     ending = content["file_ending"]
-    cases = collect_cases(images, ending, channel_count(content, dataset_file))
+    cases = collect_cases(images, ending, len(channel_names_of(content, dataset_file)))
     reader = reader_for(content.get("overwrite_image_reader_writer"), ending, cases[0].images[0], dataset_file)
     of_labels = label_ending(ending)
     _check_folders([segmentations] if references is None else [segmentations, references], of_labels)
@@ -83,8 +83,7 @@ def jobs_of_folder(
         say(f"without a reference in {references}: {some(without)}")
     return [
         OverlayJob(case.name, case.images, segmentations / f"{case.name}{of_labels}", reference_of(case), reader,
-                   labels,
-                   channel, output / f"{case.name}.png")
+                   labels, channel, output / f"{case.name}.png")
         for case in drawn
     ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 
@@ -48,8 +48,8 @@ class Calibration:
 def write_calibration(model: Path, mode: str, calibration: Calibration) -> Path:
     """Put `calibration` into the model's file, beside that of the other way to predict; returns the file."""
     path = model / FILE
-    stored = asdict_of(_read(path)) if path.is_file() else {}
-    write_json(path, {**stored, mode: asdict(calibration)})
+    stored = _read(path) if path.is_file() else {}
+    write_json(path, {each: asdict(found) for each, found in {**stored, mode: calibration}.items()})
     return path
 
 
@@ -77,11 +77,6 @@ def checkpoint_digest(model: Path, fold: str) -> str | None:
     """The SHA-256 of a fold's weights as its run recorded it; older runs lack it."""
     found: str | None = read_run(model / f"fold_{fold}" / "run.json").get(DIGEST)
     return found
-
-
-def asdict_of(calibrations: dict[str, Calibration]) -> dict[str, Any]:
-    """The file's content."""
-    return {mode: asdict(each) for mode, each in calibrations.items()}
 
 
 def _read(path: Path) -> dict[str, Calibration]:

@@ -13,9 +13,8 @@ import torch
 
 from samunet.console import progress
 from samunet.dataset.io.readers import reader_named
-from samunet.dataset.labels import UNANNOTATED, LabelSpace
 from samunet.errors import UserError, some
-from samunet.evaluation.case_metrics import overlap_metrics
+from samunet.evaluation.case_metrics import case_overlap
 from samunet.inference.export import export_case
 from samunet.inference.model_folder import TrainedModel, finished_runs, load_model, require_folder
 from samunet.inference.predictor import predict_case
@@ -98,16 +97,7 @@ def _real_dice(segmentation: np.ndarray, name: str, model: TrainedModel, preproc
     """Class key -> Dice on the file's own grid, as in the fold's summary.json."""
     path = preprocessed / "gt_segmentations" / f"{name}{model.label_ending}"
     reference = reader_named(model.plans.dataset.reader).read_segmentation(path)[0][0]
-    return dice_of(reference, segmentation, model.labels)
-
-
-def dice_of(reference: np.ndarray, prediction: np.ndarray, labels: LabelSpace) -> dict[str, float]:
-    """Class key -> Dice of label values (Z, Y, X); NaN if neither has the class. Ignored voxels do not count."""
-    if labels.ignore is not None:
-        valid = labels.valid(reference)
-        reference, prediction = (np.where(valid, each, UNANNOTATED) for each in (reference, prediction))
-    return {str(label): overlap_metrics(labels.mask(reference, label), labels.mask(prediction, label),
-                                        reference.size)["Dice"] for label in labels.foreground}
+    return {key: metrics["Dice"] for key, metrics in case_overlap(reference, segmentation, model.labels).items()}
 
 
 def _require_labelled(store: ArrayStore, names: Sequence[str]) -> None:

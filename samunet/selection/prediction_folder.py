@@ -11,9 +11,10 @@ from samunet.dataset.case_paths import FRAME_FOLDER, label_ending
 from samunet.dataset.dataset import read_dataset_json
 from samunet.dataset.dataset_json import dataset_json_in
 from samunet.dataset.folder_listing import list_folder
-from samunet.dataset.io.readers import reader_for, reader_named
+from samunet.dataset.io.readers import reader_named
 from samunet.dataset.label_colours import write_label_colours
 from samunet.dataset.labels import LabelSpace
+from samunet.dataset.segmentations import reader_of_listing
 from samunet.errors import UserError, joined
 from samunet.files import copy_whole, read_json
 
@@ -87,9 +88,7 @@ def open_predictions(
     ending = label_ending(content["file_ending"])
     reader = _reader_in(plans_json) if plans_json else None
     if reader is None:
-        listing = list_folder(folder, ending)
-        example = next((path for path in listing.paths if path not in listing.broken_links), None)
-        reader = reader_for(content.get("overwrite_image_reader_writer"), content["file_ending"], example, dataset_json)
+        reader = reader_of_listing(content, list_folder(folder, ending), dataset_json)
     return PredictionFolder(folder, labels, ending, reader, dataset_json, plans_json)
 
 

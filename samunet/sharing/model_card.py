@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from samunet.dataset.dataset import channel_names_of
 from samunet.dataset.labels import LabelSpace
 from samunet.inference.bundle.manifest import BundledEncoder, Manifest
 from samunet.networks.checkpoints.released import SAM_LICENCE
@@ -72,16 +73,15 @@ def card_text(manifest: Manifest, folder: Path, runs: Mapping[str, Mapping[str, 
         dataset: the content of dataset.json.
 
     Raises:
-        UserError: see `crossval_table`.
+        UserError: see `crossval_table` and `channel_names_of`.
     """
     last = list(runs.values())[-1]
     changed = last["settings"].get("changed_settings") or {}
-    channels = dataset.get("channel_names") or dataset.get("modality") or {}
     return _CARD.format(
         variant=manifest.variant, dataset=manifest.dataset, samunet=manifest.samunet, plans=manifest.plans,
         settings=", ".join(f"`{name}={value}`" for name, value in changed.items()) or "none",
         labels=", ".join(f"{name} ({value})" for name, value in labels.names.items()),
-        channels=", ".join(str(channels[key]) for key in sorted(channels, key=int)), ending=dataset["file_ending"],
+        channels=", ".join(channel_names_of(dataset, folder / "dataset.json")), ending=dataset["file_ending"],
         spacing=" x ".join(f"{value:g}" for value in spacing_mm), encoder=_encoder(manifest.encoder),
         folds=", ".join(manifest.folds), cases=len({name for run in runs.values() for name in run["train_cases"]}),
         versions=last.get("versions", {}).get("samunet", "of unknown version"), finished=last["finished"],

@@ -9,7 +9,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
-from small_phantom import small_phantom
+from small_phantom import shorten, small_phantom
 
 import samunet
 from samunet.cli import predict
@@ -22,16 +22,17 @@ IMAGE, NAME = "phantom_005_0000.nii.gz", "phantom_005"
 
 
 class Trained:
-    """A dataset with a model of a variant that looks at the image."""
+    """A dataset with a model: of a variant that looks at the image, or of `label_prior`, which takes no encoder."""
 
-    def __init__(self, folder: Path, **dataset_json: str) -> None:
+    def __init__(self, folder: Path, variant: str = "linear_head", **dataset_json: str) -> None:
         self.raw = small_phantom(folder / "raw", cases=5, test_cases=1)
         write_json(self.raw / "dataset.json", {**read_json(self.raw / "dataset.json"), **dataset_json})
         self.places = {name: folder / name for name in ("raw", "preprocessed", "results")}
         two = {name: self.places[name] for name in ("raw", "preprocessed")}
         samunet.plan(900, encoder="pixels", workers=1, **two)
-        samunet.preprocess(900, encoder="pixels", workers=1, **two)
-        self.run: FinishedRun = samunet.train(900, "linear_head", 0, encoder="pixels", iterations=30, device="cpu",
+        samunet.preprocess(900, encoder="pixels", embeddings=variant != "label_prior", workers=1, **two)
+        shorten(self.places["preprocessed"] / "Dataset900_Phantom" / "samunetPlans.json", view_pictures=80)
+        self.run: FinishedRun = samunet.train(900, variant, 0, encoder="pixels", iterations=30, device="cpu",
                                               workers=1, **self.places)
         self.predictor = samunet.Predictor(dataset=900, device="cpu", results=self.places["results"])
 
@@ -90,7 +91,7 @@ def test_cases_that_other_processes_prepare_have_the_same_bytes_and_a_bad_one_do
 
 
 def test_a_file_that_its_reader_reorients_comes_back_with_its_own_axes(tmp_path: Path) -> None:
-    oriented = Trained(tmp_path / "oriented", overwrite_image_reader_writer="SimpleITKIOWithReorient")
+    oriented = Trained(tmp_path / "oriented", "label_prior", overwrite_image_reader_writer="SimpleITKIOWithReorient")
     image = oriented.raw / "imagesTs" / IMAGE
     flipped = nibabel.load(image)  # the first axis reversed, so that the reader has to turn it
     flipped = flipped.slicer[::-1]

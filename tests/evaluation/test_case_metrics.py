@@ -7,10 +7,22 @@ import pytest
 
 from samunet.dataset.geometry import Geometry
 from samunet.dataset.labels import LabelSpace
-from samunet.evaluation.case_metrics import case_metrics
+from samunet.evaluation.case_metrics import case_metrics, case_overlap
 from samunet.evaluation.surface import surface_metrics
 
 LABELS = LabelSpace({"background": 0, "one": 1})
+
+
+def test_overlap_alone_by_hand_and_as_of_all_metrics() -> None:
+    """Label 1: two voxels of the reference, one of them predicted; the prediction's second is where it is ignored."""
+    labels = LabelSpace({"background": 0, "one": 1, "never": 2, "ignore": 3})
+    reference, prediction = np.array([[[1, 1, 0, 3]]], np.int16), np.array([[[1, 0, 0, 1]]], np.int16)
+    found = case_overlap(reference, prediction, labels)
+    assert found["1"] == {"Dice": pytest.approx(2 / 3), "IoU": 0.5, "TP": 1, "FP": 0, "FN": 1, "TN": 1, "n_pred": 1,
+                          "n_ref": 2}
+    assert np.isnan(found["2"]["Dice"])
+    every = case_metrics(reference, prediction, Geometry("SimpleITKIO", (1, 1, 4), (1.0, 1.0, 1.0)), labels, 1.0)
+    np.testing.assert_equal(found, every.overlap)
 
 
 @pytest.mark.parametrize("plane", [0, 2, 4], ids=["first", "middle", "last"])

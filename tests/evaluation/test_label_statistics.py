@@ -76,6 +76,11 @@ def write(path: Path, array: np.ndarray, origin=(100.0, 200.0, 300.0)) -> None:
     sitk.WriteImage(image, str(path))
 
 
+def name_channels(folder: Path, names: dict[str, str]) -> None:
+    path = folder / "labels" / "dataset.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"channel_names": names}))
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """`labels` with cases a and b (empty) and their dataset.json; `images` of two channels, a's stored flipped."""
@@ -126,6 +131,8 @@ def test_a_flipped_image_is_matched_by_place(folder: Path) -> None:
     (lambda folder: write(folder / "labels" / "a.nii.gz", np.full((2, 2, 3), 9, np.uint8)), "9 (12 voxels)"),
     (lambda folder: write(folder / "labels" / "a.nii.gz", np.zeros((2, 2, 4), np.uint8)), "shape"),
     (lambda folder: (folder / "labels" / "dataset.json").unlink(), "dataset.json"),
+    (lambda folder: name_channels(folder, {"first": "CT", "1": "PET"}), "must map numbers to names"),
+    (lambda folder: name_channels(folder, {"1": "CT", "2": "PET"}), "must map numbers to names"),
     (lambda folder: [path.unlink() for path in (folder / "labels").glob("*.gz")], "no file that ends with .nii.gz"),
 ])
 def test_bad_input_writes_nothing(folder: Path, capsys, fault, message: str) -> None:

@@ -18,7 +18,7 @@ def write_image(path: Path, array: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     image = sitk.GetImageFromArray(array, isVector=False)
     fourth = array.ndim == 4
-    image.SetSpacing((0.5, 0.75, 2.0, 1.0)[: array.ndim])
+    image.SetSpacing((0.5, 0.75, 2.0, 7.0)[: array.ndim])
     image.SetOrigin((-3.0, 4.0, 5.5, 0.0)[: array.ndim])
     direction = np.eye(array.ndim)
     direction[:3, :3] = np.reshape(DIRECTION, (3, 3))
@@ -28,7 +28,7 @@ def write_image(path: Path, array: np.ndarray) -> None:
 
 
 def task(folder: Path, channels: int, **changes: Any) -> Path:
-    """Task05_Two: two training cases and a test case of int16 voxels, with hidden files that macOS leaves."""
+    """Task05_Two: two training cases and a test case of int16 voxels, with files whose names begin with `._` or `_`."""
     source = folder / "Task05_Two"
     shape = (channels, 3, 4, 5) if channels > 1 else (3, 4, 5)
     for number, name in enumerate(("imagesTr/a_1", "imagesTr/b", "imagesTs/c")):
@@ -38,6 +38,7 @@ def task(folder: Path, channels: int, **changes: Any) -> Path:
     for name in ("a_1", "b"):
         write_image(source / f"labelsTr/{name}.nii.gz", np.indices((3, 4, 5))[0].astype(np.uint8) % 2)
     (source / "labelsTr" / "._b.nii.gz").write_bytes(b"macOS")
+    (source / "imagesTr" / "_old.nii.gz").write_bytes(b"no case, by its name")
     write_json(source / "dataset.json", description(channels) | changes)
     return source
 

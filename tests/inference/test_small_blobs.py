@@ -34,6 +34,8 @@ def test_components_below_the_volume_become_background() -> None:
     assert (without_small_blobs(before, GRID, LABELS, 0.61, "case") == 1).sum() == 0
     assert (without_small_blobs(before, GRID, LABELS, 0.4, "case") == 1).sum() == 5  # the corner joins two voxels
     np.testing.assert_array_equal(without_small_blobs(before, GRID, LABELS, 0.2, "case"), BEFORE)
+    of_7_mm3 = replace(GRID, spacing_mm=(7.0, 1.0, 1.0))  # in binary a little less than 0.007 ml
+    np.testing.assert_array_equal(without_small_blobs(before, of_7_mm3, LABELS, 0.021, "case"), expected)
 
 
 def test_a_small_core_becomes_the_region_around_it() -> None:

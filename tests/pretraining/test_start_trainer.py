@@ -46,6 +46,7 @@ def test_a_run_that_was_killed_ends_with_the_bytes_of_the_unbroken_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "STEPS_BETWEEN_STATES", 2)
+    monkeypatch.setattr(module, "STEPS_BETWEEN_LINES", 1)
     monkeypatch.setattr(module.time, "process_time", lambda: 0.0)  # seconds are in the files
     trained(tmp_path / "one", 5)
     step = StartTrainer._train_step
@@ -60,6 +61,7 @@ def test_a_run_that_was_killed_ends_with_the_bytes_of_the_unbroken_one(
         with pytest.raises(Killed):
             trained(tmp_path / "two", 5)
     assert trained(tmp_path / "two", 5).scalars.step == 5
+    assert (tmp_path / "one" / LOG).read_text() == (tmp_path / "two" / LOG).read_text()  # no line twice
     for name in (STATE, WEIGHTS):
         (one, said), (two, said_too) = (read_tensors(tmp_path / folder / name) for folder in ("one", "two"))
         assert said == said_too and one.keys() == two.keys()

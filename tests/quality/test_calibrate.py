@@ -16,8 +16,8 @@ from samunet.dataset.paths import Paths
 from samunet.errors import UserError
 from samunet.files import read_json, write_json
 from samunet.quality.calibrate import calibrated
-from samunet.quality.calibration_file import usable_calibration
-from samunet.quality.cross_validation import MeasuredCase, dice_of, measured_cases, validation_cases
+from samunet.quality.calibration_file import Calibration, usable_calibration, write_calibration
+from samunet.quality.cross_validation import MeasuredCase, measured_cases, validation_cases
 from samunet.quality.temperature import Voxels
 
 NAMES = "abcdef"
@@ -152,6 +152,21 @@ def test_a_calibration_of_other_weights_or_another_way_is_not_used(
     assert not list(tmp_path.glob("*/quality.json"))
 
 
+def test_a_fold_that_was_not_measured_has_no_calibration_though_no_digest_is_recorded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Runs of before digests were recorded have none."""
+    for fold in "01":
+        write_json(tmp_path / f"fold_{fold}" / "run.json", {
+            "variant": "unet", "trained_by": "samunet_train", "finished": "now",
+            "encoder": {"id": "untrained", "digest": None}})
+    calibration = Calibration(1.0, (0.1, 0.1), {}, {"0": None})
+    write_calibration(tmp_path, "plain", calibration)
+    assert usable_calibration(tmp_path, ["0"], "plain") == calibration
+    assert usable_calibration(tmp_path, ["0", "1"], "plain") is None
+    assert "not measured with fold 1" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("content", "field"), [
     ({"plain": {"temperature": 0}}, "temperature"), ({"other": {}}, "$.other"), ([], "array")])
 def test_a_file_of_another_form_is_refused(
@@ -185,12 +200,6 @@ def test_undefined_dice_does_not_count_and_few_cases_are_refused() -> None:
     with pytest.raises(UserError, match="4 validation cases that show each class") as caught:
         calibrated(cases, labels, {"0": None}, Path("model"))
     assert caught.value.found == "3 of big"
-
-
-def test_ignored_voxels_do_not_count_in_dice() -> None:
-    labels = LabelSpace({"background": 0, "a": 1, "ignore": 2})
-    reference, prediction = np.array([[[1, 1, 0, 2]]]), np.array([[[1, 0, 0, 1]]])
-    assert dice_of(reference, prediction, labels) == {"1": pytest.approx(2 / 3)}
 
 
 def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -25,6 +25,18 @@ def test_one_feature_by_hand() -> None:
     assert found.error == pytest.approx(miss)
 
 
+def test_the_error_is_that_of_what_is_predicted_for_the_case_left_out() -> None:
+    """Dice rises by 0.2 a step, so that the others' line is far above 1 at the last feature: it is clipped to 1."""
+    features, dice = rows([0.0, 1, 2, 3, 20]), [0.4, 0.6, 0.8, 1.0, 1.0]
+    misses = []
+    for left_out in range(5):
+        others = [place for place in range(5) if place != left_out]
+        found = fit([features[place] for place in others], [dice[place] for place in others])
+        misses.append(abs(found.predict(features[left_out]) - dice[left_out]))
+    assert misses[-1] == 0
+    assert fit(features, dice).error == pytest.approx(np.mean(misses))
+
+
 def test_a_surer_prediction_never_gets_a_lower_dice() -> None:
     found = fit(rows([0.1, 0.2, 0.3, 0.4]), [0.9, 0.8, 0.7, 0.6])
     assert found.weights == {"a": 0.0} and found.predict({"a": 0.0}) == pytest.approx(0.75)

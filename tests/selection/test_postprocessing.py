@@ -117,6 +117,17 @@ def test_true_parts_stay_and_a_class_that_falls_forbids(tmp_path: Path) -> None:
     assert decisions[0].after["2"] == 0 and final_scores(decisions)[MEAN] == 1
 
 
+def test_a_class_that_falls_forbids_the_whole_foreground_where_the_mean_rises(tmp_path: Path) -> None:
+    """Of label 1 three voxels of four are stray; of label 2 one right voxel is apart from the others."""
+    pair = row(1, 2, 2, 2, 2, 2, 2, 0, 2, 0, 0, 0, 0), row(1, 2, 2, 2, 2, 2, 2, 0, 2, 0, 1, 1, 1)
+    prediction, reference = folder_of(tmp_path, PLAIN, [pair])
+    folder = open_predictions(prediction)
+    foreground, first, second = decide(folder, reference, folder.cases(), 1)
+    assert foreground.before == {MEAN: pytest.approx(0.7), "1": pytest.approx(0.4), "2": 1}
+    assert foreground.after == {MEAN: pytest.approx(25 / 26), "1": 1, "2": pytest.approx(12 / 13)}
+    assert (foreground.kept, first.kept, second.kept) == (False, False, False)  # of 1 alone, the stray part is larger
+
+
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 10**6), labels=st.sampled_from([PLAIN, REGIONS, OVERLAPPING]))
 @pytest.mark.filterwarnings("ignore:Mean of empty slice")

@@ -14,11 +14,13 @@ import torch
 from bundles import contents_of, made_model, prior_model
 
 from samunet.cli.export_model_to_zip import main
+from samunet.dataset.labels import LabelSpace
 from samunet.errors import UserError
 from samunet.inference.bundle.archive import read_bundle
 from samunet.inference.model_folder import load_model
 from samunet.quality.calibration_file import Calibration, checkpoint_digest, usable_calibration, write_calibration
 from samunet.quality.regression import DiceRegression
+from samunet.sharing.crossval_table import crossval_table
 from samunet.sharing.export import export_model
 from samunet.sharing.install import install_model
 from samunet.sharing.portable import last_part, without_folders
@@ -76,6 +78,19 @@ def test_the_card_has_the_scores_and_the_licence_the_datasets_words(tmp_path):
     assert "| labelled training cases | 2 |" in card and "prediction does not load it" in card
     assert "hold no training image" in card
     assert "CC-BY 4.0" in licence
+
+
+def test_the_last_row_of_the_table_leaves_out_the_fold_of_all_cases(tmp_path):
+    model = prior_model(tmp_path)
+    shutil.copytree(model / "fold_0", model / "fold_all")
+    summary = model / "fold_all" / "validation" / "summary.json"
+    summary.write_text(summary.read_text().replace("0.5", "1.0").replace("0.75", "1.0"))
+    run = json.loads((model / "fold_0" / "run.json").read_text())
+    labels = LabelSpace({"background": 0, "a": 1, "b": 2})
+    assert crossval_table(model, {"0": run, "all": run}, labels).splitlines()[2:] == [
+        "| 0 | 2 | 1 | 0.500 | 0.750 | 0.625 |",
+        "| all (scores of its training cases) | 2 | 1 | 1.000 | 1.000 | 1.000 |",
+        "| all folds | - | 1 | 0.500 | 0.750 | 0.625 |"]
 
 
 def test_no_folder_of_the_machine_is_in_a_bundle(tmp_path):

@@ -52,6 +52,8 @@ def test_the_dice_of_all_windows_by_hand() -> None:
 def test_a_class_that_nobody_shows_does_not_count_and_windows_without_any_have_none() -> None:
     logits, empty = torch.tensor([[[[0.0, 0]], [[1, -1]], [[-2, -2]]]]), np.zeros((1, 1, 1, 2), np.int16)
     assert PseudoDice(Fixed(PLAIN), [Windows(logits, np.array([[[[1, 0]]]], np.int16))]).now() == 1
+    missed = np.array([[[[1, 2]]]], np.int16)  # of class 2 none is found, which counts: (1 + 0) / 2
+    assert PseudoDice(Fixed(PLAIN), [Windows(logits, missed)]).now() == 0.5
     background = logits - torch.tensor([0.0, 9, 9]).view(1, 3, 1, 1)
     assert np.isnan(PseudoDice(Fixed(PLAIN), [Windows(background, empty)]).now())
 
@@ -80,7 +82,8 @@ def test_windows_are_spread_over_the_slices_with_foreground_and_show_most_of_it(
 
 @pytest.mark.parametrize("variant", ["linear_head", "fewshot"])
 def test_weights_are_the_same_with_and_without(paths: Paths, variant: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    request, weights = replace(REQUEST, variant=variant, iterations=55), []
+    monkeypatch.setattr("samunet.training.trainer.ITERATIONS_PER_EPOCH", 5)  # between two lines of the log
+    request, weights = replace(REQUEST, variant=variant, iterations=8), []
     for disabled in (False, True):
         if disabled:
             monkeypatch.setattr(run, "pseudo_dice_of", lambda experiment, variant: None)

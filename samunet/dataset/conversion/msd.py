@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from samunet.dataset.conversion.nifti_channels import split_channels
 from samunet.dataset.folder_listing import list_folder
 from samunet.dataset.paths import Paths
 from samunet.errors import UserError, joined, some
-from samunet.files import make_folder, whole_file, write_json
+from samunet.files import copy_whole, make_folder, write_json
 from samunet.workers import each_case
 
 _TASK = re.compile(r"Task(?P<number>[0-9]{1,6})_(?P<name>.+)")
@@ -67,8 +66,7 @@ def convert_msd(source: Path, paths: Paths, number: int | None, workers: int) ->
         for _ in progress(each_case(_split, jobs, names, workers), "converting", len(jobs)):
             pass
         for label in labels.values():
-            with whole_file(work / _LABELS / label.name) as temporary:
-                shutil.copyfile(label, temporary)
+            copy_whole(label, work / _LABELS / label.name)
         write_json(work / "dataset.json", description)
     return paths.raw / name
 

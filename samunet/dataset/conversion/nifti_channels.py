@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import math
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from samunet.dataset.io.nifti_io import COMPRESSION, EXTENDER
 from samunet.dataset.io.nifti_voxels import unpacked
 from samunet.dataset.voxel_checks import cannot_read
 from samunet.errors import UserError
-from samunet.files import whole_file
+from samunet.files import copy_whole, whole_file
 
 
 def split_channels(path: Path, folder: Path, name: str, channels: int) -> None:
@@ -38,8 +37,7 @@ def split_channels(path: Path, folder: Path, name: str, channels: int) -> None:
     if len(content) < layout.end:
         raise cannot_read(path, ValueError(f"{len(content)} bytes (unpacked) of {layout.end}"))
     if int(header["dim"][0]) <= 3:
-        with whole_file(folder / f"{name}_0000.nii.gz") as temporary:
-            shutil.copyfile(path, temporary)
+        copy_whole(path, folder / f"{name}_0000.nii.gz")
         return
     size = math.prod(layout.shape[1:]) * layout.dtype.itemsize
     front = _header_of_channel(header)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from samunet.dataset.conversion.description import ENDING, converted, read_old_description
@@ -11,7 +10,7 @@ from samunet.dataset.folder_listing import Listing, list_folder
 from samunet.dataset.image_folder import images_of
 from samunet.dataset.paths import Paths
 from samunet.errors import UserError, joined, some
-from samunet.files import make_folder, whole_file, write_json
+from samunet.files import copy_whole, make_folder, write_json
 
 _FOLDERS = ("imagesTr", "labelsTr", "imagesTs", "labelsTs", "imagesVal", "labelsVal")
 _DROPPED = ("tensorImageSize", "numTest", "training", "test")
@@ -46,8 +45,7 @@ def convert_old_nnunet(source: Path, name: str, paths: Paths) -> Path:
             listing.say_passed_over()
             folder = make_folder(work / listing.folder.name)
             for path in listing.paths:
-                with whole_file(folder / path.name) as temporary:
-                    shutil.copyfile(path, temporary)
+                copy_whole(path, folder / path.name)
         write_json(work / "dataset.json", description)
     return paths.raw / name
 

@@ -9,18 +9,18 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from samunet.errors import UserError
+from samunet.inference.bundle.members import FOLD, PORTABLE
 from samunet.schema import decode
 
 FORMAT, VERSION = "samunet model bundle", 1
 FAULTY = "Do not use this file. Get the bundle again from those who exported it, or export the model again."
-# One part of a path that every system can hold: no separators, drive letters, wildcards or control characters.
-_PART = r"(?![. ])[^\x00-\x1f\x7f\\/:*?\"<>|]{1,200}"
+_PART = rf"{PORTABLE}{{1,200}}"
 
 Part = Annotated[str, Meta(pattern=rf"^{_PART}\Z")]
 Text = Annotated[str, Meta(max_length=1000)]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 Dataset = Annotated[str, Meta(pattern=rf"^Dataset[0-9]{{3,}}_{_PART}\Z")]
-Fold = Annotated[str, Meta(pattern=r"^(all|0|[1-9][0-9]{0,3})\Z")]
+Fold = Annotated[str, Meta(pattern=rf"^({FOLD})\Z")]
 Draw = Annotated[str, Meta(pattern=r"^(shots([0-9]+|all)_draw[0-9]+(_slices[0-9]+)?)?\Z")]
 
 

@@ -16,8 +16,11 @@ CAN_HOLD_CODE = (".pkl", ".pickle", ".pth", ".pt", ".ckpt", ".bin", ".joblib", "
                  ".dll", ".exe", ".sh")
 # Endings of one whole segmentation, and of the sidecar that holds the spacing of one in TIFF.
 _PREDICTION_ENDINGS = (*(ending for ending in IMAGE_ENDINGS if ending not in (".hdr", ".img", ".mhd", ".dcm")), ".json")
-_OF_FOLD = re.compile(r"fold_(?P<fold>all|0|[1-9][0-9]{0,3})/(?P<file>.+)")
-_PREDICTION = re.compile(r"validation/(?![. ])[^\x00-\x1f\x7f\\/:*?\"<>|]+")
+FOLD = "all|0|[1-9][0-9]{0,3}"
+# Of a part of a path that every system can hold: no separators, drive letters, wildcards or control characters.
+PORTABLE = r"(?![. ])[^\x00-\x1f\x7f\\/:*?\"<>|]"
+_OF_FOLD = re.compile(rf"fold_(?P<fold>{FOLD})/(?P<file>.+)")
+_PREDICTION = re.compile(rf"validation/{PORTABLE}+")
 
 
 def is_prediction(file: str) -> bool:

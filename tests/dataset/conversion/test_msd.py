@@ -30,6 +30,7 @@ def test_channels_become_files_with_the_voxels_and_the_grid_of_the_image(tmp_pat
         # voxel (x, y, z) of the second image counts x fastest, and goes on from channel to channel
         assert after.dataobj[1, 2, 1] == 1000 + channel * 60 + 1 * 20 + 2 * 5 + 1
         np.testing.assert_array_equal(after.affine, before.affine)
+        assert after.header["pixdim"][4:].tolist() == [1, 1, 1, 1]  # not the distance of channels
     assert [case.name for case in load_dataset(target).cases] == ["a_1", "b"]
     assert not [name for name in files_of(target) if "._" in name]
 

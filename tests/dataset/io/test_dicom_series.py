@@ -72,6 +72,8 @@ def test_every_slice_has_its_own_slope_and_intercept(tmp_path) -> None:
 def test_one_slice_takes_its_thickness(tmp_path) -> None:
     array, geometry = read_file(write_series(tmp_path / "case", slices(ramp((1, 6, 7)))))
     assert array.shape == (1, 1, 6, 7) and geometry.spacing_mm == SPACING_MM
+    spaced = slices(ramp((1, 6, 7)), SpacingBetweenSlices="-4")  # of nuclear medicine: the sign is a direction
+    assert read_file(write_series(tmp_path / "spaced", spaced))[1].spacing_mm == (4.0, *SPACING_MM[1:])
 
 
 def moved(index: int, *by_mm: float):
