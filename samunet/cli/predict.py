@@ -6,12 +6,13 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from samunet.cli.figures import MOST_CASES, MOST_PROCESSES, real, whole
+from samunet.cli.figures import MOST_CASES, MOST_PROCESSES, MOST_RAM_GB, real, whole
 from samunet.cli.main import command
 from samunet.cli.model_options import add_model, require_variant
 from samunet.cli.nnunet_flags import CHECKPOINT, Refused, Unneeded, add_progress, checkpoint, show_progress
 from samunet.cli.options import add_paths, command_parser
 from samunet.console import result, say
+from samunet.errors import UserError
 from samunet.planning.encoder_spec import SMALLEST_STEP
 
 EXAMPLES = """\
@@ -54,6 +55,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("-npp", dest="preparing_workers", type=whole(1, MOST_PROCESSES), default=1, metavar="N",
                         help="number of processes that read and preprocess the coming cases while one is predicted; "
                              "each holds up to two cases in memory (default: 1, in turn with prediction)")
+    parser.add_argument("--max_ram", type=real(0, MOST_RAM_GB, above=True), metavar="GB",
+                        help="memory that this command may take, in GB; a case that does not fit is refused, all others "
+                             "are predicted (Linux, with -npp 1)")
     parser.add_argument("--prompts", type=Path, metavar="FILE",
                         help="JSON file with points and boxes for every case (promptable variants; "
                              "documentation/how-to/prompts.md)")
@@ -88,6 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     show_progress(options)
     from samunet.api.prediction import Predictor
 
+    if options.max_ram is not None:
+        _limit(options.max_ram, options.preparing_workers)
     predictor = Predictor(
         options.model, dataset=options.dataset, variant=options.variant, plans_name=options.plans_name,
         shots=options.shots, draw=options.draw, shot_slices=options.shot_slices, folds=options.folds,
@@ -101,3 +107,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         part=options.part_id, preparing_workers=options.preparing_workers,
         remove_small_blobs=options.remove_small_blobs, calibrated_probabilities=options.calibrated_probabilities)
     result(f"{count} case{'' if count == 1 else 's'} predicted: {options.output}")
+
+
+def _limit(gb: float, workers: int) -> None:
+    from samunet.dataset.memory import limit_memory
+
+    if workers > 1:
+        raise UserError("--max_ram is kept by one process.", where="-npp", found=str(workers),
+                        mend="Leave out -npp, or --max_ram.")
+    limit_memory(gb)
