@@ -56,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
                         help="number of processes that read and preprocess the coming cases while one is predicted; "
                              "each holds up to two cases in memory (default: 1, in turn with prediction)")
     parser.add_argument("--max_ram", type=real(0, MOST_RAM_GB, above=True), metavar="GB",
-                        help="memory that this command may take, in GB; a case that does not fit is refused, all others "
+                        help="memory that this command may take, in GB; a case that does not fit is refused, others "
                              "are predicted (Linux, with -npp 1)")
     parser.add_argument("--prompts", type=Path, metavar="FILE",
                         help="JSON file with points and boxes for every case (promptable variants; "
