@@ -12,7 +12,6 @@ from samunet.cli.model_options import add_model, require_variant
 from samunet.cli.nnunet_flags import CHECKPOINT, Refused, Unneeded, add_progress, checkpoint, show_progress
 from samunet.cli.options import add_paths, command_parser
 from samunet.console import result, say
-from samunet.errors import UserError
 from samunet.planning.encoder_spec import SMALLEST_STEP
 
 EXAMPLES = """\
@@ -90,10 +89,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser().parse_args(arguments)
     require_variant(options)
     show_progress(options)
-    from samunet.api.prediction import Predictor
+    from samunet.api.prediction import Predictor, limit_ram
 
     if options.max_ram is not None:
-        _limit(options.max_ram, options.preparing_workers)
+        limit_ram(options.max_ram, options.preparing_workers)
     predictor = Predictor(
         options.model, dataset=options.dataset, variant=options.variant, plans_name=options.plans_name,
         shots=options.shots, draw=options.draw, shot_slices=options.shot_slices, folds=options.folds,
@@ -107,12 +106,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
         part=options.part_id, preparing_workers=options.preparing_workers,
         remove_small_blobs=options.remove_small_blobs, calibrated_probabilities=options.calibrated_probabilities)
     result(f"{count} case{'' if count == 1 else 's'} predicted: {options.output}")
-
-
-def _limit(gb: float, workers: int) -> None:
-    from samunet.dataset.memory import limit_memory
-
-    if workers > 1:
-        raise UserError("--max_ram is kept by one process.", where="-npp", found=str(workers),
-                        mend="Leave out -npp, or --max_ram.")
-    limit_memory(gb)
