@@ -4,8 +4,8 @@
     python studies/export_memory.py --mode full
 
 Both draw the same random logits, class by class smooth in-plane, on a plan grid of 150 x 256 x 256 for a file of 300 x
-512 x 512 voxels and 15 classes (--shape, --plan_shape, --classes), and print one line of JSON: seconds, the process's
-largest resident memory, and the SHA-256 of the label map, which must be the same.
+512 x 512 voxels and 15 classes (--shape, --plan_shape, --classes), and print one line of JSON: seconds, private memory
+before the work, the process's largest resident memory, and the SHA-256 of the label map, which must be the same.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import numpy as np
 
 from samunet.dataset.geometry import Geometry
 from samunet.dataset.labels import LabelSpace
+from samunet.dataset.memory import held_bytes
 from samunet.files import digest_of_array
 from samunet.inference.export import axis_maps, export_case
 from samunet.planning.plans import DatasetPlan
@@ -40,7 +41,7 @@ def main() -> None:
     options = parser.parse_args()
     labels = LabelSpace({"background": 0, **{f"organ{value}": value for value in range(1, options.classes)}})
     plan, properties = described(tuple(options.plan_shape), tuple(options.shape))
-    start = time.perf_counter()
+    start, started = time.perf_counter(), held_bytes()
     slabs = made_slabs(options.classes, tuple(options.plan_shape))
     if options.mode == "streamed":
         segmentation = export_case(slabs, properties, plan, labels).segmentation
@@ -49,6 +50,7 @@ def main() -> None:
     print(json.dumps({
         "mode": options.mode,
         "seconds": round(time.perf_counter() - start, 1),
+        "started_mb": started // 10**6,
         "resident_gb": round(largest_resident_bytes() / 1e9, 3),
         "labels": len(np.unique(segmentation)),
         "sha256": digest_of_array(segmentation),

@@ -11,6 +11,7 @@ import numpy as np
 from samunet.api.preparation import Folder
 from samunet.dataset.grids import turn_between
 from samunet.dataset.io.readers import ORIENTED_READERS
+from samunet.dataset.memory import limit_memory
 from samunet.dataset.paths import resolve_paths
 from samunet.errors import UserError
 from samunet.inference.export import Exported, export_case
@@ -182,3 +183,15 @@ def _as_in_file(exported: Exported, image: SessionImage) -> np.ndarray | tuple[n
         labels = np.ascontiguousarray(turn.apply(labels))
         chances = None if chances is None else np.ascontiguousarray(turn.apply(chances))
     return labels if chances is None else (labels, chances)
+
+
+def limit_ram(gb: float, preparing_workers: int = 1) -> None:
+    """Have the system refuse this process more than `gb` of memory from now on. As `samunet_predict --max_ram`.
+
+    Raises:
+        UserError: several processes would share it, the process already holds as much, or the system is not Linux.
+    """
+    if preparing_workers > 1:
+        raise UserError("--max_ram is kept by one process.", where="-npp", found=str(preparing_workers),
+                        mend="Leave out -npp, or --max_ram.")
+    limit_memory(gb)

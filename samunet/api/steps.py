@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from samunet.api.defaults import default_device
+from samunet.console import say
 from samunet.errors import BadCases, UserError
 from samunet.files import copy_whole, make_folder, remove_path
 from samunet.locks import locked
@@ -126,11 +127,13 @@ class Steps:
         """Write the arrays and, unless `spec` is None, the embeddings of every case.
 
         Raises:
+            UserError: the disk has no room for the arrays, or the memory none for any case. Nothing is written.
             BadCases: some cases failed; all others are finished.
         """
+        workers = self._expected(plans, spec)
         problems: list[UserError] = []
         try:
-            self.arrays(plans)
+            replace(self, workers=workers).arrays(plans)
         except BadCases as fault:
             problems.append(fault)
         if spec is not None:
@@ -140,6 +143,20 @@ class Steps:
                 problems.append(fault)
         if problems:
             raise BadCases(problems)
+
+    def _expected(self, plans: Plans, spec: EncoderSpec | None) -> int:
+        """Say what is expected before it starts; returns the number of processes that fit into memory."""
+        from samunet.planning.expected_cost import announce, arrays_cost, embeddings_cost, workers_that_fit
+        from samunet.planning.fingerprint import Fingerprint
+
+        fingerprint = Fingerprint.load(self.folder / "dataset_fingerprint.json")
+        there = sum(path.stat().st_size for path in self._arrays_folder.glob("*.b2nd"))
+        announce("preprocessing all cases", arrays_cost(fingerprint, plans.dataset, self.workers), self.folder,
+                 "Close other programs, or crop or split the images.", there=there)
+        if spec is not None:
+            cost = embeddings_cost(plans.for_encoder(spec.id), spec.size)
+            say(f"encoding all cases: expected {cost}")  # without room for the cache nothing is cached
+        return workers_that_fit(fingerprint, plans.dataset, self.workers)
 
     def arrays(self, plans: Plans) -> None:
         """Write the preprocessed arrays, and copies of the labels so that validation does not need the raw folder.

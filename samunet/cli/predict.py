@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from samunet.cli.figures import MOST_CASES, MOST_PROCESSES, real, whole
+from samunet.cli.figures import MOST_CASES, MOST_PROCESSES, MOST_RAM_GB, real, whole
 from samunet.cli.main import command
 from samunet.cli.model_options import add_model, require_variant
 from samunet.cli.nnunet_flags import CHECKPOINT, Refused, Unneeded, add_progress, checkpoint, show_progress
@@ -55,6 +55,9 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("-npp", dest="preparing_workers", type=whole(1, MOST_PROCESSES), default=1, metavar="N",
                         help="number of processes that read and preprocess the coming cases while one is predicted; "
                              "each holds up to two cases in memory (default: 1, in turn with prediction)")
+    parser.add_argument("--max_ram", type=real(0, MOST_RAM_GB, above=True), metavar="GB",
+                        help="memory that this command may take, in GB; a case that does not fit is refused, others "
+                             "are predicted (Linux, with -npp 1)")
     parser.add_argument("--prompts", type=Path, metavar="FILE",
                         help="JSON file with points and boxes for every case (promptable variants; "
                              "documentation/how-to/prompts.md)")
@@ -87,8 +90,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser().parse_args(arguments)
     require_variant(options)
     show_progress(options)
-    from samunet.api.prediction import Predictor
+    from samunet.api.prediction import Predictor, limit_ram
 
+    if options.max_ram is not None:
+        limit_ram(options.max_ram, options.preparing_workers)
     predictor = Predictor(
         options.model, dataset=options.dataset, variant=options.variant, plans_name=options.plans_name,
         shots=options.shots, draw=options.draw, shot_slices=options.shot_slices, folds=options.folds,

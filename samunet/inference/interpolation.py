@@ -36,6 +36,10 @@ class AxisMap:
         index = nearest_indices(size, new_size)
         return cls(size, index, index, np.zeros(new_size, np.float32))
 
+    def part(self, band: slice) -> AxisMap:
+        """The map of a part of the new axis."""
+        return AxisMap(self.size, self.lower[band], self.upper[band], self.weight[band])
+
     @property
     def is_identity(self) -> bool:
         """Whether every voxel of the new axis is the same voxel of the old one."""

@@ -24,6 +24,7 @@ from samunet.planning.splits import ALL
 from samunet.preprocessing.arrays import LazyCases
 from samunet.processes import from_first, rank, rank0_first, require_even
 from samunet.training.checkpoints import LATEST, save_weights
+from samunet.training.expected import announce_training
 from samunet.training.experiment import Experiment, open_experiment, run_folder
 from samunet.training.finished_run import FinishedRun, finished_before, finished_now
 from samunet.training.label_statistics import (
@@ -199,6 +200,7 @@ def _train(experiment: Experiment, variant: TrainedVariant, run: dict[str, Any],
     require_even(settings.batch_size)
     device = torch.device(settings.device)
     if rank() == 0:
+        announce_training(experiment, variant)
         folder.write(run)  # before hours of registration, whose files a run that goes on finds again
     if run["settings"]["iterations"] is None:
         batches = _settle_length(experiment, variant, run, loggers)

@@ -70,6 +70,11 @@ class HybridSettings(TrainingSettings):
         """Not where embeddings are off."""
         return self.embeddings != "off"
 
+    @property
+    def registers(self) -> bool:
+        """Unless transport is off."""
+        return self.transport != "off"
+
     def resolved(self, plan: EncoderPlan) -> HybridSettings:
         """See `decided`.
 

@@ -36,6 +36,11 @@ class VariantSettings:
         """Whether a variant that needs an encoder still does under these settings."""
         return True
 
+    @property
+    def registers(self) -> bool:
+        """Whether cases are registered to each other before training."""
+        return False
+
     def resolved(self, plan: EncoderPlan) -> Self:
         """The settings of a new run, where the plan decides what they leave open."""
         return self
