@@ -1,13 +1,13 @@
 """A target three times longer than the window: what one click at its end, and corrections, bring back.
 
-    python studies/long_target.py --work long --minutes 8 --output studies/results/long_target.jsonl
+    python studies/long_target.py --work long --minutes 12 --output studies/results/long_target.jsonl
 
 Two tubes of one look run side by side through the whole image, three times as long as the window that the plan chooses;
 which one is the target only the click says: it alternates from case to case (in the first records it was drawn, 11 of
-16 training targets were on one side, and the network learned that side in place of the click). `3d_promptable` trains on such cases and is then asked, in a Session, by a
-click on the first voxels of the target's middle line; five corrections follow, each on the largest error (the rule of
-samunet_evaluate_clicks). A target is whole where SHARE of the voxels of each third of its length are in the answer,
-and the answer's Dice is at least that.
+16 training targets were on one side, and the network learned that side in place of the click). `3d_promptable` trains
+on such cases and is then asked, in a Session, by a click on the first voxels of the target's middle line; five
+corrections follow, each on the largest error (the rule of samunet_evaluate_clicks). A target is whole where SHARE of
+the voxels of each third of its length are in the answer, and the answer's Dice is at least that.
 
 The labels choose the clicks, so every row is an oracle's. A second call with the same --work trains nothing. Appends
 one JSON line to --output.

@@ -54,7 +54,7 @@ MUTATIONS = (
              "            sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)\n", "",
              ("tests/registration/test_registration.py",), "ITK uses all processors", True),
     # dataset
-    Mutation("samunet/dataset/crop.py", "binary_fill_holes((image != 0).any(axis=0))", "(image != 0).any(axis=0)",
+    Mutation("samunet/dataset/crop.py", "_filled((image != 0).any(axis=0))", "(image != 0).any(axis=0)",
              ("tests/dataset/test_crop.py",), "holes of the non-zero mask count as outside"),
     Mutation("samunet/dataset/labels.py", "others[:, None, None] & (segmentation >= 0)", "others[:, None, None]",
              ("tests/dataset/test_labels.py",), "outside the image counts as unannotated"),

@@ -145,11 +145,17 @@ class Steps:
             raise BadCases(problems)
 
     def _expected(self, plans: Plans, spec: EncoderSpec | None) -> int:
-        """Say what is expected before it starts; returns the number of processes that fit into memory."""
+        """Say what is expected before it starts; returns the number of processes that fit into memory.
+
+        Plans that came without a fingerprint say nothing of the cases' sizes: nothing is expected then.
+        """
         from samunet.planning.expected_cost import announce, arrays_cost, embeddings_cost, workers_that_fit
         from samunet.planning.fingerprint import Fingerprint
 
-        fingerprint = Fingerprint.load(self.folder / "dataset_fingerprint.json")
+        file = self.folder / "dataset_fingerprint.json"
+        if not file.is_file():
+            return self.workers
+        fingerprint = Fingerprint.load(file)
         there = sum(path.stat().st_size for path in self._arrays_folder.glob("*.b2nd"))
         announce("preprocessing all cases", arrays_cost(fingerprint, plans.dataset, self.workers), self.folder,
                  "Close other programs, or crop or split the images.", there=there)

@@ -1,7 +1,7 @@
 """What a long command is expected to take, counted from the fingerprint and the plans before it starts.
 
-Every rate is one measured constant of one processor core, so times are approximate: another machine may take a third
-or three times as long. Memory and disk are counted.
+Times are approximate: every rate is one constant of one processor core, estimated on small cases, and another machine
+may take a third or three times as long. Memory and disk are counted, with a share for compression.
 """
 
 from __future__ import annotations

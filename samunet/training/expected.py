@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from samunet.planning.adapter_memory import PROCESS_BYTES
-from samunet.planning.expected_cost import Cost, announce, registration_seconds
+from samunet.console import say
+from samunet.planning.expected_cost import Cost, registration_seconds
 from samunet.training.experiment import Experiment
 from samunet.variants.base import TrainedVariant
 from samunet.variants.registry import entry
@@ -18,9 +19,7 @@ def announce_training(experiment: Experiment, variant: TrainedVariant) -> None:
 
     Memory is that of a process and its weights, or what the plan counted where it counted one; activations of other
     variants are not counted, and on a GPU none is. Time is known where minutes are given: those, and registration.
-
-    Raises:
-        UserError: the disk or, on a CPU, the memory is too small. Nothing is trained then.
+    Nothing is refused: what is written is small, and a full disk has a message of its own.
     """
     settings, section = experiment.settings, experiment.section
     weights = sum(tensor.nbytes for tensor in variant.state().values())
@@ -36,5 +35,5 @@ def announce_training(experiment: Experiment, variant: TrainedVariant) -> None:
         cases = len(experiment.train_cases)
         registration = registration_seconds(cases * min(SUPPORTS, max(cases - 1, 1)), experiment.plans.dataset)
     seconds = 60 * settings.minutes + registration if settings.minutes else None
-    announce(f"training {settings.variant}", Cost(seconds, memory, WEIGHTS_ON_DISK * weights), experiment.folder.work,
-             "Plan again with a smaller -gpu_memory_target, choose a smaller variant, or close other programs.")
+    cost = Cost(seconds, memory, WEIGHTS_ON_DISK * weights)
+    say(f"training {settings.variant}: expected {cost}")
