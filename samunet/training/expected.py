@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from samunet.planning.adapter_memory import PROCESS_BYTES
 from samunet.console import say
+from samunet.planning.adapter_memory import PROCESS_BYTES
 from samunet.planning.expected_cost import Cost, registration_seconds
 from samunet.training.experiment import Experiment
 from samunet.variants.base import TrainedVariant

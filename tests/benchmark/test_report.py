@@ -112,7 +112,7 @@ def test_a_run_that_trained_nothing_has_no_curve(tmp_path: Path) -> None:
     results: Any = [SimpleNamespace(variant=name, method=name, shots=5, slices=None)
                     for name in ("in_context", "fewshot", "atlas")]
     curves = report_module._curves(benchmark, results, Paths(tmp_path, tmp_path, tmp_path))
-    assert curves == {"fewshot": [line]}
+    assert curves == {"fewshot": [{**line, "pseudo_dice": None}]}
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,7 +54,7 @@ class SimpleItkIO:
 
 def read_file(path: Path) -> tuple[np.ndarray, Geometry]:
     """Array (C, Z, Y, X) in the file's own type, and its geometry; a folder is read as a DICOM series, float32."""
-    if path.is_dir():
+    if os.path.isdir(path):  # False, where `Path.is_dir` raises, for a name that is too long
         return read_series(path, NAME)
     require_file(path)
     if path.name.lower().endswith(PAIR_ENDINGS):
