@@ -155,8 +155,8 @@ MUTATIONS = (
     Mutation("samunet/inference/export.py", "target[first + slice_]", "target[slice_]",
              ("tests/inference/test_export.py",), "the crop's first slice is not added"),
     Mutation("samunet/variants/prediction.py",
-             "views.append(logits.flip([axis - 2 for axis in source.mirror]) if source.mirror else logits)",
-             "views.append(logits)",
+             "logits.flip([axis - 2 for axis in source.mirror]) if source.mirror else logits",
+             "logits",
              ("tests/inference/test_predictor.py",), "mirrored logits are not mirrored back"),
     # training
     Mutation("samunet/inputs/sampling.py", "labels.ignore is not None or any(case.partly for case in cases)",

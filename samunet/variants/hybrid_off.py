@@ -58,10 +58,9 @@ class HybridSettings(TrainingSettings):
                        Meta(ge=0, lt=1, description="chance with which all embeddings of a volume are dropped")] = 0.1
     batch_size: Annotated[int, Meta(ge=1, le=64, description="volumes in a batch; memory grows with it")] = 2
 
-    volume: Annotated[Literal["auto", "tile", "own"],
+    volume: Annotated[Literal["tile", "own"],
                       Meta(description="what the network reads at once: slices of the encoder's tile, or volumes that "
-                           "are planned for voxels alone; auto: own without embeddings, where the plan has them")
-                      ] = "auto"
+                           "are planned for voxels alone (without embeddings)")] = "tile"
 
     earlier: ClassVar[Mapping[str, Any]] = {"embeddings": "on", "volume": "tile"}
 
@@ -94,14 +93,9 @@ class HybridSettings(TrainingSettings):
         return decided
 
     def decided(self, plan: EncoderPlan) -> HybridSettings:
-        """`embeddings` on or off: as it is set, else as the plan's `hybrid` section says, else by the rule.
-
-        So the `volume`: without embeddings the plan's own, where it has them.
-        """
+        """`embeddings` on or off: as it is set, else as the plan's `hybrid` section says, else by the rule."""
         pay = self.embeddings == "on" or (self.embeddings == "auto" and reads_embeddings(plan))
-        own = not pay and plan.hybrid is not None and plan.hybrid.voxels is not None
-        volume = self.volume if self.volume != "auto" else "own" if own else "tile"
-        return replace(self, embeddings="on" if pay else "off", volume=volume)
+        return replace(self, embeddings="on" if pay else "off")
 
 
 class HybridOffVariant(VolumeVariant):
@@ -134,8 +128,7 @@ class HybridOffVariant(VolumeVariant):
     @property
     def volume(self) -> VolumePlan:
         """The tile's, or the plan's own for voxels alone, as the run's settings say."""
-        own = self.settings.decided(self.context.encoder_plan).volume == "own"
-        return plan_volume(self.context.dataset_plan, self.context.encoder_plan, voxels=own)
+        return plan_volume(self.context.dataset_plan, self.context.encoder_plan, voxels=self.settings.volume == "own")
 
     @property
     def reads_embeddings(self) -> bool:

@@ -64,7 +64,8 @@ def test_the_flags_that_take_a_number_are_these() -> None:
         "-overwrite_target_spacing", "-channel_idx", "-l", "-il",
         "--folds", "--shots", "--shot_slices", "--draws", "--draw", "--seed", "--minutes", "--minutes_head",
         "--minutes_network",
-        "--iterations", "--epochs", "--workers", "--box_relax", "--clicks", "--remove_small_blobs"}
+        "--iterations", "--epochs", "--workers", "--box_relax", "--clicks", "--remove_small_blobs",
+        "--max_ram"}
 
 
 @pytest.mark.parametrize(("command", "flag"), number_flags())

@@ -68,7 +68,7 @@ def test_a_run_from_before_the_setting_is_opened_as_it_was_trained(paths) -> Non
         load_model(folder, None, torch.device("cpu"))
 
 
-def test_volumes_of_voxels_alone_are_the_plans_and_those_of_earlier_runs_the_tiles(paths, tmp_path) -> None:
+def test_own_volumes_are_the_plans_and_those_of_earlier_runs_the_tiles(paths, tmp_path) -> None:
     paths = without_cache(paths, tmp_path)
     file = next(paths.preprocessed.rglob("tiny.json"))
     plans = Plans.load(file)
@@ -77,7 +77,7 @@ def test_volumes_of_voxels_alone_are_the_plans_and_those_of_earlier_runs_the_til
     smaller = dataclasses.replace(hybrid.voxels, shape=(4, 24, 24))  # the rule's happens to be the tile
     planned = dataclasses.replace(section, hybrid=dataclasses.replace(hybrid, voxels=smaller))
     dataclasses.replace(plans, encoders={"untrained": planned}).save(file)
-    start(dataclasses.replace(HYBRID, settings={"volume": "tile"}), paths)
+    start(HYBRID, paths)
     folder = model(paths, "hybrid_off")
     tile, own = planned.tile_shape, smaller.shape
     run = read_json(folder / "fold_0" / "run.json")
@@ -88,7 +88,7 @@ def test_volumes_of_voxels_alone_are_the_plans_and_those_of_earlier_runs_the_til
     assert variant.volume.shape[1:] == tile
     validate_model(HYBRID, paths, workers=1)
     shutil.rmtree(folder)
-    start(HYBRID, paths)
+    start(dataclasses.replace(HYBRID, settings={"volume": "own"}), paths)
     assert read_json(folder / "fold_0" / "run.json")["settings"]["variant_settings"]["volume"] == "own"
     (variant,) = load_model(folder, None, torch.device("cpu")).variants
     assert variant.volume.shape == own
