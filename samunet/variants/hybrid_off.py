@@ -62,7 +62,7 @@ class HybridSettings(TrainingSettings):
                       Meta(description="what the network reads at once: slices of the encoder's tile, or volumes that "
                            "are planned for voxels alone (without embeddings)")] = "tile"
 
-    earlier: ClassVar[Mapping[str, Any]] = {"embeddings": "on", "volume": "tile"}
+    earlier: ClassVar[Mapping[str, Any]] = {"embeddings": "on"}
 
     @property
     def needs_encoder(self) -> bool:
