@@ -15,7 +15,6 @@ import argparse
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -55,7 +54,6 @@ def main() -> None:
     options = parser.parse_args()
     work = options.work.resolve()
     os.environ.update(THREADS, samunet_preprocessed=str(work / "preprocessed"), samunet_results=str(work / "results"))
-    started = time.perf_counter()
     call("plan_and_preprocess", "-d", options.dataset, "--no_embeddings", *ONE_WORKER)
     folders = {OURS: hybrid(options), THEIRS: nnunet(options, work), BOTH: work / "ensemble"}
     both = [folders[THEIRS], folders[OURS]]  # the first folder's plans are read, so nnU-Net's own come first
@@ -76,7 +74,6 @@ def main() -> None:
         "fold": options.fold, "shots": options.shots,
         "minutes": {OURS: options.minutes, THEIRS: options.nnunet_minutes},
         **found, "differing_voxels": differing, "voxels": voxels, "cases": dice,
-        "seconds": time.perf_counter() - started,
         "versions": {name: metadata.version(name) for name in ("nnunetv2", "torch")}})
 
 

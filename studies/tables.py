@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import tables_clicks
+import tables_ensemble
 import tables_hippocampus
 import tables_methods
 import tables_mini
@@ -26,6 +27,7 @@ import tables_tests
 ROOT = Path(__file__).parents[1]
 TABLES: Mapping[str, Callable[[], str]] = {
     **tables_clicks.TABLES,
+    **tables_ensemble.TABLES,
     **tables_hippocampus.TABLES,
     **tables_methods.TABLES,
     **tables_mini.TABLES,
