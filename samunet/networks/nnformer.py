@@ -74,7 +74,7 @@ class NnFormer(nn.Module):
             shown = self.stages[stage](shown)
             skips.append(self.norms[stage](shown))
             shown = self.merging[stage](shown) if stage < STAGES - 1 else skips[-1]
-        logits = []
+        logits: list[Tensor] = []
         for stage in reversed(range(STAGES - 1)):
             expanded = self.expanding[stage](shown)
             shown = self.refining[stage](self.joining[stage](expanded, skips[stage]))

@@ -54,8 +54,8 @@ class UxNet(nn.Module):
             shown = stage(downsample(shown))
             maps.append(norm(shown))
         *skips, deepest = (skip(each) for skip, each in zip(self.skips, maps, strict=True))
-        for stage in reversed(range(STAGES)):
-            deepest = self.joined[stage](torch.cat([self.upsampling[stage](deepest), skips[stage]], 1))
+        for depth in reversed(range(STAGES)):
+            deepest = self.joined[depth](torch.cat([self.upsampling[depth](deepest), skips[depth]], 1))
         return cropped_to(self.head(self.last(deepest)), shape)
 
 

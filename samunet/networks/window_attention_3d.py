@@ -38,8 +38,9 @@ class WindowAttention3d(nn.Module):
         shape = shown.shape[1:4]
         parts = self.projection(self._windows(shown)).chunk(3 if query is None else 2, -1)
         first = parts[0] if query is None else self._windows(query)
-        heads = [each.unflatten(-1, (self.heads, -1)).transpose(-3, -2) for each in (first, *parts[-2:])]
-        seen = functional.scaled_dot_product_attention(*heads, attn_mask=self._mask(shape, shown.device))
+        queries, keys, values = (each.unflatten(-1, (self.heads, -1)).transpose(-3, -2)
+                                 for each in (first, *parts[-2:]))
+        seen = functional.scaled_dot_product_attention(queries, keys, values, attn_mask=self._mask(shape, shown.device))
         return self._map(self.out(seen.transpose(-3, -2).flatten(-2)), shape)
 
     def _windows(self, shown: Tensor) -> Tensor:

@@ -52,7 +52,7 @@ class SwinUnetrVariant(Patch3dVariant):
             UserError: MONAI is not installed.
         """
         try:
-            from monai.networks.nets import SwinUNETR
+            from monai.networks.nets.swin_unetr import SwinUNETR
         except ImportError as fault:
             raise UserError("swin_unetr needs the package monai.", where="swin_unetr",
                             found=f"it cannot be imported ({fault})",

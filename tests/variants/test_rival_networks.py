@@ -59,7 +59,7 @@ def test_one_volume_is_learned(name: str, settings, rate: float) -> None:
 
 
 def test_without_monai_the_message_names_the_extra(monkeypatch) -> None:
-    monkeypatch.setitem(sys.modules, "monai.networks.nets", None)
+    monkeypatch.setitem(sys.modules, "monai.networks.nets.swin_unetr", None)
     monkeypatch.setitem(sys.modules, "monai", None)
     with pytest.raises(UserError, match=r"(?s)needs the package monai.*samunet\[monai\]"):
         variant("swin_unetr")
