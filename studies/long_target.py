@@ -6,8 +6,8 @@ Two tubes of one look run side by side through the whole image, three times as l
 which one is the target only the click says: it alternates from case to case (in the first records it was drawn, 11 of
 16 training targets were on one side, and the network learned that side in place of the click). `3d_promptable` trains
 on such cases and is then asked, in a Session, by a click on the first voxels of the target's middle line; five
-corrections follow, each on the largest error (the rule of samunet_evaluate_clicks). A target is whole where SHARE of
-the voxels of each third of its length are in the answer, and the answer's Dice is at least that.
+corrections follow (--corrections), each on the largest error (the rule of samunet_evaluate_clicks). A target is whole
+where SHARE of the voxels of each third of its length are in the answer, and the answer's Dice is at least that.
 
 The labels choose the clicks, so every row is an oracle's. A second call with the same --work trains nothing. Appends
 one JSON line to --output.
@@ -40,7 +40,7 @@ SHAPE = (32, 32, 208)  # the window of the plan below is 64 long
 MEMORY_GB = "4"  # which plans that window
 MARGIN = 6  # voxels that the tubes end before the image
 RADIUS = (3.0, 4.5)  # voxels
-CORRECTIONS = 5
+CORRECTIONS = 5  # after which a target is judged
 SHARE = 0.8  # fixed before any figure was seen
 
 
@@ -49,6 +49,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for dataset and model")
     parser.add_argument("--cases", type=int, nargs=2, default=(24, 8), help="training and test cases")
     parser.add_argument("--minutes", type=float, default=12.0, help="of training (default: 12)")
+    parser.add_argument("--corrections", type=int, default=CORRECTIONS, help=f"(default: {CORRECTIONS})")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", type=Path)
@@ -59,8 +60,9 @@ def main() -> None:
     call("plan_and_preprocess", "-d", DATASET, "-gpu_memory_target", MEMORY_GB, "--no_embeddings", "-np", "1")
     run = trained(DATASET, "3d_promptable", "all", options.minutes, options.seed)
     window = window_of(resolve_paths().preprocessed / DATASET / "samunetPlans.json")
-    cases = once(run / "clicks" / "long.json", partial(answers, run, folder))
-    whole = [sum(is_whole(steps[number]) for steps in cases.values()) for number in range(CORRECTIONS + 1)]
+    cases = once(run / "clicks" / f"long_{options.corrections}.json",
+                 partial(answers, run, folder, options.corrections))
+    whole = [sum(is_whole(steps[number]) for steps in cases.values()) for number in range(options.corrections + 1)]
     for number, count in enumerate(whole):
         dice, least = (np.mean([steps[number][key] for steps in cases.values()]) for key in ("dice", "least_third"))
         print(f"{number} corrections: {count} of {len(cases)} whole, Dice {dice:.3f}, least third {least:.3f}")
@@ -117,7 +119,7 @@ def window_of(plans: Path) -> list[int]:
     return shape
 
 
-def answers(run: Path, folder: Path, path: Path) -> None:
+def answers(run: Path, folder: Path, corrections: int, path: Path) -> None:
     """Write to `path`, for each test case, the answer's figures after the click and after each correction."""
     session = Session(load_model(run.parent, ["all"], torch.device("cpu")))
     found = {}
@@ -126,7 +128,7 @@ def answers(run: Path, folder: Path, path: Path) -> None:
         session.set_image(folder / "imagesTs" / f"{name}_0000.nii.gz")
         session.add_point(end_of(truth), LABEL)
         steps = [figures(truth, session.mask > 0)]
-        for number in range(CORRECTIONS):
+        for number in range(corrections):
             if click := next_click(truth, session.mask > 0, tie_breaker(0, name, LABEL, number)):
                 session.add_point(click.place, LABEL, positive=click.positive)
             steps.append(figures(truth, session.mask > 0))
