@@ -72,10 +72,24 @@ def clicks_acdc() -> str:
     return _real("Dataset027_ACDC")
 
 
+def long_target() -> str:
+    """Every record; columns are numbers of corrections."""
+    shown = (0, 1, 3, 5, 10, 15)
+    rows = []
+    for record in records("long_target"):
+        steps = list(record["cases"].values())
+        cells = [f"{record['whole'][number]}; {sum(case[number]['dice'] for case in steps) / len(steps):.3f}"
+                 if number < len(record["whole"]) else "" for number in shown]
+        rows.append([record["commit"][:7], record["iterations"], record["train_cases"], *cells])
+    return markdown(["commit", "iterations", "training cases",
+                     *(f"whole, of 8; Dice after {number} corrections" for number in shown)], rows)
+
+
 TABLES = {
     "one click": one_click,
     "negative clicks": negative_clicks,
     "one click marks": one_click_marks,
     "clicks hippocampus": clicks_hippocampus,
     "clicks acdc": clicks_acdc,
+    "long target": long_target,
 }
