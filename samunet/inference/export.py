@@ -86,8 +86,9 @@ def export_case(
 
 
 def _activated(logits: np.ndarray, labels: LabelSpace) -> np.ndarray:
-    probabilities: np.ndarray = labels.activate(torch.from_numpy(logits)).numpy()
-    return probabilities
+    """Row by row, float32 (K, rows, X): in larger arrays the last bit depends on how many rows there are."""
+    rows = (torch.from_numpy(np.ascontiguousarray(logits[:, row])) for row in range(logits.shape[1]))
+    return np.stack([labels.activate(row).numpy() for row in rows], 1)
 
 
 def axis_maps(properties: CaseProperties, dataset_plan: DatasetPlan) -> list[AxisMap]:

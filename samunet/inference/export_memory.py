@@ -63,9 +63,13 @@ def bands_of(needs: Needs, rows: int, case: str) -> list[slice]:
 
 
 def memory_errors(items: Iterable[Item]) -> Iterator[Item]:
-    """The items, where torch's error for memory that the system refuses is a MemoryError, as numpy's is."""
+    """The items, where torch's error for memory that the system refuses is a MemoryError, as numpy's is.
+
+    Ended early, it leaves `items` open: whoever gave them may take the rest.
+    """
     try:
-        yield from items
+        for item in items:  # noqa: UP028 - `yield from` would close them
+            yield item
     except RuntimeError as fault:
         if "can't allocate memory" not in str(fault):
             raise

@@ -48,8 +48,8 @@ def test_colours_repeat_after_fourteen() -> None:
 
 def test_the_annotation_page_has_the_same_colours() -> None:
     script = (Path(samunet.__file__).parent / "annotation" / "page" / "page.js").read_text(encoding="utf-8")
-    written = re.search(r"const COLOURS = (\[\[.*?\]\]);", script, re.DOTALL)
-    assert written and [tuple(rgb) for rgb in json.loads(written[1])] == list(COLOURS)
+    written = re.search(r"const COLOURS = \[[^\n]*\n(.*?)\];", script, re.DOTALL)
+    assert written and [tuple(rgb) for rgb in json.loads(f"[{written[1]}]")] == list(COLOURS)
 
 
 def test_files_for_viewers(tmp_path: Path) -> None:
