@@ -135,7 +135,38 @@ def check_cost() -> str:
     )
 
 
+def preprocess_speed() -> str:
+    """Whole commands, one row for each record."""
+    rows = []
+    for record in records("preprocess_speed"):
+        ours, theirs = (record["costs"][name] for name in ("samunet", "nnunet"))
+        what = f"{record['volumes']} synthetic CT of {'x'.join(map(str, record['size']))}" if record["volumes"] else (
+            f"{record['same']['cases']} cases of {record['dataset']}")
+        rows.append([what, record["workers"], record["cores"], f"{ours['wall']:.1f}", f"{theirs['wall']:.1f}",
+                     f"{ours['wall'] / theirs['wall']:.2f}", f"{ours['memory'] / 1e9:.2f}",
+                     f"{theirs['memory'] / 1e9:.2f}", f"{ours['memory'] / theirs['memory']:.2f}"])
+    return markdown(["data", "processes", "cores", "samunet s", "nnU-Net s", "ratio", "samunet GB", "nnU-Net GB",
+                     "ratio of memory"], rows)
+
+
+def startup() -> str:
+    return markdown(["command", "samunet s", "nnU-Net s", "ratio"],
+                    [[code(name), f"{both['samunet'][0]:.2f}", f"{both['nnU-Net'][0]:.2f}",
+                      f"{both['samunet'][0] / both['nnU-Net'][0]:.2f}"]
+                     for name, both in last("startup")["seconds"].items()])
+
+
+def metrics_speed() -> str:
+    return markdown(["voxels", "classes", "ours s", "surface-distance s", "ratio", "largest difference"],
+                    [["x".join(map(str, record["size"])), record["classes"], f"{record['ours']['wall']:.2f}",
+                      f"{record['theirs']['wall']:.2f}", f"{record['ratio']['wall']:.2f}",
+                      f"{record['difference']:.0e}"] for record in records("metrics_speed")])
+
+
 TABLES = {
+    "preprocess speed": preprocess_speed,
+    "startup": startup,
+    "metrics speed": metrics_speed,
     "encoder speed": encoder_speed,
     "cache speed": cache_speed,
     "training speed": training_speed,
