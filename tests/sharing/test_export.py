@@ -94,12 +94,12 @@ def test_the_last_row_of_the_table_leaves_out_the_fold_of_all_cases(tmp_path):
 
 
 def test_no_folder_of_the_machine_is_in_a_bundle(tmp_path):
-    model = made_model(tmp_path, "linear_head", {"x": torch.zeros(1)}, "medsam-01234567", "/home/me/medsam.pth@medsam")
+    model = made_model(tmp_path, "linear_head", {"x": torch.zeros(1)}, "medsam-01234567", "/elsewhere/medsam.pth@medsam")
     contents = exported(model, tmp_path)
     rows = json.loads(contents["fold_0/validation/summary.json"])["metric_per_case"]
     assert (rows[0]["reference_file"], rows[0]["prediction_file"]) == ("three.nii.gz", "three.nii.gz")
     assert json.loads(contents["fold_0/run.json"])["encoder"]["name"] == "medsam.pth@medsam"
-    assert not [name for name, content in contents.items() if b"/home/me" in content]
+    assert not [name for name, content in contents.items() if b"/elsewhere" in content]
 
 
 def test_texts_that_are_no_absolute_paths_stay():
@@ -110,7 +110,7 @@ def test_texts_that_are_no_absolute_paths_stay():
 
 def test_a_model_that_needs_a_foreign_encoder_asks_for_its_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    model = made_model(tmp_path, "linear_head", {"x": torch.zeros(1)}, "medsam-01234567", "/home/me/medsam.pth")
+    model = made_model(tmp_path, "linear_head", {"x": torch.zeros(1)}, "medsam-01234567", "/elsewhere/medsam.pth")
     manifest = export_model(model, None, tmp_path / "model.zip")
     assert manifest.encoder.needed and not manifest.encoder.shipped
     card = contents_of(tmp_path / "model.zip")["model_card.md"].decode()
