@@ -94,7 +94,8 @@ def test_the_last_row_of_the_table_leaves_out_the_fold_of_all_cases(tmp_path):
 
 
 def test_no_folder_of_the_machine_is_in_a_bundle(tmp_path):
-    model = made_model(tmp_path, "linear_head", {"x": torch.zeros(1)}, "medsam-01234567", "/elsewhere/medsam.pth@medsam")
+    weights = {"x": torch.zeros(1)}
+    model = made_model(tmp_path, "linear_head", weights, "medsam-01234567", "/elsewhere/medsam.pth@medsam")
     contents = exported(model, tmp_path)
     rows = json.loads(contents["fold_0/validation/summary.json"])["metric_per_case"]
     assert (rows[0]["reference_file"], rows[0]["prediction_file"]) == ("three.nii.gz", "three.nii.gz")
