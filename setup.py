@@ -93,7 +93,7 @@ setup(
     license_files=["LICENSE"],
     packages=find_packages(include=["samunet", "samunet.*"]),
     package_data={
-        "samunet": ["py.typed", "**/*.json", "**/*.safetensors", "**/*.j2", "benchmark/nnunet_trainers/*.py",
+        "samunet": ["py.typed", "**/*.json", "**/*.safetensors", "**/*.j2", "benchmarking/nnunet_trainers/*.py",
                     "annotation/page/*"],
     },
     python_requires=">=3.11,<3.14",

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 # The stable names and where they are; each is imported when it is first used, so that commands start without it.
-# `benchmark` is its room, which can be called: importing any module of the room binds the name to it.
 _PLACES = {
+    "benchmark": "samunet.api.benchmarking",
     "plan": "samunet.api.preparation",
     "preprocess": "samunet.api.preparation",
     "train": "samunet.api.training",
@@ -30,8 +30,6 @@ _PLACES = {
 
 def __getattr__(name: str) -> object:
     """A name of the Python API, imported now."""
-    if name == "benchmark":
-        return import_module("samunet.benchmark")
     if name in _PLACES:
         found: object = getattr(import_module(_PLACES[name]), name)
         return found
@@ -40,4 +38,4 @@ def __getattr__(name: str) -> object:
 
 def __dir__() -> list[str]:
     """The module's own names and those of the Python API."""
-    return sorted({*globals(), *_PLACES, "benchmark"})
+    return sorted({*globals(), *_PLACES})

@@ -23,8 +23,8 @@ from typing import Any
 
 from record import append, facts
 
-from samunet.benchmark.choice import Search, choose
-from samunet.benchmark.ladder import BASELINES, LADDER
+from samunet.benchmarking.choice import Search, choose
+from samunet.benchmarking.ladder import BASELINES, LADDER
 from samunet.cli.options import DEFAULT_PLANS_NAME
 from samunet.dataset.paths import Paths, resolve_paths
 from samunet.planning.encoder_spec import DEFAULT_ENCODER

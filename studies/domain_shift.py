@@ -23,7 +23,7 @@ from encoder_gain import case_dice
 from record import append, facts
 from shifted_cases import NAME, NUMBER, SHIFTS, TUNING, fold_of, make_dataset, shift_of
 
-from samunet.benchmark.nnunet import NnunetRun
+from samunet.benchmarking.nnunet import NnunetRun
 from samunet.cli.options import DEFAULT_PLANS_NAME
 from samunet.dataset.dataset import load_dataset
 from samunet.dataset.paths import resolve_paths

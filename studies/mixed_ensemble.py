@@ -2,7 +2,7 @@
 
     python studies/mixed_ensemble.py -d 4 -o work --output studies/results/mixed_ensemble.jsonl
 
-nnU-Net is trained by its own commands for `--nnunet_minutes` (see `samunet.benchmark.nnunet`), `hybrid` without
+nnU-Net is trained by its own commands for `--nnunet_minutes` (see `samunet.benchmarking.nnunet`), `hybrid` without
 embeddings for `--minutes`, both on the labelled cases of one draw. Both give probabilities of the fold's validation
 cases: nnU-Net by nnUNetv2_predict_from_modelfolder with its defaults, `hybrid` by its validation. `samunet_ensemble`
 averages the two folders, and nnUNetv2_ensemble the same ones; voxels with different labels are counted. Differences of
@@ -25,8 +25,8 @@ from commands import ONE_WORKER, call, trained
 from encoder_gain import case_dice
 from record import append, facts
 
-from samunet.benchmark.jobs import Benchmark, Job
-from samunet.benchmark.nnunet import PLANS, TRAINER, link_images, run_nnunet
+from samunet.benchmarking.jobs import Benchmark, Job
+from samunet.benchmarking.nnunet import PLANS, TRAINER, link_images, run_nnunet
 from samunet.cli.options import DEFAULT_PLANS_NAME
 from samunet.dataset.dataset import load_dataset
 from samunet.dataset.io.readers import choose_reader, reader_named

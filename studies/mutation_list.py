@@ -174,12 +174,12 @@ MUTATIONS = (
     Mutation("samunet/training/trainer.py", "SeedSequence([seed, batch.iteration])", "SeedSequence([seed])",
              ("tests/training/test_trainer.py",), "the same dropout in every iteration", True),
     # benchmark
-    Mutation("samunet/benchmark/comparison.py", " and not math.isnan(other[case])", "",
-             ("tests/benchmark/test_comparison.py",), "cases undefined for the reference are compared", True),
-    Mutation("samunet/benchmark/verdict.py", "(len(trials) + 1) // 2", "len(trials) // 2",
-             ("tests/benchmark/test_verdict.py",), "the better half rounded down"),
-    Mutation("samunet/benchmark/verdict.py", "if trial.round in (0, last)", "if trial.round == last",
-             ("tests/benchmark/test_verdict.py",), "what trains nothing is never chosen"),
+    Mutation("samunet/benchmarking/comparison.py", " and not math.isnan(other[case])", "",
+             ("tests/benchmarking/test_comparison.py",), "cases undefined for the reference are compared", True),
+    Mutation("samunet/benchmarking/verdict.py", "(len(trials) + 1) // 2", "len(trials) // 2",
+             ("tests/benchmarking/test_verdict.py",), "the better half rounded down"),
+    Mutation("samunet/benchmarking/verdict.py", "if trial.round in (0, last)", "if trial.round == last",
+             ("tests/benchmarking/test_verdict.py",), "what trains nothing is never chosen"),
     # pretraining
     Mutation("samunet/pretraining/mask_objectives.py", "((chance + target) * known)", "(chance + target)",
              ("tests/pretraining/test_mask_objectives.py",), "Dice's denominator counts unknown pixels"),

@@ -30,7 +30,7 @@ import SimpleITK as sitk
 from commands import trained
 from record import append, facts
 
-from samunet.benchmark.nnunet import PLANS, TRAINER, NnunetRun, link_images
+from samunet.benchmarking.nnunet import PLANS, TRAINER, NnunetRun, link_images
 from samunet.cli.options import DEFAULT_PLANS_NAME
 from samunet.cli.plan_and_preprocess import main as plan_and_preprocess
 from samunet.dataset.dataset import RawDataset, load_dataset
@@ -91,7 +91,7 @@ def nnunet_commands(
     NnunetRun(dataset, options.configuration, tuple(names["train"][:SHOTS]), tuple(names["val"][:1]), None,
               float(options.minutes), "cpu")(folder)
     environment = {f"nnUNet_{part}": str(folder / part) for part in ("raw", "preprocessed", "results")} | {
-        "nnUNet_compile": "f", "nnUNet_extTrainer": str(files("samunet.benchmark") / "nnunet_trainers"),
+        "nnUNet_compile": "f", "nnUNet_extTrainer": str(files("samunet.benchmarking") / "nnunet_trainers"),
         "SAMUNET_MINUTES": options.minutes, "SAMUNET_THREADS": str(os.cpu_count())}
     number = dataset.name.partition("_")[0].removeprefix("Dataset")
     start = "from nnunetv2.inference.predict_from_raw_data import predict_entry_point; predict_entry_point()"

@@ -22,7 +22,7 @@ from pathlib import Path
 from predict_speed import PLAIN, check, nnunet_commands, samunet_command, timed
 from record import append, facts
 
-from samunet.benchmark.nnunet import link_images
+from samunet.benchmarking.nnunet import link_images
 from samunet.cli.plan_and_preprocess import main as plan_and_preprocess
 from samunet.dataset.dataset import load_dataset
 from samunet.dataset.io.readers import choose_reader

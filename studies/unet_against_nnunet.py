@@ -3,8 +3,8 @@
     python studies/unet_against_nnunet.py -d 4 -o work --output studies/results/unet_against_nnunet.jsonl
 
 Run s is `samunet_train` with seed s and one training of nnU-Net, which has no seed, on the same cases of one fold for
-the same iterations. nnU-Net is called through `samunet.benchmark.nnunet`: its own commands, a plans file that is a copy
-of its own with its reference batch of 12, and an external trainer that compresses its schedule to the iterations. The
+the same iterations. nnU-Net is called through `samunet.benchmarking.nnunet`: its own commands, a plans file that is a
+copy of its own with its reference batch of 12, and an external trainer that compresses its schedule to the iterations. The
 batch of `unet` is 12 by rule; a run in which the two differ is refused. Both predict the fold's validation cases with
 mirroring, nnU-Net's default, by their ordinary commands, and are scored on the cases' own grids by one evaluator.
 
@@ -33,8 +33,8 @@ from typing import Any
 import torch
 from record import append, facts
 
-from samunet.benchmark.jobs import Benchmark, Job
-from samunet.benchmark.nnunet import link_images, run_nnunet
+from samunet.benchmarking.jobs import Benchmark, Job
+from samunet.benchmarking.nnunet import link_images, run_nnunet
 from samunet.cli.options import DEFAULT_PLANS_NAME
 from samunet.cli.plan_and_preprocess import main as plan_and_preprocess
 from samunet.cli.predict import main as predict

@@ -27,8 +27,8 @@ import torch
 from encoder_gain import PLANS, case_dice, ensure_planned
 from record import append, facts
 
-from samunet.benchmark.jobs import NNUNET, TRAINED_BY, Benchmark, Job
-from samunet.benchmark.nnunet import run_nnunet
+from samunet.benchmarking.jobs import NNUNET, TRAINED_BY, Benchmark, Job
+from samunet.benchmarking.nnunet import run_nnunet
 from samunet.dataset.paths import Paths, find_dataset, resolve_paths
 from samunet.errors import UserError
 from samunet.evaluation.statistics import Interval, paired_differences, paired_interval

@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "samunet"
 ROOMS = ["dataset", "planning", "registration", "networks", "preprocessing", "inputs", "variants", "evaluation",
-         "inference", "training", "selection", "sharing", "quality", "benchmark",
+         "inference", "training", "selection", "sharing", "quality", "benchmarking",
          "pretraining", "interaction", "annotation", "api", "cli"]
 ROOT_MODULES = {"errors", "signals", "console", "temporaries", "digests", "files", "array_files", "locks", "schema",
                 "extensions", "workers", "processes",

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from samunet.api.defaults import announced, default_device
 from samunet.api.preparation import Folder
-from samunet.benchmark.benchmark import run_benchmark
-from samunet.benchmark.jobs import NNUNET, Benchmark
+from samunet.benchmarking.benchmark import run_benchmark
+from samunet.benchmarking.jobs import NNUNET, Benchmark
 from samunet.dataset.paths import resolve_paths
 from samunet.planning.encoder_spec import DEFAULT_ENCODER
 from samunet.planning.planner import DEFAULT_PLANS_NAME
@@ -47,7 +47,7 @@ def benchmark(
         The folder of cases.csv, summary.json, summary.md and report.html.
 
     Raises:
-        UserError: see `samunet.benchmark.benchmark.run_benchmark`. The error of a single job is in the tables.
+        UserError: see `samunet.benchmarking.benchmark.run_benchmark`. The error of a single job is in the tables.
 
     Example:
         >>> import samunet

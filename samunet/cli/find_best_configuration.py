@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from samunet.benchmark.ladder import BASELINES, FEWEST_PATIENTS, FIXED, LADDER
+from samunet.benchmarking.ladder import BASELINES, FEWEST_PATIENTS, FIXED, LADDER
 from samunet.cli.figures import LARGEST_SEED, MOST_CASES, MOST_ITERATIONS, MOST_MINUTES, Distinct, fold, real, whole
 from samunet.cli.main import command
 from samunet.cli.options import (
@@ -139,7 +139,7 @@ def _compare(options: argparse.Namespace) -> None:
 def _search(options: argparse.Namespace, typed: str) -> None:
     encoder_of(options)
     from samunet.api.defaults import default_device
-    from samunet.benchmark.choice import Search, find_best
+    from samunet.benchmarking.choice import Search, find_best
 
     search = Search(
         dataset=options.dataset, fold=options.folds[0] if options.folds else "all",

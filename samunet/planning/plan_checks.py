@@ -20,7 +20,6 @@ from samunet.planning.sections import (
     HybridPlan,
     Patch3dPlan,
     UnetPlan,
-    VoxelsPlan,
 )
 
 if TYPE_CHECKING:
@@ -136,23 +135,11 @@ def encoder_problems(plan: EncoderPlan, name: str, dataset: DatasetPlan, where: 
          f"At most all {adapters.batch_size} stacks can go through the network at once.", adapters.micro_batch),
     ]
     problems = _broken(embeddings, f"{where}.embeddings") + _broken(of_adapters, f"{where}.adapters")
-    problems += [] if plan.hybrid is None else _hybrid_problems(plan.hybrid, f"{where}.hybrid")
+    problems += [] if plan.hybrid is None else _broken(_hybrid_rules(plan.hybrid), f"{where}.hybrid")
     return problems + ([] if plan.patches_3d is None else _patch_problems(plan.patches_3d, f"{where}.patches_3d"))
 
 
-def _hybrid_problems(plan: HybridPlan, where: str) -> list[UserError]:
-    problems = _broken(_hybrid_rules(plan), where)
-    if plan.voxels is None:
-        return problems
-    divisors = [math.prod(stride[axis] for stride in plan.voxels.strides) for axis in range(3)]
-    return problems + _broken([
-        *_hybrid_rules(plan.voxels),
-        (all(side % by == 0 for side, by in zip(plan.voxels.shape, divisors, strict=True)), "shape",
-         "The strides must divide the volume.", f"{list(plan.voxels.shape)}, strides of {divisors} in all"),
-    ], f"{where}.voxels")
-
-
-def _hybrid_rules(plan: HybridPlan | VoxelsPlan) -> list[tuple[bool, str, str, object]]:
+def _hybrid_rules(plan: HybridPlan) -> list[tuple[bool, str, str, object]]:
     stages = len(plan.strides)
     return [
         (1 <= stages <= HYBRID_STAGES, "strides", f"The network must have 1 to {HYBRID_STAGES} stages.", stages),

@@ -18,10 +18,9 @@ from samunet.planning.sections import (
     HybridPlan,
     Patch3dPlan,
     UnetPlan,
-    VoxelsPlan,
 )
 from samunet.planning.unet_rules import plan_unet
-from samunet.planning.volume_rules import plan_hybrid, plan_voxels
+from samunet.planning.volume_rules import plan_hybrid
 
 __all__ = [
     "PLANS_VERSION",
@@ -139,12 +138,8 @@ def digest_of_plan(plans: Plans, section: EncoderPlan, *, patches_3d: bool = Fal
     this.
     """
     parts: list[object] = [digest_of_section(plans.dataset), digest_of_section(section)]
-    if section.hybrid is not None:
-        if _decided(section.hybrid) != _decided(plan_hybrid(plans.dataset, section)):
-            parts.append({"hybrid": _decided(section.hybrid)})
-        voxels = section.hybrid.voxels
-        if voxels is not None and _decided(voxels) != _decided(plan_voxels(plans.dataset)):
-            parts.append({"voxels": _decided(voxels)})
+    if section.hybrid is not None and _decided(section.hybrid) != _decided(plan_hybrid(plans.dataset, section)):
+        parts.append({"hybrid": _decided(section.hybrid)})
     if plans.unet is not None and _decided(plans.unet) != _decided(
         plan_unet(plans.dataset, plans.unet.classes, dimensions=2)
     ):
@@ -154,11 +149,10 @@ def digest_of_plan(plans: Plans, section: EncoderPlan, *, patches_3d: bool = Fal
     return digest_of_json(parts)
 
 
-def _decided(section: HybridPlan | VoxelsPlan | UnetPlan | Patch3dPlan) -> dict[str, object]:
+def _decided(section: HybridPlan | UnetPlan | Patch3dPlan) -> dict[str, object]:
     content = asdict(section)
     content.pop("reasons")
     content.pop("embeddings", None)  # a run's own settings say whether it reads them
-    content.pop("voxels", None)  # and whether these are its volumes
     return content
 
 

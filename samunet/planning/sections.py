@@ -69,26 +69,12 @@ class EmbeddingsPlan:
 
 
 @dataclass(frozen=True)
-class VoxelsPlan:
-    """Volumes of `hybrid` without embeddings, which no encoder's tile binds; axes (z, y, x), `shape` in voxels.
-
-    The strides, which have an entry for each stage as `kernels` have, divide the shape.
-    """
-
-    shape: tuple[Voxels, Voxels, Voxels]
-    strides: tuple[tuple[Stride, Stride, Stride], ...]
-    kernels: tuple[tuple[Kernel, Kernel, Kernel], ...]
-    reasons: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class HybridPlan:
     """Decisions about `hybrid`'s 3D network on volumes of `depth` slices of the encoder's tile.
 
     `strides` and `kernels` have an entry for each stage of the network, axes (z, y, x), the first stride all 1.
     `embeddings` is whether the network reads the encoder's embeddings unless a setting says otherwise; it does in plans
-    that were written before this was decided. `voxels` are its volumes without embeddings; None in plans of before,
-    under which it has the encoder's tile all the same.
+    that were written before this was decided.
     """
 
     depth: Voxels
@@ -96,7 +82,6 @@ class HybridPlan:
     kernels: tuple[tuple[Kernel, Kernel, Kernel], ...]
     reasons: dict[str, str] = field(default_factory=dict)
     embeddings: bool = True
-    voxels: VoxelsPlan | None = None
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from samunet.planning.encoder_spec import NAMED_ENCODERS
-from samunet.planning.sections import HYBRID_STAGES, DatasetPlan, EmbeddingsPlan, EncoderPlan, HybridPlan, VoxelsPlan
+from samunet.planning.sections import HYBRID_STAGES, DatasetPlan, EmbeddingsPlan, EncoderPlan, HybridPlan
 from samunet.planning.unet_rules import topology
 
 JOINING_STAGE = 2  # whose cells, four voxels wide where all axes are halved, are what embeddings are brought to
 VOLUME_VOXELS = 2**16
-PATCH_VOXELS = 2**17  # of a volume without embeddings
-THICK_SLICES = 2  # that it has at least where slices are thick; the plane gets the rest
 SHIPPED_ENCODERS = {spec.id for spec in NAMED_ENCODERS.values() if spec.family == "mini"}
 
 
@@ -63,41 +61,8 @@ def plan_hybrid(dataset: DatasetPlan, encoder: EmbeddingsPlan) -> HybridPlan:
         "kernels": f"{rule}: 1 along axes that are over twice as coarse as the finest",
         "embeddings": f"{encoder.encoder} was chosen with --encoder" if pay
         else f"embeddings of {encoder.encoder} gained nothing beside voxels where measured (studies/hybrid.md)",
-        "voxels": "volumes without embeddings, which the encoder's tile does not bind",
     }
-    return HybridPlan(depth, tuple(strides), tuple(kernels), reasons, pay, plan_voxels(dataset))
-
-
-def plan_voxels(dataset: DatasetPlan) -> VoxelsPlan:
-    """Volumes for networks that read voxels alone: of the median case as much as PATCH_VOXELS hold.
-
-    After nnU-Net's rule of patches. A case that fits is one window, not one for each tile of the encoder. Slices that
-    are thick are whole as far as THICK_SLICES of them allow (nnU-Net: all axes shrink alike), since each further tile
-    is predicted twice over; else the longest side, in mm, gives way. Sides are whole steps of the strides.
-    """
-    shape, free = list(dataset.median_shape), [1, 2] if dataset.anisotropic else [0, 1, 2]
-    if dataset.anisotropic:
-        shape[0] = min(shape[0], THICK_SLICES)
-    while math.prod(shape) > PATCH_VOXELS:
-        shape[max(free, key=lambda axis: (shape[axis] * dataset.spacing_mm[axis], axis))] -= 1
-    if dataset.anisotropic:
-        shape[0] = min(dataset.median_shape[0], PATCH_VOXELS // math.prod(shape[1:]))
-    all_strides, all_kernels, _ = topology(dataset.spacing_mm, shape)
-    strides, kernels = (
-        tuple(_triple(each) for each in of_stages[:HYBRID_STAGES]) for of_stages in (all_strides, all_kernels)
-    )
-    steps = _product(strides)
-    larger = [math.ceil(side / step) * step for side, step in zip(shape, steps, strict=True)]
-    smaller = [max(side // step, 1) * step for side, step in zip(shape, steps, strict=True)]
-    fitting = larger if math.prod(larger) <= PATCH_VOXELS else smaller
-    rule = "nnU-Net's rule on this volume"
-    thick = f"; thick slices are as wide as {THICK_SLICES} of them allow" if dataset.anisotropic else ""
-    return VoxelsPlan(_triple(fitting), strides, kernels, {
-        "shape": f"what {PATCH_VOXELS} voxels hold of the median {' x '.join(map(str, dataset.median_shape))}, in "
-                 f"whole steps of the strides{thick}",
-        "strides": f"{rule}, at most {HYBRID_STAGES} stages",
-        "kernels": f"{rule}: 1 along axes that are over twice as coarse as the finest",
-    })
+    return HybridPlan(depth, tuple(strides), tuple(kernels), reasons, pay)
 
 
 def reads_embeddings(encoder: EncoderPlan) -> bool:
@@ -109,25 +74,15 @@ def _pay(encoder: EmbeddingsPlan) -> bool:
     return encoder.encoder not in SHIPPED_ENCODERS
 
 
-def plan_volume(dataset: DatasetPlan, encoder: EncoderPlan, *, voxels: bool = False) -> VolumePlan:
-    """The volumes of the encoder's `hybrid` section, or with `voxels` its own for networks without embeddings.
-
-    By the rules where there is no such section.
-    """
+def plan_volume(dataset: DatasetPlan, encoder: EncoderPlan) -> VolumePlan:
+    """The volumes of the encoder's `hybrid` section, or by the rules where there is none."""
     plan = encoder.hybrid or plan_hybrid(dataset, encoder)
-    if voxels:
-        own = plan.voxels or plan_voxels(dataset)
-        return _volume(own.shape, own.strides, own.kernels)
-    return _volume((plan.depth, *encoder.tile_shape), plan.strides, plan.kernels)
-
-
-def _volume(
-    shape: tuple[int, int, int], strides: tuple[tuple[int, int, int], ...], kernels: tuple[tuple[int, int, int], ...]
-) -> VolumePlan:
-    padded = _triple([math.ceil(size / step) * step for size, step in zip(shape, _product(strides), strict=True)])
-    cell = _product(strides[: JOINING_STAGE + 1])
+    shape = (plan.depth, *encoder.tile_shape)
+    steps = _product(plan.strides)
+    padded = _triple([math.ceil(size / step) * step for size, step in zip(shape, steps, strict=True)])
+    cell = _product(plan.strides[: JOINING_STAGE + 1])
     cells = _triple([size // step for size, step in zip(padded, cell, strict=True)])
-    return VolumePlan(shape, padded, strides, kernels, cell, cells)
+    return VolumePlan(shape, padded, plan.strides, plan.kernels, cell, cells)
 
 
 def _product(strides: Sequence[tuple[int, int, int]]) -> tuple[int, int, int]:

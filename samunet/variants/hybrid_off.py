@@ -58,10 +58,6 @@ class HybridSettings(TrainingSettings):
                        Meta(ge=0, lt=1, description="chance with which all embeddings of a volume are dropped")] = 0.1
     batch_size: Annotated[int, Meta(ge=1, le=64, description="volumes in a batch; memory grows with it")] = 2
 
-    volume: Annotated[Literal["tile", "own"],
-                      Meta(description="what the network reads at once: slices of the encoder's tile, or volumes that "
-                           "are planned for voxels alone (without embeddings)")] = "tile"
-
     earlier: ClassVar[Mapping[str, Any]] = {"embeddings": "on"}
 
     @property
@@ -78,16 +74,13 @@ class HybridSettings(TrainingSettings):
         """See `decided`.
 
         Raises:
-            UserError: free augmentation, which cached embeddings cannot follow, or volumes that are no tiles, and
-                embeddings; a start that this installation does not have.
+            UserError: free augmentation, which cached embeddings cannot follow, and embeddings; a start that this
+                installation does not have.
         """
         decided = self.decided(plan)
         if decided.embeddings == "on" and decided.augmentation == "free":
             raise UserError("Free augmentation must go without embeddings, which are cached.", where="--set",
                             found="augmentation=free with embeddings", mend="Add --set embeddings=off.")
-        if decided.embeddings == "on" and decided.volume == "own":
-            raise UserError("Embeddings must be read on the encoder's tiles.", where="--set",
-                            found="volume=own with embeddings", mend="Leave volume out, or add --set embeddings=off.")
         if self.start == "pretrained":
             start_path()
         return decided
@@ -127,8 +120,8 @@ class HybridOffVariant(VolumeVariant):
 
     @property
     def volume(self) -> VolumePlan:
-        """The tile's, or the plan's own for voxels alone, as the run's settings say."""
-        return plan_volume(self.context.dataset_plan, self.context.encoder_plan, voxels=self.settings.volume == "own")
+        """What it reads at once."""
+        return plan_volume(self.context.dataset_plan, self.context.encoder_plan)
 
     @property
     def reads_embeddings(self) -> bool:

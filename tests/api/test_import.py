@@ -18,8 +18,8 @@ assert {"plan", "preprocess", "train", "Predictor", "evaluate", "benchmark", "Se
 """
 ROOM = """
 import samunet
-import samunet.benchmark.ladder
-assert callable(samunet.benchmark) and samunet.benchmark.ladder.LADDER
+import samunet.benchmarking.ladder
+assert callable(samunet.benchmark) and samunet.benchmarking.ladder.LADDER
 from samunet import benchmark
 assert benchmark is samunet.benchmark
 try:

@@ -11,8 +11,8 @@ import pytest
 from scipy.ndimage import gaussian_filter
 from skimage import io
 
-from samunet.benchmark import choice
-from samunet.benchmark.ladder import BASELINES, LADDER
+from samunet.benchmarking import choice
+from samunet.benchmarking.ladder import BASELINES, LADDER
 from samunet.variants import hybrid_off
 
 SIDE = 32  # one tile of the small encoder

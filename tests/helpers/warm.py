@@ -30,7 +30,7 @@ HEAVY = ("torch", "SimpleITK", "nibabel", "blosc2", "safetensors.torch", "skimag
          "samunet.evaluation.evaluate",
          "samunet.planning.planner", "samunet.planning.splits", "samunet.planning.groups", "samunet.dataset.integrity",
          "samunet.preprocessing.preprocess", "samunet.inputs.embedding_cache", "samunet.inputs.cache_inventory",
-         "samunet.benchmark.benchmark", "samunet.benchmark.choice", "samunet.training.added_support",
+         "samunet.benchmarking.benchmark", "samunet.benchmarking.choice", "samunet.training.added_support",
          "samunet.api.preparation", "samunet.api.training", "samunet.api.prediction", "samunet.api.evaluation",
          "samunet.api.benchmarking")
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS",

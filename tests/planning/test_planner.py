@@ -21,7 +21,6 @@ from samunet.planning.sections import (
     HybridPlan,
     Patch3dPlan,
     UnetPlan,
-    VoxelsPlan,
 )
 from samunet.planning.unet_rules import plan_unet
 
@@ -175,7 +174,6 @@ def test_every_field_has_a_reason_of_one_line(name, spec, tmp_path):
     section = plan_encoder(dataset_plan, made.fingerprint(), spec)
     unet = plan_unet(dataset_plan, 3, dimensions=2)
     for kind, plan in ((DatasetPlan, dataset_plan), (EmbeddingsPlan, section), (HybridPlan, section.hybrid),
-                       (VoxelsPlan, section.hybrid.voxels),
                        (AdapterPlan, section.adapters), (Patch3dPlan, section.patches_3d), (UnetPlan, unet)):
         assert set(plan.reasons) == {field.name for field in fields(kind)} - {"reasons"}
         assert all(reason and "\n" not in reason for reason in plan.reasons.values())

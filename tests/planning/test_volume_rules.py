@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from samunet.planning.plans import DatasetPlan, EncoderPlan
-from samunet.planning.volume_rules import VolumePlan, plan_hybrid, plan_volume, plan_voxels
+from samunet.planning.volume_rules import VolumePlan, plan_hybrid, plan_volume
 
 
 def stack(spacing_mm: tuple[float, ...], median: tuple[int, ...], tile: tuple[int, int]) -> VolumePlan:
@@ -54,41 +52,3 @@ def test_embeddings_are_read_of_encoders_that_a_user_chose() -> None:
         "mini-3": False, "untrained": False, "vit_b": True, "mymodel-0a1b2c3d": True}
     assert "gained nothing" in made["mini-3"].reasons["embeddings"]
     assert "--encoder" in made["vit_b"].reasons["embeddings"]
-
-
-def grid(spacing_mm: tuple[float, ...], median: tuple[int, ...]) -> DatasetPlan:
-    return DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), spacing_mm, median, spacing_mm[0] > 3 * spacing_mm[1],
-                       ("MRI",), ("zscore",), (False,), ({},))
-
-
-def test_a_small_case_is_one_volume_in_whole_steps() -> None:
-    # 36 x 50 x 35 voxels are halved three times, since 9, 13 and 9 are at least 8; so sides are multiples of 8.
-    plan = plan_voxels(grid((1.0, 1.0, 1.0), (36, 50, 35)))
-    assert plan.shape == (40, 56, 40) and plan.strides == ((1, 1, 1), (2, 2, 2), (2, 2, 2), (2, 2, 2))
-
-
-def test_thick_slices_are_whole_where_two_of_them_fit() -> None:
-    # 2 x 256 x 216 = 110,592 of 131,072 voxels; 3 slices would be 165,888.
-    plan = plan_voxels(grid((10.0, 1.5, 1.5), (10, 256, 216)))
-    assert plan.shape == (2, 256, 216)
-    assert plan.kernels == ((1, 3, 3), (1, 3, 3), (3, 3, 3), (3, 3, 3))
-    assert plan_voxels(grid((10.0, 1.5, 1.5), (10, 128, 128))).shape == (8, 128, 128)
-    assert plan_voxels(grid((999.0, 1.0, 1.0), (1, 60, 80))).shape == (1, 64, 80)
-
-
-def test_what_does_not_fit_is_as_long_in_all_axes() -> None:
-    # In slices of 2 mm, 2n x n x 2n... sides of equal length in mm: n x 2n x 2n = 4 n^3 <= 131072, so n = 31 or 32.
-    plan = plan_voxels(grid((2.0, 1.0, 1.0), (200, 400, 400)))
-    assert plan.shape == (32, 64, 64)
-    wide = plan_voxels(grid((10.0, 1.0, 1.0), (90, 512, 400)))  # two slices of 256 x 256
-    assert wide.shape == (2, 256, 256)
-
-
-def test_the_volume_is_the_tile_unless_voxels_alone_are_read() -> None:
-    dataset, tile = grid((10.0, 1.5, 1.5), (10, 256, 216)), (160, 136)
-    encoder = EncoderPlan("mini-3", 256, tile, 0.5, "neighbours", 16, "float16", 0, 400)
-    planned = replace(encoder, hybrid=plan_hybrid(dataset, encoder))
-    for plan in (encoder, planned):
-        assert plan_volume(dataset, plan).shape == (3, *tile)
-        own = plan_volume(dataset, plan, voxels=True)
-        assert own.shape == own.padded == (2, 256, 216) and own.cells == (2, 64, 54)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 
 import numpy as np
 import pytest
@@ -18,8 +17,6 @@ from samunet.files import read_json, write_json
 from samunet.inference.model_folder import load_model
 from samunet.networks.checkpoints import released
 from samunet.networks.start import canonical_network, start_of
-from samunet.planning.plans import Plans
-from samunet.planning.volume_rules import plan_hybrid
 from samunet.training.run import validate_model
 from samunet.variants import hybrid_off
 
@@ -66,38 +63,6 @@ def test_a_run_from_before_the_setting_is_opened_as_it_was_trained(paths) -> Non
     write_json(folder / "fold_0" / "run.json", run)
     with pytest.raises(UserError):
         load_model(folder, None, torch.device("cpu"))
-
-
-def test_own_volumes_are_the_plans_and_those_of_earlier_runs_the_tiles(paths, tmp_path) -> None:
-    paths = without_cache(paths, tmp_path)
-    file = next(paths.preprocessed.rglob("tiny.json"))
-    plans = Plans.load(file)
-    section = plans.for_encoder("untrained")
-    hybrid = plan_hybrid(plans.dataset, section)
-    smaller = dataclasses.replace(hybrid.voxels, shape=(4, 24, 24))  # the rule's happens to be the tile
-    planned = dataclasses.replace(section, hybrid=dataclasses.replace(hybrid, voxels=smaller))
-    dataclasses.replace(plans, encoders={"untrained": planned}).save(file)
-    start(HYBRID, paths)
-    folder = model(paths, "hybrid_off")
-    tile, own = planned.tile_shape, smaller.shape
-    run = read_json(folder / "fold_0" / "run.json")
-    del run["settings"]["variant_settings"]["volume"]
-    run["settings"]["changed_settings"] = {"embeddings": "off"}
-    write_json(folder / "fold_0" / "run.json", run)
-    (variant,) = load_model(folder, None, torch.device("cpu")).variants
-    assert variant.volume.shape[1:] == tile
-    validate_model(HYBRID, paths, workers=1)
-    shutil.rmtree(folder)
-    start(dataclasses.replace(HYBRID, settings={"volume": "own"}), paths)
-    assert read_json(folder / "fold_0" / "run.json")["settings"]["variant_settings"]["volume"] == "own"
-    (variant,) = load_model(folder, None, torch.device("cpu")).variants
-    assert variant.volume.shape == own
-
-
-def test_own_volumes_and_embeddings_are_refused(paths) -> None:
-    with pytest.raises(UserError, match="on the encoder's tiles"):
-        start(dataclasses.replace(HYBRID, settings={"embeddings": "on", "volume": "own"}), paths)
-    assert not model(paths, "hybrid_off").exists()
 
 
 def test_free_augmentation_of_embeddings_and_a_missing_start_are_refused(paths, tmp_path, monkeypatch) -> None:

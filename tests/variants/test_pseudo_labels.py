@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from samunet.benchmark.results import marked
+from samunet.benchmarking.results import marked
 from samunet.dataset.labels import UNANNOTATED, LabelSpace
 from samunet.dataset.paths import Paths
 from samunet.files import read_json

@@ -1,0 +1,1 @@
+"""Cross-validation over variants, folds, shots and draws: jobs, machines, results, statistics, report."""
