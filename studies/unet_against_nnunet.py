@@ -4,9 +4,9 @@
 
 Run s is `samunet_train` with seed s and one training of nnU-Net, which has no seed, on the same cases of one fold for
 the same iterations. nnU-Net is called through `samunet.benchmarking.nnunet`: its own commands, a plans file that is a
-copy of its own with its reference batch of 12, and an external trainer that compresses its schedule to the iterations. The
-batch of `unet` is 12 by rule; a run in which the two differ is refused. Both predict the fold's validation cases with
-mirroring, nnU-Net's default, by their ordinary commands, and are scored on the cases' own grids by one evaluator.
+copy of its own with its reference batch of 12, and an external trainer that compresses its schedule to the iterations.
+The batch of `unet` is 12 by rule; a run in which the two differ is refused. Both predict the fold's validation cases
+with mirroring, nnU-Net's default, by their ordinary commands, and are scored on the cases' own grids by one evaluator.
 
 The two of a run go side by side, one thread of torch each; nnU-Net makes its batches in that thread, ours in one beside
 it. Seconds of an iteration include its batch, but neither validation nor progress plots. Processor seconds are
