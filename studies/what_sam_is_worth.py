@@ -63,7 +63,7 @@ ROWS = {
     "unet": Row("unet"), "nnunet_2d": Row("nnunet_2d"),
     **{f"{name}_{kind}": Row(variant, settings)
        for name, variant in (("off", "hybrid_off"), ("prior", "hybrid"))
-       for kind, settings in (("embeddings", ON), ("none", OFF), ("free", FREE), ("start", FREE | START),
+       for kind, settings in (("embeddings", ON), ("none", OFF), ("free", FREE), ("start", OFF | START),
                               ("start_embeddings", ON | START))},
 }
 
