@@ -22,8 +22,9 @@ from samunet.dataset.paths import Paths, resolve_paths
 from samunet.planning.encoder_spec import DEFAULT_ENCODER
 from samunet.training.experiment import open_experiment
 from samunet.training.settings import Request
-from samunet.training.trainer import Optimization, training_dtype
+from samunet.training.trainer import Optimization
 from samunet.variants.base import TrainedVariant
+from samunet.variants.precision import dtype_of_products
 
 VARIANTS = ("linear_head", "cnn_head", "autosam", "fewshot", "hybrid_off", "unet", "lora", "3d_adapter")
 
@@ -36,7 +37,7 @@ def main() -> None:
     parser.add_argument("-device", default="cpu")
     parser.add_argument("--output", type=Path, help="a JSON line is appended")
     options = parser.parse_args()
-    fast = training_dtype(torch.device(options.device))
+    fast = dtype_of_products(torch.device(options.device))
     rows = {variant: seconds(options, variant, resolve_paths(), (torch.float32, fast)) for variant in options.variants}
     print(f"| variant | float32 s | {type_name(fast)} s | ratio |\n|---|---|---|---|")
     for variant, (full, half) in rows.items():

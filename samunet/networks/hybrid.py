@@ -10,6 +10,7 @@ from dynamic_network_architectures.initialization.weight_init import InitWeights
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from samunet.networks.flat_convolutions import compute_by_slices
 from samunet.networks.unet import SLOPE
 from samunet.planning.volume_rules import JOINING_STAGE, VolumePlan
 
@@ -52,6 +53,7 @@ class Hybrid(nn.Module):
         for stage in range(max(stages - 1, 1)):
             self.heads.append(nn.Conv3d(WIDTHS[stage], classes, 1))
         self.apply(InitWeights_He(SLOPE))
+        compute_by_slices(self)
 
     def forward(self, image: Tensor, embeddings: Tensor) -> list[Tensor]:
         """Logits of each decoder stage, finest first, (B, K, ...); only the finest while in evaluation mode.

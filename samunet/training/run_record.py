@@ -12,8 +12,8 @@ import torch
 import samunet
 from samunet.processes import count
 from samunet.training.experiment import Experiment
-from samunet.training.trainer import dtype_of
 from samunet.variants.base import Variant
+from samunet.variants.precision import dtype_of
 
 RECORDED_PACKAGES = ("torch", "numpy", "scipy", "scikit-image", "SimpleITK", "blosc2", "safetensors")
 

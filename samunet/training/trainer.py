@@ -20,13 +20,13 @@ from samunet.console import progress
 from samunet.inputs.batches import Batch, Batches
 from samunet.inputs.protocols import Inputs
 from samunet.inputs.read_ahead import read_ahead
-from samunet.networks.image_encoder import fast_dtype
 from samunet.processes import is_distributed, local_rows, rank, wait_for_all
 from samunet.training.checkpoints import LATEST, Progress, load_latest, save_latest
 from samunet.training.logbook import Entry, Logbook
 from samunet.training.loggers import Loggers
 from samunet.training.settings import ITERATIONS_PER_EPOCH
-from samunet.variants.base import TrainedVariant, Variant
+from samunet.variants.base import TrainedVariant
+from samunet.variants.precision import dtype_of
 
 POLY_POWER = 0.9
 GRADIENT_NORM = 12.0
@@ -142,21 +142,6 @@ def seconds_per_iteration(
             if batch.iteration == WARM_UP_ITERATIONS - 1:
                 started = time.perf_counter()  # before the wait for the next batch, which counts as well
     return (time.perf_counter() - started) / iterations
-
-
-def dtype_of(variant: Variant, device: torch.device) -> torch.dtype:
-    """What a variant's training is computed in: `training_dtype`, or float32 where the variant needs it."""
-    return torch.float32 if variant.full_precision else training_dtype(device)
-
-
-def training_dtype(device: torch.device) -> torch.dtype:
-    """The number type of matrix products and convolutions in training; weights, losses and sums stay float32.
-
-    float16 on a CUDA card. bfloat16 on a processor that multiplies its matrices: there an iteration takes half to four
-    fifths of the time, and Dice after as many iterations was not lower (studies/speed.md). float32
-    elsewhere.
-    """
-    return torch.float16 if device.type == "cuda" else fast_dtype(device)
 
 
 def poly_learning_rate(initial: float, iteration: int, iterations: int) -> float:

@@ -35,7 +35,6 @@ from samunet.variants.settings import LearningRate, TrainingSettings, WeightDeca
 
 ITERATIONS = 600
 FITTED_BATCHES = 8  # from whose volumes a pretrained start's head is fitted
-THIN = 8  # slices
 
 
 @dataclass(frozen=True)
@@ -100,13 +99,6 @@ class HybridOffVariant(VolumeVariant):
 
     settings_type = HybridSettings
     settings: HybridSettings
-
-    def __init__(self, context: VariantContext) -> None:
-        super().__init__(context)
-        # With kernels of 1 along an axis, or few slices, bfloat16 convolutions of PyTorch 2.14.1 (a processor with AMX)
-        # write beyond their memory in the backward pass, and the process ends: at 3 x 160 x 136 and 8 x 96 x 80 voxels.
-        cubes = all(kernel == (3, 3, 3) for kernel in self.volume.kernels)
-        self.full_precision = not cubes or self.volume.depth < THIN
 
     @classmethod
     def batch_size(cls, context: VariantContext) -> int:

@@ -13,6 +13,7 @@ from samunet.inputs.protocols import CaseInputs, Place
 from samunet.networks.checkpoints.encoders import Encoder
 from samunet.planning.plans import Plans
 from samunet.preprocessing.case import PreparedCase
+from samunet.variants.precision import dtype_of
 from samunet.variants.sliding_window import Slab, sliding_window
 
 if TYPE_CHECKING:
@@ -88,13 +89,13 @@ def _logits(sources: Sequence[_Source], picks: Sequence[Place], members: Sequenc
     """
     device = next(sources[0].readers[0].network.parameters()).device
     views: list[tuple[TrainedVariant, Tensor]] = []
-    half = device.type == "cuda" and not sources[0].readers[0].full_precision
-    with torch.autocast(device.type, enabled=half):
-        for source in sources:
-            inputs = source.inputs.read(picks).to(device)
-            for variant in source.readers:
+    dtype = dtype_of(sources[0].readers[0], device)
+    for source in sources:
+        inputs = source.inputs.read(picks).to(device)
+        for variant in source.readers:
+            with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
                 logits = variant.logits(inputs).float()
-                views.append((variant, logits.flip([axis - 2 for axis in source.mirror]) if source.mirror else logits))
+            views.append((variant, logits.flip([axis - 2 for axis in source.mirror]) if source.mirror else logits))
     mean = averaged([logits for _, logits in views])
     of_members = [logits for member in members for variant, logits in views if variant is member]
     found = torch.cat([mean, *of_members], 1) if of_members else mean

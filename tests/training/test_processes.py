@@ -36,6 +36,7 @@ from samunet.inputs.batches import Batches
 from samunet.inputs.patches import PairSamples, PatchAugmentation, PatchSampler, PatchSamples
 from samunet.inputs.sampling import LabelSlices, Sampler
 from samunet.variants.base import VariantContext
+from samunet.variants import precision
 from samunet.variants.unet import UnetVariant
 
 class Arrays:
@@ -45,7 +46,7 @@ class Arrays:
 torch.set_num_threads(1)
 torch.use_deterministic_algorithms(True)
 trainer.ITERATIONS_PER_EPOCH = 1
-trainer.training_dtype = lambda device: torch.float32  # to tell sums from rounding
+precision.dtype_of_products = lambda device: torch.float32  # to tell sums from rounding
 
 def trained(name, folder):
     torch.manual_seed(0)

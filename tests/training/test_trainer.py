@@ -21,12 +21,12 @@ from samunet.inference.model_weights import CHECKPOINT
 from samunet.training.checkpoints import LATEST, save_weights
 from samunet.training.trainer import (
     Optimization,
-    dtype_of,
     poly_learning_rate,
     seconds_per_iteration,
     train,
     warmed_up,
 )
+from samunet.variants.precision import dtype_of
 
 CPU = torch.device("cpu")
 ITERATIONS = 130
@@ -39,6 +39,7 @@ from pathlib import Path
 from samunet.inference.model_weights import CHECKPOINT
 from samunet.training.checkpoints import save_weights
 from samunet.training.trainer import train
+from samunet.variants.precision import dtype_of
 folder = Path(sys.argv[1])
 variant = made_dataset.tiny_variant()
 train(variant, made_dataset.made_batches(), {ITERATIONS}, folder, torch.device("cpu"))

@@ -152,7 +152,7 @@ def test_one_stack_after_the_other_gives_the_update_of_both_together(
     encoder: Encoder, checkpointed: bool, monkeypatch
 ) -> None:
     # to tell sums from rounding
-    monkeypatch.setattr("samunet.training.trainer.training_dtype", lambda _: torch.float32)
+    monkeypatch.setattr("samunet.variants.precision.dtype_of_products", lambda _: torch.float32)
     pictures, segmentation = made()
     segmentation[1, :, :, :] *= 0  # Dice is no sum over stacks: one without a class weighs in the other's
     after = []

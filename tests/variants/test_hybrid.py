@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -126,11 +125,3 @@ def test_supports_come_back_with_the_network(arrays: ViewedArrays) -> None:
     target = arrays.load("c")
     np.testing.assert_array_equal(other.with_prior(target), made.with_prior(target))
     assert all(torch.equal(tensor, other.state()[name]) for name, tensor in state.items())
-
-
-def test_kernels_that_are_no_cubes_and_thin_volumes_are_computed_in_float32() -> None:
-    thick = replace(DATASET, spacing_mm=(10.0, 1.0, 1.0), anisotropic=True)
-    thin = replace(DATASET, median_shape=(4, 16, 16))
-    plans = (DATASET, thick, thin)
-    assert [HybridVariant(VariantContext(LABELS, plan, SECTION, {})).full_precision for plan in plans] == [
-        False, True, True]

@@ -1,0 +1,68 @@
+"""3D convolutions that PyTorch's bfloat16 on a processor gets wrong in training, computed in 2D."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d, conv_transpose2d, pad
+
+# Where kernels are deep, PyTorch's own are right, and faster, for as many slices and for smaller planes.
+THIN, LARGE_PLANE = 8, 64 * 64
+
+
+class SliceConv3d(nn.Conv3d):
+    """`nn.Conv3d` that is trained in bfloat16 as a 2D convolution of slices, where its kernel is flat or volumes thin.
+
+    There PyTorch 2.14's own writes beyond its memory in the backward pass (a processor with AMX; seen with 3 x 96 x 96
+    voxels and more, with 3 x 80 x 68 not), and the process ends. A deep kernel reads a slice and its neighbours as
+    channels. An iteration takes half as long as in float32.
+    """
+
+    def forward(self, volume: Tensor) -> Tensor:
+        """(B, C, Z, Y, X) -> (B, O, Z', Y', X')."""
+        (deep, *_), (step, *plane_step), margins = self.kernel_size, self.stride, self.padding
+        assert not isinstance(margins, str)
+        margin, *plane_margin = margins
+        plane = math.prod(volume.shape[3:]) / math.prod(plane_step)
+        if not _trained_in_bfloat16(volume) or (deep > 1 and (volume.shape[2] >= THIN or plane <= LARGE_PLANE)):
+            return super().forward(volume)
+        padded = pad(volume, (0, 0, 0, 0, margin, margin)) if margin else volume
+        last = padded.shape[2] - deep
+        neighbours = torch.cat([padded[:, :, first : last + first + 1 : step] for first in range(deep)], 1)
+        kernel = self.weight.transpose(1, 2).flatten(1, 2)
+        return _stacked(conv2d(_slices(neighbours), kernel, self.bias, tuple(plane_step), tuple(plane_margin)), volume)
+
+
+class SliceConvTranspose3d(nn.ConvTranspose3d):
+    """`nn.ConvTranspose3d` of a kernel and stride of 1 along z, as `SliceConv3d`."""
+
+    def forward(self, volume: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """(B, C, Z, Y, X) -> (B, O, Z, Y', X')."""
+        if not _trained_in_bfloat16(volume):
+            return super().forward(volume, output_size)
+        return _stacked(conv_transpose2d(_slices(volume), self.weight[:, :, 0], self.bias, self.stride[1:]), volume)
+
+
+def compute_by_slices(network: nn.Module) -> None:
+    """Give the network's convolutions the forms above, in place; names and values of its weights stay."""
+    for module in network.modules():
+        if type(module) is nn.Conv3d:
+            module.__class__ = SliceConv3d
+        elif type(module) is nn.ConvTranspose3d and module.kernel_size[0] == module.stride[0] == 1:
+            module.__class__ = SliceConvTranspose3d
+
+
+def _trained_in_bfloat16(volume: Tensor) -> bool:
+    return volume.device.type == "cpu" and torch.is_autocast_enabled("cpu") and torch.is_grad_enabled()
+
+
+def _slices(volume: Tensor) -> Tensor:
+    """(B, C, Z, Y, X) -> (B Z, C, Y, X)."""
+    return volume.transpose(1, 2).flatten(0, 1)
+
+
+def _stacked(images: Tensor, like: Tensor) -> Tensor:
+    """The reverse, for as many volumes as `like` has."""
+    return images.unflatten(0, (len(like), -1)).transpose(1, 2)
