@@ -9,15 +9,15 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, conv_transpose2d, pad
 
 # Where kernels are deep, PyTorch's own are right, and faster, for as many slices and for smaller planes.
-THIN, LARGE_PLANE = 8, 64 * 64
+THIN, LARGE_PLANE = 8, 16 * 16
 
 
 class SliceConv3d(nn.Conv3d):
     """`nn.Conv3d` that is trained in bfloat16 as a 2D convolution of slices, where its kernel is flat or volumes thin.
 
-    There PyTorch 2.14's own writes beyond its memory in the backward pass (a processor with AMX; seen with 3 x 96 x 96
-    voxels and more, with 3 x 80 x 68 not), and the process ends. A deep kernel reads a slice and its neighbours as
-    channels. An iteration takes half as long as in float32.
+    There PyTorch 2.14's own writes beyond its memory in the backward pass (a processor with AMX): seen were ended
+    processes with 3 x 96 x 96 voxels and more, and gradients that are NaN with 3 and 4 x 40 x 34, of 128 channels. A
+    deep kernel reads a slice and its neighbours as channels.
     """
 
     def forward(self, volume: Tensor) -> Tensor:
