@@ -14,7 +14,7 @@ from samunet.networks.flat_convolutions import compute_by_slices
 from samunet.networks.unet import SLOPE
 from samunet.planning.volume_rules import JOINING_STAGE, VolumePlan
 
-WIDTHS = (16, 32, 64, 96)
+WIDTHS = (16, 32, 64, 96, 128, 128)
 CONVOLUTIONS = 2  # a stage
 
 
@@ -23,12 +23,12 @@ class Hybrid(nn.Module):
 
     samunet's own: a token of SAM covers 16 x 16 input pixels, so fine structures drown, and a slice's embedding knows
     nothing of the slices beside it. A convolutional stem sees voxels in 3D, a quarter of the way down it is joined with
-    the embeddings, projected to as many channels and normalised; a fourth stage gives context, the decoder has skips
-    from all. nnSAM (Li et al., arXiv 2309.16967) joins MobileSAM's embeddings to a skip of a 2D nnU-Net.
+    the embeddings, projected to as many channels and normalised; deeper stages give context, the decoder has skips from
+    all. nnSAM (Li et al., arXiv 2309.16967) joins MobileSAM's embeddings to a skip of a 2D nnU-Net.
 
     Arguments:
         channels: C. embedding_channels: D; 0: the network is a U-Net on voxels alone. classes: K.
-        plan: shapes, strides and kernels; strides shorter than 4 stages end the network earlier.
+        plan: shapes, strides and kernels; strides of fewer stages end the network earlier.
         dropped: chance with which a volume's embeddings are all set to 0 in training, so that the stem learns by
             itself, too.
     """

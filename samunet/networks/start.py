@@ -10,17 +10,19 @@ from torch import Tensor, nn
 
 from samunet.errors import UserError
 from samunet.networks.checkpoints.tensor_files import read_tensors
-from samunet.networks.hybrid import WIDTHS, Hybrid
+from samunet.networks.hybrid import Hybrid
 from samunet.planning.volume_rules import VolumePlan
 
+STAGES = 4  # of the start; a network's deeper ones begin at random
 SLOTS = 4  # input channels of the start for transported labels; a class is given one of them
 _CUBE = (8, 8, 8)
 # Kernels and strides of the start itself, the largest that nnU-Net's rule gives.
-CANONICAL = VolumePlan(_CUBE, _CUBE, ((1, 1, 1), *[(2, 2, 2)] * (len(WIDTHS) - 1)), ((3, 3, 3),) * len(WIDTHS),
+CANONICAL = VolumePlan(_CUBE, _CUBE, ((1, 1, 1), *[(2, 2, 2)] * (STAGES - 1)), ((3, 3, 3),) * STAGES,
                        (4, 4, 4), (2, 2, 2))
 FIRST = "encoder.0.convs.0."  # the block that reads the input channels
 # Of the network but not of the start: heads are fitted to the classes, and no embeddings were seen.
 _FOREIGN = ("heads.", "project.", "join.")
+_DEEPEST = {"encoder": STAGES - 1, "up": STAGES - 2, "decoder": STAGES - 2}
 MEND = "Reinstall samunet, or start with random weights."
 
 
@@ -31,7 +33,8 @@ def canonical_network() -> Hybrid:
 
 def start_of(network: Hybrid) -> dict[str, nn.Parameter]:
     """The parameters of a network that a start has weights for, by name."""
-    return {name: parameter for name, parameter in network.named_parameters() if not name.startswith(_FOREIGN)}
+    return {name: parameter for name, parameter in network.named_parameters()
+            if not name.startswith(_FOREIGN) and _stage(name) <= _DEEPEST[name.split(".")[0]]}
 
 
 def fitted(start: Mapping[str, Tensor], shapes: Mapping[str, torch.Size], image_channels: int) -> dict[str, Tensor]:
@@ -45,7 +48,7 @@ def fitted(start: Mapping[str, Tensor], shapes: Mapping[str, torch.Size], image_
       output voxel.
     - Each of N image channels has the image kernel divided by N: N equal channels give the answer to one.
     - Transported labels of class i have the kernel of slot i, counted from 0, modulo SLOTS.
-    - A network that ends after fewer stages leaves out the deeper ones.
+    - A network that ends after fewer stages leaves out the deeper ones; stages that the start lacks stay as they are.
 
     Arguments:
         start: tensors of `canonical_network`, by name.
@@ -85,6 +88,10 @@ def require_start(tensors: Mapping[str, Tensor], path: Path) -> None:
         raise UserError("A start must have the tensors of hybrid's network.", where=path,
                         found=f"{len(different)} that are missing, unknown or of another shape, as {different[0]}",
                         mend=MEND)
+
+
+def _stage(name: str) -> int:
+    return int(name.split(".")[1])
 
 
 def _fitted(tensor: Tensor, shape: torch.Size, image_channels: int | None, *, transposed: bool) -> Tensor:

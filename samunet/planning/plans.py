@@ -20,7 +20,7 @@ from samunet.planning.sections import (
     UnetPlan,
 )
 from samunet.planning.unet_rules import plan_unet
-from samunet.planning.volume_rules import plan_hybrid
+from samunet.planning.volume_rules import FIRST_STAGES, plan_hybrid
 
 __all__ = [
     "PLANS_VERSION",
@@ -133,12 +133,13 @@ def digest_of_plan(plans: Plans, section: EncoderPlan, *, patches_3d: bool = Fal
     The section of 3D patches counts only with `patches_3d`, for the runs that read them: earlier plans had none.
 
     Version 1 had no sections for `hybrid` and `unet`: the rules were applied in each run. So a section counts only
-    where it differs
-    from its rule: runs under version 1 stay valid when their dataset is planned again. A rule that changes must keep
-    this.
+    where it differs from the rule of that time: runs under version 1 stay valid when their dataset is planned again and
+    the rule is the same.
     """
     parts: list[object] = [digest_of_section(plans.dataset), digest_of_section(section)]
-    if section.hybrid is not None and _decided(section.hybrid) != _decided(plan_hybrid(plans.dataset, section)):
+    if section.hybrid is not None and _decided(section.hybrid) != _decided(
+        plan_hybrid(plans.dataset, section, FIRST_STAGES)
+    ):
         parts.append({"hybrid": _decided(section.hybrid)})
     if plans.unet is not None and _decided(plans.unet) != _decided(
         plan_unet(plans.dataset, plans.unet.classes, dimensions=2)

@@ -10,7 +10,7 @@ from msgspec import Meta
 from samunet.planning.encoder_spec import PATCH_SIZE, SMALLEST_STEP
 
 LARGEST_INPUT = 4096  # pixels; SAM's own is 1024
-HYBRID_STAGES = 4  # of `networks.hybrid`, at most
+HYBRID_STAGES = 6  # of `networks.hybrid`, at most
 
 Axis = Annotated[int, Meta(ge=0, le=2)]
 Voxels = Annotated[int, Meta(ge=1, le=2**20)]

@@ -12,6 +12,7 @@ from samunet.planning.unet_rules import topology
 
 JOINING_STAGE = 2  # whose cells, four voxels wide where all axes are halved, are what embeddings are brought to
 VOLUME_VOXELS = 2**16
+FIRST_STAGES = 4  # at most, before plans had sections
 SHIPPED_ENCODERS = {spec.id for spec in NAMED_ENCODERS.values() if spec.family == "mini"}
 
 
@@ -36,7 +37,7 @@ class VolumePlan:
         return self.shape[0]
 
 
-def plan_hybrid(dataset: DatasetPlan, encoder: EmbeddingsPlan) -> HybridPlan:
+def plan_hybrid(dataset: DatasetPlan, encoder: EmbeddingsPlan, stages: int = HYBRID_STAGES) -> HybridPlan:
     """As many slices of the tile as VOLUME_VOXELS hold, at most the median depth; poolings by nnU-Net's rule.
 
     Embeddings are read of encoders that a user chose, and not of those that samunet ships.
@@ -46,7 +47,7 @@ def plan_hybrid(dataset: DatasetPlan, encoder: EmbeddingsPlan) -> HybridPlan:
     depth = most = max(1, min(dataset.median_shape[0], fitting))
     all_strides, all_kernels, _ = topology(dataset.spacing_mm, (depth, rows, columns))
     strides, kernels = (
-        [_triple(each) for each in of_stages[:HYBRID_STAGES]] for of_stages in (all_strides, all_kernels)
+        [_triple(each) for each in of_stages[:stages]] for of_stages in (all_strides, all_kernels)
     )
     step = _product(strides)[0]
     depth -= depth % step if depth > step else 0  # slices of padding would be computed for nothing
@@ -57,7 +58,7 @@ def plan_hybrid(dataset: DatasetPlan, encoder: EmbeddingsPlan) -> HybridPlan:
     reasons = {
         "depth": f"{VOLUME_VOXELS} voxels hold {fitting} slices of the tile {rows}x{columns}, at most the median depth "
                  f"{dataset.median_shape[0]}{unpadded}",
-        "strides": f"{rule}, at most {HYBRID_STAGES} stages",
+        "strides": f"{rule}, at most {stages} stages",
         "kernels": f"{rule}: 1 along axes that are over twice as coarse as the finest",
         "embeddings": f"{encoder.encoder} was chosen with --encoder" if pay
         else f"embeddings of {encoder.encoder} gained nothing beside voxels where measured (studies/hybrid.md)",
@@ -75,8 +76,8 @@ def _pay(encoder: EmbeddingsPlan) -> bool:
 
 
 def plan_volume(dataset: DatasetPlan, encoder: EncoderPlan) -> VolumePlan:
-    """The volumes of the encoder's `hybrid` section, or by the rules where there is none."""
-    plan = encoder.hybrid or plan_hybrid(dataset, encoder)
+    """The volumes of the encoder's `hybrid` section, or by the rules of their time where there is none."""
+    plan = encoder.hybrid or plan_hybrid(dataset, encoder, FIRST_STAGES)
     shape = (plan.depth, *encoder.tile_shape)
     steps = _product(plan.strides)
     padded = _triple([math.ceil(size / step) * step for size, step in zip(shape, steps, strict=True)])

@@ -159,7 +159,7 @@ DAMAGES = [
     ("encoders/mini-3/patches_3d/shape", [4, 8, 9], "[4, 8, 9], tokens of [2, 4, 4]"),
     ("encoders/mini-3/patches_3d/shape", [2**19, 1024, 1024], "at most 262144 tokens"),
     ("encoders/mini-3/hybrid/strides", [[1, 1, 1]], "1 strides, 2 kernels"),
-    ("encoders/mini-3/hybrid/strides", [], "1 to 4 stages"),
+    ("encoders/mini-3/hybrid/strides", [], "1 to 6 stages"),
     ("encoders/mini-3/hybrid/strides", [[1, 2, 2], [1, 2, 2]], "encoders.mini-3.hybrid.strides"),
     ("encoders/mini-3/hybrid/kernels", [[1, 3, 2], [3, 3, 3]], "odd sides"),
     ("unet/patch", [9, 8], "[9, 8], strides of [2, 2] in all"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from samunet.planning.plans import DatasetPlan, EncoderPlan
@@ -11,7 +13,8 @@ from samunet.planning.volume_rules import VolumePlan, plan_hybrid, plan_volume
 def stack(spacing_mm: tuple[float, ...], median: tuple[int, ...], tile: tuple[int, int]) -> VolumePlan:
     dataset = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), spacing_mm, median, False, ("MRI",), ("zscore",),
                           (False,), ({},))
-    return plan_volume(dataset, EncoderPlan("mini", 256, tile, 0.5, "neighbours", 16, "float16", 0, 400))
+    section = EncoderPlan("mini", 256, tile, 0.5, "neighbours", 16, "float16", 0, 400)
+    return plan_volume(dataset, replace(section, hybrid=plan_hybrid(dataset, section)))
 
 
 def test_isotropic_volumes_are_halved_along_all_axes() -> None:
@@ -26,10 +29,11 @@ def test_isotropic_volumes_are_halved_along_all_axes() -> None:
 def test_thick_slices_are_kept_apart_until_in_plane_voxels_are_half_as_thick() -> None:
     # 65536 // 128**2 = 4 slices of 10 mm; in-plane voxels of 1.5, 3 and 6 mm, of which only the last is over half of
     # 10.
+    # 128 pixels are halved five times, since the last half leaves 4.
     plan = stack((10.0, 1.5, 1.5), (9, 256, 256), (128, 128))
     assert plan.shape == plan.padded == (4, 128, 128)
-    assert plan.strides == ((1, 1, 1), (1, 2, 2), (1, 2, 2), (1, 2, 2))
-    assert plan.kernels == ((1, 3, 3), (1, 3, 3), (3, 3, 3), (3, 3, 3))
+    assert plan.strides == ((1, 1, 1), *[(1, 2, 2)] * 5)
+    assert plan.kernels == ((1, 3, 3), (1, 3, 3), *[(3, 3, 3)] * 4)
     assert plan.cell == (1, 4, 4) and plan.cells == (4, 32, 32)
 
 
@@ -52,3 +56,10 @@ def test_embeddings_are_read_of_encoders_that_a_user_chose() -> None:
         "mini-3": False, "untrained": False, "vit_b": True, "mymodel-0a1b2c3d": True}
     assert "gained nothing" in made["mini-3"].reasons["embeddings"]
     assert "--encoder" in made["vit_b"].reasons["embeddings"]
+
+
+def test_plans_without_the_section_have_the_four_stages_of_their_time() -> None:
+    dataset = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (10.0, 1.5, 1.5), (9, 256, 256), True, ("MRI",),
+                          ("zscore",), (False,), ({},))
+    section = EncoderPlan("mini", 256, (128, 128), 0.5, "neighbours", 16, "float16", 0, 400)
+    assert len(plan_volume(dataset, section).strides) == 4
