@@ -12,13 +12,15 @@ from scipy.ndimage import gaussian_filter
 
 from samunet.dataset.geometry import Geometry
 from samunet.dataset.labels import UNANNOTATED, LabelSpace
-from samunet.planning.plans import DatasetPlan, EncoderPlan
+from samunet.inference.predictor import predict_case
+from samunet.planning.plans import DatasetPlan, EncoderPlan, Plans
 from samunet.preprocessing.case import CaseProperties, PreparedCase
 from samunet.preprocessing.store import ArrayStore
 from samunet.preprocessing.view_names import View, view_name
 from samunet.preprocessing.views import ViewedArrays
 from samunet.variants.base import VariantContext
 from samunet.variants.hybrid import HybridVariant
+from samunet.variants.hybrid_off import HybridOffVariant, HybridSettings
 from samunet.variants.prior_images import PriorImages
 
 LABELS = LabelSpace({"background": 0, "organ": 1})
@@ -134,3 +136,33 @@ def test_kernels_that_are_no_cubes_and_thin_volumes_are_computed_in_float32() ->
     plans = (DATASET, thick, thin)
     assert [HybridVariant(VariantContext(LABELS, plan, SECTION, {})).full_precision for plan in plans] == [
         False, True, True]
+
+
+class Watched(HybridOffVariant):
+    """Notes the windows that it is asked for."""
+
+    def inputs_of(self, *given, **named):
+        inputs = super().inputs_of(*given, **named)
+        self.frame, read, self.asked = inputs.frame, inputs.read, []
+        inputs.read = lambda picks: (self.asked.extend(picks), read(picks))[1]
+        return inputs
+
+
+@pytest.mark.parametrize("step, slices, rows", [(None, [0, 9], [0, 12]), (0.5, [0, 4, 9], [0, 6, 12])])
+def test_windows_of_voxels_alone_are_three_quarters_of_a_window_apart(step, slices, rows) -> None:
+    # Windows of 12 x 16 x 16 on 21 x 28 x 16 voxels: 9 and 12 more than one, of 9 and 12 apart, or of 6 and 8.
+    settings = HybridSettings(transport="off", embeddings="off")
+    made = Watched(VariantContext(LABELS, DATASET, SECTION, {}, settings=settings))
+    assert made.volume.shape == (12, 16, 16)
+    image = np.random.default_rng(0).normal(size=(1, 21, 28, 16)).astype(np.float32)
+    large = replace(case("a", 0), image=image)
+    plans = Plans("samunetPlans", "Dataset900_Phantom", DATASET, {"untrained": SECTION})
+    slabs = list(predict_case([made], large, plans, None, step=step))
+    assert np.isfinite(np.concatenate([slab for _, slab in slabs], 1)).all()
+    assert made.asked == [(first, tile) for first in slices for tile in range(len(rows))]
+    assert made.frame.starts == [(row, 0) for row in rows]
+
+
+def test_windows_with_embeddings_lie_as_the_plan_cached_them() -> None:
+    settings = HybridSettings(transport="off", embeddings="on")
+    assert HybridOffVariant(VariantContext(LABELS, DATASET, SECTION, {}, settings=settings)).window_step is None
