@@ -10,6 +10,7 @@ from dynamic_network_architectures.initialization.weight_init import InitWeights
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from samunet.networks.instance_norm import InstanceNorm3d
 from samunet.networks.unet import SLOPE
 from samunet.planning.volume_rules import JOINING_STAGE, VolumePlan
 
@@ -100,6 +101,6 @@ def _cropped(volume: Tensor, image: Tensor) -> Tensor:
 
 def _convolutions(channels: int, width: int, kernel: tuple[int, ...], stride: Any) -> nn.Module:
     return StackedConvBlocks(
-        CONVOLUTIONS, nn.Conv3d, channels, width, kernel, stride, conv_bias=True, norm_op=nn.InstanceNorm3d,
+        CONVOLUTIONS, nn.Conv3d, channels, width, kernel, stride, conv_bias=True, norm_op=InstanceNorm3d,
         norm_op_kwargs={"eps": 1e-5, "affine": True}, nonlin=nn.LeakyReLU,
         nonlin_kwargs={"inplace": True, "negative_slope": SLOPE})
