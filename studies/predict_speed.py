@@ -10,8 +10,9 @@ nothing about the time. Each round then calls every command once, as a user woul
 reading, network, export. nnU-Net predicts with its default mirroring and with --disable_tta; samunet never mirrors
 unless asked to, so the second is the column to compare with. Given are the best wall seconds of all rounds, and the
 processor seconds of that round, which the other load of the machine changes less. "One case" is the same command on
-the first case alone: mostly start and imports, with no peer. `hybrid` registers all 5 cases to each image. That the work is the same is checked
-by the files: each command writes a segmentation of every case on its image's grid. Finished training is reused.
+the first case alone: mostly start and imports, with no peer. `hybrid` registers all 5 cases to each image. That the
+work is the same is checked by the files: each command writes a segmentation of every case on its image's grid. Finished
+training is reused.
 """
 
 from __future__ import annotations
@@ -136,7 +137,8 @@ def check(output: Path, images: Path, names: Sequence[str], ending: str) -> None
 def markdown(seconds: dict[str, tuple[float, float]]) -> str:
     lines = [f"| command | seconds | processor seconds | of {DEFAULT} | of {PLAIN} |", "|---|---|---|---|---|"]
     for name, (wall, processor) in seconds.items():
-        ratios = ["", ""] if name.endswith(ONE_CASE) else [f"{wall / seconds[peer][0]:.2f}" for peer in (DEFAULT, PLAIN)]
+        peers = () if name.endswith(ONE_CASE) else (DEFAULT, PLAIN)
+        ratios = [f"{wall / seconds[peer][0]:.2f}" for peer in peers] or ["", ""]
         lines.append(f"| {name} | {wall:.1f} | {processor:.1f} | {' | '.join(ratios)} |")
     return "\n".join(lines)
 

@@ -38,7 +38,7 @@ class Predictor:
         folds: to average; None: all finished ones.
         encoder: the encoder of its training: id, name, or present path of its file; None: as recorded.
         tta: average over mirrored images. step: between neighbouring windows, as a fraction of a window along each
-            axis, above 0 and at most 1; None: the variant's own.
+            axis, above 0 and at most 1; None: the plans'.
         device: cpu, cuda or mps; None: cuda if available.
         results: folder of the models; None: the environment variable samunet_results.
 

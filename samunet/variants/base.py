@@ -231,11 +231,6 @@ class TrainedVariant(Variant):
         """Whether prediction takes the plain mean of its windows along slices; see `sliding_window`."""
         return False
 
-    @property
-    def window_step(self) -> float | None:
-        """Of prediction's windows along each axis, where the user names no step; None: see `Reading`."""
-        return None
-
     def outputs(self, inputs: Any) -> Tensor | list[Tensor]:
         """What the loss is taken of; the logits, unless a subclass has more to say in training."""
         return self.logits(inputs)

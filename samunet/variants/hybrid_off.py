@@ -36,7 +36,6 @@ from samunet.variants.settings import LearningRate, TrainingSettings, WeightDeca
 ITERATIONS = 600
 FITTED_BATCHES = 8  # from whose volumes a pretrained start's head is fitted
 THIN = 8  # slices
-WINDOW_STEP = 0.75  # without embeddings; what it costs in Dice, and what 0.5 takes: studies/hybrid.md
 
 
 @dataclass(frozen=True)
@@ -128,11 +127,6 @@ class HybridOffVariant(VolumeVariant):
     def reads_embeddings(self) -> bool:
         """Whether the run was asked to, or the plan decided so."""
         return self.settings.decided(self.context.encoder_plan).embeddings == "on"
-
-    @property
-    def window_step(self) -> float | None:
-        """Wider than the plan's without embeddings; their tiles are cached, at the plan's step."""
-        return None if self.reads_embeddings else WINDOW_STEP
 
     def build_network(self) -> nn.Module:
         """See `TrainedVariant`."""

@@ -31,8 +31,8 @@ class Reading:
         embeddings: cached embeddings of the case without mirroring. Their own tiles are used, whatever `step` says.
         tta: average the logits of the tiles and of their mirror images along rows, columns and both. Mirrored tiles are
             always encoded again.
-        step: most distance between neighbouring windows, a fraction of a window along each axis; None: the variant's
-            `window_step`, else the plan's in-plane, and along slices what `sliding_window` says.
+        step: most distance between neighbouring windows, a fraction of a window along each axis; None: the plan's
+            in-plane, and along slices what `sliding_window` says.
         members: behind the K channels of the mean, also give those of each member, a fold with one mirrored view, fold
             after fold: (1 + folds * views) * K channels. The mean's are the same bytes with them or without.
     """
@@ -50,13 +50,13 @@ def averaged_slabs(networks: Sequence[TrainedVariant], case: PreparedCase, readi
     groups = [[each] for each in networks] if networks[0].inputs_depend_on_model else [networks]
     sources = [_Source(mirror, inputs, group) for group in groups
                for mirror, inputs in _sources(group[0], case, reading)]
-    clean, step = sources[0].inputs, _step(networks[0], reading)
+    clean = sources[0].inputs
     for each in networks:
         each.network.eval()
     yield from sliding_window(
         lambda picks: _logits(sources, picks, networks if reading.members else ()), clean.frame, clean.depth,
         batch_size=networks[0].batch_size(networks[0].context), slices=networks[0].slices,
-        uniform_weights=networks[0].uniform_weights, slice_step=step,
+        uniform_weights=networks[0].uniform_weights, slice_step=reading.step,
     )
 
 
@@ -71,13 +71,9 @@ def averaged(tensors: Sequence[Tensor]) -> Tensor:
 def _sources(variant: TrainedVariant, case: PreparedCase, reading: Reading) -> list[tuple[tuple[int, ...], CaseInputs]]:
     """(mirrored axes, inputs of the tiles so mirrored), the unmirrored first."""
     plans, encoder = reading.plans, reading.encoder
-    clean = variant.inputs_of(case, plans, encoder, step=_step(variant, reading), cached=reading.embeddings)
+    clean = variant.inputs_of(case, plans, encoder, step=reading.step, cached=reading.embeddings)
     mirrors = MIRRORS if reading.tta else ()
     return [((), clean), *((axes, variant.inputs_of(case, plans, encoder, axes, clean.frame.step)) for axes in mirrors)]
-
-
-def _step(variant: TrainedVariant, reading: Reading) -> float | None:
-    return variant.window_step if reading.step is None else reading.step
 
 
 class _Source(NamedTuple):
