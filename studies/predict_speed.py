@@ -9,8 +9,10 @@ Every model is first trained for --minutes on 5 cases of fold 1, so that it find
 nothing about the time. Each round then calls every command once, as a user would, all cores theirs: start, imports,
 reading, network, export. nnU-Net predicts with its default mirroring and with --disable_tta; samunet never mirrors
 unless asked to, so the second is the column to compare with. Given are the best wall seconds of all rounds, and the
-processor seconds of that round, which the other load of the machine changes less. That the work is the same is checked
-by the files: each command writes a segmentation of every case on its image's grid. Finished training is reused.
+processor seconds of that round, which the other load of the machine changes less. "One case" is the same command on
+the first case alone: mostly start and imports, with no peer. `hybrid` registers all 5 cases to each image. That the
+work is the same is checked by the files: each command writes a segmentation of every case on its image's grid. Finished
+training is reused.
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ from samunet.files import read_json
 
 SHOTS = 5
 DEFAULT, PLAIN = "nnU-Net, its default mirroring", "nnU-Net, --disable_tta"
+ONE_CASE = ", one case"
 
 
 def main() -> None:
@@ -54,12 +57,16 @@ def main() -> None:
         link_images(case, images, dataset.file_ending, choose_reader(dataset))
     commands = nnunet_commands(options, dataset, images) | {
         variant: samunet_command(options, variant, images) for variant in options.variants}
+    alone = options.work / dataset.name / "one_image"
+    link_images(chosen[0], alone, dataset.file_ending, choose_reader(dataset))
+    commands |= {f"{variant}{ONE_CASE}": samunet_command(options, variant, alone) for variant in options.variants}
     seconds: dict[str, tuple[float, float]] = {}
     for round_ in range(options.rounds):
         for name, (command, environment) in commands.items():
             output = options.work / dataset.name / "predicted" / f"{len(seconds)}_{round_}"
             found = timed([*command, "-o", str(output)], environment)
-            check(output, images, [case.name for case in chosen], dataset.file_ending)
+            named = chosen[:1] if name.endswith(ONE_CASE) else chosen
+            check(output, images, [case.name for case in named], dataset.file_ending)
             print(f"{name}: {found[0]:.1f} s, {found[1]:.1f} processor seconds", flush=True)
             seconds[name] = min(found, seconds.get(name, found))
     print(markdown(seconds))
@@ -129,8 +136,10 @@ def check(output: Path, images: Path, names: Sequence[str], ending: str) -> None
 
 def markdown(seconds: dict[str, tuple[float, float]]) -> str:
     lines = [f"| command | seconds | processor seconds | of {DEFAULT} | of {PLAIN} |", "|---|---|---|---|---|"]
-    lines += [f"| {name} | {wall:.1f} | {processor:.1f} | {wall / seconds[DEFAULT][0]:.2f} | "
-              f"{wall / seconds[PLAIN][0]:.2f} |" for name, (wall, processor) in seconds.items()]
+    for name, (wall, processor) in seconds.items():
+        peers = () if name.endswith(ONE_CASE) else (DEFAULT, PLAIN)
+        ratios = [f"{wall / seconds[peer][0]:.2f}" for peer in peers] or ["", ""]
+        lines.append(f"| {name} | {wall:.1f} | {processor:.1f} | {' | '.join(ratios)} |")
     return "\n".join(lines)
 
 

@@ -177,7 +177,23 @@ def unet_against_nnunet() -> str:
     )
 
 
+def window_step() -> str:
+    """Means over the cases of each dataset, a row for each step; differences from the first are of the same cases."""
+    cells = []
+    for dataset in sorted({record["dataset"] for record in records("window_step")}):
+        cases = [record["steps"] for record in records("window_step") if record["dataset"] == dataset]
+        for step in cases[0]:
+            mean = {name: sum(case[step][name] for case in cases) / len(cases) for name in cases[0][step]}
+            gains = [case[step]["dice"] - case["0.5"]["dice"] for case in cases]
+            spread = f"{sum(gains) / len(gains):+.3f} ({min(gains):+.3f} to {max(gains):+.3f})"
+            cells.append([dataset, len(cases), step, f"{mean['windows']:.1f}", f"{mean['seconds']:.1f}",
+                          f"{mean['dice']:.3f}", spread])
+    titles = ["dataset", "cases", "step", "windows a case", "processor s a case", "Dice", "over 0.5 (single cases)"]
+    return markdown(titles, cells)
+
+
 TABLES = {
+    "window step": window_step,
     "fewshot claims": fewshot_claims,
     "hybrid parts": hybrid_parts,
     "adapter options": adapter_options,

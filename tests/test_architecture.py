@@ -119,7 +119,9 @@ def test_training_and_prediction_start_without_torchvision_and_the_compiler() ->
 
 
 def test_prediction_starts_without_what_resamples_or_stores_arrays() -> None:
-    code = ("import sys, samunet.inference.predict_folder, samunet.variants.cnn_head, samunet.dataset.io.sitk_io\n"
-            "print(*sorted({'scipy.ndimage', 'skimage', 'blosc2', 'matplotlib'} & set(sys.modules)))")
+    code = ("import sys, samunet.api.prediction, samunet.variants.cnn_head, samunet.variants.hybrid_off\n"
+            "import samunet.dataset.io.sitk_io\n"
+            "print(*sorted({'scipy.ndimage', 'scipy.optimize', 'skimage', 'blosc2', 'matplotlib'} "
+            "& set(sys.modules)))")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
     assert done.stdout.split() == []

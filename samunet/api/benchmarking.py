@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from samunet.api.defaults import announced, default_device
-from samunet.api.preparation import Folder
+from samunet.api.defaults import Folder, announced, default_device
 from samunet.benchmarking.benchmark import run_benchmark
 from samunet.benchmarking.jobs import NNUNET, Benchmark
 from samunet.dataset.paths import resolve_paths

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from samunet.console import say_once
 
 if TYPE_CHECKING:
     from samunet.planning.encoder_spec import EncoderSpec
+
+Folder = str | Path | None
 
 
 def default_device() -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal, overload
+from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
 
-from samunet.api.preparation import Folder
+from samunet.api.defaults import Folder
 from samunet.dataset.grids import turn_between
 from samunet.dataset.io.readers import ORIENTED_READERS
 from samunet.dataset.memory import limit_memory
@@ -18,11 +18,12 @@ from samunet.inference.export import Exported, export_case
 from samunet.inference.model_folder import FoundModel, TrainedModel, chosen_device, find_model, load_model
 from samunet.inference.predict_folder import PredictionSettings
 from samunet.inference.predictor import predict_case
-from samunet.interaction.image import SessionImage, image_of_array, read_image
-from samunet.interaction.model import prepared
 from samunet.networks.checkpoints.encoders import announce
 from samunet.quality.prediction import predict_with_quality
 from samunet.variants.registry import check_prompts, entry
+
+if TYPE_CHECKING:
+    from samunet.interaction.image import SessionImage
 
 Image = str | Path | Sequence[str | Path] | np.ndarray
 
@@ -36,8 +37,8 @@ class Predictor:
         dataset, variant, plans_name, shots, draw, shot_slices: what it was trained with; None matches all.
         folds: to average; None: all finished ones.
         encoder: the encoder of its training: id, name, or present path of its file; None: as recorded.
-        tta: average over mirrored images. step: between neighbouring tiles, as a fraction of a tile, above 0 and at
-            most 1; None: the plans'.
+        tta: average over mirrored images. step: between neighbouring windows, as a fraction of a window along each
+            axis, above 0 and at most 1; None: the plans'.
         device: cpu, cuda or mps; None: cuda if available.
         results: folder of the models; None: the environment variable samunet_results.
 
@@ -116,6 +117,8 @@ class Predictor:
             >>> labels.shape, chances.shape, round(float(chances[:, 4, 20, 20].sum()), 4)
             ((8, 48, 44), (4, 8, 48, 44), 1.0)
         """
+        from samunet.interaction.model import prepared  # with what a folder's prediction starts faster without
+
         check_prompts(self.model.variant, False)
         read = self._read(image, spacing_mm)
         case = prepared(read, self.model)
@@ -162,6 +165,8 @@ class Predictor:
 
     def _read(self, image: Image, spacing_mm: Sequence[float] | None) -> SessionImage:
         """The image with its grid."""
+        from samunet.interaction.image import image_of_array, read_image
+
         reader = self.model.plans.dataset.reader
         if isinstance(image, np.ndarray):
             if reader in ORIENTED_READERS:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from samunet.api.defaults import announced, processes
+from samunet.api.defaults import Folder, announced, processes
 from samunet.api.steps import Steps
 from samunet.dataset.paths import resolve_paths
 from samunet.planning.cache_rules import DEFAULT_CACHE_DTYPE
 from samunet.planning.encoder_spec import DEFAULT_ENCODER
 from samunet.planning.planner import DEFAULT_PLANS_NAME
 from samunet.planning.plans import DEFAULT_MEMORY_TARGET_GB
-
-Folder = str | Path | None
 
 
 def plan(

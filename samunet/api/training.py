@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from samunet.api.defaults import announced, default_device, processes
-from samunet.api.preparation import Folder
+from samunet.api.defaults import Folder, announced, default_device, processes
 from samunet.dataset.paths import resolve_paths
 from samunet.errors import UserError
 from samunet.planning.encoder_spec import DEFAULT_ENCODER

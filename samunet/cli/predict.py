@@ -46,8 +46,8 @@ def parser() -> argparse.ArgumentParser:
     mirroring.add_argument("--tta", action="store_true", help="average over mirrored images (takes four times as long)")
     mirroring.add_argument("--disable_tta", action="store_true", help="do not mirror (default)")
     parser.add_argument("-step_size", type=real(SMALLEST_STEP, 1), metavar="S",
-                        help="step between neighbouring tiles as a fraction of the tile size (default: from the plans, "
-                             "0.5)")
+                        help="most distance between neighbouring windows as a fraction of a window, along slices, too, "
+                             "where it holds several (default: from the plans, 0.5)")
     parser.add_argument("-num_parts", type=whole(1, MOST_CASES), default=1, metavar="N",
                         help="split the cases into N parts (default: 1)")
     parser.add_argument("-part_id", type=whole(0, MOST_CASES), default=0, metavar="K",

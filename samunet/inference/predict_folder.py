@@ -41,7 +41,7 @@ class PredictionSettings:
         save_probabilities: also write each case's probabilities.
         continue_prediction: skip cases whose files exist; without it they are written again.
         tta: average over mirrored tiles.
-        step: fraction of a tile between neighbours; None takes the plan's.
+        step: between neighbouring windows, see `Reading`.
         prompts: a prompts file, for a variant that answers prompts.
         remove_small_blobs: remove components of a class below this volume in ml; probabilities are unchanged.
         temperature: what logits are divided by for the saved probabilities; labels do not depend on it.

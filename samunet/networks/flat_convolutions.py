@@ -6,7 +6,9 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, conv_transpose2d, pad
+from torch.nn.functional import conv2d, pad
+
+from samunet.networks.convolution_3d import trained_in_bfloat16
 
 # Where kernels are deep, PyTorch's own are right, and faster, for as many slices and for smaller planes.
 THIN, LARGE_PLANE = 8, 16 * 16
@@ -26,43 +28,19 @@ class SliceConv3d(nn.Conv3d):
         assert not isinstance(margins, str)
         margin, *plane_margin = margins
         plane = math.prod(volume.shape[3:]) / math.prod(plane_step)
-        if not _trained_in_bfloat16(volume) or (deep > 1 and (volume.shape[2] >= THIN or plane <= LARGE_PLANE)):
+        if not trained_in_bfloat16(volume) or (deep > 1 and (volume.shape[2] >= THIN or plane <= LARGE_PLANE)):
             return super().forward(volume)
         padded = pad(volume, (0, 0, 0, 0, margin, margin)) if margin else volume
         last = padded.shape[2] - deep
         neighbours = torch.cat([padded[:, :, first : last + first + 1 : step] for first in range(deep)], 1)
+        slices = neighbours.transpose(1, 2).flatten(0, 1)
         kernel = self.weight.transpose(1, 2).flatten(1, 2)
-        return _stacked(conv2d(_slices(neighbours), kernel, self.bias, tuple(plane_step), tuple(plane_margin)), volume)
-
-
-class SliceConvTranspose3d(nn.ConvTranspose3d):
-    """`nn.ConvTranspose3d` of a kernel and stride of 1 along z, as `SliceConv3d`."""
-
-    def forward(self, volume: Tensor, output_size: list[int] | None = None) -> Tensor:
-        """(B, C, Z, Y, X) -> (B, O, Z, Y', X')."""
-        if not _trained_in_bfloat16(volume):
-            return super().forward(volume, output_size)
-        return _stacked(conv_transpose2d(_slices(volume), self.weight[:, :, 0], self.bias, self.stride[1:]), volume)
+        answers = conv2d(slices, kernel, self.bias, tuple(plane_step), tuple(plane_margin))
+        return answers.unflatten(0, (len(volume), -1)).transpose(1, 2)
 
 
 def compute_by_slices(network: nn.Module) -> None:
-    """Give the network's convolutions the forms above, in place; names and values of its weights stay."""
+    """Give the network's convolutions the form above, in place; names and values of its weights stay."""
     for module in network.modules():
         if type(module) is nn.Conv3d:
             module.__class__ = SliceConv3d
-        elif type(module) is nn.ConvTranspose3d and module.kernel_size[0] == module.stride[0] == 1:
-            module.__class__ = SliceConvTranspose3d
-
-
-def _trained_in_bfloat16(volume: Tensor) -> bool:
-    return volume.device.type == "cpu" and torch.is_autocast_enabled("cpu") and torch.is_grad_enabled()
-
-
-def _slices(volume: Tensor) -> Tensor:
-    """(B, C, Z, Y, X) -> (B Z, C, Y, X)."""
-    return volume.transpose(1, 2).flatten(0, 1)
-
-
-def _stacked(images: Tensor, like: Tensor) -> Tensor:
-    """The reverse, for as many volumes as `like` has."""
-    return images.unflatten(0, (len(like), -1)).transpose(1, 2)

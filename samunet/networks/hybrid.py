@@ -10,7 +10,9 @@ from dynamic_network_architectures.initialization.weight_init import InitWeights
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from samunet.networks.convolution_3d import DisjointTransposed3d
 from samunet.networks.flat_convolutions import compute_by_slices
+from samunet.networks.instance_norm import InstanceNorm3d
 from samunet.networks.unet import SLOPE
 from samunet.planning.volume_rules import JOINING_STAGE, VolumePlan
 
@@ -48,7 +50,7 @@ class Hybrid(nn.Module):
             self.join = _convolutions(2 * width, width, plan.kernels[self.joining], 1)
         for stage in range(stages - 1):
             stride = plan.strides[stage + 1]
-            self.up.append(nn.ConvTranspose3d(WIDTHS[stage + 1], WIDTHS[stage], stride, stride))
+            self.up.append(DisjointTransposed3d(WIDTHS[stage + 1], WIDTHS[stage], stride))
             self.decoder.append(_convolutions(2 * WIDTHS[stage], WIDTHS[stage], plan.kernels[stage], 1))
         for stage in range(max(stages - 1, 1)):
             self.heads.append(nn.Conv3d(WIDTHS[stage], classes, 1))
@@ -102,6 +104,6 @@ def _cropped(volume: Tensor, image: Tensor) -> Tensor:
 
 def _convolutions(channels: int, width: int, kernel: tuple[int, ...], stride: Any) -> nn.Module:
     return StackedConvBlocks(
-        CONVOLUTIONS, nn.Conv3d, channels, width, kernel, stride, conv_bias=True, norm_op=nn.InstanceNorm3d,
+        CONVOLUTIONS, nn.Conv3d, channels, width, kernel, stride, conv_bias=True, norm_op=InstanceNorm3d,
         norm_op_kwargs={"eps": 1e-5, "affine": True}, nonlin=nn.LeakyReLU,
         nonlin_kwargs={"inplace": True, "negative_slope": SLOPE})

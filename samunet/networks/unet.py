@@ -6,6 +6,7 @@ from dynamic_network_architectures.architectures.unet import PlainConvUNet
 from dynamic_network_architectures.initialization.weight_init import InitWeights_He
 from torch import nn
 
+from samunet.networks.instance_norm import InstanceNorm2d, InstanceNorm3d
 from samunet.planning.sections import UnetPlan
 from samunet.planning.unet_rules import CONVOLUTIONS
 
@@ -21,7 +22,7 @@ def build_unet(plan: UnetPlan, channels: int, classes: int) -> PlainConvUNet:
     stages = len(plan.strides)
     network = PlainConvUNet(
         channels, stages, plan.widths, nn.Conv2d if flat else nn.Conv3d, plan.kernels, plan.strides, CONVOLUTIONS,
-        classes, CONVOLUTIONS, conv_bias=True, norm_op=nn.InstanceNorm2d if flat else nn.InstanceNorm3d,
+        classes, CONVOLUTIONS, conv_bias=True, norm_op=InstanceNorm2d if flat else InstanceNorm3d,
         norm_op_kwargs={"eps": 1e-5, "affine": True}, nonlin=nn.LeakyReLU,
         nonlin_kwargs={"inplace": True, "negative_slope": SLOPE}, deep_supervision=False)
     return network.apply(InitWeights_He(SLOPE))

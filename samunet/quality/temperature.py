@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.optimize import minimize_scalar
 
 from samunet.dataset.labels import LabelSpace
 
@@ -58,6 +57,8 @@ def fit_temperature(voxels: Voxels, labels: LabelSpace) -> float:
 
     The likelihood is convex in 1 / temperature, so a bounded search along its logarithm finds the one minimum.
     """
+    from scipy.optimize import minimize_scalar  # prediction, which fits nothing, starts faster without
+
     bound = np.log(LARGEST)
     found = minimize_scalar(lambda log: negative_log_likelihood(voxels, labels, float(np.exp(log))),
                             bounds=(-bound, bound), method="bounded", options={"xatol": 1e-4})

@@ -43,7 +43,8 @@ class Adapter3dVariant(PartlyTrained, ImageStackVariant):
 
     FacT of rank 32 on queries and values, dropped out by 0.1, two 3D adapters in every block, SAM's decoder with
     progressive upsampling; AdamW with weight decay 0.1 and a linear warm-up; 0.8 parts of Dice and 0.2 of cross
-    entropy, over all N slices; prediction from a stack at each slice, up to N votes each. Deviations, beside those of
+    entropy, over all N slices; prediction from a stack at each slice, up to N votes each, unless a step is named, which
+    lays the stacks as far apart. Deviations, beside those of
     `networks`:
 
     - N, input size and the picture's three channels are the plan's: neighbouring slices where they are near, where the

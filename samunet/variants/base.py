@@ -228,7 +228,7 @@ class TrainedVariant(Variant):
 
     @property
     def uniform_weights(self) -> bool:
-        """Whether prediction takes a window at each slice and their plain mean; see `sliding_window`."""
+        """Whether prediction takes the plain mean of its windows along slices; see `sliding_window`."""
         return False
 
     def outputs(self, inputs: Any) -> Tensor | list[Tensor]:

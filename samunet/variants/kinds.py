@@ -102,7 +102,7 @@ class ImageStackVariant(TrainedVariant):
 
     @property
     def uniform_weights(self) -> bool:
-        """A stack at each slice."""
+        """A stack at each slice, unless a step is named."""
         return True
 
     def batches(self, run: RunData) -> Batches[Any]:

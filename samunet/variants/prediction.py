@@ -32,7 +32,8 @@ class Reading:
         embeddings: cached embeddings of the case without mirroring. Their own tiles are used, whatever `step` says.
         tta: average the logits of the tiles and of their mirror images along rows, columns and both. Mirrored tiles are
             always encoded again.
-        step: fraction of a tile between neighbours; None takes the plan's.
+        step: most distance between neighbouring windows, a fraction of a window along each axis; None: the plan's
+            in-plane, and along slices what `sliding_window` says.
         members: behind the K channels of the mean, also give those of each member, a fold with one mirrored view, fold
             after fold: (1 + folds * views) * K channels. The mean's are the same bytes with them or without.
     """
@@ -56,7 +57,7 @@ def averaged_slabs(networks: Sequence[TrainedVariant], case: PreparedCase, readi
     yield from sliding_window(
         lambda picks: _logits(sources, picks, networks if reading.members else ()), clean.frame, clean.depth,
         batch_size=networks[0].batch_size(networks[0].context), slices=networks[0].slices,
-        uniform_weights=networks[0].uniform_weights,
+        uniform_weights=networks[0].uniform_weights, slice_step=reading.step,
     )
 
 

@@ -32,7 +32,7 @@ def gaussian_weights(window: Sequence[int]) -> Tensor:
 
 def sliding_window(
     logits_of: LogitsOf, frame: TileFrame, depth: int, *, batch_size: int, slices: int = 1,
-    uniform_weights: bool = False,
+    uniform_weights: bool = False, slice_step: float | None = None,
 ) -> Iterator[Slab]:
     """Join the logits of all windows of one case; yield slabs as soon as no later window can reach them.
 
@@ -46,15 +46,16 @@ def sliding_window(
         depth: slices of the case.
         batch_size: picks a call, taken across tiles and slices.
         slices: slices of one window; 1 for heads on single slices.
-        uniform_weights: whether there is a window at each slice, all of whose slices weigh the same, so that a slice
-            has up to `slices` predictions; else windows are at most half their depth apart and weigh most in their
-            middle.
+        uniform_weights: whether all slices of a window weigh the same; else those in its middle weigh most.
+        slice_step: most slices between neighbouring windows, as a fraction of `slices`, above 0 and at most 1; None:
+            half, or with uniform weights a window at each slice, so that a slice has up to `slices` predictions.
 
     Yields:
         (first slice, logits float32 (K, dz, Y, X)) on the CPU, together every slice once, in order.
     """
     before = (max(depth, slices) - depth) // 2
-    starts = window_starts(max(depth, slices), slices, 1 / slices if uniform_weights else DEPTH_STEP)
+    step = slice_step or (1 / slices if uniform_weights else DEPTH_STEP)
+    starts = window_starts(max(depth, slices), slices, step)
     picks = [(start, tile) for start in starts for tile in range(len(frame.starts))]
     joined: _Joined | None = None
     for batch in _batches(picks, batch_size):

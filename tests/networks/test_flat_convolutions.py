@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from samunet.networks import flat_convolutions
-from samunet.networks.flat_convolutions import SliceConv3d, SliceConvTranspose3d, compute_by_slices
+from samunet.networks.flat_convolutions import SliceConv3d, compute_by_slices
 
 CASES = {
     "flat": (nn.Conv3d(2, 3, (1, 3, 3), padding=(0, 1, 1)), (2, 2, 3, 6, 5)),
@@ -19,7 +19,6 @@ CASES = {
     "thin": (nn.Conv3d(2, 3, 3, padding=1), (2, 2, 3, 6, 5)),
     "thin, strided": (nn.Conv3d(2, 3, 3, 2, 1), (2, 2, 4, 6, 5)),
     "one slice": (nn.Conv3d(2, 3, 3, padding=1), (1, 2, 1, 6, 5)),
-    "transposed": (nn.ConvTranspose3d(2, 3, (1, 2, 2), (1, 2, 2)), (2, 2, 3, 6, 5)),
 }
 
 
@@ -39,7 +38,7 @@ def test_sums_and_gradients_are_those_of_pytorch(name, monkeypatch) -> None:
     gradients = [volume.grad, *(each.grad.clone() for each in layer.parameters())]
     volume.grad = None
     layer.zero_grad()
-    monkeypatch.setattr(flat_convolutions, "_trained_in_bfloat16", lambda _: True)
+    monkeypatch.setattr(flat_convolutions, "trained_in_bfloat16", lambda _: True)
     monkeypatch.setattr(flat_convolutions, "LARGE_PLANE", 0)
     found = by_slices(layer)(volume)
     torch.testing.assert_close(found, expected)
@@ -49,7 +48,7 @@ def test_sums_and_gradients_are_those_of_pytorch(name, monkeypatch) -> None:
 
 
 def test_a_flat_kernel_reads_no_slice_beside_its_own(monkeypatch) -> None:
-    monkeypatch.setattr(flat_convolutions, "_trained_in_bfloat16", lambda _: True)
+    monkeypatch.setattr(flat_convolutions, "trained_in_bfloat16", lambda _: True)
     layer = nn.Conv3d(1, 1, (1, 3, 3), padding=(0, 1, 1), bias=False)
     nn.init.ones_(layer.weight)
     volume = torch.zeros(1, 1, 3, 3, 3)
@@ -59,10 +58,10 @@ def test_a_flat_kernel_reads_no_slice_beside_its_own(monkeypatch) -> None:
 
 
 def test_names_weights_and_other_layers_stay() -> None:
-    network = nn.Sequential(nn.Conv3d(1, 2, 3), nn.ConvTranspose3d(2, 2, 2, 2), nn.ConvTranspose3d(2, 2, 1, 1))
+    network = nn.Sequential(nn.Conv3d(1, 2, 3), nn.ConvTranspose3d(2, 2, 2, 2))
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     compute_by_slices(network)
-    assert [type(layer) for layer in network] == [SliceConv3d, nn.ConvTranspose3d, SliceConvTranspose3d]
+    assert [type(layer) for layer in network] == [SliceConv3d, nn.ConvTranspose3d]
     after = network.state_dict()
     assert after.keys() == before.keys() and all(torch.equal(after[name], before[name]) for name in before)
 

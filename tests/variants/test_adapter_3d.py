@@ -5,13 +5,17 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from samunet.dataset.geometry import Geometry
 from samunet.dataset.labels import LabelSpace
+from samunet.inference.predictor import predict_case
 from samunet.networks.checkpoints.encoders import Encoder, load_encoder
-from samunet.planning.plans import AdapterPlan, DatasetPlan, EncoderPlan
+from samunet.planning.plans import AdapterPlan, DatasetPlan, EncoderPlan, Plans
+from samunet.preprocessing.case import CaseProperties, PreparedCase
 from samunet.training.trainer import Optimization
 from samunet.variants.adapter_3d import Adapter3dSettings, Adapter3dVariant
 from samunet.variants.base import VariantContext
@@ -207,3 +211,20 @@ def test_small_pictures_get_more_iterations(encoder: Encoder) -> None:
     found = [Adapter3dVariant.iterations(replace(context, encoder_plan=replace(context.encoder_plan, input_size=side)))
              for side in (64, 128, 192, 256, 512)]
     assert found == [2400, 2400, 1067, 600, 600]  # 600 * 4, 600 * 16 / 9
+
+
+@pytest.mark.parametrize("step, first_slices", [(None, [0, 1, 2, 3]), (1.0, [0, 3]), (0.7, [0, 2, 3])])
+def test_a_step_lays_the_stacks_apart(encoder: Encoder, step: float | None, first_slices: list[int]) -> None:
+    # Stacks of three on six slices: one at each, or at most three or two slices apart, evenly: 0, 1.5 and 3.
+    made, asked = adapter(encoder), []
+    made.logits = lambda stacks: asked.append(len(stacks)) or torch.zeros(len(stacks), 3, 3, 64, 48)
+    box = ((0, 6), (0, 64), (0, 48))
+    shape = (6, 64, 48)
+    properties = CaseProperties("a", Geometry("SimpleITKIO", shape, (1.0, 1.0, 1.0)), shape, box, shape, shape,
+                                ((0.0, 1.0),), "a", "a", {})
+    case = PreparedCase(np.random.default_rng(0).normal(size=(1, *shape)).astype(np.float32), None, properties)
+    plans = Plans("samunetPlans", "Dataset900_Phantom", DATASET, {"mini-3": SECTION})
+    slabs = list(predict_case([made], case, plans, encoder, step=step))
+    assert sum(asked) == len(first_slices)
+    # A slab is finished where the next stack begins.
+    assert [first for first, _ in slabs] == first_slices

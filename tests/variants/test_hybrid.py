@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,15 @@ from scipy.ndimage import gaussian_filter
 
 from samunet.dataset.geometry import Geometry
 from samunet.dataset.labels import UNANNOTATED, LabelSpace
-from samunet.planning.plans import DatasetPlan, EncoderPlan
+from samunet.inference.predictor import predict_case
+from samunet.planning.plans import DatasetPlan, EncoderPlan, Plans
 from samunet.preprocessing.case import CaseProperties, PreparedCase
 from samunet.preprocessing.store import ArrayStore
 from samunet.preprocessing.view_names import View, view_name
 from samunet.preprocessing.views import ViewedArrays
 from samunet.variants.base import VariantContext
 from samunet.variants.hybrid import HybridVariant
+from samunet.variants.hybrid_off import HybridOffVariant, HybridSettings
 from samunet.variants.prior_images import PriorImages
 
 LABELS = LabelSpace({"background": 0, "organ": 1})
@@ -125,3 +128,28 @@ def test_supports_come_back_with_the_network(arrays: ViewedArrays) -> None:
     target = arrays.load("c")
     np.testing.assert_array_equal(other.with_prior(target), made.with_prior(target))
     assert all(torch.equal(tensor, other.state()[name]) for name, tensor in state.items())
+
+
+class Watched(HybridOffVariant):
+    """Notes the windows that it is asked for."""
+
+    def inputs_of(self, *given, **named):
+        inputs = super().inputs_of(*given, **named)
+        self.frame, read, self.asked = inputs.frame, inputs.read, []
+        inputs.read = lambda picks: (self.asked.extend(picks), read(picks))[1]
+        return inputs
+
+
+@pytest.mark.parametrize("step, slices, rows", [(None, [0, 4, 9], [0, 6, 12]), (0.75, [0, 9], [0, 12])])
+def test_a_step_lays_windows_along_slices_and_rows(step, slices, rows) -> None:
+    # Windows of 12 x 16 x 16 on 21 x 28 x 16 voxels: 9 and 12 more than one, 6 and 8 apart, or 9 and 12.
+    settings = HybridSettings(transport="off", embeddings="off")
+    made = Watched(VariantContext(LABELS, DATASET, SECTION, {}, settings=settings))
+    assert made.volume.shape == (12, 16, 16)
+    image = np.random.default_rng(0).normal(size=(1, 21, 28, 16)).astype(np.float32)
+    large = replace(case("a", 0), image=image)
+    plans = Plans("samunetPlans", "Dataset900_Phantom", DATASET, {"untrained": SECTION})
+    slabs = list(predict_case([made], large, plans, None, step=step))
+    assert np.isfinite(np.concatenate([slab for _, slab in slabs], 1)).all()
+    assert made.asked == [(first, tile) for first in slices for tile in range(len(rows))]
+    assert made.frame.starts == [(row, 0) for row in rows]

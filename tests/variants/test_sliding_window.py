@@ -133,3 +133,36 @@ def test_equal_votes_are_as_many_as_a_stack_has_slices() -> None:
 
     list(sliding_window(logits_of, TileFrame((4, 4), (4, 4), 0.5), 12, batch_size=3, slices=5, uniform_weights=True))
     assert votes.tolist() == [1, 2, 3, 4, 5, 5, 5, 5, 4, 3, 2, 1]
+
+
+def windows_of(depth: int, slices: int, step: float | None, uniform_weights: bool = False) -> tuple[list[int], list]:
+    """First slices of the windows, and the answer of each slice where a window's logits are its first slice."""
+    starts: list[int] = []
+
+    def logits_of(picks):
+        starts.extend(first for first, _ in picks)
+        return torch.stack([torch.full((1, slices, 4, 4), float(first)) for first, _ in picks])
+
+    slabs = list(sliding_window(logits_of, TileFrame((4, 4), (4, 4), 0.5), depth, batch_size=1, slices=slices,
+                                uniform_weights=uniform_weights, slice_step=step))
+    return starts, np.concatenate([slab for _, slab in slabs], 1)[0, :, 0, 0].tolist()
+
+
+def test_stacks_two_slices_apart_by_hand() -> None:
+    # Eight slices, stacks of four, at most half of them apart: slices 2 and 3 are in the first and the second stack.
+    starts, answer = windows_of(8, 4, 0.5, uniform_weights=True)
+    assert starts == [0, 2, 4]
+    assert answer == pytest.approx([0, 0, 1, 1, 3, 3, 4, 4])
+
+
+def test_windows_that_do_not_overlap_answer_alone() -> None:
+    starts, answer = windows_of(9, 3, 1.0)
+    assert starts == [0, 3, 6]
+    assert answer == pytest.approx([0, 0, 0, 3, 3, 3, 6, 6, 6])
+
+
+def test_a_step_of_three_quarters_lies_evenly() -> None:
+    # Ten slices, windows of four: at most three apart. Nine slices: 5 / 3 windows more, so three, 2.5 apart.
+    assert windows_of(10, 4, 0.75)[0] == [0, 3, 6]
+    assert windows_of(9, 4, 0.75)[0] == [0, 2, 5]
+    assert windows_of(10, 4, None)[0] == [0, 2, 4, 6]
