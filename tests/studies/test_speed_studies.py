@@ -39,5 +39,8 @@ def test_both_metrics_agree_on_made_labels(script: Callable[[str], ModuleType]) 
     module = script("metrics_speed")
     reference, prediction = (module.made_labels((30, 40, 40), 2, seed) for seed in (0, 1))
     assert set(np.unique(reference)) == {0, 1, 2} and (reference != prediction).any()
+    metrics = module.measured(reference, prediction, 2)
     for value in (1, 2):
-        assert module.compared(reference, prediction, value)["difference"] < 1e-6
+        assert module.compared(reference, prediction, value, metrics)["difference"] < 1e-6
+    metrics.overlap["1"]["Dice"] += 0.25
+    assert module.compared(reference, prediction, 1, metrics)["difference"] == pytest.approx(0.25)
