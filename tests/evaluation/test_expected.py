@@ -31,13 +31,13 @@ def files(*sizes: int) -> list[Path]:
 
 
 def test_as_many_processes_as_hold_the_largest_pair(free, tmp_path):
-    # 300 MB of a process and 8 bytes of each of 100 million voxels are 1.1 GB.
-    free(3300 * MB)
+    # 140 MB of a process and 8 bytes of each of 100 million voxels are 940 MB.
+    free(2820 * MB)
     assert workers_for(files(100, 10, 10, 10), tmp_path, 8) == 3
-    free(3300 * MB - 1)
+    free(2820 * MB - 1)
     assert workers_for(files(100, 10, 10, 10), tmp_path, 8) == 2
-    free(799 * MB)  # the largest is refused when it is read: 380 MB for the others
-    assert workers_for(files(100, 10, 10, 10), tmp_path, 8) == 2
+    free(799 * MB)  # the largest is refused when it is read: 220 MB for each of the others
+    assert workers_for(files(100, 10, 10, 10), tmp_path, 8) == 3
     free(80 * MB - 1)
     with pytest.raises(UserError, match="memory must have room for a pair"):
         workers_for(files(100, 10, 10, 10), tmp_path, 8)

@@ -81,10 +81,10 @@ def test_memory_and_disk_by_hand(model, free, tmp_path, capsys):
 
 
 def test_as_many_processes_as_fit_beside_the_case_that_is_predicted(model, free, tmp_path):
-    # One case of 52 MB here; 300 MB and two cases in each process.
-    free(52 * MB + 3 * 404 * MB)
+    # One case of 52 MB here; 140 MB and two cases in each process.
+    free(52 * MB + 3 * 244 * MB)
     assert announced(model, tmp_path, workers=8) == 3
-    free(52 * MB + 3 * 404 * MB - 1)
+    free(52 * MB + 3 * 244 * MB - 1)
     assert announced(model, tmp_path, workers=8) == 2
     free(60 * MB)
     assert announced(model, tmp_path, workers=8) == 1
