@@ -5,11 +5,12 @@
     python studies/train_step.py --variants unet --shape 8 24 20 --rounds 2
 
 The plan is samunet's for volumes of --shape voxels (z, y, x) of 1 mm, one channel and --classes classes; nnU-Net's
-`nnUNetTrainer` gets a plans file of the same topology, patch and batch; the number of weights must be equal. Steps
-of both take turns on the same batch of noise, whose loss must stay finite: forward, loss with deep supervision,
-backward, clipped gradient, SGD. Reading and augmentation are no part of it; the targets of the coarser stages are made
-in ours and given to nnU-Net's, whose data loader makes them. Each computes in the number type of its own training,
-which is printed. nnU-Net compiles its network on a GPU unless the environment variable nnUNet_compile is f.
+`nnUNetTrainer` gets a plans file of the same topology, patch and batch; the number of weights must be equal. Steps of
+both take turns on the same batch of noise, whose loss must stay finite (ours is larger by 1, since it has 1 - Dice
+where nnU-Net's has -Dice): forward, loss with deep supervision, backward, clipped gradient, SGD. Reading and
+augmentation are no part of it; the targets of the coarser stages are made in ours and given to nnU-Net's, whose data
+loader makes them. Each computes in the number type of its own training, which is printed. nnU-Net compiles its network
+on a GPU unless the environment variable nnUNet_compile is f.
 
 Given are steps a second of the median step, processor seconds of a step, and our rate over nnU-Net's.
 """
