@@ -13,6 +13,7 @@ from types import ModuleType
 import pytest
 
 from samunet.cli import benchmark, plan_and_preprocess, pretrain_encoder
+from samunet.pretraining.recipe import Phase
 
 SCRIPT = Path(__file__).parents[2] / "studies" / "gpu.sh"
 COMMANDS = {"samunet_plan_and_preprocess": plan_and_preprocess, "samunet_benchmark": benchmark,
@@ -39,7 +40,9 @@ def test_every_command_parses(
     for _, (program, *arguments) in printed(**environment):
         name = Path(program).name
         if name in COMMANDS:
-            COMMANDS[name].parser().parse_args(arguments)
+            options = COMMANDS[name].parser().parse_args(arguments)
+            for phase in getattr(options, "phases", ()):
+                Phase.parse(phase)
         elif arguments[0].startswith("studies/"):
             name = Path(arguments[0]).stem
             monkeypatch.setattr(sys, "argv", arguments)
