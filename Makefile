@@ -68,7 +68,9 @@ bench: $(INSTALLED_TEST)
 	mkdir -p build/bench
 	$(BIN)/python studies/preprocess_speed.py --volumes 2 --size 256 256 100 -o build/bench
 	$(BIN)/python studies/metrics_speed.py --size 100 256 256 --classes 4
-	$(BIN)/python studies/export_memory.py --shape 100 256 256 --plan_shape 50 128 128 --classes 5
+	$(BIN)/python studies/export_speed.py --size 192 192 200 -o build/bench
+	$(BIN)/python studies/train_step.py --shape 36 50 35 --rounds 2
+	$(BIN)/python studies/scaling.py --factors 1 2 --slices 8 --side 48
 	$(BIN)/python studies/encoder_speed.py --encoders mini --input-sizes 256 --rounds 1
 	$(BIN)/python studies/cache_speed.py --encoders mini --heads linear_head --rounds 1 --iterations 2
 ifneq ($(BENCH),)

@@ -40,16 +40,7 @@ CPU_FLAGS = ("avx512_bf16", "amx_bf16", "avx512_f", "avx2")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--encoders", nargs="+", default=["vit_b", "mini"], choices=ENCODER_SIZES)
-    parser.add_argument("--input-sizes", type=int, nargs="+", default=[512, 256], help="one for each encoder")
-    parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"], choices=["float32", "bfloat16"])
-    parser.add_argument("--batch", type=int, default=1, help="images at once")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--output", type=Path)
-    options = parser.parse_args()
+    options = parsed()
     torch.set_num_threads(options.threads)
     load = os.getloadavg()[0]
     left_out = emulated(options.dtypes, options.device)
@@ -60,6 +51,19 @@ def main() -> None:
             for encoder, size in zip(options.encoders, options.input_sizes, strict=True) for dtype in dtypes]
     append(options.output, facts() | content(options, rows)
            | {"left_out": left_out, "load": [load, os.getloadavg()[0]]})
+
+
+def parsed() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--encoders", nargs="+", default=["vit_b", "mini"], choices=ENCODER_SIZES)
+    parser.add_argument("--input-sizes", type=int, nargs="+", default=[512, 256], help="one for each encoder")
+    parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"], choices=["float32", "bfloat16"])
+    parser.add_argument("--batch", type=int, default=1, help="images at once")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--output", type=Path)
+    return parser.parse_args()
 
 
 def emulated(dtypes: Sequence[str], device: str) -> dict[str, str]:

@@ -4,11 +4,11 @@
     python studies/metrics_speed.py --size 100 256 256 --classes 4 --output studies/results/metrics_speed.jsonl
 
 Made labels of --size voxels (z, y, x), an organ each with a rough surface at places of its own; the prediction is the
-same shapes, moved by a voxel and with other roughness. Ours is what evaluation calls for each class: Dice, and HD95,
-ASSD and NSD by `surface_metrics`. Theirs is surface-distance as its README calls it: the surface distances, the robust
-Hausdorff distance, the surface Dice, the average surface distance, and the volumetric Dice. Equal values are required
-of HD95, NSD and Dice. surface-distance has no ASSD of border voxels (samunet's is MedPy's); its own pair of averages is
-computed beside it and not compared: `surface_metrics.py` compares ours with MedPy's.
+same shapes, moved by a voxel and with other roughness. Ours is `case_metrics`, what evaluation calls for a case: boxes
+of all classes, then Dice, HD95, ASSD and NSD of each. Theirs is surface-distance as its README calls it for each class:
+the surface distances, the robust Hausdorff distance, the surface Dice, the average surface distance, and the volumetric
+Dice. Equal values are required of HD95, NSD and Dice. surface-distance has no ASSD of border voxels (samunet's is
+MedPy's); its own pair of averages is computed beside it and not compared: `surface_metrics.py` compares with MedPy's.
 
 Printed are wall and processor seconds, of which the other load of the machine changes the second less, ours as a share
 of theirs, the largest difference, and the floor: reading both arrays once a class at the rate at which memory is read,
@@ -30,7 +30,9 @@ import surface_distance
 from record import append, facts
 from scipy import ndimage
 
-from samunet.evaluation.surface import surface_metrics
+from samunet.dataset.geometry import Geometry
+from samunet.dataset.labels import LabelSpace
+from samunet.evaluation.case_metrics import CaseMetrics, case_metrics
 
 TOLERANCE_MM = 1.0
 SPACING_MM = (1.5, 0.8, 0.8)
@@ -45,8 +47,11 @@ def main() -> None:
     started = time.perf_counter()
     reference.max()
     floor = 2 * options.classes * (time.perf_counter() - started)
-    rows = [compared(reference, prediction, value) for value in range(1, options.classes + 1)]
-    ours, theirs = ({clock: sum(row[name][clock] for row in rows) for clock in CLOCKS} for name in ("ours", "theirs"))
+    before = _now()
+    metrics = measured(reference, prediction, options.classes)
+    ours = _between(before, _now())
+    rows = [compared(reference, prediction, value, metrics) for value in range(1, options.classes + 1)]
+    theirs = {clock: sum(row["theirs"][clock] for row in rows) for clock in CLOCKS}
     apart = max(row["difference"] for row in rows)
     print("| seconds | classes | ours | surface-distance | ratio | floor | largest difference |")
     print("|---|---|---|---|---|---|---|")
@@ -84,23 +89,27 @@ def made_labels(size: tuple[int, int, int], classes: int, seed: int) -> np.ndarr
     return labels
 
 
-def compared(reference: np.ndarray, prediction: np.ndarray, value: int) -> dict[str, Any]:
-    """Seconds of both for one class, and the largest difference of HD95, NSD and Dice."""
-    started = _now()
-    first, second = reference == value, prediction == value
-    found = surface_metrics(first, second, SPACING_MM, TOLERANCE_MM)
-    dice = 2 * np.count_nonzero(first & second) / (np.count_nonzero(first) + np.count_nonzero(second))
-    middle = _now()
+def measured(reference: np.ndarray, prediction: np.ndarray, classes: int) -> CaseMetrics:
+    """Ours, of all classes."""
+    labels = LabelSpace({"background": 0, **{f"organ{value}": value for value in range(1, classes + 1)}})
+    return case_metrics(reference, prediction, Geometry("SimpleITKIO", reference.shape, SPACING_MM), labels,
+                        TOLERANCE_MM)
+
+
+def compared(reference: np.ndarray, prediction: np.ndarray, value: int, metrics: CaseMetrics) -> dict[str, Any]:
+    """Seconds of theirs for one class, and the largest difference of ours in HD95, NSD and Dice."""
+    before = _now()
     first, second = reference == value, prediction == value
     distances = surface_distance.compute_surface_distances(first, second, SPACING_MM)
     expected = (surface_distance.compute_robust_hausdorff(distances, 95),
                 surface_distance.compute_surface_dice_at_tolerance(distances, TOLERANCE_MM),
                 surface_distance.compute_dice_coefficient(first, second))
     surface_distance.compute_average_surface_distance(distances)
-    ended = _now()
-    apart = max(abs(mine - other) for mine, other in zip((found.hd95_mm, found.nsd, dice), expected, strict=True))
-    return {"value": value, "ours": _between(started, middle), "theirs": _between(middle, ended),
-            "difference": float(apart)}
+    theirs = _between(before, _now())
+    surface, overlap = metrics.surface[str(value)], metrics.overlap[str(value)]
+    found = (surface["HD95_mm"], surface["NSD"], overlap["Dice"])
+    apart = max(abs(mine - other) for mine, other in zip(found, expected, strict=True))
+    return {"value": value, "theirs": theirs, "difference": float(apart)}
 
 
 def _now() -> tuple[float, float]:

@@ -163,7 +163,35 @@ def metrics_speed() -> str:
                       f"{record['difference']:.0e}"] for record in records("metrics_speed")])
 
 
+def export_speed() -> str:
+    """One row for each record; nnU-Net's cells are empty where it was not measured."""
+    rows = []
+    for record in records("export_speed"):
+        ours, theirs = record["rows"]["samunet"], record["rows"].get("nnunet")
+        cells = [[f"{ours[part] / scale:.3g}", f"{theirs[part] / scale:.3g}" if theirs else "",
+                  f"{ours[part] / theirs[part]:.2f}" if theirs else ""]
+                 for part, scale in (("processor", 1), ("memory", 1e9))]
+        rows.append(["x".join(map(str, record["size"])), record["classes"], f"{record['max_ram']:g}", *cells[0],
+                     *cells[1], f"{record['floor']:.2f}",
+                     "" if record["different"] is None else f"{record['different']:.1g}"])
+    return markdown(["voxels", "classes", "limit, GB", "samunet, processor s", "nnU-Net, processor s", "ratio",
+                     "samunet GB", "nnU-Net GB", "ratio of memory", "floor, s", "other labels"], rows)
+
+
+def train_step() -> str:
+    """One row for each variant of each record."""
+    return markdown(
+        ["", "number type", "device", "patch", "batch", "samunet, steps a second", "nnU-Net, steps a second", "ratio",
+         "samunet, processor s", "nnU-Net, processor s"],
+        [[code(variant), row["dtype"], record["device"], "x".join(map(str, row["patch"])), row["batch"],
+          *(f"{row[name]['rate']:.3g}" for name in ("ours", "theirs")), f"{row['ratio']:.2f}",
+          *(f"{row[name]['processor']:.2f}" for name in ("ours", "theirs"))]
+         for record in records("train_step") for variant, row in record["rows"].items()])
+
+
 TABLES = {
+    "export speed": export_speed,
+    "train step": train_step,
     "preprocess speed": preprocess_speed,
     "startup": startup,
     "metrics speed": metrics_speed,

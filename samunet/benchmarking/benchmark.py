@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from samunet.benchmarking.comparison import REFERENCE, compare
+from samunet.benchmarking.expected import Planned, announce_benchmark
 from samunet.benchmarking.jobs import NNUNET, Benchmark, Job
 from samunet.benchmarking.machines import Outcome, run_here, run_on_dask
 from samunet.benchmarking.nnunet_results import import_results
@@ -51,7 +52,8 @@ def run_benchmark(
             validation
             cases with each other or with their training cases; nnU-Net without a length or with labelled slices; a
             promptable variant without prompts; an unknown reference; another benchmark of the dataset that is running;
-            see also `import_results` and `run_on_dask`. The error of a single job is reported in the tables instead.
+            no memory for any job; see also `import_results` and `run_on_dask`. The error of a single job is reported in
+            the tables instead.
     """
     _check(benchmark, nnunet_results)
     _check_reference(reference, [*benchmark.variants, *(model.resolve().name for model in nnunet_results)])
@@ -61,9 +63,21 @@ def run_benchmark(
     imported = import_results(nnunet_results, benchmark, dataset, paths)
     folder = paths.results / dataset.name / "benchmark"
     with owned(lock_beside(folder), folder):
+        if scheduler is None:  # the memory of other machines is not known
+            workers = _announced(benchmark, dataset, paths, workers)
         faults = _run_jobs(benchmark, paths, workers, scheduler)
         _write(folder, benchmark, dataset, faults, imported, paths, reference or REFERENCE, command)
     return folder
+
+
+def _announced(benchmark: Benchmark, dataset: RawDataset, paths: Paths, workers: int | None) -> int:
+    """Say what the unfinished jobs are expected to take; returns how many fit side by side."""
+    folder = paths.preprocessed / dataset.name
+    splits = ensure_splits(dataset, folder, None)
+    jobs = [(job, job.shots or len(fold_cases(splits, job.fold, dataset)[0])) for job in benchmark.jobs()
+            if not (benchmark.folder(job, paths) / "run.json").is_file()]
+    planned = Planned.of(folder, benchmark.plans_name, benchmark.encoder)
+    return announce_benchmark(benchmark, jobs, planned, folder, workers or 1)
 
 
 def _run_jobs(benchmark: Benchmark, paths: Paths, workers: int | None, scheduler: str | None) -> dict[Job, str]:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from samunet.benchmarking.expected import Planned, announce_search
 from samunet.benchmarking.ladder import FEWEST_PATIENTS, FIXED, TRAIN_NOTHING, Length, shares
 from samunet.benchmarking.machines import in_own_process, train_requests
 from samunet.benchmarking.results import Cases, Result, read_cases
@@ -194,6 +195,9 @@ def _chosen_on(evidence: _Evidence, search: Search, paths: Paths) -> Choice:
         return Choice(Verdict(FIXED, patients), labelled, [], [], groups)
     folds = make_splits(labelled, groups)
     require_writable(paths.results / evidence.dataset.name / CHOICES)
+    planned = Planned.of(paths.preprocessed / evidence.dataset.name, search.plans_name, search.encoder)
+    announce_search(list(dict.fromkeys(search.variants)), search.minutes, search.device, len(labelled), planned,
+                    planned.folder)
     trials = climb(search, replace(paths, votes=_votes(search, paths)), folds, evidence.dataset)
     verdict = _judged(search, trials, patients, groups)
     say(markdown(list(rows(trials, verdict, groups)), COLUMNS))

@@ -19,6 +19,7 @@ from samunet.dataset.labels import LabelSpace
 from samunet.dataset.segmentations import read_on_grid, value_problems
 from samunet.errors import UserError, joined, some
 from samunet.evaluation.case_metrics import CaseMetrics, case_metrics
+from samunet.evaluation.expected import workers_for
 from samunet.evaluation.report import metrics_content, metrics_path, summary_content, write_summary
 from samunet.locks import lock_beside, owned
 from samunet.workers import each_case
@@ -60,8 +61,8 @@ def evaluate_folder(
     Raises:
         UserError: a folder or files are missing (all are named, nothing is written), a file cannot be read, a
             prediction is on another grid than its reference (see `alignment.on_grid`), either holds values that are not
-            in `labels`, no case has a prediction, the output place is not writable, or another process evaluates into
-            it.
+            in `labels`, no case has a prediction, the output place is not writable, another process evaluates into it,
+            or no pair fits into memory.
     """
     output = Path(output) if output is not None else Path(prediction) / "summary.json"
     if output.suffix != ".json":
@@ -70,6 +71,7 @@ def evaluate_folder(
         raise UserError("`labels` in dataset.json must name a label besides the background.", found=repr(labels.names))
     pairs = _find_pairs(Path(reference), Path(prediction), file_ending, names, chill)
     files.require_writable(output.parent)
+    workers = workers_for([pair[0] for pair in pairs], output.parent, workers)
     jobs = [_Job(*pair, reader, labels, tolerance_mm, other_values) for pair in pairs]
     with owned(lock_beside(output), output):
         return _evaluated(jobs, output, workers, shown_prediction_folder)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from scipy import ndimage
 from scipy.spatial import KDTree
 
 REACH = 4  # how far the first search looks, in voxels of the finest axis
+TREE_LEAF = 32  # points in a leaf: larger leaves are faster to build than small ones, and little slower to query
 VOXELS_PER_POINT = 50  # a tree query for one point costs about as much as a distance transform of this many voxels
 
 
@@ -25,49 +27,72 @@ def nearest_distances_mm(points: np.ndarray, targets: np.ndarray, spacing_mm: tu
     Returns:
         float64, one distance a point.
     """
-    places = np.argwhere(points)
-    distances_mm, far = _search_near(places, targets, spacing_mm)
+    rings = _rings_outwards(spacing_mm)
+    margin = np.abs(np.concatenate([steps for steps, _ in rings])).max(axis=0)
+    padded = np.pad(targets, [(width, width) for width in margin])
+    here = np.flatnonzero(np.pad(points, [(width, width) for width in margin]))
+    distances_mm, far = _search_near(here, padded, rings)
     if far.size == 0:
         return distances_mm
+    places = _places(here[far], padded.shape)
     if far.size * VOXELS_PER_POINT < targets.size:
-        target_places = np.argwhere(targets)
-        tree = KDTree(target_places * np.array(spacing_mm), balanced_tree=False, compact_nodes=False)
-        _, nearest = tree.query(places[far] * np.array(spacing_mm))
-        steps = target_places[nearest] - places[far]
+        target_places = _places(np.flatnonzero(padded), padded.shape)
+        tree = KDTree(target_places * np.array(spacing_mm), TREE_LEAF, balanced_tree=False, compact_nodes=False)
+        _, nearest = tree.query(places * np.array(spacing_mm))
+        steps = target_places[nearest] - places
     else:
         # Computing only indices saves the distances of all voxels that are no points.
+        places -= margin
         nearest = ndimage.distance_transform_edt(
             ~targets, sampling=spacing_mm, return_distances=False, return_indices=True
         )
-        steps = nearest[(slice(None), *places[far].T)].T - places[far]
+        steps = nearest[(slice(None), *places.T)].T - places
     distances_mm[far] = _lengths_mm(steps, spacing_mm)
     return distances_mm
 
 
 def _search_near(
-    places: np.ndarray, targets: np.ndarray, spacing_mm: tuple[float, ...]
+    here: np.ndarray, padded: np.ndarray, rings: tuple[tuple[np.ndarray, float], ...]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Search outwards from all points at once. Returns distances, and the indices of points that found no target."""
-    steps, step_lengths_mm = _steps_outwards(spacing_mm)
-    margin = np.abs(steps).max(axis=0)
-    padded = np.pad(targets, [(width, width) for width in margin])
+    """Search outwards from all points at once, ring by ring.
+
+    Arguments:
+        here: indices of the points in `padded`, flattened. padded: the targets, with room for every step.
+
+    Returns:
+        Distances, and the numbers of the points that found no target.
+    """
     strides = np.array(padded.strides)  # of a boolean array: its bytes are its elements
     is_target = padded.ravel()
-
-    distances_mm = np.zeros(len(places))
-    waiting = np.arange(len(places))
-    here = (places + margin) @ strides
-    for step, length_mm in zip((steps @ strides).tolist(), step_lengths_mm.tolist(), strict=True):
-        met = is_target[here + step]
+    distances_mm = np.zeros(len(here))
+    waiting = np.arange(len(here))
+    for steps, length_mm in rings:
+        first, *others = (steps @ strides).tolist()
+        met = is_target.take(here + first)
+        for step in others:
+            met |= is_target.take(here + step)
         if met.any():
             distances_mm[waiting[met]] = length_mm
-            waiting, here = waiting[~met], here[~met]
+            left = np.flatnonzero(~met)
+            waiting, here = waiting.take(left), here.take(left)
         if waiting.size == 0:
             break
     return distances_mm, waiting
 
 
+def _places(flat: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Voxels (N, axes) of indices into a flattened array."""
+    return np.stack(np.unravel_index(flat, shape), axis=1)
+
+
 @lru_cache(maxsize=64)
+def _rings_outwards(spacing_mm: tuple[float, ...]) -> tuple[tuple[np.ndarray, float], ...]:
+    """The steps of `_steps_outwards` of each length: voxels (N, axes), and the length in mm, shortest first."""
+    steps, lengths_mm = _steps_outwards(spacing_mm)
+    starts = [0, *(np.flatnonzero(np.diff(lengths_mm)) + 1), len(lengths_mm)]
+    return tuple((steps[first:last], float(lengths_mm[first])) for first, last in pairwise(starts))
+
+
 def _steps_outwards(spacing_mm: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
     """All steps no longer than REACH of the finest spacing, shortest first: voxels (N, axes) and lengths in mm (N,)."""
     radius_mm = REACH * min(spacing_mm)

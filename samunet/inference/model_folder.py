@@ -26,6 +26,7 @@ from samunet.planning.plans import Plans
 from samunet.variants.base import Variant, VariantContext
 from samunet.variants.registry import variant_class
 
+CPU = torch.device("cpu")
 TRAINED_BY, CHOSEN_BY = "samunet_train", "samunet_find_best_configuration"
 # Folder names of `planning.shots.draw_folder`, as a pattern and as a glob.
 _DRAW, _DRAWS = re.compile(r"shots([0-9]+|all)_draw([0-9]+)(?:_slices([0-9]+))?"), "shots*_draw*"
@@ -67,7 +68,8 @@ class FoundModel:
 class TrainedModel:
     """What prediction needs: `variants` has one entry for each of `folds`, on the chosen device.
 
-    `variant` is its name; `encoder` is None if it needs none; `dataset` is the content of dataset.json.
+    `variant` is its name; `encoder` is None if it needs none; `dataset` is the content of dataset.json; `device` is
+    where the networks are.
     """
 
     folder: Path
@@ -78,6 +80,7 @@ class TrainedModel:
     encoder: Encoder | None
     labels: LabelSpace
     dataset: dict[str, Any]
+    device: torch.device = CPU
 
     @property
     def file_ending(self) -> str:
@@ -213,7 +216,7 @@ def load_model(
     for fold, variant in zip(runs, variants, strict=True):
         load_weights(folder / f"fold_{fold}" / CHECKPOINT, variant)
         variant.to(device)
-    return TrainedModel(folder, first["variant"], tuple(runs), variants, plans, encoder, labels, dataset)
+    return TrainedModel(folder, first["variant"], tuple(runs), variants, plans, encoder, labels, dataset, device)
 
 
 def chosen_device(name: str | None) -> torch.device:

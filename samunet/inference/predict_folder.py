@@ -18,6 +18,7 @@ from samunet.dataset.io.readers import VOLUME_ENDINGS
 from samunet.errors import BadCases, UserError, joined
 from samunet.files import require_writable
 from samunet.inference.dicom_seg import write_dicom_seg
+from samunet.inference.expected import announce_prediction
 from samunet.inference.export import export_case
 from samunet.inference.model_folder import TrainedModel
 from samunet.inference.nnunet_files import prediction_is_whole, write_companions, write_prediction
@@ -98,7 +99,8 @@ def predict_folder(
 
     Raises:
         UserError: no images or images without channel number, an output that cannot be written or that another process
-            writes, prompts that are missing, bad or not used by the variant. Nothing is predicted then.
+            writes, prompts that are missing, bad or not used by the variant, no room for any case in memory or for the
+            files on the disk. Nothing is predicted then.
         BadCases: after all others are predicted: cases that lack a channel, cannot be read, or do not fit into memory.
     """
     check_prompts(model.variant, settings.prompts is not None)
@@ -108,6 +110,9 @@ def predict_folder(
     cases, problems = find_cases(model, images, output, settings)
     if prompts:
         prompts.require(case.name for case in cases)
+    workers = announce_prediction(model, cases, output, tta=settings.tta, probabilities=settings.save_probabilities,
+                                  workers=settings.preparing_workers)
+    settings = replace(settings, preparing_workers=workers)
     with _owned_part(output, settings.parts, settings.part):
         _predict_cases(model, images, output, settings, cases, prompts, problems, watch)
     return len(cases)

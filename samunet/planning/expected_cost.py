@@ -1,7 +1,7 @@
 """What a long command is expected to take, counted from the fingerprint and the plans before it starts.
 
-Times are approximate: every rate is one constant of one processor core, estimated on small cases, and another machine
-may take a third or three times as long. Memory and disk are counted, with a share for compression.
+Times are approximate: every rate is one constant of one processor core of one machine, and another may take a third or
+three times as long. Memory and disk are counted, with a share for compression.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ from samunet.planning.fingerprint import Fingerprint
 from samunet.planning.plans import DatasetPlan, EncoderPlan
 from samunet.planning.spacing import reordered, resampled_shape
 
-VOXELS_A_SECOND = 1.4e6  # of a channel, resampled in-plane and along the slices, on one core
-CASE_SECONDS = 0.05  # of a case beside its voxels: files opened, read, hashed and written
+# Both from studies/preprocess_speed.py, one core: 2 CT of 78.6 million voxels took 58.2 s, 200 cases of hippocampus, of
+# 12.4 million voxels in all, 7.2 s, each with its fingerprint and plans.
+VOXELS_A_SECOND = 2.7e6  # of a channel, resampled in-plane and along the slices, on one core
+CASE_SECONDS = 0.013  # of a case beside its voxels: files opened, read, hashed and written
 REGISTRATION_SECONDS = 0.5  # of a pair of hippocampus cases; larger pairs take longer in proportion
 REGISTRATION_VOXELS = 60_000  # of such a case
-WORKER_BYTES = 300 * 10**6  # Python and what a worker imports
+WORKER_BYTES = 140 * 10**6  # resident in a worker that has imported what preprocesses: 136 MB, 57 MB its own
 STORED_SHARE = 0.85  # of a float32 array of noisy voxels after compression
 IMAGE_BYTES, LABEL_BYTES = 4, 2  # a voxel
 # Of each channel of a case that is preprocessed: the file's array, its cropped copy, and that on the plan's grid.
@@ -34,16 +36,19 @@ RESAMPLED_BYTES = 8  # a voxel of the one channel that is resampled, in float64
 
 @dataclass(frozen=True)
 class Cost:
-    """Expected seconds (None: not known before it is measured), bytes of RAM, bytes written to disk."""
+    """Expected seconds (None: not known before it is measured), bytes of RAM, bytes written to disk, and bytes of GPU
+    memory."""
 
     seconds: float | None
     ram_bytes: int
     disk_bytes: int
+    gpu_bytes: int = 0
 
     def __str__(self) -> str:
         time = "" if self.seconds is None else f"about {_duration(self.seconds)}, "
         memory = f"{self.ram_bytes / 1e9:.1f} GB of RAM, " if self.ram_bytes else ""
-        return f"{time}{memory}{self.disk_bytes / 1e9:.2f} GB of disk"
+        gpu = f"{self.gpu_bytes / 1e9:.1f} GB of GPU memory, " if self.gpu_bytes else ""
+        return f"{time}{memory}{gpu}{self.disk_bytes / 1e9:.2f} GB of disk"
 
 
 def arrays_cost(fingerprint: Fingerprint, plan: DatasetPlan, workers: int) -> Cost:
@@ -67,9 +72,9 @@ def workers_that_fit(fingerprint: Fingerprint, plan: DatasetPlan, workers: int) 
 
 def _fitting(fingerprint: Fingerprint, plan: DatasetPlan) -> list[tuple[int, int]]:
     """(voxels on the plan's grid, bytes held while it is preprocessed) of the cases that fit into memory alone."""
-    a_voxel = CASE_COPIES * (IMAGE_BYTES * len(plan.channel_names) + LABEL_BYTES) + RESAMPLED_BYTES
+    channels = len(plan.channel_names)
     pairs = zip(_voxels(fingerprint, plan), map(math.prod, fingerprint.shapes_after_crop), strict=True)
-    cases = [(voxels, WORKER_BYTES + a_voxel * max(voxels, in_file)) for voxels, in_file in pairs]
+    cases = [(voxels, WORKER_BYTES + case_bytes(max(voxels, in_file), channels)) for voxels, in_file in pairs]
     free = free_bytes()
     return [case for case in cases if case[1] <= free] or [min(cases, key=lambda case: case[1])]
 
@@ -77,8 +82,17 @@ def _fitting(fingerprint: Fingerprint, plan: DatasetPlan) -> list[tuple[int, int
 def embeddings_cost(section: EncoderPlan, size: str) -> Cost:
     """Of encoding all cases once with an encoder of `size`; the cache's bytes are the plan's."""
     images = section.cache_bytes // bytes_per_picture(section.input_size, section.cache_dtype)
-    seconds = images * encoder_flops(size, section.input_size) / (REFERENCE_GFLOPS * 1e9)
-    return Cost(seconds, 0, section.cache_bytes)
+    return Cost(encoding_seconds(images, section, size), 0, section.cache_bytes)
+
+
+def encoding_seconds(images: float, section: EncoderPlan, size: str) -> float:
+    """Of encoding `images` with an encoder of `size` on the reference machine."""
+    return images * encoder_flops(size, section.input_size) / (REFERENCE_GFLOPS * 1e9)
+
+
+def case_bytes(voxels: int, channels: int) -> int:
+    """Bytes that are held while a case of `voxels`, in its file or on the plan's grid, is preprocessed."""
+    return voxels * (CASE_COPIES * (IMAGE_BYTES * channels + LABEL_BYTES) + RESAMPLED_BYTES)
 
 
 def registration_seconds(pairs: int, plan: DatasetPlan) -> float:

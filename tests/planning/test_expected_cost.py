@@ -30,22 +30,22 @@ def free(monkeypatch):
 
 
 def test_arrays_by_hand(free):
-    # 1 M voxels at 1.4 M a second and twice 0.05 s, by two processes; 3.4 + 2 bytes a voxel on disk; the larger case
+    # 1 M voxels at 2.7 M a second and twice 0.013 s, by two processes; 3.4 + 2 bytes a voxel on disk; the larger case
     # has 1 M voxels in its file, each 3 x 6 + 8 bytes.
     cost = arrays_cost(CASES, PLAN, 2)
-    assert cost.seconds == pytest.approx((1 / 1.4 + 0.1) / 2)
+    assert cost.seconds == pytest.approx((1 / 2.7 + 0.026) / 2)
     assert cost.disk_bytes == 5_400_000
-    assert cost.ram_bytes == 2 * (300_000_000 + 26_000_000)
+    assert cost.ram_bytes == 2 * (140_000_000 + 26_000_000)
 
 
 def test_fewer_processes_where_memory_is_short_and_a_case_that_never_fits_is_left_out(free):
-    free(700_000_000)
-    assert arrays_cost(CASES, PLAN, 8).ram_bytes == 2 * 326_000_000
-    free(320_000_000)  # holds the smaller case only
+    free(400_000_000)
+    assert arrays_cost(CASES, PLAN, 8).ram_bytes == 2 * 166_000_000
+    free(160_000_000)  # holds the smaller case only
     cost = arrays_cost(CASES, PLAN, 8)
-    assert cost.ram_bytes == 313_000_000 and cost.disk_bytes == 2_700_000
+    assert cost.ram_bytes == 153_000_000 and cost.disk_bytes == 2_700_000
     free(1000)  # none: the smallest is counted, and refused below
-    assert arrays_cost(CASES, PLAN, 8).ram_bytes == 313_000_000
+    assert arrays_cost(CASES, PLAN, 8).ram_bytes == 153_000_000
 
 
 def test_embeddings_by_hand():
