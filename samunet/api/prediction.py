@@ -10,6 +10,7 @@ import numpy as np
 
 from samunet.api.preparation import Folder
 from samunet.dataset.grids import turn_between
+from samunet.dataset.image_folder import require_folder
 from samunet.dataset.io.readers import ORIENTED_READERS
 from samunet.dataset.memory import limit_memory
 from samunet.dataset.paths import resolve_paths
@@ -23,6 +24,8 @@ from samunet.interaction.model import prepared
 from samunet.networks.checkpoints.encoders import announce
 from samunet.quality.prediction import predict_with_quality
 from samunet.variants.registry import check_prompts, entry
+
+__all__ = ["Predictor", "limit_ram", "require_folder"]
 
 Image = str | Path | Sequence[str | Path] | np.ndarray
 

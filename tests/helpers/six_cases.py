@@ -33,7 +33,7 @@ def six_cases(root: Path) -> Paths:
                              (preprocessed / "gt_segmentations" / f"{name}.nii.gz", labels)):
             make_folder(path.parent)
             sitk.WriteImage(sitk.GetImageFromArray(volume), str(path))
-    write_json(raw / "dataset.json", {"channel_names": {"0": "MRI"}, "labels": {"background": 0, "a": 1, "b": 2},
+    write_json(raw / "dataset.json", {"channel_names": {"0": "MRI"}, "labels": {"background": 0, "big": 1, "small": 2},
                                       "numTraining": len(NAMES), "file_ending": ".nii.gz"})
     dataset_plan = DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), (1.0, 1.0, 1.0), (3, 30, 28), False, ("MRI",),
                                ("zscore",), (False,), ({},))
