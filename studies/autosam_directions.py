@@ -12,15 +12,16 @@ AutoSAM has the best ASSD.
 from __future__ import annotations
 
 import argparse
-import csv
 import math
-from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+from case_results import from_csv
 from record import append, facts
 
+from samunet.benchmarking.results import Result
 from samunet.cli.options import add_paths, paths_of
 from samunet.dataset.paths import find_dataset
 from samunet.evaluation.statistics import Interval, paired_differences, paired_interval
@@ -62,7 +63,7 @@ def main() -> None:
     options = parser.parse_args()
     paths = paths_of(options)
     name = find_dataset(paths.raw, options.dataset).name
-    scores = read(paths.results / name / "benchmark" / "cases.csv")
+    scores = scores_of(from_csv(paths.results / name / "benchmark" / "cases.csv"))
     groups = kept_groups(paths.preprocessed / name)
     rows = []
     for shots in options.shots:
@@ -77,29 +78,31 @@ def main() -> None:
     append(options.output, facts() | {"rows": [asdict(row) for row in rows]})
 
 
-def read(path: Path) -> dict[tuple[str, str, str], dict[int, Scores]]:
-    """(method, shots, metric) -> draw -> case -> the mean over classes; infinite where one class is."""
-    values: dict[tuple[str, str, str], dict[int, dict[str, list[float]]]]
-    values = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
-    with path.open(encoding="utf-8") as stream:
-        for line in csv.DictReader(stream):
-            for metric in ("Dice", "ASSD_mm"):
-                values[line["method"], line["shots"],
-                       metric][int(line["draw"])][line["case"]].append(float(line[metric] or "nan"))
-    return {key: {draw: {case: float(np.mean(each)) for case, each in cases.items()} for draw, cases in draws.items()}
-            for key, draws in values.items()}
+def scores_of(results: Iterable[Result]) -> dict[tuple[str, str, str], dict[int, Scores]]:
+    """(method, shots, metric) -> draw -> case -> the mean over its classes; infinite where one of them is."""
+    return {(result.method, result.labelled, metric): {draw: result.scores(draw, metric) for draw in result.cases}
+            for result in results for metric in ("Dice", "ASSD_mm")}
 
 
 def compared(
     scores: dict[tuple[str, str, str], dict[int, Scores]], groups: dict[str, str] | None, shots: str, metric: str,
     better: str, worse: str,
 ) -> Row:
-    """One direction: the paired difference over draws and patients, and what it says."""
+    """One direction: the paired difference over draws and patients, and what it says.
+
+    Of the cases that both have, those count whose values are finite in both.
+
+    Raises:
+        ValueError: there is none.
+    """
     first, second = scores[better, shots, metric], scores[worse, shots, metric]
     pairs, left_out, means_of_draws = [], 0, []
     for draw in sorted(first.keys() & second.keys()):
-        both = [case for case in first[draw] if math.isfinite(first[draw][case]) and math.isfinite(second[draw][case])]
-        left_out += len(first[draw]) - len(both)
+        common = [case for case in first[draw] if case in second[draw]]
+        both = [case for case in common if math.isfinite(first[draw][case]) and math.isfinite(second[draw][case])]
+        left_out += len(common) - len(both)
+        if not both:
+            continue
         one, other = ({case: each[draw][case] for case in both} for each in (first, second))
         pairs.append(paired_differences(one, other, groups))
         means_of_draws.append((np.mean(list(one.values())), np.mean(list(other.values()))))

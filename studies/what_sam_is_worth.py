@@ -15,32 +15,25 @@ Fold 0 is for final figures: name it once, at the end. Each row has a folder of 
 from __future__ import annotations
 
 import argparse
-import json
-import resource
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 import torch
 from encoder_gain import PLANS, case_dice, ensure_planned
 from record import append, facts
+from sittings import Key, Scores, core_seconds, dice_of, gain_of, stored, trained
 
-from samunet.benchmarking.jobs import NNUNET, TRAINED_BY, Benchmark, Job
-from samunet.benchmarking.nnunet import run_nnunet
+from samunet.benchmarking.jobs import NNUNET, Benchmark, Job
 from samunet.dataset.paths import Paths, find_dataset, resolve_paths
 from samunet.errors import UserError
-from samunet.evaluation.statistics import Interval, paired_differences, paired_interval
 from samunet.files import read_json
 from samunet.networks.checkpoints.encoders import encoder_spec
 from samunet.networks.checkpoints.released import start_path
 from samunet.planning.encoder_spec import DEFAULT_ENCODER
 from samunet.planning.groups import kept_groups
-from samunet.training.run import ensure_trained
 from samunet.variants.registry import entry
-
-Scores = Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -66,19 +59,6 @@ ROWS = {
        for kind, settings in (("embeddings", ON), ("none", OFF), ("free", FREE), ("start", OFF | START),
                               ("start_embeddings", ON | START))},
 }
-
-
-@dataclass(frozen=True)
-class Key:
-    """What makes two jobs the same; `minutes` is None for rows that train nothing."""
-
-    dataset: str
-    encoder: str
-    row: str
-    shots: int
-    minutes: float | None
-    fold: str
-    draw: int
 
 
 def main() -> None:
@@ -133,36 +113,18 @@ def made(key: Key, options: argparse.Namespace, paths: Paths) -> dict[str, Any]:
     paths = replace(paths, results=paths.results / "what_sam_is_worth" / f"{key.row}_{length}")
     benchmark = Benchmark(options.dataset, (row.variant,), (key.fold,), (key.shots,), key.draw + 1, options.encoder,
                           PLANS, "cpu", minutes_head=key.minutes, minutes_network=key.minutes)
-    job = Job(row.variant, key.fold, key.shots, key.draw)
-    if row.variant.startswith(NNUNET):
-        run_nnunet(benchmark, job, paths)
-    else:
-        request = replace(benchmark.request(job), settings=dict(row.settings))
-        ensure_trained(request, paths, trained_by=TRAINED_BY, workers=1)
-    folder = benchmark.folder(job, paths)
+    folder = trained(benchmark, Job(row.variant, key.fold, key.shots, key.draw), row.settings, paths)
     run = read_json(folder / "run.json")
     return facts() | {"key": vars(key), "dice": case_dice(read_json(folder / "validation" / "summary.json")),
                       "iterations": run["settings"]["iterations"], "seconds": run["seconds"],
                       "core_hours": (core_seconds() - started) / 3600}
 
 
-def core_seconds() -> float:
-    """Processor time of this process and of those that it has started and that have ended."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(each.ru_utime + each.ru_stime for each in used)
-
-
-def stored(path: Path) -> dict[Key, dict[str, Any]]:
-    """The lines of earlier jobs; of a job that has several, the last."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return {Key(**record["key"]): record for record in map(json.loads, lines)}
-
-
 def tables(records: Mapping[Key, dict[str, Any]], reference: str, groups: Mapping[str, str] | None) -> str:
     """One table for each number of shots and minutes: mean Dice over draws, and the gain over `reference`."""
     parts = []
-    trained = {(key.shots, key.minutes) for key in records if key.minutes is not None}
-    for shots, minutes in sorted(trained):
+    lengths = {(key.shots, key.minutes) for key in records if key.minutes is not None}
+    for shots, minutes in sorted(lengths):
         of_row = {row: by_draw(records, row, shots, minutes) for row in ROWS}
         parts.append(f"{shots} case(s), {minutes:g} minutes of one core\n\n"
                      f"| row | Dice | over `{reference}` | folds x draws |\n|---|---|---|---|")
@@ -182,32 +144,6 @@ def by_draw(
     length = minutes if ROWS[row].trains else None
     return {(key.draw, key.fold): record["dice"] for key, record in records.items()
             if (key.row, key.shots, key.minutes) == (row, shots, length)}
-
-
-def dice_of(jobs: Mapping[tuple[int, str], Scores]) -> float:
-    """Mean over draws of the mean over the cases of all folds."""
-    return mean(mean(_merged(jobs, draw).values()) for draw in _draws(jobs))
-
-
-def gain_of(
-    jobs: Mapping[tuple[int, str], Scores], others: Mapping[tuple[int, str], Scores], groups: Mapping[str, str] | None
-) -> Interval | None:
-    """`jobs` minus `others` on the draws and folds that both have; None, where they have none in common."""
-    common = sorted(jobs.keys() & others.keys())
-    if not common:
-        return None
-    return paired_interval([paired_differences(_merged({each: jobs[each] for each in common}, draw),
-                                               _merged({each: others[each] for each in common}, draw), groups)
-                            for draw in _draws(common)])
-
-
-def _draws(jobs: Iterable[tuple[int, str]]) -> Sequence[int]:
-    return sorted({draw for draw, _ in jobs})
-
-
-def _merged(jobs: Mapping[tuple[int, str], Scores], draw: int) -> Scores:
-    """The cases of all folds of a draw, which have none in common."""
-    return {case: dice for (number, _), cases in jobs.items() if number == draw for case, dice in cases.items()}
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ What is wrong is one JSON object with `rule`, `where`, `found`, `mend` and `mess
 
 from __future__ import annotations
 
+import json
 import traceback
 from collections.abc import Callable
 from importlib import resources
@@ -29,6 +30,7 @@ from starlette.routing import Route
 from samunet.annotation.guard import HEADERS, App, Guard, problem
 from samunet.annotation.planes import PLANES
 from samunet.annotation.requests import MOST_BYTES, decoded
+from samunet.dataset.label_colours import COLOURS
 from samunet.errors import UserError
 
 if TYPE_CHECKING:
@@ -57,7 +59,8 @@ class _Answers:
 
     def page(self, request: Request) -> Response:
         text = resources.files("samunet.annotation").joinpath("page", "index.html").read_text(encoding="utf-8")
-        return HTMLResponse(text.replace("{token}", self.token))
+        colours = json.dumps(COLOURS)  # numbers alone, so nothing in it ends the attribute
+        return HTMLResponse(text.replace("{token}", self.token).replace("{colours}", colours))
 
     def file(self, request: Request) -> Response:
         name = request.url.path.removeprefix("/")

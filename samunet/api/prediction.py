@@ -10,6 +10,7 @@ import numpy as np
 
 from samunet.api.defaults import Folder
 from samunet.dataset.grids import turn_between
+from samunet.dataset.image_folder import require_folder
 from samunet.dataset.io.readers import ORIENTED_READERS
 from samunet.dataset.memory import limit_memory
 from samunet.dataset.paths import resolve_paths
@@ -24,6 +25,8 @@ from samunet.variants.registry import check_prompts, entry
 
 if TYPE_CHECKING:
     from samunet.interaction.image import SessionImage
+
+__all__ = ["Predictor", "limit_ram", "require_folder"]
 
 Image = str | Path | Sequence[str | Path] | np.ndarray
 

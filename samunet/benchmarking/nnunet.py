@@ -29,6 +29,7 @@ from samunet.evaluation.evaluate import evaluate_folder
 from samunet.files import copy_whole, digest_of_json, make_folder, read_json, write_json, writing
 from samunet.locks import lock_beside, owned
 from samunet.training.cases import cases_of
+from samunet.training.finished_run import is_validated
 
 TRAINER, PLANS = "nnUNetTrainerBudget", "nnUNetPlansBudget"
 # The reference batch of nnU-Net's memory rules. Its planned batch fills the GPU's memory, which leaves too few
@@ -96,7 +97,8 @@ class NnunetRun:
             UserError: nnU-Net is not installed, or one of its commands failed (with its last lines of output).
         """
         with owned(lock_beside(folder), folder, wait=True):
-            if finished_request(folder / "run.json") != self.request:
+            if (finished_request(folder / "run.json") != self.request
+                    or not is_validated(folder, {"val_cases": self.val})):
                 self._run(folder)
 
     def _run(self, folder: Path) -> None:

@@ -4,7 +4,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+
+if os.path.basename(sys.argv[0]).startswith("samunet_"):  # a console script, not a test or another program
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until `run` installs the handlers: Ctrl-C ends imports in silence
+
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module

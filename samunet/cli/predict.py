@@ -90,8 +90,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser().parse_args(arguments)
     require_variant(options)
     show_progress(options)
-    from samunet.api.prediction import Predictor, limit_ram
+    from samunet.api.prediction import Predictor, limit_ram, require_folder
 
+    require_folder(options.input)  # before minutes of loading a model
     if options.max_ram is not None:
         limit_ram(options.max_ram, options.preparing_workers)
     predictor = Predictor(

@@ -47,10 +47,8 @@ def images_of(folder: Path, file_ending: str, channels: int) -> ImageFolder:
     Arguments:
         channels: number of channels in dataset.json.
     """
-    if not folder.is_dir():
-        missing = UserError("The folder of images must exist.", where=folder, found="no such folder")
-        return ImageFolder({}, [missing], [], frozenset())
     try:
+        require_folder(folder)
         listing = list_folder(folder, file_ending)
     except UserError as fault:
         return ImageFolder({}, [fault], [], frozenset())
@@ -75,6 +73,13 @@ def images_of(folder: Path, file_ending: str, channels: int) -> ImageFolder:
             bad.add(name)
     problems = _folder_problems(listing, unnumbered, file_ending, series) + _double_problems(twice, folder)
     return ImageFolder(images, problems, case_problems, frozenset(bad))
+
+
+def require_folder(folder: Path) -> None:
+    """Raises UserError if the folder of images does not exist."""
+    if not folder.is_dir():
+        raise UserError("The folder of images must exist.", where=folder,
+                        found="a file" if folder.exists() else "no such folder")
 
 
 def _series_in(listing: Listing, file_ending: str) -> list[Path]:

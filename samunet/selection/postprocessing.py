@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from samunet.console import progress
+from samunet.dataset.geometry import Geometry
 from samunet.dataset.io.readers import reader_named
 from samunet.dataset.labels import Label, LabelSpace
 from samunet.dataset.segmentations import value_problems
@@ -103,14 +104,19 @@ def final_scores(decisions: Sequence[Decision]) -> Scores:
 def apply_postprocessing(predictions: PredictionFolder, output: Path, steps: Sequence[Step], workers: int) -> int:
     """Write every case of a folder, post-processed, to `output`, with dataset.json and plans.json; returns how many.
 
+    All cases are read first: if one is bad, nothing is written.
+
     Raises:
-        UserError: the output is the folder itself or cannot be written.
-        BadCases: files that cannot be read, or hold other values than dataset.json lists; all others are written.
+        UserError: the output is the folder itself or cannot be written; files that cannot be read, or hold other
+            values than dataset.json lists.
     """
     if output.resolve() == predictions.folder.resolve():
         raise UserError("The output folder must not be the input folder.", where=output,
                         mend="Choose another folder for -o.")
     names = predictions.cases()
+    jobs = [_Case(predictions, name, output, [steps]) for name in names]
+    for _ in progress(each_case(_check, jobs, names, workers), "checking", len(jobs)):
+        pass
     require_writable(output)
     with owned(lock_beside(output), output):
         _apply(predictions, names, output, steps, workers)
@@ -159,13 +165,25 @@ def _apply(predictions: PredictionFolder, names: Sequence[str], output: Path, st
         pass
 
 
-def _write(case: _Case) -> None:
+def _check(case: _Case) -> None:
+    """Whether the case can be read and has known values alone; returns nothing, so that no array is sent back."""
+    _read(case)
+
+
+def _read(case: _Case) -> tuple[np.ndarray, Geometry]:
+    """The case's segmentation, int16 (1, Z, Y, X), and its grid."""
     folder, path = case.predictions, case.predictions.segmentation(case.name)
-    reader = reader_named(folder.reader)
-    segmentation, geometry = reader.read_segmentation(path)
+    segmentation, geometry = reader_named(folder.reader).read_segmentation(path)
     if problems := value_problems(segmentation, folder.labels, path):
         raise joined(problems)
+    return segmentation, geometry
+
+
+def _write(case: _Case) -> None:
+    folder, path = case.predictions, case.predictions.segmentation(case.name)
+    segmentation, geometry = _read(case)
     result = keep_largest_of_each(segmentation[0], case.rules[0])
+    reader = reader_named(folder.reader)
     reader.write_segmentation(_as_written(result, folder.labels), case.place / path.name, geometry)
 
 

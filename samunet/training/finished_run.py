@@ -43,5 +43,11 @@ def finished_now(experiment: Experiment, summary: Mapping[str, Any] | None) -> F
     return FinishedRun(folder, dice, text + (f" (oracle {oracle_name(kind, relaxed)})" if kind else ""))
 
 
+def is_validated(folder: Path, run: Mapping[str, Any]) -> bool:
+    """Whether the validation of a finished fold is there, where it has cases to validate; `run` is its run.json."""
+    return not run["val_cases"] or all((folder / "validation" / name).is_file()
+                                       for name in ("summary.json", "metrics.json"))
+
+
 def _dice(summary: Mapping[str, Any] | None) -> float | None:
     return None if summary is None else float(summary["foreground_mean"]["Dice"])

@@ -26,7 +26,7 @@ from samunet.processes import from_first, rank, rank0_first, require_even
 from samunet.training.checkpoints import LATEST, save_weights
 from samunet.training.expected import announce_training
 from samunet.training.experiment import Experiment, open_experiment, run_folder
-from samunet.training.finished_run import FinishedRun, finished_before, finished_now
+from samunet.training.finished_run import FinishedRun, finished_before, finished_now, is_validated
 from samunet.training.label_statistics import (
     case_statistics,
     label_statistics,
@@ -68,6 +68,8 @@ def train_model(request: Request, paths: Paths, *, must_continue: bool, workers:
 def ensure_trained(request: Request, paths: Paths, *, trained_by: str, workers: int) -> None:
     """Train and validate unless a finished run of the same settings is there; go on with an unfinished one.
 
+    A finished run whose validation has been removed is trained again.
+
     Arguments:
         trained_by: recorded with the run, so that commands can tell whose it is.
 
@@ -77,7 +79,8 @@ def ensure_trained(request: Request, paths: Paths, *, trained_by: str, workers: 
     experiment = open_experiment(request, paths)
     with experiment.folder.owned(wait=True):  # a worker that was killed may leave a process that is about to end
         finished = stored_run(experiment.folder.final)
-        if finished is None or experiment.settings.differences(finished["settings"]):
+        if (finished is None or experiment.settings.differences(finished["settings"])
+                or not is_validated(experiment.folder.final, finished)):
             start = experiment.folder.start(experiment.settings, must_continue=False)
             result(_run(experiment, start, trained_by, workers, {}).text)
 

@@ -10,6 +10,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from samunet.console import say
 from samunet.errors import UserError
 from samunet.files import make_folder, write_json, writing
 from samunet.inference.run_file import RunRecord, read_run
@@ -117,6 +118,8 @@ class RunFolder:
             if not differing:
                 return Start.NOTHING
             raise _refused(self.final, differing)
+        elif finished is not None and not settings.differences(finished["settings"]):
+            say(f"{self.final} is finished with the same settings, and is trained again; --c leaves it as it is")
         shutil.rmtree(self.work, ignore_errors=True)
         return Start.ANEW
 

@@ -13,6 +13,7 @@ import pytest
 from annotation_server import Client, OwnServer, Server, write_image
 
 from samunet.annotation.annotate import AnnotationSettings, new_project, open_cases
+from samunet.dataset.label_colours import COLOURS
 
 IMAGE = np.zeros((5, 4, 3), np.float32)  # (x, y, z)
 POINT = {"type": "point", "place": [0, 0, 0], "label": "tumour"}
@@ -179,3 +180,10 @@ def test_a_second_server_for_a_folder_is_refused(tmp_path: Path) -> None:
     arguments = "-i", tmp_path / "images", "-o", tmp_path / "out", "--labels", "tumour=1"
     with Server(*arguments), pytest.raises(AssertionError, match="Only one command at a time may use a folder"):
         Server(*arguments)
+
+
+def test_the_page_has_the_colours_of_overlays(server: Client) -> None:
+    status, page = server.get(f"/?token={server.token}")
+    assert status == 200 and b'data-colours="[[213, 94, 0], [86, 180, 233], ' in page and b"{" not in page
+    assert json.loads(page.partition(b'data-colours="')[2].partition(b'"')[0]) == [list(rgb) for rgb in COLOURS]
+    assert b"213" not in server.get("/page.js")[1]

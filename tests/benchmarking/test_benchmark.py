@@ -214,3 +214,18 @@ def test_a_second_benchmark_of_a_dataset_is_refused_before_any_job(prepared: Pat
         run(HEADS, paths)
     assert caught.value.where == str(tmp_path / "Dataset005_Made" / "benchmark")
     assert list((tmp_path / "Dataset005_Made").iterdir()) == []
+
+
+def test_a_folder_of_results_that_is_partly_gone_is_made_whole(paths: Paths, here: None) -> None:
+    priors = dataclasses.replace(HEADS, variants=("label_prior",), shots=(2,))
+    folder = run(priors, paths)
+    text = (folder / "cases.csv").read_bytes()
+    first, second = (priors.folder(job, paths) for job in priors.jobs())
+    stamp = (second / "run.json").stat().st_mtime_ns
+    shutil.rmtree(folder)
+    shutil.rmtree(first)
+    run(priors, paths)
+    assert (folder / "cases.csv").read_bytes() == text and (second / "run.json").stat().st_mtime_ns == stamp
+    shutil.rmtree(first / "validation")  # what a run.json alone does not say
+    run(priors, paths)
+    assert (folder / "cases.csv").read_bytes() == text

@@ -140,6 +140,8 @@ def test_a_finished_run_is_reused_for_the_same_settings_and_data_alone(paths: Pa
     assert read_json(folder / "validation" / "summary.json")["foreground_mean"]["Dice"] == 1.0
     write_json(raw / "dataset.json", {**content, "description": "of no matter"})
     assert not makes_anew(run())
+    (folder / "validation" / "summary.json").unlink()  # what a run.json alone does not say
+    assert makes_anew(run()) and not makes_anew(run())
     assert makes_anew(run(40)) and makes_anew(run())
     shutil.copy(raw / "labelsTr" / "e.nii.gz", raw / "labelsTr" / "d.nii.gz")
     assert makes_anew(run())

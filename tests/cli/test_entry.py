@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from importlib import import_module
@@ -71,3 +72,21 @@ def test_exit_codes_pass(tmp_path: Path) -> None:
     done = script("predict", "-i", str(tmp_path), "-o", str(tmp_path / "out"), "-m", str(tmp_path / "none"))
     _, error = done.communicate()
     assert done.returncode == 2 and error.startswith("error: ")
+
+
+def test_ctrl_c_before_the_handlers_are_there_ends_in_silence() -> None:
+    """The signal comes while the entry point imports `samunet.signals`, which installs them."""
+    code = """
+import os, signal, sys
+sys.argv = [{name!r}]
+class Interrupting:
+    def find_spec(self, module, *_):
+        if module == "samunet.signals":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupting())
+import samunet.cli.entry
+"""
+    for name, ends in (("samunet_train", -signal.SIGINT), ("another_program", -signal.SIGINT)):
+        started = script(name, code=code)
+        assert started.communicate()[1].count("Traceback") == (0 if name == "samunet_train" else 1)
+        assert started.returncode == ends

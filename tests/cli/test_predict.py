@@ -37,3 +37,13 @@ def test_a_variant_takes_the_place_of_the_configuration(capsys: pytest.CaptureFi
     assert (given.variant, given.preparing_workers, given.verbose, given.no_progress) == ("hybrid", 3, True, True)
     assert predict.main([*FOLDERS, "-c", "3d_fullres"]) == 2
     assert "3d_fullres" in capsys.readouterr().err
+
+
+def test_the_folder_of_images_is_checked_before_a_model_is_loaded(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    for name, found in (("none", "no such folder"), ("file", "a file")):
+        given = ["-i", str(tmp_path / name), "-o", str(tmp_path / "out"), "-m", str(tmp_path / "no_model")]
+        assert predict.main(given) == 2
+        said = capsys.readouterr().err
+        assert "The folder of images must exist" in said and found in said and "no_model" not in said
+    assert not (tmp_path / "out").exists()

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from skimage.color import rgb2lab
 
-import samunet
 from samunet.dataset.label_colours import COLOURS, colour_of, names_of, write_label_colours
 from samunet.dataset.labels import LabelSpace
 
@@ -44,12 +43,6 @@ def test_seven_colours_stay_apart(blindness: str) -> None:
 def test_colours_repeat_after_fourteen() -> None:
     assert colour_of(1) == (213, 94, 0) and colour_of(8) == (234, 174, 127) and colour_of(15) == colour_of(1)
     assert len(set(COLOURS)) == 14
-
-
-def test_the_annotation_page_has_the_same_colours() -> None:
-    script = (Path(samunet.__file__).parent / "annotation" / "page" / "page.js").read_text(encoding="utf-8")
-    written = re.search(r"const COLOURS = \[[^\n]*\n(.*?)\];", script, re.DOTALL)
-    assert written and [tuple(rgb) for rgb in json.loads(f"[{written[1]}]")] == list(COLOURS)
 
 
 def test_files_for_viewers(tmp_path: Path) -> None:

@@ -180,3 +180,21 @@ def test_every_prediction_needs_its_reference(tmp_path: Path, capsys) -> None:
     assert determine(["-i", str(prediction), "-ref", str(reference), "-np", "1"]) == 2
     assert "1 of 2 are missing: case_1" in capsys.readouterr().err
     assert not (prediction / "postprocessing.json").exists() and not (prediction / "postprocessed").exists()
+
+
+@pytest.mark.parametrize("fault", ["truncated", "unknown value"])
+def test_one_bad_case_and_nothing_is_written(tmp_path: Path, capsys, fault: str) -> None:
+    prediction, _ = folder_of(tmp_path, PLAIN, [(row(1, 2), row(1, 2))] * 2)
+    last = prediction / "case_1.nii.gz"
+    if fault == "truncated":
+        last.write_bytes(last.read_bytes()[:60])
+    else:
+        write(last, row(1, 9))
+    (tmp_path / "pp.json").write_text(json.dumps({
+        "postprocessing_fns": ["remove_all_but_largest_component_from_segmentation"],
+        "postprocessing_kwargs": [{"labels_or_regions": [1]}]}))
+    given = ["-i", str(prediction), "-o", str(tmp_path / "out"), "-np", "1", "-pp_file", str(tmp_path / "pp.json")]
+    assert apply(given) == 2
+    assert str(last) in capsys.readouterr().err and not (tmp_path / "out").exists()
+    write(last, row(1, 2))
+    assert apply(given) == 0 and (tmp_path / "out" / "case_1.nii.gz").is_file()

@@ -24,7 +24,7 @@ def cases(tmp_path: Path) -> Path:
 
 def test_means_over_classes_are_paired_by_case(cases: Path, script: Callable[[str], ModuleType]) -> None:
     directions = script("autosam_directions")
-    scores, compared = directions.read(cases), directions.compared
+    scores, compared = directions.scores_of(directions.from_csv(cases)), directions.compared
     dice = compared(scores, None, "5", "Dice", "autosam", "cnn_head")
     assert (dice.first, dice.second, dice.left_out, dice.verdict) == (pytest.approx(0.7), 0.5, 0, "holds")
     assert dice.difference == pytest.approx(0.2)

@@ -154,3 +154,12 @@ def test_a_run_has_one_owner_at_a_time_and_no_lock_stays_with_it(folder: RunFold
     with folder.owned(), RunFolder(folder.parent, "1").owned():  # another fold
         pass
     assert [path.name for path in folder.parent.iterdir()] == ["fold_0"]
+
+
+def test_a_finished_run_is_not_replaced_without_a_word(folder: RunFolder, capsys) -> None:
+    finish(folder, SETTINGS, "old")
+    assert folder.start(SETTINGS, must_continue=False) is Start.ANEW
+    assert f"{folder.final} is finished with the same settings, and is trained again" in capsys.readouterr().err
+    assert folder.start(LONGER, must_continue=False) is Start.ANEW
+    assert folder.start(SETTINGS, must_continue=True) is Start.NOTHING
+    assert capsys.readouterr().err == ""

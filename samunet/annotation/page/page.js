@@ -2,9 +2,7 @@
 // and sends one action after the other. Places are voxels [superior, posterior, left] of the display grid.
 "use strict";
 const TOKEN = new URLSearchParams(location.search).get("token") || "";
-const COLOURS = [  // as in samunet.dataset.label_colours; a test compares them
-  [213, 94, 0], [86, 180, 233], [0, 158, 115], [240, 228, 66], [0, 114, 178], [204, 121, 167], [230, 159, 0],
-  [234, 174, 127], [170, 217, 244], [127, 206, 185], [247, 241, 160], [127, 184, 216], [229, 188, 211], [242, 207, 127]];
+const COLOURS = JSON.parse(document.body.dataset.colours);  // of labels: samunet.dataset.label_colours
 const TOOL_KEYS = {v: "look", p: "positive", n: "negative", b: "box", r: "brush", e: "eraser"};
 const ZOOM_STEP = 1.25, POLL_MS = 1000, MASK_OPACITY = 0.45;
 const NO_SERVER = "The server does not answer.\n  mend:  Start samunet_annotate again and open its new address; " +
