@@ -7,7 +7,8 @@ A choice is ROWSxCOLUMNS@PIXELS or ROWSxCOLUMNS@PIXELS/STEP: the tile in voxels,
 the distance of neighbouring tiles as a fraction of a tile (0.5). The first choice is what the others are compared with.
 Every head trains the same iterations on the same 5 cases (draw 0) and as many views of each, and is validated on the
 same `--cases` of the fold's validation cases, evenly spread over the sorted list. Encoding is timed in processor
-seconds, of the validation cases alone; tiles, tokens and MB are counted over all cases of the dataset.
+seconds, of the validation cases alone, from an empty cache; tiles, tokens and MB are counted over all cases of the
+dataset.
 
 Each job that ends appends one line to `--output`; jobs that have a line are not run again. Plans, folds, embeddings and
 results are in folders of their own, `encoding_cost` in samunet_preprocessed and samunet_results.
@@ -18,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -80,8 +82,10 @@ def main() -> None:
                 key = Key(name, spec.id, choice, job, fold, options.cases, options.views, options.iterations)
                 if key not in records:
                     append(options.output, made(key, options.encoder, own, folder))
-    of_dataset = {key: record for key, record in stored(options.output).items() if key.dataset == name}
-    print(table(of_dataset, options.choices, kept_groups(real)))
+    shared = (name, spec.id, options.cases, options.views, options.iterations)
+    comparable = {key: record for key, record in stored(options.output).items()
+                  if (key.dataset, key.encoder, key.cases, key.views, key.iterations) == shared}
+    print(table(comparable, options.choices, kept_groups(real)))
 
 
 def parsed() -> argparse.Namespace:
@@ -134,6 +138,7 @@ def made(key: Key, encoder: str, own: Paths, folder: Path) -> dict[str, Any]:
     started = time.process_time()
     if key.job == ENCODE:
         experiment = open_experiment(request_of(key, encoder, plans_name, "cnn_head"), own)
+        shutil.rmtree(folder / plans_name / "embeddings", ignore_errors=True)  # what is cached takes no time
         started = time.process_time()
         experiment.embeddings(experiment.val_cases)
         found = counted(experiment.store, experiment.plans, key.encoder)
