@@ -52,3 +52,11 @@ def test_folds_are_joined_and_the_same_cases_are_paired(study) -> None:
 def test_a_choice_without_a_finished_head_has_its_cost_alone(study) -> None:
     made = records(study, {("a", "1"): {"x": 0.5, "y": 0.7}}, {("a", "1"): 1.0, ("b", "1"): 0.25})
     assert study.table(made, ["a", "b"], None).splitlines()[3] == "| `b` | 7.4 | 2240 | 0.25 | 1.25 |  |  |"
+
+
+def test_the_page_pairs_what_both_choices_have(script) -> None:
+    tables = script("tables_speed")
+    first = {"x": 0.5, "y": 0.7, "z": 0.6}
+    assert tables._paired({"x": 0.4, "y": 0.6}, first) == ["0.500 (2)", "-0.100 [-0.100, -0.100]"]
+    assert tables._paired(first, first) == ["0.600 (3)", ""]
+    assert tables._paired({}, first) == ["", ""]
