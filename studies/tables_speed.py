@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from statistics import mean
 from typing import Any
 
 from table_format import code, last, markdown, records
+
+from samunet.evaluation.statistics import paired_differences, paired_interval
 
 
 def encoder_speed() -> str:
@@ -189,7 +193,47 @@ def train_step() -> str:
          for record in records("train_step") for variant, row in record["rows"].items()])
 
 
+def encoding_cost() -> str:
+    """A row for each dataset and choice, beside the dataset's first; validation cases are of different patients."""
+    jobs = records("encoding_cost")
+    heads = [*dict.fromkeys(job["key"]["job"] for job in jobs if "dice" in job)]
+    choices = {(job["key"]["dataset"], job["key"]["choice"]): job for job in jobs if "mb_per_case" in job}
+    ordered = sorted(choices, key=lambda each: (each[0], -choices[each]["tokens_per_case"]))
+    first = {dataset: choice for dataset, choice in reversed(ordered)}
+    rows = []
+    for dataset, choice in ordered:
+        cost = choices[dataset, choice]
+        seconds = mean(job["encode_seconds_per_case"] for job in jobs
+                       if "mb_per_case" in job and (job["key"]["dataset"], job["key"]["choice"]) == (dataset, choice))
+        row = [dataset, f"`{choice}`", f"{cost['voxels_per_token']:.1f}", f"{cost['tokens_per_case']:.0f}",
+               f"{seconds:.2f}", f"{cost['mb_per_case']:.2f}"]
+        for head in heads:
+            row += _paired(*(_dice(jobs, dataset, each, head) for each in (choice, first[dataset])))
+        rows.append(row)
+    shown = [part for head in heads for part in (code(head), "difference")]
+    return markdown(["dataset", "choice", "voxels a token", "tokens a case", "s a case", "MB a case", *shown], rows)
+
+
+def _dice(jobs: list[dict[str, Any]], dataset: str, choice: str, head: str) -> dict[str, float]:
+    """Case -> Dice of all folds, which have no validation case in common."""
+    wanted = (dataset, choice, head)
+    return {case: dice for job in jobs
+            if (job["key"]["dataset"], job["key"]["choice"], job["key"]["job"]) == wanted
+            for case, dice in job["dice"].items()}
+
+
+def _paired(ours: Mapping[str, float], first: Mapping[str, float]) -> list[str]:
+    """Mean Dice, and the difference from `first` on the cases that both have."""
+    common = sorted(ours.keys() & first.keys())
+    shown = f"{mean(ours.values()):.3f} ({len(ours)})" if ours else ""
+    if not common or ours == first:
+        return [shown, ""]
+    both = ({case: dice[case] for case in common} for dice in (ours, first))
+    return [shown, str(paired_interval([paired_differences(*both, None)]))]
+
+
 TABLES = {
+    "encoding cost": encoding_cost,
     "export speed": export_speed,
     "train step": train_step,
     "preprocess speed": preprocess_speed,
