@@ -1,14 +1,15 @@
 """Why SAM's mask decoder learns slowly from few labels: forms of `autosam` and `fewshot`, each changed in one way.
 
     samunet_plan_and_preprocess -d 27 --no_embeddings
-    python studies/head_start.py -d 27 --rows autosam autosam_warm_up cnn_head --iterations 150 \\
+    python studies/head_start.py -d 27 --rows autosam autosam_warm_up cnn_head --iterations 150 --patients 3 \\
         --output studies/results/head_start.jsonl
 
 Folds 1 and 2 alone, 5 cases of `--draw`; validated on the first cases of `--patients` patients of the fold, on their
 own grid. The length is `--iterations`, or `--core_minutes`: as many iterations as fit so much processor time, measured
-over a few of them, so that other work on the machine changes nothing. Each job appends a line: Dice of each case,
-length and processor seconds. Embeddings are cached before and do not count. Paths come from samunet_raw and
-samunet_preprocessed.
+over a few of them, so that other work on the machine changes nothing. The records have `-p samunetPlans_few`, a copy of
+the plans with `tile_step` 1.0 and `view_pictures` 400 in the encoder's section `embeddings`, which has fewer images to
+encode. Each job appends a line: Dice of each case, length and processor seconds. Embeddings are cached before and do
+not count. Paths come from samunet_raw and samunet_preprocessed.
 """
 
 from __future__ import annotations
@@ -37,11 +38,12 @@ from samunet.planning.groups import kept_groups
 from samunet.training.experiment import Experiment, open_experiment
 from samunet.training.logbook import read_log
 from samunet.training.settings import Request
-from samunet.training.trainer import seconds_per_iteration, train
+from samunet.training.trainer import WARM_UP_ITERATIONS, seconds_per_iteration, train
 from samunet.training.validation import validate
 from samunet.variants.base import TrainedVariant
 
 SHOTS = 5
+MEASURED = 5  # iterations
 BATCHES = 8  # from which tokens are computed
 WARM_UP = 0.1
 
@@ -193,10 +195,8 @@ def made(name: str, options: argparse.Namespace) -> dict[str, Any]:
     batches = variant.batches(experiment.data({"seconds": {}}))
     variant.begin(batches)
     row.change(variant, batches)
-    started = time.process_time()
-    seconds_per_iteration(variant, batches, device)
-    per_iteration = (time.process_time() - started) / 13
-    iterations = options.iterations or max(1, int(60 * options.core_minutes / per_iteration))
+    iterations = options.iterations or iterations_in(options.core_minutes, variant, batches)
+    groups = kept_groups(experiment.preprocessed) or {name: name for name in experiment.val_cases}
     with tempfile.TemporaryDirectory() as work:
         started = time.process_time()
         train(variant, batches, iterations, make_folder(Path(work) / "training"), device)
@@ -204,10 +204,20 @@ def made(name: str, options: argparse.Namespace) -> dict[str, Any]:
         loss = [entry.loss for entry in read_log(Path(work) / "training" / "log.jsonl")]
         summary = validate(experiment, variant, Path(work) / "validation", workers=1)
     type(variant).warmup_share = warmed
-    return {"dataset": experiment.preprocessed.name, "encoder": options.encoder, "row": name, "fold": options.fold,
+    return {"dataset": experiment.preprocessed.name, "plans": options.plans,
+            "encoder": options.encoder, "row": name, "fold": options.fold,
             "shots": SHOTS, "draw": options.draw, "seed": options.seed, "iterations": iterations,
             "core_minutes": options.core_minutes, "core_seconds": used, "loss": loss, "patients": options.patients,
-            "dice": case_dice(summary)}
+            "dice": case_dice(summary),
+            "groups": {name: patient for name, patient in groups.items() if name in experiment.val_cases}}
+
+
+def iterations_in(core_minutes: float, variant: TrainedVariant, batches: Batches[Any]) -> int:
+    """How many fit so much processor time, from a few of them; at least 1."""
+    started = time.process_time()
+    seconds_per_iteration(variant, batches, torch.device("cpu"), MEASURED)
+    per_iteration = (time.process_time() - started) / (WARM_UP_ITERATIONS + MEASURED)
+    return max(1, int(60 * core_minutes / per_iteration))
 
 
 def of_patients(experiment: Experiment, count: int) -> Experiment:
