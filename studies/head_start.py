@@ -128,6 +128,11 @@ def gentle(variant: TrainedVariant, batches: Batches[Any]) -> None:
     mixing(variant, batches)
 
 
+def warm_region_tokens(variant: TrainedVariant, batches: Batches[Any]) -> None:
+    warm_up(variant, batches)
+    region_tokens(variant, batches)
+
+
 def float32(variant: TrainedVariant, batches: Batches[Any]) -> None:
     variant.full_precision = True
 
@@ -145,6 +150,7 @@ ROWS = {
     "autosam_frozen": Row("autosam", change=frozen_transformer),
     "autosam_sams_token": Row("autosam", change=sams_token),
     "autosam_region_tokens": Row("autosam", change=region_tokens),
+    "autosam_warm_region_tokens": Row("autosam", change=warm_region_tokens),
     "autosam_mixing": Row("autosam", change=mixing),
     "autosam_gentle": Row("autosam", {"learning_rate": 3e-4}, warm_up),
     "autosam_gentle_mixing": Row("autosam", {"learning_rate": 5e-4}, gentle),
