@@ -107,7 +107,7 @@ def region_tokens(variant: TrainedVariant, batches: Batches[Any]) -> None:
 
 
 class Mixing(nn.Module):
-    """Two 3x3 convolutions beside a shortcut, the second zero at the start."""
+    """Two 3x3 convolutions beside a shortcut; the weights of the second are zero at the start, its bias is PyTorch's."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
