@@ -107,7 +107,7 @@ def region_tokens(variant: TrainedVariant, batches: Batches[Any]) -> None:
 
 
 class Mixing(nn.Module):
-    """Two 3x3 convolutions beside a shortcut; the weights of the second are zero at the start, its bias is PyTorch's."""
+    """Two 3x3 convolutions beside a shortcut; the second has weights of zero at the start, and PyTorch's bias."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
