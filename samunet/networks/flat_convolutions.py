@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d, pad
 
-from samunet.networks.convolution_3d import trained_in_bfloat16
+from samunet.networks.convolution_3d import DisjointTransposed3d, trained_in_bfloat16
 
 # Where kernels are deep, PyTorch's own are right, and faster, for as many slices and for smaller planes.
 THIN, LARGE_PLANE = 8, 16 * 16
@@ -40,7 +40,12 @@ class SliceConv3d(nn.Conv3d):
 
 
 def compute_by_slices(network: nn.Module) -> None:
-    """Give the network's convolutions the form above, in place; names and values of its weights stay."""
+    """Give convolutions the form above, in place, and transposed ones that of `DisjointTransposed3d` where it fits.
+
+    Names and values of the network's weights stay.
+    """
     for module in network.modules():
         if type(module) is nn.Conv3d:
             module.__class__ = SliceConv3d
+        elif type(module) is nn.ConvTranspose3d and module.kernel_size == module.stride and module.bias is not None:
+            module.__class__ = DisjointTransposed3d

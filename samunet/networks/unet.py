@@ -6,6 +6,7 @@ from dynamic_network_architectures.architectures.unet import PlainConvUNet
 from dynamic_network_architectures.initialization.weight_init import InitWeights_He
 from torch import nn
 
+from samunet.networks.flat_convolutions import compute_by_slices
 from samunet.networks.instance_norm import InstanceNorm2d, InstanceNorm3d
 from samunet.planning.sections import UnetPlan
 from samunet.planning.unet_rules import CONVOLUTIONS
@@ -25,4 +26,6 @@ def build_unet(plan: UnetPlan, channels: int, classes: int) -> PlainConvUNet:
         classes, CONVOLUTIONS, conv_bias=True, norm_op=InstanceNorm2d if flat else InstanceNorm3d,
         norm_op_kwargs={"eps": 1e-5, "affine": True}, nonlin=nn.LeakyReLU,
         nonlin_kwargs={"inplace": True, "negative_slope": SLOPE}, deep_supervision=False)
+    if not flat:
+        compute_by_slices(network)
     return network.apply(InitWeights_He(SLOPE))

@@ -29,8 +29,8 @@ class Patch3dVariant(TrainedVariant):
     The network maps the normalised channels float32 (B, C, z, y, x) to class logits (B, K, z, y, x). One that has SAM's
     encoder in it sets `holds_encoder`; `context.encoder` is there then.
 
-    All compute in float32, as published: PyTorch 2's bfloat16 convolutions of a volume of one slice gave NaN on a
-    processor, where an iteration takes no less with them (1.9 s of 2.2).
+    All but `unet_3d` compute in float32, as published: PyTorch 2's bfloat16 convolutions of thin volumes give NaN on a
+    processor, see `networks.flat_convolutions`.
     """
 
     needs: ClassVar[str] = "patches_3d"

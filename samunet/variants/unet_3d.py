@@ -18,9 +18,11 @@ class Unet3dVariant(UnetTraining, Patch3dVariant):
     deep supervision.
 
     Deviations: the batch, see `planning.unet_rules.plan_unet`; the Dice term is taken over the batch, as in `unet`;
-    augmentation and float32 are those of all 3D patches, see `Patch3dVariant`. The patch is this network's own, not
-    that of the plan's `patches_3d`.
+    augmentation is that of all 3D patches, see `Patch3dVariant`. The patch is this network's own, not that of the
+    plan's `patches_3d`.
     """
+
+    full_precision = False
 
     @property
     def unet(self) -> UnetPlan:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from samunet.networks import flat_convolutions
+from samunet.networks.convolution_3d import DisjointTransposed3d
 from samunet.networks.flat_convolutions import SliceConv3d, compute_by_slices
 
 CASES = {
@@ -58,10 +59,10 @@ def test_a_flat_kernel_reads_no_slice_beside_its_own(monkeypatch) -> None:
 
 
 def test_names_weights_and_other_layers_stay() -> None:
-    network = nn.Sequential(nn.Conv3d(1, 2, 3), nn.ConvTranspose3d(2, 2, 2, 2))
+    network = nn.Sequential(nn.Conv3d(1, 2, 3), nn.ConvTranspose3d(2, 2, 2, 2), nn.ConvTranspose3d(2, 2, 3, 2))
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     compute_by_slices(network)
-    assert [type(layer) for layer in network] == [SliceConv3d, nn.ConvTranspose3d]
+    assert [type(layer) for layer in network] == [SliceConv3d, DisjointTransposed3d, nn.ConvTranspose3d]
     after = network.state_dict()
     assert after.keys() == before.keys() and all(torch.equal(after[name], before[name]) for name in before)
 
