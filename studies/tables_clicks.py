@@ -74,6 +74,8 @@ def clicks_acdc() -> str:
 
 def long_target() -> str:
     """Every record; columns are numbers of corrections."""
+    if _last("long_target") is None:
+        return UNMEASURED
     shown = (0, 1, 3, 5, 10, 15)
     rows = []
     for record in records("long_target"):

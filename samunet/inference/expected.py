@@ -79,9 +79,11 @@ def seconds(model: TrainedModel, cases: int, tta: bool) -> float | None:
 
 def _validated(run: dict[str, Any], device: str) -> float | None:
     """Seconds of a validation case of a run; None where it has none, or was on the other kind of device."""
-    same = (run.get("hardware", {}).get("device", "cpu") == "cpu") == (device == "cpu")
-    taken, cases = run.get("seconds", {}).get("validation"), run.get("val_cases")
-    return float(taken) / len(cases) if taken and cases and same else None
+    same = (_value(run, "hardware", "device") in (None, "cpu")) == (device == "cpu")
+    taken, cases = _value(run, "seconds", "validation"), run.get("val_cases")
+    if not same or not isinstance(taken, int | float) or not isinstance(cases, list) or not cases:
+        return None
+    return taken / len(cases) or None
 
 
 def _encoding(model: TrainedModel) -> float:
@@ -98,5 +100,11 @@ def gpu_bytes(model: TrainedModel) -> int:
     """The most GPU memory that training held, which prediction stays below; 0 on the CPU and where it is not known."""
     if model.device.type == "cpu" or not model.folder.is_dir():
         return 0
-    peaks = [run.get("peak_memory_mb", {}).get("cuda", 0.0) for run in finished_runs(model.folder).values()]
-    return int(max(peaks, default=0.0) * 1e6)
+    peaks = [_value(run, "peak_memory_mb", "cuda") for run in finished_runs(model.folder).values()]
+    return int(max((peak for peak in peaks if isinstance(peak, int | float)), default=0.0) * 1e6)
+
+
+def _value(run: dict[str, Any], part: str, name: str) -> Any:
+    """Of a run's record, which anybody may have changed; None where it is not there."""
+    content = run.get(part)
+    return content.get(name) if isinstance(content, dict) else None

@@ -86,7 +86,7 @@ def test_the_page_is_whole_and_fetches_nothing(report: Path) -> None:
 def test_the_page_says_what_was_compared(report: Path) -> None:
     text = report.read_text(encoding="utf-8")
     assert text.count("<svg") == 6  # efficiency, time, 2 pairs, 2 classes; 3 iterations make no curve
-    assert "Dice of a" in text and "Dice of class" not in text  # the label's name
+    assert "Dice of big" in text and "Dice of class" not in text  # the label's name
     assert "From all labelled cases, it is undecided whether" in text and "but 3 patients are too few" in text
     assert "Label efficiency" in text and "linear_head" in text and "samunet_benchmark -d 5" in text
 

@@ -12,4 +12,5 @@ def test_a_step_of_a_setting_and_what_the_plan_expects_of_it(script, setting: st
     # next to nothing.
     assert row["setting"] == setting and row["expected_gb"] == pytest.approx(0.8 + 4e-9 * (3 * 6.2e6 + 4 * 5.4e6),
                                                                              rel=0.03)
-    assert row["measured_gb"] >= row["loaded_gb"] > 0.1 and row["seconds"] > 0
+    # the kernel counts the peak more coarsely than what is resident now
+    assert row["measured_gb"] > 0.99 * row["loaded_gb"] > 0.1 and row["seconds"] > 0
