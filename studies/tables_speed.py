@@ -160,6 +160,21 @@ def startup() -> str:
                      for name, both in last("startup")["seconds"].items()])
 
 
+def predict_speed() -> str:
+    """One row for each command of each record; rows of one case have no peer."""
+    mirrored, plain = "nnU-Net, its default mirroring", "nnU-Net, --disable_tta"
+    rows = []
+    for record in records("predict_speed"):
+        seconds = record["seconds"]
+        for name, row in seconds.items():
+            peers = ["", ""] if name.endswith("one case") else [
+                f"{row['wall'] / seconds[peer]['wall']:.2f}" for peer in (mirrored, plain)]
+            rows.append([record["dataset"], record["configuration"], record["cases"], name, f"{row['wall']:.1f}",
+                         f"{row['processor']:.0f}", *peers])
+    return markdown(["dataset", "nnU-Net's configuration", "cases", "command", "s", "processor s",
+                     "over mirroring", "over no mirroring"], rows)
+
+
 def metrics_speed() -> str:
     return markdown(["voxels", "classes", "ours s", "surface-distance s", "ratio", "largest difference"],
                     [["x".join(map(str, record["size"])), record["classes"], f"{record['ours']['wall']:.2f}",
@@ -238,6 +253,7 @@ TABLES = {
     "train step": train_step,
     "preprocess speed": preprocess_speed,
     "startup": startup,
+    "predict speed": predict_speed,
     "metrics speed": metrics_speed,
     "encoder speed": encoder_speed,
     "cache speed": cache_speed,
