@@ -7,7 +7,9 @@ import os
 import signal
 import sys
 
-if os.path.basename(sys.argv[0]).startswith("samunet_"):  # a console script, not a test or another program
+_script = os.path.basename(sys.argv[0]).startswith("samunet_")  # not a test or another program
+# A shell ignores Ctrl-C for what it sent to the background.
+if _script and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until `run` installs the handlers: Ctrl-C ends imports in silence
 
 from collections.abc import Callable
