@@ -17,9 +17,8 @@ from samunet.planning.plans import DEFAULT_MEMORY_TARGET_GB
 def plan(
     dataset: int | str, *, encoder: str = DEFAULT_ENCODER, plans_name: str = DEFAULT_PLANS_NAME,
     memory_target_gb: float = DEFAULT_MEMORY_TARGET_GB, target_spacing_mm: Sequence[float] | None = None,
-    cache_dtype: str = DEFAULT_CACHE_DTYPE, token_voxels: float | None = None, groups: str | None = None,
-    verify: bool = False, clean: bool = False, workers: int | None = None, raw: Folder = None,
-    preprocessed: Folder = None,
+    cache_dtype: str = DEFAULT_CACHE_DTYPE, groups: str | None = None, verify: bool = False, clean: bool = False,
+    workers: int | None = None, raw: Folder = None, preprocessed: Folder = None,
 ) -> Path:
     """Plan a raw dataset: write its fingerprint, its plans and splits_final.json. As `samunet_plan_experiment`.
 
@@ -32,7 +31,6 @@ def plan(
         memory_target_gb: memory that training may use, in GB (10^9 bytes); the installed memory is not queried.
         target_spacing_mm: (z, y, x) in mm, in the files' axis order; None: planned.
         cache_dtype: number type of cached embeddings, float16 or int8.
-        token_voxels: voxels along an axis that a token of the embeddings may cover, above 0; None: the planned input.
         groups: a CSV file with the columns case,patient, or a regular expression for case names whose first group is
             the patient; None: groups.csv beside dataset.json, if it exists.
         verify: check every file of every case first.
@@ -55,7 +53,7 @@ def plan(
     spec = announced(encoder)
     steps = Steps.of(str(dataset), resolve_paths(raw, preprocessed), plans_name, processes(workers), verify=verify)
     fingerprint = steps.fingerprint(clean)
-    steps.plan(fingerprint, spec, memory_target_gb, target_spacing_mm, cache_dtype, token_voxels)
+    steps.plan(fingerprint, spec, memory_target_gb, target_spacing_mm, cache_dtype)
     steps.splits(groups)
     return steps.plans_file
 

@@ -92,7 +92,6 @@ class Steps:
         memory_target_gb: float,
         overwrite_spacing_mm: Sequence[float] | None,
         cache_dtype: str,
-        token_voxels: float | None = None,
     ) -> Plans:
         """Write the plans file, with a section for the encoder."""
         from samunet.planning.planner import plan_experiment
@@ -101,7 +100,6 @@ class Steps:
             return plan_experiment(
                 self.dataset, fingerprint, spec, self.plans_file, plans_name=self.plans_name,
                 memory_target_gb=memory_target_gb, overwrite_spacing_mm=overwrite_spacing_mm, cache_dtype=cache_dtype,
-                token_voxels=token_voxels,
             )
 
     def load_plans(self) -> Plans:

@@ -171,7 +171,7 @@ def add_fingerprint(parser: argparse.ArgumentParser) -> None:
 
 
 def add_planning(parser: argparse.ArgumentParser) -> None:
-    """`--groups -gpu_memory_target -overwrite_target_spacing --cache_dtype --token_voxels`."""
+    """`--groups -gpu_memory_target -overwrite_target_spacing --cache_dtype`."""
     parser.add_argument(
         "--groups",
         metavar="CSV_OR_PATTERN",
@@ -198,11 +198,4 @@ def add_planning(parser: argparse.ArgumentParser) -> None:
         choices=list(CACHE_DTYPES),
         default=DEFAULT_CACHE_DTYPE,
         help="number type of the cached embeddings; int8 needs half the disk space (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--token_voxels",
-        type=real(0, 10_000, above=True),
-        metavar="N",
-        help="use the smallest encoder input whose tokens cover at most N voxels along an axis: fewer tokens are "
-        "encoded and stored, and the embeddings are coarser (default: planned)",
     )

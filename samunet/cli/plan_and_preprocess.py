@@ -55,8 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for dataset in options.datasets:
         plan(dataset, encoder=options.encoder, plans_name=options.plans_name,
              memory_target_gb=options.gpu_memory_target, target_spacing_mm=options.overwrite_target_spacing,
-             cache_dtype=options.cache_dtype, token_voxels=options.token_voxels, groups=options.groups,
-             clean=options.clean, workers=options.workers, raw=options.raw, preprocessed=options.preprocessed)
+             cache_dtype=options.cache_dtype, groups=options.groups, clean=options.clean, workers=options.workers,
+             raw=options.raw, preprocessed=options.preprocessed)
         folder = preprocess(dataset, encoder=options.encoder, embeddings=not options.no_embeddings,
                             plans_name=options.plans_name, workers=options.workers, raw=options.raw,
                             preprocessed=options.preprocessed)

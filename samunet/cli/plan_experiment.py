@@ -44,6 +44,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for dataset in options.datasets:
         plans = plan(dataset, encoder=options.encoder, plans_name=options.plans_name,
                      memory_target_gb=options.gpu_memory_target, target_spacing_mm=options.overwrite_target_spacing,
-                     cache_dtype=options.cache_dtype, token_voxels=options.token_voxels, groups=options.groups,
-                     workers=options.workers, raw=options.raw, preprocessed=options.preprocessed)
+                     cache_dtype=options.cache_dtype, groups=options.groups, workers=options.workers, raw=options.raw,
+                     preprocessed=options.preprocessed)
         result(f"plans: {plans}")

@@ -76,32 +76,12 @@ def stack_input_size_for(input_size: int, tile: Extent) -> tuple[int, str]:
     They are trained with the encoder in the loop, whose time goes with the square of this side, and their decoder
     answers at each pixel. So a small tile need not be magnified for them as far as for a frozen encoder.
     """
-    side = least_side(input_size, tile, COARSEST_TOKEN)
+    sides = range(INPUT_STEP, input_size, INPUT_STEP)
+    side = next((side for side in sides if token_voxels(max(tile), side) <= COARSEST_TOKEN), input_size)
     told = f"a token covers {token_voxels(max(tile), side):.2g} voxels of the tile"
     if side == input_size:
         return side, f"input_size; {told}"
     return side, f"the least multiple of {INPUT_STEP} px at which {told}, at most {COARSEST_TOKEN}"
-
-
-def wanted_input_size_for(input_size: int, tile: Extent, wanted: float) -> tuple[int, str]:
-    """Side of the square input of a frozen encoder in pixels where a user wants few tokens, and why.
-
-    Arguments:
-        input_size: side by the rule, which is the most.
-        wanted: voxels along an axis that a token may cover, `--token_voxels`.
-    """
-    side = least_side(input_size, tile, wanted)
-    told = f"a token covers {token_voxels(max(tile), side):.2g} voxels of the tile"
-    if side == input_size:
-        return side, f"{told}; no less is at most the {wanted:g} of --token_voxels"
-    return side, f"the least multiple of {INPUT_STEP} px at which {told}, at most the {wanted:g} of --token_voxels"
-
-
-def least_side(largest: int, tile: Extent, coarsest: float) -> int:
-    """The least multiple of 64 pixels at which a token covers at most `coarsest` voxels of the tile; at most `largest`.
-    """
-    sides = range(INPUT_STEP, largest, INPUT_STEP)
-    return next((side for side in sides if token_voxels(max(tile), side) <= coarsest), largest)
 
 
 def canvas_for(tile: Extent, input_size: int) -> Extent:

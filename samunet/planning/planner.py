@@ -49,7 +49,6 @@ def plan_experiment(
     memory_target_gb: float = DEFAULT_MEMORY_TARGET_GB,
     overwrite_spacing_mm: Sequence[float] | None = None,
     cache_dtype: str = cache_rules.DEFAULT_CACHE_DTYPE,
-    token_voxels: float | None = None,
 ) -> Plans:
     """Plan for `spec` and write the plans file `path`.
 
@@ -60,13 +59,12 @@ def plan_experiment(
     Arguments:
         overwrite_spacing_mm: target spacing (z, y, x) in the files' axis order instead of the planned one.
         cache_dtype: number type of cached embeddings, one of CACHE_DTYPES.
-        token_voxels: see `plan_encoder`.
 
     Raises:
         UserError: unknown channel name, bad spacing or memory target, an output place that cannot be written.
     """
     dataset_plan = plan_dataset(dataset, fingerprint, overwrite_spacing_mm)
-    section = plan_encoder(dataset_plan, fingerprint, spec, memory_target_gb, cache_dtype, token_voxels)
+    section = plan_encoder(dataset_plan, fingerprint, spec, memory_target_gb, cache_dtype)
     old = _valid_still(path, dataset_plan)
     encoders = {**(old.encoders if old else {}), spec.id: section}
     plans = Plans(
@@ -142,41 +140,30 @@ def plan_encoder(
     spec: EncoderSpec,
     memory_target_gb: float = DEFAULT_MEMORY_TARGET_GB,
     cache_dtype: str = cache_rules.DEFAULT_CACHE_DTYPE,
-    token_voxels: float | None = None,
 ) -> EncoderPlan:
     """Decide one encoder's input, batch, cache and views, from image sizes and the encoder's own size alone.
 
-    Arguments:
-        token_voxels: voxels of the tile along an axis that a token of the embeddings may cover; None: those of the rule
-            for the input size. Tiles, `hybrid`, 3D adapters and 3D patches are planned as without it.
-
     Raises:
-        UserError: a memory target or voxels of a token that are not above 0.
+        UserError: a memory target that is not above 0.
     """
-    if token_voxels is not None and not token_voxels > 0:
-        raise UserError("The voxels that a token may cover must be above 0.", where="--token_voxels",
-                        found=f"{token_voxels:g}")
     if not memory_target_gb > 0:
         raise UserError(
             "The memory target must be above 0 GB.", where="-gpu_memory_target", found=f"{memory_target_gb:g}"
         )
-    embeddings = _plan_embeddings(dataset_plan, fingerprint, spec, memory_target_gb, cache_dtype, token_voxels)
+    embeddings = _plan_embeddings(dataset_plan, fingerprint, spec, memory_target_gb, cache_dtype)
     adapters = _plan_adapters(embeddings, dataset_plan, fingerprint, spec, memory_target_gb)
     patches = plan_patches_3d(dataset_plan, spec.size, fingerprint.label_channels, memory_target_gb)
     return replace(embeddings, hybrid=plan_hybrid(dataset_plan, embeddings), adapters=adapters, patches_3d=patches)
 
 
 def _plan_embeddings(
-    dataset_plan: DatasetPlan, fingerprint: Fingerprint, spec: EncoderSpec, memory_target_gb: float, cache_dtype: str,
-    token_voxels: float | None,
+    dataset_plan: DatasetPlan, fingerprint: Fingerprint, spec: EncoderSpec, memory_target_gb: float, cache_dtype: str
 ) -> EncoderPlan:
     """The section of embeddings; the others are left as they are by default."""
     shapes = plan_grid_shapes(dataset_plan, fingerprint)
     extent = rules.in_plane_extent(shapes)
     input_size, input_reason = rules.input_size_for(spec, extent)
     tile, tile_reason = rules.tile_for(extent, input_size)
-    if token_voxels is not None:
-        input_size, input_reason = rules.wanted_input_size_for(input_size, tile, token_voxels)
     composition, composition_reason = rules.composition_for(
         dataset_plan.channel_names, dataset_plan.spacing_mm, dataset_plan.anisotropic, dataset_plan.median_shape[0]
     )
@@ -221,8 +208,7 @@ def _plan_adapters(
 ) -> AdapterPlan:
     tile, alone = embeddings.tile_shape, embeddings.channels_alone(dataset_plan)
     wanted_depth, depth_reason = rules.stack_depth_for(dataset_plan.median_shape[0])
-    extent = rules.in_plane_extent(plan_grid_shapes(dataset_plan, fingerprint))
-    input_size, input_reason = rules.stack_input_size_for(rules.input_size_for(spec, extent)[0], tile)
+    input_size, input_reason = rules.stack_input_size_for(embeddings.input_size, tile)
     numbers = AdapterNumbers(
         spec.size, rules.canvas_for(tile, input_size), max(tile), alone, fingerprint.label_channels
     )

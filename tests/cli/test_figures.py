@@ -65,7 +65,7 @@ def test_the_flags_that_take_a_number_are_these() -> None:
         "--folds", "--shots", "--shot_slices", "--draws", "--draw", "--seed", "--minutes", "--minutes_head",
         "--minutes_network",
         "--iterations", "--epochs", "--workers", "--box_relax", "--clicks", "--remove_small_blobs",
-        "--max_ram", "--token_voxels"}
+        "--max_ram"}
 
 
 @pytest.mark.parametrize(("command", "flag"), number_flags())

@@ -15,7 +15,6 @@ from samunet.planning.encoder_rules import (
     tile_for,
     tiles_of,
     token_voxels,
-    wanted_input_size_for,
 )
 from samunet.planning.encoder_spec import EncoderSpec
 
@@ -73,20 +72,6 @@ def test_tile_is_the_largest_whose_token_covers_eight_voxels(extent, input_size,
 def test_3d_adapters_magnify_no_more_than_until_a_token_covers_eight_voxels(tile, input_size, expected):
     side, reason = stack_input_size_for(input_size, tile)
     assert side == expected and f"{token_voxels(max(tile), side):.2g} voxels" in reason
-
-
-@pytest.mark.parametrize(("wanted", "expected"), [
-    (3.6, 256),  # 59 * 16 / 256 = 3.69 voxels a token is the finest
-    (3.7, 256),
-    (5, 192),  # 4.92
-    (7.3, 192),  # 7.375 at 128
-    (7.375, 128),
-    (15, 64),  # 14.75
-    (1000, 64),
-])
-def test_few_tokens_are_the_least_input_whose_token_covers_what_is_wanted(wanted, expected):
-    side, reason = wanted_input_size_for(256, (59, 43), wanted)
-    assert side == expected and f"{59 * 16 / side:.2g} voxels" in reason and "--token_voxels" in reason
 
 
 @pytest.mark.parametrize(("tile", "input_size", "canvas"), [

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from samunet.dataset.dataset import RawDataset
 from samunet.dataset.labels import LabelSpace
-from samunet.errors import UserError
 from samunet.planning.encoder_spec import NAMED_ENCODERS
 from samunet.planning.fingerprint import Fingerprint
 from samunet.planning.planner import plan_dataset, plan_encoder
@@ -22,15 +20,13 @@ HIPPOCAMPUS: Shapes = ((24, 40, 31), (36, 50, 35), (36, 50, 35), (36, 50, 35), (
 ACDC: Shapes = ((6, 154, 154), (9, 256, 216), (9, 256, 216), (9, 256, 216), (18, 512, 428))
 
 
-def plans(
-    spacing_mm: tuple[float, float, float], shapes: Shapes, token_voxels: float | None = None
-) -> tuple[DatasetPlan, EncoderPlan]:
+def plans(spacing_mm: tuple[float, float, float], shapes: Shapes) -> tuple[DatasetPlan, EncoderPlan]:
     labels = LabelSpace.from_dataset_json({"labels": {"background": 0, "one": 1, "two": 2}})
     dataset = RawDataset(Path("Dataset001_Made"), "Dataset001_Made", labels, ("MRI",), ".nii.gz", "SimpleITKIO", (),
                          frozenset(), {})
     fingerprint = Fingerprint((spacing_mm,) * len(shapes), shapes, 1.0, {}, 3, "digest")
     plan = plan_dataset(dataset, fingerprint)
-    return plan, plan_encoder(plan, fingerprint, NAMED_ENCODERS["mini"], token_voxels=token_voxels)
+    return plan, plan_encoder(plan, fingerprint, NAMED_ENCODERS["mini"])
 
 
 @pytest.fixture
@@ -65,22 +61,3 @@ def test_tiles_of_the_embeddings(hippocampus, acdc) -> None:
     # 27 of 3 x 3 and 18 of 6 x 6, each end reached in steps of at most half a tile.
     images = [plan.cache_bytes // (2 * 256 * (plan.input_size // 16) ** 2) for _, plan in (hippocampus, acdc)]
     assert images == [179, 6 * 2 + 27 * 9 + 18 * 36]
-
-
-def test_coarser_tokens_change_the_embeddings_alone(hippocampus) -> None:
-    dataset, fine = hippocampus
-    _, coarse = plans((1.0, 1.0, 1.0), HIPPOCAMPUS, token_voxels=8)
-    # 7.4 voxels a token at 128 pixels: 8 x 8 tokens for 16 x 16, a quarter of the cache. An image has 0.818 GFLOP for
-    # 3.72, so that 3000 GFLOP encode 3668 images for 806; in whole hundreds.
-    assert (fine.input_size, coarse.input_size) == (256, 128)
-    assert coarse.cache_bytes * 4 == fine.cache_bytes
-    assert (fine.view_pictures, coarse.view_pictures) == (800, 3600)
-    assert replace(coarse, reasons=fine.reasons, input_size=256, cache_bytes=fine.cache_bytes,
-                   view_pictures=800) == fine
-    assert plan_volume(dataset, coarse) == plan_volume(dataset, fine)
-
-
-@pytest.mark.parametrize("voxels", [0.0, -1.0, float("nan")])
-def test_a_token_covers_something(voxels: float) -> None:
-    with pytest.raises(UserError, match="above 0"):
-        plans((1.0, 1.0, 1.0), HIPPOCAMPUS, token_voxels=voxels)
