@@ -20,7 +20,7 @@ def dtype_of(variant: Variant, device: torch.device) -> torch.dtype:
 def dtype_of_products(device: torch.device) -> torch.dtype:
     """float16 on a CUDA card, bfloat16 on a processor that multiplies its matrices, float32 elsewhere.
 
-    In bfloat16 an iteration takes half to four fifths of the time, and a prediction down to a quarter; Dice was not
-    lower (studies/speed.md).
+    In bfloat16 an iteration takes half to four fifths of the time; Dice was not lower, after as much training or where
+    one model of `hybrid` predicts in both (studies/speed.md).
     """
     return torch.float16 if device.type == "cuda" else fast_dtype(device)
