@@ -98,7 +98,7 @@ class NnunetRun:
         """
         with owned(lock_beside(folder), folder, wait=True):
             if (finished_request(folder / "run.json") != self.request
-                    or not is_validated(folder, {"val_cases": self.val})):
+                    or not is_validated(folder, self.val)):
                 self._run(folder)
 
     def _run(self, folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,10 +43,10 @@ def finished_now(experiment: Experiment, summary: Mapping[str, Any] | None) -> F
     return FinishedRun(folder, dice, text + (f" (oracle {oracle_name(kind, relaxed)})" if kind else ""))
 
 
-def is_validated(folder: Path, run: Mapping[str, Any]) -> bool:
-    """Whether the validation of a finished fold is there, where it has cases to validate; `run` is its run.json."""
-    return not run["val_cases"] or all((folder / "validation" / name).is_file()
-                                       for name in ("summary.json", "metrics.json"))
+def is_validated(folder: Path, cases: Sequence[str]) -> bool:
+    """Whether the validation of a finished fold is there, where it has `cases` to validate."""
+    files = (folder / "validation" / name for name in ("summary.json", "metrics.json"))
+    return not cases or all(file.is_file() for file in files)
 
 
 def _dice(summary: Mapping[str, Any] | None) -> float | None:

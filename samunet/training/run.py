@@ -80,7 +80,7 @@ def ensure_trained(request: Request, paths: Paths, *, trained_by: str, workers: 
     with experiment.folder.owned(wait=True):  # a worker that was killed may leave a process that is about to end
         finished = stored_run(experiment.folder.final)
         if (finished is None or experiment.settings.differences(finished["settings"])
-                or not is_validated(experiment.folder.final, finished)):
+                or not is_validated(experiment.folder.final, finished["val_cases"])):
             start = experiment.folder.start(experiment.settings, must_continue=False)
             result(_run(experiment, start, trained_by, workers, {}).text)
 
