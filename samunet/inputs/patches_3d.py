@@ -15,7 +15,7 @@ from samunet.inputs.augmentation import intensity_transforms, seed_batchgenerato
 from samunet.inputs.batches import Key
 from samunet.inputs.protocols import Place
 from samunet.inputs.sampling import LabelSlices, Pick, first_slice
-from samunet.inputs.volumes import WARPED_SHARE, Warp
+from samunet.inputs.volumes import WARPED_SHARE, Warp, sampled
 from samunet.planning.tiles import TileFrame
 
 Axes = tuple[int, int, int]
@@ -74,8 +74,8 @@ class Patch3dAugmentation:
         shown, target = torch.from_numpy(image)[None], torch.from_numpy(labels.astype(np.float32))[None, None]
         if random.random() < WARPED_SHARE:
             warp = Warp.random(random, self.patch, self._flat)
-            shown = warp.of(shown, self.patch, (1, 1, 1), "bilinear")
-            target = warp.of(target, self.patch, (1, 1, 1), "nearest")
+            places = warp.grid(self.patch, self.patch, (1, 1, 1))
+            shown, target = sampled(shown, places, "bilinear"), sampled(target, places, "nearest")
         seed_batchgenerators(key)
         recoloured = self._intensities(data=shown.numpy())["data"][0].astype(np.float32)
         return torch.from_numpy(recoloured), target[0, 0].long()

@@ -155,8 +155,8 @@ class VolumeAugmentation:
         image, cells, target = volume.image, volume.embeddings, labels[None, None].float()
         if random.random() < WARPED_SHARE:
             warp = Warp.random(random, self._plan.shape, self._flat)
-            image = warp.of(image, self._plan.shape, (1, 1, 1), "bilinear")
-            target = warp.of(target, self._plan.shape, (1, 1, 1), "nearest")
+            places = warp.grid(self._plan.shape, self._plan.shape, (1, 1, 1))
+            image, target = sampled(image, places, "bilinear"), sampled(target, places, "nearest")
             cells = warp.of(cells, self._plan.padded, self._plan.cell, "bilinear")
         seed_batchgenerators(key)
         shown, others = image[:, : self._channels], image[:, self._channels :]
@@ -203,19 +203,27 @@ class Warp:
             shift[0], bends[:, 0] = 0.0, 0.0
         return cls(_tensor(matrix), _tensor(shift), _tensor(bends), shape)
 
-    def of(self, volume: Tensor, extent: Sequence[int], cell: Sequence[int], mode: str) -> Tensor:
-        """The warped `volume` float32 (1, C, z, y, x) of cells of `cell` voxels, which covers `extent` voxels.
+    def grid(self, shape: Sequence[int], extent: Sequence[int], cell: Sequence[int]) -> Tensor:
+        """Where `sampled` reads a volume of `shape` cells of `cell` voxels, which covers `extent` voxels.
 
-        Both begin at the volume's first voxel. What comes from outside is that of the border.
+        Both begin at the volume's first voxel.
         """
-        grid = normalised(self.sources(voxel_middles(volume.shape[2:], cell)), extent)
-        return grid_sample(volume, grid, mode=mode, padding_mode="border", align_corners=False)
+        return normalised(self.sources(voxel_middles(shape, cell)), extent)
+
+    def of(self, volume: Tensor, extent: Sequence[int], cell: Sequence[int], mode: str) -> Tensor:
+        """`volume`, `sampled` at the grid of its shape."""
+        return sampled(volume, self.grid(volume.shape[2:], extent, cell), mode)
 
     def sources(self, places: Tensor) -> Tensor:
         """Where each of `places` float32 (z, y, x, 3) comes from; both in voxels from the volume's first corner."""
         bent = grid_sample(self._bends, normalised(places, self._shape), padding_mode="border", align_corners=False)
         middle = torch.tensor([size / 2 for size in self._shape])
         return (places - middle) @ self._matrix.T + middle + self._shift + bent[0].movedim(0, -1)
+
+
+def sampled(volume: Tensor, grid: Tensor, mode: str) -> Tensor:
+    """`volume` float32 (1, C, z, y, x) at the places of `grid`; what comes from outside is that of the border."""
+    return grid_sample(volume, grid, mode=mode, padding_mode="border", align_corners=False)
 
 
 class VolumeSamples:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch.nn.functional import pad
 from samunet.networks.convolution_3d import DisjointTransposed3d
 from samunet.networks.flat_convolutions import compute_by_slices
 from samunet.networks.instance_norm import InstanceNorm3d
+from samunet.networks.space_to_depth import depth_to_space, space_to_depth
 from samunet.networks.unet import SLOPE
 from samunet.planning.volume_rules import JOINING_STAGE, VolumePlan
 
@@ -30,7 +32,8 @@ class Hybrid(nn.Module):
 
     Arguments:
         channels: C. embedding_channels: D; 0: the network is a U-Net on voxels alone. classes: K.
-        plan: shapes, strides and kernels; strides of fewer stages end the network earlier.
+        plan: shapes, strides and kernels; strides of fewer stages end the network earlier. The voxels of a place of the
+            first stage, `plan.first`, are its channels, and the finest logits are those of each of them.
         dropped: chance with which a volume's embeddings are all set to 0 in training, so that the stem learns by
             itself, too.
     """
@@ -38,11 +41,12 @@ class Hybrid(nn.Module):
     def __init__(self, channels: int, embedding_channels: int, classes: int, plan: VolumePlan, dropped: float) -> None:
         super().__init__()
         self.plan, self.dropped = plan, dropped
-        stages = len(plan.strides)
+        stages, voxels = len(plan.strides), math.prod(plan.first)
         self.joining = min(JOINING_STAGE, stages - 1)
         self.encoder, self.up, self.decoder, self.heads = (nn.ModuleList() for _ in range(4))
         for stage, (stride, kernel) in enumerate(zip(plan.strides, plan.kernels, strict=True)):
-            self.encoder.append(_convolutions(WIDTHS[stage - 1] if stage else channels, WIDTHS[stage], kernel, stride))
+            self.encoder.append(_convolutions(
+                WIDTHS[stage - 1] if stage else channels * voxels, WIDTHS[stage], kernel, stride))
         self.joins = embedding_channels > 0
         if self.joins:
             width = WIDTHS[self.joining]
@@ -53,7 +57,7 @@ class Hybrid(nn.Module):
             self.up.append(DisjointTransposed3d(WIDTHS[stage + 1], WIDTHS[stage], stride))
             self.decoder.append(_convolutions(2 * WIDTHS[stage], WIDTHS[stage], plan.kernels[stage], 1))
         for stage in range(max(stages - 1, 1)):
-            self.heads.append(nn.Conv3d(WIDTHS[stage], classes, 1))
+            self.heads.append(nn.Conv3d(WIDTHS[stage], classes if stage else classes * voxels, 1))
         self.apply(InitWeights_He(SLOPE))
         compute_by_slices(self)
 
@@ -65,16 +69,18 @@ class Hybrid(nn.Module):
         stages = self._decoded(image, embeddings)
         read = len(stages) if self.training else 1
         finest, *coarser = [head(features) for head, features in zip(self.heads, stages[:read], strict=False)]
-        return [_cropped(finest, image), *coarser]
+        return [_cropped(depth_to_space(finest, self.plan.first), image), *coarser]
 
     def features(self, image: Tensor, embeddings: Tensor) -> Tensor:
-        """What the head of the finest stage reads: (B, 16, *shape)."""
+        """What the head of the finest stage reads: (B, 16, *shape); `plan.first` must be one voxel."""
         return _cropped(self._decoded(image, embeddings)[0], image)
 
     def _decoded(self, image: Tensor, embeddings: Tensor) -> list[Tensor]:
-        """Features of each decoder stage, finest first, on the padded shape; of the only encoder stage, if one is."""
+        """Features of each decoder stage, finest first, on the padded shape's places; of the only encoder stage, if one
+        is.
+        """
         after = [size for axis in (2, 1, 0) for size in (0, self.plan.padded[axis] - image.shape[axis - 3])]
-        features = pad(image, after)
+        features = space_to_depth(pad(image, after), self.plan.first)
         skips = []
         for stage, convolutions in enumerate(self.encoder):
             features = convolutions(features)

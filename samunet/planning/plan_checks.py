@@ -20,6 +20,7 @@ from samunet.planning.sections import (
     HybridPlan,
     Patch3dPlan,
     UnetPlan,
+    VoxelsPlan,
 )
 
 if TYPE_CHECKING:
@@ -135,11 +136,14 @@ def encoder_problems(plan: EncoderPlan, name: str, dataset: DatasetPlan, where: 
          f"At most all {adapters.batch_size} stacks can go through the network at once.", adapters.micro_batch),
     ]
     problems = _broken(embeddings, f"{where}.embeddings") + _broken(of_adapters, f"{where}.adapters")
-    problems += [] if plan.hybrid is None else _broken(_hybrid_rules(plan.hybrid), f"{where}.hybrid")
+    if plan.hybrid is not None:
+        problems += _broken(_hybrid_rules(plan.hybrid), f"{where}.hybrid")
+        if plan.hybrid.voxels is not None:
+            problems += _broken(_hybrid_rules(plan.hybrid.voxels), f"{where}.hybrid.voxels")
     return problems + ([] if plan.patches_3d is None else _patch_problems(plan.patches_3d, f"{where}.patches_3d"))
 
 
-def _hybrid_rules(plan: HybridPlan) -> list[tuple[bool, str, str, object]]:
+def _hybrid_rules(plan: HybridPlan | VoxelsPlan) -> list[tuple[bool, str, str, object]]:
     stages = len(plan.strides)
     return [
         (1 <= stages <= HYBRID_STAGES, "strides", f"The network must have 1 to {HYBRID_STAGES} stages.", stages),

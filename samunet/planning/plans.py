@@ -154,6 +154,8 @@ def _decided(section: HybridPlan | UnetPlan | Patch3dPlan) -> dict[str, object]:
     content = asdict(section)
     content.pop("reasons")
     content.pop("embeddings", None)  # a run's own settings say whether it reads them
+    if content.get("voxels", ()) is None:  # as in plans that were written before
+        content.pop("voxels")
     return content
 
 

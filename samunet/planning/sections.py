@@ -69,12 +69,28 @@ class EmbeddingsPlan:
 
 
 @dataclass(frozen=True)
+class VoxelsPlan:
+    """Decisions about `hybrid`'s 3D network where it reads voxels alone; axes (z, y, x).
+
+    `shape` is a volume in voxels, of which `cell` are one place of the first stage. `strides` and `kernels` have an
+    entry for each stage, the first stride all 1. A batch has `batch_size` volumes.
+    """
+
+    shape: tuple[Voxels, Voxels, Voxels]
+    cell: tuple[Stride, Stride, Stride]
+    strides: tuple[tuple[Stride, Stride, Stride], ...]
+    kernels: tuple[tuple[Kernel, Kernel, Kernel], ...]
+    batch_size: Batch
+    reasons: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class HybridPlan:
     """Decisions about `hybrid`'s 3D network on volumes of `depth` slices of the encoder's tile.
 
     `strides` and `kernels` have an entry for each stage of the network, axes (z, y, x), the first stride all 1.
     `embeddings` is whether the network reads the encoder's embeddings unless a setting says otherwise; it does in plans
-    that were written before this was decided.
+    that were written before this was decided. `voxels` is what it reads without embeddings; None: the same volumes.
     """
 
     depth: Voxels
@@ -82,6 +98,7 @@ class HybridPlan:
     kernels: tuple[tuple[Kernel, Kernel, Kernel], ...]
     reasons: dict[str, str] = field(default_factory=dict)
     embeddings: bool = True
+    voxels: VoxelsPlan | None = None
 
 
 @dataclass(frozen=True)

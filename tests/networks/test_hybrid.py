@@ -55,6 +55,28 @@ def test_any_number_of_stages(strides: tuple[tuple[int, int, int], ...]) -> None
     assert len(logits) == max(len(strides) - 1, 1) and logits[0].shape == (1, 2, 4, 16, 16)
 
 
+def test_cells_of_several_voxels_are_channels_on_the_way_in_and_out() -> None:
+    # The same tensors on cells of 1 x 2 x 2 voxels and, cut into cells by hand, on single places.
+    strides, kernels = ((1, 1, 1), (1, 2, 2)), (THREES,) * 2
+    plan = VolumePlan((4, 14, 16), (4, 16, 16), strides, kernels, (4, 16, 16), (1, 1, 1), (1, 2, 2))
+    of_cells = VolumePlan((4, 8, 8), (4, 8, 8), strides, kernels, (4, 8, 8), (1, 1, 1))
+    torch.manual_seed(0)
+    made, by_hand = Hybrid(1, 0, 2, plan, 0.0).eval(), Hybrid(4, 0, 8, of_cells, 0.0).eval()
+    shared = {name: tensor for name, tensor in made.state_dict().items() if not name.startswith("heads.1")}
+    by_hand.load_state_dict(shared, strict=False)
+    image, none = torch.randn(1, 1, 4, 14, 16), torch.zeros(1, 0, 1, 1, 1)
+    with torch.no_grad():
+        [logits] = made(image, none)
+        cells = torch.nn.functional.pad(image, (0, 0, 0, 2)).view(1, 4, 8, 2, 8, 2)
+        cells = torch.stack([cells[:, :, :, row, :, column] for row in (0, 1) for column in (0, 1)], 1)
+        [expected] = by_hand(cells, none)
+    assert logits.shape == (1, 2, 4, 14, 16)
+    for channel, (label, row, column) in enumerate((a, b, c) for a in (0, 1) for b in (0, 1) for c in (0, 1)):
+        torch.testing.assert_close(logits[:, label, :, row::2, column::2], expected[:, channel, :, :7])
+    training = made.train()(image, none)
+    assert [tuple(each.shape[2:]) for each in training] == [(4, 14, 16)]
+
+
 @pytest.mark.parametrize("source", ["image", "embeddings"])
 def test_it_learns_what_only_one_of_its_inputs_shows(source: str) -> None:
     image, embeddings = inputs(4)

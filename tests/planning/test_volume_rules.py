@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from samunet.planning.plans import DatasetPlan, EncoderPlan
-from samunet.planning.volume_rules import VolumePlan, plan_hybrid, plan_volume
+from samunet.planning.volume_rules import VolumePlan, plan_hybrid, plan_volume, plan_voxel_volume, plan_voxels
 
 
 def stack(spacing_mm: tuple[float, ...], median: tuple[int, ...], tile: tuple[int, int]) -> VolumePlan:
@@ -56,6 +56,56 @@ def test_embeddings_are_read_of_encoders_that_a_user_chose() -> None:
         "mini-3": False, "untrained": False, "vit_b": True, "mymodel-0a1b2c3d": True}
     assert "gained nothing" in made["mini-3"].reasons["embeddings"]
     assert "--encoder" in made["vit_b"].reasons["embeddings"]
+
+
+def dataset_of(spacing_mm: tuple[float, ...], median: tuple[int, ...]) -> DatasetPlan:
+    return DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), spacing_mm, median, False, ("MRI",), ("zscore",), (False,),
+                       ({},))
+
+
+def test_small_cases_are_read_voxel_by_voxel() -> None:
+    voxels, reason = plan_voxels(dataset_of((1.0, 1.0, 1.0), (36, 50, 35)))  # 63,000 voxels
+    assert voxels is None and "65536" in reason
+
+
+def test_thick_slices_are_halved_in_the_plane_alone() -> None:
+    # 9 x 256 x 216 voxels are 9 x 128 x 108 cells, 124,416 of at most 131,072. Cells of 3.1 mm are halved to 6.2; then
+    # 10 mm is less than twice as coarse, so 9 slices are halved once, and 8 of them without padding.
+    voxels, _ = plan_voxels(dataset_of((10.0, 1.5625, 1.5625), (9, 256, 216)))
+    assert voxels is not None
+    assert (voxels.shape, voxels.cell, voxels.batch_size) == ((8, 256, 216), (1, 2, 2), 1)
+    assert voxels.strides == ((1, 1, 1), (1, 2, 2), (2, 2, 2), (1, 2, 2), (1, 2, 2))
+    assert voxels.kernels == ((1, 3, 3), *[(3, 3, 3)] * 4)
+
+
+def test_of_large_cases_a_cube_is_read() -> None:
+    # Cells of 2 x 2 x 2 voxels of 1 mm, at most 131,072 of them, 1,048,576 voxels: 101**3 is 1,030,301, 102**3 is more.
+    # Of 101 slices, 96 are halved 4 times together with the cell.
+    voxels, _ = plan_voxels(dataset_of((1.0, 1.0, 1.0), (300, 400, 400)))
+    assert voxels is not None
+    assert (voxels.shape, voxels.cell, voxels.batch_size) == ((96, 101, 101), (2, 2, 2), 1)
+    # 50 slices of 2 mm are all; 2 mm is twice as coarse, so it is not halved first: 4 * 131,072 // 50 = 10,485 >
+    # 102**2. 48 of the 50 are pooled without padding.
+    voxels, _ = plan_voxels(dataset_of((2.0, 1.0, 1.0), (50, 400, 400)))
+    assert voxels is not None and (voxels.shape, voxels.cell) == ((48, 102, 102), (1, 2, 2))
+
+
+def test_single_slices_are_pictures() -> None:
+    voxels, _ = plan_voxels(dataset_of((999.0, 1.0, 1.0), (1, 500, 480)))  # 250 x 240 cells, 60,000
+    assert voxels is not None
+    assert (voxels.shape, voxels.cell, voxels.batch_size) == ((1, 500, 480), (1, 2, 2), 2)
+
+
+def test_volumes_without_embeddings_are_those_of_the_section() -> None:
+    dataset = dataset_of((10.0, 1.5625, 1.5625), (9, 256, 216))
+    section = EncoderPlan("mini", 256, (160, 135), 0.5, "repeat", 16, "float16", 0, 400)
+    planned = replace(section, hybrid=plan_hybrid(dataset, section))
+    volume = plan_voxel_volume(dataset, planned)
+    # In-plane 2 ** 4 cells of 2 voxels: 216 of them are padded to 224.
+    assert (volume.shape, volume.padded, volume.first) == ((8, 256, 216), (8, 256, 224), (1, 2, 2))
+    assert plan_volume(dataset, planned).first == (1, 1, 1)
+    before = replace(section, hybrid=replace(planned.hybrid, voxels=None))
+    assert plan_voxel_volume(dataset, before) == plan_volume(dataset, before)
 
 
 def test_plans_without_the_section_have_the_four_stages_of_their_time() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from scipy.ndimage import gaussian_filter
 from samunet.dataset.geometry import Geometry
 from samunet.dataset.labels import UNANNOTATED, LabelSpace
 from samunet.inference.predictor import predict_case
-from samunet.planning.plans import DatasetPlan, EncoderPlan, Plans
+from samunet.planning.plans import DatasetPlan, EncoderPlan, HybridPlan, Plans
+from samunet.planning.sections import VoxelsPlan
 from samunet.preprocessing.case import CaseProperties, PreparedCase
 from samunet.preprocessing.store import ArrayStore
 from samunet.preprocessing.view_names import View, view_name
@@ -153,3 +155,36 @@ def test_a_step_lays_windows_along_slices_and_rows(step, slices, rows) -> None:
     assert np.isfinite(np.concatenate([slab for _, slab in slabs], 1)).all()
     assert made.asked == [(first, tile) for first in slices for tile in range(len(rows))]
     assert made.frame.starts == [(row, 0) for row in rows]
+
+
+VOXELS = VoxelsPlan((8, 16, 12), (1, 2, 2), ((1, 1, 1), (2, 2, 2)), ((3, 3, 3),) * 2, 1)
+HYBRID = HybridPlan(6, ((1, 1, 1), (1, 2, 2)), ((3, 3, 3),) * 2, embeddings=False, voxels=VOXELS)
+
+
+@pytest.mark.parametrize("settings, shape, batch", [
+    ({}, (8, 16, 12), 1), ({"batch_size": 3}, (8, 16, 12), 3), ({"embeddings": "on"}, (6, 16, 16), 2),
+    ({"start": "pretrained"}, (6, 16, 16), 2)])
+def test_without_embeddings_it_reads_the_volumes_that_are_planned_for_voxels(
+    settings: dict[str, Any], shape: tuple[int, int, int], batch: int
+) -> None:
+    context = VariantContext(LABELS, DATASET, replace(SECTION, hybrid=HYBRID), {})
+    context = replace(context, settings=HybridSettings(**settings))
+    made = HybridOffVariant(context)
+    assert (made.volume.shape, made.batch_size(context)) == (shape, batch)
+    assert made.volume.first == ((1, 2, 2) if shape == VOXELS.shape else (1, 1, 1))
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_a_prediction_does_not_depend_on_the_number_of_threads(threads: int) -> None:
+    torch.manual_seed(0)
+    made = HybridOffVariant(VariantContext(LABELS, DATASET, replace(SECTION, hybrid=HYBRID), {}))
+    plans = Plans("p", "d", DATASET, {"untrained": SECTION}, None)
+    before = torch.get_num_threads()
+    try:
+        found = []
+        for count in (1, threads):
+            torch.set_num_threads(count)
+            found.append(np.concatenate([slab for _, slab in predict_case([made], case("a", 0), plans, None)], 1))
+    finally:
+        torch.set_num_threads(before)
+    assert found[0].shape == (2, *SHAPE) and found[0].tobytes() == found[1].tobytes()

@@ -89,12 +89,6 @@ def test_an_alias_and_a_setting_that_contradicts_it_are_refused() -> None:
         stored_as("hybrid_off", {"transport": "augment"})
 
 
-def test_the_batch_of_hybrid_is_a_setting() -> None:
-    context = SimpleNamespace(settings=built_settings("hybrid_off", {"batch_size": 1}))
-    assert variant_class("hybrid_off").batch_size(context) == 1
-    assert variant_class("hybrid_off").batch_size(SimpleNamespace(settings=None)) == 2
-
-
 @pytest.mark.parametrize("name", sorted({*VARIANTS, *ALIASES}))
 def test_every_setting_has_help_and_a_sound_default(name: str) -> None:
     kind = variant_class(name).settings_type
