@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, fields
-from types import SimpleNamespace
 
 import pytest
 
