@@ -10,16 +10,16 @@ from torch.nn.functional import conv2d, pad
 
 from samunet.networks.convolution_3d import DisjointTransposed3d, trained_in_bfloat16
 
-# Where kernels are deep, PyTorch's own are right, and faster, for as many slices and for smaller planes.
-THIN, LARGE_PLANE = 8, 16 * 16
+# Where kernels are deep, PyTorch's own are right, and faster, for as many slices, and from three on for smaller planes.
+THIN, THINNEST, LARGE_PLANE = 8, 3, 16 * 16
 
 
 class SliceConv3d(nn.Conv3d):
     """`nn.Conv3d` that is trained in bfloat16 as a 2D convolution of slices, where its kernel is flat or volumes thin.
 
-    There PyTorch 2.14's own writes beyond its memory in the backward pass (a processor with AMX): seen were ended
-    processes with 3 x 96 x 96 voxels and more, and gradients that are NaN with 3 and 4 x 40 x 34, of 128 channels. A
-    deep kernel reads a slice and its neighbours as channels.
+    There PyTorch 2.14's own writes beyond its memory in the backward pass (processors with AMX, or AVX-512 alone): seen
+    were ended processes with 3 x 96 x 96 voxels and more, and gradients that are NaN with 3 and 4 x 40 x 34, of 128
+    channels, and with 2 slices of 3 x 3 pixels and more. A deep kernel reads a slice and its neighbours as channels.
     """
 
     def forward(self, volume: Tensor) -> Tensor:
@@ -27,8 +27,9 @@ class SliceConv3d(nn.Conv3d):
         (deep, *_), (step, *plane_step), margins = self.kernel_size, self.stride, self.padding
         assert not isinstance(margins, str)
         margin, *plane_margin = margins
-        plane = math.prod(volume.shape[3:]) / math.prod(plane_step)
-        if not trained_in_bfloat16(volume) or (deep > 1 and (volume.shape[2] >= THIN or plane <= LARGE_PLANE)):
+        depth, plane = volume.shape[2], math.prod(volume.shape[3:]) / math.prod(plane_step)
+        right = deep > 1 and (depth >= THIN or (depth >= THINNEST and plane <= LARGE_PLANE))
+        if right or not trained_in_bfloat16(volume):
             return super().forward(volume)
         padded = pad(volume, (0, 0, 0, 0, margin, margin)) if margin else volume
         last = padded.shape[2] - deep

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import shutil
 from pathlib import Path
+from typing import Any
 
 from samunet.dataset.paths import Paths
 from samunet.files import read_json, write_json
@@ -25,8 +26,13 @@ def start(request: Request, paths: Paths, must_continue: bool = False) -> Finish
 
 def of_budget(pictures: int, paths: Paths, folder: Path) -> Paths:
     """The same, with a plan that has room for so many pictures of views."""
+    return replanned(paths, folder, "embeddings", view_pictures=pictures)
+
+
+def replanned(paths: Paths, folder: Path, section: str, **values: Any) -> Paths:
+    """The same in `folder`, with other values in a section of the encoder's plans."""
     shutil.copytree(paths.preprocessed, folder, ignore=shutil.ignore_patterns("embeddings"))
     plans = read_json(folder / "Dataset005_Made" / "tiny.json")
-    plans["encoders"]["untrained"]["embeddings"]["view_pictures"] = pictures
+    plans["encoders"]["untrained"].setdefault(section, {}).update(values)
     write_json(folder / "Dataset005_Made" / "tiny.json", plans)
     return dataclasses.replace(paths, preprocessed=folder)

@@ -9,7 +9,7 @@ import pytest
 import SimpleITK as sitk
 import torch
 from safetensors.numpy import load_file
-from whole_runs import REQUEST, model, of_budget, start
+from whole_runs import REQUEST, model, of_budget, replanned, start
 
 from samunet.files import read_json
 from samunet.inference.model_folder import load_model
@@ -18,6 +18,32 @@ from samunet.networks.checkpoints.encoders import load_encoder
 from samunet.networks.checkpoints.untrained import untrained_state
 from samunet.training.checkpoints import save_latest
 from samunet.variants.hybrid import HybridVariant
+
+VOXELS = {"shape": [2, 12, 10], "cell": [1, 2, 2], "strides": [[1, 1, 1], [1, 2, 2]], "kernels": [[1, 3, 3], [3, 3, 3]],
+          "batch_size": 1, "reasons": {}}
+SMALL = {"depth": 2, "strides": [[1, 1, 1]], "kernels": [[1, 3, 3]], "embeddings": False, "voxels": VOXELS,
+         "reasons": {}}
+
+
+@pytest.mark.parametrize("variant", ["hybrid_off", "hybrid"])
+def test_volumes_planned_for_voxels_resume_to_the_same_bytes(variant: str, paths, tmp_path, monkeypatch) -> None:
+    planned = replanned(paths, tmp_path / "planned", "hybrid", **SMALL)
+    request = dataclasses.replace(REQUEST, variant=variant, iterations=4)
+    undisturbed = dataclasses.replace(planned, results=tmp_path / "undisturbed")
+    start(request, undisturbed)
+    monkeypatch.setattr("samunet.training.trainer.ITERATIONS_PER_EPOCH", 3)
+    with monkeypatch.context() as patch:
+        patch.setattr("samunet.training.trainer.save_latest", lambda *given: (save_latest(*given), 1 / 0))
+        with pytest.raises(ZeroDivisionError):
+            start(request, planned)
+    start(request, planned, must_continue=True)
+    both = [model(each, variant) / "fold_0" / "checkpoint_final.safetensors" for each in (planned, undisturbed)]
+    assert both[0].read_bytes() == both[1].read_bytes()
+    weights = load_file(both[0])
+    channels = 1 if variant == "hybrid_off" else 3  # the image's, and one for each of two classes
+    first = next(tensor for name, tensor in weights.items() if name.endswith("encoder.0.convs.0.conv.weight"))
+    assert first.shape[1] == 4 * channels
+    assert read_json(both[0].parent / "run.json")["settings"]["variant_settings"]["batch_size"] == 1
 
 
 @pytest.mark.parametrize(("variant", "settings"),
