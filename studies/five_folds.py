@@ -47,10 +47,11 @@ from samunet.variants.registry import entry
 # Row -> minutes of processor time beside training: a first guess, until there are lines.
 BESIDE = {
     "label_prior": 0.5, "cnn_head": 2.0, "autosam": 2.0, "unet": 2.0, "nnunet_2d": 3.0, "3d_adapter": 6.0,
-    "hybrid": 8.0, "atlas": 10.0, "linear_head": 2.0, "unet_simclr": 4.0, "autosam_full": 6.0, "lora": 6.0,
-    "unet_3d": 3.0, "swin_unetr": 6.0, "ux_net": 6.0, "nnformer": 6.0, "nnunet_3d_fullres": 6.0,
+    "hybrid": 8.0, "hybrid_off": 1.5, "atlas": 10.0, "linear_head": 2.0, "unet_simclr": 4.0, "autosam_full": 6.0,
+    "lora": 6.0, "unet_3d": 3.0, "swin_unetr": 6.0, "ux_net": 6.0, "nnformer": 6.0, "nnunet_3d_fullres": 6.0,
 }
-DEFAULT_ROWS = ("label_prior", "atlas", "cnn_head", "autosam", "3d_adapter", "hybrid", "unet", "nnunet_2d")
+DEFAULT_ROWS = ("label_prior", "atlas", "cnn_head", "autosam", "3d_adapter", "hybrid_off", "hybrid", "unet",
+                "nnunet_2d")
 Records = Mapping[Key, Mapping[str, Any]]
 
 

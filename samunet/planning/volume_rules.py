@@ -19,7 +19,10 @@ from samunet.planning.unet_rules import topology
 
 JOINING_STAGE = 2  # whose cells, four voxels wide where all axes are halved, are what embeddings are brought to
 VOLUME_VOXELS = 2**16
-VOLUMES_OF_A_BATCH = 2
+BATCH = 2
+BATCH_OF_PLACES = 3  # volumes without embeddings
+PLACES = 2 * VOLUME_VOXELS // BATCH_OF_PLACES  # of one of them, so that a batch costs as much
+FEWEST_SLICES = 3  # as a kernel is deep
 BISECTIONS = 60  # of a cube's side
 FIRST_STAGES = 4  # at most, before plans had sections
 SHIPPED_ENCODERS = {spec.id for spec in NAMED_ENCODERS.values() if spec.family == "mini"}
@@ -79,39 +82,45 @@ def plan_voxels(dataset: DatasetPlan, stages: int = HYBRID_STAGES) -> tuple[Voxe
     """What `hybrid` reads without embeddings, and why; None where the volumes of the encoder's tile will do.
 
     Where the median case is larger than they are, the fine axes are halved before the first stage, so that a volume
-    shows four or eight times as much at the same cost: as large a cube in mm, cut to the median shape, as
-    VOLUMES_OF_A_BATCH volumes of the tile have voxels.
+    shows four or eight times as much at the same cost. From few cases the network learns better of a few slices of
+    several than of all slices of one (studies/hybrid.md), so a batch is shared by BATCH_OF_PLACES volumes.
     """
-    median = dataset.median_shape
+    median, spacing = dataset.median_shape, dataset.spacing_mm
     if math.prod(median) <= VOLUME_VOXELS:
         return None, f"the median case has at most {VOLUME_VOXELS} voxels, so the tile's volumes show nearly all of it"
-    finest = min(dataset.spacing_mm)
-    first = _triple([2 if spacing < 2 * finest and size > 1 else 1
-                     for spacing, size in zip(dataset.spacing_mm, median, strict=True)])
-    most = VOLUMES_OF_A_BATCH * VOLUME_VOXELS
-    shape = _cube(median, dataset.spacing_mm, most * math.prod(first))
-    strides, kernels = _stages([side * step for side, step in zip(dataset.spacing_mm, first, strict=True)],
-                               [max(1, side // step) for side, step in zip(shape, first, strict=True)], stages)
-    depth = _unpadded(shape[0], _product(strides)[0] * first[0])
-    cells = math.prod(shape) / math.prod(first)
-    batch = 1 if cells > VOLUME_VOXELS else VOLUMES_OF_A_BATCH
+    cell = _triple([2 if step < 2 * min(spacing) and size > 1 else 1
+                    for step, size in zip(spacing, median, strict=True)])
+    shape = _most(dataset, PLACES * math.prod(cell))
+    strides, kernels = _stages([side * step for side, step in zip(spacing, cell, strict=True)],
+                               [max(1, side // step) for side, step in zip(shape, cell, strict=True)], stages)
+    depth = _unpadded(shape[0], _product(strides)[0] * cell[0])
     reasons = {
-        "shape": f"largest cube in mm, cut to the median shape, of at most {most} cells; slices of padding left out",
+        "shape": f"at most {PLACES} places: of thick slices at least {FEWEST_SLICES} of as much of the plane as fits, "
+                 "else a cube in mm, cut to the median shape; slices of padding left out",
         "cell": "axes less than twice as coarse as the finest are halved before the first stage",
-        "strides": f"nnU-Net's rule on the volume's cells, at most {stages} stages",
-        "kernels": "nnU-Net's rule on the volume's cells: 1 along axes that are over twice as coarse as the finest",
-        "batch_size": f"{VOLUMES_OF_A_BATCH} volumes of at most {VOLUME_VOXELS} cells, or 1 of more",
+        "strides": f"nnU-Net's rule on the volume's places, at most {stages} stages",
+        "kernels": "nnU-Net's rule on the volume's places: 1 along axes that are over twice as coarse as the finest",
+        "batch_size": f"{BATCH_OF_PLACES} for every dataset",
     }
-    plan = VoxelsPlan((depth, *shape[1:]), first, strides, kernels, batch, reasons)
+    plan = VoxelsPlan((depth, *shape[1:]), cell, strides, kernels, BATCH_OF_PLACES, reasons)
     return plan, f"the median case has over {VOLUME_VOXELS} voxels, so its fine axes are halved before the first stage"
 
 
-def _cube(median: Sequence[int], spacing_mm: Sequence[float], voxels: int) -> tuple[int, int, int]:
-    """Voxels (z, y, x) of the largest cube in mm, cut to `median`, that has at most `voxels`; at least one an axis."""
-    def of_side(side_mm: float) -> tuple[int, int, int]:
-        return _triple([max(1, min(size, int(side_mm / step))) for size, step in zip(median, spacing_mm, strict=True)])
+def _most(dataset: DatasetPlan, voxels: int) -> tuple[int, int, int]:
+    """Voxels (z, y, x) of a volume of at most `voxels`, see `plan_voxels`."""
+    median, spacing = dataset.median_shape, dataset.spacing_mm
+    if not dataset.anisotropic:
+        return _triple(_cube(median, spacing, voxels))
+    depth = min(median[0], max(FEWEST_SLICES, voxels // (median[1] * median[2])))
+    return _triple([depth, *_cube(median[1:], spacing[1:], voxels // depth)])
 
-    low, high = 0.0, max(size * step for size, step in zip(median, spacing_mm, strict=True)) * (1 + 1e-9)
+
+def _cube(sizes: Sequence[int], spacing_mm: Sequence[float], voxels: int) -> list[int]:
+    """Voxels along each axis of the largest cube in mm, cut to `sizes`, that has at most `voxels`; at least one."""
+    def of_side(side_mm: float) -> list[int]:
+        return [max(1, min(size, int(side_mm / step))) for size, step in zip(sizes, spacing_mm, strict=True)]
+
+    low, high = 0.0, max(size * step for size, step in zip(sizes, spacing_mm, strict=True)) * (1 + 1e-9)
     if math.prod(of_side(high)) <= voxels:
         return of_side(high)
     for _ in range(BISECTIONS):

@@ -26,7 +26,7 @@ from samunet.networks.hybrid import Hybrid
 from samunet.networks.start import load_start
 from samunet.planning.plans import EncoderPlan, Plans
 from samunet.planning.volume_rules import (
-    VOLUMES_OF_A_BATCH,
+    BATCH,
     VolumePlan,
     plan_volume,
     plan_voxel_volume,
@@ -101,7 +101,7 @@ class HybridSettings(TrainingSettings):
 
     def _planned_batch(self, plan: EncoderPlan) -> int:
         voxels = plan.hybrid.voxels if plan.hybrid and not self.reads_tiles else None
-        return voxels.batch_size if voxels else VOLUMES_OF_A_BATCH
+        return voxels.batch_size if voxels else BATCH
 
     @property
     def reads_tiles(self) -> bool:

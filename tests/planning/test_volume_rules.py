@@ -59,7 +59,8 @@ def test_embeddings_are_read_of_encoders_that_a_user_chose() -> None:
 
 
 def dataset_of(spacing_mm: tuple[float, ...], median: tuple[int, ...]) -> DatasetPlan:
-    return DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), spacing_mm, median, False, ("MRI",), ("zscore",), (False,),
+    thick = max(spacing_mm) > 3 * min(spacing_mm)
+    return DatasetPlan("SimpleITKIO", (0, 1, 2), (0, 1, 2), spacing_mm, median, thick, ("MRI",), ("zscore",), (False,),
                        ({},))
 
 
@@ -69,31 +70,37 @@ def test_small_cases_are_read_voxel_by_voxel() -> None:
 
 
 def test_thick_slices_are_halved_in_the_plane_alone() -> None:
-    # 9 x 256 x 216 voxels are 9 x 128 x 108 cells, 124,416 of at most 131,072. Cells of 3.1 mm are halved to 6.2; then
-    # 10 mm is less than twice as coarse, so 9 slices are halved once, and 8 of them without padding.
+    # A slice of 256 x 216 voxels is 128 x 108 places, so 131,072 / 3 = 43,690 hold three. Places of 3.1 mm are halved
+    # to 6.2 and 12.5; three slices are too few to be halved, however thick they are.
     voxels, _ = plan_voxels(dataset_of((10.0, 1.5625, 1.5625), (9, 256, 216)))
     assert voxels is not None
-    assert (voxels.shape, voxels.cell, voxels.batch_size) == ((8, 256, 216), (1, 2, 2), 1)
-    assert voxels.strides == ((1, 1, 1), (1, 2, 2), (2, 2, 2), (1, 2, 2), (1, 2, 2))
+    assert (voxels.shape, voxels.cell, voxels.batch_size) == ((3, 256, 216), (1, 2, 2), 3)
+    assert voxels.strides == ((1, 1, 1), *[(1, 2, 2)] * 4)
     assert voxels.kernels == ((1, 3, 3), *[(3, 3, 3)] * 4)
 
 
+def test_of_large_thick_slices_three_are_cut() -> None:
+    # 43,690 places of 1 x 2 x 2 voxels are 174,760 voxels: three slices of 58,253, 241 x 241 and not 242 x 242.
+    voxels, _ = plan_voxels(dataset_of((5.0, 0.8, 0.8), (100, 512, 512)))
+    assert voxels is not None and (voxels.shape, voxels.cell) == ((3, 241, 241), (1, 2, 2))
+
+
 def test_of_large_cases_a_cube_is_read() -> None:
-    # Cells of 2 x 2 x 2 voxels of 1 mm, at most 131,072 of them, 1,048,576 voxels: 101**3 is 1,030,301, 102**3 is more.
-    # Of 101 slices, 96 are halved 4 times together with the cell.
+    # 43,690 places of 2 x 2 x 2 voxels of 1 mm are 349,520 voxels: 70**3 is 343,000, 71**3 is more. Of 70 slices, 64
+    # are halved four times together with the cell.
     voxels, _ = plan_voxels(dataset_of((1.0, 1.0, 1.0), (300, 400, 400)))
     assert voxels is not None
-    assert (voxels.shape, voxels.cell, voxels.batch_size) == ((96, 101, 101), (2, 2, 2), 1)
-    # 50 slices of 2 mm are all; 2 mm is twice as coarse, so it is not halved first: 4 * 131,072 // 50 = 10,485 >
-    # 102**2. 48 of the 50 are pooled without padding.
+    assert (voxels.shape, voxels.cell, voxels.batch_size) == ((64, 70, 70), (2, 2, 2), 3)
+    # 2 mm is twice as coarse, so it is not halved first: 174,760 voxels, a cube of 89 mm: 44 x 88 x 88 are 340,736,
+    # too many; 35 x 70 x 70 are 171,500, 35 x 71 x 71 are too many.
     voxels, _ = plan_voxels(dataset_of((2.0, 1.0, 1.0), (50, 400, 400)))
-    assert voxels is not None and (voxels.shape, voxels.cell) == ((48, 102, 102), (1, 2, 2))
+    assert voxels is not None and (voxels.shape[1:], voxels.cell) == ((70, 70), (1, 2, 2))
 
 
 def test_single_slices_are_pictures() -> None:
-    voxels, _ = plan_voxels(dataset_of((999.0, 1.0, 1.0), (1, 500, 480)))  # 250 x 240 cells, 60,000
+    voxels, _ = plan_voxels(dataset_of((999.0, 1.0, 1.0), (1, 400, 380)))  # 200 x 190 places, 38,000
     assert voxels is not None
-    assert (voxels.shape, voxels.cell, voxels.batch_size) == ((1, 500, 480), (1, 2, 2), 2)
+    assert (voxels.shape, voxels.cell, voxels.batch_size) == ((1, 400, 380), (1, 2, 2), 3)
 
 
 def test_volumes_without_embeddings_are_those_of_the_section() -> None:
@@ -101,8 +108,8 @@ def test_volumes_without_embeddings_are_those_of_the_section() -> None:
     section = EncoderPlan("mini", 256, (160, 135), 0.5, "repeat", 16, "float16", 0, 400)
     planned = replace(section, hybrid=plan_hybrid(dataset, section))
     volume = plan_voxel_volume(dataset, planned)
-    # In-plane 2 ** 4 cells of 2 voxels: 216 of them are padded to 224.
-    assert (volume.shape, volume.padded, volume.first) == ((8, 256, 216), (8, 256, 224), (1, 2, 2))
+    # In-plane 2 ** 4 places of 2 voxels: 216 of them are padded to 224.
+    assert (volume.shape, volume.padded, volume.first) == ((3, 256, 216), (3, 256, 224), (1, 2, 2))
     assert plan_volume(dataset, planned).first == (1, 1, 1)
     before = replace(section, hybrid=replace(planned.hybrid, voxels=None))
     assert plan_voxel_volume(dataset, before) == plan_volume(dataset, before)
