@@ -70,37 +70,37 @@ def test_small_cases_are_read_voxel_by_voxel() -> None:
 
 
 def test_thick_slices_are_halved_in_the_plane_alone() -> None:
-    # A slice of 256 x 216 voxels is 128 x 108 places, so 131,072 / 3 = 43,690 hold three. Places of 3.1 mm are halved
+    # A slice of 256 x 216 voxels is 128 x 108 = 13,824 places, of which 49,152 hold three. Places of 3.1 mm are halved
     # to 6.2 and 12.5; three slices are too few to be halved, however thick they are.
     voxels, _ = plan_voxels(dataset_of((10.0, 1.5625, 1.5625), (9, 256, 216)))
     assert voxels is not None
-    assert (voxels.shape, voxels.cell, voxels.batch_size) == ((3, 256, 216), (1, 2, 2), 3)
+    assert (voxels.shape, voxels.cell, voxels.batch_size) == ((3, 256, 216), (1, 2, 2), 2)
     assert voxels.strides == ((1, 1, 1), *[(1, 2, 2)] * 4)
     assert voxels.kernels == ((1, 3, 3), *[(3, 3, 3)] * 4)
 
 
 def test_of_large_thick_slices_three_are_cut() -> None:
-    # 43,690 places of 1 x 2 x 2 voxels are 174,760 voxels: three slices of 58,253, 241 x 241 and not 242 x 242.
+    # 49,152 places of 1 x 2 x 2 voxels are three slices of 65,536 voxels.
     voxels, _ = plan_voxels(dataset_of((5.0, 0.8, 0.8), (100, 512, 512)))
-    assert voxels is not None and (voxels.shape, voxels.cell) == ((3, 241, 241), (1, 2, 2))
+    assert voxels is not None and (voxels.shape, voxels.cell) == ((3, 256, 256), (1, 2, 2))
 
 
 def test_of_large_cases_a_cube_is_read() -> None:
-    # 43,690 places of 2 x 2 x 2 voxels of 1 mm are 349,520 voxels: 70**3 is 343,000, 71**3 is more. Of 70 slices, 64
+    # 49,152 places of 2 x 2 x 2 voxels of 1 mm are 393,216 voxels: 73**3 is 389,017, 74**3 is more. Of 73 slices, 64
     # are halved four times together with the cell.
     voxels, _ = plan_voxels(dataset_of((1.0, 1.0, 1.0), (300, 400, 400)))
     assert voxels is not None
-    assert (voxels.shape, voxels.cell, voxels.batch_size) == ((64, 70, 70), (2, 2, 2), 3)
-    # 2 mm is twice as coarse, so it is not halved first: 174,760 voxels, a cube of 89 mm: 44 x 88 x 88 are 340,736,
-    # too many; 35 x 70 x 70 are 171,500, 35 x 71 x 71 are too many.
+    assert (voxels.shape, voxels.cell, voxels.batch_size) == ((64, 73, 73), (2, 2, 2), 2)
+    # 2 mm is twice as coarse, so it is not halved first: of 196,608 voxels, 36 x 73 x 73 are 191,844, and a cube of 74
+    # mm has 37 x 74 x 74, too many.
     voxels, _ = plan_voxels(dataset_of((2.0, 1.0, 1.0), (50, 400, 400)))
-    assert voxels is not None and (voxels.shape[1:], voxels.cell) == ((70, 70), (1, 2, 2))
+    assert voxels is not None and (voxels.shape[1:], voxels.cell) == ((73, 73), (1, 2, 2))
 
 
 def test_single_slices_are_pictures() -> None:
     voxels, _ = plan_voxels(dataset_of((999.0, 1.0, 1.0), (1, 400, 380)))  # 200 x 190 places, 38,000
     assert voxels is not None
-    assert (voxels.shape, voxels.cell, voxels.batch_size) == ((1, 400, 380), (1, 2, 2), 3)
+    assert (voxels.shape, voxels.cell, voxels.batch_size) == ((1, 400, 380), (1, 2, 2), 2)
 
 
 def test_volumes_without_embeddings_are_those_of_the_section() -> None:
