@@ -14,7 +14,7 @@ ROOMS = ["dataset", "planning", "registration", "networks", "preprocessing", "in
          "inference", "training", "selection", "sharing", "quality", "benchmarking",
          "pretraining", "interaction", "annotation", "api", "cli"]
 ROOT_MODULES = {"errors", "signals", "console", "temporaries", "digests", "files", "array_files", "locks", "schema",
-                "extensions", "workers", "processes", "allocation",
+                "extensions", "workers", "processes",
                 "__init__"}
 # What a base class or a registry may name for type checkers alone does not count; see _imports.
 HEAVY = {"torch", "numpy", "scipy", "SimpleITK", "skimage", "segment_anything", "blosc2", "matplotlib", "sklearn"}

@@ -18,7 +18,6 @@ from importlib import import_module
 from typing import Any
 
 from samunet import signals
-from samunet.allocation import hold_freed_memory
 
 
 def __getattr__(name: str) -> Callable[[], int]:
@@ -31,7 +30,6 @@ def __getattr__(name: str) -> Callable[[], int]:
 def run(name: str) -> int:
     """Import command `name` and run it with the process's arguments; returns its exit code."""
     signals.install(announce="TORCHELASTIC_RUN_ID" not in os.environ)
-    hold_freed_memory()
     try:
         module = import_module(f"samunet.cli.{name}")
         if "_ARGCOMPLETE" in os.environ:  # a shell wants completions: of this command line, and nothing else

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,7 +13,6 @@ from samunet.inputs.protocols import CaseInputs, Place
 from samunet.networks.checkpoints.encoders import Encoder
 from samunet.planning.plans import Plans
 from samunet.preprocessing.case import PreparedCase
-from samunet.variants.parallel_windows import side_by_side
 from samunet.variants.precision import dtype_of
 from samunet.variants.sliding_window import Slab, sliding_window
 
@@ -57,7 +55,7 @@ def averaged_slabs(networks: Sequence[TrainedVariant], case: PreparedCase, readi
     for each in networks:
         each.network.eval()
     yield from sliding_window(
-        partial(_logits_of_batches, sources, networks if reading.members else ()), clean.frame, clean.depth,
+        lambda picks: _logits(sources, picks, networks if reading.members else ()), clean.frame, clean.depth,
         batch_size=networks[0].batch_size(networks[0].context), slices=networks[0].slices,
         uniform_weights=networks[0].uniform_weights, slice_step=reading.step,
     )
@@ -87,31 +85,17 @@ class _Source(NamedTuple):
     readers: Sequence[TrainedVariant]
 
 
-def _logits_of_batches(
-    sources: Sequence[_Source], members: Sequence[TrainedVariant], batches: Iterable[Sequence[Place]]
-) -> Iterator[Tensor]:
-    """`_logits` of each batch; on a processor several at once."""
-    device = next(sources[0].readers[0].network.parameters()).device
-    read = ([source.inputs.read(picks).to(device) for source in sources] for picks in batches)
-    threads = torch.get_num_threads() if device.type == "cpu" else 1
-    return side_by_side(partial(_logits, sources, members, device), read, threads)
-
-
-@torch.inference_mode()
-def _logits(
-    sources: Sequence[_Source], members: Sequence[TrainedVariant], device: torch.device, inputs: Sequence[Any]
-) -> Tensor:
+def _logits(sources: Sequence[_Source], picks: Sequence[Place], members: Sequence[TrainedVariant]) -> Tensor:
     """Logits float32 (B, K, N, rows, columns), the mean over mirrors and folds; behind it those of each of `members`.
-
-    Arguments:
-        inputs: what each source reads of the batch.
     """
+    device = next(sources[0].readers[0].network.parameters()).device
     views: list[tuple[TrainedVariant, Tensor]] = []
-    for source, tensors in zip(sources, inputs, strict=True):
+    dtype = dtype_of(sources[0].readers[0], device)
+    for source in sources:
+        inputs = source.inputs.read(picks).to(device)
         for variant in source.readers:
-            dtype = dtype_of(variant, device)
             with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-                logits = variant.logits(tensors).float()
+                logits = variant.logits(inputs).float()
             views.append((variant, logits.flip([axis - 2 for axis in source.mirror]) if source.mirror else logits))
     mean = averaged([logits for _, logits in views])
     of_members = [logits for member in members for variant, logits in views if variant is member]

@@ -8,7 +8,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import ClassVar, Self
 
 import numpy as np
@@ -66,8 +65,7 @@ class PromptedVariant(Variant):
             return torch.cat([torch.where(shares, logits, 0.0), shares.float()], 1)[:, :, None]
 
         def divided() -> Iterator[Slab]:
-            windows = partial(map, logits_and_shares)
-            for first, slab in sliding_window(windows, embeddings.frame, embeddings.depth, batch_size=TILES):
+            for first, slab in sliding_window(logits_and_shares, embeddings.frame, embeddings.depth, batch_size=TILES):
                 sums, shares = slab[:channels], slab[channels:]
                 yield first, np.divide(sums, shares, out=np.full_like(sums, ABSENT), where=shares > 0)
 

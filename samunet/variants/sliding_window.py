@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor
 from samunet.planning.tiles import TileFrame, window_starts
 
 Pick = tuple[int, int]
-LogitsOf = Callable[[Iterable[Sequence[Pick]]], Iterator[Tensor]]
+LogitsOf = Callable[[Sequence[Pick]], Tensor]
 Slab = tuple[int, np.ndarray]
 DEPTH_STEP = 0.5
 
@@ -40,9 +40,8 @@ def sliding_window(
     divided by the true sum of its weights; padding is removed.
 
     Arguments:
-        logits_of: gives the logits (B, K, slices, rows, columns) of each batch of B picks (first slice of the window,
-            tile index), in the order of the batches. The first slice is negative, and the last beyond the case, where
-            the case is shallower than the window.
+        logits_of: gives logits (B, K, slices, rows, columns) of B picks (first slice of the window, tile index).
+            The first slice is negative, and the last beyond the case, where the case is shallower than the window.
         frame: the case's in-plane tiles.
         depth: slices of the case.
         batch_size: picks a call, taken across tiles and slices.
@@ -59,8 +58,8 @@ def sliding_window(
     starts = window_starts(max(depth, slices), slices, step)
     picks = [(start, tile) for start in starts for tile in range(len(frame.starts))]
     joined: _Joined | None = None
-    shifted = ([(start - before, tile) for start, tile in batch] for batch in _batches(picks, batch_size))
-    for batch, logits in zip(_batches(picks, batch_size), logits_of(shifted), strict=True):
+    for batch in _batches(picks, batch_size):
+        logits = logits_of([(start - before, tile) for start, tile in batch])
         for (start, tile), window in zip(batch, logits, strict=True):
             if joined is None:
                 joined = _Joined(frame, starts, slices, window, uniform_weights)

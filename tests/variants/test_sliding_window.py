@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 
 import numpy as np
 import pytest
@@ -32,7 +31,7 @@ def test_two_tiles_by_hand():
     frame = TileFrame((4, 6), (4, 4), 0.5)
     slabs = list(
         sliding_window(
-            partial(map, lambda picks: torch.stack([torch.full((1, 1, 4, 4), float(tile)) for _, tile in picks])),
+            lambda picks: torch.stack([torch.full((1, 1, 4, 4), float(tile)) for _, tile in picks]),
             frame, 1, batch_size=2,
         )
     )
@@ -56,7 +55,7 @@ def test_agreeing_windows_give_the_image_back(shape, depth, slices):
             windows.append(frame.cut(image[:, shown], tile, 99.0))
         return torch.from_numpy(np.stack(windows))
 
-    slabs = list(sliding_window(partial(map, logits_of), frame, depth, batch_size=3, slices=slices))
+    slabs = list(sliding_window(logits_of, frame, depth, batch_size=3, slices=slices))
     assert [first for first, _ in slabs] == list(np.cumsum([0, *(slab.shape[1] for _, slab in slabs)])[:-1])
     np.testing.assert_allclose(np.concatenate([slab for _, slab in slabs], 1), image, rtol=1e-5, atol=1e-5)
 
@@ -71,7 +70,7 @@ def test_stream_equals_one_big_accumulator():
             made[first, tile] = torch.from_numpy(rng.normal(size=(3, stack, 8, 8)).astype(np.float32))
         return torch.stack([made[pick] for pick in picks])
 
-    stream = [slab for _, slab in sliding_window(partial(map, logits_of), frame, depth, batch_size=4, slices=stack)]
+    stream = [slab for _, slab in sliding_window(logits_of, frame, depth, batch_size=4, slices=stack)]
     weights = gaussian_weights((stack, 8, 8)).double()
     sums, total = torch.zeros(3, depth, 20, 14, dtype=torch.float64), torch.zeros(depth, 20, 14, dtype=torch.float64)
     assert sorted({first for first, _ in made}) == window_starts(depth, stack, 0.5)
@@ -90,7 +89,7 @@ def test_result_does_not_depend_on_the_batch_size():
                             for slice_, tile in picks])
 
     small, large = (
-        np.concatenate([slab for _, slab in sliding_window(partial(map, logits_of), frame, 4, batch_size=size)], 1)
+        np.concatenate([slab for _, slab in sliding_window(logits_of, frame, 4, batch_size=size)], 1)
         for size in (1, 32)
     )
     assert small.tobytes() == large.tobytes()
@@ -104,7 +103,7 @@ def test_slices_come_before_later_windows_are_asked_for():
         asked.extend(picks)
         return torch.zeros(len(picks), 2, 1, 8, 8)
 
-    first, slab = next(sliding_window(partial(map, logits_of), frame, 1000, batch_size=4))
+    first, slab = next(sliding_window(logits_of, frame, 1000, batch_size=4))
     assert (first, slab.shape) == (0, (2, 1, 8, 8))
     assert len(asked) == 4
 
@@ -118,7 +117,7 @@ def test_equal_votes_by_hand() -> None:
         starts.extend(first for first, _ in picks)
         return torch.stack([torch.full((1, 3, 4, 4), float(first)) for first, _ in picks])
 
-    slabs = list(sliding_window(partial(map, logits_of), TileFrame((4, 4), (4, 4), 0.5), 4, batch_size=1, slices=3,
+    slabs = list(sliding_window(logits_of, TileFrame((4, 4), (4, 4), 0.5), 4, batch_size=1, slices=3,
                                 uniform_weights=True))
     assert starts == [0, 1]
     np.testing.assert_allclose(np.concatenate([slab for _, slab in slabs], 1)[0, :, 0, 0], [0, 0.5, 0.5, 1], rtol=1e-6)
@@ -132,8 +131,7 @@ def test_equal_votes_are_as_many_as_a_stack_has_slices() -> None:
             votes[first : first + 5] += 1
         return torch.zeros(len(picks), 1, 5, 4, 4)
 
-    list(sliding_window(partial(map, logits_of), TileFrame((4, 4), (4, 4), 0.5), 12, batch_size=3, slices=5,
-                        uniform_weights=True))
+    list(sliding_window(logits_of, TileFrame((4, 4), (4, 4), 0.5), 12, batch_size=3, slices=5, uniform_weights=True))
     assert votes.tolist() == [1, 2, 3, 4, 5, 5, 5, 5, 4, 3, 2, 1]
 
 
@@ -145,8 +143,8 @@ def windows_of(depth: int, slices: int, step: float | None, uniform_weights: boo
         starts.extend(first for first, _ in picks)
         return torch.stack([torch.full((1, slices, 4, 4), float(first)) for first, _ in picks])
 
-    slabs = list(sliding_window(partial(map, logits_of), TileFrame((4, 4), (4, 4), 0.5), depth, batch_size=1,
-                                slices=slices, uniform_weights=uniform_weights, slice_step=step))
+    slabs = list(sliding_window(logits_of, TileFrame((4, 4), (4, 4), 0.5), depth, batch_size=1, slices=slices,
+                                uniform_weights=uniform_weights, slice_step=step))
     return starts, np.concatenate([slab for _, slab in slabs], 1)[0, :, 0, 0].tolist()
 
 
