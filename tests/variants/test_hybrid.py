@@ -172,19 +172,3 @@ def test_without_embeddings_it_reads_the_volumes_that_are_planned_for_voxels(
     made = HybridOffVariant(context)
     assert (made.volume.shape, made.batch_size(context)) == (shape, batch)
     assert made.volume.first == ((1, 2, 2) if shape == VOXELS.shape else (1, 1, 1))
-
-
-@pytest.mark.parametrize("threads", [2, 3])
-def test_a_prediction_does_not_depend_on_the_number_of_threads(threads: int) -> None:
-    torch.manual_seed(0)
-    made = HybridOffVariant(VariantContext(LABELS, DATASET, replace(SECTION, hybrid=HYBRID), {}))
-    plans = Plans("p", "d", DATASET, {"untrained": SECTION}, None)
-    before = torch.get_num_threads()
-    try:
-        found = []
-        for count in (1, threads):
-            torch.set_num_threads(count)
-            found.append(np.concatenate([slab for _, slab in predict_case([made], case("a", 0), plans, None)], 1))
-    finally:
-        torch.set_num_threads(before)
-    assert found[0].shape == (2, *SHAPE) and found[0].tobytes() == found[1].tobytes()
