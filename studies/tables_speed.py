@@ -170,9 +170,9 @@ def predict_speed() -> str:
             peers = ["", ""] if name.endswith("one case") else [
                 f"{row['wall'] / seconds[peer]['wall']:.2f}" for peer in (mirrored, plain)]
             rows.append([record["dataset"], record["configuration"], record["cases"], name, f"{row['wall']:.1f}",
-                         f"{row['processor']:.0f}", *peers])
+                         f"{row['processor']:.0f}", *peers, f"`{record['commit'][:7]}`"])
     return markdown(["dataset", "nnU-Net's configuration", "cases", "command", "s", "processor s",
-                     "over mirroring", "over no mirroring"], rows)
+                     "over mirroring", "over no mirroring", "commit"], rows)
 
 
 def metrics_speed() -> str:
