@@ -27,7 +27,7 @@ def model_files(
     first = next(iter(runs.values()))
     _require_known_variant(folder, runs)
     section = plans.for_encoder(first["encoder"]["id"])
-    plan = digest_of_plan(plans, section, patches_3d=entry(first["variant"]).reads_patches_3d)
+    plan = digest_of_plan(plans, section, entry(first["variant"]).needs)
     _require_as_trained(folder, runs, {"plan": plan, "labels": digest_of_labels(labels)})
     return plans, section, dataset, labels
 

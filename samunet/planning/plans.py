@@ -18,6 +18,7 @@ from samunet.planning.sections import (
     HybridPlan,
     Patch3dPlan,
     UnetPlan,
+    VoxelsPlan,
 )
 from samunet.planning.unet_rules import plan_unet
 from samunet.planning.volume_rules import FIRST_STAGES, plan_hybrid
@@ -127,10 +128,11 @@ def digest_of_section(section: DatasetPlan | EncoderPlan) -> str:
     return digest_of_json(content)
 
 
-def digest_of_plan(plans: Plans, section: EncoderPlan, *, patches_3d: bool = False) -> str:
+def digest_of_plan(plans: Plans, section: EncoderPlan, needs: str = "embeddings") -> str:
     """SHA-256 of the decisions that a run depends on; the run's settings hold it.
 
-    The section of 3D patches counts only with `patches_3d`, for the runs that read them: earlier plans had none.
+    The section of 3D patches counts only for runs that need `patches_3d`, and the volumes for voxels alone only for
+    those that need `volumes`, as a `VariantEntry` has it: earlier plans had none.
 
     Version 1 had no sections for `hybrid` and `unet`: the rules were applied in each run. So a section counts only
     where it differs from the rule of that time: runs under version 1 stay valid when their dataset is planned again and
@@ -145,17 +147,18 @@ def digest_of_plan(plans: Plans, section: EncoderPlan, *, patches_3d: bool = Fal
         plan_unet(plans.dataset, plans.unet.classes, dimensions=2)
     ):
         parts.append({"unet": _decided(plans.unet)})
-    if patches_3d and section.patches_3d is not None:
+    if needs == "patches_3d" and section.patches_3d is not None:
         parts.append({"patches_3d": _decided(section.patches_3d)})
+    if needs == "volumes" and section.hybrid is not None and section.hybrid.voxels is not None:
+        parts.append({"voxels": _decided(section.hybrid.voxels)})
     return digest_of_json(parts)
 
 
-def _decided(section: HybridPlan | UnetPlan | Patch3dPlan) -> dict[str, object]:
+def _decided(section: HybridPlan | VoxelsPlan | UnetPlan | Patch3dPlan) -> dict[str, object]:
     content = asdict(section)
     content.pop("reasons")
     content.pop("embeddings", None)  # a run's own settings say whether it reads them
-    if content.get("voxels", ()) is None:  # as in plans that were written before
-        content.pop("voxels")
+    content.pop("voxels", None)  # count by themselves
     return content
 
 

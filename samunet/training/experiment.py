@@ -138,9 +138,8 @@ class Experiment:
                                   f"and now {settings_text(self.settings.changed_settings)}",
                             mend="Give the same --set, another folder with --results, or remove that model's folder.")
         there = Plans.load(path)
-        reads_patches_3d = entry(self.settings.variant).reads_patches_3d
         if digest_of_plan(there, there.for_encoder(self.section.encoder),
-                          patches_3d=reads_patches_3d) != self.settings.plan:
+                          entry(self.settings.variant).needs) != self.settings.plan:
             raise UserError("All folds of one model must be trained under the same plans.", where=path,
                             found=f"{', '.join(sorted(others))} trained under other plans than "
                                   f"{self.plans.plans_name}.json",
@@ -247,7 +246,7 @@ def _settings(
         pretrained_weights=digest_of_file(weights) if weights else None,
         device=request.device,
         encoder_digest=encoder.digest if encoder else None,
-        plan=digest_of_plan(plans, section, patches_3d=entry(request.variant).reads_patches_3d),
+        plan=digest_of_plan(plans, section, entry(request.variant).needs),
         data=digest_of_json({"training": [[name, digests[name]] for name in cases.train],
                              "validation": [[name, digests[name]] for name in cases.val]}),
         prompts=prompts.digest if prompts else None,

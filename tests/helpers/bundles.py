@@ -43,7 +43,7 @@ def made_model(results: Path, variant: str, state: dict[str, torch.Tensor], enco
                 "encoder": encoder, "iterations": 0, "minutes": None, "batch_size": 0, "learning_rate": 0.0,
                 "weight_decay": 0.0, "seed": 0, "shots": None, "draw": 0, "pretrained_weights": None, "device": "cpu",
                 "encoder_digest": None, "data": "0" * 64,
-                "plan": digest_of_plan(plans, plans.for_encoder(encoder), patches_3d=False)}
+                "plan": digest_of_plan(plans, plans.for_encoder(encoder))}
     write_json(fold / "run.json", {
         "variant": variant, "fold": "0", "finished": "2024-01-01T00:00:00+00:00", "trained_by": "samunet_train",
         "encoder": {"id": encoder, "name": encoder_name, "digest": None}, "settings": settings,

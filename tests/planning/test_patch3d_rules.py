@@ -105,4 +105,4 @@ def test_digests_of_runs_that_read_no_3d_patches_stay() -> None:
     assert digest_of_plan(old, SECTION) == digest_of_plan(new, section)
     assert section.patches_3d is not None
     other = replace(section, patches_3d=replace(section.patches_3d, token=(1, 2, 2)))
-    assert digest_of_plan(new, section, patches_3d=True) != digest_of_plan(new, other, patches_3d=True)
+    assert digest_of_plan(new, section, "patches_3d") != digest_of_plan(new, other, "patches_3d")

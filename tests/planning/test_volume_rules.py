@@ -6,8 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from samunet.planning.plans import DatasetPlan, EncoderPlan
-from samunet.planning.volume_rules import VolumePlan, plan_hybrid, plan_volume, plan_voxel_volume, plan_voxels
+from samunet.planning.plans import DatasetPlan, EncoderPlan, Plans, digest_of_plan
+from samunet.planning.volume_rules import (
+    FIRST_STAGES,
+    VolumePlan,
+    plan_hybrid,
+    plan_volume,
+    plan_voxel_volume,
+    plan_voxels,
+)
 
 
 def stack(spacing_mm: tuple[float, ...], median: tuple[int, ...], tile: tuple[int, int]) -> VolumePlan:
@@ -120,3 +127,16 @@ def test_plans_without_the_section_have_the_four_stages_of_their_time() -> None:
                           ("zscore",), (False,), ({},))
     section = EncoderPlan("mini", 256, (128, 128), 0.5, "neighbours", 16, "float16", 0, 400)
     assert len(plan_volume(dataset, section).strides) == 4
+
+
+def test_only_runs_on_volumes_depend_on_the_volumes_for_voxels() -> None:
+    dataset = dataset_of((10.0, 1.5625, 1.5625), (9, 256, 216))
+    section = EncoderPlan("mini", 256, (160, 135), 0.5, "repeat", 16, "float16", 0, 400)
+    planned = replace(section, hybrid=plan_hybrid(dataset, section))
+    of_before = replace(section, hybrid=replace(planned.hybrid, voxels=None))
+    plans = Plans("p", "d", dataset, {"mini": section})
+    assert digest_of_plan(plans, planned) == digest_of_plan(plans, of_before)
+    assert digest_of_plan(plans, of_before, "volumes") == digest_of_plan(plans, of_before)
+    assert digest_of_plan(plans, planned, "volumes") != digest_of_plan(plans, of_before, "volumes")
+    four_stages = replace(section, hybrid=plan_hybrid(dataset, section, FIRST_STAGES))
+    assert digest_of_plan(plans, four_stages) == digest_of_plan(plans, section)  # runs from before plans had sections
