@@ -19,7 +19,6 @@ from samunet.planning.unet_rules import topology
 
 JOINING_STAGE = 2  # whose cells, four voxels wide where all axes are halved, are what embeddings are brought to
 VOLUME_VOXELS = 2**16
-BATCH = 2
 PLACES = 3 * 2**14  # of a volume without embeddings
 FEWEST_SLICES = 3  # as a kernel is deep
 BISECTIONS = 60  # of a cube's side
@@ -82,7 +81,7 @@ def plan_voxels(dataset: DatasetPlan, stages: int = HYBRID_STAGES) -> tuple[Voxe
 
     Where the median case is larger than they are, the fine axes are halved before the first stage, so that a volume
     shows four or eight times as much at the same cost. From few cases the network learns better of a few slices of
-    several than of all slices of one, and in few minutes better of small batches (studies/hybrid.md).
+    several than of all slices of one (studies/hybrid.md).
     """
     median, spacing = dataset.median_shape, dataset.spacing_mm
     if math.prod(median) <= VOLUME_VOXELS:
@@ -99,9 +98,8 @@ def plan_voxels(dataset: DatasetPlan, stages: int = HYBRID_STAGES) -> tuple[Voxe
         "cell": "axes less than twice as coarse as the finest are halved before the first stage",
         "strides": f"nnU-Net's rule on the volume's places, at most {stages} stages",
         "kernels": "nnU-Net's rule on the volume's places: 1 along axes that are over twice as coarse as the finest",
-        "batch_size": f"{BATCH} for every dataset",
     }
-    plan = VoxelsPlan((depth, *shape[1:]), cell, strides, kernels, BATCH, reasons)
+    plan = VoxelsPlan((depth, *shape[1:]), cell, strides, kernels, reasons)
     return plan, f"the median case has over {VOLUME_VOXELS} voxels, so its fine axes are halved before the first stage"
 
 

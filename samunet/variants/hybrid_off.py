@@ -25,13 +25,7 @@ from samunet.networks.closed_form import Sample, fit_head
 from samunet.networks.hybrid import Hybrid
 from samunet.networks.start import load_start
 from samunet.planning.plans import EncoderPlan, Plans
-from samunet.planning.volume_rules import (
-    BATCH,
-    VolumePlan,
-    plan_volume,
-    plan_voxel_volume,
-    reads_embeddings,
-)
+from samunet.planning.volume_rules import VolumePlan, plan_volume, plan_voxel_volume, reads_embeddings
 from samunet.preprocessing.case import PreparedCase
 from samunet.variants.base import VariantContext
 from samunet.variants.kinds import VolumeVariant, embeddings_of
@@ -61,8 +55,7 @@ class HybridSettings(TrainingSettings):
                      ] = "random"
     dropout: Annotated[float,
                        Meta(ge=0, lt=1, description="chance with which all embeddings of a volume are dropped")] = 0.1
-    batch_size: Annotated[int, Meta(ge=0, le=64, description="volumes in a batch; memory grows with it; 0: as planned")
-                          ] = 0
+    batch_size: Annotated[int, Meta(ge=1, le=64, description="volumes in a batch; memory grows with it")] = 2
 
     earlier: ClassVar[Mapping[str, Any]] = {"embeddings": "on"}
 
@@ -92,16 +85,9 @@ class HybridSettings(TrainingSettings):
         return decided
 
     def decided(self, plan: EncoderPlan) -> HybridSettings:
-        """`embeddings` on or off: as it is set, else as the plan's `hybrid` section says, else by the rule; and the
-        plan's batch where none is set.
-        """
+        """`embeddings` on or off: as it is set, else as the plan's `hybrid` section says, else by the rule."""
         pay = self.embeddings == "on" or (self.embeddings == "auto" and reads_embeddings(plan))
-        chosen = replace(self, embeddings="on" if pay else "off")
-        return replace(chosen, batch_size=self.batch_size or chosen._planned_batch(plan))
-
-    def _planned_batch(self, plan: EncoderPlan) -> int:
-        voxels = plan.hybrid.voxels if plan.hybrid and not self.reads_tiles else None
-        return voxels.batch_size if voxels else BATCH
+        return replace(self, embeddings="on" if pay else "off")
 
     @property
     def reads_tiles(self) -> bool:
@@ -122,7 +108,7 @@ class HybridOffVariant(VolumeVariant):
     @classmethod
     def batch_size(cls, context: VariantContext) -> int:
         """Volumes of one iteration."""
-        return cls.settings_in(context).decided(context.encoder_plan).batch_size
+        return cls.settings_in(context).batch_size
 
     @classmethod
     def iterations(cls, context: VariantContext) -> int:

@@ -81,7 +81,7 @@ def test_thick_slices_are_halved_in_the_plane_alone() -> None:
     # to 6.2 and 12.5; three slices are too few to be halved, however thick they are.
     voxels, _ = plan_voxels(dataset_of((10.0, 1.5625, 1.5625), (9, 256, 216)))
     assert voxels is not None
-    assert (voxels.shape, voxels.cell, voxels.batch_size) == ((3, 256, 216), (1, 2, 2), 2)
+    assert (voxels.shape, voxels.cell) == ((3, 256, 216), (1, 2, 2))
     assert voxels.strides == ((1, 1, 1), *[(1, 2, 2)] * 4)
     assert voxels.kernels == ((1, 3, 3), *[(3, 3, 3)] * 4)
 
@@ -97,7 +97,7 @@ def test_of_large_cases_a_cube_is_read() -> None:
     # are halved four times together with the cell.
     voxels, _ = plan_voxels(dataset_of((1.0, 1.0, 1.0), (300, 400, 400)))
     assert voxels is not None
-    assert (voxels.shape, voxels.cell, voxels.batch_size) == ((64, 73, 73), (2, 2, 2), 2)
+    assert (voxels.shape, voxels.cell) == ((64, 73, 73), (2, 2, 2))
     # 2 mm is twice as coarse, so it is not halved first: of 196,608 voxels, 36 x 73 x 73 are 191,844, and a cube of 74
     # mm has 37 x 74 x 74, too many.
     voxels, _ = plan_voxels(dataset_of((2.0, 1.0, 1.0), (50, 400, 400)))
@@ -107,7 +107,7 @@ def test_of_large_cases_a_cube_is_read() -> None:
 def test_single_slices_are_pictures() -> None:
     voxels, _ = plan_voxels(dataset_of((999.0, 1.0, 1.0), (1, 400, 380)))  # 200 x 190 places, 38,000
     assert voxels is not None
-    assert (voxels.shape, voxels.cell, voxels.batch_size) == ((1, 400, 380), (1, 2, 2), 2)
+    assert (voxels.shape, voxels.cell) == ((1, 400, 380), (1, 2, 2))
 
 
 def test_volumes_without_embeddings_are_those_of_the_section() -> None:

@@ -20,7 +20,7 @@ from samunet.training.checkpoints import save_latest
 from samunet.variants.hybrid import HybridVariant
 
 VOXELS = {"shape": [2, 12, 10], "cell": [1, 2, 2], "strides": [[1, 1, 1], [1, 2, 2]], "kernels": [[1, 3, 3], [3, 3, 3]],
-          "batch_size": 1, "reasons": {}}
+          "reasons": {}}
 SMALL = {"depth": 2, "strides": [[1, 1, 1]], "kernels": [[1, 3, 3]], "embeddings": False, "voxels": VOXELS,
          "reasons": {}}
 
@@ -43,7 +43,6 @@ def test_volumes_planned_for_voxels_resume_to_the_same_bytes(variant: str, paths
     channels = 1 if variant == "hybrid_off" else 3  # the image's, and one for each of two classes
     first = next(tensor for name, tensor in weights.items() if name.endswith("encoder.0.convs.0.conv.weight"))
     assert first.shape[1] == 4 * channels
-    assert read_json(both[0].parent / "run.json")["settings"]["variant_settings"]["batch_size"] == 1
 
 
 @pytest.mark.parametrize(("variant", "settings"),

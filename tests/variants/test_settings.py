@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, fields
+from types import SimpleNamespace
 
 import pytest
 
@@ -86,6 +87,12 @@ def test_an_alias_and_a_setting_that_contradicts_it_are_refused() -> None:
         match=r"(?s)hybrid_off is hybrid with transport=off.*found: transport=augment.*Name the variant hybrid\.",
     ):
         stored_as("hybrid_off", {"transport": "augment"})
+
+
+def test_the_batch_of_hybrid_is_a_setting() -> None:
+    context = SimpleNamespace(settings=built_settings("hybrid_off", {"batch_size": 1}))
+    assert variant_class("hybrid_off").batch_size(context) == 1
+    assert variant_class("hybrid_off").batch_size(SimpleNamespace(settings=None)) == 2
 
 
 @pytest.mark.parametrize("name", sorted({*VARIANTS, *ALIASES}))
