@@ -17,7 +17,7 @@ THIN, THINNEST, LARGE_PLANE = 8, 3, 16 * 16
 class SliceConv3d(nn.Conv3d):
     """`nn.Conv3d` that is trained in bfloat16 as a 2D convolution of slices, where its kernel is flat or volumes thin.
 
-    There PyTorch 2.14's own writes beyond its memory in the backward pass (processors with AMX, or AVX-512 alone): seen
+    There PyTorch 2.14's own writes beyond its memory in the backward pass (processors with AMX or AVX512-BF16): seen
     were ended processes with 3 x 96 x 96 voxels and more, and gradients that are NaN with 3 and 4 x 40 x 34, of 128
     channels, and with 2 slices of 3 x 3 pixels and more. A deep kernel reads a slice and its neighbours as channels.
     """

@@ -33,7 +33,7 @@ class Hybrid(nn.Module):
     Arguments:
         channels: C. embedding_channels: D; 0: the network is a U-Net on voxels alone. classes: K.
         plan: shapes, strides and kernels; strides of fewer stages end the network earlier. The voxels of a place of the
-            first stage, `plan.first`, are its channels, and the finest logits are those of each of them.
+            first stage, `plan.place`, are its channels, and the finest logits are those of each of them.
         dropped: chance with which a volume's embeddings are all set to 0 in training, so that the stem learns by
             itself, too.
     """
@@ -41,7 +41,7 @@ class Hybrid(nn.Module):
     def __init__(self, channels: int, embedding_channels: int, classes: int, plan: VolumePlan, dropped: float) -> None:
         super().__init__()
         self.plan, self.dropped = plan, dropped
-        stages, voxels = len(plan.strides), math.prod(plan.first)
+        stages, voxels = len(plan.strides), math.prod(plan.place)
         self.joining = min(JOINING_STAGE, stages - 1)
         self.encoder, self.up, self.decoder, self.heads = (nn.ModuleList() for _ in range(4))
         for stage, (stride, kernel) in enumerate(zip(plan.strides, plan.kernels, strict=True)):
@@ -69,10 +69,10 @@ class Hybrid(nn.Module):
         stages = self._decoded(image, embeddings)
         read = len(stages) if self.training else 1
         finest, *coarser = [head(features) for head, features in zip(self.heads, stages[:read], strict=False)]
-        return [_cropped(depth_to_space(finest, self.plan.first), image), *coarser]
+        return [_cropped(depth_to_space(finest, self.plan.place), image), *coarser]
 
     def features(self, image: Tensor, embeddings: Tensor) -> Tensor:
-        """What the head of the finest stage reads: (B, 16, *shape); `plan.first` must be one voxel."""
+        """What the head of the finest stage reads: (B, 16, *shape); `plan.place` must be one voxel."""
         return _cropped(self._decoded(image, embeddings)[0], image)
 
     def _decoded(self, image: Tensor, embeddings: Tensor) -> list[Tensor]:
@@ -80,7 +80,7 @@ class Hybrid(nn.Module):
         is.
         """
         after = [size for axis in (2, 1, 0) for size in (0, self.plan.padded[axis] - image.shape[axis - 3])]
-        features = space_to_depth(pad(image, after), self.plan.first)
+        features = space_to_depth(pad(image, after), self.plan.place)
         skips = []
         for stage, convolutions in enumerate(self.encoder):
             features = convolutions(features)

@@ -72,12 +72,12 @@ class EmbeddingsPlan:
 class VoxelsPlan:
     """Decisions about `hybrid`'s 3D network where it reads voxels alone; axes (z, y, x).
 
-    `shape` is a volume in voxels, of which `cell` are one place of the first stage. `strides` and `kernels` have an
+    `shape` is a volume in voxels, of which `place` are one place of the first stage. `strides` and `kernels` have an
     entry for each stage, the first stride all 1.
     """
 
     shape: tuple[Voxels, Voxels, Voxels]
-    cell: tuple[Stride, Stride, Stride]
+    place: tuple[Stride, Stride, Stride]
     strides: tuple[tuple[Stride, Stride, Stride], ...]
     kernels: tuple[tuple[Kernel, Kernel, Kernel], ...]
     reasons: dict[str, str] = field(default_factory=dict)

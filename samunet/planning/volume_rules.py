@@ -31,7 +31,7 @@ class VolumePlan:
     """Axes (z, y, x). `shape` in voxels; `padded` is what the strides divide.
 
     `strides` and `kernels` have an entry for each stage of the network, the first stride all 1; `cell` is how many
-    voxels a cell of the stage holds at which embeddings join, and `cells` how many there are. `first` is how many
+    voxels a cell of the stage holds at which embeddings join, and `cells` how many there are. `place` is how many
     voxels are the channels of one place of the first stage; where it is more than one, no embeddings join.
     """
 
@@ -41,7 +41,7 @@ class VolumePlan:
     kernels: tuple[tuple[int, int, int], ...]
     cell: tuple[int, int, int]
     cells: tuple[int, int, int]
-    first: tuple[int, int, int] = (1, 1, 1)
+    place: tuple[int, int, int] = (1, 1, 1)
 
     @property
     def depth(self) -> int:
@@ -63,7 +63,7 @@ def plan_hybrid(dataset: DatasetPlan, encoder: EmbeddingsPlan, stages: int = HYB
     spacing = " x ".join(f"{each:g}" for each in dataset.spacing_mm)
     rule = f"nnU-Net's rule on {most} x {rows} x {columns} voxels of {spacing} mm"
     pay = _pay(encoder)
-    voxels, voxels_reason = plan_voxels(dataset, stages)
+    voxels, voxels_reason = plan_voxels(dataset)
     reasons = {
         "depth": f"{VOLUME_VOXELS} voxels hold {fitting} slices of the tile {rows}x{columns}, at most the median depth "
                  f"{dataset.median_shape[0]}{unpadded}",
@@ -76,7 +76,7 @@ def plan_hybrid(dataset: DatasetPlan, encoder: EmbeddingsPlan, stages: int = HYB
     return HybridPlan(depth, strides, kernels, reasons, pay, voxels)
 
 
-def plan_voxels(dataset: DatasetPlan, stages: int = HYBRID_STAGES) -> tuple[VoxelsPlan | None, str]:
+def plan_voxels(dataset: DatasetPlan) -> tuple[VoxelsPlan | None, str]:
     """What `hybrid` reads without embeddings, and why; None where the volumes of the encoder's tile will do.
 
     Where the median case is larger than they are, the fine axes are halved before the first stage, so that a volume
@@ -86,20 +86,20 @@ def plan_voxels(dataset: DatasetPlan, stages: int = HYBRID_STAGES) -> tuple[Voxe
     median, spacing = dataset.median_shape, dataset.spacing_mm
     if math.prod(median) <= VOLUME_VOXELS:
         return None, f"the median case has at most {VOLUME_VOXELS} voxels, so the tile's volumes show nearly all of it"
-    cell = _triple([2 if step < 2 * min(spacing) and size > 1 else 1
-                    for step, size in zip(spacing, median, strict=True)])
-    shape = _most(dataset, PLACES * math.prod(cell))
-    strides, kernels = _stages([side * step for side, step in zip(spacing, cell, strict=True)],
-                               [max(1, side // step) for side, step in zip(shape, cell, strict=True)], stages)
-    depth = _unpadded(shape[0], _product(strides)[0] * cell[0])
+    place = _triple([2 if step < 2 * min(spacing) and size > 1 else 1
+                     for step, size in zip(spacing, median, strict=True)])
+    shape = _most(dataset, PLACES * math.prod(place))
+    strides, kernels = _stages([side * step for side, step in zip(spacing, place, strict=True)],
+                               [max(1, side // step) for side, step in zip(shape, place, strict=True)], HYBRID_STAGES)
+    depth = _unpadded(shape[0], _product(strides)[0] * place[0])
     reasons = {
         "shape": f"at most {PLACES} places: of thick slices at least {FEWEST_SLICES} of as much of the plane as fits, "
                  "else a cube in mm, cut to the median shape; slices of padding left out",
-        "cell": "axes less than twice as coarse as the finest are halved before the first stage",
-        "strides": f"nnU-Net's rule on the volume's places, at most {stages} stages",
+        "place": "axes less than twice as coarse as the finest are halved before the first stage",
+        "strides": f"nnU-Net's rule on the volume's places, at most {HYBRID_STAGES} stages",
         "kernels": "nnU-Net's rule on the volume's places: 1 along axes that are over twice as coarse as the finest",
     }
-    plan = VoxelsPlan((depth, *shape[1:]), cell, strides, kernels, reasons)
+    plan = VoxelsPlan((depth, *shape[1:]), place, strides, kernels, reasons)
     return plan, f"the median case has over {VOLUME_VOXELS} voxels, so its fine axes are halved before the first stage"
 
 
@@ -151,9 +151,9 @@ def plan_voxel_volume(dataset: DatasetPlan, encoder: EncoderPlan) -> VolumePlan:
     plan = encoder.hybrid.voxels if encoder.hybrid else None
     if plan is None:
         return plan_volume(dataset, encoder)
-    steps = _triple([step * side for step, side in zip(_product(plan.strides), plan.cell, strict=True)])
+    steps = _triple([step * side for step, side in zip(_product(plan.strides), plan.place, strict=True)])
     padded = _padded(plan.shape, steps)
-    return VolumePlan(plan.shape, padded, plan.strides, plan.kernels, padded, (1, 1, 1), plan.cell)
+    return VolumePlan(plan.shape, padded, plan.strides, plan.kernels, padded, (1, 1, 1), plan.place)
 
 
 def _stages(

@@ -81,7 +81,7 @@ def test_thick_slices_are_halved_in_the_plane_alone() -> None:
     # to 6.2 and 12.5; three slices are too few to be halved, however thick they are.
     voxels, _ = plan_voxels(dataset_of((10.0, 1.5625, 1.5625), (9, 256, 216)))
     assert voxels is not None
-    assert (voxels.shape, voxels.cell) == ((3, 256, 216), (1, 2, 2))
+    assert (voxels.shape, voxels.place) == ((3, 256, 216), (1, 2, 2))
     assert voxels.strides == ((1, 1, 1), *[(1, 2, 2)] * 4)
     assert voxels.kernels == ((1, 3, 3), *[(3, 3, 3)] * 4)
 
@@ -89,7 +89,7 @@ def test_thick_slices_are_halved_in_the_plane_alone() -> None:
 def test_of_large_thick_slices_three_are_cut() -> None:
     # 49,152 places of 1 x 2 x 2 voxels are three slices of 65,536 voxels.
     voxels, _ = plan_voxels(dataset_of((5.0, 0.8, 0.8), (100, 512, 512)))
-    assert voxels is not None and (voxels.shape, voxels.cell) == ((3, 256, 256), (1, 2, 2))
+    assert voxels is not None and (voxels.shape, voxels.place) == ((3, 256, 256), (1, 2, 2))
 
 
 def test_of_large_cases_a_cube_is_read() -> None:
@@ -97,17 +97,17 @@ def test_of_large_cases_a_cube_is_read() -> None:
     # are halved four times together with the cell.
     voxels, _ = plan_voxels(dataset_of((1.0, 1.0, 1.0), (300, 400, 400)))
     assert voxels is not None
-    assert (voxels.shape, voxels.cell) == ((64, 73, 73), (2, 2, 2))
+    assert (voxels.shape, voxels.place) == ((64, 73, 73), (2, 2, 2))
     # 2 mm is twice as coarse, so it is not halved first: of 196,608 voxels, 36 x 73 x 73 are 191,844, and a cube of 74
     # mm has 37 x 74 x 74, too many.
     voxels, _ = plan_voxels(dataset_of((2.0, 1.0, 1.0), (50, 400, 400)))
-    assert voxels is not None and (voxels.shape[1:], voxels.cell) == ((73, 73), (1, 2, 2))
+    assert voxels is not None and (voxels.shape[1:], voxels.place) == ((73, 73), (1, 2, 2))
 
 
 def test_single_slices_are_pictures() -> None:
     voxels, _ = plan_voxels(dataset_of((999.0, 1.0, 1.0), (1, 400, 380)))  # 200 x 190 places, 38,000
     assert voxels is not None
-    assert (voxels.shape, voxels.cell) == ((1, 400, 380), (1, 2, 2))
+    assert (voxels.shape, voxels.place) == ((1, 400, 380), (1, 2, 2))
 
 
 def test_volumes_without_embeddings_are_those_of_the_section() -> None:
@@ -116,8 +116,8 @@ def test_volumes_without_embeddings_are_those_of_the_section() -> None:
     planned = replace(section, hybrid=plan_hybrid(dataset, section))
     volume = plan_voxel_volume(dataset, planned)
     # In-plane 2 ** 4 places of 2 voxels: 216 of them are padded to 224.
-    assert (volume.shape, volume.padded, volume.first) == ((3, 256, 216), (3, 256, 224), (1, 2, 2))
-    assert plan_volume(dataset, planned).first == (1, 1, 1)
+    assert (volume.shape, volume.padded, volume.place) == ((3, 256, 216), (3, 256, 224), (1, 2, 2))
+    assert plan_volume(dataset, planned).place == (1, 1, 1)
     before = replace(section, hybrid=replace(planned.hybrid, voxels=None))
     assert plan_voxel_volume(dataset, before) == plan_volume(dataset, before)
 

@@ -169,4 +169,4 @@ def test_without_embeddings_it_reads_the_volumes_that_are_planned_for_voxels(
     context = VariantContext(LABELS, DATASET, replace(SECTION, hybrid=HYBRID), {})
     made = HybridOffVariant(replace(context, settings=HybridSettings(**settings)))
     assert made.volume.shape == shape
-    assert made.volume.first == ((1, 2, 2) if shape == VOXELS.shape else (1, 1, 1))
+    assert made.volume.place == ((1, 2, 2) if shape == VOXELS.shape else (1, 1, 1))
