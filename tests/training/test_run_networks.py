@@ -19,27 +19,33 @@ from samunet.networks.checkpoints.untrained import untrained_state
 from samunet.training.checkpoints import save_latest
 from samunet.variants.hybrid import HybridVariant
 
-VOXELS = {"shape": [2, 12, 10], "cell": [1, 2, 2], "strides": [[1, 1, 1], [1, 2, 2]], "kernels": [[1, 3, 3], [3, 3, 3]],
-          "reasons": {}}
+VOXELS = {"shape": [2, 12, 10], "place": [1, 2, 2], "strides": [[1, 1, 1], [1, 2, 2]],
+          "kernels": [[1, 3, 3], [3, 3, 3]], "reasons": {}}
 SMALL = {"depth": 2, "strides": [[1, 1, 1]], "kernels": [[1, 3, 3]], "embeddings": False, "voxels": VOXELS,
          "reasons": {}}
+
+
+def trained_twice(request, paths, tmp_path, monkeypatch):
+    """The weights of a run that was ended by a fault and went on, whose bytes are those of one that was not."""
+    undisturbed = dataclasses.replace(paths, results=tmp_path / "undisturbed")
+    start(request, undisturbed)
+    monkeypatch.setattr("samunet.training.trainer.ITERATIONS_PER_EPOCH", 3)
+    with monkeypatch.context() as patch:
+        patch.setattr("samunet.training.trainer.save_latest", lambda *given: (save_latest(*given), 1 / 0))
+        with pytest.raises(ZeroDivisionError):
+            start(request, paths)
+    start(request, paths, must_continue=True)
+    continued, other = (model(each, request.variant) / "fold_0" / "checkpoint_final.safetensors"
+                        for each in (paths, undisturbed))
+    assert continued.read_bytes() == other.read_bytes()
+    return continued
 
 
 @pytest.mark.parametrize("variant", ["hybrid_off", "hybrid"])
 def test_volumes_planned_for_voxels_resume_to_the_same_bytes(variant: str, paths, tmp_path, monkeypatch) -> None:
     planned = replanned(paths, tmp_path / "planned", "hybrid", **SMALL)
     request = dataclasses.replace(REQUEST, variant=variant, iterations=4)
-    undisturbed = dataclasses.replace(planned, results=tmp_path / "undisturbed")
-    start(request, undisturbed)
-    monkeypatch.setattr("samunet.training.trainer.ITERATIONS_PER_EPOCH", 3)
-    with monkeypatch.context() as patch:
-        patch.setattr("samunet.training.trainer.save_latest", lambda *given: (save_latest(*given), 1 / 0))
-        with pytest.raises(ZeroDivisionError):
-            start(request, planned)
-    start(request, planned, must_continue=True)
-    both = [model(each, variant) / "fold_0" / "checkpoint_final.safetensors" for each in (planned, undisturbed)]
-    assert both[0].read_bytes() == both[1].read_bytes()
-    weights = load_file(both[0])
+    weights = load_file(trained_twice(request, planned, tmp_path, monkeypatch))
     channels = 1 if variant == "hybrid_off" else 3  # the image's, and one for each of two classes
     first = next(tensor for name, tensor in weights.items() if name.endswith("encoder.0.convs.0.conv.weight"))
     assert first.shape[1] == 4 * channels
@@ -52,18 +58,8 @@ def test_volumes_planned_for_voxels_resume_to_the_same_bytes(variant: str, paths
                          + [("hybrid", {"embeddings": "on"}), ("hybrid_off", {"augmentation": "free"})])
 def test_networks_resume_to_the_same_bytes_and_predict_what_they_validated(variant: str, settings, paths, tmp_path,
                                                                            monkeypatch) -> None:
-    request = dataclasses.replace(REQUEST, variant=variant, settings=settings, iterations=4)
-    undisturbed = dataclasses.replace(paths, results=tmp_path / "undisturbed")
-    start(request, undisturbed)
-    monkeypatch.setattr("samunet.training.trainer.ITERATIONS_PER_EPOCH", 3)
-    with monkeypatch.context() as patch:
-        patch.setattr("samunet.training.trainer.save_latest", lambda *given: (save_latest(*given), 1 / 0))
-        with pytest.raises(ZeroDivisionError):
-            start(request, paths)
-    start(request, paths, must_continue=True)
-    name = "checkpoint_final.safetensors"
-    assert (model(paths, variant) / "fold_0" / name).read_bytes() == (model(undisturbed, variant) / "fold_0"
-                                                                      / name).read_bytes()
+    trained_twice(dataclasses.replace(REQUEST, variant=variant, settings=settings, iterations=4), paths, tmp_path,
+                  monkeypatch)
     assert not list(model(paths, variant).rglob("checkpoint_latest*"))
     loaded = load_model(model(paths, variant), None, torch.device("cpu"))
     predict_folder(loaded, paths.raw / "Dataset005_Made" / "imagesTr", tmp_path / "predicted", PredictionSettings())
