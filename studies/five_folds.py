@@ -36,7 +36,7 @@ from samunet.benchmarking.machines import run_job
 from samunet.benchmarking.results import read_cases
 from samunet.cli.figures import shots as shots_or_all
 from samunet.cli.options import DEFAULT_PLANS_NAME, add_paths, paths_of
-from samunet.dataset.dataset import load_dataset
+from samunet.dataset.dataset import RawDataset, load_dataset
 from samunet.dataset.paths import Paths, find_dataset
 from samunet.files import read_json
 from samunet.networks.checkpoints.encoders import encoder_spec
@@ -61,11 +61,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     dataset = load_dataset(find_dataset(paths.raw, options.dataset))
     keys = list(wanted(options, dataset.name))
 
-    run = partial(made, options=options, paths=paths, ending=dataset.label_ending)
-    sitting(keys, run, options.output, options.budget_minutes)
-    records = {key: record for key, record in stored(options.output).items() if key in keys}
     names = {str(label): dataset.labels.name_of(label) for label in dataset.labels.foreground}
     groups = known_groups(dataset, paths.preprocessed / dataset.name)
+    run = partial(made, options=options, paths=paths, dataset=dataset, groups=groups)
+    sitting(keys, run, options.output, options.budget_minutes)
+    records = {key: record for key, record in stored(options.output).items() if key in keys}
     print(tables(from_lines(records, options.folds), names, groups))
     hours = sum(record["core_hours"] for record in records.values())
     print(f"\n{len(records)} of {len(keys)} jobs, {hours:.2f} core-hours")
@@ -136,7 +136,9 @@ def expected_minutes(key: Key, records: Records) -> float:
     return mean(alike) if alike else (key.minutes or 0.0) + BESIDE[key.row]
 
 
-def made(key: Key, options: argparse.Namespace, paths: Paths, ending: str) -> dict[str, Any] | None:
+def made(
+    key: Key, options: argparse.Namespace, paths: Paths, dataset: RawDataset, groups: Mapping[str, str] | None
+) -> dict[str, Any] | None:
     """Train and validate one job on one thread; what is recorded of it, or None if it failed, which is printed."""
     job, before, began = job_of(key), core_seconds(), time.time()
     print(f"{job}", flush=True)
@@ -150,7 +152,9 @@ def made(key: Key, options: argparse.Namespace, paths: Paths, ending: str) -> di
     seconds = core_seconds() - before
     if (folder / "run.json").stat().st_mtime < began:  # of an earlier call, which left no line
         seconds = sum(run["seconds"].values()) * run["threads"]
-    return facts() | {"key": vars(key), "cases": encoded(read_cases(folder / "validation", ending)),
+    cases = read_cases(folder / "validation", dataset.label_ending)
+    return facts() | {"key": vars(key), "cases": encoded(cases), "patients": {case: (groups or {}).get(case, case)
+                                                                              for case in cases},
                       "train_cases": run["train_cases"], "iterations": run["settings"]["iterations"],
                       "seconds": run["seconds"], "threads": run["threads"], "core_hours": seconds / 3600}
 

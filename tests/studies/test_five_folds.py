@@ -82,6 +82,7 @@ def test_lines_hold_what_a_job_found_and_its_folder_may_go(study, tmp_path: Path
         (2, "0"), (2, "1"), (None, "0"), (None, "1")]
     assert [len(each["train_cases"]) for each in records] == [2, 2, 3, 3]
     assert sorted(records[0]["cases"]) == ["d", "e", "f"] and sorted(records[0]["cases"]["d"]) == ["1", "2"]
+    assert all(each["patients"] == {case: case for case in "def"} for each in records[::2])
     assert all(each["core_hours"] > 0 and each["threads"] == 1 for each in records)
     shutil.rmtree(paths.results)
     study.main([*given, "--budget_minutes", "60"])
