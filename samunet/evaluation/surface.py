@@ -129,7 +129,7 @@ def _border(mask: np.ndarray) -> np.ndarray:
 
 
 def _sorted(distances_mm: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    order = np.lexsort((sizes, distances_mm))
+    order = np.argsort(distances_mm, kind="stable")  # of equal distances any order will do, but the same everywhere
     return distances_mm[order], sizes[order]
 
 
