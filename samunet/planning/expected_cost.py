@@ -18,14 +18,17 @@ from samunet.errors import UserError
 from samunet.planning.cache_rules import REFERENCE_GFLOPS, bytes_per_picture, encoder_flops
 from samunet.planning.fingerprint import Fingerprint
 from samunet.planning.plans import DatasetPlan, EncoderPlan
+from samunet.planning.registration_grid import coarsened
 from samunet.planning.spacing import reordered, resampled_shape
 
 # Both from studies/preprocess_speed.py, one core: 2 CT of 78.6 million voxels took 58.2 s, 200 cases of hippocampus, of
 # 12.4 million voxels in all, 7.2 s, each with its fingerprint and plans.
 VOXELS_A_SECOND = 2.7e6  # of a channel, resampled in-plane and along the slices, on one core
 CASE_SECONDS = 0.013  # of a case beside its voxels: files opened, read, hashed and written
-REGISTRATION_SECONDS = 0.5  # of a pair of hippocampus cases; larger pairs take longer in proportion
-REGISTRATION_VOXELS = 60_000  # of such a case
+# From studies/predict_speed.py: 300 pairs of hippocampus cases, of 63,000 voxels each, took 278 processor seconds, with
+# fusion and all else that a prediction does.
+REGISTRATION_SECONDS = 0.9  # of a pair of such cases; larger pairs take longer in proportion, to the most voxels
+REGISTRATION_VOXELS = 63_000
 WORKER_BYTES = 140 * 10**6  # resident in a worker that has imported what preprocesses: 136 MB, 57 MB its own
 STORED_SHARE = 0.85  # of a float32 array of noisy voxels after compression
 IMAGE_BYTES, LABEL_BYTES = 4, 2  # a voxel
@@ -97,7 +100,8 @@ def case_bytes(voxels: int, channels: int) -> int:
 
 def registration_seconds(pairs: int, plan: DatasetPlan) -> float:
     """Of registering `pairs` of cases of the median shape on one core."""
-    return pairs * REGISTRATION_SECONDS * max(1.0, math.prod(plan.median_shape) / REGISTRATION_VOXELS)
+    voxels = math.prod(coarsened(plan.median_shape))
+    return pairs * REGISTRATION_SECONDS * max(1.0, voxels / REGISTRATION_VOXELS)
 
 
 def announce(what: str, cost: Cost, folder: Path, mend_memory: str, *, there: int = 0) -> None:

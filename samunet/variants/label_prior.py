@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from samunet.dataset.labels import LabelSpace
+from samunet.planning.registration_grid import coarsened
 from samunet.preprocessing.case import PreparedCase
 from samunet.variants.base import Baseline, VariantContext
 from samunet.variants.states import require_same
@@ -61,15 +62,6 @@ class LabelPriorVariant(Baseline):
         self.prior = state["prior"]
 
 
-def coarsened(shape: Sequence[int], voxels: int) -> tuple[int, int, int]:
-    """`shape` (z, y, x), its longest axes shortened alike until it has at most about `voxels` voxels."""
-    longest = max(shape)
-    while longest > 1 and _capped(shape, longest) > voxels:
-        longest -= 1
-    z, y, x = (min(size, longest) for size in shape)
-    return z, y, x
-
-
 def stretched(volume: Tensor, shape: Sequence[int]) -> Tensor:
     """`volume` (z, y, x), boolean or float, on a grid of `shape` over the same box: float32, trilinear."""
     size = tuple(int(length) for length in shape)
@@ -82,10 +74,3 @@ def log_scores(probabilities: Tensor, labels: LabelSpace) -> Tensor:
     if labels.has_regions:
         return probabilities.clamp(SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY).logit()
     return probabilities.clamp(min=SMALLEST_PROBABILITY).log()
-
-
-def _capped(shape: Sequence[int], longest: int) -> int:
-    product = 1
-    for size in shape:
-        product *= min(size, longest)
-    return product

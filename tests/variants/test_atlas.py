@@ -150,6 +150,33 @@ def test_saved_and_loaded_predicts_the_same_bytes(tmp_path) -> None:
     assert torch.equal(loaded.predict(target), fitted.predict(target))
 
 
+def test_a_loaded_model_retains_the_grid_that_it_was_fitted_on(monkeypatch) -> None:
+    """An earlier model does not say its grid, which was the plan's for these 6240 voxels; today's has 15 x 15 x 15."""
+    (image, mask), (target, _) = blob((9, 12, 12), (5, 6, 5)), blob((10, 13, 13), (4, 5, 6), seed=2)
+    earlier = variant()
+    earlier.fit([case(image, mask)])
+    monkeypatch.setattr(atlas, "MOST_VOXELS", 20 * 13 * 13)
+    fitted = variant()
+    fitted.fit([case(image, mask)])
+    state, without = fitted.state(), earlier.state()
+    assert state["grid_voxels"] == 3380 and state["00.image"].shape == (15, 15, 15)
+    del without["grid_voxels"]
+    loaded = [variant(), variant()]
+    loaded[0].load_state(state)
+    loaded[1].load_state(without)
+    first, second = (each.predict(case(target)) for each in loaded)
+    assert torch.equal(first, fitted.predict(case(target))) and torch.equal(second, earlier.predict(case(target)))
+    assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("grid", [torch.tensor(0), torch.tensor([5]), torch.tensor(5.0)])
+def test_a_grid_of_no_voxels_or_another_form_is_refused(grid: torch.Tensor) -> None:
+    fitted = variant()
+    fitted.fit([case(*blob((9, 12, 12), (5, 6, 5)))])
+    with pytest.raises(ValueError, match="grid_voxels is"):
+        variant().load_state(fitted.state() | {"grid_voxels": grid})
+
+
 def test_one_slice_is_registered_in_the_plane() -> None:
     shape = (1, 40, 36)
     image, mask = blob((0, 18, 17), (1, 8, 7), shape)
@@ -236,7 +263,7 @@ def test_registers_by_the_first_channel_and_rgb_by_the_mean() -> None:
 
 
 def test_large_cases_are_registered_on_a_coarser_grid(monkeypatch) -> None:
-    monkeypatch.setattr(atlas, "GRID_VOXELS", 20 * 13 * 13)
+    monkeypatch.setattr(atlas, "MOST_VOXELS", 20 * 13 * 13)
     image, mask = blob((9, 12, 12), (5, 6, 5))
     fitted = variant(spacing_mm=(2.0, 1.0, 1.0))
     fitted.fit([case(image, mask)])

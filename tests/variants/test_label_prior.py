@@ -10,7 +10,7 @@ from samunet.dataset.labels import LabelSpace, in_slices_alone
 from samunet.planning.plans import DatasetPlan, EncoderPlan
 from samunet.preprocessing.case import CaseProperties, PreparedCase
 from samunet.variants.base import VariantContext
-from samunet.variants.label_prior import LabelPriorVariant, coarsened
+from samunet.variants.label_prior import LabelPriorVariant
 
 PLAIN = LabelSpace({"background": 0, "organ": 1})
 IGNORING = LabelSpace({"background": 0, "organ": 1, "ignore": 2})
@@ -122,9 +122,3 @@ def test_saved_and_loaded(tmp_path) -> None:
     loaded.load_state(load_file(tmp_path / "prior.safetensors"))
     target = case(np.zeros((5, 4, 3)), labelled=False)
     assert torch.equal(loaded.predict(target), variant.predict(target))
-
-
-def test_grid_is_capped_along_its_longest_axes() -> None:
-    assert coarsened((36, 50, 35), 2_000_000) == (36, 50, 35)
-    assert coarsened((20, 512, 512), 2_000_000) == (20, 316, 316)  # 20 * 316^2 = 1,997,120
-    assert coarsened((1, 4000, 1000), 2_000_000) == (1, 2000, 1000)
