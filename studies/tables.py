@@ -17,6 +17,7 @@ from pathlib import Path
 
 import tables_clicks
 import tables_ensemble
+import tables_folds
 import tables_heads
 import tables_hippocampus
 import tables_methods
@@ -29,6 +30,7 @@ ROOT = Path(__file__).parents[1]
 TABLES: Mapping[str, Callable[[], str]] = {
     **tables_clicks.TABLES,
     **tables_ensemble.TABLES,
+    **tables_folds.TABLES,
     **tables_heads.TABLES,
     **tables_hippocampus.TABLES,
     **tables_methods.TABLES,

@@ -1,0 +1,109 @@
+"""Tables of the five-fold cross-validation: the README's, that of each fold, and the AutoSAM paper's beside ours."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from statistics import mean
+from typing import Any
+
+from case_results import decoded, from_lines
+from paper_table import autosam_rows, direction_rows
+from sittings import Key
+from table_format import code, markdown, records, span
+
+from samunet.benchmarking.comparison import summarise
+from samunet.benchmarking.results import Result
+
+LINES = "five_folds"
+FOLDS = ("0", "1", "2", "3", "4")
+DATASETS = {"Dataset004_Hippocampus": "hippocampus", "Dataset027_ACDC": "ACDC"}
+ACDC = {"1": "RV", "2": "Myo", "3": "LV"}
+ROWS = ("hybrid_off", "atlas", "cnn_head", "autosam", "3d_adapter", "unet", "nnunet_2d", "label_prior")
+NAMES = {"hybrid_off": "`hybrid`, labels not transported", "nnunet_2d": "nnU-Net `2d`"}
+Line = Mapping[str, Any]
+
+
+def five_folds_short() -> str:
+    """A row for each method; for each dataset Dice from 5 cases and from all, means over all folds' cases."""
+    lines = _lines()
+    there = [(dataset, shots) for dataset in DATASETS for shots in (5, None)
+             if any((key.dataset, key.shots) == (dataset, shots) for key in lines)]
+    header = ["variant"]
+    for dataset, shots in there:
+        header += [f"{DATASETS[dataset]}, {'all' if shots is None else shots} cases", "iterations"]
+    return markdown(header, ([NAMES.get(row, code(row)), *(cell for dataset, shots in there
+                                                           for cell in _short_cells(lines, dataset, row, shots))]
+                             for row in ROWS))
+
+
+def paper_beside_ours() -> str:
+    lines = _of(_lines(), "Dataset027_ACDC")
+    results = from_lines(lines, FOLDS)
+    rows = [row for row in autosam_rows(results, ACDC, _patients(lines.values())) if row[4] is not None]
+    organs = list(ACDC.values())
+    return markdown(["paper", "here", "labelled", "Dice, paper", "Dice", *organs, "ASSD, paper", "ASSD mm",
+                     *(f"{organ} mm" for organ in organs)], rows)
+
+
+def paper_directions() -> str:
+    lines = _of(_lines(), "Dataset027_ACDC")
+    return markdown(["labelled", "metric", "the paper's direction", "difference", ""],
+                    direction_rows(from_lines(lines, FOLDS), _patients(lines.values())))
+
+
+def _lines() -> dict[Key, Line]:
+    """Of a job that has several lines, the last."""
+    return {Key(**record["key"]): record for record in records(LINES)}
+
+
+def _of(lines: Mapping[Key, Line], dataset: str) -> dict[Key, Line]:
+    return {key: line for key, line in lines.items() if key.dataset == dataset}
+
+
+def _patients(lines: Iterable[Line]) -> dict[str, str]:
+    """Case -> patient. Lines of ACDC until commit 4bab85f do not say it: its cases are patientNNN_frameNN."""
+    return {case: line.get("patients", {}).get(case, case.split("_frame")[0]) for line in lines
+            for case in line["cases"]}
+
+
+def _short_cells(lines: Mapping[Key, Line], dataset: str, row: str, shots: int | None) -> tuple[str, str]:
+    """Mean Dice with its interval over patients, the folds if not all are there; the iterations of the folds."""
+    those = {key: line for key, line in _of(lines, dataset).items() if (key.row, key.shots) == (row, shots)}
+    if not those:
+        return "", ""
+    (result,) = from_lines(those, FOLDS)
+    found = summarise(result, "Dice", _patients(those.values()))
+    if found is None:
+        return "", ""
+    interval, folds = found.interval, sorted(key.fold for key in those)
+    part = "" if len(folds) == len(FOLDS) else f" (fold{'s' * (len(folds) > 1)} {', '.join(folds)})"
+    return (f"{interval.mean:.3f} [{interval.low:.3f}, {interval.high:.3f}]{part}",
+            span([line["iterations"] for line in those.values()]))
+
+
+def five_folds_each() -> str:
+    """A row for each dataset, method and number of cases, a column for each fold."""
+    dice: dict[tuple[str, str, int | None], dict[str, Line]] = {}
+    for key, line in _lines().items():
+        dice.setdefault((key.dataset, key.row, key.shots), {})[key.fold] = line
+    rows = []
+    for (dataset, row, shots), folds in dice.items():
+        commits = sorted({f"`{line['commit'][:7]}`" for line in folds.values()})
+        minutes = {line["key"]["minutes"] for line in folds.values()} - {None}
+        rows.append([DATASETS[dataset], "all" if shots is None else shots, NAMES.get(row, code(row)),
+                     *map(str, minutes or [""]), span([line["iterations"] for line in folds.values()]),
+                     *(f"{_dice(folds[fold]):.3f}" if fold in folds else "" for fold in FOLDS),
+                     f"{sum(line['core_hours'] for line in folds.values()):.2f}", ", ".join(commits)])
+    return markdown(["dataset", "cases", "variant", "minutes", "iterations", *FOLDS, "core-hours", "commit"], rows)
+
+
+def _dice(line: Line) -> float:
+    """The mean over a fold's cases; an undefined Dice of a class is left out of its case's mean."""
+    key = Key(**line["key"])
+    scores = Result(key.row, key.shots, {0: decoded(line["cases"])}, {}).scores(0, "Dice")
+    return mean(score for score in scores.values() if not math.isnan(score))
+
+
+TABLES = {"five folds, short": five_folds_short, "five folds": five_folds_each,
+          "paper beside ours": paper_beside_ours, "paper directions": paper_directions}
