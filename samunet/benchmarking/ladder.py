@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-LADDER = ("linear_head", "cnn_head", "autosam", "fewshot", "hybrid_off", "lora", "hybrid")
-"""Trained candidates, from the cheapest to the most expensive. Add new ones here only."""
+LADDER = ("hybrid_voxels", "linear_head", "cnn_head", "autosam", "fewshot", "hybrid_embeddings", "lora", "hybrid")
+"""Trained candidates, from the cheapest to the most expensive: the first encodes no slice, the last registers cases.
+`hybrid` is tried without and with embeddings, whatever the plan says. Add new ones here only."""
 
 BASELINES = ("label_prior", "atlas")
 """Baselines that a trained candidate must beat; the better one is chosen if none does."""
