@@ -19,8 +19,8 @@ LINES = "five_folds"
 FOLDS = ("0", "1", "2", "3", "4")
 DATASETS = {"Dataset004_Hippocampus": "hippocampus", "Dataset027_ACDC": "ACDC"}
 ACDC = {"1": "RV", "2": "Myo", "3": "LV"}
-ROWS = ("hybrid_off", "atlas", "cnn_head", "autosam", "3d_adapter", "unet", "nnunet_2d", "label_prior")
-NAMES = {"hybrid_off": "`hybrid`, labels not transported", "nnunet_2d": "nnU-Net `2d`"}
+ROWS = ("hybrid", "hybrid_off", "atlas", "cnn_head", "autosam", "unet", "label_prior")  # of the README
+NAMES = {"hybrid_off": "`hybrid --transport off`", "nnunet_2d": "nnU-Net `2d`"}
 Line = Mapping[str, Any]
 
 

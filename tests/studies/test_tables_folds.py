@@ -40,8 +40,8 @@ def test_short_table_is_the_mean_over_all_folds_and_names_those_that_are_missing
     assert table.splitlines()[0] == ("| variant | hippocampus, 5 cases | iterations | ACDC, 5 cases | iterations | "
                                      "ACDC, all cases | iterations |")
     # Each patient's mean is 0.6, so its interval over patients has no width.
-    assert cells(table, "`hybrid`, labels not transported") == [
-        "`hybrid`, labels not transported", "0.800 [0.800, 0.800] (fold 0)", "300", "0.600 [0.600, 0.600]",
+    assert cells(table, "`hybrid --transport off`") == [
+        "`hybrid --transport off`", "0.800 [0.800, 0.800] (fold 0)", "300", "0.600 [0.600, 0.600]",
         "300 to 304", "0.900 [0.900, 0.900] (fold 0)", "300"]
     assert cells(table, "`unet`")[3:5] == ["0.250 [0.250, 0.250] (fold 3)", "303"]
     assert cells(table, "`atlas`") == ["`atlas`"] + [""] * 6
@@ -49,6 +49,6 @@ def test_short_table_is_the_mean_over_all_folds_and_names_those_that_are_missing
 
 def test_each_fold_has_its_column(tables: ModuleType) -> None:
     table = tables.five_folds_each()
-    assert ("| ACDC | 5 | `hybrid`, labels not transported | 3.0 | 300 to 304 | 0.600 | 0.600 | 0.600 | 0.600 | 0.600 "
+    assert ("| ACDC | 5 | `hybrid --transport off` | 3.0 | 300 to 304 | 0.600 | 0.600 | 0.600 | 0.600 | 0.600 "
             "| 1.25 | `abcdef0` |") in table
     assert "| ACDC | 5 | `unet` | 3.0 | 303 |  |  |  | 0.250 |  | 0.25 | `abcdef0` |" in table
