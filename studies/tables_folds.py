@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from statistics import mean
 from typing import Any
 
-from case_results import decoded, from_lines
+from case_results import chosen, decoded, from_lines
 from paper_table import autosam_rows, direction_rows
 from sittings import Key
 from table_format import code, markdown, records, span
@@ -40,10 +40,13 @@ def five_folds_short() -> str:
 def paper_beside_ours() -> str:
     lines = _of(_lines(), "Dataset027_ACDC")
     results = from_lines(lines, FOLDS)
-    rows = [row for row in autosam_rows(results, ACDC, _patients(lines.values())) if row[4] is not None]
+    rows = []
+    for row in autosam_rows(results, ACDC, _patients(lines.values())):
+        if result := chosen(results, row[1].strip("`"), row[2]):
+            rows.append([*row, ", ".join(result.missing)])
     organs = list(ACDC.values())
     return markdown(["paper", "here", "labelled", "Dice, paper", "Dice", *organs, "ASSD, paper", "ASSD mm",
-                     *(f"{organ} mm" for organ in organs)], rows)
+                     *(f"{organ} mm" for organ in organs), "folds missing"], rows)
 
 
 def paper_directions() -> str:
@@ -88,7 +91,7 @@ def five_folds_each() -> str:
     for key, line in _lines().items():
         dice.setdefault((key.dataset, key.row, key.shots), {})[key.fold] = line
     rows = []
-    for (dataset, row, shots), folds in dice.items():
+    for (dataset, row, shots), folds in sorted(dice.items(), key=lambda item: (item[0][0], item[0][2] or 999)):
         commits = sorted({f"`{line['commit'][:7]}`" for line in folds.values()})
         minutes = {line["key"]["minutes"] for line in folds.values()} - {None}
         rows.append([DATASETS[dataset], "all" if shots is None else shots, NAMES.get(row, code(row)),
