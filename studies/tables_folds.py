@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from statistics import mean
 from typing import Any
 
 from case_results import chosen, decoded, from_lines
 from paper_table import autosam_rows, direction_rows
 from sittings import Key
-from table_format import code, markdown, records, span
+from table_format import code, markdown, records, signed, span
 
 from samunet.benchmarking.comparison import summarise
 from samunet.benchmarking.results import Result
+from samunet.evaluation.statistics import paired_differences, paired_interval
 
 LINES = "five_folds"
 FOLDS = ("0", "1", "2", "3", "4")
@@ -21,6 +23,8 @@ DATASETS = {"Dataset004_Hippocampus": "hippocampus", "Dataset027_ACDC": "ACDC"}
 ACDC = {"1": "RV", "2": "Myo", "3": "LV"}
 ROWS = ("hybrid", "hybrid_off", "atlas", "cnn_head", "autosam", "unet", "label_prior")  # of the README
 NAMES = {"hybrid_off": "`hybrid --transport off`", "nnunet_2d": "nnU-Net `2d`"}
+PAIRS = (("hybrid", "hybrid_off"), ("hybrid", "atlas"), ("hybrid_off", "atlas"), ("hybrid_off", "cnn_head"),
+         ("atlas", "cnn_head"), ("cnn_head", "autosam"))
 Line = Mapping[str, Any]
 
 
@@ -35,6 +39,25 @@ def five_folds_short() -> str:
     return markdown(header, ([NAMES.get(row, code(row)), *(cell for dataset, shots in there
                                                            for cell in _short_cells(lines, dataset, row, shots))]
                              for row in ROWS))
+
+
+def differences() -> str:
+    """Dice of one method over another on the cases that both have, from 5 cases, paired over patients."""
+    rows = []
+    for dataset, name in DATASETS.items():
+        lines = _of(_lines(), dataset)
+        results, patients = from_lines(lines, FOLDS), _patients(lines.values())
+        for one, other in PAIRS:
+            first, second = (chosen(results, row, 5) for row in (one, other))
+            if first is None or second is None:
+                continue
+            scores, others = first.scores(0, "Dice"), second.scores(0, "Dice")
+            common = [case for case in scores if case in others]
+            found = paired_interval([paired_differences({case: scores[case] for case in common},
+                                                        {case: others[case] for case in common}, patients)])
+            rows.append([name, NAMES.get(one, code(one)), NAMES.get(other, code(other)), len(common),
+                         signed(asdict(found))])
+    return markdown(["dataset", "", "over", "cases", "difference"], rows)
 
 
 def paper_beside_ours() -> str:
@@ -109,4 +132,5 @@ def _dice(line: Line) -> float:
 
 
 TABLES = {"five folds, short": five_folds_short, "five folds": five_folds_each,
+          "five folds, differences": differences,
           "paper beside ours": paper_beside_ours, "paper directions": paper_directions}

@@ -52,3 +52,12 @@ def test_each_fold_has_its_column(tables: ModuleType) -> None:
     assert ("| ACDC | 5 | `hybrid --transport off` | 3.0 | 300 to 304 | 0.600 | 0.600 | 0.600 | 0.600 | 0.600 "
             "| 1.25 | `abcdef0` |") in table
     assert "| ACDC | 5 | `unet` | 3.0 | 303 |  |  |  | 0.250 |  | 0.25 | `abcdef0` |" in table
+
+
+def test_differences_are_paired_over_the_cases_that_both_have(tables: ModuleType, tmp_path: Path) -> None:
+    """The atlas has one case of each of two folds, 0.1 below and 0.3 below."""
+    lines = [line(fold, {f"patient00{fold}_frame01": score}, "atlas") for fold, score in (("0", 0.4), ("1", 0.2))]
+    with (tmp_path / "five_folds.jsonl").open("a") as stream:
+        stream.writelines(json.dumps(each) + "\n" for each in lines)
+    [row] = [text for text in tables.differences().splitlines() if "atlas" in text]
+    assert row.startswith("| ACDC | `hybrid --transport off` | `atlas` | 2 | +0.200 [")
