@@ -162,12 +162,12 @@ class AtlasVariant(Baseline):
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """See `Variant`; a state without `grid_voxels` is of an earlier model, whose grid is kept."""
-        grid, state = state.get(_GRID, torch.tensor(EARLIER_MOST_VOXELS)), {**state}
-        state.pop(_GRID, None)
+        grid = require_form(state, _GRID, (), [torch.int64]) if _GRID in state else torch.tensor(EARLIER_MOST_VOXELS)
+        state = {name: tensor for name, tensor in state.items() if name != _GRID}
         numbers = sorted({name.partition(".")[0] for name in state})
         if not numbers:
             raise ValueError("it holds no support")
-        if grid.dtype != torch.int64 or grid.shape or grid < 1:
+        if grid < 1:
             raise ValueError(f"{_GRID} is {grid.tolist()}")
         if unknown := sorted(set(state) - {f"{number}.{part}" for number in numbers for part in _PARTS}):
             raise ValueError(f"{some(unknown)} unknown")

@@ -169,11 +169,13 @@ def test_a_loaded_model_retains_the_grid_that_it_was_fitted_on(monkeypatch) -> N
     assert not torch.equal(first, second)
 
 
-@pytest.mark.parametrize("grid", [torch.tensor(0), torch.tensor([5]), torch.tensor(5.0)])
-def test_a_grid_of_no_voxels_or_another_form_is_refused(grid: torch.Tensor) -> None:
+@pytest.mark.parametrize(("grid", "message"), [(torch.tensor(0), "grid_voxels is 0"),
+                                               (torch.tensor([5]), "grid_voxels is 1 of torch.int64, not"),
+                                               (torch.tensor(5.0), "grid_voxels is a number of torch.float32, not")])
+def test_a_grid_of_no_voxels_or_another_form_is_refused(grid: torch.Tensor, message: str) -> None:
     fitted = variant()
     fitted.fit([case(*blob((9, 12, 12), (5, 6, 5)))])
-    with pytest.raises(ValueError, match="grid_voxels is"):
+    with pytest.raises(ValueError, match=message):
         variant().load_state(fitted.state() | {"grid_voxels": grid})
 
 

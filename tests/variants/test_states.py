@@ -25,7 +25,7 @@ State = dict[str, Tensor]
 
 def atlas_state(prefix: str = "") -> State:
     return {f"{prefix}00.image": torch.ones(SHAPE).half(), f"{prefix}00.labels": torch.ones(SHAPE, dtype=torch.uint8),
-            f"{prefix}00.spacing_mm": torch.ones(3, dtype=torch.float64)}
+            f"{prefix}00.spacing_mm": torch.ones(3, dtype=torch.float64), f"{prefix}grid_voxels": torch.tensor(65_536)}
 
 
 def state_of(name: str, variant: Variant) -> State:
