@@ -109,16 +109,16 @@ def _short_cells(lines: Mapping[Key, Line], dataset: str, row: str, shots: int |
 
 
 def five_folds_each() -> str:
-    """A row for each dataset, method and number of cases, a column for each fold."""
-    dice: dict[tuple[str, str, int | None], dict[str, Line]] = {}
+    """A row for each dataset, method, number of cases and length, of draw 0; a column for each fold."""
+    found: dict[tuple[str, str, int | None, float | None], dict[str, Line]] = {}
     for key, line in _lines().items():
-        dice.setdefault((key.dataset, key.row, key.shots), {})[key.fold] = line
+        if key.draw == 0:
+            found.setdefault((key.dataset, key.row, key.shots, key.minutes), {})[key.fold] = line
     rows = []
-    for (dataset, row, shots), folds in sorted(dice.items(), key=lambda item: (item[0][0], item[0][2] or 999)):
+    for (dataset, row, shots, minutes), folds in sorted(found.items(), key=lambda job: (job[0][0], job[0][2] or 999)):
         commits = sorted({f"`{line['commit'][:7]}`" for line in folds.values()})
-        minutes = {line["key"]["minutes"] for line in folds.values()} - {None}
         rows.append([DATASETS[dataset], "all" if shots is None else shots, NAMES.get(row, code(row)),
-                     *map(str, minutes or [""]), span([line["iterations"] for line in folds.values()]),
+                     minutes, span([line["iterations"] for line in folds.values()]),
                      *(f"{_dice(folds[fold]):.3f}" if fold in folds else "" for fold in FOLDS),
                      f"{sum(line['core_hours'] for line in folds.values()):.2f}", ", ".join(commits)])
     return markdown(["dataset", "cases", "variant", "minutes", "iterations", *FOLDS, "core-hours", "commit"], rows)
