@@ -18,7 +18,6 @@ and writes its report from them.
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -47,8 +46,9 @@ from samunet.variants.registry import entry
 # Row -> minutes of processor time beside training: a first guess, until there are lines.
 BESIDE = {
     "label_prior": 0.5, "cnn_head": 2.0, "autosam": 2.0, "unet": 2.0, "nnunet_2d": 3.0, "3d_adapter": 6.0,
-    "hybrid": 8.0, "hybrid_off": 1.5, "atlas": 10.0, "linear_head": 2.0, "unet_simclr": 4.0, "autosam_full": 6.0,
-    "lora": 6.0, "unet_3d": 3.0, "swin_unetr": 6.0, "ux_net": 6.0, "nnformer": 6.0, "nnunet_3d_fullres": 6.0,
+    "hybrid": 8.0, "hybrid_off": 1.5, "hybrid_teacher": 1.5, "atlas": 10.0, "linear_head": 2.0, "unet_simclr": 4.0,
+    "autosam_full": 6.0, "lora": 6.0, "unet_3d": 3.0, "swin_unetr": 6.0, "ux_net": 6.0, "nnformer": 6.0,
+    "nnunet_3d_fullres": 6.0,
 }
 DEFAULT_ROWS = ("label_prior", "atlas", "cnn_head", "autosam", "3d_adapter", "hybrid_off", "hybrid", "unet",
                 "nnunet_2d")
@@ -140,7 +140,7 @@ def made(
     key: Key, options: argparse.Namespace, paths: Paths, dataset: RawDataset, groups: Mapping[str, str] | None
 ) -> dict[str, Any] | None:
     """Train and validate one job on one thread; what is recorded of it, or None if it failed, which is printed."""
-    job, before, began = job_of(key), core_seconds(), time.time()
+    job, before = job_of(key), core_seconds()
     print(f"{job}", flush=True)
     benchmark = Benchmark(options.dataset, (key.row,), (key.fold,), (key.shots,), key.draw + 1, options.encoder,
                           options.plans_name, "cpu", minutes_head=key.minutes, minutes_network=key.minutes)
@@ -149,9 +149,8 @@ def made(
         return None
     folder = benchmark.folder(job, paths)
     run = read_json(folder / "run.json")
-    seconds = core_seconds() - before
-    if (folder / "run.json").stat().st_mtime < began:  # of an earlier call, which left no line
-        seconds = sum(run["seconds"].values()) * run["threads"]
+    # At least the run's own: an earlier call, which left no line, may have begun or ended it.
+    seconds = max(core_seconds() - before, sum(run["seconds"].values()) * run["threads"])
     cases = read_cases(folder / "validation", dataset.label_ending)
     return facts() | {"key": vars(key), "cases": encoded(cases), "patients": {case: (groups or {}).get(case, case)
                                                                               for case in cases},

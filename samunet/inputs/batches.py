@@ -57,13 +57,15 @@ class Batch:
 
 
 class Batches(Generic[P]):
-    """The batch of any iteration, whatever was read before.
+    """The batch of any iteration, whatever was read before. From iteration `settled` on all are of one kind.
 
     Arguments:
         names: of the cases, as `sampler` numbers them.
         sampler: picks the samples.
         samples: reads them.
     """
+
+    settled = 0
 
     def __init__(self, names: Sequence[str], sampler: Picks[P], samples: Samples[P]) -> None:
         self._names, self._sampler, self._samples = names, sampler, samples

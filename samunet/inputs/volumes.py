@@ -234,11 +234,12 @@ class VolumeSamples:
     Arguments:
         volumes, labels: of each case, index by index.
         plan: of a volume.
+        augmentation: None: volumes are read as they are.
     """
 
     def __init__(
         self, volumes: Sequence[CaseVolumes], labels: Sequence[LabelSlices], plan: VolumePlan,
-        augmentation: VolumeAugmentation,
+        augmentation: VolumeAugmentation | None,
     ) -> None:
         self._volumes, self._labels, self._plan, self._augmentation = volumes, labels, plan, augmentation
 
@@ -255,8 +256,10 @@ class VolumeSamples:
         planes = [labels.tile(plane, pick.tile) if 0 <= plane < source.depth else None
                   for plane in range(first, first + self._plan.depth)]
         outside = np.full(self._plan.shape[1:], OUTSIDE, np.int16)
-        segmentation = np.stack([outside if plane is None else plane for plane in planes])
-        return self._augmentation(source.read([(first, pick.tile)]), torch.from_numpy(segmentation), random, key)
+        segmentation = torch.from_numpy(np.stack([outside if plane is None else plane for plane in planes]))
+        volume = source.read([(first, pick.tile)])
+        return self._augmentation(volume, segmentation, random, key) if self._augmentation else (
+            volume, segmentation.long())
 
 
 def _tensor(values: np.ndarray) -> Tensor:

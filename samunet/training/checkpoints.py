@@ -15,7 +15,7 @@ from samunet.errors import UserError
 from samunet.files import digest_of_file
 from samunet.inference.model_weights import read_weights
 from samunet.networks.checkpoints.tensor_files import read_tensors, write_tensors
-from samunet.variants.base import Variant
+from samunet.variants.base import TrainedVariant, Variant
 from samunet.variants.states import require_same
 
 LATEST = "checkpoint_latest.safetensors"
@@ -38,10 +38,11 @@ def save_weights(path: Path, state: Mapping[str, Tensor]) -> str:
 
 
 def save_latest(
-    path: Path, variant: Variant, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, progress: Progress
+    path: Path, variant: TrainedVariant, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler,
+    progress: Progress,
 ) -> None:
     """Write all that is needed to resume exactly. One file, so that no two parts of it can disagree."""
-    tensors = {f"variant/{name}": tensor for name, tensor in variant.state().items()}
+    tensors = {f"variant/{name}": tensor for name, tensor in variant.training_state().items()}
     for index, values in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer/{index}/{name}": torch.as_tensor(value).cpu() for name, value in values.items()}
     scalars = {"iteration": progress.iteration, "seconds": progress.seconds, "scaler": scaler.state_dict()}
@@ -49,7 +50,7 @@ def save_latest(
 
 
 def load_latest(
-    path: Path, variant: Variant, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
+    path: Path, variant: TrainedVariant, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler
 ) -> Progress:
     """Restore what `save_latest` wrote. The optimiser's groups stay as they were built from the settings.
 
@@ -67,14 +68,14 @@ def load_latest(
             else:
                 index, _, name = name.partition("/")
                 moments.setdefault(int(index), {})[name] = tensor
-        require_same(state, variant.state())
+        require_same(state, variant.training_state())
         scalars = json.loads(metadata[SCALARS])
         progress, scaling = Progress(scalars["iteration"], scalars["seconds"]), scalars["scaler"]
     except (UserError, KeyError, TypeError, ValueError) as fault:
         found = getattr(fault, "found", fault)
         say(f"{path} cannot be used, so training starts again from the first iteration: {found}")
         return Progress(0, 0.0)
-    variant.load_state(state)
+    variant.load_training_state(state)
     optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
     scaler.load_state_dict(scaling)
     return progress

@@ -136,10 +136,11 @@ def seconds_per_iteration(
     """Seconds that one iteration of training takes, the mean of a few on a copy of the variant."""
     optimization = Optimization(copy.deepcopy(variant), device)
     started = 0.0
-    with closing(read_ahead(map(batches.read, range(WARM_UP_ITERATIONS + iterations)))) as ahead:
+    first = batches.settled
+    with closing(read_ahead(map(batches.read, range(first, first + WARM_UP_ITERATIONS + iterations)))) as ahead:
         for batch in ahead:
             _iterate(optimization, batches.seed, batch, variant.learning_rate)
-            if batch.iteration == WARM_UP_ITERATIONS - 1:
+            if batch.iteration == first + WARM_UP_ITERATIONS - 1:
                 started = time.perf_counter()  # before the wait for the next batch, which counts as well
     return (time.perf_counter() - started) / iterations
 

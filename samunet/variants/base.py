@@ -270,6 +270,14 @@ class TrainedVariant(Variant):
         require_same(state, self.state())
         self.network.load_state_dict(dict(state), strict=False)
 
+    def training_state(self) -> dict[str, Tensor]:
+        """What a run needs to go on, beside its optimiser: `state`, unless a subclass has more."""
+        return self.state()
+
+    def load_training_state(self, state: Mapping[str, Tensor]) -> None:
+        """Restore what `training_state` returned."""
+        self.load_state(state)
+
 
 class Baseline(Variant):
     """Something that a network must beat: fitted in one call on the training cases, no gradient, no embeddings."""

@@ -48,8 +48,9 @@ class HybridSettings(TrainingSettings):
     augmentation: Annotated[Literal["small", "free"],
                             Meta(description="small: warps that embeddings can follow; free: nnU-Net's ranges, without "
                                  "embeddings")] = "small"
-    transport: Annotated[Literal["off", "augment", "prior", "selftrain"],
-                         Meta(description="use of labels that registration transports from case to case")] = "prior"
+    transport: Annotated[Literal["off", "augment", "prior", "selftrain", "teacher"],
+                         Meta(description="use of labels transported from case to case by registration; teacher: of "
+                              "labels that an average of the network gives unlabelled cases")] = "prior"
     start: Annotated[Literal["random", "pretrained"],
                      Meta(description="first weights; pretrained: on synthetic anatomies, the class head fitted")
                      ] = "random"
@@ -66,20 +67,23 @@ class HybridSettings(TrainingSettings):
 
     @property
     def registers(self) -> bool:
-        """Unless transport is off."""
-        return self.transport != "off"
+        """Unless nothing is transported, or the network does it itself."""
+        return self.transport not in ("off", "teacher")
 
     def resolved(self, plan: EncoderPlan) -> HybridSettings:
         """See `decided`.
 
         Raises:
-            UserError: free augmentation, which cached embeddings cannot follow, and embeddings; a start that this
-                installation does not have.
+            UserError: embeddings, and free augmentation or pasted volumes, which cached embeddings cannot follow; a
+                start that this installation does not have.
         """
         decided = self.decided(plan)
         if decided.embeddings == "on" and decided.augmentation == "free":
             raise UserError("Free augmentation must go without embeddings, which are cached.", where="--set",
                             found="augmentation=free with embeddings", mend="Add --set embeddings=off.")
+        if decided.embeddings == "on" and self.transport == "teacher":
+            raise UserError("transport=teacher, which pastes voxels, must go without embeddings.", where="--set",
+                            found="transport=teacher with embeddings", mend="Add --set embeddings=off.")
         if self.start == "pretrained":
             start_path()
         return decided

@@ -119,6 +119,7 @@ ALIASES = {
     "hybrid_selftrain": Alias(
         "hybrid", {"transport": "selftrain"}, "samunet.variants.hybrid_selftrain:HybridSelftrainVariant"
     ),
+    "hybrid_teacher": Alias("hybrid", {"transport": "teacher"}, "samunet.variants.hybrid_teacher:HybridTeacherVariant"),
     # Behind `hybrid_off`, whose name runs of `hybrid` with these settings keep.
     "hybrid_voxels": Alias(
         "hybrid", {"transport": "off", "embeddings": "off"}, "samunet.variants.hybrid_off:HybridOffVariant"

@@ -53,7 +53,7 @@ def test_flags_become_a_request(asked, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode, variant", [("off", "hybrid_off"), ("augment", "hybrid_augment"), ("prior", "hybrid"),
-                                           ("selftrain", "hybrid_selftrain")])
+                                           ("selftrain", "hybrid_selftrain"), ("teacher", "hybrid_teacher")])
 def test_a_mode_of_transport_is_a_variant_of_its_own(asked, mode: str, variant: str) -> None:
     for name in ("hybrid", variant):
         for flags in (["--transport", mode], ["--set", f"transport={mode}"]):

@@ -35,7 +35,7 @@ def trained_twice(request, paths, tmp_path, monkeypatch):
         with pytest.raises(ZeroDivisionError):
             start(request, paths)
     start(request, paths, must_continue=True)
-    continued, other = (model(each, request.variant) / "fold_0" / "checkpoint_final.safetensors"
+    continued, other = (next(model(each, request.variant).rglob("checkpoint_final.safetensors"))
                         for each in (paths, undisturbed))
     assert continued.read_bytes() == other.read_bytes()
     return continued
@@ -66,6 +66,17 @@ def test_networks_resume_to_the_same_bytes_and_predict_what_they_validated(varia
     predicted, validated = (sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "c1.nii.gz")))
                             for folder in (tmp_path / "predicted", model(paths, variant) / "fold_0" / "validation"))
     np.testing.assert_array_equal(predicted, validated)
+
+
+def test_a_teacher_goes_on_where_it_was(paths, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("samunet.variants.hybrid_teacher.LABELLED_ITERATIONS", 1)
+    request = dataclasses.replace(REQUEST, variant="hybrid_teacher", iterations=6, shots=1)
+    weights = load_file(trained_twice(request, paths, tmp_path, monkeypatch))
+    monkeypatch.setattr("samunet.variants.hybrid_teacher.LABELLED_ITERATIONS", 6)
+    other = dataclasses.replace(paths, results=tmp_path / "without")
+    start(request, other)
+    alone = load_file(next(other.results.rglob("checkpoint_final.safetensors")))
+    assert weights.keys() == alone.keys() and any((weights[name] != alone[name]).any() for name in weights)
 
 
 @pytest.mark.slow

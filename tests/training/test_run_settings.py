@@ -28,7 +28,7 @@ def test_images_without_labels_are_settings_of_those_that_learn_from_them(paths,
         here, there = (open_experiment(request, each).settings for each in (paths, changed))
         return [line.split(":")[0] for line in here.differences(there.to_json())]
 
-    assert differing("unet_simclr") == differing("hybrid_selftrain") == ["unlabelled"]
+    assert differing("unet_simclr") == differing("hybrid_selftrain") == ["unlabelled"] == differing("hybrid_teacher")
     assert differing("unet") == differing("hybrid") == []
 
 

@@ -157,6 +157,15 @@ def test_measuring_leaves_the_variant_as_it_was(made) -> None:
     assert all(torch.equal(before[name], tensor) for name, tensor in variant.state().items())
 
 
+def test_seconds_are_those_of_the_iterations_that_are_alike(made) -> None:
+    batches, read = made.made_batches(), []
+    batches.settled = 70
+    original = batches.read
+    batches.read = lambda iteration: read.append(iteration) or original(iteration)
+    assert seconds_per_iteration(made.tiny_variant(), batches, CPU, iterations=2) > 0
+    assert read == [70, 71, 72, 73, 74]
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_mixed_precision_trains(made, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_all_faults_are_in_one_message() -> None:
     with pytest.raises(UserError) as caught:
         parsed_settings("hybrid", ["transport=sideways", "dropout=1"])
     assert "sideways" in caught.value.found and "$.dropout" in caught.value.found
-    assert "transport: off | augment | prior | selftrain, default prior" in caught.value.mend
+    assert "transport: off | augment | prior | selftrain | teacher, default prior" in caught.value.mend
 
 
 @pytest.mark.parametrize("given", [["rank"], ["rank=1", "rank=2"]])
@@ -78,6 +78,7 @@ def test_modes_of_hybrid_are_one_variant_whose_runs_keep_their_names() -> None:
         "HybridOffVariant",
         "HybridAugmentVariant",
         "HybridSelftrainVariant",
+        "HybridTeacherVariant",
     }
 
 
