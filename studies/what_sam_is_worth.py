@@ -58,6 +58,7 @@ ROWS = {
        for name, variant in (("off", "hybrid_off"), ("prior", "hybrid"))
        for kind, settings in (("embeddings", ON), ("none", OFF), ("free", FREE), ("start", OFF | START),
                               ("start_embeddings", ON | START))},
+    "teacher": Row("hybrid_teacher", OFF),  # trains on the fold's unlabelled images as well
 }
 
 
