@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-LADDER = ("hybrid_voxels", "linear_head", "cnn_head", "autosam", "fewshot", "hybrid_embeddings", "lora", "hybrid")
+LADDER = ("hybrid_teacher", "linear_head", "cnn_head", "autosam", "fewshot", "hybrid_embeddings", "lora", "hybrid")
 """Trained candidates, from the cheapest to the most expensive: the first encodes no slice, the last registers cases.
-`hybrid` is tried without and with embeddings, whatever the plan says. Add new ones here only."""
+`hybrid` is tried without and with embeddings, whatever the plan says; without them it also learns from the unlabelled
+cases, where the budget is long enough for that. Add new ones here only."""
 
 BASELINES = ("label_prior", "atlas")
 """Baselines that a trained candidate must beat; the better one is chosen if none does."""

@@ -109,9 +109,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--set", action="append", dest="settings", default=[], metavar="NAME=VALUE",
                         help="a setting of the variant, repeatable; --list VARIANT lists them")
     parser.add_argument("--transport", metavar="MODE",
-                        help="how hybrid uses labels transported from case to case, as --set transport=MODE: off, "
-                             "augment, prior, selftrain, teacher (documentation/explanation/variants.md) "
-                             "(default: prior)")
+                        help="how hybrid uses transported labels, as --set transport=MODE: off, augment, prior, "
+                             "selftrain, teacher (documentation/explanation/variants.md) (default: prior)")
     parser.add_argument("--seed", type=whole(0, LARGEST_SEED), default=0, metavar="S",
                         help="seed of weights and batches (default: 0)")
     parser.add_argument("-pretrained_weights", type=Path, metavar="FILE",

@@ -62,8 +62,8 @@ class HybridSettings(TrainingSettings):
 
     @property
     def needs_encoder(self) -> bool:
-        """Not where embeddings are off."""
-        return self.embeddings != "off"
+        """Not where embeddings are off, or would have to be pasted."""
+        return self.embeddings == "on" or (self.embeddings == "auto" and self.transport != "teacher")
 
     @property
     def registers(self) -> bool:
@@ -89,8 +89,10 @@ class HybridSettings(TrainingSettings):
         return decided
 
     def decided(self, plan: EncoderPlan) -> HybridSettings:
-        """`embeddings` on or off: as it is set, else as the plan's `hybrid` section says, else by the rule."""
-        pay = self.embeddings == "on" or (self.embeddings == "auto" and reads_embeddings(plan))
+        """`embeddings` on or off: as it is set, else off where volumes are pasted, else as the plan's `hybrid` section
+        says, else by the rule.
+        """
+        pay = self.embeddings == "on" or (self.needs_encoder and reads_embeddings(plan))
         return replace(self, embeddings="on" if pay else "off")
 
     @property

@@ -121,9 +121,6 @@ ALIASES = {
     ),
     "hybrid_teacher": Alias("hybrid", {"transport": "teacher"}, "samunet.variants.hybrid_teacher:HybridTeacherVariant"),
     # Behind `hybrid_off`, whose name runs of `hybrid` with these settings keep.
-    "hybrid_voxels": Alias(
-        "hybrid", {"transport": "off", "embeddings": "off"}, "samunet.variants.hybrid_off:HybridOffVariant"
-    ),
     "hybrid_embeddings": Alias(
         "hybrid", {"transport": "off", "embeddings": "on"}, "samunet.variants.hybrid_off:HybridOffVariant"
     ),

@@ -278,7 +278,7 @@ def test_flags_become_a_search(monkeypatch, tmp_path: Path, capsys) -> None:
     assert command.main(["-d", "5", "-f", "0", "--iterations", "3", "--variants", "probe", "-p", "mine", "--encoder",
                          "untrained", "-device", "cpu", "--draw", "2", "--seed", "1", *folders]) == 0
     (first, typed), (second, _) = asked
-    ladder = ("label_prior", "atlas", "hybrid_voxels", "linear_head", "cnn_head", "autosam", "fewshot",
+    ladder = ("label_prior", "atlas", "hybrid_teacher", "linear_head", "cnn_head", "autosam", "fewshot",
               "hybrid_embeddings", "lora", "hybrid")
     assert first == Search("5", "all", ladder, "untrained", "samunetPlans", "cpu", shots=5, minutes=60.0)
     assert second == Search("5", "0", ("probe",), "untrained", "mine", "cpu", draw=2, seed=1, iterations=3)

@@ -119,7 +119,10 @@ def test_embeddings_are_not_pasted() -> None:
     asked = HybridSettings(transport="teacher", embeddings="on")
     with pytest.raises(UserError, match="transport=teacher with embeddings"):
         asked.resolved(SECTION)
-    assert not HybridSettings(transport="teacher").registers
+    auto = HybridSettings(transport="teacher")
+    assert not auto.registers and not auto.needs_encoder
+    named = replace(SECTION, encoder="sam_vit_b")
+    assert auto.resolved(named).embeddings == "off" and HybridSettings().resolved(named).embeddings == "on"
 
 
 @pytest.fixture

@@ -82,16 +82,15 @@ def test_modes_of_hybrid_are_one_variant_whose_runs_keep_their_names() -> None:
     }
 
 
-def test_runs_without_and_with_embeddings_have_names_of_their_own_where_they_are_named_so() -> None:
+def test_runs_with_embeddings_have_a_name_of_their_own_where_they_are_named_so() -> None:
     off, on = {"transport": "off", "embeddings": "off"}, {"transport": "off", "embeddings": "on"}
-    assert stored_as("hybrid_voxels", {"dropout": 0.2}) == ("hybrid_voxels", {"dropout": 0.2})
     assert stored_as("hybrid_embeddings", {"embeddings": "on"}) == ("hybrid_embeddings", {})
     # Earlier runs are found under their name.
     assert stored_as("hybrid", off) == stored_as("hybrid_off", off) == ("hybrid_off", {"embeddings": "off"})
-    assert built_settings("hybrid_voxels", {}) == HybridSettings(**off) and not HybridSettings(**off).needs_encoder
+    assert not HybridSettings(**off).needs_encoder
     assert built_settings("hybrid_embeddings", {}) == HybridSettings(**on)
-    with pytest.raises(UserError, match="hybrid_voxels is hybrid with transport=off, embeddings=off"):
-        stored_as("hybrid_voxels", {"embeddings": "on"})
+    with pytest.raises(UserError, match="hybrid_embeddings is hybrid with transport=off, embeddings=on"):
+        stored_as("hybrid_embeddings", {"embeddings": "off"})
 
 
 def test_an_alias_and_a_setting_that_contradicts_it_are_refused() -> None:
