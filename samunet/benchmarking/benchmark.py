@@ -9,7 +9,7 @@ from pathlib import Path
 from samunet.benchmarking.comparison import REFERENCE, compare
 from samunet.benchmarking.expected import Planned, announce_benchmark
 from samunet.benchmarking.jobs import NNUNET, Benchmark, Job
-from samunet.benchmarking.machines import Outcome, run_here, run_on_dask
+from samunet.benchmarking.machines import Outcome, finished_jobs, run_here, run_on_dask
 from samunet.benchmarking.nnunet_results import import_results
 from samunet.benchmarking.report import write_report
 from samunet.benchmarking.results import Result, gather
@@ -83,7 +83,10 @@ def _announced(benchmark: Benchmark, dataset: RawDataset, paths: Paths, workers:
 def _run_jobs(benchmark: Benchmark, paths: Paths, workers: int | None, scheduler: str | None) -> dict[Job, str]:
     """Run every job that has no finished run; returns the errors of the jobs that failed."""
     faults: dict[Job, str] = {}
-    jobs = list(benchmark.jobs())
+    finished = finished_jobs(benchmark, list(benchmark.jobs()), paths)
+    jobs = [job for job in benchmark.jobs() if job not in finished]
+    if finished:
+        say(f"finished before: {len(finished)} of {len(finished) + len(jobs)} jobs")
     for number, outcome in enumerate(_outcomes(benchmark, jobs, paths, workers, scheduler), 1):
         say(f"{number}/{len(jobs)} {outcome.job}: {_one_line(outcome)}")
         if outcome.fault:

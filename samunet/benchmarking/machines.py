@@ -8,10 +8,10 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from samunet.benchmarking.jobs import NNUNET, TRAINED_BY, Benchmark, Job
@@ -21,6 +21,8 @@ from samunet.errors import UserError
 from samunet.signals import deferred
 from samunet.training.settings import Request
 from samunet.workers import alone
+
+T = TypeVar("T")
 
 # How often the process of a job is started if it is killed, and how often a job moves to another worker if its worker
 # dies.
@@ -55,8 +57,10 @@ def run_job(benchmark: Benchmark, job: Job, paths: Paths, threads: int) -> Outco
     return Outcome(job, fault, time.perf_counter() - started)
 
 
-def in_own_process(work: Callable[..., str | None], *arguments: object) -> str | None:
-    """Call `work` in a process of its own, and once more if that is killed; returns its error, or None."""
+def in_own_process(work: Callable[..., T], *arguments: object) -> T | str:
+    """Call `work` in a process of its own, and once more if that is killed; returns what it does, or that it was killed
+    again.
+    """
     for _ in range(TRIES):
         try:
             with alone() as process:
@@ -65,6 +69,27 @@ def in_own_process(work: Callable[..., str | None], *arguments: object) -> str |
             pass
     return (f"its process was killed {TRIES} times, most likely because memory ran out. Run fewer jobs in parallel; "
             "the next call continues from the last checkpoint")
+
+
+def finished_jobs(benchmark: Benchmark, jobs: Sequence[Job], paths: Paths) -> frozenset[Job]:
+    """The jobs that have a finished run as the benchmark asks for it, told by one process for all; nnU-Net's are not
+    looked at.
+    """
+    there = [job for job in jobs if not job.variant.startswith(NNUNET)
+             and (benchmark.folder(job, paths) / "run.json").is_file()]
+    found = in_own_process(_finished, benchmark, there, paths) if there else frozenset()
+    return frozenset() if isinstance(found, str) else found
+
+
+def _finished(benchmark: Benchmark, jobs: Sequence[Job], paths: Paths) -> frozenset[Job]:
+    from samunet.training.run import is_trained
+
+    found = set()
+    for job in jobs:
+        with suppress(UserError):  # which the job will report
+            if is_trained(benchmark.request(job), paths):
+                found.add(job)
+    return frozenset(found)
 
 
 def train_requests(requests: Sequence[Request], paths: Paths, trained_by: str, threads: int) -> str | None:

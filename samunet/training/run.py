@@ -78,11 +78,24 @@ def ensure_trained(request: Request, paths: Paths, *, trained_by: str, workers: 
     """
     experiment = open_experiment(request, paths)
     with experiment.folder.owned(wait=True):  # a worker that was killed may leave a process that is about to end
-        finished = stored_run(experiment.folder.final)
-        if (finished is None or experiment.settings.differences(finished["settings"])
-                or not is_validated(experiment.folder.final, finished["val_cases"])):
+        if not _is_finished(experiment):
             start = experiment.folder.start(experiment.settings, must_continue=False)
             result(_run(experiment, start, trained_by, workers, {}).text)
+
+
+def is_trained(request: Request, paths: Paths) -> bool:
+    """Whether a finished, validated run of the same settings is there, so that `ensure_trained` would do nothing.
+
+    Raises:
+        UserError: see `open_experiment`.
+    """
+    return _is_finished(open_experiment(request, paths))
+
+
+def _is_finished(experiment: Experiment) -> bool:
+    finished = stored_run(experiment.folder.final)
+    return (finished is not None and not experiment.settings.differences(finished["settings"])
+            and is_validated(experiment.folder.final, finished["val_cases"]))
 
 
 def _run(

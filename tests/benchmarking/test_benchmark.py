@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from samunet.benchmarking import machines
 from samunet.benchmarking.benchmark import run_benchmark
 from samunet.benchmarking.jobs import Benchmark, Job
 from samunet.benchmarking.machines import run_job, run_on_dask
@@ -67,13 +68,27 @@ def test_every_job_is_run_and_reported(finished: Paths) -> None:
     assert run_file["trained_by"] == "samunet_benchmark" and run_file["settings"]["iterations"] == 3
 
 
-def test_a_second_call_trains_nothing_and_writes_the_same(finished: Paths, here: None) -> None:
+def test_a_second_call_trains_nothing_and_writes_the_same(finished: Paths, here: None, monkeypatch, capsys) -> None:
     folder = finished.results / "Dataset005_Made"
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("run.json")}
     text = (folder / "benchmark" / "cases.csv").read_bytes()
+    monkeypatch.setattr(machines, "run_job", None)  # no job has a process of its own
     run(HEADS, finished)
+    assert "finished before: 8 of 8 jobs" in capsys.readouterr().err
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("run.json")} == before
     assert (folder / "benchmark" / "cases.csv").read_bytes() == text
+
+
+def test_finished_are_runs_as_asked_for_whose_validation_is_there(finished: Paths, tmp_path: Path, here: None) -> None:
+    paths = dataclasses.replace(finished, results=tmp_path / "results")
+    shutil.copytree(finished.results, paths.results)
+    jobs = list(HEADS.jobs())
+    assert machines.finished_jobs(HEADS, jobs, paths) == {*jobs}
+    longer = dataclasses.replace(HEADS, iterations=4)
+    assert machines.finished_jobs(longer, jobs, paths) == {job for job in jobs if job.variant == "label_prior"}
+    shutil.rmtree(HEADS.folder(jobs[0], paths) / "validation")
+    shutil.rmtree(HEADS.folder(jobs[1], paths))
+    assert machines.finished_jobs(HEADS, jobs, paths) == {*jobs[2:]}
 
 
 def test_an_unknown_variant_is_refused_before_anything_runs(paths: Paths) -> None:
