@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -43,11 +43,18 @@ def _prepared(workplace, make_dataset):
     return workplace
 
 
-def _kill_after(workplace, seconds: float, command: tuple[str, ...]) -> bool:
-    """Whether the command still ran when it was killed."""
+def _files(workplace) -> int:
+    """Files and folders that are there; some may go meanwhile."""
+    return sum(len(folders) + len(files) for _, folders, files in os.walk(workplace.root))
+
+
+def _kill_at(workplace, files: int, command: tuple[str, ...]) -> bool:
+    """Kill the command as soon as there are so many files and folders; whether it still ran."""
     process = workplace.start(*command)
-    if not process.ends_within(seconds):
-        process.kill()
+    while _files(workplace) < files:
+        if process.ends_within(0.001):
+            return False
+    process.kill()
     return process.code == -signal.SIGKILL
 
 
@@ -56,11 +63,11 @@ def test_killed_commands_end_like_undisturbed_ones(tmp_path, workplace_at, make_
     moments = random.Random(20240229)
     killed = 0
     for calm_command, command in zip(_commands(calm, small_sam), _commands(disturbed, small_sam), strict=True):
-        began = time.monotonic()
+        before = _files(calm)
         calm.run(*calm_command)
-        usual = time.monotonic() - began
+        after = _files(calm)
         for _ in range(KILLS):
-            killed += _kill_after(disturbed, moments.uniform(0.3, 1.0) * usual, command)
+            killed += _kill_at(disturbed, moments.randint(before + 1, after), command)
         disturbed.run(*command)
         assert disturbed.digests(*PROMISED) == calm.digests(*PROMISED), command[0]
         assert not list(disturbed.root.rglob(".unfinished-*"))
