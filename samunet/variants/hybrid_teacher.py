@@ -59,7 +59,7 @@ class HybridTeacherVariant(HybridOffVariant):
         return PastedBatches(labelled, unlabelled, LABELLED_ITERATIONS, flat=self.flat(run.plans))
 
     def _unlabelled_batches(self, run: RunData, names: Sequence[str]) -> Batches[Any]:
-        """Volumes of `names` as they are; the labels that they may have are not read."""
+        """Volumes of `names` as they are; labels that they may have are not used."""
         shapes = {name: run.arrays.properties(name).shape for name in names}
         sources, images = self.sources(run, names), RecentImages(run.arrays)
         slices = run.label_slices(sources, lambda name: np.zeros(shapes[name], np.int16))
