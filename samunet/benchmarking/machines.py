@@ -86,7 +86,7 @@ def _finished(benchmark: Benchmark, jobs: Sequence[Job], paths: Paths) -> frozen
 
     found = set()
     for job in jobs:
-        with suppress(UserError):  # which the job will report
+        with suppress(Exception):  # which the job will report, and which must not end the others
             if is_trained(benchmark.request(job), paths):
                 found.add(job)
     return frozenset(found)

@@ -25,6 +25,7 @@ from samunet.dataset.paths import Paths
 from samunet.errors import UserError
 from samunet.files import read_json, write_json
 from samunet.locks import owned
+from samunet.training import run as training_run
 
 HEADS = Benchmark("5", ("label_prior", "linear_head"), ("0", "1"), (None, 2), 1, "untrained", "tiny", "cpu",
                   iterations=3)
@@ -89,6 +90,14 @@ def test_finished_are_runs_as_asked_for_whose_validation_is_there(finished: Path
     shutil.rmtree(HEADS.folder(jobs[0], paths) / "validation")
     shutil.rmtree(HEADS.folder(jobs[1], paths))
     assert machines.finished_jobs(HEADS, jobs, paths) == {*jobs[2:]}
+
+
+def test_a_fault_while_looking_at_one_job_leaves_it_to_that_job(finished: Paths, here: None, monkeypatch) -> None:
+    first, *others = HEADS.jobs()
+    original = training_run.open_experiment
+    monkeypatch.setattr(training_run, "open_experiment", lambda request, paths: (
+        1 / 0 if request == HEADS.request(first) else original(request, paths)))
+    assert machines.finished_jobs(HEADS, [first, *others], finished) == {*others}
 
 
 def test_an_unknown_variant_is_refused_before_anything_runs(paths: Paths) -> None:
