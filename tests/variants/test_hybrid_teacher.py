@@ -1,4 +1,4 @@
-"""The teacher's average by hand, whose labels train which voxels, and that no label of an unlabelled case is read."""
+"""The teacher's average by hand, whose labels train which voxels; labels of unlabelled cases change nothing."""
 
 from __future__ import annotations
 
@@ -134,14 +134,14 @@ def test_images_of_other_patients_train_and_their_labels_change_nothing(paths: P
     experiment = open_experiment(REQUEST, paths)
     [drawn] = experiment.train_cases
 
-    def batches(record: dict) -> PastedBatches:
-        made = experiment.build_variant().batches(experiment.data(record | {"seconds": {}}))
+    def batches() -> PastedBatches:
+        made = experiment.build_variant().batches(experiment.data({"seconds": {}}))
         assert isinstance(made, PastedBatches)
         return made
 
-    whole = batches({})
+    whole = batches()
     monkeypatch.setattr(ArrayStore, "segmentation", spoiled(ArrayStore.segmentation, drawn))
-    noisy = batches({})
+    noisy = batches()
     names = set()
     for iteration in range(LABELLED_ITERATIONS - 2, LABELLED_ITERATIONS + 18):
         first, second = whole.read(iteration), noisy.read(iteration)
@@ -174,7 +174,7 @@ def test_a_run_tells_whose_images_it_read_and_its_model_holds_no_teacher(paths: 
     assert sizes[0] == sizes[1]
 
 
-def test_where_no_case_is_unlabelled_it_trains_as_hybrid_off_does(paths: Paths, capsys, monkeypatch) -> None:
+def test_where_no_case_is_unlabelled_it_trains_as_hybrid_off_does(paths: Paths, capsys) -> None:
     experiment = replace(open_experiment(REQUEST, paths), unlabelled_cases=())
     record: dict = {"seconds": {}}
     batches = experiment.build_variant().batches(experiment.data(record))
